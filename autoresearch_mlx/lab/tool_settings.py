@@ -18,6 +18,8 @@ class ToolSettings(Frozen):
     """What must be there before anything is measured: names of programs, or paths of files below ``folder``.  A ``|``
     separates alternatives, such as ``chromium | google-chrome``; one may be an absolute path, or a variable that holds
     one (``$CHROME_PATH``)."""
+    system: tuple[str, ...] = ()
+    """What must be on the machine already, in the same form, because ``install`` does not bring it: node, a browser."""
     install: str | None = None
     """Shell line, run in the lab's folder, that installs what is missing; shown to the person, never run by itself."""
 
@@ -26,9 +28,14 @@ class ToolSettings(Frozen):
         path = PurePosixPath(self.folder)
         if not path.parts or path.is_absolute() or ".." in path.parts:
             raise ValueError(f"folder: {self.folder!r} is not a folder inside the lab")
-        if any(not each.strip() for need in self.needs for each in need.split("|")):
-            raise ValueError("needs: each entry, and each alternative in it, must name a program or a file")
+        if any(not each.strip() for need in self.all for each in need.split("|")):
+            raise ValueError("needs and system: each entry, and each alternative in it, must name a program or a file")
         return self
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """All that must be there, with what is on the machine already first."""
+        return (*self.system, *self.needs)
 
 
 class HookSettings(Frozen):

@@ -105,8 +105,8 @@ _INDENT = 11
 
 def _needs(wanted: ToolSettings) -> str:
     """Say which programs a lab needs, and which of them its install line has to bring."""
-    if not wanted.needs:
+    if not wanted.all:
         return "Python, which is here"
     on_path = Tools(Path("no folder"), wanted)  # a lab that is not made yet has no tools of its own
-    here = [need for need in wanted.needs if on_path.found(need)]
-    return "; ".join(f"{names_of(need)[0]} ({'here' if need in here else 'not here yet'})" for need in wanted.needs)
+    here = [need for need in wanted.all if on_path.found(need)]
+    return "; ".join(f"{names_of(need)[0]} ({'here' if need in here else 'not here yet'})" for need in wanted.all)

@@ -53,7 +53,7 @@ class Tools:
 
     def missing(self) -> tuple[str, ...]:
         """Return the needs of which no alternative is there."""
-        return tuple(need for need in self.wanted.needs if self.found(need) is None)
+        return tuple(need for need in self.wanted.all if self.found(need) is None)
 
     def refuse_missing(self) -> None:
         """Raise LabError, with the shell line that installs them, if a tool is missing."""
@@ -63,14 +63,15 @@ class Tools:
             raise LabError(said, self._remedy(missing))
 
     def _remedy(self, missing: tuple[str, ...]) -> str:
-        names = _named(missing)
-        if self.wanted.install is None:
-            return f"install {names}, or correct needs = [...] under [tools] in lab.toml"
-        return f"in {self.folder.parent}: {self.wanted.install}"
+        by_hand = tuple(need for need in missing if need in self.wanted.system or self.wanted.install is None)
+        steps = [f"install {_named(by_hand)} on this machine"] if by_hand else []
+        if len(by_hand) < len(missing):
+            return "; then ".join([*steps, f"in {self.folder.parent}: {self.wanted.install}"])
+        return f"{steps[0]}, or correct [tools] in lab.toml"
 
     def rows(self) -> Iterator[Finding]:
         """Yield a line of `doctor` for each tool."""
-        for need in self.wanted.needs:
+        for need in self.wanted.all:
             if (path := self.found(need)) is not None:
                 yield Finding("tools", names_of(need)[0], path)
             else:

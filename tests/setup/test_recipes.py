@@ -56,6 +56,23 @@ def test_a_need_may_be_a_package_or_the_value_of_a_variable_and_is_named_as_a_pe
     assert tools.missing() == ()
 
 
+def test_the_remedy_for_a_missing_tool_names_what_the_install_line_does_not_bring(tmp_path: Path) -> None:
+    package = "node_modules/esbuild/package.json"
+
+    def remedy(*missing: str, install: str | None = "npm install esbuild@1.2.3") -> str:
+        system = tuple(need for need in missing if need != package)
+        needs = tuple(need for need in missing if need == package)
+        with pytest.raises(LabError) as caught:
+            Tools(tmp_path / ".tools", ToolSettings(system=system, needs=needs, install=install)).refuse_missing()
+        return caught.value.hint
+
+    line = f"in {tmp_path}: npm install esbuild@1.2.3"
+    assert remedy(package) == line
+    assert remedy("no-node", package) == f"install no-node on this machine; then {line}"
+    assert remedy("no-node") == "install no-node on this machine, or correct [tools] in lab.toml"
+    assert remedy(package, install=None) == "install esbuild on this machine, or correct [tools] in lab.toml"
+
+
 def test_a_file_that_recipes_share_is_in_the_lab_of_each() -> None:
     sharing = [recipe for recipe in recipes() if recipe.shared]
     assert {"a11y", "bundle"} <= {recipe.name for recipe in sharing}

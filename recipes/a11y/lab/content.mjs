@@ -6,6 +6,7 @@ import fs from "node:fs";
 import { refuse, withBrowser, withPage } from "./browser.mjs";
 
 const FILE = "content.json";
+const LATER = 2000; // milliseconds
 
 /** Return what a page offers: runs in the page. */
 function offered() {
@@ -60,7 +61,14 @@ function offered() {
   return { texts, counts, pictures };
 }
 
-const found = await withBrowser((browser) => withPage(browser, "site", (page) => page.evaluate(offered)));
+/** Return what the page offers when it has loaded, and later: a script could take something away in between. */
+async function twice(page) {
+  const first = await page.evaluate(offered);
+  await new Promise((done) => setTimeout(done, LATER));
+  return [first, await page.evaluate(offered)];
+}
+
+const [found, later] = await withBrowser((browser) => withPage(browser, "site", twice));
 
 if (process.argv[2] === "record") {
   const content = {
@@ -73,26 +81,32 @@ if (process.argv[2] === "record") {
   process.exit(0);
 }
 
-const wanted = JSON.parse(fs.readFileSync(FILE, "utf8"));
-const wrong = [];
-const seen = found.texts.filter((each) => !each.why).map((each) => each.text).join(" ");
-let at = 0;
-for (const text of wanted.texts) {
-  const next = seen.indexOf(text, at);
-  if (next >= 0) {
-    at = next + text.length;
-    continue;
+/** Return what a page lacks of what was recorded, in words. */
+function lacks(offer, wanted) {
+  const wrong = [];
+  const seen = offer.texts.filter((each) => !each.why).map((each) => each.text).join(" ");
+  let at = 0;
+  for (const text of wanted.texts) {
+    const next = seen.indexOf(text, at);
+    if (next >= 0) {
+      at = next + text.length;
+      continue;
+    }
+    const other = offer.texts.find((each) => each.text.includes(text));
+    wrong.push(`the text ${JSON.stringify(text)} is ${!other ? "gone" : other.why || "in another place"}`);
   }
-  const other = found.texts.find((each) => each.text.includes(text));
-  wrong.push(`the text ${JSON.stringify(text)} is ${!other ? "gone" : other.why || "in another place"}`);
+  for (const [kind, count] of Object.entries(wanted.counts)) {
+    if (offer.counts[kind] < count) wrong.push(`${offer.counts[kind]} ${kind} instead of ${count}`);
+  }
+  for (const [src, description] of offer.pictures) {
+    if (description === null || wanted.decorative.includes(src)) continue;
+    const says = description.trim().toLowerCase();
+    const nothing = ["", "image", "picture", "photo", "icon", "logo", src.toLowerCase()].includes(says);
+    if (nothing) wrong.push(`the description of the picture ${src}, ${JSON.stringify(description)}, says nothing`);
+  }
+  return wrong;
 }
-for (const [kind, count] of Object.entries(wanted.counts)) {
-  if (found.counts[kind] < count) wrong.push(`${found.counts[kind]} ${kind} instead of ${count}`);
-}
-for (const [src, description] of found.pictures) {
-  if (description === null || wanted.decorative.includes(src)) continue;
-  const says = description.trim().toLowerCase();
-  const nothing = ["", "image", "picture", "photo", "icon", "logo", src.toLowerCase()].includes(says);
-  if (nothing) wrong.push(`the description of the picture ${src}, ${JSON.stringify(description)}, says nothing`);
-}
-refuse(wrong);
+
+const wanted = JSON.parse(fs.readFileSync(FILE, "utf8"));
+const wrong = lacks(found, wanted);
+refuse(wrong.length ? wrong : lacks(later, wanted).map((each) => `${LATER / 1000} seconds after loading, ${each}`));
