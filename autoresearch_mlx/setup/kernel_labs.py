@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,17 @@ from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.setup.kernel_sizes import at_its_sizes, sized
 from autoresearch_mlx.store.workspace import commit_all, init_repository
 from autoresearch_mlx.targets.confine import sandbox_of
 from autoresearch_mlx.targets.kernel.children import surroundings
 from autoresearch_mlx.targets.kernel.extract import FOLDER, extract, remember, remembered, row_named, wanted_of
 from autoresearch_mlx.targets.kernel.kind import mlx_version
 from autoresearch_mlx.targets.kernel.profile import Profile, profile_of
-from autoresearch_mlx.targets.kernel.profiled import profiled, script_of, sizes_of
+from autoresearch_mlx.targets.kernel.profiled import profiled, script_of
 from autoresearch_mlx.targets.kernel.request import Mode
 from autoresearch_mlx.targets.kernel.starters import METAL, starter_named
+from autoresearch_mlx.targets.kernel.steps import script_text
 from autoresearch_mlx.targets.kernel.task import KERNEL, REFERENCE, TASK, Task
 
 _FILES = (KERNEL, REFERENCE, TASK, "lab.toml", "program.md")
@@ -55,11 +57,13 @@ def profile_here(lab: Lab, mode: Mode, script: Path | None, **sizes: int | None)
     machine, settings = read_machine(), load_settings(lab.root).settings
     fit = choose_profile(machine, settings.hardware.profile)
     path = script_of(lab.root, script)
-    wanted = sizes_of(settings, fit, sizes)
-    found = profiled(path, mode, machine, fit, sandbox_of(settings), settings.seed, wanted)
+    at = sized(lab, path, script_text(path), settings, fit, sizes)
+    with at_its_sizes(path, at.text) as file:
+        found = profiled(file, mode, machine, fit, sandbox_of(settings), settings.seed, at.inputs)
+    found = replace(found, sizes=at.words)
     if mode == "step":
         lab.make_state()
-        remember(lab.state, path, found, wanted)
+        remember(lab.state, path, at.text, found, at.inputs)
     return found
 
 
@@ -68,21 +72,23 @@ def new_kernel_lab(
 ) -> Made:
     """Make a kernel lab, a separate git repository, from a row of the profile.  Raises LabError."""
     path = script_of(lab.root, script)
-    note = remembered(lab.state, path)
+    machine, settings = read_machine(), load_settings(lab.root).settings
+    fit = choose_profile(machine, settings.hardware.profile)
+    text = sized(lab, path, script_text(path), settings, fit).text
+    note = remembered(lab.state, path, text)
     if note is None:
         say(f"profiling {path.name} first")
         profile_here(lab, "step", script)
-        note = remembered(lab.state, path)
+        note = remembered(lab.state, path, text)
     if note is None:
         raise LabError(f"{path.name} was changed while it was profiled", "try again")
     profile, sizes = profile_of(note["profile"]), note["sizes"]
-    wanted = wanted_of(row_named(profile, row), path)
-    target = (folder if folder is not None else path.parent / FOLDER / wanted.name).resolve()
-    machine, settings = read_machine(), load_settings(lab.root).settings
-    fit = choose_profile(machine, settings.hardware.profile)
     around = surroundings(machine, fit.device, sandbox_of(settings))
-    text = first.read_text(encoding="utf-8") if first is not None else None
-    task = extract(wanted, target, around, profile.chip, profile.mlx, sizes["vocab_size"], sizes["seq_len"], text)
+    start = first.read_text(encoding="utf-8") if first is not None else None
+    with at_its_sizes(path, text) as file:
+        wanted = wanted_of(row_named(profile, row), file)
+        target = (folder if folder is not None else path.parent / FOLDER / wanted.name).resolve()
+        task = extract(wanted, target, around, profile.chip, profile.mlx, sizes["vocab_size"], sizes["seq_len"], start)
     return _committed(target, task, _FILES, folder is None)
 
 

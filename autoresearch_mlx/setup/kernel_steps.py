@@ -18,6 +18,7 @@ from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.judge.student_t import quantile
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import SCRIPT, Lab, find_lab, find_session
+from autoresearch_mlx.setup.kernel_sizes import sized
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import FILE, Ledger, read
 from autoresearch_mlx.store.locks import locked
@@ -28,8 +29,7 @@ from autoresearch_mlx.targets.kernel.children import surroundings
 from autoresearch_mlx.targets.kernel.extract import FOLDER
 from autoresearch_mlx.targets.kernel.installing import installed_in, switch_of, with_kernel, without_kernel
 from autoresearch_mlx.targets.kernel.kind import mlx_version
-from autoresearch_mlx.targets.kernel.profiled import sizes_of
-from autoresearch_mlx.targets.kernel.sliced import sliced
+from autoresearch_mlx.targets.kernel.sliced import function_text
 from autoresearch_mlx.targets.kernel.steps import MOST_APART, Blocks, Versions, blocks_of, script_text
 from autoresearch_mlx.targets.kernel.task import KERNEL, REFERENCE, TASK, Task, read_task
 
@@ -192,17 +192,19 @@ def plain_text(script: Path, functions: Sequence[str]) -> str:
 def in_step(kept: Sequence[Kept], script: Path, processes: int, pairs: int, say: Callable[[str], None]) -> InStep:
     """Measure one kernel, or several together, in the step of a script.  Raises LabError."""
     functions = tuple(each.task.function for each in kept)
-    plain = plain_text(script, functions)
-    changed = plain
-    for each in kept:
-        changed = with_kernel(changed, each.task, each.candidate.source, script.name)
     lab = find_lab(script.parent)
     machine, settings = read_machine(), load_settings(lab.root).settings
     fit = choose_profile(machine, settings.hardware.profile)
+    at = sized(lab, script, plain_text(script, functions), settings, fit)
+    changed = at.text
+    for each in kept:
+        changed = with_kernel(changed, each.task, each.candidate.source, script.name)
     around = surroundings(machine, fit.device, sandbox_of(settings))
-    sizes = sizes_of(settings, fit, {})
-    versions = Versions(script.name, script.parent, plain, changed, functions, sizes["vocab_size"], sizes["seq_len"])
+    sizes = at.inputs
+    versions = Versions(script.name, script.parent, at.text, changed, functions, sizes["vocab_size"], sizes["seq_len"])
     named = " and ".join(each.words for each in kept)
+
+    say(at.words)
 
     def told(number: int) -> None:
         say(f"{named}: process {number} of {processes}, {pairs} pairs of blocks")
@@ -260,7 +262,8 @@ def _known(kept: Kept, text: str, script: Path) -> Iterator[str]:
     yield f"{script.name}: the kernel of {kept.words} is installed; {switch_of(function)} is its switch"
     found = [e for e in read(kept.session / FILE).in_step if e.get("number") == kept.experiment.number]
     yield str(found[-1]["words"]) if found else "what it brings to the step is not measured yet: `kernel verify`"
-    if kept.task.script and sliced(text, function, script.name) != script_text(kept.lab.root / REFERENCE):
+    was = function_text(script_text(kept.lab.root / REFERENCE), function)
+    if kept.task.script and function_text(text, function) != was:
         yield (
             f"{function}() has changed since the kernel lab was made; at its first call the kernel is compared with the"
             " present function, and not used if it computes something else"

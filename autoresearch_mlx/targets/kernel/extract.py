@@ -161,19 +161,19 @@ def _write(folder: Path, wanted: Wanted, task: Task, first: str) -> None:
         raise LabError(f"{folder} cannot be written: {error.strerror}", "choose another: --to DIR") from None
 
 
-def remembered(state: Path, script: Path) -> Mapping[str, Any] | None:
-    """Return the last profile of the script if its text has not changed since; else None."""
+def remembered(state: Path, script: Path, text: str) -> Mapping[str, Any] | None:
+    """Return the last profile of the script if it was taken with this ``text``; else None."""
     try:
         found: Mapping[str, Any] = json.loads((state / _NOTE).read_text(encoding="utf-8"))
-        same = found["text"] == script.read_text(encoding="utf-8") and found["path"] == str(script)
+        same = found["text"] == text and found["path"] == str(script)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if same else None
 
 
-def remember(state: Path, script: Path, profile: Profile, sizes: Mapping[str, int]) -> None:
-    """Keep a profile, so that `kernel extract` need not profile the script again."""
-    said = {"path": str(script), "text": script.read_text(encoding="utf-8"), "sizes": dict(sizes)}
+def remember(state: Path, script: Path, text: str, profile: Profile, sizes: Mapping[str, int]) -> None:
+    """Keep a profile of a script with this ``text``, so that `kernel extract` need not profile the script again."""
+    said = {"path": str(script), "text": text, "sizes": dict(sizes)}
     (state / _NOTE).write_text(json.dumps({**said, "profile": profile.to_json()}), encoding="utf-8")
 
 

@@ -81,6 +81,8 @@ class Profile:
     chip: str
     mlx: str
     notes: tuple[str, ...] = ()
+    sizes: str = ""
+    """Sizes at which the script was profiled, in words."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"remainder_seconds": self.remainder}
@@ -194,5 +196,5 @@ def profile_of(found: Mapping[str, Any]) -> Profile:
     functions = tuple(
         FunctionRow(**each | {"arguments": tuple(map(tuple, each["arguments"]))}) for each in found["functions"]
     )
-    known = {name: found[name] for name in Profile.__dataclass_fields__}
+    known = {name: found[name] for name in Profile.__dataclass_fields__ if name in found}
     return Profile(**known | {"rows": rows, "functions": functions, "notes": tuple(found["notes"])})

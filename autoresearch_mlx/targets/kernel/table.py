@@ -7,7 +7,7 @@ from html import escape
 
 from autoresearch_mlx.targets.kernel.operations import Shape
 from autoresearch_mlx.targets.kernel.profile import FunctionRow, Profile, Row
-from autoresearch_mlx.terms import cut, plural, table
+from autoresearch_mlx.terms import cut, plural, table, wrap
 
 _SAME_WITHIN = 0.25
 """If the replays differ from the measured step by more than this share of the step, the difference is explained."""
@@ -18,6 +18,8 @@ def lines(profile: Profile, top: int, width: int) -> Iterator[str]:
     what = "training step" if profile.mode == "step" else "forward pass"
     kind = "processor time" if profile.clock == "processor" else "time"
     yield f"{profile.script}, one {what} on {profile.chip}, MLX {profile.mlx}; times are {kind}"
+    if profile.sizes:
+        yield from wrap(profile.sizes, width)
     yield ""
     yield from _operations(profile.rows[:top], width)
     rest = profile.rows[top:]

@@ -30,6 +30,7 @@ DOUBLE = Task(
     tolerance=2e-5,
     typical=2e-6,
     baselines=("eager",),
+    script="train_mlx.py",
 )
 TWICE = "import mlx.core as mx\n\n\ndef kernel(x):\n    return 2 * x\n"
 SCRIPTS = {

@@ -1,0 +1,75 @@
+"""Choose the sizes at which a script is profiled and its step is timed: those of the lab's session, if there is one."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.hardware.profile import Profile
+from autoresearch_mlx.lab.config import Settings
+from autoresearch_mlx.lab.lab import SCRIPT, Lab
+from autoresearch_mlx.lab.source import changed_knobs, describe, read_knobs
+from autoresearch_mlx.loop.session import preset_text
+from autoresearch_mlx.store.ledger import FILE, read
+from autoresearch_mlx.targets.kernel.profiled import sizes_of
+
+_PRETRAIN = "pretrain"
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """A script's text at the sizes to measure, and the sizes of its inputs."""
+
+    text: str
+    """The script's text with the preset of the session, or of the machine, as a session's baseline has it."""
+    inputs: Mapping[str, int]
+    """``vocab_size``, ``seq_len`` and ``rows`` (of a forward pass)."""
+    words: str
+
+
+def sized(
+    lab: Lab, path: Path, text: str, settings: Settings, fit: Profile, wanted: Mapping[str, int | None] | None = None
+) -> Sized:
+    """Return a script at the sizes with which the lab's session trains, or with which a new one would.
+
+    The preset is written into the lab's own train_mlx.py only, and only into knobs that still have their shipped value.
+    ``wanted``: sizes of the inputs that the person named.
+    """
+    inputs = sizes_of(settings, fit, wanted or {})
+    preset, source = dict(fit.knobs), f"this machine's preset {fit.name}"
+    session = _session_of(lab)
+    if session is not None:
+        preset, source = dict(session.get("preset") or {}), f"session {session.get('tag')}"
+        recorded = session.get("conditions") or {}
+        inputs |= {n: recorded[n] for n in ("vocab_size", "seq_len") if n in recorded and not (wanted or {}).get(n)}
+    own = path.resolve() == (lab.root / SCRIPT).resolve() and settings.target.kind == _PRETRAIN
+    filled = preset_text(text, preset) if own else text
+    told = f"sizes: vocabulary {inputs['vocab_size']:,}, rows of {terms.plural(inputs['seq_len'], 'token')}"
+    if changes := changed_knobs(text, filled):
+        return Sized(filled, inputs, f"{told}; from {source}: {describe(changes)}")
+    whose = f"of {source}" if own and preset.keys() & read_knobs(text).keys() else "of the file itself"
+    return Sized(filled, inputs, f"{told}; knobs {whose}")
+
+
+def _session_of(lab: Lab) -> Mapping[str, Any] | None:
+    """Return the first line of the ledger of the session that was used last; None without one that trains a script."""
+    tag = lab.current()
+    session = read(lab.folder(tag) / FILE).session if tag is not None else {}
+    return session if session.get("target") == _PRETRAIN else None
+
+
+@contextmanager
+def at_its_sizes(path: Path, text: str) -> Iterator[Path]:
+    """Yield the path of a file with this text and the script's name: the script itself, if it has that text."""
+    if path.read_bytes().decode("utf-8", errors="replace") == text:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="autoresearch-kernel-") as made:
+        copy = Path(made).resolve() / path.name
+        copy.write_text(text, encoding="utf-8", newline="")
+        yield copy
