@@ -9,7 +9,6 @@ const OPTIONS = { resultTypes: ["violations", "incomplete"], elementRef: false }
 
 /** Return what axe-core finds on a page. */
 async function audit(page, seen) {
-  refuse(seen.outside.map((url) => `the page loads ${url}; this lab measures only what is in the folder site`));
   const session = await page.createCDPSession();
   const { frameTree } = await session.send("Page.getFrameTree");
   const world = { frameId: frameTree.frame.id, worldName: "measure" };
@@ -21,10 +20,11 @@ async function audit(page, seen) {
     return result.value;
   };
   await run(`${fs.readFileSync(packagePath("axe-core"), "utf8")};0`);
-  return run(`axe.run(document, ${JSON.stringify(OPTIONS)})`);
+  return { ...(await run(`axe.run(document, ${JSON.stringify(OPTIONS)})`)), outside: seen.outside };
 }
 
 const found = await withBrowser((browser) => withPage(browser, "site", audit));
+refuse(found.outside.map((url) => `the page loads ${url}; this lab measures only what is in the folder site`));
 
 const parts = (results) => results.reduce((sum, rule) => sum + rule.nodes.length, 0);
 for (const rule of found.violations) {

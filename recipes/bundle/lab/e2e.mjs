@@ -78,11 +78,6 @@ async function use(page, seen) {
 }
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "page-"));
-let reasons;
-try {
-  await build(folder);
-  reasons = await withBrowser((browser) => withPage(browser, folder, use));
-} finally {
-  fs.rmSync(folder, { recursive: true });
-}
-refuse(reasons);
+process.on("exit", () => fs.rmSync(folder, { recursive: true })); // also when the build is refused
+await build(folder);
+refuse(await withBrowser((browser) => withPage(browser, folder, use)));
