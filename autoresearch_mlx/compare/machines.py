@@ -68,6 +68,28 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Cell:
+    """A change that one machine has measured, as its strip shows it."""
+
+    number: int
+    title: str
+    status: Status
+    sigmas: float | None
+    """Its effect on this machine, in sigma; None if no run there has a value, or none of the incumbent to compare."""
+    gain: float | None
+    """The same in the metric's unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """The changes that one machine has measured, oldest first."""
+
+    machine: str
+    chip: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Fleetwide:
     """The machines of one session side by side."""
 
@@ -75,6 +97,8 @@ class Fleetwide:
     direction: Direction
     machines: tuple[MachineSide, ...]
     changes: tuple[Held, ...]
+    strips: tuple[Strip, ...]
+    """One for each machine, in the order of ``machines``."""
     elsewhere: tuple[int, ...]
     """Numbers of the changes that only one machine has measured."""
     spread: Between
@@ -95,9 +119,41 @@ def fleetwide(history: History) -> Fleetwide | None:
         direction=history.direction,
         machines=tuple(_side(view, noise[view.machine][1], _head(seen, view, history)) for view in seen),
         changes=tuple(_held(change, spread) for change in several),
+        strips=tuple(_strip(view, found) for view in seen),
         elsewhere=tuple(change.experiment.number for change in found if len(change.effects) == 1),
         spread=spread,
     )
+
+
+def levelled(history: History) -> dict[int, float]:
+    """Return the value of each experiment of a fleet at the level of the first machine, for a plot of all of them.
+
+    The difference between the two machines' baselines is subtracted.  Empty unless several machines took runs.
+    """
+    seen = views(history)
+    levels = {view.machine: level for view in seen if (level := _mean(view, history.baseline)) is not None}
+    if len(levels) < 2:
+        return {}
+    first = next(iter(levels.values()))
+    found = {}
+    for e in history.experiments:
+        machine = name_of(e.measurements[0]) if e.measurements else None
+        if e.value is not None and machine in levels:
+            found[e.number] = e.value - levels[machine] + first
+    return found
+
+
+def _strip(view: View, found: Sequence[Change]) -> Strip:
+    cells = []
+    for change in found:
+        e = change.experiment
+        if any(name_of(m) == view.machine for m in e.measurements):
+            effect = next((each for each in change.effects if each.machine == view.machine), None)
+            size = None if effect is None else effect.gain / effect.sigma
+            cells.append(
+                Cell(e.number, terms.one_line(e.title), e.status, size, None if effect is None else effect.gain)
+            )
+    return Strip(view.machine, view.chip, tuple(cells))
 
 
 def _head(seen: Sequence[View], view: View, history: History) -> MachineEffect | None:
@@ -159,6 +215,7 @@ def to_json(found: Fleetwide) -> dict[str, Any]:
         "direction": found.direction,
         "machines": [asdict(side) for side in found.machines],
         "changes": [_row(held) for held in found.changes],
+        "strips": [asdict(strip) for strip in found.strips],
         "one_machine": list(found.elsewhere),
         "between": {"tau": found.spread.variance**0.5, "changes": found.spread.changes},
     }

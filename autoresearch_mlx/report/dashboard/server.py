@@ -38,7 +38,7 @@ _SHARED = Path(__file__).parent.parent / "assets"
 _FILES = {
     "/": (_PAGE / "index.html", "text/html"),
     **{f"/{name}": (_PAGE / name, "text/javascript") for name in ("app.js", "parts.js", "loss.js", "wire.js")},
-    **{f"/{name}": (_SHARED / name, "text/javascript") for name in ("words.js", "elements.js", "plot.js")},
+    **{f"/{name}": (_SHARED / name, "text/javascript") for name in ("words.js", "elements.js", "plot.js", "strips.js")},
     "/style.css": (_PAGE / "style.css", "text/css"),
     "/plot.css": (_SHARED / "plot.css", "text/css"),
     "/icon.svg": (_PAGE / "icon.svg", "image/svg+xml"),

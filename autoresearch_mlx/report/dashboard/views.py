@@ -12,6 +12,7 @@ from typing import Any
 from autoresearch_mlx import terms
 from autoresearch_mlx.agents.ideas.backlog import read_backlog
 from autoresearch_mlx.agents.ideas.idea import Idea
+from autoresearch_mlx.compare import machines
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, History
 from autoresearch_mlx.judge.history import gained, standing
@@ -42,6 +43,7 @@ def session_view(folder: Path, journal: Journal, settings: AgentSettings | None)
     if settings is not None and status.spent.calls:
         status = priced(status, settings)
     conditions = journal.session.get("conditions") or {}
+    fleet, levels = machines.fleetwide(history), machines.levelled(history)
     return {
         "tag": folder.name,
         "status": to_json(status),
@@ -49,8 +51,9 @@ def session_view(folder: Path, journal: Journal, settings: AgentSettings | None)
         "hardware": {"device": conditions.get("device"), **_budget(conditions)},
         "incumbent": _incumbent(history),
         "experiments": [_row(e) for e in reversed(history.experiments[-NEWEST:])],
-        "night": [_point(e) for e in history.experiments],
-        "near": _near(history.experiments),
+        "night": [_point(e, levels) for e in history.experiments],
+        "near": _near(history.experiments, levels),
+        "fleet": None if fleet is None else machines.to_json(fleet),
         "ideas": [_idea(i) for i in read_backlog(folder, history) if i.state in ("open", "taken")],
         "notes": list(read_notes(folder)),
         "run": _run(run),
@@ -107,15 +110,16 @@ def _incumbent(history: History) -> dict[str, Any] | None:
     }
 
 
-def _point(e: Experiment) -> dict[str, Any]:
-    """Return one experiment as the plot shows it."""
+def _point(e: Experiment, levels: Mapping[int, float]) -> dict[str, Any]:
+    """Return one experiment as the plot shows it; ``levels`` as in :func:`machines.levelled`."""
     title = terms.cut(terms.one_line(e.title), _LONGEST_TITLE)
-    return {"number": e.number, "value": e.value, "gain": e.gain, "status": e.status, "title": title}
+    point = {"number": e.number, "value": e.value, "gain": e.gain, "status": e.status, "title": title}
+    return {**point, "level": levels[e.number]} if e.number in levels else point
 
 
-def _near(experiments: Sequence[Experiment]) -> tuple[float, float] | None:
+def _near(experiments: Sequence[Experiment], levels: Mapping[int, float]) -> tuple[float, float] | None:
     """Return the range of values worth showing; None while nothing has a value."""
-    values = [(e.value, e.status == "keep") for e in experiments if e.value is not None]
+    values = [(levels.get(e.number, e.value), e.status == "keep") for e in experiments if e.value is not None]
     return worth_showing(values) if values else None
 
 

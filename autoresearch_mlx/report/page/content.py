@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from autoresearch_mlx.compare import machines
+from autoresearch_mlx.compare.machines import Fleetwide
 from autoresearch_mlx.experiment import Direction
 from autoresearch_mlx.judge.waiting import Waiting
 
@@ -135,6 +137,13 @@ class Row:
     diff_cut: bool
     log: str | None
     log_cut: bool
+    level: float | None = None
+    """In a fleet, the value at the level of the first machine, by which the plot sets machines beside each other."""
+
+    @property
+    def shown(self) -> float | None:
+        """The value as the plot shows it."""
+        return self.value if self.level is None else self.level
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +314,8 @@ class Page:
     """Experiments that were too good to be believed, and that a person may accept."""
     minutes: tuple[str, ...] = ()
     """One line for each brief of a team, oldest first."""
+    fleet: Fleetwide | None = None
+    """The machines of the fleet side by side; None unless several machines of one took runs."""
     whole_step: str = ""
     """What a kernel brings to the whole training step, in words; empty for other targets."""
 
@@ -315,6 +326,12 @@ def to_json(page: Page) -> dict[str, Any]:
     Regimes keep their earlier names ``epoch`` and ``epochs`` there, because people's scripts read them.
     """
     document = asdict(page)
+    document.pop("fleet")
+    if page.fleet is not None:
+        document["fleet"] = machines.to_json(page.fleet)
+    for row in document["experiments"]:
+        if row["level"] is None:
+            del row["level"]
     if not page.whole_step:
         del document["whole_step"]
     noise = document["noise"]

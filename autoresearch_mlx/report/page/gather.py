@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx import terms
+from autoresearch_mlx.compare.machines import fleetwide, levelled
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Experiment
 from autoresearch_mlx.judge.history import gained, runs_of, standing
@@ -45,7 +47,8 @@ def page_of(folder: Path, root: Path, prices: Prices = (None, None)) -> Page:
     history = journal.history
     clock = clock_of(history)
     diffs, missing = _diffs(root, history.experiments)
-    rows = _rows(folder, history.experiments, clock, diffs)
+    levels = levelled(history)
+    rows = tuple(replace(row, level=levels.get(row.number)) for row in _rows(folder, history.experiments, clock, diffs))
     way = lineage(history)
     facts = run_facts(history, clock)
     return Page(
@@ -65,6 +68,7 @@ def page_of(folder: Path, root: Path, prices: Prices = (None, None)) -> Page:
         remarks=(*changes_in_words(journal), *missing),
         waiting=waiting(history),
         minutes=tuple(each.words for each in minutes_of(journal.briefs, history)),
+        fleet=fleetwide(history),
         whole_step=whole_step(journal),
     )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoresearch_mlx import terms
+from autoresearch_mlx.compare import machines
 from autoresearch_mlx.compare.log import METRIC
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.report.page.attached import embedded
@@ -66,7 +67,7 @@ def write_report(page: Page, out: Path) -> tuple[Path, ...]:
 _SHARED, _OWN = Path(__file__).parent.parent / "assets", Path(__file__).parent / "assets"
 _STYLES = (_SHARED / "plot.css", _OWN / "page.css")
 _SCRIPTS = (
-    *(_SHARED / name for name in ("words.js", "elements.js", "plot.js")),
+    *(_SHARED / name for name in ("words.js", "elements.js", "plot.js", "strips.js")),
     *(_OWN / name for name in ("forest.js", "sheet.js", "page.js")),
 )
 """The scripts, in an order in which each needs only those before it."""
@@ -149,6 +150,7 @@ def _held(page: Page) -> dict[str, Any]:
     named = [name for name in _SPEED if any(getattr(run, name) is not None for run in page.runs)]
     return {
         "page": page,
+        "machines_words": () if page.fleet is None else machines.remarks(page.fleet),
         "title": title_of(page),
         "facts": [fact for fact in facts if fact],
         "when": span_words(h.started, h.finished),
@@ -179,6 +181,7 @@ def _embedded(page: Page) -> str:
     """Return what the scripts draw, as JSON that cannot end its own element."""
     whole = to_json(page)
     drawn: dict[str, Any] = {name: whole[name] for name in ("axes", "noise", "runs")}
+    drawn["fleet"] = whole.get("fleet")
     drawn["experiments"] = [_known(row) for row in whole["experiments"]]
     drawn |= {"metric": page.head.metric, "direction": page.head.direction, "near": _near(page)}
     return embedded(drawn)
@@ -190,5 +193,5 @@ def _known(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _near(page: Page) -> tuple[float, float] | None:
-    values = [(row.value, row.status == "keep") for row in page.experiments if row.value is not None]
+    values = [(row.shown, row.status == "keep") for row in page.experiments if row.shown is not None]
     return worth_showing(values) if values else None

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 from autoresearch_mlx import terms
+from autoresearch_mlx.compare.machines import Fleetwide, remarks
 from autoresearch_mlx.lab.budget import of_conditions
 from autoresearch_mlx.report.page.content import Page
 from autoresearch_mlx.report.page.sentences import (
@@ -43,6 +44,9 @@ def _parts(page: Page) -> Iterator[str]:
     yield "![every experiment, the kept ones in green](progress.png)"
     yield from _changed(page)
     yield from _best_losers(page)
+    if page.fleet is not None:
+        yield "## Machines of the fleet"
+        yield from _machines(page.fleet)
     yield from _transfer(page)
     yield f"## Noise\n\n{noise_in_words(page)}"
     yield f"## Time and tokens\n\n{_time(page)}\n{asked_words(page)}"
@@ -57,6 +61,38 @@ def _parts(page: Page) -> Iterator[str]:
         yield "\n".join(f"- {plain(line)}" for line in page.minutes[-_MINUTES:])
     caution = "absolute values can be compared only on the same data, evaluation and hardware"
     yield f"Made {page.made} by autoresearch-mlx; {caution}."
+
+
+def _machines(fleet: Fleetwide) -> Iterator[str]:
+    rows = [
+        (
+            code(side.machine),
+            code(side.chip),
+            str(side.runs),
+            terms.value(side.baseline),
+            terms.value(side.incumbent),
+            terms.gain(side.gain),
+            terms.value(side.sigma),
+        )
+        for side in fleet.machines
+    ]
+    yield _table(("machine", "chip", "runs", "baseline", "incumbent", "gain there", "sigma"), rows)
+    if fleet.changes:
+        names = [side.machine for side in fleet.machines]
+        yield _table(("#", "change", "status", *map(code, names), "together", "where it holds"), _holding(fleet, names))
+    yield " ".join(plain(remark) for remark in remarks(fleet))
+
+
+def _holding(fleet: Fleetwide, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return a row for each change that several machines have measured, with its effects in sigma."""
+    rows = []
+    for held in fleet.changes:
+        on = {each.machine: f"{each.gain / each.sigma:+.1f}" for each in held.effects}
+        where = f"on {held.chip} alone" if held.chip else held.where
+        mean = f"{held.combined.effect:+.1f} +- {held.combined.error:.1f}"
+        title = code(terms.one_line(held.title))
+        rows.append((str(held.number), title, held.status, *(on.get(name, "") for name in names), mean, plain(where)))
+    return rows
 
 
 def _gain(page: Page) -> str:

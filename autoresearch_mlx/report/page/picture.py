@@ -123,7 +123,7 @@ def render_progress(page: Page) -> bytes:
 
 def _draw(figure: Figure, axes: Axes, page: Page) -> None:
     _frame(axes, page)
-    rows = [_Dot(row.number, row.value, row) for row in page.experiments if row.value is not None]
+    rows = [_Dot(row.number, row.shown, row) for row in page.experiments if row.shown is not None]
     if not rows:
         axes.text(0.5, 0.5, "nothing measured yet", transform=axes.transAxes, ha="center", color=_INK, size=16)
         return
@@ -145,7 +145,8 @@ def _frame(axes: Axes, page: Page) -> None:
     better = "lower" if page.head.direction == "min" else "higher"
     axes.set_title(_title(page), loc="left", color=_INK, size=15, pad=12)
     axes.set_xlabel("experiment", color=_INK)
-    axes.set_ylabel(f"{terms.cut(terms.one_line(page.head.metric), 40)} ({better} is better)", color=_INK)
+    level = f", at the level of {page.fleet.machines[0].machine}" if page.fleet else ""
+    axes.set_ylabel(f"{terms.cut(terms.one_line(page.head.metric), 40)}{level} ({better} is better)", color=_INK)
     axes.grid(True, color="#e6e8eb", linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):

@@ -2,7 +2,7 @@
 
 import { get, listen, post, takeToken } from "./wire.js";
 import { el } from "./elements.js";
-import { showIdeas, showNight, showNotes, showNow, showOne, showPlan, showRows, showStands, showState, the } from "./parts.js";
+import { showFleet, showIdeas, showNight, showNotes, showNow, showOne, showPlan, showRows, showStands, showState, the } from "./parts.js";
 
 let tag = null, session = null, now = null, readOnly = false, leave = () => {}, sure = null;
 
@@ -33,6 +33,7 @@ function showSlow() {
   document.querySelector("main").hidden = false;
   showStands(session);
   showNight(session, open);
+  showFleet(session, open);
   showRows(session, open);
   showIdeas(session, (id) => action("drop-idea", { id }), !readOnly);
   showNotes(session, !readOnly);

@@ -3,6 +3,7 @@
 import { diffLines, el } from "./elements.js";
 import { drawLive, lossAt } from "./loss.js";
 import { plot } from "./plot.js";
+import { strips } from "./strips.js";
 import { amount, arrows, clock, count, gain, speed, value } from "./words.js";
 
 export const the = (id) => document.getElementById(id);
@@ -113,16 +114,28 @@ let night = { tag: null, near: null, plot: null };
 export function showNight(session, open) {
   const { metric, direction } = session.status, host = the("night-chart");
   const points = session.night.map((e) => ({
-    x: { number: e.number }, y: e.value, number: e.number, kind: e.status === "keep" ? "keep" : e.value != null ? "" : e.status === "discard" ? "stopped" : "fail",
+    x: { number: e.number }, y: e.level ?? e.value, number: e.number, kind: e.status === "keep" ? "keep" : e.value != null ? "" : e.status === "discard" ? "stopped" : "fail",
     tip: [`#${e.number} ${e.status}`, arrows(e.title), e.value != null ? `${metric} ${value(e.value)}` : "", e.gain != null ? gain(e.gain) : ""],
   }));
   if (night.plot && night.tag === session.tag && Boolean(night.near) === Boolean(session.near)) return night.plot.update({ points, near: session.near });
   host.replaceChildren();
   night = { tag: session.tag, near: session.near, plot: plot(host, {
     name: `${metric} of every experiment`, height: 260, xs: [{ key: "number", name: "experiments" }], points, near: session.near, steps: true, pick: open,
-    yName: `${metric}, ${direction === "min" ? "lower" : "higher"} is better`,
+    yName: `${metric}${session.fleet ? `, at the level of ${session.fleet.machines[0].machine}` : ""}, ${direction === "min" ? "lower" : "higher"} is better`,
     key: [["", "discarded"], ["keep", "kept; the line is the incumbent"], ["stopped", "stopped early"], ["fail", "failed"]],
   }) };
+}
+
+/** The strips of a fleet's machines; the card stays hidden for a session on one machine. */
+export function showFleet(session, open) {
+  the("fleet").hidden = !session.fleet;
+  if (!session.fleet) return;
+  facts("fleet-facts", session.fleet.machines.map((m) => [`${m.machine}, ${m.chip}`, m.gain != null ? gain(m.gain) : value(m.incumbent ?? m.baseline),
+    `${m.gain != null ? "over its baseline; " : ""}${count(m.runs)} runs`]));
+  const shown = JSON.stringify(session.fleet.strips);
+  if (the("strips").dataset.shown === shown) return; // a tooltip survives
+  the("strips").dataset.shown = shown;
+  strips(the("strips"), session.fleet, open);
 }
 
 export function showRows(session, open) {

@@ -1,6 +1,7 @@
 // Puts the parts together.  The figures come from the JSON in this file; nothing is fetched.
 
 import { plot } from "../../assets/plot.js";
+import { strips } from "../../assets/strips.js";
 import { arrows, count, gain, interval, known, significant, speed, value } from "../../assets/words.js";
 import { forest } from "./forest.js";
 import { sheet } from "./sheet.js";
@@ -25,14 +26,14 @@ function progress(host, pick) {
   const ranked = [...kept].sort((a, b) => (b === kept[kept.length - 1]) - (a === kept[kept.length - 1]) || (b.gain || 0) - (a.gain || 0));
   const kind = (row) => (row.status === "keep" ? "keep" : known(row.value) ? "" : row.status === "discard" ? "stopped" : "fail");
   const points = rows.map((row) => ({
-    x: row, y: row.value, number: row.number, kind: kind(row),
+    x: row, y: row.level ?? row.value, number: row.number, kind: kind(row),
     label: row.status === "keep" && row.number > 0 ? arrows(row.title) : "", rank: ranked.indexOf(row),
     tip: [`#${row.number} ${row.status}`, arrows(row.title), known(row.value) ? `${page.metric} ${value(row.value)}` : row.reason,
       known(row.gain) ? `${gain(row.gain)} ${interval(row.low, row.high)}` : "", row.slowed ? `the machine ran at ${speed(row.speed)} speed` : ""],
   }));
   const better = page.direction === "min" ? "lower" : "higher";
   plot(host, { name: `${page.metric} of every experiment`, height: 430, xs: OVER, points, steps: true, near: page.near, pick,
-    yName: `${page.metric}, ${better} is better`,
+    yName: `${page.metric}${page.fleet ? `, at the level of ${page.fleet.machines[0].machine}` : ""}, ${better} is better`,
     key: [["", "discarded"], ["keep", "kept; the line is the incumbent"], ["fail", "failed"],
       ...(points.some((point) => point.kind === "stopped") ? [["stopped", "stopped early"]] : [])] });
 }
@@ -73,6 +74,7 @@ function speeds() {
 theme();
 const table = sheet(document.getElementById("sheet"), page.experiments, page.metric);
 progress(document.getElementById("progress"), table.open);
+if (page.fleet) strips(document.getElementById("strips"), page.fleet, table.open);
 forest(document.getElementById("forest"), page.axes, table.open);
 noise(document.getElementById("again"), table.open);
 speeds();
