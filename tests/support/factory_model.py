@@ -36,10 +36,10 @@ SYNTAX_ERROR = "def run(question, tools)\n    return 'never'\n"
 
 
 def model(**instead: Reply) -> Callable[[Received], Behaviour]:
-    """Return the scripted model; ``instead`` replaces its answer to a task: problems, spec, cases, build, improve."""
+    """Return the scripted model; ``instead`` replaces its answers to tasks: problems, merge, spec, cases, build ..."""
     replies: Mapping[str, Reply] = {
-        "problems": problems, "spec": spec, "cases": cases, "build": build, "improve": improve, "numbers": numbers,
-        **instead,
+        "problems": problems, "merge": merge, "spec": spec, "cases": cases, "build": build, "improve": improve,
+        "numbers": numbers, **instead,
     }  # fmt: skip
 
     def answer(request: Received) -> Behaviour:
@@ -75,6 +75,10 @@ def problems(prompt: str) -> str:
             statement = f"People write about {word} and need a right answer."
             found.append({"id": name, "title": title, "statement": statement, "evidence": evidence})
     return f"Here they are:\n```json\n{json.dumps({'problems': found})}\n```"
+
+
+def merge(prompt: str) -> str:
+    return json.dumps({"same": []})
 
 
 def _subject(prompt: str) -> str:

@@ -105,7 +105,7 @@ def _run(session: Session, settings: AgentSettings, office: Office, missing: int
 
 
 def _done(session: Session) -> int:
-    return sum(e.number > 0 for e in session.journal().history.experiments)
+    return sum(e.number > 0 and e.status != "interrupted" for e in session.journal().history.experiments)
 
 
 def _improved(session: Session, reason: str) -> Improved:

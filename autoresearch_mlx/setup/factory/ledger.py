@@ -82,7 +82,7 @@ class Problem:
 
     @property
     def enough(self) -> bool:
-        return self.independent >= self.needed
+        return self.independent >= self.needed or self.spec is not None
 
     @property
     def over(self) -> bool:
@@ -118,6 +118,8 @@ class Factory:
     evidence: Event | None = None
     batches: tuple[Event, ...] = ()
     """Batches of posts that the model has read for problems, in order."""
+    same: list[list[str]] | None = None
+    """Groups of problems that are the same in other words; None before the model was asked."""
     listed: bool = False
     """Whether all batches were read and the problems are in the ledger."""
     problems: tuple[Problem, ...] = ()
@@ -158,7 +160,8 @@ def replay(events: Sequence[Event], damaged: Sequence[int] = ()) -> Factory:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             said = f"event {number} of {FILE}, {event['event']!r}, is damaged: {type(error).__name__}: {error}"
             raise LedgerError(said, "put the file back from a copy, or begin another factory") from None
-    return replace(state, problems=tuple(problems.values()))
+    needed = state.options.pieces  # a person may have changed it since
+    return replace(state, problems=tuple(replace(each, needed=needed) for each in problems.values()))
 
 
 def _after(state: Factory, problems: dict[str, Problem], event: Event) -> Factory:
@@ -171,6 +174,8 @@ def _after(state: Factory, problems: dict[str, Problem], event: Event) -> Factor
         state = replace(state, collected=event) if kind == "collected" else replace(state, evidence=event)
     elif kind == "read":
         state = replace(state, batches=(*state.batches, event))
+    elif kind == "merged":
+        state = replace(state, same=event["same"])
     elif kind == "listed":
         state = replace(state, listed=True)
     elif kind == "problem":

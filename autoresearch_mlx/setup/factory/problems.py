@@ -12,7 +12,7 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.setup.factory.asking import Asker, Unfit, fitting
 from autoresearch_mlx.setup.factory.evidence import Piece, evidence_of, independent, quoted
 from autoresearch_mlx.setup.factory.ledger import Book, Factory
-from autoresearch_mlx.setup.factory.prompts import problems_prompt
+from autoresearch_mlx.setup.factory.prompts import merge_prompt, problems_prompt
 
 _BATCH_POSTS, _BATCH_CHARACTERS = 20, 12_000
 _TITLE, _STATEMENT = 120, 600
@@ -45,6 +45,12 @@ SCHEMA: Mapping[str, Any] = {
             },
         }
     },
+}
+
+SAME_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["same"],
+    "properties": {"same": {"type": "array", "items": {"type": "array", "items": {"type": "string"}}}},
 }
 
 
@@ -128,6 +134,37 @@ def merged(read: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def equal_problems(asker: Asker, problems: Sequence[Mapping[str, Any]]) -> tuple[list[list[str]], str]:
+    """Return groups of ids of problems that are the same in other words, and what was wrong with the reply."""
+    if len(problems) < 2:
+        return [], ""
+    shown = sorted(problems, key=lambda each: -len(each["evidence"]))[:_MOST]
+    known = {each["id"] for each in shown}
+
+    def read(text: str) -> list[list[str]]:
+        taken: set[str] = set()
+        groups = []
+        for wanted in fitting(text, SAME_SCHEMA)["same"]:
+            group = [name for name in dict.fromkeys(wanted) if name in known and name not in taken]
+            taken.update(group)
+            groups += [group] if len(group) > 1 else []
+        return groups
+
+    answer = asker.ask(0, "merge", merge_prompt(shown), read, SAME_SCHEMA)
+    return answer.value or [], answer.fault
+
+
+def joined(problems: Sequence[Mapping[str, Any]], groups: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """Return the problems with each group as one, under the id and the words of its first problem."""
+    into = {name: group[0] for group in groups for name in group}
+    found: dict[str, dict[str, Any]] = {}
+    for each in sorted(problems, key=lambda each: into.get(each["id"], each["id"]) != each["id"]):
+        problem = found.setdefault(into.get(each["id"], each["id"]), {**each, "evidence": []})
+        had = {piece["piece"] for piece in problem["evidence"]}
+        problem["evidence"] += [piece for piece in each["evidence"] if piece["piece"] not in had]
+    return list(found.values())
+
+
 def _same_title(found: Mapping[str, Mapping[str, Any]], title: str) -> str:
     return next((name for name, each in found.items() if each["title"].casefold() == title.casefold()), "")
 
@@ -145,7 +182,14 @@ def find_problems(book: Book, state: Factory, asker: Asker, pieces: Sequence[Pie
         yield f"problem: {said}" + (f"; the model's reply did not fit: {fault}" if fault else "")
     known = {problem.id for problem in state.problems}
     needed = state.options.pieces
-    problems = sorted(merged(read), key=lambda each: -independent(each["evidence"]))[:_MOST_ENTERED]
+    groups = state.same
+    if groups is None:
+        groups, fault = equal_problems(asker, merged(read)) if len(todo) > 1 else ([], "")
+        book.append("merged", same=groups, fault=fault, model=asker.endpoint.name)
+        said = f"; the model's reply did not fit: {fault}" if fault else ""
+        again = sum(map(len, groups)) - len(groups)
+        yield f"problem: {again} of {len(merged(read))} problems are another one in other words{said}"
+    problems = sorted(joined(merged(read), groups), key=lambda each: -independent(each["evidence"]))[:_MOST_ENTERED]
     taken = 0
     for each in problems:
         pieces_found = independent(each["evidence"])

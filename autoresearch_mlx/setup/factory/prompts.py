@@ -44,6 +44,21 @@ Answer with one JSON object and nothing else:
 """
 
 
+def merge_prompt(problems: Sequence[Mapping[str, Any]]) -> str:
+    """Ask which problems are the same in other words."""
+    listed = "\n".join(f"{each['id']}: {each['title']}: {each['statement']}" for each in problems)
+    return f"""\
+# Task: merge
+
+These problems were found in different posts:
+{fenced(listed)}
+
+Which of them are the same problem in other words, so that one program would solve them? Put those ids together, and
+leave out every problem that stands alone. Answer with one JSON object and nothing else:
+{{"same": [["p1", "p4"]]}}
+"""
+
+
 def spec_prompt(title: str, statement: str, evidence: Sequence[Mapping[str, Any]], tools: str) -> str:
     """Ask for the specification of an agent that solves a problem."""
     quotes = "\n".join(fenced(str(entry["quote"]), f"piece {n}") for n, entry in enumerate(evidence[:20], 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +70,43 @@ def test_a_quote_that_does_not_stand_in_the_post_is_no_evidence(root: Path, serv
     found = only(call(root, server, until="problem", problems=invented))
     assert [piece["quote"] for piece in found.evidence] == [SAID]  # as the post writes it; post 1 is Ann's
     assert (found.id, found.state) == ("p1", "too little evidence")
+
+
+@pytest.mark.parametrize(
+    ("reply", "counts"),
+    [
+        ('{"same": [["p1", "p2"]]}', [30]),
+        ('{"same": [["p2", "p9", "p1", "p2"], ["p1"]]}', [30]),
+        ('{"same": []}', [20, 10]),
+        ("they all look the same to me", [20, 10]),
+    ],
+    ids=["the same", "with unknown ids", "not the same", "nonsense"],
+)
+def test_one_problem_in_the_words_of_two_batches(
+    reply: str, counts: list[int], root: Path, server: OpenAIServer
+) -> None:
+    words = (
+        "apple brick cloud delta eagle fjord grape house igloo jelly kayak lemon mango night olive piano quilt river"
+    )
+    for n in range(27):
+        said = " ".join(random.Random(n).choices(words.split(), k=12))
+        (root / "posts" / f"more-{n}.txt").write_text(f"author: Person {n}\n\nServings number {n} again: {said}.\n")
+
+    def in_other_words(prompt: str) -> str:
+        posts = factory_model.posts_of(prompt)
+        evidence = [{"post": number, "quote": text.splitlines()[0][:40]} for number, text in posts]
+        title = f"Scale for {len(posts)}"
+        return json.dumps({"problems": [{"title": title, "statement": "They scale servings.", "evidence": evidence}]})
+
+    state = call(root, server, until="problem", problems=in_other_words, merge=lambda prompt: reply)
+    assert [each.independent for each in state.problems] == counts
+
+
+def test_a_smaller_number_of_pieces_lets_a_problem_through_later(root: Path, server: OpenAIServer) -> None:
+    server.default = factory_model.model()
+    wanted = Wanted(options={"pieces": 4}, until="problem")
+    assert only(run_line(root, wanted, lambda text: None)).state == "too little evidence"
+    assert only(run_line(root, Wanted(options={"pieces": 3}, until="spec"), lambda text: None)).state == "cases"
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,8 @@ def test_every_call_that_was_killed_left_one_more_event_and_none_twice(
     stages = Counter((e["event"], e.get("problem"), e.get("batch")) for e in events)
     assert set(stages.values()) == {1}
     assert {e["event"] for e in events} == {
-        "began", "collected", "evidence", "read", "problem", "listed", "spec", "cases", "built", "verified", "refused",
-        "improved", "shipped", "discarded",
+        "began", "collected", "evidence", "read", "merged", "problem", "listed", "spec", "cases", "built", "verified",
+        "refused", "improved", "shipped", "discarded",
     }  # fmt: skip
 
 
