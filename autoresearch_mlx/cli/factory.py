@@ -29,6 +29,7 @@ def factory_command() -> None:
     \b
     autoresearch-mlx factory DIR              go through all stages, or go on where the last call ended
     autoresearch-mlx factory status DIR       show what has become of each problem
+    autoresearch-mlx factory ask AGENT TEXT   put a question to an agent that was shipped
     """
 
 
@@ -107,3 +108,32 @@ def status_command(folder: Path, as_json: bool) -> None:
         return
     for line in status_lines(book, state, width()):
         click.echo(line)
+
+
+@factory_command.command("ask")
+@click.argument("agent", metavar="AGENT", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("question", metavar="TEXT")
+@json_option
+def ask_command(agent: Path, question: str, as_json: bool) -> None:
+    """Put one question to a shipped agent, in its sandbox and within the budget of a case; print its answer.
+
+    \b
+    Example:
+      autoresearch-mlx factory ask mine/shipped/p1-scale-servings "A recipe takes 250 g for 4 servings ..."
+    """
+    from dataclasses import asdict
+
+    from autoresearch_mlx import terms
+    from autoresearch_mlx.cli.opened import interruptible
+    from autoresearch_mlx.setup.factory.ask import ask
+
+    with interruptible():
+        found = ask(agent.resolve(), question, say)
+    if as_json:
+        click.echo(json.dumps(asdict(found)))
+    elif found.error:
+        say(f"no answer: {terms.one_line(found.error)}")
+    else:
+        answer = found.answer if isinstance(found.answer, str) else json.dumps(found.answer, ensure_ascii=False)
+        click.echo(terms.printable(answer))
+    raise SystemExit(1 if found.error else 0)

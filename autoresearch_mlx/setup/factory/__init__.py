@@ -8,5 +8,6 @@ evidence      removes copies of posts (``near``), and counts independent evidenc
 asking        asks a model for JSON or files, and says what is wrong with a reply
 problems, specs, cases, build    the stages in which a model writes something; ``prompts`` has the questions
 verify, improve, ship            the stages in which something is measured
+ask           puts a question to an agent that was shipped
 page          the page and the lines of ``factory status``
 """

@@ -9,6 +9,7 @@ import json
 import signal
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ MOST_CALLS = 60
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> tuple[Path, list[int], OpenAIServer]:
+def killed(
+    tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox
+) -> Iterator[tuple[Path, list[int], OpenAIServer]]:
     """Call the command until it ends by itself; each call before that is killed right after its first event."""
     root = tmp_path_factory.mktemp("factory") / "mine"
     before = (str(SUPPORT / "die_at_write.py"), "factory.html.tmp", "1")
@@ -48,7 +51,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> tuple[
                 break
         done = command_line(*command, cwd=POSTS, **environment)
         assert done.returncode == 0, done.stderr
-    return root, events, server
+        yield root, events, server
 
 
 def _environment(server: OpenAIServer) -> dict[str, str]:
@@ -172,6 +175,18 @@ def test_the_third_agent_is_improved_and_shipped_with_a_card(killed: tuple[Path,
     assert git(folder, "status", "--porcelain") == ""
     done = command_line("doctor", cwd=folder)
     assert "8 dev, 4 guard, 8 hidden" in done.stdout
+
+
+def test_the_shipped_agent_answers_a_question_of_a_person(killed: tuple[Path, list[int], OpenAIServer]) -> None:
+    root, _, server = killed
+    found = problem(root, "Scale servings").shipped
+    assert found is not None
+    agent = str(root / found["folder"])
+    question = "A recipe takes 90 g for 4 servings. How much for 6 servings?"
+    done = command_line("factory", "ask", agent, question, cwd=ROOT, **_environment(server))
+    assert (done.returncode, done.stdout) == (0, "135\n"), done.stderr
+    lost = command_line("factory", "ask", str(root), "Hello?", cwd=ROOT)
+    assert lost.returncode == 1 and "there is no agent in" in lost.stderr
 
 
 def test_status_and_its_json_show_what_became_of_each_problem(killed: tuple[Path, list[int], OpenAIServer]) -> None:
