@@ -67,7 +67,7 @@ def profile_command(top: int, picture: Path | None, as_json: bool, **wanted: Any
 
 
 @kernel_command.command("extract")
-@click.argument("row", metavar="ROW", required=False)
+@click.argument("row", metavar="[ROW]", required=False)
 @click.option("--starter", metavar="NAME", help="Make the lab from a starter; `kernel starters` lists them.")
 @click.option("--to", "folder", type=click.Path(path_type=Path), help="The new lab; default: kernels/NAME.")
 @click.option("--first", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The first candidate.")
@@ -160,15 +160,16 @@ def verify_command(
     Example:
       autoresearch-mlx kernel verify --processes 5
     """
-    from autoresearch_mlx.setup.kernel_steps import in_step, kept_of, record
+    from autoresearch_mlx.setup.kernel_steps import in_step, kept_of, verify
 
     path, kept = kept_of(lab_here(), labs, script, tag, say, every)
     lines = []
     for kernel in kept:
-        lines.append(in_step([kernel], path, processes, pairs, say))
-        record(kernel, lines[-1])
+        lines.append(verify(kernel, path, processes, pairs, say))
         if not as_json:
             click.echo(f"{kernel.words}: {lines[-1].words()}")
+            if lines[-1].partly:
+                click.echo(f"note: {lines[-1].partly}")
     last = list({kernel.task.function: kernel for kernel in kept}.values())
     if len(last) > 1:
         lines.append(in_step(last, path, processes, pairs, say))

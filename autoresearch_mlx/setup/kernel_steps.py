@@ -75,6 +75,8 @@ class InStep:
     chip: str
     unused: str
     """Why there is no number; empty when there is one."""
+    partly: str = ""
+    """Which functions the step also calls without their kernel, and why."""
 
     @property
     def verdict(self) -> str:
@@ -236,14 +238,19 @@ def _in_step(
         mlx=mlx_version(),
         chip=chip,
         unused=unused,
+        partly=blocks.partly,
     )
 
 
-def record(kept: Kept, found: InStep) -> None:
-    """Write the gain of the step into the ledger of the session that kept the kernel.  Raises LockedError."""
+def verify(kept: Kept, script: Path, processes: int, pairs: int, say: Callable[[str], None]) -> InStep:
+    """Measure one kernel in the step, and write the result into the ledger of the session that kept it.
+
+    Nothing else can use that session meanwhile.  Raises LabError, and LockedError when it is in use already.
+    """
     with locked(kept.session):
-        fields = found.facts()
-        Ledger(kept.session).append("in_step", number=kept.experiment.number, time=now(), **fields)
+        found = in_step([kept], script, processes, pairs, say)
+        Ledger(kept.session).append("in_step", number=kept.experiment.number, time=now(), **found.facts())
+    return found
 
 
 def install(kept: Sequence[Kept], script: Path, on: bool) -> list[str]:

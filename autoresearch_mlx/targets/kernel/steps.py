@@ -52,6 +52,8 @@ class Blocks:
     """Timed steps of a block."""
     apart: float | None
     """Largest difference of a loss in the first steps, as a share of the loss; None when a loss is not finite."""
+    partly: str = ""
+    """Which functions the step also calls without their kernel, and why; empty when it calls none so."""
     unused: str = ""
     """Why the step cannot be said to use a kernel; empty when it does.  There are then no measurements."""
 
@@ -85,7 +87,7 @@ def blocks_of(
             )
             found.append(asked(around, "steps", request.to_json(), [folder, versions.folder], _SECONDS))
             if "unused" in found[-1]:
-                return Blocks((), 0.0, 0.0, pairs, 0, None, str(found[-1]["unused"]))
+                return Blocks((), 0.0, 0.0, pairs, 0, None, unused=str(found[-1]["unused"]))
     return _summed(found, pairs)
 
 
@@ -100,7 +102,18 @@ def _summed(found: Sequence[Mapping[str, Any]], pairs: int) -> Blocks:
         pairs,
         min(each["steps"] for each in found),
         None if None in apart else max(apart),
+        _partly(found[-1]["uses"]),
     )
+
+
+def _partly(uses: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say which functions a step calls without their kernel too: a kernel covers one row of the profile."""
+    said = []
+    for name, each in uses.items():
+        if each["plain"]:
+            share = 100 * each["kernel"] / (each["kernel"] + each["plain"])
+            said.append(f"the kernel takes {share:.0f} % of the calls of {name}, because in others {each['why']}")
+    return "; ".join(said)
 
 
 def script_text(path: Path) -> str:

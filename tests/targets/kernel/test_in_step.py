@@ -14,6 +14,7 @@ from kernel_labs import FASTER, example_lab, kept_kernels, kernel_json
 from autoresearch_mlx.report.page.gather import page_of
 from autoresearch_mlx.report.page.markdown import render_text
 from autoresearch_mlx.setup.kernel_steps import InStep
+from autoresearch_mlx.store.locks import locked
 
 OTHER = "def loss_again(*a):\n    return a[0].sum(-1)\n\n\n"
 PAIRS = ("--processes", "2", "--pairs", "2")
@@ -63,6 +64,23 @@ def test_a_kernel_that_the_step_does_not_use_gets_no_number(tmp_path: Path, chan
     kept_kernels(root, FASTER)
     (found,) = kernel_json(root, "verify", *PAIRS)
     assert found["factor"] is None and said in found["unused"] and said in found["words"]
+
+
+def test_calls_that_the_kernel_does_not_cover_are_counted_and_explained(tmp_path: Path) -> None:
+    root = example_lab(tmp_path / "lab")
+    script = root / "train_mlx.py"
+    twice = "return mx.mean(capped_loss(logits[0], y[0], 20.0)) + mx.mean(capped_loss("
+    script.write_text(script.read_text().replace("return mx.mean(capped_loss(", twice))
+    kept_kernels(root, FASTER)
+    (found,) = kernel_json(root, "verify", *PAIRS)
+    assert found["factor"] is not None
+    assert "the kernel takes 50 % of the calls of capped_loss, because in others cap is 20.0" in found["partly"]
+
+
+def test_a_session_in_use_is_not_measured(lab: Path) -> None:
+    with locked(lab / "kernels" / "capped_loss" / ".autoresearch" / "night"):
+        done = command_line("kernel", "verify", *PAIRS, cwd=lab)
+    assert done.returncode == 1 and "session night is in use" in done.stderr
 
 
 def test_a_script_without_the_function_has_no_place_for_the_kernel(tmp_path: Path) -> None:
