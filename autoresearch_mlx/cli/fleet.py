@@ -37,12 +37,10 @@ def start_command(host: str | None, port: int | None, new_keys: bool) -> None:
     from autoresearch_mlx.cli.opened import interruptible
     from autoresearch_mlx.fleet.admission import wanted_here
     from autoresearch_mlx.fleet.coordinator import start
-    from autoresearch_mlx.lab.config import load_settings
 
     lab = lab_here()
-    kind = load_settings(lab.root).settings.target.kind
     with interruptible():
-        start(lab, wanted_here(trains=kind in ("pretrain", "kernel")), host, port, new_keys, say)
+        start(lab, wanted_here(lab), host, port, new_keys, say)
 
 
 @fleet_command.command("join")

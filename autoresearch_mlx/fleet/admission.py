@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import autoresearch_mlx
 from autoresearch_mlx import __version__
-from autoresearch_mlx.hardware.machine import describe, read_machine
+from autoresearch_mlx.hardware.machine import Machine, describe, read_machine
 from autoresearch_mlx.lab.comparability import minor
+from autoresearch_mlx.lab.config import load_settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.ledger import FILE, read
+from autoresearch_mlx.targets.corpus.prepare import default_cache
+from autoresearch_mlx.targets.corpus.rows import MANIFEST
+from autoresearch_mlx.trial.runner import python_command, trusted_environment
 
 LEAST_FREE_BYTES = 10**9
+_TRAINED = ("pretrain", "kernel")
+"""Kinds of targets that need MLX."""
+_PRODUCT_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +41,62 @@ class Wanted:
     """Minor version of Python, such as 3.11."""
     mlx: str | None = None
     """Minor version of MLX; None for a target that does not train with it."""
+    wheel: str | None = None
+    """Platform of MLX's build on the coordinator, if it is a Mac; a machine that has one must have the same."""
+    corpus: str | None = None
+    """Hash over the hashes of a session's corpus and tokenizer; None when no session needs one."""
+    source: str = ""
+    """Name of that corpus, for `prepare`."""
+    run_bytes: int | None = None
+    """Memory that a run takes, as far as it is known."""
 
 
-def wanted_here(trains: bool) -> Wanted:
-    """Return what machines need to measure as this one does."""
-    facts = facts_here(Path.home())
-    return Wanted(facts["version"], facts["code"], facts["python"], facts["mlx"] if trains else None)
+def wanted_here(lab: Lab, conditions: Mapping[str, Any] | None = None, run_bytes: int | None = None) -> Wanted:
+    """Return what machines need to measure for this lab, and for a session with these ``conditions``.
+
+    By default the conditions are those of the lab's current session, if there is one.
+    """
+    if conditions is None:
+        tag = lab.current()
+        path = None if tag is None else lab.folder(tag) / FILE
+        conditions = read(path).session["conditions"] if path is not None and path.exists() else {}
+    machine, trains = read_machine(), load_settings(lab.root).settings.target.kind in _TRAINED
+    hashes = conditions.get("data_sha256")
+    return Wanted(
+        version=__version__,
+        code=code_hash(),
+        python=_python(),
+        mlx=minor(machine.mlx) if trains else None,
+        wheel=machine.wheel if trains else None,
+        corpus=_digest(hashes) if isinstance(hashes, Mapping) else None,
+        source=str(conditions.get("source") or ""),
+        run_bytes=run_bytes,
+    )
 
 
 def facts_here(home: Path) -> dict[str, Any]:
-    """Return the facts about this machine that decide on its admission; ``home`` is on the disk of its spool."""
+    """Return the facts about this machine that decide on its admission; ``home`` is on the disk of its spool.
+
+    On a machine with a GPU, MLX's products there are compared with numpy's, which takes some seconds.
+    """
     machine = read_machine()
     return {
         "version": __version__,
         "code": code_hash(),
-        "python": ".".join(platform.python_version_tuple()[:2]),
+        "python": _python(),
         "mlx": minor(machine.mlx),
+        "wheel": machine.wheel,
         "machine": describe(machine),
         "chip": machine.chip,
         "memory_bytes": machine.memory_bytes,
-        "free_bytes": shutil.disk_usage(home).free,
+        "wrong_products": _wrong_products(machine),
+        **space(home),
     }
+
+
+def space(home: Path) -> dict[str, Any]:
+    """Return the facts about this machine that may change while it takes part: its disk and its corpora."""
+    return {"free_bytes": shutil.disk_usage(home).free, "corpora": sorted(_corpora(default_cache()))}
 
 
 def code_hash() -> str:
@@ -75,6 +122,60 @@ def refusals(wanted: Wanted, facts: Mapping[str, Any]) -> Iterator[str]:
     if wanted.mlx is not None and facts.get("mlx") != wanted.mlx:
         have = f"this machine has MLX {facts.get('mlx')}, the coordinator {wanted.mlx}"
         yield f"{have}: `pip install 'mlx~={wanted.mlx}.0'`"
-    free = facts.get("free_bytes")
+    if wanted.wheel is not None and facts.get("wheel") not in (None, wanted.wheel):
+        yield (
+            f"MLX's build here is for {facts.get('wheel')}, the coordinator's for {wanted.wheel}, and their kernels "
+            "differ: install the same build on both, `pip install --force-reinstall mlx` on the same macOS"
+        )
+    if wanted.corpus is not None and wanted.corpus not in (facts.get("corpora") or ()):
+        yield (
+            f"this machine does not have the session's corpus (hash {wanted.corpus}): "
+            f"`autoresearch-mlx prepare {wanted.source}` here, as on the coordinator, or copy its folder `corpora` "
+            "from the coordinator's cache"
+        )
+    if wrong := facts.get("wrong_products"):
+        yield f"MLX computes wrong products on this GPU ({wrong}): install MLX's released build, `pip install mlx`"
+    yield from _too_small(wanted, facts)
+
+
+def _too_small(wanted: Wanted, facts: Mapping[str, Any]) -> Iterator[str]:
+    memory, free = facts.get("memory_bytes"), facts.get("free_bytes")
+    if wanted.run_bytes is not None and isinstance(memory, int) and memory < wanted.run_bytes:
+        need, have = (f"{size / 2**30:.1f} GB" for size in (wanted.run_bytes, memory))
+        yield f"a run takes {need} of memory, and this machine has {have}: leave it out, or start a smaller session"
     if isinstance(free, int) and free < LEAST_FREE_BYTES:
-        yield f"only {free / 10**9:.1f} GB of disk are free here, and the spool needs {LEAST_FREE_BYTES / 10**9:.0f} GB"
+        yield (
+            f"only {free / 10**9:.1f} GB of disk are free, and the spool needs {LEAST_FREE_BYTES / 10**9:.0f} GB: "
+            "free some space, or choose another disk with --home"
+        )
+
+
+def _python() -> str:
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+def _corpora(cache: Path) -> Iterator[str]:
+    for manifest in (cache / "corpora").glob(f"[!.]*/{MANIFEST}"):
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            yield _digest(json.loads(manifest.read_text(encoding="utf-8"))["sha256"])
+
+
+def _digest(hashes: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(dict(sorted(hashes.items()))).encode()).hexdigest()[:12]
+
+
+def _wrong_products(machine: Machine) -> str:
+    """Return in words which products MLX computes wrong on the GPU; empty if none, or if there is no GPU."""
+    if machine.gpu is None:
+        return ""
+    from autoresearch_mlx.setup.selftest.machine_checks import judge_products
+
+    command = python_command("-m", "autoresearch_mlx.setup.selftest.device", "gpu")
+    try:
+        done = subprocess.run(
+            command, env=trusted_environment({}), capture_output=True, text=True, timeout=_PRODUCT_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return f"they took more than {_PRODUCT_SECONDS:.0f} s"
+    found = judge_products(done.stdout, done.returncode, done.stderr, "gpu")
+    return "" if found.state == "ok" else found.words

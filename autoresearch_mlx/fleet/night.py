@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from autoresearch_mlx.errors import LabError, WorkspaceError
 from autoresearch_mlx.experiment import Measurement, Watch
+from autoresearch_mlx.fleet.admission import Wanted, wanted_here
+from autoresearch_mlx.fleet.coordinator import WANTED
 from autoresearch_mlx.fleet.job import Delivery, Job, Role, job_id
 from autoresearch_mlx.fleet.job import Lab as JobLab
 from autoresearch_mlx.fleet.machines import Lost
-from autoresearch_mlx.fleet.pairing import FOLDER, need_dask
+from autoresearch_mlx.fleet.pairing import FOLDER, need_dask, write_private
 from autoresearch_mlx.lab.config import Settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.health import Health
@@ -65,9 +68,15 @@ def with_fleet(session: Session, lab: Lab, settings: Settings, say: Say) -> Iter
         if not fleet.connected():
             said = f"the fleet's coordinator does not answer at {fleet.address}"
             raise LabError(said, "`autoresearch-mlx fleet start` starts it, in another terminal")
+        write_private(lab.state / FOLDER / WANTED, json.dumps(asdict(_wanted(session, lab))) + "\n")
         yield replace(session, roster=Night(session, settings, fleet, say).workers, lanes=1)
     finally:
         fleet.close()
+
+
+def _wanted(session: Session, lab: Lab) -> Wanted:
+    """Return what a machine needs that joins during this session."""
+    return wanted_here(lab, session.journal().session["conditions"], session.worker.run_facts.peak_bytes)
 
 
 class Night:

@@ -19,7 +19,7 @@ from typing import Any
 import dask
 from distributed import Nanny
 
-from autoresearch_mlx.fleet.admission import facts_here
+from autoresearch_mlx.fleet.admission import facts_here, space
 from autoresearch_mlx.fleet.courier import saved_limits
 from autoresearch_mlx.fleet.engine.security import security_of
 from autoresearch_mlx.fleet.member import LEAVE
@@ -75,7 +75,7 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
                         tell("left")
                         return 0
                     if answer == "unknown" and here is not None:  # a new worker, or a new scheduler
-                        why = await nanny.scheduler.fleet_hello(name=name, address=here, facts=facts_here(home))
+                        why = await nanny.scheduler.fleet_hello(name=name, address=here, facts=facts | space(home))
                         if why:
                             tell("refused", why)
                             return REFUSED
