@@ -73,9 +73,10 @@ class Running:
         port = [] if self.pairing.exists() else ["--port", "0"]
         self.start("coordinator", "fleet", "start", "--host", "127.0.0.1", *port)
 
-    def join(self, machine: Made) -> None:
+    def join(self, machine: Made, home: Path | None = None) -> None:
         environment = {"MACHINE_OFFSET": str(machine.offset), "MACHINE_SLOWNESS": str(machine.slowness)}
         options = ["--name", machine.name, "--host", "127.0.0.1"]
+        options += ["--home", str(home)] if home is not None else []
         self.start(machine.name, "fleet", "join", str(self.pairing), *options, **environment)
 
     def run(self, experiments: int) -> subprocess.Popen[bytes]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx.errors import ConfigError, LabError
+from autoresearch_mlx.fleet.handshake import refused_certificate
 from autoresearch_mlx.fleet.pairing import need_dask, read_pairing
 from autoresearch_mlx.fleet.serving import kept_running
 from autoresearch_mlx.hardware.awake import kept_awake
@@ -38,6 +39,8 @@ def join(pairing: Path, name: str | None, host: str | None, port: int, home: Pat
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)
     (home / LEAVE).unlink(missing_ok=True)
+    if (why := refused_certificate(side, home / "tls")) is not None:
+        raise LabError(why, "then join again")
     refused: list[str] = []
     away = False
 

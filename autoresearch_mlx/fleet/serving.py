@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -16,7 +17,7 @@ from autoresearch_mlx.errors import LabError
 
 PORT = 8786
 """Dask's usual port for a scheduler."""
-_AGAIN_SECONDS = 2.0
+_AGAIN_SECONDS, _LOOK_SECONDS = 2.0, 0.2
 _LAST_SECONDS = 10.0
 
 
@@ -31,14 +32,19 @@ def own_address() -> str:
 
 
 def refuse_port(host: str, port: int) -> None:
-    """Raise LabError when nothing can listen at this address."""
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind((host, port))
-    except OSError as error:
-        hint = "`--port N` chooses another port, and `--host ADDRESS` another address of this machine"
-        raise LabError(f"nothing can listen at {host}, port {port}: {error.strerror}", hint) from None
+    """Raise LabError when nothing can listen at this address, even after the time that a dying scheduler takes."""
+    end = time.monotonic() + _LAST_SECONDS
+    while True:
+        try:
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                tried.bind((host, port))
+            return
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > end:
+                hint = "`--port N` chooses another port, and `--host ADDRESS` another address of this machine"
+                raise LabError(f"nothing can listen at {host}, port {port}: {error.strerror}", hint) from None
+            time.sleep(_LOOK_SECONDS)
 
 
 def free_port(host: str) -> int:

@@ -6,16 +6,13 @@ from pathlib import Path
 
 from distributed.security import Security
 
-from autoresearch_mlx.fleet.pairing import Pairing, write_private
+from autoresearch_mlx.fleet.handshake import certificate_files
+from autoresearch_mlx.fleet.pairing import Pairing
 
 
 def security_of(pairing: Pairing, folder: Path) -> Security:
     """Return Dask's settings for mutual TLS; the certificates are written into ``folder``, for the owner alone."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {}
-    for name in ("authority", "certificate", "key"):
-        paths[name] = folder / f"tls-{name}.pem"
-        write_private(paths[name], getattr(pairing, name))
+    paths = certificate_files(pairing, folder)
     sides = {
         f"tls_{role}_{what}": str(paths[name])
         for role in ("scheduler", "worker", "client")

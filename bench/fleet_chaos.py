@@ -1,0 +1,337 @@
+"""Disturb a night of a fleet at random instants, and count what is lost or measured twice.
+
+    .venv/bin/python -m bench.fleet_chaos [--events 40] [--experiments 80] [--seed 1]
+
+The events: a machine is stopped beyond its time and continued (a closed lid), or stopped for a moment; kill -9 of a
+Dask worker, its nanny, the process that measures, the scheduler, the coordinator, and the night itself; a full disk
+under a spool; and visitors that must be refused in words: a wrong certificate, a plain TCP client, another version of
+the code, another corpus, a machine that cannot be reached back.  What a person would start again is started again: the
+night, the coordinator, a machine's `fleet join`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.fleet_processes import MACHINES, Made, Running, counts, fleet, runs_twice, script, wait_for, wrong
+
+_LID_SECONDS = 80.0
+"""Longer than the time for which a machine may be away."""
+
+
+class Chaos:
+    """The events of one night."""
+
+    def __init__(self, running: Running, experiments: int, seed: int, small: Path | None) -> None:
+        self.small = small
+        self.running, self.experiments, self.random = running, experiments, random.Random(seed)
+        self.later: list[tuple[float, Callable[[], None]]] = []
+        self.asleep: set[str] = set()
+        self.answers: list[str] = []
+        """What visitors were told."""
+        self.failed: list[str] = []
+        self.night = running.run(experiments)
+        self.again: dict[str, int] = Counter()
+        kinds = {
+            "lid": self.lid,
+            "moment": self.moment,
+            "worker": lambda: self.kill("spawn_main"),
+            "nanny": lambda: self.kill("engine.machine"),
+            "measurer": lambda: self.kill("fleet.measuring"),
+            "join": self.join_again,
+            "scheduler": self.scheduler,
+            "coordinator": self.coordinator,
+            "night": self.kill_night,
+            "full disk": self.full_disk,
+            "wrong certificate": self.wrong_certificate,
+            "plain client": self.plain_client,
+            "wrong code": lambda: self.refused("code", "0" * 16, "install the same commit"),
+            "wrong corpus": lambda: self.refused("corpus", "0" * 12, "prepare"),
+            "unreachable": self.unreachable,
+        }
+        self.kinds: dict[str, Callable[[], str]] = kinds
+
+    def do(self, kind: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')} {kind}: {self.kinds[kind]()}", flush=True)
+
+    def look(self) -> None:
+        """Do what is due, and start the night again when it died."""
+        due = [each for each in self.later if each[0] <= time.monotonic()]
+        self.later = [each for each in self.later if each[0] > time.monotonic()]
+        for _, action in due:
+            action()
+        if (code := self.night.poll()) is not None and not self.over:
+            if code != -signal.SIGKILL:
+                print(f"the night ended with {code}: {self.running.said('run')[-400:]}", flush=True)
+                time.sleep(1)
+            self.night = self.running.run(self.left)
+
+    @property
+    def left(self) -> int:
+        """Number of experiments that are still to be begun."""
+        begun = {e["number"] for e in self.running.events("finished") if e["number"] > 0}
+        open_ = {e["number"] for e in self.running.events("started") if e["number"] > 0} - begun
+        gone = {e["number"] for e in self.running.events("abandoned")}
+        return max(0, self.experiments - len(begun | open_ - gone))
+
+    @property
+    def over(self) -> bool:
+        finished = {e["number"] for e in self.running.events("finished")}
+        return len(finished) > self.experiments and self.night.poll() is not None
+
+    # --- machines
+
+    def machine(self) -> Made | None:
+        able = [m for m in MACHINES if m.name not in self.asleep]
+        return self.random.choice(able) if able else None
+
+    def processes(self, name: str) -> list[psutil.Process]:
+        """Return all processes of a machine, also those in sessions of their own."""
+        home = str(self.running.folder / "cache" / "fleet" / name)
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                line = process.cmdline()
+                inside = process.environ().get("AUTORESEARCH_FLEET_HOME") == home
+                if inside or (home in line and "autoresearch_mlx.fleet.engine.machine" in line):
+                    found.append(process)
+        join = self.running.processes[name]
+        if join.poll() is None:
+            found.append(psutil.Process(join.pid))
+        return found
+
+    def stop(self, seconds: float) -> str:
+        if (machine := self.machine()) is None:
+            return "all sleep"
+        stopped = self.processes(machine.name)
+        self.asleep.add(machine.name)
+        for process in stopped:
+            with suppress(psutil.Error):
+                process.suspend()
+
+        def wake() -> None:
+            for process in stopped:
+                with suppress(psutil.Error):
+                    process.resume()
+            self.asleep.discard(machine.name)
+
+        self.later.append((time.monotonic() + seconds, wake))
+        return f"{machine.name} stands still for {seconds:.0f} s ({len(stopped)} processes)"
+
+    def lid(self) -> str:
+        return self.stop(_LID_SECONDS) if len(self.asleep) < 2 else self.moment()
+
+    def moment(self) -> str:
+        return self.stop(self.random.uniform(1, 15))
+
+    def kill(self, part: str) -> str:
+        if (machine := self.machine()) is None:
+            return "all sleep"
+        for process in self.processes(machine.name):
+            with suppress(psutil.Error):
+                if any(part in word for word in process.cmdline()):
+                    process.kill()
+                    return f"{machine.name}, process {process.pid}"
+        return f"{machine.name} has none"
+
+    def join_again(self) -> str:
+        if (machine := self.machine()) is None:
+            return "all sleep"
+        self.running.processes[machine.name].kill()
+        self.running.processes[machine.name].wait()
+        self.later.append((time.monotonic() + 3, lambda: self.running.join(machine)))
+        return machine.name
+
+    # --- the coordinator
+
+    def scheduler(self) -> str:
+        for child in psutil.Process(self.running.processes["coordinator"].pid).children():
+            child.kill()
+            return str(child.pid)
+        return "none"
+
+    def coordinator(self) -> str:
+        self.running.processes["coordinator"].kill()
+        self.running.processes["coordinator"].wait()
+        self.later.append((time.monotonic() + 2, self.running.coordinate))
+        return "and started again"
+
+    def kill_night(self) -> str:
+        self.night.kill()
+        self.night.wait()
+        return "and started again"
+
+    # --- full disks and visitors
+
+    def full_disk(self) -> str:
+        """Fill the disk of the machine `tiny` for a while."""
+        if self.small is None:
+            return "not tried: this process may not mount a small disk"
+        fill = self.small / "fill"
+        with suppress(OSError), fill.open("wb") as file:
+            while True:
+                file.write(b"0" * 2**20)
+        self.later.append((time.monotonic() + 20, lambda: fill.unlink(missing_ok=True)))
+        return "the disk of `tiny` is full for 20 s"
+
+    def visitor(self, name: str, pairing: Path, says: str, *options: str) -> str:
+        """Let a machine try to join; it must be told why not."""
+        home = self.running.folder / f"home-{name}"
+        command = [sys.executable, "-m", "autoresearch_mlx", "fleet", "join", str(pairing), "--name", name]
+        command += ["--host", "127.0.0.1", "--home", str(home), *options]
+        with (self.running.folder / f"{name}.txt").open("wb") as said:
+            process = subprocess.Popen(command, stdout=said, stderr=said, env=self.running.environment)
+        with suppress(SystemExit):
+            wait_for(lambda: says in self.running.said(name) or process.poll() is not None, says, 60)
+        process.terminate()
+        process.wait(30)
+        told = self.running.said(name).strip()
+        self.answers.append(told)
+        if says not in told:
+            self.failed.append(f"{name}: {told}")
+        return told.splitlines()[0] if told else "(nothing)"
+
+    def changed_pairing(self, change: dict[str, Any]) -> Path:
+        path = self.running.folder / "other-pairing.json"
+        path.write_text(json.dumps({**json.loads(self.running.pairing.read_text()), **change}))
+        return path
+
+    def wrong_certificate(self) -> str:
+        other = self.running.folder / "other"
+        if not other.exists():
+            from autoresearch_mlx.fleet.pairing import make_pairing
+
+            make_pairing(other, json.loads(self.running.pairing.read_text())["address"])
+        return self.visitor("stranger", other / "pairing.json", "certificate")
+
+    def plain_client(self) -> str:
+        address = json.loads(self.running.pairing.read_text())["address"].removeprefix("tls://")
+        host, port = address.rsplit(":", 1)
+        with suppress(OSError), socket.create_connection((host, int(port)), timeout=5) as plain:
+            plain.sendall(b"\x00" * 1000 + b"GET / HTTP/1.0\r\n\r\n")
+            plain.settimeout(5)
+            while data := plain.recv(1000):
+                if b"fleet" in data:
+                    self.failed.append(f"a plain client was told {data!r}")
+        return "no answer"
+
+    def refused(self, what: str, value: str, says: str) -> str:
+        path = self.running.pairing.with_name("wanted.json")
+        before = path.read_text()
+        path.write_text(json.dumps({**json.loads(before), what: value, "source": "stdlib"}))
+        try:
+            return self.visitor(f"other-{what}", self.running.pairing, says)
+        finally:
+            path.write_text(before)
+
+    def unreachable(self) -> str:
+        """Introduce a machine by an address at which nothing answers, as one behind a firewall does."""
+        program = (
+            "import asyncio, sys\n"
+            "from pathlib import Path\n"
+            "from distributed.core import rpc\n"
+            "from autoresearch_mlx.fleet.admission import facts_here\n"
+            "from autoresearch_mlx.fleet.engine.security import security_of\n"
+            "from autoresearch_mlx.fleet.pairing import read_pairing\n"
+            "side = read_pairing(Path(sys.argv[1])); folder = Path(sys.argv[2])\n"
+            "async def main():\n"
+            "    args = security_of(side, folder).get_connection_args('worker')\n"
+            "    async with rpc(side.address, connection_args=args) as there:\n"
+            "        facts, closed = facts_here(folder), 'tls://127.0.0.1:9'\n"
+            "        why = await there.fleet_hello(name='walled', address=closed, facts=facts)\n"
+            "        print('; '.join(why))\n"
+            "asyncio.run(main())\n"
+        )
+        command = [sys.executable, "-c", program, str(self.running.pairing), str(self.running.folder / "walled")]
+        done = subprocess.run(command, capture_output=True, text=True, env=self.running.environment, timeout=60)
+        told = done.stdout.strip()
+        self.answers.append(told)
+        if "cannot reach" not in told and done.returncode == 0:
+            self.failed.append(f"unreachable: {told}")
+        return told or done.stderr.strip().splitlines()[-1]
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path | None]:
+    """Yield a folder on a small disk of its own; None where this process may not mount one."""
+    place = folder / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1100m", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        yield None
+        return
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], capture_output=True)
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=40)
+    parser.add_argument("--experiments", type=int, default=80)
+    parser.add_argument("--seed", type=int, default=1)
+    wanted = parser.parse_args()
+    steps = script(wanted.experiments)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        small_disk(Path(name)) as small,
+        fleet(Path(name), MACHINES, steps, 2.0) as running,
+    ):
+        if small is not None:
+            running.join(Made("tiny", 0.1, 1.0), home=small / "home")
+            wait_for(lambda: "takes part" in running.said("tiny"), "tiny")
+        chaos = Chaos(running, wanted.experiments, wanted.seed, small)
+        wait_for(lambda: any(e["number"] == 0 for e in running.events("finished")), "the baseline")
+        names = [*chaos.kinds] * (wanted.events // len(chaos.kinds) + 1)
+        order = names[: wanted.events]
+        chaos.random.shuffle(order)
+        if "lid" in order:
+            order.remove("lid")
+            order.insert(0, "lid")
+        for kind in order:
+            end = time.monotonic() + chaos.random.uniform(0.5, 4.0)
+            while time.monotonic() < end:
+                chaos.look()
+                time.sleep(0.05)
+            chaos.do(kind)
+        print("the events are over", flush=True)
+        end = time.monotonic() + 900
+        while not chaos.over and time.monotonic() < end:
+            chaos.look()
+            time.sleep(0.2)
+        report(chaos, order, steps)
+
+
+def report(chaos: Chaos, order: list[str], steps: list[float]) -> None:
+    running = chaos.running
+    lost, doubled = counts(running, chaos.experiments)
+    mistaken = wrong(running, steps)
+    print(f"{len(order)} events: {dict(Counter(order))}")
+    print(f"statuses {dict(Counter(e['status'] for e in running.events('finished')))}")
+    print(f"lost {lost}, doubled {doubled}, runs counted twice {runs_twice(running)}")
+    print(f"late runs, not counted: {len(running.events('late'))}")
+    print(f"wrong verdicts: {len(mistaken)}", *mistaken, sep="\n  ")
+    print(f"refusals without the words: {chaos.failed}")
+    for event in running.events("finished"):
+        if event["status"] == "interrupted":
+            print(f"  interrupted: #{event['number']} {event['reason']}")
+
+
+if __name__ == "__main__":
+    main()
