@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,10 +25,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+import autoresearch_mlx
 from bench.fleet_processes import MACHINES, Made, Running, counts, fleet, runs_twice, script, wait_for, wrong
 
 _LID_SECONDS = 80.0
@@ -45,7 +46,7 @@ class Chaos:
         self.answers: list[str] = []
         """What visitors were told."""
         self.failed: list[str] = []
-        self.night = running.run(experiments)
+        self.night, self.begun = running.run(experiments), time.time()
         self.again: dict[str, int] = Counter()
         kinds = {
             "lid": self.lid,
@@ -60,8 +61,8 @@ class Chaos:
             "full disk": self.full_disk,
             "wrong certificate": self.wrong_certificate,
             "plain client": self.plain_client,
-            "wrong code": lambda: self.refused("code", "0" * 16, "install the same commit"),
-            "wrong corpus": lambda: self.refused("corpus", "0" * 12, "prepare"),
+            "wrong code": self.wrong_code,
+            "wrong corpus": self.wrong_corpus,
             "unreachable": self.unreachable,
         }
         self.kinds: dict[str, Callable[[], str]] = kinds
@@ -79,7 +80,7 @@ class Chaos:
             if code != -signal.SIGKILL:
                 print(f"the night ended with {code}: {self.running.said('run')[-400:]}", flush=True)
                 time.sleep(1)
-            self.night = self.running.run(self.left)
+            self.night, self.begun = self.running.run(self.left), time.time()
 
     @property
     def left(self) -> int:
@@ -103,17 +104,18 @@ class Chaos:
     def processes(self, name: str) -> list[psutil.Process]:
         """Return all processes of a machine, also those in sessions of their own."""
         home = str(self.running.folder / "cache" / "fleet" / name)
-        found = []
+        found: dict[int, psutil.Process] = {}
         for process in psutil.process_iter():
             with suppress(psutil.Error):
-                line = process.cmdline()
-                inside = process.environ().get("AUTORESEARCH_FLEET_HOME") == home
-                if inside or (home in line and "autoresearch_mlx.fleet.engine.machine" in line):
-                    found.append(process)
+                inside = process.environ().get("AUTORESEARCH_WORKS_IN") == home
+                if inside or (
+                    home in process.cmdline() and "autoresearch_mlx.fleet.engine.machine" in process.cmdline()
+                ):
+                    found |= {each.pid: each for each in (process, *process.children(recursive=True))}
         join = self.running.processes[name]
         if join.poll() is None:
-            found.append(psutil.Process(join.pid))
-        return found
+            found[join.pid] = psutil.Process(join.pid)
+        return list(found.values())
 
     def stop(self, seconds: float) -> str:
         if (machine := self.machine()) is None:
@@ -189,13 +191,14 @@ class Chaos:
         self.later.append((time.monotonic() + 20, lambda: fill.unlink(missing_ok=True)))
         return "the disk of `tiny` is full for 20 s"
 
-    def visitor(self, name: str, pairing: Path, says: str, *options: str) -> str:
+    def visitor(self, name: str, pairing: Path, says: str, **environment: str) -> str:
         """Let a machine try to join; it must be told why not."""
         home = self.running.folder / f"home-{name}"
         command = [sys.executable, "-m", "autoresearch_mlx", "fleet", "join", str(pairing), "--name", name]
-        command += ["--host", "127.0.0.1", "--home", str(home), *options]
+        command += ["--host", "127.0.0.1", "--home", str(home)]
         with (self.running.folder / f"{name}.txt").open("wb") as said:
-            process = subprocess.Popen(command, stdout=said, stderr=said, env=self.running.environment)
+            around = {**self.running.environment, **environment}
+            process = subprocess.Popen(command, stdout=said, stderr=said, env=around)
         with suppress(SystemExit):
             wait_for(lambda: says in self.running.said(name) or process.poll() is not None, says, 60)
         process.terminate()
@@ -205,11 +208,6 @@ class Chaos:
         if says not in told:
             self.failed.append(f"{name}: {told}")
         return told.splitlines()[0] if told else "(nothing)"
-
-    def changed_pairing(self, change: dict[str, Any]) -> Path:
-        path = self.running.folder / "other-pairing.json"
-        path.write_text(json.dumps({**json.loads(self.running.pairing.read_text()), **change}))
-        return path
 
     def wrong_certificate(self) -> str:
         other = self.running.folder / "other"
@@ -230,12 +228,25 @@ class Chaos:
                     self.failed.append(f"a plain client was told {data!r}")
         return "no answer"
 
-    def refused(self, what: str, value: str, says: str) -> str:
+    def wrong_code(self) -> str:
+        """Let a machine try to join whose package differs in one line."""
+        copy = self.running.folder / "changed"
+        if not copy.exists():
+            package = Path(autoresearch_mlx.__file__).parent
+            shutil.copytree(package, copy / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+            with (copy / package.name / "terms.py").open("a") as file:
+                file.write("\n# another version\n")
+        return self.visitor("other-code", self.running.pairing, "install the same commit", PYTHONPATH=str(copy))
+
+    def wrong_corpus(self) -> str:
+        """Let a machine try to join that lacks the corpus of the session."""
         path = self.running.pairing.with_name("wanted.json")
+        with suppress(SystemExit):  # a night that begins writes the file once
+            wait_for(lambda: path.stat().st_mtime > self.begun or self.night.poll() is not None, "the night", 30)
         before = path.read_text()
-        path.write_text(json.dumps({**json.loads(before), what: value, "source": "stdlib"}))
+        path.write_text(json.dumps({**json.loads(before), "corpus": "0" * 12, "source": "stdlib"}))
         try:
-            return self.visitor(f"other-{what}", self.running.pairing, says)
+            return self.visitor("other-corpus", self.running.pairing, "prepare stdlib")
         finally:
             path.write_text(before)
 

@@ -52,7 +52,7 @@ def join(pairing: Path, name: str | None, host: str | None, port: int, home: Pat
             say(f"{name} takes part in the fleet of {event['words']}" + (" again" if away else ""))
             away = False
         elif event["kind"] == "away":
-            say(f"the coordinator at {side.address} does not answer ({event['words']}); tries again")
+            say(f"no connection to the coordinator at {side.address} ({event['words']}); tries again")
             away = True
         elif event["kind"] == "left":
             say(f"{name} has left the fleet")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -29,8 +28,6 @@ from autoresearch_mlx.store.records import measurement_to
 from autoresearch_mlx.store.workspace import git, ref_of
 from autoresearch_mlx.targets.contract import Say
 
-_REST_SECONDS = 60.0
-"""Time for which a machine gets no job after it could not take one."""
 _AWAY_TIMES, _AWAY_LEAST = 3.0, 60.0
 """A machine may be away for this many times the time of a usual run, and at least for these seconds."""
 _SPARE_SECONDS = 600.0
@@ -89,7 +86,6 @@ class Night:
         self._workers: dict[str, Worker] = {}
         self._has: dict[str, list[str]] = {}
         """The commits that each machine has got."""
-        self._rests: dict[str, float] = {}
         self._late: dict[str, tuple[str, int]] = {}
         """Jobs that did not come back in time: the machine, and the number of the experiment."""
         self._bundle = threading.Lock()
@@ -103,8 +99,8 @@ class Night:
             for each in present:
                 if each.name not in known:
                     self._workers[each.name] = self._worker(each.name, str(each.facts.get("chip") or "unknown chip"))
-            rested = [each.name for each in present if self._rests.get(each.name, 0.0) < time.monotonic()]
-            return tuple(self._workers[name] for name in rested)
+            workers = [self._workers[each.name] for each in present]
+            return tuple(worker for worker in workers if not worker.health.benched)
 
     def _worker(self, name: str, chip: str) -> Worker:
         def elsewhere(errand: Errand) -> Brought:
@@ -121,7 +117,7 @@ class Night:
             delivery = self._asked(name, job, errand.watch, self._packed(name, errand))
         if delivery.trouble or delivery.ended or delivery.lacks:
             why = delivery.trouble or ("it ended the run" if delivery.ended else "it could not unpack the commit")
-            self._rests[name] = time.monotonic() + _REST_SECONDS
+            self._workers[name].health.bench()
             raise MachineLost(f"{name}: {why}")
         self._late.pop(job.id, None)
         has = self._has.setdefault(name, [])

@@ -27,7 +27,7 @@ from autoresearch_mlx.loop.measure import measure
 from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import NOTHING_DONE
-from autoresearch_mlx.loop.worker import MachineLost, Worker, lanes_of
+from autoresearch_mlx.loop.worker import MachineLost, MachineUnfit, Worker, lanes_of
 from autoresearch_mlx.store.heartbeat import Heartbeat, forget_all
 
 STOPPED = "stopped by hand"
@@ -36,6 +36,8 @@ _PATIENCE_SECONDS = 10
 """Seconds after which Ctrl-C no longer waits for the lanes."""
 _MOST_MACHINES = 64
 """Largest number of machines of a fleet that measure at the same time."""
+_MOST_LOST = 5
+"""Number of machines that an experiment may lose before it is given up."""
 _INTERRUPTED = 130
 """Exit code of a process ended by Ctrl-C."""
 
@@ -256,10 +258,12 @@ class Crew:
             if isinstance(done, Waiting):
                 return done
         except MachineLost as lost:
-            attempt.lost = (*attempt.lost, attempt.worker.name)
-            if len(attempt.lost) == 1:
-                self.screen.say(f"experiment {attempt.number} is measured again: {lost}")
-                return Waiting(attempt, avoid=attempt.lost)
+            here = attempt.worker.name
+            if not isinstance(lost, MachineUnfit):
+                attempt.lost = (*attempt.lost, here)
+            if len(attempt.lost) < _MOST_LOST:
+                self.screen.say(f"experiment {attempt.number} is measured elsewhere: {lost}")
+                return Waiting(attempt, avoid=(here,))
             said = f"{' and '.join(dict.fromkeys(attempt.lost))} did not come back with its run: {lost}"
             done = attempt.conclude(Verdict("interrupted", said))
         except Skipped as skipped:

@@ -19,7 +19,7 @@ from autoresearch_mlx.loop.measure import measure, repeat
 from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import drift_of
-from autoresearch_mlx.loop.worker import MachineLost, Worker
+from autoresearch_mlx.loop.worker import MachineLost, MachineUnfit, Worker
 from autoresearch_mlx.store.records import measurement_to
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class Staff(Protocol):
 def know_incumbent(session: Session, attempt: Attempt, watch: Watch) -> None:
     """Measure the incumbent on the machine of this attempt, if it has no run there that counts.
 
-    The first time, the machine takes as many runs as a baseline has, to learn its own noise.  Raises MachineLost when
-    the incumbent does not run there.
+    The first time, the machine takes as many runs as a baseline has, to learn its own noise.  Raises MachineUnfit when
+    the incumbent does not run there, and lets the machine rest.
     """
     worker = attempt.worker
     if not worker.machine:
@@ -69,7 +69,8 @@ def know_incumbent(session: Session, attempt: Attempt, watch: Watch) -> None:
     if not _known(now, best):
         taken = taken_now(now, best)
         said = taken[-1].reason or str(taken[-1].extra.get("tainted", "")) if taken else "no run counts"
-        raise MachineLost(f"experiment {best.number}, the incumbent, has no value on {worker.name}: {said}")
+        worker.health.bench()
+        raise MachineUnfit(f"experiment {best.number}, the incumbent, has no value on {worker.name}: {said}")
     attempt.history = now if session.incumbent(now) == attempt.incumbent else attempt.history
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from autoresearch_mlx.experiment import Measurement
@@ -12,12 +13,18 @@ FIRST_REST, LONGEST_REST = 300.0, 3600.0
 before, until a run ends by itself again."""
 
 
+FIRST_BENCH = 30.0
+
+
 @dataclass(slots=True)
 class Health:
     """The newest runs in a row that the machine has ended; all lanes of one machine share it."""
 
     rest_seconds: float = FIRST_REST
     """Seconds of the next rest."""
+    bench_seconds: float = FIRST_BENCH
+    """Seconds for which a machine of a fleet gets no run the next time that it could take none."""
+    _benched: float = 0.0
     _faults: int = 0
     _words: str = ""
 
@@ -26,10 +33,22 @@ class Health:
         """Whether the machine has ended the last three runs."""
         return self._faults >= FAULTS_IN_A_ROW
 
+    @property
+    def benched(self) -> bool:
+        """Whether this machine of a fleet gets no run now, because it could take none."""
+        return time.monotonic() < self._benched
+
+    def bench(self) -> None:
+        """Give this machine no run for a while; each time in a row it is twice as long."""
+        self._benched = time.monotonic() + self.bench_seconds
+        self.bench_seconds = min(2 * self.bench_seconds, LONGEST_REST)
+
     def count(self, measured: Measurement) -> None:
         """Count a run by how it ended."""
         if fault_of(measured) is None:
             self._faults, self.rest_seconds = 0, FIRST_REST
+            if measured.value is not None:
+                self.bench_seconds = FIRST_BENCH
         else:
             self._faults, self._words = self._faults + 1, fault_with_step(measured)
 

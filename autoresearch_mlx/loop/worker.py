@@ -22,6 +22,10 @@ class MachineLost(Exception):
     """A machine of a fleet could not take a run, or did not come back with it: this says nothing about the commit."""
 
 
+class MachineUnfit(MachineLost):
+    """A machine of a fleet cannot measure the incumbent, so it can judge nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Errand:
     """A run that another machine is asked for."""

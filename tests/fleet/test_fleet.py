@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import command_line, git, write_command_lab
+from conftest import ROOT, command_line, git, write_command_lab
 
 from autoresearch_mlx.experiment import Experiment, Measurement
+from autoresearch_mlx.fleet.pairing import make_pairing
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.ledger import FILE, Journal, read
 
@@ -62,30 +65,40 @@ def waited(holds: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
     raise AssertionError(f"{what}: not within {seconds:.0f} s")
 
 
-def started(lab: Lab, name: str, *arguments: str, **environment: str) -> Process:
-    said = lab.root.parent / f"{name}.txt"
-    with said.open("wb") as file:
-        command = [sys.executable, "-m", "autoresearch_mlx", "fleet", *arguments]
-        popen = subprocess.Popen(command, cwd=lab.root, stdout=file, stderr=file, env={**os.environ, **environment})
-    return Process(popen, said)
-
-
 @dataclass(frozen=True, slots=True)
 class Fleet:
+    """A coordinator and two machines, and what their commands said during a night of six experiments."""
+
+    folder: Path
     lab: Lab
     coordinator: Process
     machines: dict[str, Process]
-    pairing: Path
     run: subprocess.CompletedProcess[str]
     journal: Journal
     status: dict[str, Any]
-    table: str
-    left: str
+    said: dict[str, str]
+    """Output by command, for those that end by themselves."""
+
+    @property
+    def pairing(self) -> Path:
+        return self.lab.state / ".fleet" / "pairing.json"
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return command_line(*arguments, cwd=self.lab.root, AUTORESEARCH_CACHE=str(self.folder / "cache"))
+
+
+def started(folder: Path, cwd: Path, name: str, *arguments: str, **environment: str) -> Process:
+    said = folder / f"{name}.txt"
+    added = {"AUTORESEARCH_CACHE": str(folder / "cache"), **environment}
+    with said.open("wb") as file:
+        command = [sys.executable, "-m", "autoresearch_mlx", "fleet", *arguments, "--host", "127.0.0.1"]
+        popen = subprocess.Popen(command, cwd=cwd, stdout=file, stderr=file, env={**os.environ, **added})
+    return Process(popen, said)
 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Let two machines measure six experiments; one leaves afterwards."""
+    """Go through docs/fleet.md with two machines; the lab's experiments are those of STEPS."""
     folder = tmp_path_factory.mktemp("fleet")
     lab = write_command_lab(folder / "lab")
     (lab.root / "bench.py").write_text(BENCH)
@@ -93,27 +106,23 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     git(lab.root, "commit", "-qam", "machines differ")
     steps = [{"title": f"X = {x}", "knobs": {"X": x} if x else {"Y": 0}} for x in STEPS]
     (folder / "steps.json").write_text(json.dumps(steps))
-    cache = {"AUTORESEARCH_CACHE": str(folder / "cache")}
-    begun = [started(lab, "coordinator", "start", "--host", "127.0.0.1", "--port", "0", **cache)]
-    pairing = lab.state / ".fleet" / "pairing.json"
+    begun = [started(folder, lab.root, "coordinator", "start", "--port", "0")]
     try:
         begun[0].waits_for("pairing file")
+        shutil.copy(lab.state / ".fleet" / "pairing.json", folder)
         machines = {}
         for name, offset in OFFSETS.items():
-            options = ("join", str(pairing), "--name", name, "--host", "127.0.0.1")
-            machines[name] = started(lab, name, *options, OFFSET=offset, **cache)
+            machines[name] = started(folder, folder, name, "join", "pairing.json", "--name", name, OFFSET=offset)
             begun.append(machines[name])
         for machine in machines.values():
             machine.waits_for("takes part in the fleet")
-        run = command_line(
-            *("run", "--fleet", "--tag", "t", "--agent", f"scripted:{folder}/steps.json", "--experiments", "6"),
-            cwd=lab.root,
-            **cache,
-        )
+        night = ("run", "--fleet", "--experiments", "6")
+        run = command_line(*night, "--tag", "t", "--agent", f"scripted:{folder}/steps.json", cwd=lab.root)
+        said = {" ".join(night): run.stdout}
+        for command in ("fleet status", "log"):
+            said[command] = command_line(*command.split(), cwd=lab.root).stdout
         status = json.loads(command_line("fleet", "status", "--json", cwd=lab.root).stdout)
-        table = command_line("fleet", "status", cwd=lab.root).stdout
-        left = command_line("fleet", "leave", "mini", cwd=lab.root).stdout
-        yield Fleet(lab, begun[0], machines, pairing, run, read(lab.folder("t") / FILE), status, table, left)
+        yield Fleet(folder, lab, begun[0], machines, run, read(lab.folder("t") / FILE), status, said)
     finally:
         for process in reversed(begun):
             process.ends()
@@ -169,14 +178,8 @@ def test_status_names_the_machines_and_what_they_delivered(fleet: Fleet) -> None
     assert set(told) == set(OFFSETS) and fleet.status["answers"]
     assert all(machine["state"] == "free" and machine["runs"] >= 3 for machine in told.values())
     assert all(machine["sigma"] > 0 for machine in told.values())
-    assert "http://127.0.0.1:" in fleet.table and "studio" in fleet.table
-
-
-def test_a_machine_leaves_when_it_is_told_to(fleet: Fleet) -> None:
-    assert fleet.left == "mini leaves the fleet within seconds\n"
-    fleet.machines["mini"].waits_for("mini has left the fleet")
-    assert fleet.machines["mini"].popen.wait(30) == 0
-    fleet.coordinator.waits_for("mini has left")
+    table = fleet.said["fleet status"]
+    assert "http://127.0.0.1:" in table and "studio" in table
 
 
 def test_only_the_owner_can_read_the_certificates(fleet: Fleet) -> None:
@@ -195,3 +198,62 @@ def test_a_client_without_a_certificate_gets_no_answer(fleet: Fleet) -> None:
             while data := plain.recv(1000):
                 assert b"fleet" not in data
             raise OSError("closed")
+
+
+def test_a_pairing_file_of_another_fleet_is_refused_in_words(fleet: Fleet) -> None:
+    strange = make_pairing(fleet.folder / "strange", json.loads(fleet.pairing.read_text())["address"])
+    done = fleet.call("fleet", "join", str(strange), "--name", "stranger")
+    assert done.returncode == 1
+    assert "has other certificates than this pairing file: copy the file that `fleet start` names there" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("{}", "is not a pairing file"), ("not JSON", "is not a pairing file"), (None, "No such file")],
+)
+def test_a_file_that_is_no_pairing_is_refused_with_the_next_step(fleet: Fleet, text: str | None, said: str) -> None:
+    path = fleet.folder / "no-pairing.json"
+    path.unlink(missing_ok=True)
+    if text is not None:
+        path.write_text(text)
+    done = fleet.call("fleet", "join", str(path))
+    assert done.returncode == 1 and said in done.stderr and "hint: copy the file" in done.stderr
+
+
+def test_a_second_machine_of_the_same_name_is_refused(fleet: Fleet) -> None:
+    done = fleet.call("fleet", "join", str(fleet.pairing), "--name", "studio", "--host", "127.0.0.1")
+    assert done.returncode == 1 and "studio takes part from" in done.stderr
+
+
+def test_a_machine_without_the_sessions_corpus_is_refused_with_the_remedy(fleet: Fleet) -> None:
+    wanted = fleet.pairing.with_name("wanted.json")
+    before = wanted.read_text()
+    wanted.write_text(json.dumps({**json.loads(before), "corpus": "0" * 12, "source": "tinystories"}))
+    try:
+        done = fleet.call("fleet", "join", str(fleet.pairing), "--name", "bare", "--host", "127.0.0.1")
+    finally:
+        wanted.write_text(before)
+    assert done.returncode == 1 and "`autoresearch-mlx prepare tinystories` here" in done.stderr
+    assert "bare was refused" in fleet.coordinator.said.read_text()
+
+
+def test_a_second_coordinator_of_a_lab_is_refused(fleet: Fleet) -> None:
+    done = fleet.call("fleet", "start")
+    assert done.returncode == 1 and "runs already" in done.stderr
+
+
+def test_machines_leave_when_they_are_told_to(fleet: Fleet) -> None:
+    """This is the last test: afterwards no machine takes part."""
+    assert fleet.call("fleet", "leave", "nobody").returncode == 1
+    assert fleet.call("fleet", "leave", "mini").stdout == "mini leaves the fleet within seconds\n"
+    fleet.machines["mini"].waits_for("mini has left the fleet")
+    fleet.said["fleet leave"] = fleet.call("fleet", "leave").stdout
+    assert fleet.said["fleet leave"] == "studio leaves the fleet within seconds\n"
+    assert [fleet.machines[name].popen.wait(30) for name in OFFSETS] == [0, 0]
+    fleet.coordinator.waits_for("studio has left")
+
+
+def test_every_command_of_the_page_has_been_run(fleet: Fleet) -> None:
+    page = (ROOT / "docs" / "fleet.md").read_text()
+    commands = re.findall(r"^\$ autoresearch-mlx (.*)$", page, re.MULTILINE)
+    assert set(commands) == {"fleet start", "fleet join pairing.json", *fleet.said}
