@@ -109,7 +109,9 @@ class _Night:
 
     def eta_seconds(self) -> float | None:
         each = pace(self.session.journal().history)
-        return self.orders.policy.eta_seconds(self.done, None if each is None else each / len(self.crew.workers))
+        return self.orders.policy.eta_seconds(
+            self.done, None if each is None else each / max(1, len(self.crew.workers))
+        )
 
     # --- between experiments
 
