@@ -198,7 +198,8 @@ class Chaos:
         command += ["--host", "127.0.0.1", "--home", str(home)]
         with (self.running.folder / f"{name}.txt").open("wb") as said:
             around = {**self.running.environment, **environment}
-            process = subprocess.Popen(command, stdout=said, stderr=said, env=around)
+            place = self.running.folder
+            process = subprocess.Popen(command, cwd=place, stdout=said, stderr=said, env=around)
         with suppress(SystemExit):
             wait_for(lambda: says in self.running.said(name) or process.poll() is not None, says, 60)
         process.terminate()

@@ -119,7 +119,7 @@ class Attempt:
         incumbent = session.incumbent(history)
         attempt = cls(session, session.worker, history, left.number, left.time, base, incumbent, files, sha=sha)
         if sha is not None:
-            attempt.proposal = Proposal(session.workspace.title(sha), session.workspace.read(sha))
+            attempt.proposal = Proposal(session.workspace.title(sha), session.workspace.read(sha), **left.proposal)
         return attempt
 
     @property
@@ -282,8 +282,7 @@ class Attempt:
 
     def move(self, worker: Worker) -> None:
         """Go on with the worker of another machine."""
-        if worker.name != self.worker.name:
-            self.worker, self.history = worker, self.session.history(worker)
+        self.worker, self.history = worker, self.session.history(worker)
 
     def running(self) -> Running:
         """Return what agents are told about this experiment while it runs."""

@@ -175,7 +175,9 @@ class Crew:
             free = [worker for worker in may if worker.name not in taken]
             if free:
                 del self.waiting[at]
-                each.attempt.move(free[0])
+                if free[0].name != each.attempt.worker.name:
+                    each.attempt.move(free[0])
+                    self.session.append("moved", number=each.attempt.number, worker=free[0].name)
                 self.measure(each.attempt)
                 return True
         return False

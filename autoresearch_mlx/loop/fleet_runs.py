@@ -48,6 +48,13 @@ class Staff(Protocol):
     def submit(self, task: Callable[[], Any]) -> Future[Any]: ...
 
 
+def note_proposal(attempt: Attempt) -> None:
+    """Log what the commit does not tell about the proposal, so that the experiment can go on after a death."""
+    p = attempt.proposal
+    told = {"agent": p.agent, "axis": p.axis, "rationale": p.rationale, "talk": dict(p.talk)}
+    attempt.session.append("proposed", number=attempt.number, **told)
+
+
 def know_incumbent(session: Session, attempt: Attempt, watch: Watch) -> None:
     """Measure the incumbent on the machine of this attempt, if it has no run there that counts.
 

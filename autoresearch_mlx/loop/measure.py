@@ -80,7 +80,8 @@ def measure(
     if worker.elsewhere is not None:
         usual = None if history.baseline is None else longest_usual(history)
         habits = tuple(_habits(history, number, order.earlier))
-        errand = Errand(number, commit, f"{name}{run}", seed, watch, order.split, order.steps, usual, habits=habits)
+        asked = f"{name}{run}" if name else f"{len(order.earlier) + 1}"  # the same after a death, on each machine
+        errand = Errand(number, commit, asked, seed, watch, order.split, order.steps, usual, habits=habits)
         brought = _brought(session, worker, errand, folder)
         assert brought is not None  # only a smoke run may bring nothing
         return brought

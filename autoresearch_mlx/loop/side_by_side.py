@@ -8,7 +8,7 @@ from autoresearch_mlx.experiment import Agent, Experiment, History, Verdict, Wat
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.control import Orders, Skipped
 from autoresearch_mlx.loop.crew import STOPPED, Crew
-from autoresearch_mlx.loop.fleet_runs import due_on_machine, look_for_drift_on
+from autoresearch_mlx.loop.fleet_runs import due_on_machine, look_for_drift_on, note_proposal
 from autoresearch_mlx.loop.measure import repeat
 from autoresearch_mlx.loop.policy import Sofar, pace, sofar
 from autoresearch_mlx.loop.screen import Screen
@@ -104,6 +104,8 @@ class _Night:
             self.screen.finished(ended)
             self.count(ended)
         else:
+            if self.session.roster is not None:
+                note_proposal(attempt)
             self.crew.measure(attempt)
         return None
 

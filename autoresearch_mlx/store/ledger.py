@@ -2,6 +2,8 @@
 
     session     once, first: tag, target, metric, direction, conditions
     started     before any work on an experiment: its number, its base commit and, with several lanes, its worker
+    proposed    in a fleet, the proposal of a started experiment, which goes on after a death
+    moved       the worker of a fleet that continues a started experiment
     finished    the experiment, whole
     abandoned   the agent had nothing to propose; the number is free again
     carried     the change of an experiment was carried to a newer incumbent, and is measured again there; the line has
@@ -54,7 +56,9 @@ class Open:
     base: str
     time: str
     worker: str | None = None
-    """Name of the worker that claimed it; None if there is only one."""
+    """Name of the worker that measures it; None if there is only one."""
+    proposal: Mapping[str, Any] = field(default_factory=dict)
+    """In a fleet, what its commit does not tell about its proposal: agent, axis, rationale, talk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +181,8 @@ class _Replay:
             self._rules = event.get("rules")
         elif kind == "started":
             self._started[event["number"]] = Open(event["number"], event["base"], event["time"], event.get("worker"))
+        elif kind in ("proposed", "moved"):
+            self._continue(event)
         elif kind == "finished":
             experiment = experiment_from(event)
             self._finished.pop(experiment.number, None)
@@ -226,6 +232,14 @@ class _Replay:
         for at in own[len(own) - takes :]:
             old = self._repeats[at]
             self._repeats[at] = replace(old, measurement=replace(old.measurement, regime=number))
+
+    def _continue(self, event: Any) -> None:
+        number = event["number"]
+        if (left := self._started.get(number)) is not None:
+            told = {name: event[name] for name in ("agent", "axis", "rationale", "talk") if name in event}
+            self._started[number] = replace(
+                left, worker=event.get("worker", left.worker), proposal={**left.proposal, **told}
+            )
 
     def _follow(self, baseline: Experiment) -> None:
         """Let the session measure in the regime of the machine of a fleet that measured the baseline."""
