@@ -70,8 +70,8 @@ class Chaos:
     def do(self, kind: str) -> None:
         print(f"{time.strftime('%H:%M:%S')} {kind}: {self.kinds[kind]()}", flush=True)
 
-    def look(self) -> None:
-        """Do what is due, and start the night again when it died."""
+    def look(self) -> bool:
+        """Do what is due, and start the night again when it died.  Returns False, to stand in a condition."""
         due = [each for each in self.later if each[0] <= time.monotonic()]
         self.later = [each for each in self.later if each[0] > time.monotonic()]
         for _, action in due:
@@ -81,6 +81,7 @@ class Chaos:
                 print(f"the night ended with {code}: {self.running.said('run')[-400:]}", flush=True)
                 time.sleep(1)
             self.night, self.begun = self.running.run(self.left), time.time()
+        return False
 
     @property
     def left(self) -> int:
@@ -201,7 +202,7 @@ class Chaos:
             place = self.running.folder
             process = subprocess.Popen(command, cwd=place, stdout=said, stderr=said, env=around)
         with suppress(SystemExit):
-            wait_for(lambda: says in self.running.said(name) or process.poll() is not None, says, 60)
+            wait_for(lambda: self.look() or says in self.running.said(name) or process.poll() is not None, says, 90)
         process.terminate()
         process.wait(30)
         told = self.running.said(name).strip()
@@ -327,13 +328,13 @@ def main() -> None:
         while not chaos.over and time.monotonic() < end:
             chaos.look()
             time.sleep(0.2)
-        report(chaos, order, steps)
+        report(chaos, order)
 
 
-def report(chaos: Chaos, order: list[str], steps: list[float]) -> None:
+def report(chaos: Chaos, order: list[str]) -> None:
     running = chaos.running
     lost, doubled = counts(running, chaos.experiments)
-    mistaken = wrong(running, steps)
+    mistaken = wrong(running)
     print(f"{len(order)} events: {dict(Counter(order))}")
     print(f"statuses {dict(Counter(e['status'] for e in running.events('finished')))}")
     print(f"lost {lost}, doubled {doubled}, runs counted twice {runs_twice(running)}")

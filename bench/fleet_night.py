@@ -35,7 +35,7 @@ def night(machines: tuple[Made, ...], experiments: int, seconds: float) -> float
         code = running.run(experiments).wait()
         took = time.monotonic() - began
         lost, doubled = counts(running, experiments)
-        mistaken = wrong(running, steps)
+        mistaken = wrong(running)
         statuses = Counter(e["status"] for e in running.events("finished") if e["number"] > 0)
         who = Counter(
             str(m["machine"].get("fleet_machine")) for e in running.events("finished") for m in e["measurements"]

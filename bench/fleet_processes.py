@@ -169,11 +169,14 @@ def script(experiments: int) -> list[float]:
 
 
 def counts(running: Running, experiments: int) -> tuple[list[int], list[int]]:
-    """Return the numbers of lost experiments (without a result of their own) and of those with more than one."""
+    """Return the numbers of lost experiments, which were begun and have no result, and of those with more than one."""
     finished = running.events("finished")
     times = Counter(e["number"] for e in finished)
     dead = {e["number"] for e in finished if e["status"] == "interrupted"}
-    lost = [number for number in range(experiments + 1) if times[number] == 0 or number in dead]
+    begun = {e["number"] for e in running.events("started")} - {e["number"] for e in running.events("abandoned")}
+    lost = sorted({number for number in begun if times[number] == 0} | dead)
+    if len(finished) < experiments + 1:
+        lost.append(experiments + 1 - len(finished))
     return lost, [number for number, count in times.items() if count > 1]
 
 
@@ -189,14 +192,14 @@ def _named(machine: Mapping[str, Any]) -> str:
     return str(machine.get("fleet_machine"))
 
 
-def wrong(running: Running, steps: list[float]) -> list[str]:
+def wrong(running: Running) -> list[str]:
     """Return the experiments whose verdict is not what is true: keep for a lower X than that of the version before."""
     found, best = [], 1.0
     for event in running.events("finished"):
         number, status = event["number"], event["status"]
         if number == 0:
             continue
-        x = steps[number - 1]
+        x = float(event["title"].split()[2])
         if (status == "keep") != (x < best):
             found.append(f"#{number} X = {x} after {best}: {status}, {event['reason']}")
         best = x if status == "keep" else best

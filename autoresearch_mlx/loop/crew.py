@@ -22,7 +22,7 @@ from autoresearch_mlx.judge import Again, Decision
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.carry import onto_incumbent
 from autoresearch_mlx.loop.control import Orders, Skipped
-from autoresearch_mlx.loop.fleet_runs import Waiting, first_runs_of_fleet, know_incumbent
+from autoresearch_mlx.loop.fleet_runs import Waiting, first_runs_of_fleet, know_incumbent, refuse_fault
 from autoresearch_mlx.loop.measure import measure
 from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
@@ -293,6 +293,7 @@ class Crew:
                 return Waiting(attempt, to=decision.machine)
             know_incumbent(self.session, attempt, watch)
             decision = attempt.measure(decision, watch)
+            refuse_fault(attempt)
 
 
 def _with_words(verdict: Verdict, attempt: Attempt) -> Verdict:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Watch
 from autoresearch_mlx.judge import Decision
+from autoresearch_mlx.judge.across import name_of
+from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.judge.history import taken_now
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.measure import measure, repeat
@@ -83,6 +85,20 @@ def know_incumbent(session: Session, attempt: Attempt, watch: Watch) -> None:
 
 def _known(history: History, best: Experiment) -> bool:
     return any(m.value is not None and not m.tainted for m in taken_now(history, best))
+
+
+def refuse_fault(attempt: Attempt) -> None:
+    """Let another machine take a run that the machine has ended, such as one with a full disk.
+
+    Raises MachineLost.  After two such machines the judge decides, because the file may be what makes them fail.
+    """
+    last = attempt.measurements[-1] if attempt.measurements else None
+    if not attempt.worker.machine or attempt.number == 0 or last is None or len(attempt.lost) > 1:
+        return
+    if (fault := fault_of(last)) is not None and name_of(last) == attempt.worker.name:
+        attempt.measurements.pop()
+        attempt.worker.health.bench()
+        raise MachineLost(f"{attempt.worker.name}: {fault}")
 
 
 def due_on_machine(history: History, every: int) -> bool:

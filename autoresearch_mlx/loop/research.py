@@ -203,8 +203,11 @@ def recover(session: Session, screen: Screen) -> list[Waiting]:
     for left in session.journal().running:
         drop_broken(session.workspace.top, session.tag, left.number)
         attempt = Attempt.left_open(session, left)
-        if session.roster is not None and left.number > 0 and attempt.sha is not None:
-            going_on.append(Waiting(attempt, to=left.worker))
+        if session.roster is not None and left.number > 0:
+            if attempt.sha is not None:
+                going_on.append(Waiting(attempt, to=left.worker))
+            else:
+                attempt.abandon("the process that asked for a proposal ended")
             continue
         reason = f"the process that ran it ended{last_seen(session.folder, left.worker)}"
         screen.finished(attempt.conclude(Verdict("interrupted", reason)))

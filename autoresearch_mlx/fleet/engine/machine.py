@@ -22,6 +22,7 @@ from distributed import Nanny
 from autoresearch_mlx.fleet.admission import facts_here, space
 from autoresearch_mlx.fleet.courier import saved_limits
 from autoresearch_mlx.fleet.engine.security import security_of
+from autoresearch_mlx.fleet.handshake import refused_certificate
 from autoresearch_mlx.fleet.member import LEAVE
 from autoresearch_mlx.fleet.pairing import read_pairing
 from autoresearch_mlx.fleet.spool import HOME
@@ -85,6 +86,9 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
         except asyncio.CancelledError:
             raise
         except Exception as error:
+            if (why := await asyncio.to_thread(refused_certificate, side, home / "tls")) is not None:
+                tell("refused", [why])
+                return REFUSED
             words = str(error).split("\n")[0] or type(error).__name__
             if words != said:
                 tell("away", words)
