@@ -196,7 +196,8 @@ def install_command(labs: tuple[Path, ...], script: Path | None, off: bool, tag:
     Example:
       autoresearch-mlx kernel install kernels/capped_loss
     """
-    from autoresearch_mlx.setup.kernel_steps import install, kept_of
+    from autoresearch_mlx.setup.kernel_install import install
+    from autoresearch_mlx.setup.kernel_steps import kept_of
 
     path, kept = kept_of(lab_here(), labs, script, tag, say)
     lines = install(kept, path, not off)
@@ -221,7 +222,8 @@ def remove_command(functions: tuple[str, ...], script: Path | None, as_json: boo
     Example:
       autoresearch-mlx kernel remove capped_loss
     """
-    from autoresearch_mlx.setup.kernel_steps import remove, script_here
+    from autoresearch_mlx.setup.kernel_install import remove
+    from autoresearch_mlx.setup.kernel_steps import script_here
 
     path = script_here(lab_here(), script)
     removed = remove(functions, path)

@@ -1,11 +1,9 @@
-"""Measure what the kept kernels of kernel labs bring to the whole training step, and put them into the script."""
+"""Measure what the kept kernels of kernel labs bring to the whole training step."""
 
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -13,7 +11,7 @@ from typing import Any
 
 from autoresearch_mlx.errors import LabError, WorkspaceError
 from autoresearch_mlx.experiment import Experiment
-from autoresearch_mlx.hardware.machine import read_machine
+from autoresearch_mlx.hardware.machine import Machine, read_machine
 from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.judge.student_t import quantile
 from autoresearch_mlx.lab.config import load_settings
@@ -27,11 +25,10 @@ from autoresearch_mlx.targets.confine import sandbox_of
 from autoresearch_mlx.targets.kernel.candidate import Candidate, Refused, read_candidate
 from autoresearch_mlx.targets.kernel.children import surroundings
 from autoresearch_mlx.targets.kernel.extract import FOLDER
-from autoresearch_mlx.targets.kernel.installing import installed_in, switch_of, with_kernel, without_kernel
+from autoresearch_mlx.targets.kernel.installing import installed_in, with_kernel, without_kernel
 from autoresearch_mlx.targets.kernel.kind import mlx_version
-from autoresearch_mlx.targets.kernel.sliced import function_text
 from autoresearch_mlx.targets.kernel.steps import MOST_APART, Blocks, Versions, blocks_of, script_text
-from autoresearch_mlx.targets.kernel.task import KERNEL, REFERENCE, TASK, Task, read_task
+from autoresearch_mlx.targets.kernel.task import KERNEL, TASK, Task, read_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +41,16 @@ class Kept:
     task: Task
     experiment: Experiment
     candidate: Candidate
+
+    conditions: Mapping[str, Any]
+    """Conditions of the session that kept it."""
+
+    def expired(self) -> str:
+        """Say which other chip or MLX version it was kept with; empty if with this one."""
+        was, here = self.conditions, read_machine()
+        if was.get("mlx", mlx_version()) == mlx_version() and was.get("chip", _chip(here)) == _chip(here):
+            return ""
+        return f"it was kept with MLX {was.get('mlx')} on {was.get('chip')}, which says little about this one"
 
     @property
     def words(self) -> str:
@@ -136,7 +143,8 @@ def kept_in(lab: Lab, tag: str | None, every: bool) -> list[Kept]:
     Raises LabError when the session has kept none.
     """
     task, session = read_task(lab.root), find_session(lab, tag)
-    history = read(session / FILE).history
+    journal = read(session / FILE)
+    history, conditions = journal.history, journal.session.get("conditions") or {}
     kept = [e for e in history.experiments if e.status == "keep" and e.commit]
     found = []
     for experiment in kept if every else kept[-1:]:
@@ -148,7 +156,7 @@ def kept_in(lab: Lab, tag: str | None, every: bool) -> list[Kept]:
         except Refused as refused:
             raise LabError(f"{KERNEL} of experiment {experiment.number} is refused: {refused}") from None
         if candidate.forms:
-            found.append(Kept(lab, session, task, experiment, candidate))
+            found.append(Kept(lab, session, task, experiment, candidate, conditions))
     if not found:
         said = f"{lab.root.name} has no kept kernel yet"
         raise LabError(said, f"`autoresearch-mlx run` in {lab.root} looks for one")
@@ -207,6 +215,9 @@ def in_step(kept: Sequence[Kept], script: Path, processes: int, pairs: int, say:
     named = " and ".join(each.words for each in kept)
 
     say(at.words)
+    for each in kept:
+        if expired := each.expired():
+            say(f"{each.words}: {expired}")
 
     def told(number: int) -> None:
         say(f"{named}: process {number} of {processes}, {pairs} pairs of blocks")
@@ -214,7 +225,11 @@ def in_step(kept: Sequence[Kept], script: Path, processes: int, pairs: int, say:
     blocks = blocks_of(versions, around, processes, pairs, settings.seed, told)
     words = tuple(each.words for each in kept)
     clock = "clock" if around.gpu else "processor"
-    return _in_step(blocks, words, versions, processes, clock, machine.chip or machine.arch)
+    return _in_step(blocks, words, versions, processes, clock, _chip(machine))
+
+
+def _chip(machine: Machine) -> str:
+    return machine.chip or machine.arch
 
 
 def _in_step(
@@ -251,63 +266,3 @@ def verify(kept: Kept, script: Path, processes: int, pairs: int, say: Callable[[
         found = in_step([kept], script, processes, pairs, say)
         Ledger(kept.session).append("in_step", number=kept.experiment.number, time=now(), **found.facts())
     return found
-
-
-def install(kept: Sequence[Kept], script: Path, on: bool) -> list[str]:
-    """Put kernels into a script, and return lines that say what is known of each.  Raises LabError."""
-    was = script_text(script)
-    text, lines = was, list[str]()
-    for each in kept:
-        text = with_kernel(text, each.task, each.candidate.source, script.name, on)
-        lines += _known(each, was, script)
-    write_script(script, was, text)
-    return lines
-
-
-def _known(kept: Kept, text: str, script: Path) -> Iterator[str]:
-    function = kept.task.function
-    yield f"{script.name}: the kernel of {kept.words} is installed; {switch_of(function)} is its switch"
-    found = [e for e in read(kept.session / FILE).in_step if e.get("number") == kept.experiment.number]
-    yield str(found[-1]["words"]) if found else "what it brings to the step is not measured yet: `kernel verify`"
-    was = function_text(script_text(kept.lab.root / REFERENCE), function)
-    if kept.task.script and function_text(text, function) != was:
-        yield (
-            f"{function}() has changed since the kernel lab was made; at its first call the kernel is compared with the"
-            " present function, and not used if it computes something else"
-        )
-
-
-def remove(functions: Sequence[str], script: Path) -> list[str]:
-    """Take installed kernels out of a script, all if none is named; return their functions.  Raises LabError."""
-    was = script_text(script)
-    wanted = list(functions) or [each.function for each in installed_in(was)]
-    if not wanted:
-        raise LabError(f"{script.name} has no installed kernel", "`autoresearch-mlx kernel install` puts one in")
-    text = was
-    for function in wanted:
-        text = without_kernel(text, function, script.name)
-    write_script(script, was, text)
-    return wanted
-
-
-def write_script(script: Path, was: str, text: str) -> None:
-    """Replace a script's text, whole or not at all, and keep its permissions.
-
-    ``was``: the text that the new one was made from.  Raises LabError when the file has changed since.
-    """
-    script = script.resolve()
-    temporary: Path | None = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=script.parent, prefix=f".{script.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(text.encode())
-        shutil.copymode(script, temporary)
-        if script_text(script) != was:
-            said = f"{script.name} was changed by another program in this moment"
-            raise LabError(said, "nothing was written; try again")
-        temporary.replace(script)
-    except OSError as error:
-        raise LabError(f"{script} cannot be written: {error.strerror}", "nothing was changed") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)

@@ -67,6 +67,8 @@ def with_kernel(text: str, task: Task, source: str, script: str, on: bool = True
         raise LabError(said, f"`autoresearch-mlx kernel remove {task.function}` takes it out first")
     if re.search(rf"\b{switch_of(task.function)}\b", text):
         raise LabError(f"{script} uses the name {switch_of(task.function)} already", "give it another name there")
+    if re.search(r"\r(?!\n)", text):
+        raise LabError(f"{script} has line ends of one carriage return", "save it with other line ends")
     ends = _end_of(text, task, script)
     lines = _LINE.findall(text)
     before = "".join(lines[:ends])

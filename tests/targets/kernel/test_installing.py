@@ -36,6 +36,8 @@ TWICE = "import mlx.core as mx\n\n\ndef kernel(x):\n    return 2 * x\n"
 SCRIPTS = {
     "as the example is": (SCRIPT, CAPPED_LOSS),
     "lines that end as on Windows": (SCRIPT.replace("\n", "\r\n"), CAPPED_LOSS),
+    "line ends of both kinds": ("A = 1\r\ndef double(x):\n    return x + x\n\n\nB = 2\r\n", DOUBLE),
+    "a comment after the function": ("def double(x):\n    return x + x\n    # the end\nB = 2\n", DOUBLE),
     "a byte order mark": ("\ufeff" + SCRIPT, CAPPED_LOSS),
     "the function at the end": ("import mlx.core as mx\n\n\ndef double(x):\n    return x + x\n", DOUBLE),
     "no line end at the end": ("def double(x):\n    return x + x", DOUBLE),
@@ -91,6 +93,7 @@ def test_several_kernels_stand_in_one_script_and_each_comes_out_alone() -> None:
         ("def double(x, *more):\n    return x\n", "has other parameters"),
         ("def double(x):\n    return x\n\n\ndef double(x):\n    return x + x\n", "more than once"),
         ("def double(x): return x; Y = 1\nZ = (\n", "does not parse"),
+        ("def double(x):\r    return x\r", "line ends of one carriage return"),
         ("KERNEL_DOUBLE = 3\n\n\ndef double(x):\n    return x\n", "uses the name KERNEL_DOUBLE"),
     ],
 )

@@ -32,6 +32,7 @@ from autoresearch_mlx.targets.kernel.inside.referee import compared
 from autoresearch_mlx.targets.kernel.task import Sizes, Task, task_from
 
 _SEEDS = (11, 12)
+_MOST_KNOWN, _MOST_SAID = 500, 5
 _FORMS = ("metal", "cuda")
 
 
@@ -54,6 +55,8 @@ class _Kernel:
     make: Callable[[], Mapping[str, Any]]
     uses: Uses = field(default_factory=Uses)
     known: dict[Any, Callable[..., Any] | None] = field(default_factory=dict)
+    said: int = 0
+    """Number of lines that the log has about it."""
     built: tuple[Callable[..., Any], OfArrays] | None = None
 
     def chosen(self, given: Mapping[str, Any]) -> Callable[..., Any]:
@@ -63,6 +66,8 @@ class _Kernel:
             for value in given.values()
         )
         if key not in self.known:
+            if len(self.known) >= _MOST_KNOWN:  # a constant that changes in each step, say
+                self.known.clear()
             self.known[key] = self._tried(given)
         found = self.known[key]
         if found is None:
@@ -78,7 +83,9 @@ class _Kernel:
             why, kernel = f"it cannot be built or run: {type(error).__name__}: {error}".splitlines()[0][:300], None
         if why:
             self.uses.why = self.uses.why or why
-            print(f"kernel {self.task.name}: the plain function is used: {why}", flush=True)
+            self.said += 1
+            if self.said <= _MOST_SAID:
+                print(f"kernel {self.task.name}: the plain function is used: {why}", flush=True)
         return None if why else kernel
 
     def _why_not(self, given: Mapping[str, Any]) -> tuple[str, Callable[..., Any] | None]:
