@@ -1,0 +1,92 @@
+"""Run the tests in a copy of the lab, each time in a new child of this process: pytest is loaded only once."""
+
+import gc
+import io
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+try:
+    import coverage
+    import pytest
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{sys.executable} has no {error.name}: run the line `install` of lab.toml") from None
+
+LEFT_OUT = shutil.ignore_patterns(".git", ".autoresearch", ".tools", "__pycache__", ".venv", "node_modules")
+sys.dont_write_bytecode = True  # two versions of a file in one second would share their bytecode
+
+
+def load_plugins():
+    """Load pytest and its plugins into this process, so that no child has to."""
+    nothing = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(nothing), redirect_stderr(nothing):
+        pytest.main(["-c", os.devnull, "--rootdir", folder, "-p", "no:cacheprovider", folder])
+    gc.freeze()  # pytest collects garbage at its end: in a child, not what this process has loaded
+
+
+def copied(folder):
+    """Copy the lab into a new folder, and return the folder."""
+    return Path(shutil.copytree(".", folder, ignore=LEFT_OUT, symlinks=True))
+
+
+def reached(tree, files):
+    """Run the tests under coverage.py; return its report as a dictionary, and the seconds that it took.
+
+    Ends this program when the tests fail.
+    """
+    began = time.monotonic()
+    report = tree / ".reached.json"
+
+    def work():
+        measured = coverage.Coverage(data_file=None, branch=True, source=["."])
+        measured.start()
+        code = pytest.main([])
+        measured.stop()
+        measured.json_report(outfile=str(report), include=[str(path) for path in files])
+        return code
+
+    code, output = _child(tree, work, None)
+    if code != 0:
+        raise SystemExit(f"the tests fail (exit code {code}):\n{output[-2000:]}")
+    return json.loads(report.read_text()), time.monotonic() - began
+
+
+def passed(tree, options, seconds):
+    """Tell whether the tests pass within this time."""
+    return _child(tree, lambda: pytest.main(options), seconds)[0] == 0
+
+
+def _child(tree, work, seconds):
+    """Do the work in a child of this process, in the folder ``tree``; return its exit code and what it printed."""
+    output = tree / ".output"
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            os.setsid()
+            os.chdir(tree)
+            sys.path[:] = [str(tree) if entry in ("", str(Path.cwd())) else entry for entry in sys.path[1:]]
+            file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(file, 1)
+            os.dup2(file, 2)
+            code = int(work())
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    ends = None if seconds is None else time.monotonic() + seconds
+    while ends is None or time.monotonic() < ends:
+        done, status = os.waitpid(child, 0 if ends is None else os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.005)
+    else:
+        os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return -1, "did not end in time"
+    return os.waitstatus_to_exitcode(status), output.read_text(errors="replace")
