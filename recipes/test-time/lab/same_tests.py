@@ -1,0 +1,108 @@
+"""Run the tests under coverage.py, and compare them with those of the first version: a check of this lab.
+
+Each test must still be there, end as before, and make the same assertions; each line and branch of the sources that
+the tests reached must still be reached.  ``expected.json`` has what the first version does, and
+``python3 same_tests.py --record`` writes it anew, for tests of your own.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+try:
+    import coverage
+    import pytest
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{sys.executable} has no {error.name}: run the line `install` of lab.toml") from None
+
+SOURCES = ["store.py"]  # patterns of the files that the tests test; not those that the loop may edit
+EXPECTED = Path("expected.json")
+LEFT_OUT = shutil.ignore_patterns(".git", ".autoresearch", ".tools", "__pycache__", ".venv", "node_modules")
+ORDER = ("failed", "skipped", "passed")
+"""Outcomes; a test has the first one that any of its phases has."""
+
+
+class Recorder:
+    """Keeps the outcome and the assertions of each test; a plugin of pytest."""
+
+    def __init__(self):
+        self.tests = {}
+
+    def of(self, name):
+        """Return what is known about a test."""
+        return self.tests.setdefault(name, {"outcome": "passed", "assertions": []})
+
+    def pytest_runtest_logreport(self, report):
+        known = self.of(report.nodeid)
+        known["outcome"] = min(known["outcome"], report.outcome, key=ORDER.index)
+
+    def pytest_assertion_pass(self, item, lineno, orig, expl):
+        known = self.of(item.nodeid)["assertions"]
+        if orig not in known:
+            known.append(orig)
+
+
+def observed():
+    """Run the tests in a copy of the lab; return their outcomes and assertions, and what they reached, by file."""
+    sys.dont_write_bytecode = True  # bytecode of tests that was made without this option counts no assertions
+    files = sorted({path for pattern in SOURCES for path in Path().glob(pattern)})
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        tree = shutil.copytree(".", Path(folder) / "lab", ignore=LEFT_OUT, symlinks=True)
+        os.chdir(tree)
+        sys.path[:] = [str(tree) if entry in ("", str(here)) else entry for entry in sys.path]
+        recorder, measured = Recorder(), coverage.Coverage(data_file=None, branch=True, source=["."])
+        measured.start()
+        code = pytest.main(["-o", "enable_assertion_pass_hook=true"], plugins=[recorder])
+        measured.stop()
+        measured.json_report(outfile="reached.json", include=[str(path) for path in files])
+        report = json.loads(Path("reached.json").read_text())
+        os.chdir(here)
+    if code not in (0, 1):
+        raise SystemExit(f"pytest ended with exit code {int(code)}")
+    reached = {
+        str(path): {
+            "hash": hashlib.sha256(path.read_bytes()).hexdigest()[:12],
+            "lines": report["files"].get(str(path), {}).get("executed_lines", []),
+            "branches": report["files"].get(str(path), {}).get("executed_branches", []),
+        }
+        for path in files
+    }
+    return {"tests": recorder.tests, "reached": reached}
+
+
+def compare(before, now):
+    """End with an error that names the first difference to the worse."""
+    for name, known in before["tests"].items():
+        found = now["tests"].get(name)
+        if found is None:
+            raise SystemExit(f"{name} is not run any more")
+        if found["outcome"] != known["outcome"]:
+            raise SystemExit(f"{name}: {found['outcome']}; it was {known['outcome']}")
+        for text in known["assertions"]:
+            if text not in found["assertions"]:
+                raise SystemExit(f"{name} does not assert any more: {text}")
+    for name, found in now["tests"].items():
+        if found["outcome"] == "failed" and name not in before["tests"]:
+            raise SystemExit(f"{name} is new and fails")
+    for path, known in before["reached"].items():
+        found = now["reached"].get(path)
+        if found is None or found["hash"] != known["hash"]:
+            raise SystemExit(f"{path} has changed since {EXPECTED} was written: python3 same_tests.py --record")
+        if lost := sorted(set(known["lines"]) - set(found["lines"])):
+            raise SystemExit(f"the tests do not reach {path}, line {lost[0]} any more")
+        if lost := sorted(set(map(tuple, known["branches"])) - set(map(tuple, found["branches"]))):
+            raise SystemExit(f"the tests do not go from line {lost[0][0]} to {lost[0][1]} of {path} any more")
+
+
+if __name__ == "__main__":
+    now = observed()
+    if "--record" in sys.argv:
+        EXPECTED.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+        print(f"wrote {EXPECTED}: {len(now['tests'])} tests")
+    else:
+        compare(json.loads(EXPECTED.read_text(encoding="utf-8")), now)
