@@ -20,7 +20,7 @@ if not files:
     raise SystemExit(f"no file fits SOURCES = {SOURCES} in measure.py")
 load_plugins()
 with tempfile.TemporaryDirectory() as folder:
-    report, seconds = reached(copied(Path(folder) / "tests"), files)
+    report, seconds = reached(copied(Path(folder).resolve() / "tests"), files)
     print(f"METRIC coverage={report['totals']['percent_covered']:.4f}")
     texts = {path: path.read_text(encoding="utf-8") for path in files}
     print(f"METRIC pragmas={sum(text.count('pragma: no') for text in texts.values())}")
@@ -31,7 +31,7 @@ with tempfile.TemporaryDirectory() as folder:
     ]
     step = max(1, len(found) / MOST_MUTANTS)
     tried = [found[int(at * step)] for at in range(min(len(found), MOST_MUTANTS))]
-    tree, noticed = copied(Path(folder) / "mutants"), 0
+    tree, noticed = copied(Path(folder).resolve() / "mutants"), 0
     for path, mutant in tried:
         (tree / path).write_text(mutant.text, encoding="utf-8")
         if passed(tree, ["-x"], 10 * seconds + 5):

@@ -1,16 +1,37 @@
-"""Print how long the tests take, in seconds, with the start of pytest."""
+"""Print how much faster the tests are than those of the first version, and their time in seconds.
 
-import os
-import subprocess
-import sys
+The first version's tests, in ``original/``, and the edited ones take turns, A B and then B A, each run in a new copy of
+the lab.  So the load of the machine changes the number little.  The number is the logarithm of the ratio of the times.
+"""
+
+import shutil
 import tempfile
-import time
+from math import exp, log
+from pathlib import Path
+from statistics import median
 
-with tempfile.TemporaryDirectory() as folder:  # what one run leaves there does not help the next
-    environment = {**os.environ, "TMPDIR": folder, "PYTHONDONTWRITEBYTECODE": "1"}
-    began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "pytest"], env=environment, capture_output=True, text=True)
-    seconds = time.perf_counter() - began
-if done.returncode:
-    raise SystemExit(f"the tests fail (exit code {done.returncode}):\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-print(f"METRIC seconds={seconds:.4f}")
+from runs import copied, load_plugins, timed
+from same_tests import ORIGINAL, TESTS
+
+PAIRS = 2  # for a suite of minutes, 1 is enough
+
+
+def seconds(original):
+    """Return the seconds of one run in a new copy of the lab, of the first version's tests or of the edited ones."""
+    with tempfile.TemporaryDirectory() as folder:
+        tree = copied(Path(folder).resolve() / "lab")
+        if original:
+            shutil.rmtree(tree / TESTS)
+            shutil.copytree(ORIGINAL / TESTS, tree / TESTS)
+        return timed(tree)
+
+
+load_plugins()
+before, now = [], []
+for pair in range(PAIRS):
+    for original in (True, False) if pair % 2 == 0 else (False, True):
+        (before if original else now).append(seconds(original))
+gain = sum(map(log, before)) / PAIRS - sum(map(log, now)) / PAIRS
+print(f"METRIC log_speedup={gain:.5f}")
+print(f"METRIC seconds={exp(-gain) * median(before):.4f}")
+print(f"METRIC first_seconds={median(before):.4f}")

@@ -2,26 +2,22 @@
 
 Each test must still be there, end as before, and make the same assertions; each line and branch of the sources that
 the tests reached must still be reached.  ``expected.json`` has what the first version does, and
-``python3 same_tests.py --record`` writes it anew, for tests of your own.
+``python3 same_tests.py --record`` writes it and the first version's tests anew, for tests of your own.
 """
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-try:
-    import coverage
-    import pytest
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{sys.executable} has no {error.name}: run the line `install` of lab.toml") from None
+from runs import copied, load_plugins, reached
 
 SOURCES = ["store.py"]  # patterns of the files that the tests test; not those that the loop may edit
+TESTS = "tests"  # folder of the tests
+ORIGINAL = Path("original")  # folder with the first version of the folder of tests
 EXPECTED = Path("expected.json")
-LEFT_OUT = shutil.ignore_patterns(".git", ".autoresearch", ".tools", "__pycache__", ".venv", "node_modules")
 ORDER = ("failed", "skipped", "passed")
 """Outcomes; a test has the first one that any of its phases has."""
 
@@ -48,23 +44,12 @@ class Recorder:
 
 def observed():
     """Run the tests in a copy of the lab; return their outcomes and assertions, and what they reached, by file."""
-    sys.dont_write_bytecode = True  # bytecode of tests that was made without this option counts no assertions
     files = sorted({path for pattern in SOURCES for path in Path().glob(pattern)})
-    here = Path.cwd()
+    load_plugins()
     with tempfile.TemporaryDirectory() as folder:
-        tree = shutil.copytree(".", Path(folder) / "lab", ignore=LEFT_OUT, symlinks=True)
-        os.chdir(tree)
-        sys.path[:] = [str(tree) if entry in ("", str(here)) else entry for entry in sys.path]
-        recorder, measured = Recorder(), coverage.Coverage(data_file=None, branch=True, source=["."])
-        measured.start()
-        code = pytest.main(["-o", "enable_assertion_pass_hook=true"], plugins=[recorder])
-        measured.stop()
-        measured.json_report(outfile="reached.json", include=[str(path) for path in files])
-        report = json.loads(Path("reached.json").read_text())
-        os.chdir(here)
-    if code not in (0, 1):
-        raise SystemExit(f"pytest ended with exit code {int(code)}")
-    reached = {
+        tree = copied(Path(folder).resolve() / "lab")
+        report, _ = reached(tree, files, Recorder(), ["-o", "enable_assertion_pass_hook=true"])
+    found = {
         str(path): {
             "hash": hashlib.sha256(path.read_bytes()).hexdigest()[:12],
             "lines": report["files"].get(str(path), {}).get("executed_lines", []),
@@ -72,7 +57,7 @@ def observed():
         }
         for path in files
     }
-    return {"tests": recorder.tests, "reached": reached}
+    return {"tests": report["tests"], "reached": found}
 
 
 def compare(before, now):
@@ -103,6 +88,8 @@ if __name__ == "__main__":
     now = observed()
     if "--record" in sys.argv:
         EXPECTED.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
-        print(f"wrote {EXPECTED}: {len(now['tests'])} tests")
+        shutil.rmtree(ORIGINAL, ignore_errors=True)
+        shutil.copytree(TESTS, ORIGINAL / TESTS, ignore=shutil.ignore_patterns("__pycache__"))
+        print(f"wrote {EXPECTED} and {ORIGINAL / TESTS}: {len(now['tests'])} tests")
     else:
         compare(json.loads(EXPECTED.read_text(encoding="utf-8")), now)

@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -35,10 +36,11 @@ def copied(folder):
     return Path(shutil.copytree(".", folder, ignore=LEFT_OUT, symlinks=True))
 
 
-def reached(tree, files):
+def reached(tree, files, plugin=None, options=()):
     """Run the tests under coverage.py; return its report as a dictionary, and the seconds that it took.
 
-    Ends this program when the tests fail.
+    ``plugin``: a plugin of pytest; its ``tests`` are added to the report.  Ends this program when the tests do not
+    pass, unless there is a plugin to tell which of them fail.
     """
     began = time.monotonic()
     report = tree / ".reached.json"
@@ -46,13 +48,15 @@ def reached(tree, files):
     def work():
         measured = coverage.Coverage(data_file=None, branch=True, source=["."])
         measured.start()
-        code = pytest.main([])
+        code = pytest.main(list(options), plugins=[plugin] if plugin else [])
         measured.stop()
         measured.json_report(outfile=str(report), include=[str(path) for path in files])
+        found = json.loads(report.read_text())
+        report.write_text(json.dumps({**found, "tests": getattr(plugin, "tests", {})}))
         return code
 
     code, output = _child(tree, work, None)
-    if code != 0:
+    if code not in ((0, 1) if plugin else (0,)):
         raise SystemExit(f"the tests fail (exit code {code}):\n{output[-2000:]}")
     return json.loads(report.read_text()), time.monotonic() - began
 
@@ -62,31 +66,52 @@ def passed(tree, options, seconds):
     return _child(tree, lambda: pytest.main(options), seconds)[0] == 0
 
 
+def timed(tree):
+    """Return the seconds that the tests take, without the start of pytest.  Ends this program when they fail."""
+    began = time.perf_counter()
+    code, output = _child(tree, lambda: pytest.main([]), None)
+    if code != 0:
+        raise SystemExit(f"the tests fail (exit code {code}):\n{output[-2000:]}")
+    return time.perf_counter() - began
+
+
 def _child(tree, work, seconds):
     """Do the work in a child of this process, in the folder ``tree``; return its exit code and what it printed."""
-    output = tree / ".output"
+    output, here = tree / ".output", Path.cwd()
     child = os.fork()
     if child == 0:
         code = 99
         try:
             os.setsid()
             os.chdir(tree)
-            sys.path[:] = [str(tree) if entry in ("", str(Path.cwd())) else entry for entry in sys.path[1:]]
+            _look_in(tree, here)
             file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(file, 1)
             os.dup2(file, 2)
             code = int(work())
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(code)
     ends = None if seconds is None else time.monotonic() + seconds
     while ends is None or time.monotonic() < ends:
         done, status = os.waitpid(child, 0 if ends is None else os.WNOHANG)
         if done:
-            break
+            return os.waitstatus_to_exitcode(status), output.read_text(errors="replace")
         time.sleep(0.005)
-    else:
-        os.killpg(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        return -1, "did not end in time"
-    return os.waitstatus_to_exitcode(status), output.read_text(errors="replace")
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return -1, "did not end in time"
+
+
+def _look_in(tree, here):
+    """Let this process import from the copy of the lab, and keep its temporary files there."""
+    places = [Path(entry or here).resolve() for entry in sys.path]
+    sys.path[:] = [
+        str(tree / place.relative_to(here)) if place.is_relative_to(here) else str(place) for place in places
+    ]
+    sys.path.insert(0, str(tree))
+    (tree / ".tmp").mkdir(exist_ok=True)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(tree / ".tmp")
