@@ -91,22 +91,30 @@ def test_the_blocks_of_the_page_on_other_numbers_are_settings(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", [recipe.name for recipe in recipes()])
 def test_the_console_of_each_recipe_runs_as_written(name: str, tmp_path: Path) -> None:
-    """Its commands make the lab, try it, and run a night whose rows are those of the page, but for times."""
+    """Its commands make the lab, try it, and run a night that ends as on the page.
+
+    The line that installs the tools is left out: the lab gets those of this environment, or the test is skipped.
+    """
     (block,) = (each for each in blocks(ROOT / "docs" / "recipes.md", "console") if f"--recipe {name} " in each)
     lab = tmp_path
     lines = [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
-    if missing := Tools(tmp_path / "none", find_recipe(name).tools).missing():
+    wanted = find_recipe(name).tools
+    assert wanted.install is None or wanted.install in lines
+    if missing := Tools(Path(sys.prefix), wanted).missing():
         pytest.skip(f"not installed on this machine: {', '.join(missing)}")
     for line in lines:
         if line.startswith("cd "):
             lab = lab / line.removeprefix("cd ")
+            (lab / wanted.folder).symlink_to(sys.prefix)
         elif line.startswith("autoresearch-mlx "):
             done = command_line(*shlex.split(line)[1:], *(("--runs", "2") if line.endswith(" check") else ()), cwd=lab)
             assert done.returncode == 0, done.stderr
-    rows = re.findall(r"^#(\d) +(\w+)  ", block, re.MULTILINE)
+    told = re.findall(r"^#\d +(\w+)  ", block, re.MULTILINE)
     experiments = [json.loads(line) for line in command_line("log", "--json", cwd=lab).stdout.splitlines()]
+    states = [each["status"] for each in experiments]
     assert find_recipe(name).refused_by in experiments[2]["reason"]
-    assert rows == [(str(each["number"]), each["status"]) for each in experiments]
+    timed = load_settings(lab).settings.judge.mode != "margin"  # then other work on the machine may decide about a keep
+    assert (states[2], "keep" in states[1:]) == (told[2], True) if timed else states == told
 
 
 def test_the_console_of_the_agents_page_runs_as_written(command_lab: Lab) -> None:

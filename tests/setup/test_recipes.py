@@ -75,8 +75,8 @@ def test_the_remedy_for_a_missing_tool_names_what_the_install_line_does_not_brin
 
 def test_a_file_that_recipes_share_is_in_the_lab_of_each() -> None:
     sharing = [recipe for recipe in recipes() if recipe.shared]
-    assert {"a11y", "bundle"} <= {recipe.name for recipe in sharing}
-    assert all("browser.mjs" in recipe.files() for recipe in sharing)
+    assert {"a11y", "bundle", "coverage", "test-time"} <= {recipe.name for recipe in sharing}
+    assert all(set(recipe.shared) <= recipe.files().keys() for recipe in sharing)
 
 
 def test_a_recipe_does_not_write_over_a_file(tmp_path: Path) -> None:
