@@ -30,15 +30,24 @@ class Limit:
     """Share of the first version's value by which a value may be worse; unused with ``bound``."""
     unit: str = ""
 
+    def in_words(self) -> str:
+        """Say what the limit is: ``at most 5 % worse than the first version``, ``at least 0.9``."""
+        if self.bound is None:
+            return f"at most {100 * self.worse_by:g} % worse than the first version's"
+        return f"at {'most' if self.direction == 'min' else 'least'} {terms.value(self.bound)}"
+
     def broken(self, history: History, measurements: Sequence[Measurement]) -> str | None:
-        """Say how the undisturbed runs break the limit; return None when they hold it.
+        """Say how the undisturbed runs break the limit; return None when they hold it."""
+        first = None if history.baseline is None else mean_of(self.name, history.baseline.measurements)
+        return self.broken_by(mean_of(self.name, measurements), first)
+
+    def broken_by(self, value: float | None, first: float | None) -> str | None:
+        """Say how a value breaks the limit, when the first version has the value ``first``; return None if it does not.
 
         A figure that no run has breaks its limit too.  Without a first version, only a limit with a bound can break.
         """
-        value = mean_of(self.name, measurements)
         if value is None:
             return f"no run has a figure {self.name}, which has a limit"
-        first = None if history.baseline is None else mean_of(self.name, history.baseline.measurements)
         worst, why = self.bound, ""
         if worst is None:
             if first is None:

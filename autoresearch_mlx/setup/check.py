@@ -19,8 +19,10 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.agents.knobs.ranges import range_of
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Assignment, Measurement, Target
+from autoresearch_mlx.judge.limits import Limit, mean_of
 from autoresearch_mlx.judge.student_t import quantile
 from autoresearch_mlx.lab.source import UNPARSABLE, parse, read_knobs, set_knobs
+from autoresearch_mlx.loop.judge_of import limit_of
 from autoresearch_mlx.loop.session import preset_text
 from autoresearch_mlx.store.fill import fill, fillings_of
 from autoresearch_mlx.store.laid_out import entries_of
@@ -125,8 +127,10 @@ def check(
         yield from _number(lab, values)
         if isinstance(lab.target, Appraising):
             yield from lab.target.appraise(taken)
+        limits = [limit for limit in map(limit_of, place.settings.metric) if limit is not None]
+        yield from _limits(limits, taken)
         moved = yield from _feels(lab, values, worse) if worse else _follows(lab, values)
-        yield from _broken(lab, values, moved)
+        yield from _broken(lab, taken, moved, limits)
 
 
 def _copied(place: Place, start: str, temporary: Path, say: Say) -> _Lab:
@@ -199,6 +203,17 @@ def _number(lab: _Lab, values: list[float]) -> Iterator[Finding]:
     yield Finding(SECTION, "noise", said, "note" if loud else "ok", hint)
 
 
+def _limits(limits: Sequence[Limit], taken: Sequence[Measurement]) -> Iterator[Finding]:
+    """Show the figures that have limits, and whether the unedited commit holds them."""
+    for limit in limits:
+        value = mean_of(limit.name, taken)
+        if (broken := limit.broken_by(value, value)) is not None:
+            hint = "correct the limit, or the program that prints the figure: a night would refuse every edit"
+            yield Finding(SECTION, "limit", broken, "fail", hint)
+        else:
+            yield Finding(SECTION, "limit", f"{limit.name} {terms.value(value)}; {limit.in_words()}")
+
+
 def _about(number: float) -> str:
     """Return a whole number, rounded to two significant digits."""
     return terms.count(int(float(f"{number:.2g}")))
@@ -256,8 +271,9 @@ def _moves(files: Files) -> Iterator[tuple[str, str, object, str]]:
                 yield name, path, others[0], set_knobs(text, {name: others[0]})
 
 
-def _broken(lab: _Lab, values: list[float], moved: bool | None) -> Iterator[Finding]:
-    """Break the program, and see whether it still gets a number as good as before."""
+def _broken(lab: _Lab, taken: Sequence[Measurement], moved: bool | None, limits: Sequence[Limit]) -> Iterator[Finding]:
+    """Break the program, and see whether it still gets a number as good as before, and holds the limits."""
+    values = [m.value for m in taken if m.value is not None]
     what, files = broken(lab.files)
     m = lab.measure(f"it {what}", files, lab.seed)
     if m.value is None:
@@ -267,6 +283,10 @@ def _broken(lab: _Lab, values: list[float], moved: bool | None) -> Iterator[Find
     if lab.is_worse(m.value, values):
         yield Finding(SECTION, "broken", f"{got}, which is worse; such an edit is not kept")
         return
+    for limit in limits:
+        if (said := limit.broken_by(mean_of(limit.name, [m]), mean_of(limit.name, taken))) is not None:
+            yield Finding(SECTION, "broken", f"{got}, but {said}; such an edit is not kept")
+            return
     if lab.guarded:
         guard = (
             'add guard = "..." to [target], or a block [[check]] with name and run: a command that fails when the '

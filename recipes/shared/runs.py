@@ -20,7 +20,6 @@ except ModuleNotFoundError as error:
     raise SystemExit(f"{sys.executable} has no {error.name}: run the line `install` of lab.toml") from None
 
 LEFT_OUT = shutil.ignore_patterns(".git", ".autoresearch", ".tools", "__pycache__", ".venv", "node_modules")
-sys.dont_write_bytecode = True  # two versions of a file in one second would share their bytecode
 
 
 def load_plugins():
@@ -108,6 +107,7 @@ def _child(tree, work, seconds):
 
 def _look_in(tree, here):
     """Let this process import from the copy of the lab, and keep its temporary files there."""
+    sys.dont_write_bytecode = True  # two versions of a file in one second would share their bytecode
     places = [Path(entry or here).resolve() for entry in sys.path]
     sys.path[:] = [
         str(tree / place.relative_to(here)) if place.is_relative_to(here) else str(place) for place in places

@@ -165,3 +165,24 @@ def test_an_interrupted_check_leaves_no_copy_behind(command_lab: Lab, tmp_path: 
     child.communicate(timeout=60)
     assert child.returncode == 130 and not any(copies.iterdir())
     assert end_orphans(copies) == 0, "the program has ended too"
+
+
+QUALITY = (
+    "from solver import work\nx = work(2)\nprint(f'METRIC score={0 if x is None else x}')\n"
+    "print(f'METRIC quality={0 if x is None else 1}')\n"
+)
+LIMIT = '\n[[metric]]\nname = "quality"\ndirection = "max"\nlimit = %s\n'
+
+
+def test_limits_are_shown_and_a_broken_program_that_breaks_one_is_no_danger(command_lab: Lab) -> None:
+    found = state_of(command_lab, solver_py=WORK, bench_py=QUALITY, lab_toml=settings() + LIMIT % '"-5 %"')
+    assert found["limit"] == ("ok", "quality 1.000000; at most 5 % worse than the first version's", "")
+    assert found["broken"][0] == "ok"
+    assert "still score 0.000000, but quality 0.000000 is below its limit of 0.950000" in found["broken"][1]
+
+
+def test_a_limit_that_the_unedited_commit_breaks_is_refused(command_lab: Lab) -> None:
+    found = state_of(command_lab, solver_py=WORK, bench_py=QUALITY, lab_toml=settings() + LIMIT % "5")
+    assert found["limit"][0] == "fail"
+    assert found["limit"][1] == "quality 1.000000 is below its limit of 5.000000"
+    assert "a night would refuse every edit" in found["limit"][2]

@@ -1,0 +1,212 @@
+"""The checks of the recipes refuse the known ways to game a number, and let honest edits pass."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+from autoresearch_mlx.setup.recipes import find_recipe
+
+pytestmark = pytest.mark.uncounted
+
+
+def loaded(name: str, *places: str) -> ModuleType:
+    """Return a script of a recipe as a module."""
+    folders = [str(ROOT / "recipes" / place) for place in places]
+    sys.path[:0] = folders
+    try:
+        spec = importlib.util.spec_from_file_location(name, Path(folders[0]) / f"{name}.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look it up
+        spec.loader.exec_module(module)
+        return module
+    finally:
+        del sys.path[: len(folders)], sys.modules[name]
+
+
+def said(lab: Path, script: str) -> str:
+    """Run a script of a lab; return its last line, empty if it has no complaint."""
+    done = subprocess.run([sys.executable, "-S", script], cwd=lab, capture_output=True, text=True)
+    assert (done.returncode == 0) == (done.stderr == "")
+    return done.stderr.strip().rpartition("\n")[2]
+
+
+@pytest.fixture(scope="module")
+def labs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the files of the labs."""
+    folder = tmp_path_factory.mktemp("labs")
+    for name in ("size", "coverage"):
+        for path, content in find_recipe(name).files().items():
+            (folder / name / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name / path).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [
+        ("exec('x = 1')", "exec can run code that is not counted"),
+        ("from importlib import import_module", "importlib can bring in code"),
+        ("import measure", "the lines of measure are not counted, because it is not editable"),
+        (f"TEXT = {'x' * 300!r}", "a string of 300 characters; the most is 200"),
+        ("import collections", ""),
+        ("# exec is only named here", ""),
+    ],
+)
+def test_code_that_is_not_counted_is_refused(labs: Path, added: str, expected: str) -> None:
+    file = labs / "size" / "textstats.py"
+    before = file.read_text()
+    file.write_text(f"{before}\n{added}\n")
+    try:
+        found = said(labs / "size", "honest.py")
+    finally:
+        file.write_text(before)
+    assert expected in found and bool(expected) == bool(found)
+
+
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [
+        ("import coverage", "coverage belongs to the measuring"),
+        ("from _pytest.runner import runtestprotocol", "_pytest belongs to the measuring"),
+        ("import sys; sys.settrace(None)", "settrace belongs to the measuring"),
+        ("x = 1  # pragma: no cover", "takes lines out of the count"),
+        ("import math", ""),
+    ],
+)
+def test_tests_that_reach_into_the_measuring_are_refused(labs: Path, added: str, expected: str) -> None:
+    file = labs / "coverage" / "tests" / "test_more.py"
+    file.write_text(f"{added}\n")
+    try:
+        found = said(labs / "coverage", "honest_tests.py")
+    finally:
+        file.unlink()
+    assert expected in found and bool(expected) == bool(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("x = 1 < 2", {"1 < 2 -> 1 <= 2", "1 -> 2", "2 -> 3"}),
+        (
+            "def f(a):\n    'Words.'\n    return a and not b",
+            {"a and (not b) -> a or not b", "not b -> not bool(not b)"},
+        ),
+        ("def f():\n    raise ValueError(f'{1} is wrong', 2)", set()),
+        ("x += 'a' in y", {"x += 'a' in y -> x -= 'a' in y", "'a' in y -> 'a' not in y", "'a' -> 'ax'"}),
+        ("x = True", {"True -> False"}),
+    ],
+)
+def test_a_wrong_program_has_one_small_change(text: str, changes: set[str]) -> None:
+    mutants = list(loaded("mutants", "coverage/lab").mutants_of(text, {1, 2, 3}))
+    assert changes <= {each.change for each in mutants}
+    assert bool(changes) == bool(mutants)
+    assert len({each.text for each in mutants}) == len(mutants)
+    assert all(compile(each.text, "mutant", "exec") for each in mutants)
+
+
+def test_lines_that_the_tests_do_not_reach_are_not_changed() -> None:
+    assert {each.line for each in loaded("mutants", "coverage/lab").mutants_of("x = 1\ny = 2\nz = 3\n", {1, 3})} == {
+        1,
+        3,
+    }
+
+
+def changed(known: dict[str, Any], change: str) -> dict[str, Any]:
+    """Return what the tests do after an edit."""
+    now = copy.deepcopy(known)
+    name = next(iter(now["tests"]))
+    match change:
+        case "a test is gone":
+            del now["tests"][name]
+        case "a test is skipped":
+            now["tests"][name]["outcome"] = "skipped"
+        case "an assertion is weaker":
+            now["tests"][name]["assertions"] = ["True"]
+        case "a new test fails":
+            now["tests"]["tests/test_new.py::test"] = {"outcome": "failed", "assertions": []}
+        case "a line is not reached":
+            now["reached"]["store.py"]["lines"].pop()
+        case "a branch is not taken":
+            now["reached"]["store.py"]["branches"].pop()
+        case "the program has changed":
+            now["reached"]["store.py"]["hash"] = "0"
+        case "a new test passes":
+            now["tests"]["tests/test_new.py::test"] = {"outcome": "passed", "assertions": []}
+    return now
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("a test is gone", "is not run any more"),
+        ("a test is skipped", ": skipped; it was passed"),
+        ("an assertion is weaker", "does not assert any more: "),
+        ("a new test fails", "is new and fails"),
+        ("a line is not reached", "the tests do not reach store.py, line "),
+        ("a branch is not taken", "the tests do not go from line "),
+        ("the program has changed", "--record"),
+        ("a new test passes", None),
+        ("nothing", None),
+    ],
+)
+def test_a_faster_suite_must_test_the_same(change: str, expected: str | None) -> None:
+    pytest.importorskip("coverage", reason="coverage.py is not installed")
+    known = json.loads((ROOT / "recipes" / "test-time" / "lab" / "expected.json").read_text())
+    compare = loaded("same_tests", "test-time/lab", "shared").compare
+    if expected is None:
+        compare(known, changed(known, change))
+        return
+    with pytest.raises(SystemExit) as caught:
+        compare(known, changed(known, change))
+    assert expected in str(caught.value)
+
+
+WEB = {"count": [2], "ingress": [{"from_port": [22], "cidr_blocks": [["0.0.0.0/0"]]}], "tags": [{"a": 1}]}
+
+
+@pytest.mark.parametrize(
+    ("address", "body", "expected"),
+    [
+        ("resource.aws_instance.web", {**WEB, "tags": [], "encrypted": [True]}, None),
+        ("resource.aws_instance.web", {**WEB, "ingress": [{"from_port": [22], "cidr_blocks": [["10.0.0.0/8"]]}]}, None),
+        ("resource.aws_kms_key.new", {}, None),
+        ("resource.aws_instance.web", {**WEB, "count": [0]}, "count = [2] has changed"),
+        ("resource.aws_instance.web", {**WEB, "ingress": []}, "from_port = [22] has changed"),
+        ("resource.aws_instance.web", {**WEB, "encrypted": ["${var.x}"]}, "takes a value from var.x"),
+        ("resource.aws_instance.web", None, "resource.aws_instance.web is gone"),
+        ("resource.aws_instance.new", {}, "resource.aws_instance.new is new"),
+        ("module.elsewhere", {"source": ["./x"]}, "module.elsewhere is new"),
+        ("variable.x", {}, "variable.x is new"),
+    ],
+)
+def test_a_safer_configuration_must_build_the_same(address: str, body: Any, expected: str | None) -> None:
+    before = {"resource.aws_instance.web": WEB}
+    now = {name: each for name, each in {**before, address: body}.items() if each is not None}
+    found = loaded("same_resources", "terraform/lab").refused(before, now)
+    assert (found is None) if expected is None else expected in found
+
+
+TWO = 'resource "terraform_data" "web" {\n  count = %d\n  input = "a"\n}\n'
+
+
+@pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not installed")
+def test_plans_of_terraform_are_compared_by_instance(tmp_path: Path) -> None:
+    module = loaded("same_resources", "terraform/lab")
+    for name, number in (("before", 2), ("now", 1)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "main.tf").write_text(TWO % number)
+    before, now = (module.planned(tmp_path / name) for name in ("before", "now"))
+    assert module.refused(before, before) is None
+    assert module.refused(before, now) == "managed.terraform_data.web[1] is gone"
