@@ -2,7 +2,7 @@
 
 import time
 
-OPENING = 0.1  # seconds; stands for a connection to a database
+OPENING = 0.04  # seconds; stands for a connection to a database
 
 
 class Store:
@@ -36,7 +36,7 @@ class Store:
         return sorted(name for name, (number, _) in self.things.items() if number < least)
 
 
-def patiently(action, tries=3, wait=0.2):
+def patiently(action, tries=3, wait=0.08):
     """Return what the action returns; after an OSError, wait and try again, each time twice as long."""
     for number in range(tries):
         try:
