@@ -117,11 +117,14 @@ def calls_of(folder: Path, experiment: int) -> Iterator[Mapping[str, Any]]:
             yield call
 
 
-def spent(folder: Path) -> Spent:
-    """Return the sums over the session's calls; damaged lines are left out.  Raises nothing."""
+def spent(folder: Path, experiment: int | None = None) -> Spent:
+    """Return the sums over the session's calls, or those for one experiment; damaged lines are left out.
+
+    Raises nothing.
+    """
     total = Spent()
     for call in _lines(folder / FOLDER / CALLS):
-        if call.get("purpose") == COMMAND:
+        if call.get("purpose") == COMMAND or experiment not in (None, call.get("experiment")):
             continue
         counts = (_count(call.get(name)) for name in ("prompt_tokens", "completion_tokens"))
         guesses = (_count(call.get(name)) for name in ("estimated_prompt_tokens", "estimated_completion_tokens"))

@@ -37,6 +37,10 @@ class Improved:
     commit: str
     tokens: int
     """Tokens that the proposals of this loop took."""
+    money: float | None
+    """Their cost, in the currency of the prices in lab.toml; None without prices."""
+    estimated: bool
+    """Whether some of these tokens are estimates, because a server gave no counts."""
     reason: str
     """Why the loop ended."""
 
@@ -92,7 +96,7 @@ def improve(root: Path, wanted: int, agent: AgentSettings, private: tuple[Path, 
             if done < wanted or session.journal().history.baseline is None:
                 office = office_of(session, settings.model_copy(update={"agent": agent}), screen.say)
                 reason = _run(session, agent, office, wanted - done, screen)
-        return _improved(session, reason)
+        return _improved(session, agent, reason)
 
 
 def _run(session: Session, settings: AgentSettings, office: Office, missing: int, screen: _Lines) -> str:
@@ -108,10 +112,21 @@ def _done(session: Session) -> int:
     return sum(e.number > 0 and e.status != "interrupted" for e in session.journal().history.experiments)
 
 
-def _improved(session: Session, reason: str) -> Improved:
+def _improved(session: Session, agent: AgentSettings, reason: str) -> Improved:
     history = session.journal().history
     first, best = history.baseline, history.incumbent
     assert first is not None and first.value is not None
     assert best is not None and best.value is not None and best.commit is not None
     kept = sum(e.status == "keep" and e.number > 0 for e in history.experiments)
-    return Improved(_done(session), kept, first.value, best.value, best.commit, spent(session.folder).tokens, reason)
+    calls = spent(session.folder)
+    return Improved(
+        _done(session),
+        kept,
+        first.value,
+        best.value,
+        best.commit,
+        calls.tokens,
+        calls.cost(agent.price_in, agent.price_out),
+        calls.estimated > 0,
+        reason,
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,22 @@ from autoresearch_mlx.models.openai import PUBLIC_URL, OpenAICompatible
 from autoresearch_mlx.models.wire import Ask, Endpoint, Message
 from autoresearch_mlx.setup.factory.asking import Asker
 from autoresearch_mlx.setup.factory.build import AgentModel
-from autoresearch_mlx.store.talks import calls_of, spent
+from autoresearch_mlx.setup.factory.ledger import Problem
+from autoresearch_mlx.store.talks import spent
 from autoresearch_mlx.targets.contract import Say
 
 _NO_MODEL = "start Ollama with a model, or name one: --agent ollama:MODEL, openai:MODEL ... (docs/models.md)"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What calls to models have taken."""
+
+    tokens: int
+    money: float | None
+    """In the currency of the prices in lab.toml; None without prices."""
+    estimated: bool
+    """Whether a server gave no counts for some calls, so that these were estimated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +46,13 @@ class Staff:
     settings: AgentSettings
     work: Path
 
-    def tokens(self, number: int) -> int:
-        """Return the tokens of all calls so far for one problem; estimates where a server gave no counts."""
-        return sum(_tokens(call) for call in calls_of(self.work, number))
+    def spent(self, problem: Problem) -> Cost:
+        """Return what making the agent of a problem has taken so far, the loop's proposals included."""
+        calls = spent(self.work, problem.number)
+        loop = problem.improved or {}
+        money = calls.cost(self.settings.price_in, self.settings.price_out)
+        money = None if money is None else money + (loop.get("money") or 0.0)
+        return Cost(calls.tokens + int(loop.get("tokens", 0)), money, bool(calls.estimated or loop.get("estimated")))
 
     def proposer(self) -> AgentSettings:
         """Return the settings of the agent that proposes edits in the stage ``improve``: the writer, in a chat."""
@@ -113,11 +128,3 @@ def _of_settings(settings: AgentSettings) -> str | None:
     if settings.model is not None:
         return settings.model
     return settings.name if settings.name.partition(":")[0] in PREFIXES else None
-
-
-def _tokens(call: Mapping[str, Any]) -> int:
-    total = 0
-    for name in ("prompt_tokens", "completion_tokens"):
-        found = call.get(name)
-        total += found if isinstance(found, int) else 0
-    return total

@@ -19,6 +19,7 @@ from autoresearch_mlx.experiment import Measurement
 from autoresearch_mlx.lab.lab import Lab, write_whole
 from autoresearch_mlx.setup.factory.cases import DEV_SHARE, FILE, GUARD_SHARE
 from autoresearch_mlx.setup.factory.ledger import SHIPPED, Book, Factory, Problem
+from autoresearch_mlx.setup.factory.model import Cost
 from autoresearch_mlx.setup.factory.verify import measured, target_of
 from autoresearch_mlx.store.workspace import commit_all, git, init_repository
 from autoresearch_mlx.targets.contract import Say
@@ -43,11 +44,11 @@ def wilson(score: float, n: int) -> tuple[float, float]:
 
 
 def ship(
-    book: Book, state: Factory, problem: Problem, made_by: str, tokens: int, private: tuple[Path, ...], say: Say
+    book: Book, state: Factory, problem: Problem, made_by: str, cost: Cost, private: tuple[Path, ...], say: Say
 ) -> tuple[dict[str, Any] | None, str]:
     """Measure the agent; return the card and no reason, or None and the reason why it is not shipped.
 
-    ``tokens``: those of all calls to models for this problem.  Raises LabError and EndpointError.
+    ``cost``: that of all calls to models for this problem.  Raises LabError and EndpointError.
     """
     assert problem.improved is not None and problem.cases is not None
     lab, runs = book.lab(problem), book.work / "runs" / problem.id
@@ -62,7 +63,7 @@ def ship(
     for m in (val, hidden):
         if m.value is None:
             return None, f"its cases could not be scored: {m.reason}"
-    card = _card(problem, val, hidden, made_by, tokens, list(read_cases(lab / FILE)))
+    card = _card(problem, val, hidden, made_by, cost, list(read_cases(lab / FILE)))
     score, low, constant = card["hidden"]["score"], card["hidden"]["low"], problem.cases["trivial"]["hidden"]
     shown = f"{score:.2f} ({low:.2f} to {card['hidden']['high']:.2f}) on {card['hidden']['cases']} hidden cases"
     if score < state.options.bar:
@@ -74,7 +75,7 @@ def ship(
 
 
 def _card(
-    problem: Problem, val: Measurement, hidden: Measurement, made_by: str, tokens: int, cases: list[Case]
+    problem: Problem, val: Measurement, hidden: Measurement, made_by: str, cost: Cost, cases: list[Case]
 ) -> dict[str, Any]:
     assert val.value is not None and hidden.value is not None and problem.improved is not None
     scores = {**val.extra["cases"], **val.extra["guard"]}
@@ -94,7 +95,9 @@ def _card(
         "dev": float(val.value),
         "guard": sum(val.extra["guard"].values()) / len(val.extra["guard"]),
         "cost": {
-            "tokens_to_make": tokens + problem.improved["tokens"],
+            "tokens_to_make": cost.tokens,
+            "tokens_estimated": cost.estimated,
+            "money_to_make": cost.money,
             "tokens_a_case": secondary["tokens"]["value"],
             "seconds_a_case": secondary["seconds"]["value"],
             "model_calls_a_case": round(hidden.extra["model_calls"] / n, 2),
@@ -165,7 +168,7 @@ def card_text(problem: Problem, card: Mapping[str, Any]) -> str:
             "",
             f"- tokens a case {tokens}, calls of the model a case {cost['model_calls_a_case']:g}, "
             f"seconds a case {cost['seconds_a_case']:.2f}",
-            f"- tokens to make it: {terms.count(cost['tokens_to_make'])}; model: {_safe(card['model'])}",
+            f"- tokens to make it: {terms.count(cost['tokens_to_make'])}{_priced(cost)}; model: {_safe(card['model'])}",
             "- network: none but the model, through the harness",
             "",
             "## Known failures",
@@ -181,6 +184,12 @@ def card_text(problem: Problem, card: Mapping[str, Any]) -> str:
             *map(_quoted, problem.evidence),
         ]
     )
+
+
+def _priced(cost: Mapping[str, Any]) -> str:
+    """Return the words behind the tokens: that some were estimated, and their price where lab.toml has prices."""
+    said = ", some of them estimated" if cost["tokens_estimated"] else ""
+    return said if cost["money_to_make"] is None else f"{said}, which cost {cost['money_to_make']:.4f}"
 
 
 def _quoted(entry: Mapping[str, Any]) -> str:

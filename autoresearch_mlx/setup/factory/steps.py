@@ -151,8 +151,10 @@ class Steps:
         dev, guard = problem.verified["dev"], problem.verified["guard"]
         if wanted == 0 or dev == guard == 1.0:
             reason = SATURATED if wanted else "no experiments were asked for"
-            told = {"experiments": 0, "kept": 0, "before": dev, "after": dev, "tokens": 0, "reason": reason}
-            self._book.append("improved", problem=problem.id, commit=problem.builds[-1]["commit"], **told)
+            told = {"experiments": 0, "kept": 0, "before": dev, "after": dev, "tokens": 0}
+            self._book.append(
+                "improved", problem=problem.id, commit=problem.builds[-1]["commit"], reason=reason, **told
+            )
             return f"no experiments: {reason}"
         try:
             found = improve(lab, wanted, self._staff().proposer(), self._private(problem), self._say)
@@ -167,8 +169,8 @@ class Steps:
         return f"{terms.plural(found.experiments, 'experiment')}, {found.kept} kept, {values}"
 
     def _ship(self, state: Factory, problem: Problem) -> str:
-        made_by, tokens = self._staff().writer.endpoint.name, self._staff().tokens(problem.number)
-        card, reason = ship(self._book, state, problem, made_by, tokens, self._private(problem), self._say)
+        made_by, cost = self._staff().writer.endpoint.name, self._staff().spent(problem)
+        card, reason = ship(self._book, state, problem, made_by, cost, self._private(problem), self._say)
         if card is None:
             return self._discard(problem, "ship", reason)
         self._book.append("shipped", problem=problem.id, **card)

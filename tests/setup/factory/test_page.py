@@ -80,7 +80,14 @@ def test_a_card_escapes_markdown_and_html() -> None:
         "hidden": {"score": 1.0, "low": 0.5, "high": 1.0, "cases": 4, "lost_by_tag": {HOSTILE: [1, 2]}},
         "dev": 1.0,
         "guard": 1.0,
-        "cost": {"tokens_a_case": None, "seconds_a_case": 0.1, "model_calls_a_case": 1.0, "tokens_to_make": 10},
+        "cost": {
+            "tokens_a_case": None,
+            "seconds_a_case": 0.1,
+            "model_calls_a_case": 1.0,
+            "tokens_to_make": 10,
+            "tokens_estimated": True,
+            "money_to_make": 0.25,
+        },
         "failures": [{"id": "case-1", "input": HOSTILE, "score": 0.0}],
         "failed": 1,
         "model": HOSTILE,
@@ -88,6 +95,7 @@ def test_a_card_escapes_markdown_and_html() -> None:
     text = card_text(problem, card)
     assert "<" not in text and "\x1b" not in text and "[link](" not in text and "**bold**" not in text
     assert "tokens a case not counted by the server" in text
+    assert "tokens to make it: 10, some of them estimated, which cost 0.2500; model:" in text
 
 
 @pytest.mark.parametrize(
