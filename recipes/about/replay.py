@@ -1,9 +1,9 @@
 """Print the processor time of the recorded calls, in seconds; with --compare only compare the results.
 
-The first version of the editable files and the edited one take turns on the calls in calls.pickle (A B, B A, ...). The
-median of the ratios of all pairs says how much faster the edited one is, whatever else the machine does; times the best
-time of the first version, it is a time in seconds.  Each version works in a process of its own, and its modules are
-loaded again before each pass, so that no result can be kept from one pass to the next.
+The first version of the editable files and the edited one take turns on the calls in calls.pickle or, for Node, in
+calls.json (A B, B A, ...).  The median of the ratios of all pairs says how much faster the edited one is, whatever else
+the machine does; times the best time of the first version, it is a time in seconds.  Each version works in a process of
+its own, and its modules are loaded again before each pass, so that no result can be kept from one pass to the next.
 """
 
 import os
@@ -20,7 +20,11 @@ class Version:
     """One version of the editable files, in a process of its own."""
 
     def __init__(self, which):
-        command = [sys.executable, str(HERE / "replay_worker.py"), which]
+        in_node = (HERE / "calls.json").exists()
+        worker = (
+            ["node", str(HERE / "replay_node.mjs")] if in_node else [sys.executable, str(HERE / "replay_worker.py")]
+        )
+        command = [*worker, which]
         fixed = {**os.environ, "PYTHONHASHSEED": "0"}  # so that sets come in one order
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=fixed)
         self.which = which

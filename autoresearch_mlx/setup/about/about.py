@@ -17,7 +17,7 @@ from autoresearch_mlx.setup.about.prove import Proof, prove
 from autoresearch_mlx.setup.about.rules import editable_for, plans, possible, too_many
 from autoresearch_mlx.setup.about.sentence import MEANINGS, Number, Wish, read_sentence
 from autoresearch_mlx.setup.about.suggestion import Suggestion, find_model, suggest
-from autoresearch_mlx.setup.about.tests_of import Tried, try_tests
+from autoresearch_mlx.setup.about.tests_of import Tried, test_lines, try_tests
 from autoresearch_mlx.setup.about.tree import Tree, read_tree
 from autoresearch_mlx.targets.contract import Finding, Say
 
@@ -86,10 +86,13 @@ def find_lab(
         tried = Tried(None)
         if number in _TESTED:
             ending = editable[0][editable[0].rfind(".") :]
-            say("runs the tests in a copy of the repository")
+            if wanted.guard or by.guard or next(test_lines(tree), None):
+                say("runs the tests in a copy of the repository")
             tried = try_tests(tree, copy, wanted.guard or by.guard, _RUNNERS.get(ending, ()), wanted.test_seconds)
             if tried.tests is None and person is not None and (line := person.line(_ASK_GUARD.format(tried.problem()))):
                 tried = try_tests(tree, copy, line, (), wanted.test_seconds)
+            if tried.tests is None and not tried.failed:
+                say("tests: none were found")
             if tried.tests is not None:
                 say(f"tests: `{tried.tests.line}` passes in {terms.took(tried.tests.seconds)}")
             elif tried.failed or number in _NEEDS_TESTS:

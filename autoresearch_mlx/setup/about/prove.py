@@ -58,7 +58,7 @@ def prove(
         if not ran.passed:
             return Proof(plan, problem=ran.words())
     files = {name: (copy.root / name).read_bytes() for name in plan.all_files(sentence)}
-    for made in sorted((copy.root / FOLDER).glob("*.pickle")):
+    for made in sorted((copy.root / FOLDER).glob("calls.*")):
         if made.stat().st_size > _MOST_BYTES:
             return Proof(plan, problem=f"{made.name} would have {made.stat().st_size} bytes")
         files[f"{FOLDER}/{made.name}"] = made.read_bytes()

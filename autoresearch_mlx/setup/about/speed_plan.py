@@ -15,6 +15,7 @@ from autoresearch_mlx.setup.about.tree import Tree, is_test
 _PRINTS = re.compile(
     r"__main__|require\.main|^(?:print|console\.log|process\.stdout\.write)\(|^(?:echo|printf) ", re.MULTILINE
 )
+_NODE = (".js", ".mjs", ".cjs")
 _SECONDS = (Metric("seconds", unit="s"),)
 _BENCH = re.compile(r"(?:^|/)bench[\w-]*(?:\.|/[\w-]+\.)(?:py|js|mjs)$")
 _RECORDED_MS, _WHOLE_MS = 1.0, 40.0
@@ -33,6 +34,8 @@ def speed_plans(tree: Tree, editable: tuple[str, ...], tests: Tests | None) -> I
     guards = (Check("tests", tests.line),) if tests else ()
     if tests is not None and all(path.endswith(".py") for path in editable) and tests.runner not in OTHERS:
         yield _replayed(editable, tests, first, slowed(texts, _RECORDED_MS))
+    if tests is not None and tests.runner == "npm" and all(path.endswith(_NODE) for path in editable):
+        yield _replayed_in_node(editable, _direct(tree, tests), guards, first, slowed(texts, _RECORDED_MS))
     worse = slowed(texts, _WHOLE_MS)
     for line, build in _benchmarks(tree) if tests else ():
         yield _timed(line, build, editable, guards, first, worse)
@@ -50,6 +53,23 @@ def _replayed(editable: Sequence[str], tests: Tests, first: dict[str, bytes], wo
     replay = f"{PYTHON} {FOLDER}/replay.py"
     checks = (Check("tests", tests.line), Check("same_results", f"{replay} --compare"))
     prepare = (f"{PYTHON} {FOLDER}/record.py",)
+    return Plan("speed", _SECONDS, tuple(editable), replay, checks, files, prepare, worse=worse, open=(_SEEN_ONLY,))
+
+
+def _replayed_in_node(
+    editable: Sequence[str],
+    line: str,
+    guards: tuple[Check, ...],
+    first: dict[str, bytes],
+    worse: dict[str, str],
+) -> Plan:
+    """Return the plan by the calls that the tests of a Node package make."""
+    scripts = ("record_node.mjs", "node_hooks.mjs", "replay_node.mjs", "replay.py")
+    files = {name: content for each in scripts for name, content in script(each).items()}
+    files |= {**notes("replay.json", editable=list(editable), tests=line), **first}
+    replay = f"{PYTHON} {FOLDER}/replay.py"
+    checks = (*guards, Check("same_results", f"{replay} --compare"))
+    prepare = (f"node {FOLDER}/record_node.mjs",)
     return Plan("speed", _SECONDS, tuple(editable), replay, checks, files, prepare, worse=worse, open=(_SEEN_ONLY,))
 
 

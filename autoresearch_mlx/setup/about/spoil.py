@@ -28,10 +28,10 @@ def _slowed(path: str, text: str, milliseconds: float) -> str | None:
         return _slow_python(text, milliseconds)
     if path.endswith((".js", ".mjs", ".cjs")):
         wait = (
-            f" if ((globalThis.__waits = (globalThis.__waits ?? {_CALLS}) - 1) > 0)"
+            f" if ((waitsOfCheck = (waitsOfCheck ?? {_CALLS}) - 1) > 0)"
             f" for (const t = performance.now() + {milliseconds}; performance.now() < t;);"
         )
-        return _JS.sub(lambda found: found[1] + wait, text)
+        return _JS.sub(lambda found: found[1] + wait, text) + "\nvar waitsOfCheck;\n"
     if path.endswith((".c", ".cc", ".cpp")):
         rounds = int(milliseconds * 1_000_000)
         loop = f"for (volatile long wait_i = 0; wait_i < {rounds}; wait_i++);"

@@ -78,8 +78,9 @@ def test_python_gets_a_lab_by_the_calls_of_its_tests(tmp_path: Path) -> None:
 def test_node_gets_a_lab_by_npm_test(tmp_path: Path) -> None:
     needs("npm")
     root = repository(tmp_path / "node", NODE)
-    said = made(root, "make lib/slug.js shorter")
-    assert (said["metric"], said["editable"]) == ("tokens", ["lib/slug.js"])
+    said = made(root, "make lib/slug.js faster")
+    assert (said["metric"], said["editable"]) == ("seconds", ["lib/slug.js"])
+    assert [check["name"] for check in said["checks"]] == ["tests", "same_results"]
     assert said["checks"][0]["run"] == "npm test --silent"
 
 
