@@ -9,7 +9,7 @@ import click
 
 from autoresearch_mlx.cli.options import json_option, say, width
 
-_NUMBERS = ("speed", "size", "test-time", "coverage", "page", "terraform", "printed")
+_NUMBERS = ("speed", "size", "test-time", "coverage", "bundle", "page", "terraform", "printed")
 
 
 @click.command("init")

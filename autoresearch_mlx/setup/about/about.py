@@ -21,9 +21,9 @@ from autoresearch_mlx.setup.about.tests_of import Tried, test_lines, try_tests
 from autoresearch_mlx.setup.about.tree import Tree, read_tree
 from autoresearch_mlx.targets.contract import Finding, Say
 
-_TESTED: tuple[Number, ...] = ("speed", "size", "printed", "test-time", "coverage")
+_TESTED: tuple[Number, ...] = ("speed", "size", "printed", "test-time", "coverage", "bundle")
 """Numbers for which the tests are run."""
-_NEEDS_TESTS: tuple[Number, ...] = ("size", "test-time", "coverage")
+_NEEDS_TESTS: tuple[Number, ...] = ("size", "test-time", "coverage", "bundle")
 _RUNNERS = {".py": (), ".js": ("npm",), ".ts": ("npm",), ".c": ("make",), ".rs": ("cargo",), ".go": ("go",)}
 
 

@@ -141,8 +141,8 @@ def copied(tree: Tree) -> Iterator[Copy]:
 
 
 def tools_in(root: Path) -> ToolSettings:
-    """Return the settings with which the lab's shell lines find a virtual environment of the repository."""
-    found = next((name for name in (".venv", "venv") if (root / name / "bin").is_dir()), None)
+    """Return the settings with which the lab's shell lines find the repository's own tools or virtual environment."""
+    found = next((name for name in (".tools", ".venv", "venv") if (root / name / "bin").is_dir()), None)
     return ToolSettings(folder=found) if found else ToolSettings()
 
 

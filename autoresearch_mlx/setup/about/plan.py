@@ -52,6 +52,8 @@ class Plan:
     """Shell lines that complete those files, such as a recording of calls; they run in a copy of the repository."""
     exact: bool = False
     """Whether the number is the same in each run, so that one run decides."""
+    best: float | None = None
+    """The best value that the number can have, where it has one."""
     worse: Mapping[str, str] = field(default_factory=dict)
     """Editable files with a change that must make the number worse."""
     tools_folder: str | None = None

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 
+from autoresearch_mlx.setup.about.bundle_plan import builds, bundle_plans
 from autoresearch_mlx.setup.about.page_plan import page_plans, page_sources
 from autoresearch_mlx.setup.about.plan import FOLDER, Check, Metric, Plan, first_versions, notes, script
 from autoresearch_mlx.setup.about.sentence import Number
@@ -20,6 +21,7 @@ _CODE = (".py", ".js", ".mjs", ".cjs", ".ts", ".c", ".cc", ".cpp", ".rs", ".go")
 _FAMILIES = ((".py",), (".js", ".mjs", ".cjs", ".ts"), (".c", ".cc", ".cpp"), (".rs",), (".go",))
 _SETUP = re.compile(
     r"(?:^|/)(?:setup|conftest|noxfile|tasks)\.py$|\.config\.[cm]?[jt]s$"
+    r"|(?:^|/)(?:build|esbuild|webpack|rollup|vite|gulpfile)[\w.-]*\.[cm]?[jt]s$"
     r"|(?:^|/)(?:bench\w*|scripts?|docs?|examples?|tools?)/|(?:^|/)bench[\w-]*\."
 )
 _PRINTS = re.compile(r"METRIC\s+\{?([A-Za-z_][\w.]*)\}?\s*=")
@@ -41,13 +43,14 @@ def editable_for(number: Number, tree: Tree, named: Sequence[str]) -> tuple[str,
         "speed": lambda: sources(tree),
         "size": lambda: sources(tree),
         "printed": lambda: sources(tree),
+        "bundle": lambda: sources(tree),
         "test-time": lambda: test_files(tree),
         "coverage": lambda: test_files(tree),
         "page": lambda: page_sources(tree),
         "terraform": lambda: tree.of(".tf"),
     }
     fitting = suits[number]()
-    if number in ("speed", "size", "printed") and (code := [path for path in named if path.endswith(_CODE)]):
+    if number in ("speed", "size", "printed", "bundle") and (code := [path for path in named if path.endswith(_CODE)]):
         return tuple(code)
     return tuple(path for path in named if path in fitting) or tuple(fitting)
 
@@ -64,6 +67,7 @@ def possible(tree: Tree) -> tuple[Number, ...]:
         "printed": bool(printing(tree)),
         "speed": code,
         "size": code,
+        "bundle": code and builds(tree),
         "test-time": tests and code,
         "coverage": tests and code,
         "page": bool(page_sources(tree)),
@@ -82,6 +86,8 @@ def plans(number: Number, tree: Tree, editable: Sequence[str], tests: Tests | No
         yield from _size(tree, files, tests)
     elif number == "printed":
         yield from _printed(tree, files, tests, sentence, times_only=False)
+    elif number == "bundle":
+        yield from bundle_plans(tree, files, tests)
     elif number == "page":
         yield from page_plans(tree, files)
     elif number == "terraform":
@@ -122,7 +128,7 @@ def _of_tests(number: Number, tree: Tree, editable: tuple[str, ...], tests: Test
         open_words = "The lines that the tests run are counted, not what the tests check about them."
         metrics = (Metric("coverage", "max", "%"), Metric("checks", "max", limit="-0 %"))
         checks = (Check("tests", tests.line),)
-        yield Plan(number, metrics, editable, run, checks, files, exact=True, open=(open_words,))
+        yield Plan(number, metrics, editable, run, checks, files, exact=True, best=100.0, open=(open_words,))
         return
     first = first_versions(tree, editable)
     known = {"run": tests.line, "build": "", "same_output": False, "wall": True, "editable": list(editable)}

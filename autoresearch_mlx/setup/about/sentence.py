@@ -9,13 +9,14 @@ from typing import Literal, TypeAlias, get_args
 
 from autoresearch_mlx.setup.about.tree import Tree, is_test
 
-Number: TypeAlias = Literal["speed", "size", "test-time", "coverage", "page", "terraform", "printed"]
+Number: TypeAlias = Literal["speed", "size", "test-time", "coverage", "bundle", "page", "terraform", "printed"]
 NUMBERS: tuple[Number, ...] = get_args(Number)
 MEANINGS: dict[Number, str] = {
     "speed": "seconds that the code takes",
     "size": "size of the source, in lines or tokens",
     "test-time": "seconds that the tests take",
     "coverage": "percent of the source that the tests run",
+    "bundle": "gzip bytes of what the build makes",
     "page": "gzip bytes of the page's files",
     "terraform": "findings in the Terraform files",
     "printed": "a number that a program of the repository prints as METRIC name=value",
@@ -26,6 +27,7 @@ _TESTS = r"(?:tests?|test suite|suite)"
 _PAGE = r"(?:page|site|website|html|css|landing)"
 _RULES: tuple[tuple[Number, str], ...] = (
     ("coverage", r"\bcover"),
+    ("bundle", rf"\bbundl|\b(?:build|dist)\b[^.]*(?:{_SMALL})|(?:{_SMALL})[^.]*\b(?:build|dist)\b"),
     ("terraform", r"terraform|checkov|tfsec|(?:failed|failing) checks|findings|misconfigur|infrastructure|\bcomplian"),
     ("test-time", rf"\b{_TESTS}\b[^.]*(?:{_SPEED}|less time)|(?:{_SPEED})\w*\s+(?:the\s+)?(?:unit\s+)?{_TESTS}\b"),
     ("page", rf"{_PAGE}\b[^.]*(?:{_SMALL}|{_SPEED})|(?:{_SMALL}|{_SPEED})[^.]*\b{_PAGE}\b"),

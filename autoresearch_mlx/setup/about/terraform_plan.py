@@ -13,6 +13,7 @@ _FEW_RULES = (
     "where it is installed (`pip install checkov` into .venv), --about measures with it."
 )
 _NOT_PLANNED = "Nothing is planned or applied: the files are compared with the first version, attribute by attribute."
+_WORSE_CHECKOV = '\nresource "aws_s3_bucket" "one_more_of_check" {\n  bucket = "one-more-of-check"\n}\n'
 _WORSE = '\nvariable "one_more_of_check" {}\n'
 
 
@@ -32,7 +33,8 @@ def terraform_plans(tree: Tree, editable: tuple[str, ...]) -> Iterator[Plan]:
             {**common, **script(f"{name}.py")},
             prepare=(f"{same} --write",),
             exact=True,
-            worse={} if needs else {path: tree.text(path) + _WORSE},
+            best=0.0,
+            worse={path: tree.text(path) + (_WORSE_CHECKOV if needs else _WORSE)},
             needs=needs,
             open=(_NOT_PLANNED,) if needs else (_FEW_RULES, _NOT_PLANNED),
         )
