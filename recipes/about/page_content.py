@@ -31,9 +31,9 @@ class Contents(HTMLParser):
         given = {name: " ".join((value or "").split()) for name, value in attributes}
         if tag in SILENT:
             self.within.append(tag)
-        if tag in SHOWN:
+        hidden = [name for name in ("hidden", "aria-hidden") if name in given]
+        if tag in SHOWN or hidden:
             noted = sorted(f"{name}={given[name]}" for name in NOTED if given.get(name))
-            hidden = [name for name in ("hidden", "aria-hidden") if name in given]
             self.parts[" ".join([tag, *noted, *hidden])] += 1
         for name in ("id", "class"):
             for each in given.get(name, "").split():
@@ -92,7 +92,7 @@ def contents(folder, pages, sheets):
         for each in parser.refers:
             path = folder / each.lstrip("/") if each.startswith("/") else base / each
             if each and not path.exists():
-                raise SystemExit(f"{name} refers to {each}, which is not there")
+                found.setdefault("lacking", {})[f"{name} refers to {each}, which is not there"] = 1
         style = Counter()
         for css in parser.styles:
             style += rules(css)
@@ -108,6 +108,8 @@ def missing(before, now):
     styled = Counter()
     for each in now.values():
         styled += Counter(each.get("style", {}))
+    if lacking := [said for said in now.get("lacking", {}) if said not in before.get("lacking", {})]:
+        return lacking[0]
     for name, noted in before.items():
         there = now.get(name, {})
         if noted.get("text", "") != there.get("text", ""):

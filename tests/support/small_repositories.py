@@ -136,14 +136,16 @@ NOTHING = {"README.md": "# A diary\n", "day.txt": "Today it rained.\n"}
 def repository(root: Path, files: Mapping[str, str]) -> Path:
     """Write the files and commit them; return the folder.
 
-    Its ``.venv`` has this Python alone, so that the tests' time does not depend on what ``python3`` is on PATH.
+    Its ``.venv`` has this Python without packages, so that it starts at once, whatever ``python3`` is on PATH.
     """
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     git(root, "init", "--quiet")
     (root / ".venv" / "bin").mkdir(parents=True)
-    (root / ".venv" / "bin" / "python3").symlink_to(Path(sys.executable).resolve())
+    python = root / ".venv" / "bin" / "python3"
+    python.write_text(f'#!/bin/sh\nexec {Path(sys.executable).resolve()} -S "$@"\n')
+    python.chmod(0o755)
     (root / ".git" / "info" / "exclude").write_text(".venv\n")
     git(root, "add", "-A")
     git(root, "commit", "--quiet", "-m", "as it is")

@@ -160,6 +160,8 @@ def _number(wanted: Wanted, wish: Wish, tree: Tree, person: Person | None) -> Nu
         hint = "write a program that prints METRIC name=value for what you want to improve, commit it, and init again"
         raise LabError(said, hint)
     number = wanted.number or wish.number
+    if number is None and len(numbers) == 1:
+        number = numbers[0]
     if number is None and person is not None:
         asked = "Which number should get better?"
         number = numbers[person.choose(asked, [f"{each}: {MEANINGS[each]}" for each in numbers])]

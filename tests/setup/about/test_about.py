@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,18 +129,17 @@ def test_where_nothing_can_be_measured_the_answer_is_plain(tmp_path: Path) -> No
     ("files", "reply", "metric"),
     [
         (PYTHON, {"number": "size", "editable": ["src/parse.py"], "guard": None}, "lines"),
-        (NODE, {"number": "size", "editable": ["lib/slug.js"], "guard": "npm test --silent"}, "tokens"),
         (C, {"number": "size", "editable": ["sort.c"], "guard": "make -s test"}, "tokens"),
         (PAGE, {"number": "page", "editable": ["index.html"], "guard": None}, "gzip_bytes"),
         (TERRAFORM, {"number": "terraform", "editable": ["main.tf"], "guard": None}, "findings"),
     ],
-    ids=["python", "node", "c", "page", "terraform"],
+    ids=["python", "c", "page", "terraform"],
 )
 def test_a_model_chooses_number_and_files(
     files: dict[str, str], reply: dict[str, Any], metric: str, tmp_path: Path, server: OllamaServer
 ) -> None:
-    if files in (NODE, C):
-        needs("npm" if files is NODE else "gcc")
+    if files is C:
+        needs("gcc")
     server.then(say(json.dumps(reply)))
     root = repository(tmp_path / "lab", files)
     said = made(root, "do better", OLLAMA_HOST=server.url)
@@ -151,17 +154,35 @@ def test_a_model_is_not_asked_where_nothing_can_be_measured(tmp_path: Path, serv
     assert len(server.chats) == before
 
 
-def test_a_useless_reply_leaves_the_choice_to_the_rules(tmp_path: Path, server: OllamaServer) -> None:
+def test_a_useless_reply_leaves_the_choice_to_the_rules_and_nothing_is_written_without_yes(
+    tmp_path: Path, server: OllamaServer
+) -> None:
     server.then(say(json.dumps({"number": "page", "editable": ["../../etc/passwd"], "guard": "rm -rf /"})))
     root = repository(tmp_path / "lab", PAGE)
-    done = about(root, "make the page lighter", "--yes", "--json", OLLAMA_HOST=server.url)
-    assert json.loads(done.stdout)["by"] == "rules"
+    (root / "index.html").write_text("<p>half an edit\n")
+    (root / "new.html").write_text("<p>new\n")
+    done = about(root, "make the page lighter", OLLAMA_HOST=server.url)
+    assert done.returncode == 0 and 'run = "python3 measuring/page_weight.py"' in done.stdout
     assert "it names the file '../../etc/passwd', which is not one of the repository's own" in done.stderr
+    assert "note: 2 files with changes that are not committed (index.html, new.html)" in done.stderr
+    assert "nothing was written; --yes writes the files" in done.stderr
+    assert git(root, "status", "--porcelain") == "M index.html\n?? new.html"
+    assert (root / "index.html").read_text() == "<p>half an edit\n"
 
 
-def test_without_a_person_and_without_yes_nothing_is_written(tmp_path: Path) -> None:
-    root = repository(tmp_path / "lab", PAGE)
-    done = about(root, "make the page lighter")
-    assert done.returncode == 0 and "nothing was written; --yes writes the files" in done.stderr
-    assert 'run = "python3 measuring/page_weight.py"' in done.stdout
-    assert git(root, "status", "--porcelain") == ""
+def test_at_a_terminal_what_is_open_is_asked(tmp_path: Path) -> None:
+    root = repository(tmp_path / "lab", {**PAGE, **TERRAFORM})
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "autoresearch_mlx", "init", "--about", "do good", "--runs", "2"]
+    process = subprocess.Popen(command, cwd=root, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    os.write(ours, b"1\ny\n")
+    shown = b""
+    with suppress(OSError):  # on Linux, reading from a closed terminal is an error
+        while piece := os.read(ours, 65536):
+            shown += piece
+    os.close(ours)
+    assert process.wait(60) == 0
+    text = shown.decode()
+    assert "Which number should get better?" in text and "Write these files?" in text
+    assert "wrote lab.toml" in text and (root / "measuring" / "page_weight.py").is_file()

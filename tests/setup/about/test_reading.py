@@ -150,6 +150,7 @@ def test_without_a_commit_there_is_nothing_to_read(tmp_path: Path) -> None:
         read_tree(tmp_path / "elsewhere")
 
 
+CLEAN = 'terraform {\n  required_version = ">= 1.5"\n}\n'
 BROKEN = {
     **PYTHON,
     "tests/test_parse.py": "import unittest\n\n\nclass T(unittest.TestCase):\n    def test(self):\n        %s\n",
@@ -164,6 +165,7 @@ BROKEN = {
         (PYTHON, "do something", [], "does not say which number", "--number speed|size"),
         (PYTHON, "make the page lighter", [], "gzip bytes of the page's files cannot be measured", "speed: seconds"),
         (PYTHON, "faster", ["--editable", "src/gone.py"], "src/gone.py is not in the last commit", "write the path"),
+        ({"main.tf": CLEAN}, "fewer findings", [], "findings is 0 already, so nothing is left to gain", "nothing was"),
         (PYTHON, " ", [], "the sentence is empty", "--about"),
         ({"src/a.py": "A = 1\n"}, "fewer lines", [], "there are no tests", "--guard 'LINE'"),
         ({f"src/a{n}.py": "A = 1\n" for n in range(25)}, "faster", [], "leaves 25 files open", "--editable PATH"),
@@ -189,7 +191,20 @@ BROKEN = {
             "install what is missing",
         ),
     ],
-    ids=["lab", "folder", "number", "impossible", "gone", "empty", "no tests", "many", "failing", "hanging", "package"],
+    ids=[
+        "lab",
+        "folder",
+        "number",
+        "impossible",
+        "gone",
+        "clean",
+        "empty",
+        "no tests",
+        "many",
+        "failing",
+        "hanging",
+        "package",
+    ],
 )
 def test_what_stands_in_the_way_is_said_with_the_next_step(
     files: dict[str, str], sentence: str, options: list[str], said: str, hint: str, tmp_path: Path
@@ -200,16 +215,6 @@ def test_what_stands_in_the_way_is_said_with_the_next_step(
     assert done.returncode == 1, done.stdout
     assert said in done.stderr and hint in done.stderr.partition("hint: ")[2]
     assert sorted(path for path in root.rglob("*") if ".git" not in path.parts) == before
-
-
-def test_changes_that_are_not_committed_are_named_and_stay(tmp_path: Path) -> None:
-    root = repository(tmp_path / "lab", PAGE)
-    (root / "index.html").write_text("<p>half an edit\n")
-    (root / "new.html").write_text("<p>new\n")
-    done = command_line("init", "--about", "make the page lighter", "--runs", "2", "--yes", cwd=root)
-    assert done.returncode == 0, done.stderr
-    assert "note: 2 files with changes that are not committed (index.html, new.html)" in done.stderr
-    assert (root / "index.html").read_text() == "<p>half an edit\n" and (root / "new.html").exists()
 
 
 def test_a_file_that_is_not_committed_yet_cannot_be_edited(tmp_path: Path) -> None:
