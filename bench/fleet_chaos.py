@@ -163,9 +163,10 @@ class Chaos:
     # --- the coordinator
 
     def scheduler(self) -> str:
-        for child in psutil.Process(self.running.processes["coordinator"].pid).children():
-            child.kill()
-            return str(child.pid)
+        with suppress(psutil.Error):
+            for child in psutil.Process(self.running.processes["coordinator"].pid).children():
+                child.kill()
+                return str(child.pid)
         return "none"
 
     def coordinator(self) -> str:

@@ -110,5 +110,7 @@ def delivery_from(text: str) -> Delivery:
     Raises ValueError, KeyError or TypeError for another text.
     """
     found = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError("a delivery is a JSON object")
     measured = found.pop("measurement")
     return Delivery(None if measured is None else measurement_from(measured), **found)

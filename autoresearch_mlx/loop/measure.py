@@ -128,7 +128,7 @@ def _brought(session: Session, worker: Worker, errand: Errand, folder: Path) -> 
         key = Key(brought.parts)
         regime = enter_machine(session.ledger, worker.name, key, brought.present)
     mark = of_machine(key.on(errand.split), worker.name).mark
-    machine = {**measured.machine, NAME: worker.name}
+    machine = {"chip": worker.chip, **measured.machine, NAME: worker.name}
     measured = replace(measured, regime=regime, key=mark, machine=machine, log=LOG if brought.log else None)
     if brought.log:
         (folder / LOG).write_text(brought.log, encoding="utf-8")

@@ -11,6 +11,7 @@ from typing import Any
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Direction, Experiment
+from autoresearch_mlx.judge.across import name_of
 from autoresearch_mlx.judge.early import Account
 from autoresearch_mlx.judge.speeds import SLOW, mean_speed, slowed
 from autoresearch_mlx.judge.waiting import Waiting
@@ -200,7 +201,7 @@ def render_log(
     if not experiments:
         return "no experiments yet"
     best = next((e.number for e in reversed(experiments) if e.status == "keep"), None)
-    head = (" ", "#", "status", metric, "gain", "speed", "axis", "title")
+    head = (" ", "#", "status", metric, "gain", "speed", "axis", "machine", "title")
     held = {each.number for each in waiting}
     rows = [head, *(_row(e, e.number == best, e.number in held) for e in experiments)]
     counts = count_outcomes(experiments)
@@ -208,6 +209,8 @@ def render_log(
     star = "; * is the incumbent" if best is not None else ""
     star += f"; ! was {MARK} (`show N`)" if any(MARK in e.reason for e in experiments) else ""
     star += "; ~ ran on a slow machine (`show N`)" if any(slowed(e.measurements) for e in experiments) else ""
+    if any(row[_MACHINES] != terms.UNKNOWN for row in rows[1:]):
+        star += "; a value is that of the first machine named, and values of two machines do not compare"
     below = [f"{note}{star}; {metric}: {_BETTER[direction]}", *(f"? waiting for you: {each.words}" for each in waiting)]
     below += [each.words for each in minutes]
     return "\n".join([*_fit(rows, width), "", *(line for text in below for line in terms.wrap(text, width))])
@@ -223,29 +226,31 @@ def _row(e: Experiment, best: bool, waits: bool) -> tuple[str, ...]:
         terms.gain(e.gain),
         terms.speed(mean_speed(e.measurements)),
         terms.cut(terms.one_line(e.axis or terms.UNKNOWN), 24),
+        " ".join(dict.fromkeys(name for m in e.measurements if (name := name_of(m)))) or terms.UNKNOWN,
         terms.one_line(e.title) or terms.UNKNOWN,
     )
 
 
-_VALUE, _GAIN, _SPEED, _AXES = 3, 4, 5, 6
+_VALUE, _GAIN, _SPEED, _AXES, _MACHINES = 3, 4, 5, 6, 7
 """Positions of columns in a row of the log."""
 
 
 def _fit(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Lay out rows as lines; titles are cut to the width that the other columns leave.
 
-    The speed is a column only if it is known for a run.
+    The speed is a column only if it is known for a run, and the machines are one only in a fleet.
     """
     longest = max(terms.columns(row[-1]) for row in rows)
     speed = [_SPEED] if any(row[_SPEED] != terms.UNKNOWN for row in rows[1:]) else []
+    machines = [_MACHINES] if any(row[_MACHINES] != terms.UNKNOWN for row in rows[1:]) else []
     first = [*range(_VALUE), _VALUE]
     for shown, least in (
-        ([*first, _GAIN, *speed, _AXES], _TITLE),
-        ([*first, _GAIN, *speed], 12),
+        ([*first, _GAIN, *speed, _AXES, *machines], _TITLE),
+        ([*first, _GAIN, *speed, *machines], 12),
         ([*first, *speed], 12 if speed else 0),
         (first, 0),
     ):
-        left = (0, 2, *(at for at, column in enumerate(shown) if column == _AXES))
+        left = (0, 2, *(at for at, column in enumerate(shown) if column in (_AXES, _MACHINES)))
         lines = terms.table([[row[i] for i in shown] + ["|"] for row in rows], left=left)
         room = width - terms.columns(lines[0]) + 1
         if room >= min(least, longest):

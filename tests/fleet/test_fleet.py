@@ -178,6 +178,7 @@ def test_status_names_the_machines_and_what_they_delivered(fleet: Fleet) -> None
     assert set(told) == set(OFFSETS) and fleet.status["answers"]
     assert all(machine["state"] == "free" and machine["runs"] >= 3 for machine in told.values())
     assert all(machine["sigma"] > 0 for machine in told.values())
+    assert re.search(r"discard +\S+ +\S+ +knob.x +(mini|studio) +X = 4.5", fleet.said["log"]), fleet.said["log"]
     table = fleet.said["fleet status"]
     assert "http://127.0.0.1:" in table and "studio" in table
 
