@@ -14,7 +14,7 @@ Direction: TypeAlias = Literal["min", "max"]
 Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted", "stopped"]
 """Why a run has no value.  ``stopped``: a clear loser was ended early; its experiment is discarded."""
 _Failed: TypeAlias = Literal["crash", "timeout", "invalid", "duplicate", "interrupted", "conflict", "limit"]
-Status: TypeAlias = Literal["keep", "discard"] | _Failed
+Status: TypeAlias = Literal["keep", "discard", _Failed]
 """``conflict``: its change cannot be combined with one that was kept meanwhile; ``limit``: it breaks a limit."""
 Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard", "paused", "waiting"]
 """Phase of a measurement.  Two phases occur between experiments: ``paused`` lasts as long as the person wants, or until
