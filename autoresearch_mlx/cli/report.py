@@ -9,6 +9,8 @@ import click
 
 from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option
 
+_OPENS_SECONDS = 10.0
+
 
 @click.command("report")
 @click.option(
@@ -46,8 +48,25 @@ def report_command(out: Path | None, show: bool, tag: str | None, as_json: bool)
     files = write_report(page, out or folder / FOLDER)
     for path in files:
         click.echo(str(path))
-    if show and click.launch(files[0].resolve().as_uri()) != 0:
+    if show and not _opened(files[0]):
         say(f"could not start a browser; open {files[0]} yourself")
+
+
+def _opened(page: Path) -> bool:
+    """Open a page in the person's browser; return whether that worked.  What the system's opener prints is dropped."""
+    import shutil
+    import subprocess
+    import sys
+
+    opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
+    if opener is None:
+        return False
+    quiet = subprocess.DEVNULL
+    started = subprocess.Popen([opener, page.resolve().as_uri()], stdin=quiet, stdout=quiet, stderr=quiet)
+    try:
+        return started.wait(_OPENS_SECONDS) == 0
+    except subprocess.TimeoutExpired:
+        return True  # some openers stay until the browser is closed
 
 
 def _prices(folder: Path, root: Path) -> tuple[float | None, float | None]:

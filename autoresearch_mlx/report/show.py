@@ -16,8 +16,10 @@ _LABEL = 11
 _PHASES = ("start", "compile", "train", "evaluate")
 _SPEED = "speed"
 
-_TOLD_ABOVE = ("tainted", "fault", "next_step", "checks")
-"""Figures that other lines already contain: those about disturbed runs, and those about checks."""
+_CASES = ("cases", "guard")
+"""Figures that are tables: the score of each case."""
+_TOLD_ABOVE = ("tainted", "fault", "next_step", "checks", *_CASES)
+"""Figures that other lines already contain: those about disturbed runs, checks and cases."""
 
 
 def render_show(experiment: Experiment, diff: str | None, log_tail: str | None, metric: str, width: int) -> str:
@@ -163,7 +165,27 @@ def _remarks(e: Experiment, width: int) -> list[str]:
     checks = [("checks", f"seed {m.seed}: {words}") for m in e.measurements if (words := _checks(m))]
     slowed = [("slowed", f"seed {m.seed}: {words}") for m in e.measurements if (words := _why_slow(m))]
     facts = [*disturbed, *slowed, *told, *_by_the_script(e.measurements), *checks, *figures, *_machine(e.measurements)]
-    return [line for name, words in facts for line in terms.field(name, words, width, _LABEL)]
+    tables = [line for name in _CASES for line in _cases(e.measurements, name)]
+    return [*(line for name, words in facts for line in terms.field(name, words, width, _LABEL)), *tables]
+
+
+def _cases(runs: Sequence[Measurement], name: str) -> list[str]:
+    """Write a table of the cases that did not pass in every run, with the score in each; no lines without cases."""
+    scored = [(m.seed, found) for m in runs if isinstance(found := m.extra.get(name), Mapping) and found]
+    if not scored:
+        return []
+    every = dict.fromkeys(case for _, found in scored for case in found)
+    open_ = [case for case in every if any(found.get(case, 0.0) < 1.0 for _, found in scored)]
+    said = f"{name:<{_LABEL}}{len(every) - len(open_)} of {len(every)} have the full score in every run"
+    if not open_:
+        return [said]
+    head = ("", *(f"seed {seed}" for seed, _ in scored))
+    rows = [head, *((terms.one_line(case), *(_score(found.get(case)) for _, found in scored)) for case in open_)]
+    return [f"{said}; the others:", *(f"{'':<{_LABEL}}{line}" for line in terms.table(rows, left=(0,)))]
+
+
+def _score(score: Any) -> str:
+    return f"{score:.2f}" if isinstance(score, int | float) else terms.UNKNOWN
 
 
 def _checks(m: Measurement) -> str:
@@ -215,6 +237,8 @@ def _pairs(facts: Mapping[str, Any]) -> str:
 
 
 def _figure(fact: Any) -> str:
+    if isinstance(fact, Mapping):  # a figure with its limit, or several figures under one name
+        return _figure(fact["value"]) if "value" in fact else f"({_pairs(fact)})"
     if isinstance(fact, bool) or not isinstance(fact, int | float):
         return terms.one_line(str(fact))
     return f"{fact:,}" if isinstance(fact, int) else f"{fact:.6g}"

@@ -212,8 +212,18 @@ def render_log(
     if any(row[_MACHINES] != terms.UNKNOWN for row in rows[1:]):
         star += "; a value is that of the first machine named, and values of two machines do not compare"
     below = [f"{note}{star}; {metric}: {_BETTER[direction]}", *(f"? waiting for you: {each.words}" for each in waiting)]
+    if any(_at_one_speed(e) for e in experiments):
+        below.append(
+            "gains allow for the machine's speed, so a value may look better or worse than its gain (`show N`)"
+        )
     below += [each.words for each in minutes]
     return "\n".join([*_fit(rows, width), "", *(line for text in below for line in terms.wrap(text, width))])
+
+
+def _at_one_speed(e: Experiment) -> bool:
+    """Return whether a part of the gain was added or taken away because the machine was slower or faster."""
+    allowed, error = (float(e.effect.get(name) or 0.0) for name in ("speed_gain", "error"))
+    return abs(allowed) > error / 4
 
 
 def _row(e: Experiment, best: bool, waits: bool) -> tuple[str, ...]:

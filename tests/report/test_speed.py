@@ -139,3 +139,12 @@ def test_the_post_marks_a_kept_change_that_ran_on_a_slow_machine(tmp_path: Path,
     assert "| 4 ~ |" in text
     assert "~ ran on a slow machine" in text
     assert "~ ran" not in render_text(page_of(write(tmp_path / "jul19", busy()), tmp_path))
+
+
+def test_the_log_says_that_gains_allow_for_the_speed_when_they_do() -> None:
+    said = "gains allow for the machine's speed"
+    (first, *_), e = busy(), busy()[2]
+    helped = replace(e, effect={"gain": 0.02, "error": 0.002, "raw": 0.03, "speed_gain": 0.01})
+    hardly = replace(e, effect={"gain": 0.02, "error": 0.002, "raw": 0.03, "speed_gain": 0.0001})
+    assert said in render_log([first, helped], "val_bpb", "min", 110)
+    assert said not in render_log([first, hardly], "val_bpb", "min", 110)

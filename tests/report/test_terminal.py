@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from report.nights import experiment, failed, measured
 
 from autoresearch_mlx import terms
-from autoresearch_mlx.experiment import Experiment, Seconds, Status
+from autoresearch_mlx.experiment import Experiment, Measurement, Seconds, Status
 from autoresearch_mlx.report.now import Running, write_now
 from autoresearch_mlx.report.show import overhead, render_show
 from autoresearch_mlx.report.status import status_of
@@ -191,3 +191,17 @@ def test_values(number: float | None, told: str) -> None:
 )
 def test_clock(seconds: float | None, told: str) -> None:
     assert terms.clock(seconds) == told
+
+
+def test_cases_are_a_table_of_those_that_lost_something() -> None:
+    def run(seed: int, *scores: float) -> Measurement:
+        cases = {f"invoice {number}": score for number, score in enumerate(scores)}
+        secondary = {"tokens": {"value": 812.0, "limit": 0.5, "slack": 10}}
+        return Measurement(0.5, seed, extra={"cases": cases, "guard": {"polite": 1.0}, "secondary": secondary})
+
+    e = experiment(4, "discard", "two tools", measurements=(run(42, 1, 0.0, 1), run(43, 1, 0.5, 1)))
+    text = render_show(e, None, None, "score", 100)
+    assert "cases      2 of 3 have the full score in every run; the others:" in text
+    assert "invoice 1     0.00     0.50" in text and "invoice 0" not in text
+    assert "guard      1 of 1 have the full score in every run" in text
+    assert "secondary (tokens 812)" in text and "{" not in text
