@@ -49,9 +49,8 @@ def test_verify_measures_the_whole_step_and_its_number_leads(lab: Path) -> None:
     [
         (("capped_loss(logits.reshape", "loss_again(logits.reshape"), "the step does not call it"),
         (("return mx.mean(capped_loss(", "return mx.mean(0 * capped_loss("), "give the same losses and weights"),
-        (("CAP = 15.0", "CAP = 20.0"), "cap is 20.0, and the kernel was made for 15.0"),
     ],
-    ids=["not called", "not used", "another constant"],
+    ids=["not called", "not used"],
 )
 def test_a_kernel_that_the_step_does_not_use_gets_no_number(tmp_path: Path, change: tuple[str, str], said: str) -> None:
     root = example_lab(tmp_path / "lab")
