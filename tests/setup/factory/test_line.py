@@ -104,6 +104,13 @@ def test_three_problems_have_enough_evidence_and_ten_posts_of_one_author_count_o
         "Find gaps in invoices": (1, False),
     }
     assert len(problem(root, "Find gaps in invoices").evidence) == 10
+    assert problem(root, "Scale servings").spec == {
+        "title": "Scale servings",
+        "input": "one question in English",
+        "output": "the number alone",
+        "tools": ["calculator"],  # the model also named a tool that does not exist
+        "solved": "the number is right",
+    }
     specified = [each.title for each in state_of(root).problems if each.spec is not None]
     assert len(specified) == 3 and "Find gaps in invoices" not in specified
 
