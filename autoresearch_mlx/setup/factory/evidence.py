@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from autoresearch_mlx.setup.factory.near import Near, minima, normal
-from autoresearch_mlx.setup.factory.posts import Post
+from autoresearch_mlx.setup.factory.posts import Post, read_rows
 
 QUOTE = 500
 """Most characters of a quote."""
@@ -78,9 +78,8 @@ def write_pieces(path: Path, pieces: Sequence[Piece]) -> None:
 
 
 def read_pieces(path: Path) -> list[Piece]:
-    """Return the pieces that :func:`write_pieces` wrote.  Raises OSError and ValueError."""
-    with path.open(encoding="utf-8") as file:
-        return [Piece(**json.loads(line)) for line in file]
+    """Return the pieces that :func:`write_pieces` wrote.  Raises OSError and LabError."""
+    return list(read_rows(path, Piece))
 
 
 def quoted(piece: Piece, quote: str) -> str | None:

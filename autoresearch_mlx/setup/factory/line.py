@@ -22,6 +22,7 @@ from autoresearch_mlx.setup.factory.page import write_page
 from autoresearch_mlx.setup.factory.posts import read_posts, write_posts
 from autoresearch_mlx.setup.factory.problems import find_problems
 from autoresearch_mlx.setup.factory.steps import Steps
+from autoresearch_mlx.store.journal import Event
 from autoresearch_mlx.targets.contract import Say
 from autoresearch_mlx.trial.orphans import end_orphans
 
@@ -66,6 +67,10 @@ def _paths(root: Path, wanted: Wanted) -> tuple[Path, ...]:
     return (default,)
 
 
+def _sources(collected: Event) -> set[str]:
+    return {str(source["source"]) for source in collected["sources"]}
+
+
 class _Line:
     def __init__(self, book: Book, wanted: Wanted, say: Say) -> None:
         self._book, self._wanted = book, wanted
@@ -107,8 +112,9 @@ class _Line:
         state = book.read()
         if state.collected is None:
             yield self._collect()
-        elif self._wanted.posts or self._wanted.fetch:
-            self._say("the posts were collected before; another folder begins another factory")
+        elif other := {*map(str, self._wanted.posts), *self._wanted.fetch} - _sources(state.collected):
+            named = ", ".join(sorted(other))
+            self._say(f"not read: {named}; this factory has its posts, and another folder begins another factory")
         if state.evidence is None and self._allowed("evidence"):
             yield self._sort_out()
         if not state.listed and self._allowed("problem"):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TypeVar
 
 from autoresearch_mlx import terms
+from autoresearch_mlx.errors import LabError
 
+Row = TypeVar("Row")
 LONGEST = 20_000
 """Most characters of a post that are kept."""
 _SHORT = 300
@@ -57,11 +60,23 @@ def write_posts(path: Path, posts: list[Post]) -> None:
     temporary.replace(path)
 
 
+def read_rows(path: Path, made: Callable[..., Row]) -> Iterator[Row]:
+    """Yield the values of a file that has one JSON object a line, with the fields of ``made``.
+
+    Raises OSError, and LabError for a line that somebody has changed.
+    """
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield made(**json.loads(line))
+            except (ValueError, TypeError, RecursionError):
+                said = f"{path}, line {number}, is damaged"
+                raise LabError(said, "put the file back, or begin another factory in another folder") from None
+
+
 def read_posts(path: Path) -> Iterator[Post]:
-    """Yield the posts of a file that :func:`write_posts` wrote.  Raises OSError and ValueError."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            yield Post(**json.loads(line))
+    """Yield the posts of a file that :func:`write_posts` wrote.  Raises OSError and LabError."""
+    yield from read_rows(path, Post)
 
 
 class _Text(HTMLParser):

@@ -213,6 +213,26 @@ def test_a_file_that_was_removed_is_named(missing: str, root: Path, server: Open
         call(root, server)
 
 
+@pytest.mark.parametrize("line", ["{half a li", '{"text": "no more fields"}', "[1, 2]"])
+def test_a_line_that_was_damaged_is_named(line: str, root: Path, server: OpenAIServer) -> None:
+    call(root, server, until="evidence")
+    with (root / "work" / "evidence.jsonl").open("a") as pieces:
+        pieces.write(line + "\n")
+    with pytest.raises(LabError, match=r"evidence\.jsonl, line 4, is damaged"):
+        call(root, server)
+
+
+def test_posts_that_come_too_late_are_named_and_the_same_call_again_is_no_surprise(
+    root: Path, server: OpenAIServer
+) -> None:
+    said: list[str] = []
+    for posts in ("posts", "posts", "more"):
+        run_line(root, Wanted(posts=(root / posts,), until="evidence"), said.append)
+    assert [line for line in said if "another folder" in line] == [
+        f"not read: {root / 'more'}; this factory has its posts, and another folder begins another factory"
+    ]
+
+
 def test_a_damaged_line_of_the_ledger_is_told_and_an_event_without_its_fields_is_an_error(
     root: Path, server: OpenAIServer
 ) -> None:
