@@ -76,6 +76,36 @@ def test_code_that_is_not_counted_is_refused(labs: Path, added: str, expected: s
 
 
 @pytest.mark.parametrize(
+    ("name", "long", "short"),
+    [
+        ("a.py", "def f():\n    'Words.'\n\n    x = 1  # why\n    return x\n", "def f(): x = 1; return x"),
+        ("a.js", "function f() {\n  let x = 1;\n  return x;\n}\n", "function f(){let x = 1;return x}"),
+        ("a.txt", "one\n\n\ntwo\n", "one\ntwo"),
+    ],
+)
+def test_the_layout_of_a_program_is_not_its_size(name: str, long: str, short: str, tmp_path: Path) -> None:
+    formatted, texts = loaded("measure", "size/lab").formatted, []
+    for text in (long, short):
+        (tmp_path / name).write_text(text)
+        texts.append(formatted(tmp_path / name))
+    assert len(texts[0].splitlines()) == len(texts[1].splitlines())
+
+
+def test_a_source_that_nobody_imports_counts_as_not_reached(labs: Path) -> None:
+    lab = labs / "coverage"
+    (lab / "src" / "deep").mkdir(parents=True)
+    (lab / "src" / "deep" / "other.py").write_text("X = 1\n")
+    script = (
+        "import runs, tempfile, pathlib\n"
+        "tree = runs.copied(pathlib.Path(tempfile.mkdtemp(dir='..')).resolve() / 'lab')\n"
+        "report, _ = runs.reached(tree, [pathlib.Path('prices.py'), pathlib.Path('src/deep/other.py')])\n"
+        "print({name: file['summary']['covered_lines'] > 0 for name, file in report['files'].items()})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=lab, capture_output=True, text=True)
+    assert done.stdout.strip() == "{'prices.py': True, 'src/deep/other.py': False}", done.stderr
+
+
+@pytest.mark.parametrize(
     ("added", "expected"),
     [
         ("import coverage", "coverage belongs to the measuring"),

@@ -7,7 +7,9 @@ of one version and then all of the other, would let a change of the machine's sp
 import json
 import shutil
 import subprocess
+import tempfile
 from math import exp, log
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 
@@ -28,9 +30,11 @@ def seconds(folders):
     """Return the time of one run in each folder, in this order."""
     if shutil.which("hyperfine"):
         lines = [f"cd '{folder}' && {COMMAND}" for folder in folders]
-        options = ["--shell", "sh", "--runs", "1", "--style", "none", "--export-json", "/dev/stdout"]
-        done = subprocess.run(["hyperfine", *options, *lines], capture_output=True, text=True, check=True)
-        return [result["mean"] for result in json.loads(done.stdout)["results"]]
+        with tempfile.TemporaryDirectory() as temporary:
+            report = Path(temporary) / "times.json"
+            options = ["--shell", "sh", "--runs", "1", "--style", "none", "--export-json", str(report)]
+            subprocess.run(["hyperfine", *options, *lines], capture_output=True, check=True)
+            return [result["mean"] for result in json.loads(report.read_text())["results"]]
     times = []
     for folder in folders:
         began = perf_counter()
