@@ -46,7 +46,7 @@ def said(lab: Path, script: str) -> str:
 def labs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the files of the labs."""
     folder = tmp_path_factory.mktemp("labs")
-    for name in ("size", "coverage"):
+    for name in ("size", "coverage", "test-time"):
         for path, content in find_recipe(name).files().items():
             (folder / name / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / name / path).write_bytes(content)
@@ -201,6 +201,34 @@ def test_a_faster_suite_must_test_the_same(change: str, expected: str | None) ->
     with pytest.raises(SystemExit) as caught:
         compare(known, changed(known, change))
     assert expected in str(caught.value)
+
+
+OLD = """
+import unittest
+
+import pytest
+
+
+class Old(unittest.TestCase):
+    def test_equal(self):
+        self.assertEqual(1, 1)
+
+
+def test_raises():
+    with pytest.raises(ZeroDivisionError):
+        assert 1 / 0
+"""
+
+
+def test_assertions_of_each_kind_are_noted(labs: Path) -> None:
+    file = labs / "test-time" / "tests" / "test_old.py"
+    file.write_text(OLD)
+    script = "import json, same_tests\nprint(json.dumps(same_tests.observed()['tests']))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=file.parents[1], capture_output=True, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["tests/test_old.py::Old::test_equal"]["assertions"] == ["self.assertEqual(1, 1)"]
+    assert found["tests/test_old.py::test_raises"]["assertions"] == ["with pytest.raises(ZeroDivisionError):"]
+    assert "store.worth() == 35" in found["tests/test_store.py::test_worth"]["assertions"]
 
 
 WEB = {"count": [2], "ingress": [{"from_port": [22], "cidr_blocks": [["0.0.0.0/0"]]}], "tags": [{"a": 1}]}

@@ -5,14 +5,17 @@ the tests reached must still be reached.  ``expected.json`` has what the first v
 ``python3 same_tests.py --record`` writes it and the first version's tests anew, for tests of your own.
 """
 
+import functools
 import hashlib
 import json
+import linecache
 import shutil
 import sys
 import tempfile
+import unittest
 from pathlib import Path
 
-from runs import copied, load_plugins, reached
+from runs import copied, load_plugins, pytest, reached
 
 SOURCES = ["store.py"]  # patterns of the files that the tests test; not those that the loop may edit
 TESTS = "tests"  # folder of the tests
@@ -23,23 +26,48 @@ ORDER = ("failed", "skipped", "passed")
 
 
 class Recorder:
-    """Keeps the outcome and the assertions of each test; a plugin of pytest."""
+    """Keeps the outcome and the assertions of each test, as they are written; a plugin of pytest."""
 
     def __init__(self):
         self.tests = {}
+        self.running = ""
 
     def of(self, name):
         """Return what is known about a test."""
         return self.tests.setdefault(name, {"outcome": "passed", "assertions": []})
+
+    def add(self, text):
+        """Keep an assertion of the test that is running."""
+        if self.running and text not in (known := self.of(self.running)["assertions"]):
+            known.append(text)
+
+    def pytest_configure(self, config):
+        for name in dir(unittest.TestCase):
+            if name.startswith("assert"):
+                setattr(unittest.TestCase, name, self.noted(getattr(unittest.TestCase, name)))
+        pytest.raises = self.noted(pytest.raises)
+
+    def noted(self, function):
+        """Return the function, made to keep the line that calls it."""
+
+        @functools.wraps(function)
+        def noting(*arguments, **named):
+            caller = sys._getframe(1)
+            if not caller.f_globals.get("__name__", "").startswith("unittest"):
+                self.add(linecache.getline(caller.f_code.co_filename, caller.f_lineno).strip())
+            return function(*arguments, **named)
+
+        return noting
+
+    def pytest_runtest_logstart(self, nodeid, location):
+        self.running = nodeid
 
     def pytest_runtest_logreport(self, report):
         known = self.of(report.nodeid)
         known["outcome"] = min(known["outcome"], report.outcome, key=ORDER.index)
 
     def pytest_assertion_pass(self, item, lineno, orig, expl):
-        known = self.of(item.nodeid)["assertions"]
-        if orig not in known:
-            known.append(orig)
+        self.add(orig)
 
 
 def observed():
