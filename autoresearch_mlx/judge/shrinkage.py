@@ -24,6 +24,8 @@ With this weight and this standard deviation, the reported gain of a keep is on 
 gains are half a sigma, and right within 0.1 sigma when they are larger (`bench/judge.py`).
 """
 _COVERAGE = 0.9
+BY_SPEED = "allowing for the machine's speed"
+"""Words in a reason whose gain or error the machine's speed has changed noticeably."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def in_words(effect: Effect) -> str:
     digits = digits_of(effect.error)
     word = "loss" if effect.gain < 0 else "gain"
     size = f"{word} {abs(effect.gain):.{digits}f} +- {effect.error:.{digits}f}"
-    allowed = ", allowing for the machine's speed" if by_speed(effect) else ""
+    allowed = f", {BY_SPEED}" if by_speed(effect) else ""
     return f"{size} ({abs(effect.z):.1f} sigma, {_runs(effect.runs_candidate, effect.runs_incumbent)}{allowed})"
 
 

@@ -52,6 +52,13 @@ def test_values_of_machines_that_lie_a_quarter_apart_share_one_level_in_the_plot
     assert max(values) - min(values) > 0.2, "the table has the values as measured"
 
 
+def test_a_better_value_that_was_not_kept_says_why(page: Page) -> None:
+    assert {row.number: row.ahead for row in page.experiments if row.ahead} == {
+        3: "better on one chip alone",
+        12: "better on one chip alone",
+    }
+
+
 def test_the_post_and_the_document_have_the_machines(page: Page) -> None:
     assert "| `DEPTH 4 -> 6` | discard |" in render_text(page) and "on Apple M4 Max alone" in render_text(page)
     assert [strip["machine"] for strip in to_json(page)["fleet"]["strips"]] == ["desk", "attic"]

@@ -77,3 +77,11 @@ def test_a_session_without_a_value_says_so_instead_of_failing(tmp_path: Path) ->
 def test_a_title_that_the_font_lacks_or_that_looks_like_mathematics(tmp_path: Path) -> None:
     page = page_of(Night(60, hostile=" $\\frac{1}{0}$ 試してみる \x1b[31m").write(tmp_path / "jul14"), tmp_path)
     assert render_progress(page).startswith(b"\x89PNG")
+
+
+def test_a_value_better_than_the_incumbents_is_shown_unless_it_would_double_the_range() -> None:
+    kept = [(2.5, True), (2.4, True)]
+    low, _ = worth_showing([*kept, (2.35, False)], [2.35])
+    assert low < 2.35
+    low, _ = worth_showing([*kept, (0.1, False)], [0.1])
+    assert low > 2.0

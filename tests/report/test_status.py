@@ -13,6 +13,8 @@ import pytest
 from report.nights import experiment, measured
 
 from autoresearch_mlx.errors import LedgerError
+from autoresearch_mlx.experiment import History
+from autoresearch_mlx.report.closing import outcome
 from autoresearch_mlx.report.now import Running, read_now, write_now
 from autoresearch_mlx.report.status import status_of, to_json
 from autoresearch_mlx.store.ledger import Ledger
@@ -162,3 +164,11 @@ def test_nothing_heavy_is_imported(module: str) -> None:
     code = f"import sys, autoresearch_mlx.report.{module}; print(*{{m.split('.')[0] for m in sys.modules}})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not heavy & set(loaded.split())
+
+
+def test_the_gain_of_a_kernel_is_said_as_a_ratio_and_not_in_percent_of_a_logarithm() -> None:
+    first = experiment(0, "keep", "baseline", value=0.1, measurements=(measured(0.1),))
+    best = experiment(1, "keep", "fused", value=0.42, gain=0.32, measurements=(measured(0.42),))
+    said = outcome(History((first, best), "log_speedup", "max"))
+    assert "log_speedup 0.100000 -> 0.420000 (+0.320000, 1.38 times as fast)" in said
+    assert "%" in outcome(History((first, best), "accuracy", "max"))

@@ -140,6 +140,9 @@ class Row:
     level: float | None = None
     """In a fleet, the value at the level of the first machine, by which the plot sets machines beside each other."""
 
+    ahead: str = ""
+    """Why it was not kept although its value is better than the incumbent's, in a few words; else empty."""
+
     @property
     def shown(self) -> float | None:
         """The value as the plot shows it."""
@@ -332,6 +335,8 @@ def to_json(page: Page) -> dict[str, Any]:
     for row in document["experiments"]:
         if row["level"] is None:
             del row["level"]
+        if not row["ahead"]:
+            del row["ahead"]
     if not page.whole_step:
         del document["whole_step"]
     noise = document["noise"]

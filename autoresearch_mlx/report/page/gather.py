@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ from typing import Any
 from autoresearch_mlx import terms
 from autoresearch_mlx.compare.machines import fleetwide, levelled
 from autoresearch_mlx.errors import WorkspaceError
-from autoresearch_mlx.experiment import Experiment
+from autoresearch_mlx.experiment import Direction, Experiment
 from autoresearch_mlx.judge.history import gained, runs_of, standing
+from autoresearch_mlx.judge.shrinkage import BY_SPEED
 from autoresearch_mlx.judge.speeds import mean_speed, slowed
 from autoresearch_mlx.judge.waiting import waiting
 from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.lab.source import describe
+from autoresearch_mlx.report.closing import LOGARITHM
 from autoresearch_mlx.report.page import attached
 from autoresearch_mlx.report.page.check import read_checked
 from autoresearch_mlx.report.page.content import Certified, Head, Mark, Page, Row, Standing
@@ -49,6 +51,7 @@ def page_of(folder: Path, root: Path, prices: Prices = (None, None)) -> Page:
     diffs, missing = _diffs(root, history.experiments)
     levels = levelled(history)
     rows = tuple(replace(row, level=levels.get(row.number)) for row in _rows(folder, history.experiments, clock, diffs))
+    rows = tuple(replace(row, ahead=words) for row, words in zip(rows, _ahead(rows, history.direction), strict=True))
     way = lineage(history)
     facts = run_facts(history, clock)
     return Page(
@@ -147,7 +150,7 @@ def _standing(journal: Journal) -> Standing:
         baseline=Mark(first.number, first.commit, was, terms.one_line(first.title)),
         incumbent=Mark(best.number, best.commit, now, terms.one_line(best.title)),
         gain=gain,
-        percent=100 * gain / abs(was) if gain is not None and was else None,
+        percent=100 * gain / abs(was) if gain is not None and was and history.metric != LOGARITHM else None,
         chosen=best.number > 0 and not any(run.fresh for run in runs_of(history, best)),
     )
 
@@ -159,6 +162,30 @@ def _ends(way: Sequence[Experiment]) -> tuple[str | None, str | None]:
 def _rows(folder: Path, experiments: Sequence[Experiment], clock: Clock, diffs: Mapping[str, str]) -> tuple[Row, ...]:
     room = attached.room_for(len(experiments))
     return tuple(_row(folder, e, clock, diffs.get(e.commit or ""), room) for e in experiments)
+
+
+def _ahead(rows: Sequence[Row], direction: Direction) -> Iterator[str]:
+    """Yield for each experiment why it was not kept although its value is better than the incumbent's; else nothing."""
+    best: float | None = None
+    for row in rows:
+        if row.shown is not None and row.status == "keep":
+            best = row.shown
+        better = (
+            row.shown is not None
+            and best is not None
+            and (row.shown < best if direction == "min" else row.shown > best)
+        )
+        yield _why_not_kept(row.reason) if better and row.status == "discard" else ""
+
+
+def _why_not_kept(reason: str) -> str:
+    if "too good to be believed" in reason:
+        return "too good to be believed"
+    if BY_SPEED in reason:
+        return "better only by the machine's speed"
+    if "platform keep" in reason:
+        return "better on one chip alone"
+    return "better, but within noise" if "sigma" in reason else "better, but not kept"
 
 
 def _row(folder: Path, e: Experiment, clock: Clock, diff: str | None, room: attached.Room) -> Row:

@@ -194,4 +194,5 @@ def _known(row: dict[str, Any]) -> dict[str, Any]:
 
 def _near(page: Page) -> tuple[float, float] | None:
     values = [(row.shown, row.status == "keep") for row in page.experiments if row.shown is not None]
-    return worth_showing(values) if values else None
+    ahead = [row.shown for row in page.experiments if row.ahead and row.shown is not None]
+    return worth_showing(values, ahead) if values else None

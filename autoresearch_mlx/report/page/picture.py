@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from autoresearch_mlx import terms
+from autoresearch_mlx.experiment import Direction
 from autoresearch_mlx.report.page.content import Page, Row
 from autoresearch_mlx.report.page.span import worth_showing
 
@@ -127,7 +128,8 @@ def _draw(figure: Figure, axes: Axes, page: Page) -> None:
     if not rows:
         axes.text(0.5, 0.5, "nothing measured yet", transform=axes.transAxes, ha="center", color=_INK, size=16)
         return
-    low, high = worth_showing([(dot.value, dot.row.status == "keep") for dot in rows])
+    ahead = [dot for dot in rows if dot.row.ahead]
+    low, high = worth_showing([(dot.value, dot.row.status == "keep") for dot in rows], [dot.value for dot in ahead])
     axes.set_ylim(low, high)
     last = max(row.number for row in page.experiments)
     axes.set_xlim(-0.02 * last - 0.3, last * 1.02 + 0.3)
@@ -137,6 +139,25 @@ def _draw(figure: Figure, axes: Axes, page: Page) -> None:
     _failures(axes, [row for row in page.experiments if row.value is None and row.status != "discard"])
     _legend(axes, page)
     _labels(figure, axes, kept, [dot for dot in rows if dot.row.status != "keep"])
+    _explain(axes, [dot for dot in ahead if low <= dot.value <= high], page.head.direction)
+
+
+def _explain(axes: Axes, ahead: Sequence[_Dot], direction: Direction) -> None:
+    """Say beside the best dot that was not kept, although it is better than the incumbent, why it was not."""
+    if not ahead:
+        return
+    best = (min if direction == "min" else max)(ahead, key=lambda dot: dot.value)
+    right = best.number > sum(axes.get_xlim()) / 2
+    axes.annotate(
+        f"#{best.number}: {best.row.ahead}",
+        (best.number, best.value),
+        xytext=(-7 if right else 7, 0),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        va="center",
+        size=8.5,
+        color="#6b7078",
+    )
 
 
 def _frame(axes: Axes, page: Page) -> None:

@@ -9,12 +9,14 @@ _SHARE = 0.85
 _MARGIN = 0.06
 
 
-def worth_showing(values: Sequence[tuple[float, bool]]) -> tuple[float, float]:
+def worth_showing(values: Sequence[tuple[float, bool]], ahead: Sequence[float] = ()) -> tuple[float, float]:
     """Return the low and high end of the range for pairs ``(value, kept)``.
 
     All kept values lie inside, and most of the others.  The others may stretch the range to at most four times that of
     the kept values; in a wider range the kept ones would look like a flat line.  While only one value is kept, the
-    others may lie up to four times their median distance from it.  Raises ValueError without a value.
+    others may lie up to four times their median distance from it.  ``ahead``: values that are better than the
+    incumbent's and were not kept; they are shown too, unless that would double the range.  Raises ValueError without a
+    value.
     """
     if not values:
         raise ValueError("no values to show")
@@ -27,5 +29,8 @@ def worth_showing(values: Sequence[tuple[float, bool]]) -> tuple[float, float]:
     reach = 1.5 * (high - low) or (4 * median(off) if off else 0.0)
     low = max(min(low, inner[0]), low - reach)
     high = min(max(high, inner[-1]), high + reach)
+    span = high - low
+    seen = [value for value in ahead if low - span <= value <= high + span]
+    low, high = min((low, *seen)), max((high, *seen))
     room = _MARGIN * (high - low) or abs(high) * _MARGIN or 1.0
     return low - room, high + room

@@ -29,7 +29,7 @@ function progress(host, pick) {
     x: row, y: row.level ?? row.value, number: row.number, kind: kind(row),
     label: row.status === "keep" && row.number > 0 ? arrows(row.title) : "", rank: ranked.indexOf(row),
     tip: [`#${row.number} ${row.status}`, arrows(row.title), known(row.value) ? `${page.metric} ${value(row.value)}` : row.reason,
-      known(row.gain) ? `${gain(row.gain)} ${interval(row.low, row.high)}` : "", row.slowed ? `the machine ran at ${speed(row.speed)} speed` : ""],
+      row.ahead || "", known(row.gain) ? `${gain(row.gain)} ${interval(row.low, row.high)}` : "", row.slowed ? `the machine ran at ${speed(row.speed)} speed` : ""],
   }));
   const better = page.direction === "min" ? "lower" : "higher";
   plot(host, { name: `${page.metric} of every experiment`, height: 430, xs: OVER, points, steps: true, near: page.near, pick,
