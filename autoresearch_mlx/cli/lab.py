@@ -53,6 +53,7 @@ def init_command(
     if about is not None:
         _from_sentence(directory, recipe, about, yes, as_json, given)
         return
+    _refuse_without_sentence()
     from autoresearch_mlx.setup.recipes import find_recipe, listing
     from autoresearch_mlx.setup.template import make_lab
 
@@ -61,6 +62,16 @@ def init_command(
         return
     for line in make_lab(directory, say, find_recipe(recipe) if recipe is not None else None):
         click.echo(line)
+
+
+def _refuse_without_sentence() -> None:
+    """Raise UsageError for an option that only --about reads."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        named = name not in ("directory", "recipe", "about")
+        if named and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[0]} needs --about, the sentence that says what should get better")
 
 
 def _from_sentence(

@@ -20,7 +20,7 @@ from time import perf_counter
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-LEAST_PAIRS, MOST_PAIRS, ENOUGH_SECONDS = 3, 21, 4.0
+LEAST_PAIRS, MOST_PAIRS, ENOUGH_SECONDS = 3, 21, 2.0
 settings = json.loads((HERE / "time_line.json").read_text())
 
 

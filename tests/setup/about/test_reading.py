@@ -217,6 +217,13 @@ def test_what_stands_in_the_way_is_said_with_the_next_step(
     assert sorted(path for path in root.rglob("*") if ".git" not in path.parts) == before
 
 
+def test_an_option_that_only_about_reads_is_refused_without_it(tmp_path: Path) -> None:
+    done = command_line("init", "lab", "--number", "speed", cwd=tmp_path)
+    assert done.returncode == 2 and "--number needs --about" in done.stderr and not (tmp_path / "lab").exists()
+    done = command_line("init", "--about", "faster", "--recipe", "size", cwd=tmp_path)
+    assert done.returncode == 2 and "choose one" in done.stderr
+
+
 def test_a_file_that_is_not_committed_yet_cannot_be_edited(tmp_path: Path) -> None:
     root = repository(tmp_path / "lab", PYTHON)
     (root / "src" / "late.py").write_text("x = 1\n")
