@@ -62,7 +62,9 @@ class Staff:
         form = "blocks" if self.settings.format == "auto" else self.settings.format
         most = self.settings.max_tokens_total
         left = None if most is None else max(1, most - spent(self.work).tokens)
-        told = {"name": "chat", "model": endpoint.name, "format": form, "max_tokens_total": left}
+        # The agents ask the same model between two proposals, so unloading it would only take time.
+        loaded = True if self.settings.keep_loaded == "auto" else self.settings.keep_loaded
+        told = {"name": "chat", "model": endpoint.name, "format": form, "max_tokens_total": left, "keep_loaded": loaded}
         return self.settings.model_copy(update={**told, **update})
 
     def agent_model(self, name: str | None, endpoint: str | None) -> AgentModel:
@@ -98,6 +100,7 @@ class Staff:
                 raise
 
     def close(self) -> None:
+        """Stop the servers that this program has started; the next call starts them again."""
         for each in {id(asker.endpoint): asker.endpoint for asker in (self.writer, self.examiner)}.values():
             each.close()
 

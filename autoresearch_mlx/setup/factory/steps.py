@@ -156,8 +156,10 @@ class Steps:
                 "improved", problem=problem.id, commit=problem.builds[-1]["commit"], reason=reason, **told
             )
             return f"no experiments: {reason}"
+        proposer = self._staff().proposer()
+        self._staff().close()  # a model that this program has started is started again by the loop
         try:
-            found = improve(lab, wanted, self._staff().proposer(), self._private(problem), self._say)
+            found = improve(lab, wanted, proposer, self._private(problem), self._say)
         except LabError as error:
             if type(error) is not LabError:  # a lock, a ledger or git: the machine's fault, not the agent's
                 raise
