@@ -42,15 +42,20 @@ def join(pairing: Path, name: str | None, host: str | None, port: int, home: Pat
     if (why := refused_certificate(side, home / "tls")) is not None:
         raise LabError(why, "then join again")
     refused: list[str] = []
-    away = False
+    admitted = away = False
 
     def told(event: dict[str, Any]) -> bool:
-        nonlocal away
+        nonlocal admitted, away
+        if event["kind"] == "refused" and admitted:  # it fitted before: the session may be another one for a while
+            if not away:
+                say(f"the coordinator refuses this machine now: {'; '.join(event['words'])}; tries again")
+            away = True
+            return False
         if event["kind"] == "refused":
             refused.extend(event["words"])
         elif event["kind"] == "joined":
             say(f"{name} takes part in the fleet of {event['words']}" + (" again" if away else ""))
-            away = False
+            admitted, away = True, False
         elif event["kind"] == "away":
             say(f"no connection to the coordinator at {side.address} ({event['words']}); tries again")
             away = True
@@ -58,13 +63,17 @@ def join(pairing: Path, name: str | None, host: str | None, port: int, home: Pat
             say(f"{name} has left the fleet")
         return event["kind"] in ("refused", "left")
 
+    def lost(why: str) -> None:
+        if not away:
+            say(f"Dask's worker died: {why}; started again")
+
     with (home / "lock").open("a+") as file, kept_awake(True):
         if not take_lock(file, 0.2):
             said = f"a machine called {name} takes part from {home} already"
             raise LabError(said, "`--name` chooses another name, for a second part on this machine")
         (home / "joined.json").write_text(json.dumps({"name": name, "address": side.address, "pid": os.getpid()}))
         arguments: list[str | Path] = [pairing.resolve(), home.resolve(), name, host or "", str(port)]
-        kept_running("machine", arguments, told, lambda why: say(f"Dask's worker died: {why}; started again"))
+        kept_running("machine", arguments, told, lost)
     if refused:
         raise LabError(f"the coordinator refuses this machine: {'; '.join(refused)}", "then join again")
 

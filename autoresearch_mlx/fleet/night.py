@@ -83,6 +83,7 @@ class Night:
         self._session, self._fleet, self._say = session, fleet, say
         self._lab = _lab_of(session, settings)
         self._lock = threading.Lock()
+        self._here: set[str] = set()
         self._workers: dict[str, Worker] = {}
         self._has: dict[str, list[str]] = {}
         """The commits that each machine has got."""
@@ -95,12 +96,21 @@ class Night:
         present = [each for each in self._fleet.machines() if each.here]
         self._collect([each.name for each in present if not each.busy])
         with self._lock:
+            self._tell({each.name for each in present})
             known = set(self._workers)
             for each in present:
                 if each.name not in known:
                     self._workers[each.name] = self._worker(each.name, str(each.facts.get("chip") or "unknown chip"))
             workers = [self._workers[each.name] for each in present]
             return tuple(worker for worker in workers if not worker.health.benched)
+
+    def _tell(self, here: set[str]) -> None:
+        """Say which machines have come and which are away since the last look."""
+        for name in sorted(here - self._here):
+            self._say(f"{name} is here")
+        for name in sorted(self._here - here):
+            self._say(f"{name} is away")
+        self._here = here
 
     def _worker(self, name: str, chip: str) -> Worker:
         def elsewhere(errand: Errand) -> Brought:

@@ -26,6 +26,14 @@ _EVERY_SECONDS = 0.5
 _ATTRIBUTES = ("name", "address", "here", "busy", "seen", "facts")
 
 
+def _silence() -> None:
+    """Keep Dask's own messages off the screen of a night; a lost connection is told in our words."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("distributed", "tornado"):
+            logger = logging.getLogger(name)
+            logger.handlers, logger.propagate = [logging.NullHandler()], False
+
+
 class Fleet:
     """The coordinator's connection; several lanes use it at once.
 
@@ -39,7 +47,7 @@ class Fleet:
         self._client: Any = None
         self._machines: tuple[Machine, ...] = ()
         self._looked, self._closed = threading.Event(), threading.Event()
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        _silence()
         dask.config.set({"distributed.comm.timeouts.connect": f"{_CONNECT_SECONDS:g}s"})
         self._keeper = threading.Thread(target=self._keep, name="fleet", daemon=True)
         self._keeper.start()

@@ -25,7 +25,7 @@ from autoresearch_mlx.fleet.engine.security import security_of
 from autoresearch_mlx.fleet.pairing import own_pairing, write_private
 
 _TTL = "20s"
-_REACH_SECONDS = 5.0
+_REACH_SECONDS = 15.0
 
 
 def tell(kind: str, **facts: Any) -> None:
