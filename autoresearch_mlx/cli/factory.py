@@ -33,7 +33,7 @@ def factory_command() -> None:
     """
 
 
-@factory_command.command("run")
+@factory_command.command("run", short_help="Go through the stages; the same as `factory DIR`.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
     "--posts",
@@ -88,7 +88,7 @@ def run_command(folder: Path, posts: tuple[Path, ...], fetch: tuple[str, ...], u
         click.echo(line)
 
 
-@factory_command.command("status")
+@factory_command.command("status", short_help="Show what has become of each problem.")
 @click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=Path())
 @json_option
 def status_command(folder: Path, as_json: bool) -> None:
@@ -110,7 +110,7 @@ def status_command(folder: Path, as_json: bool) -> None:
         click.echo(line)
 
 
-@factory_command.command("ask")
+@factory_command.command("ask", short_help="Put one question to a shipped agent.")
 @click.argument("agent", metavar="AGENT", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("question", metavar="TEXT")
 @json_option

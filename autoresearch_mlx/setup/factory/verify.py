@@ -91,7 +91,10 @@ def verify(problem: Problem, lab: Path, folder: Path, private: tuple[Path, ...],
         return replace(found, fault=fault)
     target = target_of(Lab(lab), private, say)
     words = target.sandbox.words if target.sandbox is not None else ""
-    found = _with(found, "sandbox", f"{words}: other files and other ports were refused")
+    found = _with(found, "sandbox", f"{words}: the cases and other files were refused")
+    found = _with(
+        found, "network", "nothing but the harness's port, which leads to the model; another port was refused"
+    )
     # Two cases first: a program that never ends would take the time limit of each case.
     first = target.smoke(_assignment(lab, folder))
     if first is not None and first.value is None:

@@ -116,7 +116,7 @@ def run(question, tools):
             listening.accept()
     assert "PermissionError" in found.fault and found.dev is None
     assert (lab / "cases.jsonl").read_bytes() == before
-    assert [name for name, _ in found.checks] == ["template", "sandbox"]
+    assert [name for name, _ in found.checks] == ["template", "sandbox", "network"]
 
 
 def test_a_lab_whose_tools_or_cases_were_changed_is_not_run(tmp_path: Path) -> None:
