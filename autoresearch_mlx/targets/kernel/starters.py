@@ -54,8 +54,8 @@ def _losses(rows: int, vocabulary: int, kind: str) -> tuple[tuple[str, Any], ...
     return ("logits", ((rows, vocabulary), kind)), ("targets", ((rows,), "int32")), ("cap", 15.0)
 
 
-def _stream(rows: int, width: int, kind: str) -> tuple[tuple[str, Any], ...]:
-    both = ((rows, width), kind)
+def _stream(rows: int, length: int, width: int, kind: str) -> tuple[tuple[str, Any], ...]:
+    both = ((rows, length, width), kind)
     return ("x", both), ("x0", both), ("keep", ((1,), kind)), ("add", ((1,), kind))
 
 
@@ -68,12 +68,12 @@ STARTERS = (
     Starter(
         "relu_squared",
         "the MLP's squared ReLU, with its casts to float32 and back",
-        {"cpu": (("x", ((512, 1024), "bfloat16")),), "gpu": (("x", ((16384, 3072), "bfloat16")),)},
+        {"cpu": (("x", ((8, 64, 1024), "bfloat16")),), "gpu": (("x", ((16, 1024, 3072), "bfloat16")),)},
     ),
     Starter(
         "norm_residual",
         "a layer's input: residual stream and embedding, each times a scalar, and their RMSNorm",
-        {"cpu": _stream(1024, 256, "float32"), "gpu": _stream(16384, 768, "bfloat16")},
+        {"cpu": _stream(8, 128, 256, "float32"), "gpu": _stream(16, 1024, 768, "bfloat16")},
         outputs=2,
     ),
     Starter(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,14 +101,19 @@ def test_starters_are_listed_and_an_unknown_one_names_them(tmp_path: Path) -> No
 
 
 def test_a_starter_finds_its_place_in_a_script_that_has_such_a_function(tmp_path: Path) -> None:
-    starter = next(each for each in STARTERS if each.name == "relu_squared")
+    starter = next(each for each in STARTERS if each.name == "norm_residual")
     root = example_lab(tmp_path / "lab")
     script, plain = root / "train_mlx.py", (root / "train_mlx.py").read_text()
+    function = starter.text("reference").split("\n\n\n")[1]
+    called = "x, n = norm_residual(x, 0.5 * x, mx.array([0.9]), mx.array([0.1]))\n        return self.head(n"
     script.write_text(
-        plain.replace("def build_model", starter.text("reference").split("\n\n\n")[1] + "\n\n\ndef build_model")
+        plain.replace("return self.head(x", called).replace("class Model", f"{function}\n\n\nclass Model")
     )
-    kept_kernels(root, starter.text("kernel"), task=small_task(starter))
+    kept_kernels(root, starter.text("kernel"), task=replace(small_task(starter), script=""))
+    (found,) = kernel_json(root, "verify", "--processes", "2", "--pairs", "2")
+    assert found["factor"] is not None, found["unused"]
+    assert found["functions"] == ["norm_residual"] and found["partly"] == ""
     script.write_text(plain)
     done = command_line("kernel", "install", cwd=root)
-    assert done.returncode == 1 and "does not define relu_squared()" in done.stderr
+    assert done.returncode == 1 and "does not define norm_residual()" in done.stderr
     assert "call a function like that of reference.py" in done.stderr

@@ -4,7 +4,7 @@ THREADS = 32
 METAL = """
     uint row = threadgroup_position_in_grid.x;
     uint lane = thread_position_in_threadgroup.x;
-    uint columns = x_shape[1];
+    uint columns = x_shape[2];
     float total = 0.0f;
     for (uint c = lane; c < columns; c += 32) {
         uint i = row * columns + c;
@@ -22,5 +22,5 @@ METAL = """
 
 
 def launch(shapes: dict[str, tuple[int, ...]]) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    rows = shapes["x"][0]
-    return (rows * THREADS, 1, 1), (THREADS, 1, 1)
+    rows, length, _ = shapes["x"]
+    return (rows * length * THREADS, 1, 1), (THREADS, 1, 1)

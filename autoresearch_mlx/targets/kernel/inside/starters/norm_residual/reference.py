@@ -4,7 +4,7 @@ import mlx.core as mx
 
 
 def norm_residual(x: mx.array, x0: mx.array, keep: mx.array, add: mx.array) -> tuple[mx.array, mx.array]:
-    """Return h = keep x + add x0, and h / sqrt(mean(h^2) + 1e-6), for x and x0 [N, D] and scalars keep and add [1]."""
+    """Return h = keep x + add x0 and h / sqrt(mean(h^2) + 1e-6), for x and x0 [B, T, D], and keep and add [1]."""
     h = keep * x + add * x0
     exact = h.astype(mx.float32)
     normed = exact * mx.rsqrt(mx.mean(mx.square(exact), axis=-1, keepdims=True) + 1e-6)

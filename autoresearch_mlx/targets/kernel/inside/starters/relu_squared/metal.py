@@ -3,7 +3,7 @@
 THREADS = 256  # knob: pow2 32 1024
 METAL = """
     uint i = thread_position_in_grid.x;
-    if (i < uint(x_shape[0] * x_shape[1])) {
+    if (i < uint(x_shape[0] * x_shape[1] * x_shape[2])) {
         float value = max(float(x[i]), 0.0f);
         out[i] = T(value * value);
     }
@@ -11,5 +11,5 @@ METAL = """
 
 
 def launch(shapes: dict[str, tuple[int, ...]]) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    rows, columns = shapes["x"]
-    return (rows * columns, 1, 1), (THREADS, 1, 1)
+    rows, length, width = shapes["x"]
+    return (rows * length * width, 1, 1), (THREADS, 1, 1)

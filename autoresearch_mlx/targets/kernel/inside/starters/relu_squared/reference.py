@@ -4,5 +4,5 @@ import mlx.core as mx
 
 
 def relu_squared(x: mx.array) -> mx.array:
-    """Return max(x, 0)^2 in x's own type, for x [N, H]; the square is taken in float32."""
+    """Return max(x, 0)^2 in x's own type, for x [B, T, H]; the square is taken in float32."""
     return mx.square(mx.maximum(x.astype(mx.float32), 0)).astype(x.dtype)
