@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from autoresearch_mlx.agents.knobs import region
 from autoresearch_mlx.agents.knobs.coordinates import coordinates
 from autoresearch_mlx.agents.knobs.failures import learn_failures, learn_memory
+from autoresearch_mlx.agents.knobs.joint_moves import Pool
 from autoresearch_mlx.agents.knobs.kernel import USUAL, Scales, along, covariance, learn_scales
-from autoresearch_mlx.agents.knobs.memory import Trial
+from autoresearch_mlx.agents.knobs.memory import Memory, Trial
 from autoresearch_mlx.agents.knobs.moves import last_resort, point_of, single_moves
+from autoresearch_mlx.agents.knobs.outlook import look
 from autoresearch_mlx.agents.knobs.space import read_space
 from autoresearch_mlx.agents.knobs.surrogate import fit, log_expected_improvement
 from bench.knob_file import TEXT
@@ -242,4 +244,77 @@ def test_the_kernel_along_one_knob_is_that_of_the_whole_points() -> None:
     moved[np.arange(3), [0, 1, 2]] = 0.9
     squares, changed = (here - rows) ** 2, (0.9 - rows.T) ** 2
     whole = covariance(scales, (moved[:, None] - rows[None]) ** 2)
-    assert along(scales, squares, changed, np.arange(3)) == pytest.approx(whole)
+    assert along(scales, squares, changed[:, None], np.arange(3)[:, None]) == pytest.approx(whole)
+
+
+def test_the_kernel_along_two_columns_is_that_of_the_whole_points() -> None:
+    rows, here = random_points(6, 3), random_points(1, 3, seed=5)[0]
+    scales = Scales(np.array([0.5, 0.3, 0.2]), 0.2, 0.7, 0.4, 0.1)
+    index = np.array([[0, 2], [1, -1]])
+    moved = np.tile(here, (2, 1))
+    moved[0, [0, 2]], moved[1, 1] = 0.9, 0.9
+    changed = (0.9 - rows[:, index]).transpose(1, 2, 0) ** 2
+    whole = covariance(scales, (moved[:, None] - rows[None]) ** 2)
+    assert along(scales, (here - rows) ** 2, changed, index) == pytest.approx(whole)
+
+
+PAIRS = read_space(
+    {
+        "t.py": "DEPTH = 8  # knob: int 2 32\nASPECT_RATIO = 64  # knob: int 16 256\n"
+        "TOTAL_BATCH_SIZE = 2**18  # knob: pow2 65536 1048576\nDEVICE_BATCH_SIZE = 64  # knob: pow2 16 256\n"
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("point", "changed"),
+    [
+        ((16, 32, 2**18, 64), {0}),  # twice as deep and half as wide for its depth: the model keeps its width
+        ((8, 64, 2**19, 128), {2}),  # twice the rows in passes of twice the size: as many passes
+        ((8, 32, 2**18, 64), {1}),
+        ((8, 64, 2**18, 128), {3}),
+        ((16, 64, 2**18, 64), {0, 1}),
+        ((8, 64, 2**17, 64), {2, 3}),
+    ],
+)
+def test_knobs_whose_product_counts_share_a_column(point: tuple, changed: set[int]) -> None:
+    here, there = coordinates(PAIRS).rows([PAIRS.start, point])
+    assert {int(i) for i in np.flatnonzero(np.abs(here - there) > 1e-9)} == changed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DEPTH = 8  # knob: int 2 32\n",  # no width
+        "DEPTH = 8  # knob: int 2 32\nASPECT_RATIO = 64  # knob: lin 16 256\n",  # differences count, not ratios
+        "TOTAL_BATCH_SIZE = 4096  # knob: pow2 1024 16384\nDEVICE_BATCH_SIZE = 8  # knob: choice 4 8 16\n",
+    ],
+)
+def test_without_both_knobs_of_a_pair_placed_by_ratio_each_keeps_its_own_column(text: str) -> None:
+    assert np.all(coordinates(read_space({"t.py": text})).follower == -1)
+
+
+def test_one_crash_of_too_small_a_batch_warns_of_too_large_passes() -> None:
+    """Half the batch crashed, because it is less than one pass; a device batch that doubles the pass is as bad."""
+    where = coordinates(PAIRS)
+    points = [PAIRS.start, (8, 64, 2**17, 64), (6, 64, 2**18, 64), (8, 80, 2**18, 64)]
+    rows = where.rows(points)
+    model = learn_failures(where, rows, np.zeros(4), np.array([False, True, False, False]), rows[0])
+    larger, smaller = model.beyond(where.rows([(8, 64, 2**18, 128), (8, 64, 2**18, 32)]), np.zeros(2))
+    assert larger > 0.3 > 0.05 > smaller
+
+
+def test_joint_moves_are_scored_as_the_models_score_the_whole_point() -> None:
+    """Steps that change two columns (depth, total batch) are among them."""
+    gained = [(PAIRS.start, 0.0), ((7, 64, 2**18, 64), -0.2), ((8, 72, 2**18, 64), 0.3), ((8, 64, 2**19, 64), -0.5)]
+    trials = tuple(Trial(point, PAIRS.start, gain, gain, False) for point, gain in gained)
+    outlook = look(PAIRS, Memory(trials, frozenset(), 0.0))
+    steps = [step for (step,) in single_moves(PAIRS, outlook.widths, np.random.default_rng(0))]
+    pool = Pool.of(outlook, steps)
+    deeper = next(i for i, step in enumerate(steps) if step.index == 0)
+    for at, score in enumerate(pool.score({0: deeper})):
+        move = tuple({0: steps[deeper], steps[at].index: steps[at]}.values())
+        row = outlook.where.rows([point_of(PAIRS, move)])
+        mean, _ = outlook.surrogate.predict(row)
+        grown = outlook.appetite.doublings([point_of(PAIRS, move)])
+        assert score == pytest.approx(mean[0] + math.log(1 - outlook.failures.beyond(row, grown)[0]))

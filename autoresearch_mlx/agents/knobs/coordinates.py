@@ -2,36 +2,49 @@
 
 A knob that can only move in large ticks (a power of two, a small integer) has its column scaled down, so that one tick
 is no longer than the first step of the other knobs.  Otherwise the models would see a single tick as a large leap.
+
+What a training feels is often a product of two knobs and not each alone: depth times the width of a layer is the
+width of the model, and the total batch over the device batch is the number of passes.  So the column of the second
+knob of such a pair holds the product.  A step of both with the same product then changes one column only, and what
+one crash says about the number of passes holds for both knobs.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoresearch_mlx.agents.knobs.region import FIRST
 from autoresearch_mlx.agents.knobs.space import Point, Space
+from autoresearch_mlx.lab.source import axis_of
 
 Array = NDArray[np.float64]
 
 OPTION = FIRST
 """The distance between any two options of a choice: the length of a first step."""
+TOGETHER = (("batch", "batch.device", 1), ("depth", "width", -1))
+"""Axes that change by the same factor (1), which keeps the number of passes, or by opposite ones (-1), which keeps the
+model's width.  Alone, one of them may fail or lose where both together gain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coordinates:
     """Turns points into rows of numbers, and measures squared distances knob by knob.
 
-    ``scale`` and ``unordered`` have one entry per knob.
+    All arrays have one entry per knob.
     """
 
     space: Space
     scale: Array
     unordered: NDArray[np.bool_]
+    follower: NDArray[np.intp]
+    """The knob whose column this knob shifts too; -1 for none."""
+    ratio: Array
+    """By how much it shifts that column, for each unit of its own place."""
 
     @property
     def option(self) -> float:
@@ -40,11 +53,14 @@ class Coordinates:
 
     def rows(self, points: Sequence[Point]) -> Array:
         """Return the points as an array of shape (points, knobs)."""
-        return np.array([self.space.units(p) for p in points]).reshape(len(points), len(self.space)) * self.scale
+        return self.columns(np.array([self.space.units(p) for p in points]).reshape(len(points), len(self.space)))
 
-    def place(self, index: int, value: Any) -> float:
-        """Return the coordinate of one knob at a value."""
-        return float(self.space.dimensions[index].unit(value) * self.scale[index])
+    def columns(self, units: Array) -> Array:
+        """Turn places in the ranges, from 0 to 1, into rows of numbers; both have shape (points, knobs)."""
+        found = units.copy()
+        for leader in np.flatnonzero(self.follower >= 0):
+            found[:, self.follower[leader]] += self.ratio[leader] * units[:, leader]
+        return np.asarray(found * self.scale)
 
     def squares(self, a: Array, b: Array) -> Array:
         """Return squared distances, of shape (rows of a, rows of b, knobs)."""
@@ -57,4 +73,20 @@ def coordinates(space: Space) -> Coordinates:
     """Return the scaling of this space."""
     unordered = np.array([d.range.kind == "choice" for d in space], dtype=bool)
     ticks = np.array([1.0 if d.range.kind == "choice" or not d.tick else min(1.0, FIRST / d.tick) for d in space])
-    return Coordinates(space, ticks, unordered)
+    follower, ratio = _followers(space)
+    return Coordinates(space, ticks, unordered, follower, ratio)
+
+
+def _followers(space: Space) -> tuple[NDArray[np.intp], Array]:
+    """Return, for each knob, the knob whose column it shifts, and by how much; only pairs that are placed by ratio."""
+    follower, ratio = np.full(len(space), -1, dtype=np.intp), np.zeros(len(space))
+    by_axis = {axis_of(d.name): index for index, d in enumerate(space)}
+    for leads, follows, way in TOGETHER:
+        if leads not in by_axis or follows not in by_axis:
+            continue
+        leader, other = (space.dimensions[by_axis[axis]] for axis in (leads, follows))
+        if leader.by_ratio and other.by_ratio:
+            spans = [math.log(d.range.high / d.range.low) for d in (leader, other)]
+            follower[by_axis[leads]] = by_axis[follows]
+            ratio[by_axis[leads]] = -way * spans[0] / spans[1]
+    return follower, ratio

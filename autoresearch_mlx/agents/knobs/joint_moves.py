@@ -30,7 +30,7 @@ def joint_moves(outlook: Outlook, steps: Sequence[Step]) -> list[Move]:
     """Return every stage of the ascents that moves at least two knobs; ``steps`` are the single steps to choose
     from."""
     known = outlook.moved_alone
-    pool = _Pool.of(outlook, [step for step in steps if step.index in known])
+    pool = Pool.of(outlook, [step for step in steps if step.index in known])
     found: dict[Move, None] = {}
     for start in pool.best_by_knob(STARTS):
         for move in _ascent(pool, start):
@@ -38,7 +38,7 @@ def joint_moves(outlook: Outlook, steps: Sequence[Step]) -> list[Move]:
     return list(found)
 
 
-def _ascent(pool: _Pool, start: int) -> list[Move]:
+def _ascent(pool: Pool, start: int) -> list[Move]:
     stages, chosen = [], {int(pool.index[start]): start}
     height = pool.score(chosen)[start]
     for _ in range(3 * MOST):
@@ -58,37 +58,32 @@ def _ascent(pool: _Pool, start: int) -> list[Move]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pool:
+class Pool:
     """The single steps, with what each changes in the models; a point is a choice of steps, ``{knob: place in the
     pool}``.
 
-    ``index``, ``place``, ``length`` (squared) and ``growth`` have shape (steps,).  ``squares``, shape (steps,
-    measured), are squared distances along the step's own knob; ``here``, shape (measured, knobs), are those of the
-    incumbent.
+    ``index``, ``unit`` (the place in the knob's range), ``length`` (squared) and ``growth`` have shape (steps,).
+    ``columns``, shape (steps, 2), are the columns that a step changes: its own and its follower's, or -1.
     """
 
     outlook: Outlook
     steps: Sequence[Step]
     index: Array
-    place: Array
+    unit: Array
     length: Array
     growth: Array
-    squares: Array
-    here: Array
+    columns: NDArray[np.intp]
 
     @staticmethod
-    def of(outlook: Outlook, steps: Sequence[Step]) -> _Pool:
+    def of(outlook: Outlook, steps: Sequence[Step]) -> Pool:
         space, where = outlook.space, outlook.where
         index = np.array([step.index for step in steps], dtype=int)
-        place = np.array([where.place(step.index, step.value) for step in steps])
-        origin = where.rows([space.start])[0]
-        span = np.maximum(outlook.widths, [d.tick for d in space]) * where.scale
-        length = np.where(where.unordered[index], 1.0, np.abs(place - origin[index]) / span[index])
+        unit = np.array([space.dimensions[step.index].unit(step.value) for step in steps])
+        span = np.maximum(outlook.widths, [d.tick for d in space])
+        way = np.abs(unit - np.array(space.units(space.start))[index])
+        length = np.where(where.unordered[index], 1.0, way / span[index])
         growth = np.array([outlook.appetite.step(step.index, step.value) for step in steps])
-        rows = outlook.surrogate.rows
-        along = (place[:, None] - rows[:, index].T) ** 2
-        along = np.where(where.unordered[index][:, None], np.where(along > 0, where.option, 0.0), along)
-        return _Pool(outlook, steps, index, place, length**2, growth, along, where.squares(origin[None], rows)[0])
+        return Pool(outlook, steps, index, unit, length**2, growth, np.stack([index, where.follower[index]], axis=1))
 
     def best_by_knob(self, count: int) -> list[int]:
         """Return the best steps of ``count`` different knobs."""
@@ -110,25 +105,40 @@ class _Pool:
     def score(self, chosen: dict[int, int]) -> Array:
         """Return the expected gain, less the risk, of the chosen steps with each step of the pool added; shape
         (steps,)."""
-        now, row, grown = self._at(chosen)
-        mean = self.outlook.surrogate.mean_along(now, self.squares, self.index)
-        rows = np.tile(row, (len(self.steps), 1))
-        rows[np.arange(len(self.steps)), self.index] = self.place
+        units, grown = self._at(chosen)
+        each = np.tile(units, (len(self.steps), 1))
+        each[np.arange(len(self.steps)), self.index] = self.unit
+        rows = self.outlook.where.columns(each)
+        mean = self.outlook.surrogate.mean_along(self._squares(units), self._changed(rows), self.columns)
         runs = 1 - self.outlook.failures.beyond(rows, grown.sum() - grown[self.index] + self.growth)
         return np.asarray(mean + np.log(np.maximum(runs, 1e-9)))
 
     def score_without(self, chosen: dict[int, int], knob: int) -> float:
         """Return the same for the chosen steps without the step of one knob."""
-        now, row, grown = self._at({k: at for k, at in chosen.items() if k != knob})
-        mean = self.outlook.surrogate.mean_at(now)
-        runs = 1 - self.outlook.failures.beyond(row[None], np.array([grown.sum()]))[0]
+        units, grown = self._at({k: at for k, at in chosen.items() if k != knob})
+        mean = self.outlook.surrogate.mean_at(self._squares(units))
+        runs = 1 - self.outlook.failures.beyond(self.outlook.where.columns(units[None]), np.array([grown.sum()]))[0]
         return float(mean + np.log(max(runs, 1e-9)))
 
-    def _at(self, chosen: dict[int, int]) -> tuple[Array, Array, Array]:
-        """Return squared distances to measured points, coordinates, and doublings of memory, each by knob."""
-        now = self.here.copy()
-        row = self.outlook.where.rows([self.outlook.space.start])[0]
+    def _at(self, chosen: dict[int, int]) -> tuple[Array, Array]:
+        """Return the places in the ranges, and doublings of memory, of the chosen steps, each by knob."""
+        units = np.array(self.outlook.space.units(self.outlook.space.start))
         grown = np.zeros(len(self.outlook.space))
         for knob, at in chosen.items():
-            now[:, knob], row[knob], grown[knob] = self.squares[at], self.place[at], self.growth[at]
-        return now, row, grown
+            units[knob], grown[knob] = self.unit[at], self.growth[at]
+        return units, grown
+
+    def _squares(self, units: Array) -> Array:
+        """Return the squared distances of one point to the measured ones, shape (measured, knobs)."""
+        where = self.outlook.where
+        return where.squares(where.columns(units[None]), self.outlook.surrogate.rows)[0]
+
+    def _changed(self, rows: Array) -> Array:
+        """Return the squared distances of each step's row to the measured ones along the columns that it changes;
+        shape (steps, 2, measured)."""
+        where, measured = self.outlook.where, self.outlook.surrogate.rows
+        along = rows[np.arange(len(rows))[:, None], self.columns][:, :, None] - measured[:, self.columns].transpose(
+            1, 2, 0
+        )
+        unordered = where.unordered[self.columns][:, :, None]
+        return np.where(unordered, np.where(along != 0, where.option, 0.0), along**2)

@@ -19,11 +19,11 @@ from autoresearch_mlx.agents.knobs.coordinates import Array
 
 STEPS = 40
 RATE = 0.15
-USUAL = (0.2, 0.7, 0.4, 0.1)
+USUAL = (0.2, 0.7, 0.4, 0.03)
 """The usual length of a single knob and of all knobs together, the share of the joint part, and the share of noise."""
 UNSURE = (0.5, 0.5, 1.0, 1.5)
 """Standard deviations of the priors on these four: of their logarithms, and of the log-odds of the share."""
-UNSURE_RELEVANCE = 1.0
+UNSURE_RELEVANCE = 2.0
 NOISE = (1e-4, math.e)
 """Bounds of the noise."""
 
@@ -59,15 +59,18 @@ def covariance(scales: Scales, squares: Array) -> Array:
 
 
 def along(scales: Scales, squares: Array, changed: Array, index: Array) -> Array:
-    """Return the kernel of points that differ from one point in a single knob each, shape (points, measured).
+    """Return the kernel of points that differ from one point in a few columns each, shape (points, measured).
 
-    ``squares``: squared distances of that point, shape (measured, knobs).  ``changed``: those along the changed knob,
-    shape (points, measured).  ``index``: which knob that is, shape (points,).
+    ``squares``: squared distances of that point, shape (measured, knobs).  ``changed``: those along the changed
+    columns, shape (points, columns, measured).  ``index``: which columns these are, shape (points, columns); -1 for
+    none.
     """
     here = _parts(scales, squares)
-    relevance = scales.relevance[index][:, None]
-    single = here.single + relevance * (np.exp(changed * (-0.5 / scales.single**2)) - here.each[:, index].T)
-    distance = here.distance + len(scales.relevance) * relevance * (changed - squares[:, index].T)
+    single, distance = here.single, here.distance
+    for column, moved in zip(index.T, changed.transpose(1, 0, 2), strict=True):
+        relevance = np.where(column >= 0, scales.relevance[column], 0.0)[:, None]
+        single = single + relevance * (np.exp(moved * (-0.5 / scales.single**2)) - here.each[:, column].T)
+        distance = distance + len(scales.relevance) * relevance * (moved - squares[:, column].T)
     return np.asarray((1 - scales.share) * single + scales.share * np.exp(-0.5 * distance / scales.joint**2))
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from autoresearch_mlx.agents.knobs.coordinates import Array
+from autoresearch_mlx.agents.knobs.coordinates import TOGETHER, Array
 from autoresearch_mlx.agents.knobs.space import Dimension, Point, Space
 from autoresearch_mlx.lab.source import axis_of
 
@@ -19,9 +19,6 @@ MOST = 3
 SHARES = (0.3, 0.6, 1.0)
 """Lengths of the steps of one knob, as shares of its width."""
 JITTER = (0.7, 1.3)
-TOGETHER = (("batch", "batch.device", 1), ("depth", "width", -1))
-"""Axes that change by the same factor (1), which keeps the number of passes, or by opposite ones (-1), which keeps the
-model's width.  Alone, one of them may fail or lose where both together gain."""
 GRID = 9
 """Number of values of a real knob that the last resort tries."""
 

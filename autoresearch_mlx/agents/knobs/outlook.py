@@ -93,11 +93,11 @@ class Outlook:
         return goes_the_usual_way(axis_of(dimension.name), dimension.value, step.value)
 
     def _rows(self, moves: Sequence[Move]) -> Array:
-        rows = np.repeat(self.where.rows([self.space.start]), len(moves), axis=0)
-        for row, move in zip(rows, moves, strict=True):
+        units = np.repeat(np.array([self.space.units(self.space.start)]), len(moves), axis=0)
+        for row, move in zip(units, moves, strict=True):
             for step in move:
-                row[step.index] = self.where.place(step.index, step.value)
-        return rows
+                row[step.index] = self.space.dimensions[step.index].unit(step.value)
+        return self.where.columns(units)
 
 
 def look(space: Space, memory: Memory) -> Outlook:

@@ -15,7 +15,7 @@ import numpy as np
 from autoresearch_mlx.agents.knobs.coordinates import Array, Coordinates
 from autoresearch_mlx.agents.knobs.kernel import Scales, along, covariance, learn_scales
 
-PRIOR_MEAN = -1.0
+PRIOR_MEAN = -1.5
 """Expected gain far from all measured points, in units of a typical step: most changes of a good file lose."""
 MOST_FOR_SCALES = 100
 """Maximum number of measurements, the newest, from which the scales are learned; all of them give the predictions."""
@@ -56,10 +56,11 @@ class Surrogate:
         return float(PRIOR_MEAN + covariance(self.scales, squares[None])[0] @ self.pull)
 
     def mean_along(self, squares: Array, changed: Array, index: Array) -> Array:
-        """Return the mean of points that differ from one point in a single knob each; shape (points,).
+        """Return the mean of points that differ from one point in a few columns each; shape (points,).
 
         ``squares``: that point's distances, shape (measured, knobs).  ``changed``: the distances along the changed
-        knob, shape (points, measured).  ``index``: which knob that is, shape (points,).
+        columns, shape (points, columns, measured).  ``index``: which columns these are, shape (points, columns); -1
+        for none.
         """
         return np.asarray(PRIOR_MEAN + along(self.scales, squares, changed, index) @ self.pull)
 
