@@ -131,7 +131,7 @@ class Pool:
     def _squares(self, units: Array) -> Array:
         """Return the squared distances of one point to the measured ones, shape (measured, knobs)."""
         where = self.outlook.where
-        return where.squares(where.columns(units[None]), self.outlook.surrogate.rows)[0]
+        return np.asarray(where.squares(where.columns(units[None]), self.outlook.surrogate.rows)[0])
 
     def _changed(self, rows: Array) -> Array:
         """Return the squared distances of each step's row to the measured ones along the columns that it changes;
@@ -141,4 +141,4 @@ class Pool:
             1, 2, 0
         )
         unordered = where.unordered[self.columns][:, :, None]
-        return np.where(unordered, np.where(along != 0, where.option, 0.0), along**2)
+        return np.asarray(np.where(unordered, np.where(along != 0, where.option, 0.0), along**2))

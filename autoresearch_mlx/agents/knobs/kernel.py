@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoresearch_mlx.agents.knobs.coordinates import Array
 
@@ -58,7 +59,7 @@ def covariance(scales: Scales, squares: Array) -> Array:
     return ((1 - scales.share) * parts.single + scales.share * parts.joint).reshape(squares.shape[:2])
 
 
-def along(scales: Scales, squares: Array, changed: Array, index: Array) -> Array:
+def along(scales: Scales, squares: Array, changed: Array, index: NDArray[np.intp]) -> Array:
     """Return the kernel of points that differ from one point in a few columns each, shape (points, measured).
 
     ``squares``: squared distances of that point, shape (measured, knobs).  ``changed``: those along the changed

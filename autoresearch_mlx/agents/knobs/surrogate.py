@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoresearch_mlx.agents.knobs.coordinates import Array, Coordinates
 from autoresearch_mlx.agents.knobs.kernel import Scales, along, covariance, learn_scales
@@ -55,7 +56,7 @@ class Surrogate:
         """Return the mean at one point, from its squared distances to the measured ones, shape (measured, knobs)."""
         return float(PRIOR_MEAN + covariance(self.scales, squares[None])[0] @ self.pull)
 
-    def mean_along(self, squares: Array, changed: Array, index: Array) -> Array:
+    def mean_along(self, squares: Array, changed: Array, index: NDArray[np.intp]) -> Array:
         """Return the mean of points that differ from one point in a few columns each; shape (points,).
 
         ``squares``: that point's distances, shape (measured, knobs).  ``changed``: the distances along the changed
