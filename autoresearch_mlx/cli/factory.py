@@ -44,12 +44,16 @@ def factory_command() -> None:
 )
 @click.option("--fetch", multiple=True, metavar="URL", help="Fetch a feed or JSON from the network; may be repeated.")
 @click.option(
-    "--agent", metavar="MODEL", help="The model that works: ollama:MODEL, openai:MODEL ...; default as `run`."
+    "--agent",
+    metavar="MODEL",
+    help="The model that reads and writes: ollama:MODEL, openai:MODEL ...; default: as for `run`.",
 )
 @click.option("--cases-agent", "examiner", metavar="MODEL", help="The model that writes the cases; default: the same.")
 @click.option("--agents-model", metavar="NAME", help="The model that the built agents ask; default: the same.")
 @click.option("--agents-endpoint", metavar="URL", help="The server of that model, with OpenAI's API.")
-@click.option("--pieces", type=click.IntRange(min=1), metavar="K", help="Independent evidence of a problem; default 3.")
+@click.option(
+    "--pieces", type=click.IntRange(min=1), metavar="K", help="Independent evidence that a problem needs; default 3."
+)
 @click.option("--cases", type=click.IntRange(min=10, max=200), metavar="N", help="Cases for each agent; default 30.")
 @click.option("--experiments", type=click.IntRange(min=0), metavar="N", help="Experiments for each agent; default 5.")
 @click.option("--problems", type=click.IntRange(min=1), metavar="N", help="Most problems to work on; default 10.")
@@ -63,7 +67,7 @@ def run_command(folder: Path, posts: tuple[Path, ...], fetch: tuple[str, ...], u
     """Go through the stages: collect posts, sort out evidence, find problems, and for each of them write a
     specification, write cases, build, verify, improve, and ship or discard.
 
-    Each stage is an event in DIR/factory.jsonl; a call that was interrupted or killed is continued by the next one.
+    Each stage is an event in DIR/factory.jsonl. If a call was interrupted or killed, the next one continues it.
     DIR/factory.html shows the state. The network is used only for --fetch and to reach the models.
 
     \b
@@ -82,7 +86,7 @@ def run_command(folder: Path, posts: tuple[Path, ...], fetch: tuple[str, ...], u
         try:
             state = run_line(folder, Wanted(posts, fetch, options, until=until, **models), say)
         except KeyboardInterrupt:
-            say("stopped by hand; the same command goes on")
+            say("stopped by hand; the same command continues")
             raise
     for line in status_lines(Book(folder.resolve()), state, width()):
         click.echo(line)

@@ -23,8 +23,15 @@ def fleet_command() -> None:
 
 
 @fleet_command.command("start")
-@click.option("--host", metavar="ADDRESS", help="Address of this machine that the others reach; default: found out.")
-@click.option("--port", type=click.IntRange(0, 65535), metavar="N", help="Default: 8786; 0 means a free one.")
+@click.option(
+    "--host", metavar="ADDRESS", help="Address at which the other machines reach this one; default: detected."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="Port of the coordinator; default: 8786; 0 takes a free one.",
+)
 @click.option(
     "--new-keys", is_flag=True, help="Make new certificates, which locks out all machines that joined before."
 )
@@ -48,16 +55,19 @@ def start_command(host: str | None, port: int | None, new_keys: bool) -> None:
 @click.option(
     "--name", metavar="NAME", help="Name of this machine in the fleet; default: its chip and four characters."
 )
-@click.option("--host", metavar="ADDRESS", help="Address of this machine that the coordinator reaches.")
+@click.option("--host", metavar="ADDRESS", help="Address at which the coordinator reaches this machine.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Port at which it can be reached.")
 @click.option(
-    "--home", type=click.Path(path_type=Path), metavar="FOLDER", help="Folder for its spool; default: a cache."
+    "--home",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Folder for its jobs and results; default: in the cache.",
 )
 def join_command(pairing: Path, name: str | None, host: str | None, port: int, home: Path | None) -> None:
     """Take part in a fleet: measure what the coordinator asks for, until Ctrl-C.
 
-    PAIRING is the file that `fleet start` names.  The machine stays awake, and comes back by itself after sleep, a
-    lost network or a new start of the coordinator.
+    PAIRING is the file that `fleet start` names.  The machine stays awake, and joins again by itself after sleep, after
+    a lost network, or when the coordinator was started again.
     """
     from autoresearch_mlx.cli.opened import interruptible
     from autoresearch_mlx.fleet.member import join
@@ -87,8 +97,8 @@ def status_command(as_json: bool) -> None:
 def leave_command(name: str | None) -> None:
     """Let a machine leave the fleet.
 
-    On a machine that joined, it ends the part that this machine takes.  In the coordinator's lab, NAME says which
-    machine is to leave.  A run that it is taking goes on, and its result waits there.
+    On a machine that joined, the command lets this machine leave.  In the coordinator's lab, NAME says which machine is
+    to leave.  A run that the machine is taking goes on, and its result stays on that machine.
     """
     from autoresearch_mlx.fleet.leaving import leave
 

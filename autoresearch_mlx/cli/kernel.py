@@ -18,7 +18,7 @@ def kernel_command() -> None:
 
     \b
     autoresearch-mlx kernel profile           show the operations of a step, and what is left to gain
-    autoresearch-mlx kernel extract f1        make a lab in which a night makes one function faster
+    autoresearch-mlx kernel extract f1        make a lab in which `run` makes one function faster
     autoresearch-mlx kernel verify            measure what the kept kernels bring to the whole step
     autoresearch-mlx kernel install           put them into the script, behind a switch; `remove` takes them out
     """

@@ -19,14 +19,14 @@ _NUMBERS = ("speed", "size", "test-time", "coverage", "bundle", "page", "terrafo
 @click.option("--number", type=click.Choice(_NUMBERS), help="--about: the number; default: what the sentence says.")
 @click.option("--editable", metavar="PATH", multiple=True, help="--about: a file that may be edited; repeat for more.")
 @click.option("--guard", metavar="LINE", help="--about: the shell line that fails when an edit breaks something.")
-@click.option("--model", metavar="NAME", help="--about: the model to ask; default: as `run` chooses; none: rules.")
+@click.option("--model", metavar="NAME", help="--about: the model to ask; `none`: rules alone; default: as for `run`.")
 @click.option("--runs", type=click.IntRange(min=2), default=5, show_default=True, help="--about: runs of the proof.")
 @click.option(
     "--test-seconds",
     type=click.FloatRange(min=0, min_open=True),
     default=120.0,
     show_default=True,
-    help="--about: the longest time of the tests.",
+    help="--about: the longest time that the tests may take.",
 )
 @click.option("--yes", is_flag=True, help="--about: write the proved lab without a question.")
 @json_option
@@ -37,11 +37,12 @@ def init_command(
 
     Outside any git repository it also makes one and commits the files.  Existing files are left as they are.
 
-    With --about the lab is for a number of your own repository: the sentence says which.  Number, files, measuring and
-    checks are proposed, and proved by `check` in a copy of the last commit, before anything is written.
+    With --recipe, it makes a lab for another number, such as the size of a program: the lab has a small example to
+    improve, the script that measures it, and checks that an edit must pass.
 
-    With --recipe the lab is for another number, such as the size of a program: it has a small example to improve, the
-    script that measures it, and checks that an edit must pass.
+    With --about, it makes a lab of your own repository, and the sentence says what should get better.  The command
+    proposes the number, the files to edit, the scripts that measure and the checks.  It tries them with `check` in a
+    copy of the last commit before it writes anything.
 
     \b
     Examples:
