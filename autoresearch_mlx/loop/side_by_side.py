@@ -8,7 +8,7 @@ from autoresearch_mlx.experiment import Agent, Experiment, History, Verdict, Wat
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.control import Orders, Skipped
 from autoresearch_mlx.loop.crew import STOPPED, Crew
-from autoresearch_mlx.loop.fleet_runs import due_on_machine, look_for_drift_on, note_proposal
+from autoresearch_mlx.loop.fleet_runs import Waiting, due_on_machine, look_for_drift_on, note_proposal
 from autoresearch_mlx.loop.measure import repeat
 from autoresearch_mlx.loop.policy import Sofar, pace, sofar
 from autoresearch_mlx.loop.screen import Screen
@@ -57,7 +57,12 @@ class _Night:
             if self.crew.pass_on():
                 continue
             worker = self.crew.free()
-            if reason is not None or worker is None:
+            if reason is None and worker is None and self.prepares():
+                reason = self.experiment(self.crew.workers[0], self.agent, waits=True)
+                if reason is not None:
+                    self.crew.drain()
+                    return reason
+            elif reason is not None or worker is None:
                 self.crew.wait()
             elif not self.upkeep(worker) and (reason := self.experiment(worker, self.agent)) is not None:
                 self.crew.drain()
@@ -75,8 +80,15 @@ class _Night:
     def count(self, ended: Experiment) -> None:
         self.done, self.idle = self.done + 1, 0 if ended.status == "keep" else self.idle + 1
 
-    def experiment(self, worker: Worker, author: Agent) -> str | None:
-        """Begin one experiment; return the reason if the agent has nothing to propose."""
+    def prepares(self) -> bool:
+        """Return whether the next experiment should be prepared now, so that no machine of a fleet waits for it."""
+        return self.session.roster is not None and not self.crew.waiting and bool(self.crew.workers)
+
+    def experiment(self, worker: Worker, author: Agent, waits: bool = False) -> str | None:
+        """Begin one experiment; return the reason if the agent has nothing to propose.
+
+        ``waits``: all machines are busy, and the first that is free measures it.
+        """
         exchange(self.session)
         running = self.crew.running()
         attempt = Attempt.start(self.session, worker)
@@ -106,7 +118,10 @@ class _Night:
         else:
             if self.session.roster is not None:
                 note_proposal(attempt)
-            self.crew.measure(attempt)
+            if waits:
+                self.crew.waiting.append(Waiting(attempt))
+            else:
+                self.crew.measure(attempt)
         return None
 
     def eta_seconds(self) -> float | None:
