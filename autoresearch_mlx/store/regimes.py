@@ -35,6 +35,8 @@ def enter_regime(ledger: Ledger, here: Key, say: Callable[[str], None]) -> None:
     if number == current:
         return
     changed = changes_in_words(_parts(journal, current), here.parts)
+    if machine := journal.regimes[current].machine:
+        changed = f"this machine measures, and not {machine}"
     if number is None:
         reason = f"not comparable with the runs so far: {changed}"
         follows = "these runs no longer count, and the incumbent is measured again first"
