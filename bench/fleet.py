@@ -8,7 +8,7 @@ it from three runs of the baseline on each machine.
     gain      true gain of the last incumbent over the baseline, mean over the machines, with its standard error
     keeps     number of changes kept
     false     share of keeps that are no better than what they replaced, on average over the machines; standard error
-    idle      share of keeps that were not drawn as gains; a part of one machine's own may still make them better
+    idle      share of keeps that were not drawn as gains; effects on single machines may still make them better
     tried     number of changes measured
     again     share of the runs that the baseline and the incumbents took
 

@@ -193,7 +193,7 @@ def _named(machine: Mapping[str, Any]) -> str:
 
 
 def wrong(running: Running) -> list[str]:
-    """Return the experiments whose verdict is not what is true: keep for a lower X than that of the version before."""
+    """Return the experiments with a wrong verdict; keep is right if X is lower than in the version before."""
     found, best = [], 1.0
     for event in running.events("finished"):
         number, status = event["number"], event["status"]

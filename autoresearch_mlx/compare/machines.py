@@ -75,7 +75,7 @@ class Cell:
     title: str
     status: Status
     sigmas: float | None
-    """Its effect on this machine, in sigma; None if no run there has a value, or none of the incumbent to compare."""
+    """Its effect on this machine, in sigma; None if the change or the incumbent has no run with a value there."""
     gain: float | None
     """The same in the metric's unit."""
 

@@ -142,7 +142,7 @@ def _too_small(wanted: Wanted, facts: Mapping[str, Any]) -> Iterator[str]:
     memory, free = facts.get("memory_bytes"), facts.get("free_bytes")
     if wanted.run_bytes is not None and isinstance(memory, int) and memory < wanted.run_bytes:
         need, have = (f"{size / 2**30:.1f} GB" for size in (wanted.run_bytes, memory))
-        yield f"a run takes {need} of memory, and this machine has {have}: leave it out, or start a smaller session"
+        yield f"a run takes {need} of memory, and this machine has {have}: leave it out, or make the runs smaller"
     if isinstance(free, int) and free < LEAST_FREE_BYTES:
         yield (
             f"only {free / 10**9:.1f} GB of disk are free, and the spool needs {LEAST_FREE_BYTES / 10**9:.0f} GB: "

@@ -1,4 +1,4 @@
-"""Run the coordinator of a fleet: its certificates, what it wants of machines, and its scheduler."""
+"""Run the coordinator of a fleet: its certificates, its conditions for machines, and its scheduler."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def start(lab: Lab, wanted: Wanted, host: str | None, port: int | None, anew: bo
     with (folder / "lock").open("a+") as file:
         if not take_lock(file, 0.2):
             raise LabError(
-                "the coordinator of this lab's fleet runs already", "`autoresearch-mlx fleet status` shows it"
+                "the coordinator of this lab's fleet is running already", "`autoresearch-mlx fleet status` shows it"
             )
         host, port = _place(folder, host, port)
         refuse_port(host, port)
@@ -48,9 +48,9 @@ def start(lab: Lab, wanted: Wanted, host: str | None, port: int | None, anew: bo
                 if event.get("dashboard"):
                     say(f"Dask's own page: {event['dashboard']}")
                 say(f"pairing file: {pairing}")
-                say("copy it to each other machine, where `autoresearch-mlx fleet join pairing.json` joins")
-                say("this machine takes part too if it joins, in another terminal; `run --fleet` starts a night")
-                say("Ctrl-C ends the coordinator; machines come back when it is started again")
+                say("copy it to each other machine, and call `autoresearch-mlx fleet join pairing.json` there")
+                say("to let this machine measure too, join in another terminal; `run --fleet` starts a night")
+                say("Ctrl-C ends the coordinator; machines join again when it is started again")
             elif event["kind"] == "ready":
                 say("the scheduler runs again")
             elif event["kind"] == "news":

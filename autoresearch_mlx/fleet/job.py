@@ -83,7 +83,7 @@ class Delivery:
     """What comes back for a job: its measurement, or why the machine could not take it."""
 
     measurement: Measurement | None = None
-    """None where there is none; for a smoke run it is also None when the target has no smoke run."""
+    """None if the machine could not take the run, or if the target has no smoke run."""
     log: str = ""
     """The end of the program's output."""
     parts: Mapping[str, Any] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Delivery:
     lacks: bool = False
     """Whether the bundle builds on commits that the machine does not have."""
     ended: bool = False
-    """Whether the coordinator asked for its end."""
+    """Whether the run ended because the coordinator asked for that."""
     waited: float = field(default=0.0)
     """Seconds for which a finished run lay in the machine's spool before it could be delivered."""
 

@@ -27,7 +27,7 @@ LEAVE = "leave"
 def join(pairing: Path, name: str | None, host: str | None, port: int, home: Path | None, say: Say) -> None:
     """Take part in a fleet until it is left, by Ctrl-C or by `fleet leave`.
 
-    ``home`` is the folder of this machine's part: its spool, its repositories.  Raises ConfigError for a bad pairing
+    ``home`` is the folder of this machine's jobs, results and repositories.  Raises ConfigError for a bad pairing
     file or name, LabError when the coordinator refuses this machine, or when a machine of this name runs here already.
     """
     need_dask()
@@ -48,7 +48,7 @@ def join(pairing: Path, name: str | None, host: str | None, port: int, home: Pat
         nonlocal admitted, away
         if event["kind"] == "refused" and admitted:  # it fitted before: the session may be another one for a while
             if not away:
-                say(f"the coordinator refuses this machine now: {'; '.join(event['words'])}; tries again")
+                say(f"the coordinator refuses this machine now: {'; '.join(event['words'])}; trying again")
             away = True
             return False
         if event["kind"] == "refused":
@@ -57,7 +57,7 @@ def join(pairing: Path, name: str | None, host: str | None, port: int, home: Pat
             say(f"{name} takes part in the fleet of {event['words']}" + (" again" if away else ""))
             admitted, away = True, False
         elif event["kind"] == "away":
-            say(f"no connection to the coordinator at {side.address} ({event['words']}); tries again")
+            say(f"no connection to the coordinator at {side.address} ({event['words']}); trying again")
             away = True
         elif event["kind"] == "left":
             say(f"{name} has left the fleet")
@@ -69,8 +69,8 @@ def join(pairing: Path, name: str | None, host: str | None, port: int, home: Pat
 
     with (home / "lock").open("a+") as file, kept_awake(True):
         if not take_lock(file, 0.2):
-            said = f"a machine called {name} takes part from {home} already"
-            raise LabError(said, "`--name` chooses another name, for a second part on this machine")
+            said = f"a machine called {name} already takes part from {home}"
+            raise LabError(said, "to join twice on this computer, choose another name with --name")
         (home / "joined.json").write_text(json.dumps({"name": name, "address": side.address, "pid": os.getpid()}))
         arguments: list[str | Path] = [pairing.resolve(), home.resolve(), name, host or "", str(port)]
         kept_running("machine", arguments, told, lost)

@@ -72,7 +72,7 @@ def with_fleet(session: Session, lab: Lab, settings: Settings, say: Say) -> Iter
 
 
 def _wanted(session: Session, lab: Lab) -> Wanted:
-    """Return what a machine needs that joins during this session."""
+    """Return what a machine must have to join during this session."""
     return wanted_here(lab, session.journal().session["conditions"], session.worker.run_facts.peak_bytes)
 
 
@@ -202,7 +202,7 @@ class Night:
         return self._packed(name, errand)
 
     def _collect(self, idle: Sequence[str]) -> None:
-        """Fetch late results from machines that are back, and log them; they count for nothing."""
+        """Fetch late results from machines that are back, and log them; they do not count."""
         if not self._late:
             return
         done = {e.number for e in self._session.journal().history.experiments}
@@ -217,7 +217,7 @@ class Night:
                 told = measurement_to(found.measurement)
                 self._session.append("late", number=number, machine=name, job=job, time=now(), measurement=told)
                 self._say(
-                    f"{name} is back and has brought a run of experiment {number} from its spool; it was measured again"
+                    f"{name} is back and has delivered a run of experiment {number}; the experiment was measured again"
                     " meanwhile, so this run does not count"
                 )
 

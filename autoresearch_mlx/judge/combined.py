@@ -144,8 +144,9 @@ def between(changes: Iterable[Sequence[Estimate]], assumed: float, weight: float
     ``assumed`` is the variance that counts before anything was measured, ``weight`` how much it counts: in the unit of
     the sums of DerSimonian and Laird's C, to which a change on two machines with standard errors e adds 1 / (2 e^2).
 
-    A few changes may suit one kind of machine alone, and would make all others look uncertain.  So changes whose Q is
-    larger than 99 of 100 would be, given the variance, are left out, and the variance is computed again until it stays.
+    A few changes may suit one kind of machine alone, and would make all others look uncertain.  So a change is left out
+    if, given the variance, fewer than 1 change in 100 would have such a large Q.  Then the variance is computed again,
+    until the same changes stay left out.
     """
     several = [(len(change) - 1, cochran(change), moments(change)[1]) for change in changes if len(change) > 1]
     variance = assumed

@@ -47,7 +47,7 @@ class Limit:
         A figure that no run has breaks its limit too.  Without a first version, only a limit with a bound can break.
         """
         if value is None:
-            return f"no run has a figure {self.name}, which has a limit"
+            return f"no run has the figure {self.name}, which has a limit"
         worst, why = self.bound, ""
         if worst is None:
             if first is None:

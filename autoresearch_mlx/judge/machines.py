@@ -181,8 +181,8 @@ def _not_for_all(effects: Sequence[MachineEffect], spread: Between, bound: float
 def platform_of(effects: Sequence[MachineEffect], spread: Between, bound: float) -> str | None:
     """Return the chip on which alone a change wins; None when there is no such chip.
 
-    Its effect there is ``bound`` standard errors or more above 0 and clearly above that on all other machines, where
-    there is none.
+    Its effect there is at least ``bound`` standard errors above 0 and clearly above the effect on all other machines,
+    which have no gain.
     """
     for chip in dict.fromkeys(each.chip for each in effects):
         there = [each for each in effects if each.chip == chip]
@@ -197,7 +197,7 @@ def platform_of(effects: Sequence[MachineEffect], spread: Between, bound: float)
 
 
 def _own_error(effects: Sequence[MachineEffect]) -> float:
-    """Return the error of the mean over just these machines: what lies between machines does not count."""
+    """Return the error of the mean over just these machines: differences between machines do not count."""
     return together(effects, Between(0.0)).error
 
 

@@ -86,7 +86,7 @@ _BLOCKS: Mapping[str, type[Frozen]] = {"metric": MetricSettings, "check": CheckS
 
 
 def wrong_blocks(written: Mapping[str, Any]) -> str | None:
-    """Say what is wrong with the blocks of a lab.toml as such: their form, unknown and missing names, doubled ones."""
+    """Say what is wrong with the form of a lab.toml's blocks: settings unknown or missing, names that occur twice."""
     for kind, model in _BLOCKS.items():
         blocks = written.get(kind, [])
         if not isinstance(blocks, list) or not all(isinstance(each, Mapping) for each in blocks):
@@ -122,5 +122,7 @@ def put_primary(written: dict[str, Any]) -> str | None:
                 return f"target.{name} is {target[name]!r}, and {said}: remove one of the two"
     same = [each for each in blocks if each["name"] == target.get("metric") and each not in primary]
     return (
-        f"the block [[metric]] of {same[0]['name']} needs primary = true, as target.metric names it" if same else None
+        f"the block [[metric]] of {same[0]['name']} needs primary = true, because target.metric names it"
+        if same
+        else None
     )

@@ -77,7 +77,7 @@ class Attempt:
     refreshes: int = 0
     """Number of runs of the incumbent that were taken to decide on this candidate."""
     refreshed: dict[str, int] = field(default_factory=dict)
-    """The same by the worker's name."""
+    """Number of these runs on each worker, by its name."""
     tried: bool = False
     """Whether the incumbent was measured to see if the machine works."""
     audited: bool = False

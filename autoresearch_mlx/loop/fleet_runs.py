@@ -88,7 +88,7 @@ def _known(history: History, best: Experiment) -> bool:
 
 
 def refuse_fault(attempt: Attempt) -> None:
-    """Let another machine take a run that the machine has ended, such as one with a full disk.
+    """Let another machine take a run that this machine has ended, for example because its disk is full.
 
     Raises MachineLost.  After two such machines the judge decides, because the file may be what makes them fail.
     """

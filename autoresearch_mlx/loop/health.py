@@ -23,7 +23,7 @@ class Health:
     rest_seconds: float = FIRST_REST
     """Seconds of the next rest."""
     bench_seconds: float = FIRST_BENCH
-    """Seconds for which a machine of a fleet gets no run the next time that it could take none."""
+    """Seconds for which a machine of a fleet gets no run, the next time that it cannot take one."""
     _benched: float = 0.0
     _faults: int = 0
     _words: str = ""
@@ -35,11 +35,11 @@ class Health:
 
     @property
     def benched(self) -> bool:
-        """Whether this machine of a fleet gets no run now, because it could take none."""
+        """Whether this machine of a fleet gets no run now, because it could not take one."""
         return time.monotonic() < self._benched
 
     def bench(self) -> None:
-        """Give this machine no run for a while; each time in a row it is twice as long."""
+        """Give this machine no run for a while; each time in a row, the while is twice as long."""
         self._benched = time.monotonic() + self.bench_seconds
         self.bench_seconds = min(2 * self.bench_seconds, LONGEST_REST)
 

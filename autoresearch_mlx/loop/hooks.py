@@ -151,8 +151,8 @@ class Ran:
 def run_hook(line: str, told: Mapping[str, Any], cwd: Path, folder: Path, seconds: float = SECONDS) -> Ran:
     """Run a shell line with a JSON object on its standard input, and end every process that it leaves.
 
-    ``folder`` is the session's: the next run ends what is left there, should this process die.  Raises nothing for what
-    the hook does.
+    ``folder`` is the session's folder.  If this process dies, the next run ends what the hook has left running.  A hook
+    that fails raises no error.
     """
     began, marker = time.monotonic(), uuid.uuid4().hex
     environment = child_process_environment({MARKER: marker, WORKS_IN: str(folder.resolve())})

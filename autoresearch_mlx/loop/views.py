@@ -40,7 +40,7 @@ def effect(session: Session, worker: Worker, history: History, case: Case) -> Ef
 
 
 def value_and_before(history: History, runs: Sequence[Measurement]) -> tuple[float | None, float | None]:
-    """Return the value to report, and the incumbent's on the same machine: of a fleet, the one that measured first."""
+    """Return the value to report, and the incumbent's; in a fleet, both on the machine that measured first."""
     first = name_of(runs[0]) if runs else None
     own = [m for m in runs if name_of(m) == first]
     if first is not None:

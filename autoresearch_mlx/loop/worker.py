@@ -49,7 +49,7 @@ class Brought:
     """What another machine brings back from an errand."""
 
     measurement: Measurement | None
-    """None after a smoke run for which the target has none."""
+    """None after an errand for a smoke run, if the target has no smoke run."""
     log: str
     """The end of the program's output."""
     parts: Mapping[str, Any]

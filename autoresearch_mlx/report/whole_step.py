@@ -22,7 +22,7 @@ def whole_step(journal: Journal) -> str:
     measured = journal.in_step[-1] if journal.in_step else None
     ask = "`autoresearch-mlx kernel verify` measures it"
     if measured is None:
-        return f"{NOT_YET}, and {journal.history.metric} is the function's alone; {ask}"
+        return f"{NOT_YET}, and {journal.history.metric} is about the function alone; {ask}"
     said = terms.one_line(str(measured.get("words", "")))
     number = measured.get("number")
     if number == best.number:

@@ -68,7 +68,7 @@ def write_script(script: Path, was: str, text: str) -> None:
             file.write(text.encode())
         shutil.copymode(script, temporary)
         if script_text(script) != was:
-            said = f"{script.name} was changed by another program in this moment"
+            said = f"{script.name} was changed by another program at this moment"
             raise LabError(said, "nothing was written; try again")
         temporary.replace(script)
     except OSError as error:

@@ -68,7 +68,7 @@ def enter_machine(ledger: Ledger, machine: str, here: Key, present: Container[st
     if number is None or number != newest or (leads and number != journal.history.regime):
         reason = f"{machine} measures here" if newest is None else f"{machine} has changed"
         if newest is not None and number == newest:
-            reason = f"{machine} stands for the session now"
+            reason = f"the session now has the regime of {machine}"
         number = _next(journal) if number is None else number
         ledger.append(
             "epoch",

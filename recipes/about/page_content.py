@@ -1,7 +1,7 @@
 """Check that the page still has its contents: `--write` notes those of the first version in page.json.
 
-Looked at are the text that a reader sees, links, pictures, form controls, headings, names for scripts and styles, and
-the properties that each rule of a style sheet sets.  The files that the page refers to must be there.
+The check compares the text that a reader sees, links, pictures, form controls, headings, names for scripts and styles,
+and the properties that each rule of a style sheet sets.  The files that the page refers to must be there.
 """
 
 import json
@@ -104,7 +104,7 @@ def contents(folder, pages, sheets):
 
 
 def missing(before, now):
-    """Return what the first version has and this one lacks, in words; None if nothing is lacking."""
+    """Return what the first version has and this one lacks, in words; None if it lacks nothing."""
     styled = Counter()
     for each in now.values():
         styled += Counter(each.get("style", {}))

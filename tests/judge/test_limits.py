@@ -55,4 +55,4 @@ def test_where_more_is_better_a_limit_is_the_least(value: float, broken: bool) -
 
 def test_a_figure_that_no_run_has_breaks_its_limit() -> None:
     said = Limit("memory", "min", 90.0).broken(History((), "score", "min"), [run()])
-    assert said == "no run has a figure memory, which has a limit"
+    assert said == "no run has the figure memory, which has a limit"

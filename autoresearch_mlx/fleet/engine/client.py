@@ -27,7 +27,7 @@ _ATTRIBUTES = ("name", "address", "here", "busy", "seen", "facts")
 
 
 def _silence() -> None:
-    """Keep Dask's own messages off the screen of a night; a lost connection is told in our words."""
+    """Keep Dask's own messages off the screen of a night; our own messages tell of a lost connection."""
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] in ("distributed", "tornado"):
             logger = logging.getLogger(name)
@@ -91,7 +91,7 @@ class Fleet:
                 elif now - seen > away_seconds:
                     raise Lost(f"{name} has not reported for {away_seconds:.0f} s")
                 if now - began > most_seconds:
-                    raise Lost(f"{name} has not brought the run within {most_seconds:.0f} s")
+                    raise Lost(f"{name} has not delivered the run within {most_seconds:.0f} s")
                 if future is not None and future.status == "finished":
                     with suppress(Exception):
                         return delivery_from(future.result(timeout=_CONNECT_SECONDS))

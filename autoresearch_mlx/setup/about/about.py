@@ -132,7 +132,7 @@ def _tell_changed(tree: Tree, say: Say) -> None:
     if tree.changed:
         said = terms.plural(len(tree.changed), "file") + " with changes that are not committed"
         shown = ", ".join([*tree.changed[:3], *(["..."] if len(tree.changed) > 3 else [])])
-        say(f"note: {said} ({shown}): the last commit counts")
+        say(f"note: {said} ({shown}); the lab is made from the last commit")
 
 
 def _understood(wanted: Wanted, tree: Tree, say: Say) -> tuple[Wish, _By]:

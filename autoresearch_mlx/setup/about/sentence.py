@@ -45,7 +45,7 @@ class Wish:
 
     sentence: str
     number: Number | None
-    """None if the words show none."""
+    """None if the words do not show it."""
     files: tuple[str, ...]
     """Files of the repository that the sentence names, tests left out unless they are named by their path."""
 

@@ -18,7 +18,7 @@ _CALLS = 25
 
 
 def slowed(files: Mapping[str, str], milliseconds: float) -> dict[str, str]:
-    """Return the files whose first calls of functions take longer; empty if the language of none is known."""
+    """Return the files, changed so that the first calls of functions take longer; empty if no language is known."""
     found = {path: _slowed(path, text, milliseconds) for path, text in files.items()}
     return {path: text for path, text in found.items() if text is not None and text != files[path]}
 
@@ -55,7 +55,7 @@ def _slow_python(text: str, milliseconds: float) -> str | None:
 
 
 def longer(files: Mapping[str, str]) -> dict[str, str]:
-    """Return the first file with a statement more than it has, which changes nothing else."""
+    """Return the first file with one more statement, which changes nothing that the file does."""
     path, text = next(iter(files.items()))
     families = {
         "_one_more_line = 0\n": (".py",),

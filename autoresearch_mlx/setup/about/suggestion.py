@@ -1,4 +1,4 @@
-"""Ask a model which number, files and tests a sentence means; its reply is data, and rules go on where it is none."""
+"""Ask a model which number, files and tests a sentence means; its reply is data, and rules decide without one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from autoresearch_mlx.setup.about.tests_of import test_lines
 from autoresearch_mlx.setup.about.tree import Tree
 
 NOBODY = "none"
-"""The model's name that means: rules alone."""
+"""The name that asks no model: rules alone decide."""
 _MOST_PATHS, _MOST_FILES, _REPLY_TOKENS, _SECONDS = 300, 20, 1000, 120.0
 _CHARACTERS_A_TOKEN = 3
 

@@ -106,7 +106,7 @@ def object_in(text: str) -> dict[str, Any]:
 
 
 def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _encodable(value: Any) -> Any:

@@ -107,7 +107,7 @@ def files_in(text: str) -> dict[str, str]:
 
 
 def parse_fault(files: Mapping[str, str]) -> str:
-    """Return why the agent's file is no program with the entry function; empty for one that is."""
+    """Return why the agent's file is not a program with the entry function; empty if it is one."""
     try:
         tree = parse(files[AGENT])
     except UNPARSABLE as error:

@@ -63,7 +63,7 @@ def _from_url(url: str) -> Source:
     else:
         _read_json(source, data, url)
     if not source.posts:
-        raise LabError(f"--fetch {url}: there is no post in what came", "give the address of a feed, or of JSON")
+        raise LabError(f"--fetch {url}: the answer has no post in it", "give the address of a feed, or of JSON")
     return source
 
 
@@ -94,7 +94,7 @@ def _files(path: Path) -> Iterator[Path]:
 def _read_file(source: Source, file: Path, name: str) -> None:
     found = file.lstat()
     if not stat.S_ISREG(found.st_mode):
-        source.skipped["a link, or no ordinary file"] += 1
+        source.skipped["a link, or not an ordinary file"] += 1
         return
     if not found.st_size:
         source.skipped["empty"] += 1
@@ -145,7 +145,7 @@ def _from_lines(source: Source, file: Path, name: str) -> Iterator[Post | None]:
 
 
 def _text(data: bytes) -> str | None:
-    """Return the text of some bytes; None when they are no text."""
+    """Return the text of some bytes; None when they are not text."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace")
     if b"\0" in data[:65536]:

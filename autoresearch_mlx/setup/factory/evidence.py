@@ -18,7 +18,7 @@ QUOTE = 500
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One piece of evidence: a post that is no copy of an earlier one."""
+    """One piece of evidence: a post that is not a copy of an earlier one."""
 
     id: int
     text: str
@@ -41,7 +41,7 @@ class Sorted:
 
 
 def sort_out(posts: Iterable[Post]) -> Sorted:
-    """Return the posts that are no copies of earlier ones, in order."""
+    """Return the posts that are not copies of earlier ones, in order."""
     known: dict[str, int] = {}
     near, kept = Near(), list[Post]()
     copies: dict[int, int] = {}
@@ -100,8 +100,8 @@ def evidence_of(piece: Piece, quote: str) -> dict[str, Any]:
 def independent(evidence: Sequence[Mapping[str, Any]]) -> int:
     """Return the number of independent pieces: pieces that share an author or an address count as one.
 
-    A piece without an author, whose address is no web address but a line of a file, counts as one with all such pieces
-    of that file, because nothing shows that different people wrote them.
+    Pieces of one file that have neither an author nor a web address count as one too, because nothing shows that
+    different people wrote them.
     """
     groups: list[set[str]] = []
     for entry in evidence:

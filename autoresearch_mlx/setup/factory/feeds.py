@@ -16,7 +16,7 @@ MOST_BYTES = 20 * 2**20
 
 
 def is_feed(head: bytes) -> bool:
-    """Return whether a file that begins so is a feed of XML."""
+    """Return whether a file that begins with these bytes is a feed in XML."""
     start = head[:2000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return start.startswith(b"<") and any(mark in start for mark in (b"<rss", b"<feed", b"<rdf:rdf"))
 
@@ -26,7 +26,7 @@ def posts_in_feed(data: bytes, where: str) -> Iterator[Post | None]:
     try:
         import feedparser
     except ImportError:
-        raise LabError(f"{where} is a feed, and no library reads feeds here", EXTRA) from None
+        raise LabError(f"{where} is a feed, and the library that reads feeds is not installed", EXTRA) from None
     # A text would be taken for an address and fetched; an open file is only read.
     found: Any = feedparser.parse(io.BytesIO(data))
     for entry in found.get("entries", ()):
@@ -46,7 +46,7 @@ def fetched(url: str) -> bytes:
     except ValueError:
         scheme = ""
     if scheme not in ("http", "https"):
-        raise LabError(f"--fetch {url}: this is no address of the web", "an address looks like https://host/feed.xml")
+        raise LabError(f"--fetch {url}: this is not a web address", "an address looks like https://host/feed.xml")
     try:
         with httpx2.stream("GET", url, timeout=_SECONDS, follow_redirects=True) as answer:
             if answer.status_code != 200:

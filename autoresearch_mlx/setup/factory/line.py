@@ -47,7 +47,7 @@ def run_line(root: Path, wanted: Wanted, say: Say) -> Factory:
     """Go through all stages that are not done; return the state at the end.
 
     ``say`` is called with one line after each event.  Raises LabError, AgentError and EndpointError when the line
-    cannot go on; the next call goes on there.
+    cannot go on; the next call continues there.
     """
     root = root.resolve()
     _paths(root, wanted)  # nothing is made in a folder without posts
@@ -114,7 +114,7 @@ class _Line:
             yield self._collect()
         elif other := {*map(str, self._wanted.posts), *self._wanted.fetch} - _sources(state.collected):
             named = ", ".join(sorted(other))
-            self._say(f"not read: {named}; this factory has its posts, and another folder begins another factory")
+            self._say(f"not read: {named}; this factory has read its posts already, so use another folder for these")
         if state.evidence is None and self._allowed("evidence"):
             yield self._sort_out()
         if not state.listed and self._allowed("problem"):

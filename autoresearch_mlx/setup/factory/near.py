@@ -28,7 +28,7 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def normal(text: str) -> str:
-    """Return the words of a text, without case, accents of width, punctuation and layout."""
+    """Return the words of a text without case, punctuation, layout and forms of a letter (Unicode's NFKC)."""
     return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 

@@ -35,8 +35,8 @@ _Z = 1.959964
 def wilson(score: float, n: int) -> tuple[float, float]:
     """Return Wilson's 95 % interval of a mean score of ``n`` cases (JASA 22, 1927).
 
-    For scores between 0 and 1 that are not all 0 or 1 the interval is too wide, because their variance is at most that
-    of right and wrong answers.
+    If some scores lie strictly between 0 and 1, the interval is wider than it needs to be, because the variance of
+    right and wrong answers is the largest possible one.
     """
     middle = (score + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z * math.sqrt(score * (1 - score) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)

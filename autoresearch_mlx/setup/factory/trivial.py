@@ -1,8 +1,7 @@
 """Answer cases with trivial agents, which must fail: one that says nothing, one that echoes, one with a constant.
 
-A case that an empty answer or the question itself passes tests nothing, and is dropped.  A set of cases of which one
-constant passes a large share tests too little, and is refused.  A case whose own right answer fails its check is
-dropped too.
+A case is dropped if an empty answer or the question itself passes it, because it tests nothing, or if its own right
+answer fails its check.  All cases are refused if one constant answer passes a large share of them.
 """
 
 from __future__ import annotations
@@ -85,7 +84,7 @@ def _shown(case: Case) -> str:
 
 
 def _tests_nothing(draft: Draft, passes: Any) -> str:
-    """Return why a case is no test; empty for a sound one."""
+    """Return why a case tests nothing; empty for a sound one."""
     case = draft.case
     if "rubric" in case.check:
         return "a rubric: a model would have to judge, and no program can"

@@ -63,7 +63,7 @@ def target_of(lab: Lab, private: tuple[Path, ...], say: Say) -> Evals:
     target = kind.build(kind.settle(place), place)
     if (why := target.unconfined_because(private)) is not None:
         hint = "docs/sandbox.md says what a sandbox needs; the factory goes on where it stopped"
-        raise LabError(f"agents that a model wrote cannot be run here, for there is no sandbox: {why}", hint)
+        raise LabError(f"agents that a model wrote cannot be run here, because there is no sandbox: {why}", hint)
     return target
 
 

@@ -49,7 +49,7 @@ class Taken:
     peak_memory_mb: float | None = None
 
     def add(self, ran: Ended, found: Figures, wanted: Sequence[Figure], number: int) -> tuple[Failure, str] | None:
-        """Add what run ``number`` (from 0) of a line printed; return a failure if a figure that it must print lacks."""
+        """Add what run ``number`` (from 0) of a line printed; return a failure if a required figure is missing."""
         found.end()
         self.seconds += ran.seconds
         self.peak_memory_mb = max(filter(None, (self.peak_memory_mb, ran.peak_memory_mb)), default=None)

@@ -68,7 +68,7 @@ def with_kernel(text: str, task: Task, source: str, script: str, on: bool = True
     if re.search(rf"\b{switch_of(task.function)}\b", text):
         raise LabError(f"{script} uses the name {switch_of(task.function)} already", "give it another name there")
     if re.search(r"\r(?!\n)", text):
-        raise LabError(f"{script} has line ends of one carriage return", "save it with other line ends")
+        raise LabError(f"{script} has lines that end with a carriage return alone", "save it with other line ends")
     ends = _end_of(text, task, script)
     lines = _LINE.findall(text)
     before = "".join(lines[:ends])

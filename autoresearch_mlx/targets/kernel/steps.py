@@ -53,9 +53,9 @@ class Blocks:
     apart: float | None
     """Largest difference of a loss in the first steps, as a share of the loss; None when a loss is not finite."""
     partly: str = ""
-    """Which functions the step also calls without their kernel, and why; empty when it calls none so."""
+    """Which functions the step also calls without their kernel, and why; empty if there are none."""
     unused: str = ""
-    """Why the step cannot be said to use a kernel; empty when it does.  There are then no measurements."""
+    """Why the step cannot be said to use a kernel, in which case there are no measurements; empty when it uses one."""
 
 
 def blocks_of(

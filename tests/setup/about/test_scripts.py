@@ -118,7 +118,7 @@ def test_the_findings_are_named(terraform: Path) -> None:
     for words in ("acl = public-read", "port 22 is open to everybody", "the variable has no description"):
         assert words in said
     (terraform / "main.tf").write_text(MAIN.replace('  name = "web"', '  # checkov:skip=CKV_AWS_24\n  name = "web"'))
-    assert "a scanner is told to look away" in script(terraform, "terraform_findings.py", "--list")[1]
+    assert "a comment tells a scanner to skip a check" in script(terraform, "terraform_findings.py", "--list")[1]
 
 
 def test_tokens_are_counted_whatever_the_layout(tmp_path: Path) -> None:

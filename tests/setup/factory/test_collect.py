@@ -107,7 +107,7 @@ def test_what_is_no_post_is_counted_and_stops_nothing(tmp_path: Path) -> None:
         "empty": 1,
         "no words in it": 1,
         "a line that is not JSON": 3,
-        "a link, or no ordinary file": 2,
+        "a link, or not an ordinary file": 2,
     }
 
 
@@ -153,7 +153,7 @@ def test_addresses_are_fetched_and_a_server_that_has_no_posts_is_named() -> None
         feed, export = collect([], [f"{url}/feed", f"{url}/export"])
         assert [each.text for each in (*feed.posts, *export.posts)] == ["Servings\n\nIt hurts.", "It hurts too."]
         assert export.posts[0].address == f"{url}/export"
-        for path, said in (("/page", "there is no post in what came"), ("/nothing", "the server answered 404")):
+        for path, said in (("/page", "the answer has no post in it"), ("/nothing", "the server answered 404")):
             with pytest.raises(LabError, match=said):
                 collect([], [url + path])
         server.shutdown()

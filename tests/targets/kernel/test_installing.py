@@ -93,7 +93,7 @@ def test_several_kernels_stand_in_one_script_and_each_comes_out_alone() -> None:
         ("def double(x, *more):\n    return x\n", "has other parameters"),
         ("def double(x):\n    return x\n\n\ndef double(x):\n    return x + x\n", "more than once"),
         ("def double(x): return x; Y = 1\nZ = (\n", "does not parse"),
-        ("def double(x):\r    return x\r", "line ends of one carriage return"),
+        ("def double(x):\r    return x\r", "lines that end with a carriage return alone"),
         ("KERNEL_DOUBLE = 3\n\n\ndef double(x):\n    return x\n", "uses the name KERNEL_DOUBLE"),
     ],
 )
@@ -161,7 +161,7 @@ LAUNCH = "\n\n\ndef launch(shapes):\n    return (1, 1, 1), (1, 1, 1)\n"
 UNUSABLE = {
     "wrong": (FASTER.replace("mx.tanh(", "mx.sigmoid("), "it fails its gate on N1 = 3, N2 = 5"),
     "cannot be built": (FASTER.replace("mx.logsumexp", "mx.no_such"), "it cannot be built or run: AttributeError"),
-    "no form here": (f'METAL = "out[0] = 1;"{LAUNCH}', "it has no form for this machine"),
+    "no form here": (f'METAL = "out[0] = 1;"{LAUNCH}', "it has no implementation for this machine"),
     "another constant": (FASTER, "cap is 15.0, and the kernel was made for 30.0"),
     "wrong gradient": (FASTER.replace("logits / cap", "mx.stop_gradient(logits) / cap"), "the gradient of input 1"),
 }

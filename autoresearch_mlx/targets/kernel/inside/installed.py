@@ -97,7 +97,7 @@ class _Kernel:
         for array in task.arrays:
             value = given[array.name]
             if not isinstance(value, mx.array):
-                return f"{array.name} is no array", None
+                return f"{array.name} is not an array", None
             if (why := _unlike(task, array.name, value, sizes)) is not None:
                 return why, None
         if self.built is None:
@@ -124,7 +124,7 @@ class _Kernel:
 
             return called, launch
         if "kernel" not in space:
-            raise ValueError("it has no form for this machine")
+            raise ValueError("it has no implementation for this machine")
         composed = mx.compile(space["kernel"]) if space.get("COMPILE") else space["kernel"]
 
         def in_order(**given: Any) -> Any:

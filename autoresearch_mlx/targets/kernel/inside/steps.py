@@ -105,7 +105,7 @@ def _unused(uses: dict[str, dict[str, Any]]) -> str | None:
 
 
 def _ghost(module: ModuleType, request: Request, right: _Run) -> str | None:
-    """Run a few steps with wrong results of each function: the step's must change too, else it does not use them."""
+    """Run a few steps with wrong results of each function: if losses and weights stay the same, they are unused."""
     for name in request.functions:
         plain = getattr(module, name)
 

@@ -1,4 +1,4 @@
-"""A candidate for symmetric_product: three blocks of four are computed, and the fourth is one of them, turned."""
+"""A candidate for symmetric_product: three of four blocks are computed, and the fourth is one of them, transposed."""
 
 import mlx.core as mx
 
