@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def edit_from_checkout(session: Session, mine: Mapping[str, str], message: str, 
     if not files and (known := _version_of({**incumbent, **older}, bases(session, history))):
         raise LabError(
             f"there is nothing to try: your checkout has the unedited version of {known}",
-            f"edit {' or '.join(older)}; `git restore --source {session.workspace.branch} -- {' '.join(older)}` "
+            f"edit {' or '.join(older)}; `git restore --source {session.workspace.branch} -- {shlex.join(older)}` "
             "fetches the incumbent's version",
         )
     return Proposal(message, files or older, rationale="", agent=AGENT)
@@ -121,6 +122,8 @@ def _merge(path: str, mine: str, base: str, incumbent: str, branch: str) -> str:
     found = merged(mine, base, incumbent)
     if found is None:
         said = f"your change to {path} overlaps with what was kept since you began it"
-        hint = f"save your edit, `git restore --source {branch} -- {path}`, make it again there, and try that"
+        hint = (
+            f"save your edit, `git restore --source {branch} -- {shlex.quote(path)}`, make it again there, and try that"
+        )
         raise LabError(said, hint)
     return found

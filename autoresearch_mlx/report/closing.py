@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -69,7 +70,7 @@ def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) ->
 
     ``editable``: the files that the person edited in the checkout; empty if the edit came from elsewhere.
     """
-    files = " ".join(editable)
+    files = shlex.join(editable)  # a pattern such as src/* is for git, not for the shell
     lines = [f"experiment {e.number}: {e.status}", e.reason]
     if e.value is not None:
         lines.append(f"{metric} {terms.value(e.value)}" + (f" ({terms.gain(e.gain)})" if e.gain is not None else ""))

@@ -14,7 +14,7 @@ from report.nights import experiment, measured
 
 from autoresearch_mlx.errors import LedgerError
 from autoresearch_mlx.experiment import History
-from autoresearch_mlx.report.closing import outcome
+from autoresearch_mlx.report.closing import outcome, verdict
 from autoresearch_mlx.report.now import Running, read_now, write_now
 from autoresearch_mlx.report.status import status_of, to_json
 from autoresearch_mlx.store.ledger import Ledger
@@ -172,3 +172,9 @@ def test_the_gain_of_a_kernel_is_said_as_a_ratio_and_not_in_percent_of_a_logarit
     said = outcome(History((first, best), "log_speedup", "max"))
     assert "log_speedup 0.100000 -> 0.420000 (+0.320000, 1.38 times as fast)" in said
     assert "%" in outcome(History((first, best), "accuracy", "max"))
+
+
+def test_the_line_that_fetches_the_incumbents_files_is_safe_to_paste() -> None:
+    discarded = experiment(1, "discard", "longer", value=0.2, measurements=(measured(0.2),))
+    said = verdict(discarded, "score", "autoresearch/t", ("src/*", "my file.py"))
+    assert "git restore --source autoresearch/t -- 'src/*' 'my file.py'" in said
