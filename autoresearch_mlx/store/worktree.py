@@ -131,7 +131,7 @@ class Worktree:
         return tuple(path for path in listed if path and path not in entries and "__pycache__" not in path.split("/"))
 
     def added_by_others(self, commit: str) -> tuple[str, ...]:
-        """Return the files that somebody adds beside those of ``commit`` while no run is going on, within a second."""
+        """Wait a second while no run is going on; return the files that appear beside those of ``commit``."""
         self.lay_out(commit)
         time.sleep(_LOOK_SECONDS)
         return self.added(commit)

@@ -146,7 +146,7 @@ class TargetKind(ABC, Generic[C]):
         return {f"target.options.{name}": value for name, value in self.record(conditions).items()}
 
     def key_parts(self, conditions: C, machine: Machine) -> Mapping[str, Any]:
-        """Return, by name, everything besides the edited files that a value depends on.
+        """Return, by name, the facts on which a value depends, apart from the edited files.
 
         Two values can be compared only where all of these are equal.
         """

@@ -19,7 +19,7 @@ OTHER_TITLE, OTHER_AXIS, OTHER_WHY = "pour twice", "pouring", "Less runs over."
 """Fields of the example for a lab without knobs, which is about another program."""
 WHY = "It should do more in the same time."
 _FINE = 0.1
-"""If a step of 1 is at most this share of a whole number's range, the example uses the far end of the range, which a
+"""If a step of 1 is at most this share of an integer knob's range, the example uses the far end of the range, which a
 model would hardly propose by itself."""
 _STEP = 0.037
 """Distance of the example's value from the present one, as a share of the knob's range.  A model would hardly propose

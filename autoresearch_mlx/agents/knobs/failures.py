@@ -2,8 +2,8 @@
 
 Most failures of a training are a lack of memory, and memory is predictable: it grows with the sizes in the file.  So
 the measured peak memory of all runs gives a model of memory, in doublings over the incumbent, and the chance of failing
-rises with it.  It is a logistic regression, in which the step of every knob also counts, for what fails in other ways
-(a rate that diverges, a batch that does not divide).
+rises with it.  The chance is a logistic regression on memory and on the step of every knob, because some runs fail for
+other reasons (a rate that diverges, a batch that does not divide).
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ def answer_cases(
 ) -> list[Answered]:
     """Answer cases, each with the number of its repeat, in the given order; ``progress`` gets the count of answers.
 
-    Waits while the model's server is away, then asks the case again.  Raises Broken; EndpointError when the server
-    stays away; AutoresearchError when the server's settings are wrong.
+    Waits while the model's server is away, then asks the case again.  Raises Broken when the agent cannot run,
+    EndpointError when the server stays away, AutoresearchError when the server's settings are wrong.
     """
     done: list[Answered] = []
     failures = deaths = 0
