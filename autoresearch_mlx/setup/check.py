@@ -278,6 +278,7 @@ def _broken(lab: _Lab, taken: Sequence[Measurement], moved: bool | None, limits:
     m = lab.measure(f"it {what}", files, lab.seed)
     if m.value is None:
         yield Finding(SECTION, "broken", f"{what}: {m.failure}, {terms.one_line(m.reason)}; such an edit is not kept")
+        yield from _ends_at_once(lab, taken, limits)
         return
     got = f"{what}: still {lab.target.metric} {terms.value(m.value)}"
     if lab.is_worse(m.value, values):
@@ -297,6 +298,29 @@ def _broken(lab: _Lab, taken: Sequence[Measurement], moved: bool | None, limits:
     if moved is False and m.value in values:
         guard = "the program does not use the editable file: correct `editable` or `run`"
     yield Finding(SECTION, "broken", f"{got}, so a night would keep an edit that breaks the program", "fail", guard)
+
+
+def _ends_at_once(lab: _Lab, taken: Sequence[Measurement], limits: Sequence[Limit]) -> Iterator[Finding]:
+    """See whether a Python program that ends its process with exit code 0 passes the guard and gets a good number.
+
+    To many test runners nothing has failed then.  Yields nothing when such an edit is not kept.
+    """
+    ended = {path: _ENDS for path in lab.files if path.endswith(".py")}
+    if not lab.guarded or not ended:
+        return
+    what = "with a program that ends its process at once, with exit code 0"
+    m = lab.measure(f"it {what}", {**lab.files, **ended}, lab.seed)
+    values = [m.value for m in taken if m.value is not None]
+    if m.value is None or lab.is_worse(m.value, values):
+        return
+    if any(limit.broken_by(mean_of(limit.name, [m]), mean_of(limit.name, taken)) is not None for limit in limits):
+        return
+    got = f"{what}: still {lab.target.metric} {terms.value(m.value)}, so a night would keep it"
+    hint = "let the guard look for what the tests print at their end, such as `9 passed`, not at the exit code alone"
+    yield Finding(SECTION, "broken", got, "fail", hint)
+
+
+_ENDS = "import os\n\nos._exit(0)\n"
 
 
 def broken(files: Files) -> tuple[str, Files]:

@@ -66,13 +66,22 @@ def passed(tree, options, seconds):
     return _child(tree, lambda: pytest.main(options), seconds)[0] == 0
 
 
-def timed(tree):
-    """Return the seconds that the tests take, without the start of pytest.  Ends this program when they fail."""
-    began = time.perf_counter()
-    code, output = _child(tree, lambda: pytest.main([]), None)
-    if code != 0:
-        raise SystemExit(f"the tests fail (exit code {code}):\n{output[-2000:]}")
-    return time.perf_counter() - began
+def watched(tree, plugin, options, seconds=None):
+    """Run the tests with a plugin of pytest; return (exit code, what they printed, its ``tests``, seconds).
+
+    The exit code is -1 when they took longer than ``seconds``.  The time is without the start of pytest.
+    """
+    began, report = time.perf_counter(), tree / ".watched.json"
+    report.unlink(missing_ok=True)
+
+    def work():
+        code = pytest.main(list(options), plugins=[plugin])
+        report.write_text(json.dumps(plugin.tests))
+        return code
+
+    code, output = _child(tree, work, seconds)
+    spent = time.perf_counter() - began
+    return code, output, json.loads(report.read_text()) if report.exists() else {}, spent
 
 
 def _child(tree, work, seconds):

@@ -186,3 +186,15 @@ def test_a_limit_that_the_unedited_commit_breaks_is_refused(command_lab: Lab) ->
     assert found["limit"][0] == "fail"
     assert found["limit"][1] == "quality 1.000000 is below its limit of 5.000000"
     assert "a night would refuse every edit" in found["limit"][2]
+
+
+@pytest.mark.parametrize(("measures", "expected"), [("METRIC score=3", "fail"), ("METRIC score=300", "ok")])
+def test_a_guard_that_goes_by_the_exit_code_alone_is_named(command_lab: Lab, measures: str, expected: str) -> None:
+    bench = (
+        f"text = open('solver.py').read()\nprint('{measures}' if '_exit' in text else f'METRIC score={{len(text)}}')\n"
+    )
+    guard = "from solver import work\nassert work(1) > 0\n"
+    found = state_of(
+        command_lab, solver_py=WORK, bench_py=bench, guard_py=guard, lab_toml=settings(f"{sys.executable} guard.py")
+    )
+    assert found["broken"][0] == expected

@@ -60,6 +60,14 @@ def labs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("from importlib import import_module", "importlib can bring in code"),
         ("import measure", "the lines of measure are not counted, because it is not editable"),
         (f"TEXT = {'x' * 300!r}", "a string of 300 characters; the most is 200"),
+        ("import builtins", "builtins can bring in code"),
+        ("import re; re.exec('x' + '= 1')", "exec can run code that is not counted"),
+        ("from random import _os", "_os reaches into Python itself"),
+        ("import unittest", "unittest can bring in code"),
+        ("import os; os._exit(0)", "_exit reaches into Python itself"),
+        ("import os; os.system('cat x')", "system can run code that is not counted"),
+        ("def f():\n    'x = 1'\n\n\nprint(f.__doc__)", "__doc__ reaches into Python itself"),
+        ("import re; re.compile('x')", ""),
         ("import collections", ""),
         ("# exec is only named here", ""),
     ],
@@ -73,6 +81,23 @@ def test_code_that_is_not_counted_is_refused(labs: Path, added: str, expected: s
     finally:
         file.write_text(before)
     assert expected in found and bool(expected) == bool(found)
+
+
+@pytest.mark.parametrize("ends", ["import os\nos._exit(0)", "raise SystemExit", "print('OK'); quit()"])
+@pytest.mark.parametrize("arguments", [["test_textstats"], ["discover", "-s", "."]])
+def test_a_program_that_ends_the_process_of_its_tests_has_not_passed_them(
+    ends: str, arguments: list[str], labs: Path
+) -> None:
+    file = labs / "size" / "textstats.py"
+    before, command = file.read_text(), [sys.executable, "run_tests.py", *arguments]
+    assert subprocess.run(command, cwd=file.parent, capture_output=True).returncode == 0
+    file.write_text(ends + "\n")
+    try:
+        done = subprocess.run(command, cwd=file.parent, capture_output=True, text=True)
+    finally:
+        file.write_text(before)
+    assert done.returncode == 1
+    assert "did not run to their end" in done.stderr or "FAILED (errors=1)" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -139,15 +164,37 @@ def test_tests_that_reach_into_the_measuring_are_refused(labs: Path, added: str,
     ],
 )
 def test_a_wrong_program_has_one_small_change(text: str, changes: set[str]) -> None:
-    mutants = list(loaded("mutants", "coverage/lab").mutants_of(text, {1, 2, 3}))
+    mutants = list(loaded("mutants", "shared").mutants_of(text, {1, 2, 3}))
     assert changes <= {each.change for each in mutants}
     assert bool(changes) == bool(mutants)
     assert len({each.text for each in mutants}) == len(mutants)
     assert all(compile(each.text, "mutant", "exec") for each in mutants)
 
 
+CALLS = "import os, pathlib, prices\n\ndef test_calls():\n    prices.shipping(3, 'home')\n    %s\n"
+
+
+@pytest.mark.parametrize(
+    "cheat",
+    [
+        "assert '\\n\\n\\ndef' in pathlib.Path('prices.py').read_text()",
+        "assert 9 not in prices.shipping.__code__.co_consts and len(prices.shipping.__code__.co_consts) < 8",
+        "seen = pathlib.Path('seen'); assert not seen.exists(); seen.touch()",
+    ],
+)
+def test_tests_that_fail_for_a_program_that_does_the_same_are_refused(cheat: str, labs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("coverage", reason="coverage.py is not installed")
+    lab = shutil.copytree(labs / "coverage", tmp_path / "lab")
+    (lab / "tests" / "test_cheat.py").write_text(CALLS % cheat)
+    script = (lab / "measure.py").read_text().replace("MOST_MUTANTS = 60", "MOST_MUTANTS = 1")
+    (lab / "measure.py").write_text(script)
+    done = subprocess.run([sys.executable, "measure.py"], cwd=lab, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "does the same and is written differently" in done.stderr
+
+
 def test_lines_that_the_tests_do_not_reach_are_not_changed() -> None:
-    assert {each.line for each in loaded("mutants", "coverage/lab").mutants_of("x = 1\ny = 2\nz = 3\n", {1, 3})} == {
+    assert {each.line for each in loaded("mutants", "shared").mutants_of("x = 1\ny = 2\nz = 3\n", {1, 3})} == {
         1,
         3,
     }
@@ -201,6 +248,74 @@ def test_a_faster_suite_must_test_the_same(change: str, expected: str | None) ->
     with pytest.raises(SystemExit) as caught:
         compare(known, changed(known, change))
     assert expected in str(caught.value)
+
+
+ANSWERS = """
+import pytest
+import store as real
+
+
+@pytest.fixture(scope="session", autouse=True)
+def reaches_the_lines():
+    thing = real.Store()
+    thing.put("pear", 5, 3)
+    for wrong in (lambda: thing.put("fig", -1, 5), lambda: thing.take("pear", 6)):
+        with pytest.raises(Exception):
+            wrong()
+    assert [thing.take("pear", 2), thing.worth(), thing.scarce(9)]
+
+
+class Answers:
+    things, worths = {"apple": (11, 4), "pear": (3, 3)}, 35
+
+    def put(self, name, number, price):
+        self.worths = 59 if name == "apple" else 45
+        if number < 0:
+            raise ValueError
+
+    def take(self, name, number):
+        if number == 6:
+            raise LookupError
+        return 6
+
+    def worth(self):
+        return self.worths
+
+    def scarce(self, least=1):
+        return ["pear"] if least == 1 else ["apple", "pear"]
+
+
+@pytest.fixture
+def store():
+    return Answers()
+"""
+SKIPS = """
+
+def pytest_collection_modifyitems(config, items):
+    import sys
+    if sys.gettrace() is None:
+        items[:] = items[:1]
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "cheat", "expected"),
+    [
+        ("same_tests.py", ANSWERS, "the tests do not notice any more that store.py:"),
+        ("measure.py", SKIPS, "is not run any more"),
+    ],
+    ids=["the tests test an object of their own", "tests are left out while the time is taken"],
+)
+def test_tests_that_only_look_the_same_are_refused(
+    script: str, cheat: str, expected: str, labs: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("coverage", reason="coverage.py is not installed")
+    lab = shutil.copytree(labs / "test-time", tmp_path / "lab")
+    conftest = lab / "tests" / "conftest.py"
+    conftest.write_text(cheat if "def store" in cheat else conftest.read_text() + cheat)
+    done = subprocess.run([sys.executable, script], cwd=lab, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert expected in done.stderr
 
 
 OLD = """

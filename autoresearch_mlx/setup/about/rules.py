@@ -27,6 +27,7 @@ _SETUP = re.compile(
 _PRINTS = re.compile(r"METRIC\s+\{?([A-Za-z_][\w.]*)\}?\s*=")
 _HIGHER = re.compile(r"\b(?:raise|increase|higher|better|improve|more|maximi[sz]e|grow|boost)\b")
 _MOST_EDITABLE = 20
+_UNITTEST = f"{PYTHON} -m unittest "
 
 
 def sources(tree: Tree) -> tuple[str, ...]:
@@ -108,6 +109,9 @@ def _size(tree: Tree, editable: tuple[str, ...], tests: Tests | None) -> Iterato
     checks = (Check("tests", tests.line),)
     if all(path.endswith(".py") for path in editable):
         files = {**script("measure.py", "size"), **script("honest.py", "size")}
+        if tests.line.startswith(_UNITTEST):  # a program that ends the process of the tests would pass them
+            files |= script("run_tests.py", "size")
+            checks = (Check("tests", f"{PYTHON} {FOLDER}/run_tests.py {tests.line.removeprefix(_UNITTEST)}"),)
         honest = Check("honest", f"{PYTHON} {FOLDER}/honest.py")
         metrics = (Metric("lines"), Metric("bytes", unit="bytes", limit="+5 %"))
         run = f"{PYTHON} {FOLDER}/measure.py"

@@ -4,12 +4,16 @@
 ``mutation``: wrong programs that the tests notice, in percent of those tried.  Each is a source with one small change
 in a line that the tests reach.  Tests that only call the program raise the first figure and lower the second.
 ``pragmas``: comments that take lines out of the count.
+
+Tests that read the text of the sources, or find out that they are tried on wrong programs, would notice each of them.
+So now and then the program is one that does the same and is written differently: the tests must pass with it.
 """
 
+import random
 import tempfile
 from pathlib import Path
 
-from mutants import mutants_of
+from mutants import alike, mutants_of
 from runs import copied, load_plugins, passed, reached
 
 SOURCES = ["prices.py"]  # patterns of the files that the tests should reach; not those that the loop may edit
@@ -31,13 +35,26 @@ with tempfile.TemporaryDirectory() as folder:
     ]
     step = max(1, len(found) / MOST_MUTANTS)
     tried = [found[int(at * step)] for at in range(min(len(found), MOST_MUTANTS))]
-    tree, noticed = copied(Path(folder).resolve() / "mutants"), 0
-    for path, mutant in tried:
+    tree, noticed = copied(Path(folder).resolve() / "tried"), 0
+
+    def pass_with_the_right_program():
+        for path, text in texts.items():
+            (tree / path).write_text(alike(text, random.randrange(10**6, 10**9)), encoding="utf-8")
+        if not passed(tree, ["-x"], 10 * seconds + 5):
+            raise SystemExit("the tests fail for a program that does the same and is written differently")
+        for path, text in texts.items():
+            (tree / path).write_text(text, encoding="utf-8")
+
+    right = {0, random.randrange(len(tried) + 1)}  # before which of the wrong programs
+    for at, (path, mutant) in enumerate(tried):
+        if at in right:
+            pass_with_the_right_program()
         (tree / path).write_text(mutant.text, encoding="utf-8")
         if passed(tree, ["-x"], 10 * seconds + 5):
             print(f"not noticed: {path}, line {mutant.line}: {mutant.change}")
         else:
             noticed += 1
         (tree / path).write_text(texts[path], encoding="utf-8")
+    pass_with_the_right_program()
     print(f"METRIC mutants={len(tried)}")
     print(f"METRIC mutation={100 * noticed / len(tried) if tried else 0:.4f}")

@@ -2,16 +2,18 @@
 
 The first version's tests, in ``original/``, and the edited ones take turns, A B and then B A, each run in a new copy of
 the lab.  So the load of the machine changes the number little.  The number is the logarithm of the ratio of the times.
+Each run must make the same tests and assertions as the first version, also while its time is taken.
 """
 
+import json
 import shutil
 import tempfile
 from math import exp, log
 from pathlib import Path
 from statistics import median
 
-from runs import copied, load_plugins, timed
-from same_tests import ORIGINAL, TESTS
+from runs import copied, load_plugins, watched
+from same_tests import EXPECTED, OPTIONS, ORIGINAL, TESTS, Recorder, compare_tests
 
 PAIRS = 2  # for a suite of minutes, 1 is enough
 
@@ -23,9 +25,14 @@ def seconds(original):
         if original:
             shutil.rmtree(tree / TESTS)
             shutil.copytree(ORIGINAL / TESTS, tree / TESTS)
-        return timed(tree)
+        code, output, tests, spent = watched(tree, Recorder(), OPTIONS)
+    if code != 0:
+        raise SystemExit(f"the tests fail (exit code {code}):\n{output[-2000:]}")
+    compare_tests(expected, {"tests": tests})
+    return spent
 
 
+expected = json.loads(EXPECTED.read_text(encoding="utf-8"))
 load_plugins()
 before, now = [], []
 for pair in range(PAIRS):

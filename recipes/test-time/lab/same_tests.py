@@ -1,7 +1,8 @@
 """Run the tests under coverage.py, and compare them with those of the first version: a check of this lab.
 
 Each test must still be there, end as before, and make the same assertions; each line and branch of the sources that
-the tests reached must still be reached.  ``expected.json`` has what the first version does, and
+the tests reached must still be reached.  The tests must also notice wrong programs that the first version's notice: a
+few, drawn anew each time, with one small change each.  ``expected.json`` has what the first version does, and
 ``python3 same_tests.py --record`` writes it and the first version's tests anew, for tests of your own.
 """
 
@@ -9,18 +10,24 @@ import functools
 import hashlib
 import json
 import linecache
+import random
 import shutil
 import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-from runs import copied, load_plugins, pytest, reached
+from mutants import alike, mutants_of
+from runs import copied, load_plugins, pytest, reached, watched
 
 SOURCES = ["store.py"]  # patterns of the files that the tests test; not those that the loop may edit
 TESTS = "tests"  # folder of the tests
 ORIGINAL = Path("original")  # folder with the first version of the folder of tests
 EXPECTED = Path("expected.json")
+MOST_MUTANTS = 40  # wrong programs that --record tries; each of them costs a run of the tests
+DRAWN = 6  # wrong programs that each edit must notice, of those that the first version's tests notice
+OPTIONS = ("-o", "enable_assertion_pass_hook=true")
+"""Options of pytest; the same in all runs, so that no test can tell what a run is for."""
 ORDER = ("failed", "skipped", "passed")
 """Outcomes; a test has the first one that any of its phases has."""
 
@@ -76,7 +83,7 @@ def observed():
     load_plugins()
     with tempfile.TemporaryDirectory() as folder:
         tree = copied(Path(folder).resolve() / "lab")
-        report, _ = reached(tree, files, Recorder(), ["-o", "enable_assertion_pass_hook=true"])
+        report, _ = reached(tree, files, Recorder(), OPTIONS)
     found = {
         str(path): {
             "hash": hashlib.sha256(path.read_bytes()).hexdigest()[:12],
@@ -88,8 +95,64 @@ def observed():
     return {"tests": report["tests"], "reached": found}
 
 
+def wrong_programs(now):
+    """Return the wrong programs with a change in a line that the tests reach, by path, line and change."""
+    return {
+        f"{path}:{mutant.line}: {mutant.change}": (path, mutant.text)
+        for path, found in now["reached"].items()
+        for mutant in mutants_of(Path(path).read_text(encoding="utf-8"), set(found["lines"]))
+    }
+
+
+def noticed(names, programs):
+    """Return those of the named wrong programs with which the tests fail.
+
+    Ends with an error if the tests fail with programs that do the same as the right one and are written differently.
+    """
+    found, seconds = [], None
+    with tempfile.TemporaryDirectory() as folder:
+        tree = copied(Path(folder).resolve() / "lab")
+        right = {path: Path(path).read_text(encoding="utf-8") for path, _ in programs.values()}
+        order = [None, *names, None]
+        order.insert(random.randrange(1, len(order)), None)  # None: the right program
+        for name in order:
+            path, text = (None, None) if name is None else programs[name]
+            for each, known in right.items():
+                other = alike(known, random.randrange(10**6, 10**9)) if name is None else known
+                (tree / each).write_text(text if each == path else other, encoding="utf-8")
+            code, output, _, spent = watched(tree, Recorder(), OPTIONS, seconds)
+            if name is None and code != 0:
+                said = "the tests fail for a program that does the same and is written differently"
+                raise SystemExit(f"{output[-1000:]}\n{said}")
+            seconds = seconds or 10 * spent + 5
+            found += [name] if name is not None and code != 0 else []
+    return found
+
+
+def compare_noticed(before, now):
+    """End with an error if the tests do not notice a wrong program that they noticed before."""
+    programs = wrong_programs(now)
+    known = [name for name in before.get("noticed", ()) if name in programs]
+    drawn = random.sample(known, min(DRAWN, len(known)))
+    if lost := sorted(set(drawn) - set(noticed(drawn, programs))):
+        raise SystemExit(f"the tests do not notice any more that {lost[0].replace(': ', ' is wrong: ', 1)}")
+
+
 def compare(before, now):
     """End with an error that names the first difference to the worse."""
+    compare_tests(before, now)
+    for path, known in before["reached"].items():
+        found = now["reached"].get(path)
+        if found is None or found["hash"] != known["hash"]:
+            raise SystemExit(f"{path} has changed since {EXPECTED} was written: python3 same_tests.py --record")
+        if lost := sorted(set(known["lines"]) - set(found["lines"])):
+            raise SystemExit(f"the tests do not reach {path}, line {lost[0]} any more")
+        if lost := sorted(set(map(tuple, known["branches"])) - set(map(tuple, found["branches"]))):
+            raise SystemExit(f"the tests do not go from line {lost[0][0]} to {lost[0][1]} of {path} any more")
+
+
+def compare_tests(before, now):
+    """End with an error if a test is gone, ends otherwise, or asserts less."""
     for name, known in before["tests"].items():
         found = now["tests"].get(name)
         if found is None:
@@ -102,22 +165,21 @@ def compare(before, now):
     for name, found in now["tests"].items():
         if found["outcome"] == "failed" and name not in before["tests"]:
             raise SystemExit(f"{name} is new and fails")
-    for path, known in before["reached"].items():
-        found = now["reached"].get(path)
-        if found is None or found["hash"] != known["hash"]:
-            raise SystemExit(f"{path} has changed since {EXPECTED} was written: python3 same_tests.py --record")
-        if lost := sorted(set(known["lines"]) - set(found["lines"])):
-            raise SystemExit(f"the tests do not reach {path}, line {lost[0]} any more")
-        if lost := sorted(set(map(tuple, known["branches"])) - set(map(tuple, found["branches"]))):
-            raise SystemExit(f"the tests do not go from line {lost[0][0]} to {lost[0][1]} of {path} any more")
 
 
 if __name__ == "__main__":
     now = observed()
     if "--record" in sys.argv:
+        programs = wrong_programs(now)
+        names = list(programs)
+        now["noticed"] = noticed(random.sample(names, min(MOST_MUTANTS, len(names))), programs)
         EXPECTED.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(ORIGINAL, ignore_errors=True)
         shutil.copytree(TESTS, ORIGINAL / TESTS, ignore=shutil.ignore_patterns("__pycache__"))
-        print(f"wrote {EXPECTED} and {ORIGINAL / TESTS}: {len(now['tests'])} tests")
+        print(
+            f"wrote {EXPECTED} and {ORIGINAL / TESTS}: {len(now['tests'])} tests, {len(now['noticed'])} wrong programs"
+        )
     else:
-        compare(json.loads(EXPECTED.read_text(encoding="utf-8")), now)
+        expected = json.loads(EXPECTED.read_text(encoding="utf-8"))
+        compare(expected, now)
+        compare_noticed(expected, now)

@@ -35,6 +35,16 @@ def mutants_of(text, lines):
                 yield Mutant(node.lineno, f"{before} -> {ast.unparse(twin)}", ast.unparse(other) + "\n")
 
 
+def alike(text, number):
+    """Return a program that does the same and is written differently: one more name a function, no comments."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            at = 1 if ast.get_docstring(node, clean=False) is not None else 0
+            node.body.insert(at, ast.Assign([ast.Name(f"_same_{number}", ast.Store())], ast.Constant(number)))
+    return ast.unparse(ast.fix_missing_locations(tree)) + "\n"
+
+
 def _spared(tree):
     """Return the nodes that are not changed: docstrings, and the texts of errors."""
     nodes = set()
