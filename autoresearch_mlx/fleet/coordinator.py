@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.errors import ConfigError, LabError
 from autoresearch_mlx.fleet.admission import Wanted
-from autoresearch_mlx.fleet.pairing import FOLDER, PAIRING, make_pairing, need_dask, read_pairing, write_private
+from autoresearch_mlx.fleet.pairing import FOLDER, OWN, PAIRING, make_pairing, need_dask, read_pairing, write_private
 from autoresearch_mlx.fleet.serving import PORT, free_port, kept_running, own_address, refuse_port
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.locks import take_lock
@@ -33,7 +33,7 @@ def start(lab: Lab, wanted: Wanted, host: str | None, port: int | None, anew: bo
             raise LabError(
                 "the coordinator of this lab's fleet is running already", "`autoresearch-mlx fleet status` shows it"
             )
-        host, port = _place(folder, host, port)
+        host, port = _place(folder, host, port, anew)
         refuse_port(host, port)
         shown = f"[{host}]" if ":" in host else host
         pairing = make_pairing(folder, f"tls://{shown}:{port}", anew)
@@ -60,9 +60,19 @@ def start(lab: Lab, wanted: Wanted, host: str | None, port: int | None, anew: bo
         kept_running("scheduler", [folder, host, str(port)], told, lambda why: say(f"the scheduler died: {why}"))
 
 
-def _place(folder: Path, host: str | None, port: int | None) -> tuple[str, int]:
-    """Return the address to listen at: as asked, else as before, else this machine's own."""
-    before = urlsplit(read_pairing(folder / PAIRING).address) if (folder / PAIRING).exists() else None
+def _place(folder: Path, host: str | None, port: int | None, anew: bool) -> tuple[str, int]:
+    """Return the address to listen at: as asked, else as before, else this machine's own.
+
+    Raises LabError when a file of the earlier start is damaged, unless it is to be made anew.
+    """
+    before = None
+    for path in (folder / OWN, folder / PAIRING):
+        try:
+            before = urlsplit(read_pairing(path).address) if path.exists() else before
+        except ConfigError:
+            if not anew:
+                hint = "`fleet start --new-keys` makes a new one; copy it to each machine, and join there again"
+                raise LabError(f"{path} is damaged", hint) from None
     host = host or (before.hostname if before is not None else None) or own_address()
     port = port if port is not None else ((before.port if before is not None else None) or PORT)
     return host, port or free_port(host)

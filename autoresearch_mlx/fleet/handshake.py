@@ -31,7 +31,10 @@ def refused_certificate(pairing: Pairing, folder: Path) -> str | None:
     hint = "copy the file that `fleet start` names there"
     try:
         context.load_verify_locations(paths["authority"])
-        context.load_cert_chain(paths["certificate"], paths["key"])
+        context.load_cert_chain(paths["certificate"], paths["key"], password="")  # never asks for one
+    except ssl.SSLError:
+        return "the certificates in the pairing file are damaged: copy the file that `fleet start` names again, whole"
+    try:
         with (
             socket.create_connection((address.hostname, address.port), _CONNECT_SECONDS) as plain,
             context.wrap_socket(plain) as secure,

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from autoresearch_mlx.errors import ConfigError, LabError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 FOLDER = ".fleet"
 """Folder of the coordinator in the lab's ``.autoresearch``; no session can have a tag that starts with a dot."""
 PAIRING = "pairing.json"
-_OWN = "coordinator.json"
+OWN = "coordinator.json"
 _DAYS = 5 * 365
 _MISSING = "`pip install 'autoresearch-mlx[fleet]'` installs Dask, with which machines talk to each other"
 
@@ -55,7 +56,7 @@ def make_pairing(folder: Path, address: str, anew: bool = False) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    pairing, own = folder / PAIRING, folder / _OWN
+    pairing, own = folder / PAIRING, folder / OWN
     if anew or not pairing.exists() or not own.exists():
         ours, theirs = _signed(address)
     else:
@@ -67,16 +68,20 @@ def make_pairing(folder: Path, address: str, anew: bool = False) -> Path:
 
 def own_pairing(folder: Path) -> Pairing:
     """Return the coordinator's own side.  Raises LabError when no fleet was started in this lab."""
-    if not (folder / _OWN).exists():
+    if not (folder / OWN).exists():
         raise LabError("no fleet was started in this lab", "`autoresearch-mlx fleet start` starts one")
-    return read_pairing(folder / _OWN)
+    return read_pairing(folder / OWN)
 
 
 def read_pairing(path: Path) -> Pairing:
     """Read one side.  Raises ConfigError for a file that is missing or is not a pairing."""
     try:
         found: Any = json.loads(path.read_text(encoding="utf-8"))
-        return Pairing(*(str(found[name]) for name in ("address", "authority", "certificate", "key")))
+        side = Pairing(*(str(found[name]) for name in ("address", "authority", "certificate", "key")))
+        address = urlsplit(side.address)
+        if address.scheme != "tls" or not address.hostname or not address.port or not side.address.isprintable():
+            raise ValueError(side.address)
+        return side
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror}", "copy the file that `fleet start` names to this machine"

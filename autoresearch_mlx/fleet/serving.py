@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -76,8 +77,7 @@ def kept_running(
             for line in process.stdout:
                 if line.startswith("{") and told(json.loads(line)):
                     return
-            said = process.stderr.read().strip().splitlines()
-            lost(said[-1] if said else f"exit code {process.wait()}")
+            lost(words_of_death(process.stderr.read(), process.wait()))
         finally:
             process.stdin.close()
             try:
@@ -86,3 +86,13 @@ def kept_running(
                 process.kill()
                 process.wait()
         time.sleep(_AGAIN_SECONDS)
+
+
+def words_of_death(said: str, code: int) -> str:
+    """Return in words why a process ended: the signal that killed it, or its last line that is no ordinary message."""
+    if code < 0:
+        return (
+            f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"killed by signal {-code}"
+        )
+    lines = [line for line in said.splitlines() if line.strip() and " - INFO - " not in line]
+    return lines[-1].strip() if lines else f"exit code {code}"

@@ -35,7 +35,7 @@ def _known(kept: Kept, text: str, script: Path) -> Iterator[str]:
         yield expired
     yield str(found[-1]["words"]) if found else "what it brings to the step is not measured yet: `kernel verify`"
     was = function_text(script_text(kept.lab.root / REFERENCE), function)
-    if kept.task.script and function_text(text, function) != was:
+    if kept.task.script and function_text(text.replace("\r\n", "\n"), function) != was.replace("\r\n", "\n"):
         yield (
             f"{function}() has changed since the kernel lab was made; at its first call the kernel is compared with the"
             " present function, and not used if it computes something else"
@@ -58,9 +58,12 @@ def remove(functions: Sequence[str], script: Path) -> list[str]:
 def write_script(script: Path, was: str, text: str) -> None:
     """Replace a script's text, whole or not at all, and keep its permissions.
 
-    ``was``: the text that the new one was made from.  Raises LabError when the file has changed since.
+    ``was``: the text that the new one was made from.  Raises LabError when the file has changed since, or is
+    write-protected.
     """
     script = script.resolve()
+    if not script.stat().st_mode & 0o200:
+        raise LabError(f"{script} is write-protected", f"nothing was changed; `chmod u+w {script.name}` allows it")
     temporary: Path | None = None
     try:
         with tempfile.NamedTemporaryFile(dir=script.parent, prefix=f".{script.name}.", delete=False) as file:

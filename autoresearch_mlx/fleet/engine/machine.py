@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -43,12 +44,12 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
     side = read_pairing(pairing)
     dask.config.set({"distributed.nanny.pre-spawn-environ": {}, "distributed.comm.timeouts.connect": "10s"})
     environment = {HOME: str(home), **saved_limits(os.environ)}
-    facts, said = facts_here(home), ""
+    facts, said = {**facts_here(home), "part": _part(home)}, ""
     while True:
         try:
             async with Nanny(
                 side.address,
-                name=name,
+                name=f"{name}-{secrets.token_hex(2)}",  # Dask refuses a name twice, without a word; _Roster says why
                 nthreads=1,
                 resources={"TRAIN": 1},
                 security=security_of(side, home / "tls"),
@@ -94,6 +95,14 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
                 tell("away", words)
             said = words
         await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def _part(home: Path) -> str:
+    """Return a word for this home that no other has, by which the coordinator knows a machine that comes back."""
+    note = home / "part"
+    if not note.exists():
+        note.write_text(secrets.token_hex(8))
+    return note.read_text().strip()
 
 
 async def main(arguments: list[str]) -> int:

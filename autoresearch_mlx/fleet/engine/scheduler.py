@@ -54,7 +54,8 @@ class _Roster:
                     "incoming connections in its firewall, or choose an open port with --port"
                 ]
         known = self._machines.get(name)
-        if not why and known is not None and known["address"] != address and self._alive(known["address"]):
+        other = known is not None and known["address"] != address and known["facts"].get("part") != facts.get("part")
+        if not why and known is not None and other and self._alive(known["address"]):
             why = [f"another machine of this fleet is called {name}: choose another name with --name"]
         if why:
             tell("news", words=f"{name} was refused: {'; '.join(why)}")

@@ -157,6 +157,19 @@ def test_install_uses_the_kernel_and_remove_restores_the_file_with_uncommitted_e
     assert none.returncode == 1 and "has no installed kernel" in none.stderr
 
 
+def test_other_line_ends_are_no_change_of_the_function_and_a_protected_script_is_left_alone(lab: Path) -> None:
+    script = lab / "train_mlx.py"
+    script.write_bytes(SCRIPT.replace("\n", "\r\n").encode())
+    script.chmod(0o440)
+    done = command_line("kernel", "install", cwd=lab)
+    assert done.returncode == 1 and "is write-protected" in done.stderr
+    script.chmod(0o640)
+    done = command_line("kernel", "install", cwd=lab)
+    assert done.returncode == 0 and "has changed since" not in done.stdout
+    assert command_line("kernel", "remove", cwd=lab).returncode == 0
+    assert script.read_bytes() == SCRIPT.replace("\n", "\r\n").encode()
+
+
 LAUNCH = "\n\n\ndef launch(shapes):\n    return (1, 1, 1), (1, 1, 1)\n"
 UNUSABLE = {
     "wrong": (FASTER.replace("mx.tanh(", "mx.sigmoid("), "it fails its gate on N1 = 3, N2 = 5"),
