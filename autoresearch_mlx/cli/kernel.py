@@ -53,6 +53,7 @@ def profile_command(top: int, picture: Path | None, as_json: bool, **wanted: Any
 
     if picture is not None and (picture.is_dir() or not picture.parent.is_dir()):
         raise LabError(f"{picture} is no place for a file", "name a file in a folder that exists with --picture")
+    say("profiling; this can take a minute or more")
     found = profile_here(lab_here(), **wanted)
     if as_json:
         click.echo(json.dumps(found.to_json()))

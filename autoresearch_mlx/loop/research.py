@@ -89,7 +89,7 @@ def research(session: Session, agent: Agent, policy: Policy, screen: Screen, hoo
                 continue
             except AgentError as error:
                 if error.hint:
-                    screen.say(f"hint: {error.hint}")
+                    screen.say(f"no proposal: {error}\nhint: {error.hint}")
                 return str(error)
             done, idle = done + 1, 0 if ended.status == "keep" else idle + 1
 

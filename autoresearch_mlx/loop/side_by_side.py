@@ -106,7 +106,7 @@ class _Night:
         except AgentError as error:
             attempt.abandon(str(error))
             if error.hint:
-                self.screen.say(f"hint: {error.hint}")
+                self.screen.say(f"no proposal: {error}\nhint: {error.hint}")
             return str(error)
         except KeyboardInterrupt:
             self.screen.finished(attempt.conclude(Verdict("interrupted", STOPPED)))

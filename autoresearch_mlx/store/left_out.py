@@ -86,6 +86,7 @@ def left_out(
         edited = [path for path in edited if path in differing]
         tried = _tried(top, index, (start, incumbent), ours, edited, on_disk)
     entries = entries_of(top, incumbent)
+    unknown = [path for path in unknown if in_lab.has(path) and not is_environment(top / path)]
     hidden = [path for path in in_lab.named_in(lines) if path not in entries and path not in differing]
     head = resolve(top, "HEAD")
     changed: tuple[str, ...] = ()
@@ -95,7 +96,7 @@ def left_out(
     return LeftOut(
         start,
         in_lab.shown(path for path in edited if path not in tried),
-        in_lab.shown((*(path for path in unknown if in_lab.has(path)), *hidden)),
+        in_lab.shown((*unknown, *hidden)),
         head if changed else None,
         changed,
         tuple(fillings_of(top, common_of(top), incumbent, entries).empty()),
@@ -134,6 +135,11 @@ def missed(root: Path, tree: Path, commit: str, words: str) -> tuple[str, ...]:
     modules = {f"{name.replace('.', '/')}.py" for name in names}
     found = (path for name in sorted(names | modules) for path in in_lab.named_in([shlex.quote(name)]))
     return in_lab.shown(path for path in found if path not in entries)
+
+
+def is_environment(path: Path) -> bool:
+    """Tell whether a folder is a Python virtual environment, which nobody commits."""
+    return (path / "pyvenv.cfg").is_file()
 
 
 class _InLab:

@@ -124,6 +124,12 @@ def test_files_that_git_does_not_know_are_named_and_caches_are_not(command_lab: 
     assert said.startswith(UNKNOWN) and "): data/, helper.py; if a run needs them, commit them" in said
 
 
+def test_nobody_is_told_to_commit_a_virtual_environment(command_lab: Lab) -> None:
+    (command_lab.root / "tools").mkdir()
+    (command_lab.root / "tools" / "pyvenv.cfg").touch()
+    assert notes(command_lab) == []
+
+
 def test_an_ignored_file_that_the_line_to_measure_names_is_named(command_lab: Lab) -> None:
     (command_lab.root / ".gitignore").write_text("rows.txt\n*.log\n")
     save(command_lab)

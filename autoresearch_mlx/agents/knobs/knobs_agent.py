@@ -37,7 +37,8 @@ class Knobs:
         if not len(space):
             raise AgentError(
                 "no knob to move in the editable files",
-                "write constants as ALL_CAPS = literal at the top level, or choose another agent",
+                "name an agent that writes code, such as --agent ollama:MODEL or --agent claude (docs/agents.md), "
+                "or write constants as ALL_CAPS = literal at the top level",
             )
         memory = remember(space, context.history, context.running)
         outlook = look(space, memory)

@@ -13,6 +13,7 @@ from typing import Any
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.store.left_out import is_environment
 from autoresearch_mlx.store.workspace import git, resolve, top_of
 
 MOST_FILES = 20_000
@@ -154,4 +155,5 @@ def read_tree(root: Path) -> Tree:
 def _changed(root: Path) -> Sequence[str]:
     rows = git(root, "status", "--porcelain", "-z", "--no-renames", "--", ".").split("\0")[:-1]
     inside = git(root, "rev-parse", "--show-prefix").rstrip("\n")
-    return [row[3:].removeprefix(inside) for row in rows]
+    paths = [row[3:].removeprefix(inside) for row in rows]
+    return [path for path in paths if not is_environment(root / path)]
