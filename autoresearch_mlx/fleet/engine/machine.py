@@ -13,6 +13,8 @@ import json
 import os
 import secrets
 import sys
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,9 @@ from autoresearch_mlx.fleet.spool import HOME
 _AGAIN_SECONDS = 2.0
 _LOOK_SECONDS = 1.0
 _LEAVE_SECONDS = 3.0
+_HUNG_SECONDS = 60.0
+HUNG = 4
+"""Exit code of a process that has hung."""
 REFUSED = 3
 """Exit code of a machine that was refused."""
 
@@ -39,13 +44,31 @@ def tell(kind: str, words: Any = "") -> None:
     print(json.dumps({"kind": kind, "words": words}), flush=True)
 
 
+class _Watchdog:
+    """Ends this process when it has hung, as a nanny does now and then that loses its scheduler while it starts.
+
+    `fleet join` then starts a new one.
+    """
+
+    def __init__(self) -> None:
+        self.fed = time.monotonic()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while time.monotonic() - self.fed < _HUNG_SECONDS:
+            time.sleep(_LOOK_SECONDS)
+        os._exit(HUNG)
+
+
 async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closing: asyncio.Event) -> int:
     """Join, and join again whenever the connection is lost; return the exit code."""
     side = read_pairing(pairing)
     dask.config.set({"distributed.nanny.pre-spawn-environ": {}, "distributed.comm.timeouts.connect": "10s"})
     environment = {HOME: str(home), **saved_limits(os.environ)}
     facts, said = {**facts_here(home), "part": _part(home)}, ""
+    watchdog = _Watchdog()
     while True:
+        watchdog.fed = time.monotonic()
         try:
             async with Nanny(
                 side.address,
@@ -68,6 +91,7 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
                 tell("joined", side.address)
                 said = ""
                 while nanny.status.name == "running":
+                    watchdog.fed = time.monotonic()
                     leaves = closing.is_set() or (home / LEAVE).exists()
                     here = nanny.worker_address
                     answer = "leave" if leaves else await nanny.scheduler.fleet_stay(name=name, address=here)
