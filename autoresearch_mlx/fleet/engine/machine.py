@@ -55,8 +55,10 @@ class _Watchdog:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
-        while time.monotonic() - self.fed < _HUNG_SECONDS:
+        while (before := time.monotonic()) - self.fed < _HUNG_SECONDS:
             time.sleep(_LOOK_SECONDS)
+            if time.monotonic() - before > 10 * _LOOK_SECONDS:  # this whole process stood still
+                self.fed = time.monotonic()
         os._exit(HUNG)
 
 
