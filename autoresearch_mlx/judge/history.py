@@ -114,8 +114,8 @@ def sigma_of(history: History) -> Sigma:
 def noise_of(history: History, beside: Iterable[tuple[str, Run]] = ()) -> tuple[Slope, Sigma]:
     """Return how values change with the machine's speed, and the standard deviation of one run, from all repeats.
 
-    ``beside``: more runs of the same conditions, each with the name of what ran.  A machine of a fleet has a sigma of
-    its own, as far as it has repeated enough (:func:`sigma.moderated`).
+    ``beside``: more runs under the same conditions, each with the name of the version that ran.  A machine of a fleet
+    has a sigma of its own, as far as it has repeated enough (:func:`sigma.moderated`).
     """
     groups = sigma.replicates(chain(_with_commits(history), beside))
     steep, noise = slope.learned(groups, _assumed(history))

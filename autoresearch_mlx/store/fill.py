@@ -39,7 +39,7 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """A file of Git LFS of a commit."""
+    """One file of a commit whose contents are in Git LFS."""
 
     path: str
     sha256: str

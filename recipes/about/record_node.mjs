@@ -1,7 +1,8 @@
 // Record the calls that the tests make to the edited files, for replay.py: `node measuring/record_node.mjs`.
 //
 // The tests run with this file loaded first in each of their processes.  There it wraps the functions that the editable
-// modules export.  A call from outside is noted with its arguments; calls inside the modules are their own affair.
+// modules export.  A call from outside is noted with its arguments; calls inside the modules are not, because an edit may
+// change them.
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import Module, { register } from 'node:module';

@@ -10,7 +10,7 @@ from autoresearch_mlx.setup.about.tree import Tree
 
 _LINE = "npm run --silent build"
 _MORE = "\nglobalThis.oneMoreOfCheck = '3f9a1c7be05d284667aa01';\n"
-_NOT_RUN = "The tests run the sources; whether the built files work in a browser is not tried."
+_NOT_RUN = "The tests run the sources; nothing tests whether the built files work in a browser."
 
 
 def builds(tree: Tree) -> bool:

@@ -60,7 +60,7 @@ class Tree:
     modules: tuple[str, ...]
     """Paths of submodules; their files are not looked at."""
     left_out: int
-    """Files beyond the first MOST_FILES."""
+    """Number of files beyond the first MOST_FILES; they were not read."""
     changed: tuple[str, ...]
     """Files with uncommitted changes, and files that git does not know."""
 

@@ -47,7 +47,7 @@ class Source:
                 self.posts.append(each)
 
     def told(self) -> dict[str, Any]:
-        """Return the entry of the ledger."""
+        """Return the source as the ledger's event has it."""
         return {"source": self.name, "posts": len(self.posts), "skipped": dict(self.skipped)}
 
 

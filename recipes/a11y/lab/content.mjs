@@ -1,7 +1,7 @@
 // Compares what the page offers with content.json: a check of this lab.  `node content.mjs record` writes that file anew.
 //
-// Each recorded text must still be visible, in the same order, and reach assistive technology.  There may be no fewer
-// headings, links, controls, landmarks and pictures than recorded, and a description of a picture must say something.
+// Each recorded text must still be visible, in the same order, and reach assistive technology.  There must be at least as
+// many headings, links, controls, landmarks and pictures as recorded, and a description of a picture must say something.
 import fs from "node:fs";
 import { refuse, withBrowser, withPage } from "./browser.mjs";
 

@@ -117,7 +117,7 @@ def test_what_is_left_to_gain_follows_amdahls_law() -> None:
 
 
 def test_an_operation_that_cannot_be_replayed_is_named_and_has_no_time() -> None:
-    found = made_up(operation("Exp", 0.5), operation("Odd", None, 3, "this version does not repeat Odd"))
+    found = made_up(operation("Exp", 0.5), operation("Odd", None, 3, "this version of the tool cannot replay Odd"))
     text = "\n".join(lines(found, 20, 100))
     assert found.rows[-1].op == "Odd" and found.rows[-1].share is None
     assert "not replayed, so without a time: 3 calls of Odd" in text

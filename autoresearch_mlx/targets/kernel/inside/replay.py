@@ -240,4 +240,4 @@ def _function(op: Operation, host: Mapping[str, Callable[..., Any]]) -> Callable
             return lambda x, at, new: x.at[at].add(new.reshape(rows))
         case "SliceUpdate", (_, starts, *_):
             return lambda x, new: mx.slice_update(x, new, mx.array(starts), list(range(x.ndim)))
-    raise NotReplayed(f"this version does not repeat {op.name}")
+    raise NotReplayed(f"this version of the tool cannot replay {op.name}")
