@@ -89,7 +89,7 @@ def kept_running(
 
 
 def words_of_death(said: str, code: int) -> str:
-    """Return in words why a process ended: the signal that killed it, or its last line that is no ordinary message."""
+    """Return in words why a process ended: the signal that killed it, or its last line besides ordinary messages."""
     if code < 0:
         return (
             f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"killed by signal {-code}"

@@ -1,7 +1,7 @@
 """Run tests with the arguments of ``python3 -m unittest``, and fail unless they ran to their end: a check of this lab.
 
-A program that ends its process with exit code 0 while the tests load it looks to ``python3 -m unittest`` as if all was
-well.  So the tests run in a child, which repeats a random word only after the last of them has passed.
+A program may end its process with exit code 0 while the tests load it; ``python3 -m unittest`` then seems to pass.  So
+the tests run in a child, which repeats a random word only after the last of them has passed.
 """
 
 import os
