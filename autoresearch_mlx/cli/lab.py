@@ -45,7 +45,7 @@ def init_command(
     copy of the last commit before it writes anything.
 
     \b
-    Examples:
+    Example:
       autoresearch-mlx init mylab && cd mylab && autoresearch-mlx run
       autoresearch-mlx init --recipe list
       autoresearch-mlx init --recipe size mysize
