@@ -27,7 +27,9 @@ ADDED = {
     "aws_s3_bucket_versioning",
 }  # fmt: skip
 SKIP = re.compile(r"(checkov|bridgecrew|tfsec)\s*:\s*skip|tfsec:ignore", re.IGNORECASE)
-UNKNOWN = re.compile(r"\b(?:var|data|module)\.\w+")
+UNKNOWN = re.compile(r"\b(?:var|data|module|terraform)\.\w+")
+SWITCHES = {"count", "for_each", "dynamic"}
+REFERENCE = re.compile(r"(?<![\w.\"-])([a-z][a-z0-9]*_\w+)\.([A-Za-z_][\w-]*)(?=[.\[])")
 
 
 def parsed(folder):
@@ -108,6 +110,20 @@ def refused(before, now):
         kind, _, rest = address.partition(".")
         if kind not in ("resource", "managed") or rest.split(".")[0] not in ADDED:
             return f"{address} is new, and ADDED in same_resources.py does not name its type"
+        if switched := sorted(SWITCHES & now[address].keys()):
+            return f"{address} is new and has {switched[0]}, so it may never be built"
+        if unknown := UNKNOWN.search(json.dumps(now[address])):
+            return f"{address} takes a value from {unknown[0]}, where checkov does not see it"
+    return missing(before, now)
+
+
+def missing(before, now):
+    """Return why the second version cannot be built: it refers to a resource that no file has.  None if it can be."""
+    for address, body in now.items():
+        for kind, name in REFERENCE.findall(json.dumps(body)):
+            wanted = f"resource.{kind}.{name}"
+            if wanted not in now and wanted not in before and not kind.startswith(("path_", "each_")):
+                return f"{address} refers to {kind}.{name}, which is not there"
     return None
 
 
