@@ -375,6 +375,6 @@ def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
     name = next((known for known in sorted(sources, key=len, reverse=True) if name.startswith(known)), name)
     if len(first["loc"]) > 2 and isinstance(first["loc"][1], int):  # a setting of a block
         name = f"[[{first['loc'][0]}]] {first['loc'][2]}"
-    said = first["msg"].removeprefix("Value error, ")
+    said = first["msg"].removeprefix("Value error, ").replace("a valid tuple", 'a list, such as ["a", "b"]')
     given = f" (got {first['input']!r})" if not isinstance(first["input"], Mapping | BaseModel) else ""
     return f"{sources.get(name, FILE)}: {name}: {said}{given}"

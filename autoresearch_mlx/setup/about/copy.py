@@ -1,4 +1,4 @@
-"""Work in a copy of a repository: nothing that is tried there reaches the person's files."""
+"""Work in a copy of a repository.  What is tried there runs with the person's rights, and without a sandbox."""
 
 from __future__ import annotations
 
