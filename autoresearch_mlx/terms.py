@@ -16,6 +16,9 @@ HIDDEN_VALUE, HIDDEN_AMOUNT = 1e-4, 1e-5
 """Limits below which six decimals show too little: a metric below the first limit would have fewer than three
 significant digits, and a difference below the second fewer than two."""
 
+LOGARITHM = "log_speedup"
+"""Metric whose values are natural logarithms of a speed-up: a percentage of one would say nothing."""
+
 # Escape sequences for colours, cursor and window title, which a training script or a model may have written.
 _CODES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\r\n]*(?:\x07|\x1b\\)?|\x1b[PX^_][^\x1b\r\n]*(?:\x1b\\)?"
@@ -82,6 +85,11 @@ def took(seconds: float | None) -> str:
     if seconds is None:
         return UNKNOWN
     return f"{seconds:.1f} s" if seconds < 600 else clock(seconds)
+
+
+def times_as_fast(gain: float) -> str:
+    """Write a gain in the logarithm of a speed-up as ``1.38 times as fast``."""
+    return f"{math.exp(min(gain, 100.0)):.3g} times as fast"
 
 
 def plural(number: int, noun: str) -> str:

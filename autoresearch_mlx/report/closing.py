@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from autoresearch_mlx.targets.corpus.rows import Corpus
 
 
-LOGARITHM = "log_speedup"
-"""Metric whose values are natural logarithms of a speed-up: a percentage of one would say nothing."""
 _MOST_TIMES = 20
 """Largest gain, as a multiple of the first value, that is also given in percent: more comes from a value near zero."""
 
@@ -46,15 +43,10 @@ def outcome(history: History) -> str:
         return f"{said}; {history.metric} {terms.value(now)}, experiment {best.number}; {apart}"
     near_zero = abs(first) < abs(gain) / _MOST_TIMES  # as a logarithm that begins at 0
     percent = "" if near_zero or not first else f", {100 * gain / abs(first):.2f} %"
-    if history.metric == LOGARITHM:
-        percent = f", {times_as_fast(gain)}"
+    if history.metric == terms.LOGARITHM:
+        percent = f", {terms.times_as_fast(gain)}"
     way = f"{history.metric} {terms.value(first)} -> {terms.value(now)}"
     return f"{said}; {way} ({terms.gain(gain)}{percent}), experiment {best.number}"
-
-
-def times_as_fast(gain: float) -> str:
-    """Write a gain in the logarithm of a speed-up as ``1.38 times as fast``."""
-    return f"{math.exp(min(gain, 100.0)):.3g} times as fast"
 
 
 def _chosen(history: History) -> str:

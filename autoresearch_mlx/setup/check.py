@@ -194,9 +194,11 @@ def _number(lab: _Lab, values: list[float]) -> Iterator[Finding]:
         yield Finding(SECTION, "noise", f"none: the same number in each run{enough}")
         return
     told = _SIGMAS * sigma * (1 / _RUNS + 1 / len(values)) ** 0.5
-    scaled = not min(values) <= 0 <= max(values)  # noise is no share of a number around zero, such as a logarithm
+    logarithm = lab.target.metric == terms.LOGARITHM
+    scaled = not (logarithm or min(values) <= 0 <= max(values))  # noise is no share of a number around zero
     share = f" ({100 * sigma / abs(mean):.2g} %)" if scaled else ""
     shown = f"{_RUNS} runs of an edit can show gains of {terms.amount(told)} or more"
+    shown += f" ({terms.times_as_fast(told)})" if logarithm else ""
     said = f"{terms.amount(sigma)} from run to run{share}; {shown}"
     loud = scaled and told > abs(mean) / 2
     hint = "make the program's number steadier: more cases, a longer run, a fixed seed" if loud else ""
@@ -234,6 +236,7 @@ def _follows(lab: _Lab, values: list[float]) -> Generator[Finding, None, bool | 
     tried = ", ".join(f"{name} = {other}" for name, _, other, _ in moves)
     hint = "let the program use the editable file, or name the right file in `editable`"
     if noise:
+        hint = "that may matter little here; if the program does not use the file, name the right one in `editable`"
         yield Finding(SECTION, "follows", f"with {tried} the number stays the same, within the noise", "note", hint)
     else:
         yield Finding(SECTION, "follows", f"the number stays {terms.value(values[0])} with {tried}", "fail", hint)

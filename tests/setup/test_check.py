@@ -88,6 +88,14 @@ def test_a_number_that_does_not_follow_the_file(command_lab: Lab, number: str) -
         assert found["noise"][0] == "note" and "steadier" in found["noise"][2]
 
 
+def test_noise_is_no_share_of_a_logarithm(command_lab: Lab) -> None:
+    values = "import os\nx = int(os.environ['AUTORESEARCH_SEED']) % 7\nprint(f'METRIC log_speedup={-0.06 - x / 100}')\n"
+    lines = settings().replace("score", "log_speedup") + 'direction = "max"\n'
+    found = state_of(command_lab, lab_toml=lines, bench_py=values)
+    state, said, _ = found["noise"]
+    assert state == "ok" and "%" not in said and said.endswith(" times as fast)")
+
+
 def test_a_program_that_is_better_broken_needs_a_guard(command_lab: Lab) -> None:
     fast = USES % "1 if work(3) is None else 2"
     found = state_of(command_lab, solver_py=WORK, bench_py=fast)

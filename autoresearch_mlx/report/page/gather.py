@@ -18,7 +18,6 @@ from autoresearch_mlx.judge.speeds import mean_speed, slowed
 from autoresearch_mlx.judge.waiting import waiting
 from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.lab.source import describe
-from autoresearch_mlx.report.closing import LOGARITHM
 from autoresearch_mlx.report.page import attached
 from autoresearch_mlx.report.page.check import read_checked
 from autoresearch_mlx.report.page.content import Certified, Head, Mark, Page, Row, Standing
@@ -150,7 +149,7 @@ def _standing(journal: Journal) -> Standing:
         baseline=Mark(first.number, first.commit, was, terms.one_line(first.title)),
         incumbent=Mark(best.number, best.commit, now, terms.one_line(best.title)),
         gain=gain,
-        percent=100 * gain / abs(was) if gain is not None and was and history.metric != LOGARITHM else None,
+        percent=100 * gain / abs(was) if gain is not None and was and history.metric != terms.LOGARITHM else None,
         chosen=best.number > 0 and not any(run.fresh for run in runs_of(history, best)),
     )
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from autoresearch_mlx import terms
-from autoresearch_mlx.report.closing import LOGARITHM, times_as_fast
 from autoresearch_mlx.report.page.content import AxisRow, Page, Shown, Step
 from autoresearch_mlx.report.status import Counts
 from autoresearch_mlx.report.whole_step import NOT_YET
@@ -26,8 +25,8 @@ def gain_in_words(page: Page) -> str:
     if standing.gain is None:
         return f"{metric} {terms.value(standing.baseline.value)}, nothing kept yet"
     way = f"{metric} {terms.value(standing.baseline.value)} -> {terms.value(standing.incumbent.value)}"
-    if metric == LOGARITHM:
-        return f"{way} ({times_as_fast(standing.gain)})"
+    if metric == terms.LOGARITHM:
+        return f"{way} ({terms.times_as_fast(standing.gain)})"
     if standing.percent is None:
         return f"{way} ({terms.gain(standing.gain)})"
     return f"{way} ({abs(standing.percent):.2f} % {'better' if standing.gain >= 0 else 'worse'})"
