@@ -8,10 +8,12 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import psutil
 import pytest
 from conftest import ROOT
 
@@ -46,7 +48,7 @@ def said(lab: Path, script: str) -> str:
 def labs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the files of the labs."""
     folder = tmp_path_factory.mktemp("labs")
-    for name in ("size", "coverage", "test-time"):
+    for name in ("size", "coverage", "speed", "test-time"):
         for path, content in find_recipe(name).files().items():
             (folder / name / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / name / path).write_bytes(content)
@@ -98,6 +100,37 @@ def test_a_program_that_ends_the_process_of_its_tests_has_not_passed_them(
         file.write_text(before)
     assert done.returncode == 1
     assert "did not run to their end" in done.stderr or "FAILED (errors=1)" in done.stderr
+
+
+HELPED = """
+import subprocess, sys
+
+helper = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
+
+
+def overlaps(intervals):
+    return helper.pid
+"""
+
+
+def test_a_version_is_stopped_with_its_helpers_while_the_other_one_is_called(labs: Path, tmp_path: Path) -> None:
+    lab = shutil.copytree(labs / "speed", tmp_path / "lab")
+    (lab / "overlaps.py").write_text(HELPED)
+    script = (
+        "import caller\nfirst, edited = caller.both()\npid, _ = edited.call([[]])\nfirst.call([[]])\n"
+        "print(edited.process.pid, pid)\nsys.stdout.flush()\nsys.stdin.readline()\nedited.call([[]])\n"
+    )
+    command = [sys.executable, "-c", "import sys\n" + script]
+    with subprocess.Popen(command, cwd=lab, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as measuring:
+        assert measuring.stdin is not None and measuring.stdout is not None
+        processes = [psutil.Process(int(pid)) for pid in measuring.stdout.readline().split()]
+        ends = time.monotonic() + 10  # a signal acts when its process is given the processor next
+        while any(process.status() != psutil.STATUS_STOPPED for process in processes):
+            assert time.monotonic() < ends, [process.status() for process in processes]
+        measuring.communicate("\n")
+        assert measuring.returncode == 0
+    psutil.wait_procs(processes, timeout=10)
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
 
 
 @pytest.mark.parametrize(
