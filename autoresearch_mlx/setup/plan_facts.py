@@ -115,7 +115,11 @@ def _each_words(outlook: Outlook) -> str:
 def _count_words(outlook: Outlook, found: Forecast) -> str:
     """Return ``about 74 experiments by 07:00; 1.4 runs each so far``."""
     if found.each_seconds is None:
-        return f"the number of experiments{_by(outlook)} is unknown"
+        wanted = None if outlook.experiments is None else plural(outlook.experiments, "experiment")
+        if wanted and outlook.seconds_left is None:
+            return f"{wanted}, as asked"
+        most = f", {wanted} at most" if wanted else ""
+        return f"the number of experiments{_by(outlook)} is unknown{most}"
     if found.experiments is None:
         hourly = 3600 / found.each_seconds
         said = f"{hourly:,.0f} experiments an hour" if hourly >= 2 else f"{24 * hourly:,.0f} a day"
@@ -153,7 +157,8 @@ def _repeat_words(outlook: Outlook) -> str:
 def _memory_words(outlook: Outlook) -> str:
     whole = f" of {outlook.memory_bytes / GB:.0f}" if outlook.memory_bytes else ""
     if outlook.peak_bytes is not None:
-        return f"memory {outlook.peak_bytes / GB:.1f}{whole} GB"
+        peak = f"{outlook.peak_bytes / GB:.1f}"
+        return f"memory {peak if peak != '0.0' else 'under 0.1'}{whole} GB"
     if outlook.limit_bytes is not None:
         return f"memory: not measured yet; limit {outlook.limit_bytes / GB:.1f}{whole} GB"
     return "memory: not measured yet"

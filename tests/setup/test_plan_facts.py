@@ -80,6 +80,9 @@ def test_a_program_has_its_timeout_until_its_pace_is_known() -> None:
     assert next(lines(program)) == (
         "time of a run not measured yet, at most 10:00 by its timeout: the number of experiments by 07:00 is unknown"
     )
+    assert next(lines(replace(program, experiments=3))).endswith(" by 07:00 is unknown, 3 experiments at most")
+    asked = replace(program, until=None, seconds_left=None, experiments=3)
+    assert next(lines(asked)).endswith("at most 10:00 by its timeout: 3 experiments, as asked")
     measured = replace(program, each_seconds=3.2, each_source="measured in 12", runs_each=1.0)
     assert next(lines(measured)).startswith("3.2 s an experiment (measured in 12): about 1,125 experiments by 07:00")
 
@@ -87,6 +90,10 @@ def test_a_program_has_its_timeout_until_its_pace_is_known() -> None:
 def test_nothing_known_is_nothing_told() -> None:
     assert "not measured yet" in list(lines(Outlook(None)))[1]
     assert forecast(Outlook(None)).experiments is None
+
+
+def test_little_memory_is_not_none() -> None:
+    assert list(lines(Outlook(None, peak_bytes=10 * 2**20, memory_bytes=24 * GB)))[1] == "memory under 0.1 of 24 GB"
 
 
 def run(train: float, peak: float | None = None, value: float | None = 2.0) -> Measurement:
