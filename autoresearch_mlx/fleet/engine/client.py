@@ -34,6 +34,14 @@ def _silence() -> None:
             logger.handlers, logger.propagate = [logging.NullHandler()], False
 
 
+def must_ask_again(status: str, asked_at: str, address: str) -> bool:
+    """Return whether a request is of no use any more: it failed, or its machine has come back at another address.
+
+    A task whose worker left in good order waits at Dask for a worker at that address, which may never come.
+    """
+    return status in ("cancelled", "lost", "error") or asked_at != address
+
+
 class Fleet:
     """The coordinator's connection; several lanes use it at once.
 
@@ -79,6 +87,7 @@ class Fleet:
         when the machine is away for ``away_seconds``, or when nothing has come back after ``most_seconds``.
         """
         text, future, began = job.text(), None, time.monotonic()
+        asked_at = ""
         seen = began
         try:
             while True:
@@ -86,8 +95,8 @@ class Fleet:
                 now = time.monotonic()
                 if (machine := self.machine(name)) is not None:
                     seen = now
-                    if future is None or future.status in ("cancelled", "lost", "error"):
-                        future = self._submit(machine, job, text, bundle)
+                    if future is None or must_ask_again(future.status, asked_at, machine.address):
+                        future, asked_at = self._submit(machine, job, text, bundle), machine.address
                 elif now - seen > away_seconds:
                     raise Lost(f"{name} has not reported for {away_seconds:.0f} s")
                 if now - began > most_seconds:
