@@ -223,7 +223,7 @@ def test_a_file_that_is_no_pairing_is_refused_with_the_next_step(fleet: Fleet, t
 
 def test_a_second_machine_of_the_same_name_is_refused(fleet: Fleet) -> None:
     done = fleet.call("fleet", "join", str(fleet.pairing), "--name", "studio", "--host", "127.0.0.1")
-    assert done.returncode == 1 and "studio takes part from" in done.stderr
+    assert done.returncode == 1 and "studio already takes part from" in done.stderr
     home = str(fleet.folder / "another")
     done = fleet.call("fleet", "join", str(fleet.pairing), "--name", "studio", "--host", "127.0.0.1", "--home", home)
     assert done.returncode == 1 and "another machine of this fleet is called studio" in done.stderr
@@ -243,7 +243,7 @@ def test_a_machine_without_the_sessions_corpus_is_refused_with_the_remedy(fleet:
 
 def test_a_second_coordinator_of_a_lab_is_refused(fleet: Fleet) -> None:
     done = fleet.call("fleet", "start")
-    assert done.returncode == 1 and "runs already" in done.stderr
+    assert done.returncode == 1 and "is running already" in done.stderr
 
 
 def test_machines_leave_when_they_are_told_to(fleet: Fleet) -> None:
