@@ -137,7 +137,8 @@ def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
     """Return a verdict, or what to measure next and on which machine of a fleet.
 
     ``seen`` has a view for each machine that takes part, the one to ask first in front; the case has the runs of all of
-    them.  With one machine this is :meth:`Judge.decide`.  Raises ValueError without a machine.
+    them.  With one machine this is :meth:`Judge.decide`.  In the mode ``margin``, the first machine that measured
+    decides alone.  Raises ValueError without a machine.
     """
     if not seen:
         raise ValueError("a case cannot be judged without a machine")
@@ -146,6 +147,9 @@ def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
         return _on(judge.decide(first.history, case), first)
     parts = [(view, _part(view, case)) for view in seen]
     measured = [(view, part) for view, part in parts if part.measurements]
+    if judge.mode == "margin":  # one run decides, so it is compared on the machine that took it
+        view, part = measured[0] if measured else parts[0]
+        return _on(judge.decide(view.history, part), view)
     for view, part in measured:
         if (failed := judge.failed(view.history, part)) is not None:
             return _on(failed, view)

@@ -249,6 +249,13 @@ def test_a_case_goes_from_machine_to_machine_until_it_is_kept() -> None:
     assert isinstance(verdict, Verdict) and verdict.status == "keep", verdict.reason
 
 
+def test_by_a_margin_one_run_decides_on_the_machine_that_took_it() -> None:
+    by_margin = Judge(margin=2.5 * SIGMA, mode="margin")
+    for machine, gain, status in (("attic", 3.0, "keep"), ("attic", 2.0, "discard"), ("desk", 3.0, "keep")):
+        verdict = decide_across(by_margin, views(history()), case(run(machine, gain)))
+        assert isinstance(verdict, Verdict) and verdict.status == status, verdict.reason
+
+
 def test_a_crash_on_any_machine_decides_the_case() -> None:
     crashed = Measurement(None, 0, "crash", "it fell over", machine={"fleet_machine": "attic"}, regime=1)
     verdict = decide_across(JUDGE, views(history()), case(run("desk", 6.0), crashed))
