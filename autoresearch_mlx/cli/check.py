@@ -41,8 +41,9 @@ def check_command(runs: int, as_json: bool) -> None:
             findings.append(finding)
             if not as_json:
                 click.echo("\n".join(finding_lines(finding, width())))
+    failed = any(finding.state == "fail" for finding in findings)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings]))
     else:
-        say(findings_summary(findings))
-    raise SystemExit(1 if any(finding.state == "fail" for finding in findings) else 0)
+        say(findings_summary(findings) + ("" if failed else "; `autoresearch-mlx run` starts the night"))
+    raise SystemExit(1 if failed else 0)
