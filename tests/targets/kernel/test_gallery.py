@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,17 +136,18 @@ def test_outputs_that_change_once_the_timer_runs_are_found_after_it(tmp_path: Pa
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("return mx.stop_gradient(2 * mx.tanh(x))", "the gradient of input 1: 4,096 of 4,096 numbers are off"),
+        ("return mx.stop_gradient(2 * mx.tanh(x))", r"the gradient of input 1: 4,0[89]\d of 4,096 numbers are off"),
         ("y = 2 * mx.tanh(x)\n    return y + 0.5 * (x - mx.stop_gradient(x))", "the gradient of input 1"),
         (
             "return 2 * mx.tanh(mx.concatenate([x[:7], mx.stop_gradient(x[7:])]))",
-            "the gradient of input 1: 512 of 4,096",
+            r"the gradient of input 1: 5[01]\d of 4,096",
         ),
     ],
     ids=["none", "too large", "of some rows only"],
 )
 def test_a_right_output_with_a_wrong_gradient_fails(tmp_path: Path, body: str, said: str) -> None:
+    """The inputs are drawn anew each time, so a number or two may be right by chance."""
     order: Assignment = candidate(tmp_path, body)
     measured = target(tmp_path, replace(WAVE, differentiated=True)).smoke(order)
     assert measured is not None and measured.failure == "invalid"
-    assert said in measured.reason
+    assert re.search(said, measured.reason), measured.reason
