@@ -94,14 +94,13 @@ def object_in(text: str) -> dict[str, Any]:
     for found in list(re.finditer(r"\{", text))[:200]:
         try:
             value, _ = decoder.raw_decode(text, found.start())
+            if isinstance(value, dict):
+                whole: dict[str, Any] = _encodable(value)
+                return whole
         except ValueError as error:
             fault = f"its JSON is malformed: {error}" if fault.startswith("there") else fault
-            continue
         except RecursionError:
             raise Unfit("its JSON is nested too deeply") from None
-        if isinstance(value, dict):
-            whole: dict[str, Any] = _encodable(value)
-            return whole
     raise Unfit(fault)
 
 

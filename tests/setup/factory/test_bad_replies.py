@@ -49,7 +49,11 @@ def only(state: Factory) -> Problem:
     return found
 
 
-@pytest.mark.parametrize("reply", ["", '{"problems": 7}', '{"problems": [{"title": NaN}]}'])
+@pytest.mark.parametrize(
+    "reply",
+    ["", '{"problems": 7}', '{"problems": [{"title": NaN}]}', '{"problems": ' + "[" * 600 + "]" * 600 + "}"],
+    ids=["nothing", "no list", "no number", "nested too deeply"],
+)
 def test_a_batch_without_a_usable_reply_gives_no_problem_and_the_ledger_says_why(
     reply: str, root: Path, server: OpenAIServer
 ) -> None:
