@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -85,11 +86,9 @@ def read_pieces(path: Path) -> list[Piece]:
 def quoted(piece: Piece, quote: str) -> str | None:
     """Return the quote, bounded, if the piece contains it apart from layout and case; None for invented words."""
     wanted = " ".join(quote.split())[:QUOTE]
-    text = " ".join(piece.text.split())
-    at = text.casefold().find(wanted.casefold())
-    if len(wanted) < 8 or at < 0:
-        return None
-    return text[at : at + len(wanted)]
+    # casefold() would change the length of a text with a sharp s, and so the place of the quote.
+    found = re.search(re.escape(wanted), " ".join(piece.text.split()), re.IGNORECASE)
+    return None if len(wanted) < 8 or found is None else found[0]
 
 
 def evidence_of(piece: Piece, quote: str) -> dict[str, Any]:

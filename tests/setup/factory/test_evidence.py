@@ -80,3 +80,9 @@ def test_independence(pieces: list[tuple[str, str]], count: int) -> None:
 )
 def test_a_quote_stands_in_its_post(quote: str, wanted: str | None) -> None:
     assert quoted(Piece(1, TEXT, "a", "", ""), quote) == wanted
+
+
+@pytest.mark.parametrize("letters", ["Groß, größer: ", "\u0130stanbul \ufb01 ", "1+1=(2) "])
+def test_a_quote_is_found_behind_letters_whose_other_case_is_longer(letters: str) -> None:
+    assert quoted(Piece(1, letters + TEXT, "a", "", ""), "i SCALE the servings") == "I scale the servings"
+    assert quoted(Piece(1, f"{TEXT} {letters}", "a", "", ""), f"again. {letters}") == f"again. {letters.strip()}"
