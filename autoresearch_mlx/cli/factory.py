@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from autoresearch_mlx.cli.options import json_option, say, width
+from autoresearch_mlx.cli.options import NumberRange, json_option, say, width
 
 _STAGES = ("collect", "evidence", "problem", "spec", "cases", "build", "verify", "improve", "ship")
 
@@ -61,7 +61,7 @@ def factory_command() -> None:
 @click.option(
     "--builds", type=click.IntRange(min=1), metavar="N", help="Builds before an agent is discarded; default 2."
 )
-@click.option("--bar", type=click.FloatRange(0, 1), metavar="X", help="Least hidden score to ship; default 0.5.")
+@click.option("--bar", type=NumberRange(0, 1), metavar="X", help="Least hidden score to ship; default 0.5.")
 @click.option("--until", type=click.Choice(_STAGES), default="ship", help="Stop after this stage.")
 def run_command(folder: Path, posts: tuple[Path, ...], fetch: tuple[str, ...], until: Any, **given: Any) -> None:
     """Go through the stages: collect posts, sort out evidence, find problems, and for each of them write a

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from autoresearch_mlx.cli.options import json_option, say, width
+from autoresearch_mlx.cli.options import NumberRange, json_option, say, width
 
 _NUMBERS = ("speed", "size", "test-time", "coverage", "bundle", "page", "terraform", "printed")
 
@@ -23,7 +23,7 @@ _NUMBERS = ("speed", "size", "test-time", "coverage", "bundle", "page", "terrafo
 @click.option("--runs", type=click.IntRange(min=2), default=5, show_default=True, help="--about: runs of the proof.")
 @click.option(
     "--test-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=NumberRange(min=0, min_open=True),
     default=120.0,
     show_default=True,
     help="--about: the longest time that the tests may take.",

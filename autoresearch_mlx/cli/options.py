@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import re
 import shlex
 import shutil
@@ -16,6 +17,16 @@ import click
 from autoresearch_mlx.lab.lab import Lab, find_lab
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class NumberRange(click.FloatRange):
+    """A number between two bounds.  The type of click accepts nan, because nan is below no bound and above none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
 
 
 def lab_here() -> Lab:

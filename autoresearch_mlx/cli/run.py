@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autoresearch_mlx.cli.options import Clock, Hours, TrainingBudget, lab_here, sandbox_option, say, tag_option
+from autoresearch_mlx.cli.options import (
+    Clock,
+    Hours,
+    NumberRange,
+    TrainingBudget,
+    lab_here,
+    sandbox_option,
+    say,
+    tag_option,
+)
 
 if TYPE_CHECKING:
     from autoresearch_mlx.cli.opened import Opened
@@ -35,7 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--max-cost",
-    type=click.FloatRange(min=0, min_open=True),
+    type=NumberRange(min=0, min_open=True),
     metavar="X",
     help="Money that the session may spend on models.",
 )

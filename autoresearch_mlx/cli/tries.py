@@ -11,6 +11,7 @@ import click
 
 from autoresearch_mlx.cli.options import (
     Function,
+    NumberRange,
     TrainingBudget,
     callable_here,
     itself,
@@ -106,7 +107,7 @@ def _detach(message: str, tag: str | None, as_json: bool, given: Mapping[str, An
 @tag_option
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0),
     metavar="S",
     help="Wait for at most S seconds; exit code 3: it is still being measured.",
 )

@@ -242,6 +242,16 @@ def test_without_git_it_is_told_what_is_missing(command_lab: Lab) -> None:
     assert "error: git does not answer" in done.stderr and "hint: `git --version`" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("run", "--max-cost"), ("factory", "mine", "--bar"), ("init", "mine", "--test-seconds"), ("wait", "--seconds")],
+)
+def test_nan_is_below_no_bound_and_is_refused_all_the_same(command: tuple[str, ...], tmp_path: Path) -> None:
+    done = command_line(*command, "nan", cwd=tmp_path)
+    assert done.returncode == 2 and "'nan' is not a number" in done.stderr
+    assert not (tmp_path / "mine").exists()
+
+
 @pytest.mark.parametrize("command", ["run", "plan"])
 def test_hours_that_are_no_number_are_wrong_usage(command: str, command_lab: Lab) -> None:
     done = command_line(command, "--hours", "nan", cwd=command_lab.root)
