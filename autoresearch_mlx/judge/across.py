@@ -156,7 +156,9 @@ def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
     mode: Mode = "strict" if judge.mode == "strict" else "adaptive"
     decision = decide_on_machines(_sides(judge, parts), spread_of(seen), mode, judge.rules)
     for view, part in measured:
-        held = judge.worth_keeping(judge.believed(decision, view.history, part), view.history, part)
+        held = decision
+        if any(m.value is not None and not m.tainted for m in part.measurements):  # else no gain was measured there
+            held = judge.worth_keeping(judge.believed(held, view.history, part), view.history, part)
         held = judge.checked(held, view.history, part)
         if held is not decision and not _keeps(held):
             return _on(held, view)

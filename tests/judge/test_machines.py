@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Repeat, Verdict
@@ -282,6 +284,18 @@ def test_a_gain_too_small_for_the_person_is_not_kept() -> None:
     wants = Judge(margin=0.001, floor=0.2)
     verdict = decide_across(wants, views(history()), case(run("desk", 6.0), run("attic", 6.0)))
     assert isinstance(verdict, Verdict) and verdict.status == "discard" and "margin of 0.2" in verdict.reason
+
+
+@pytest.mark.parametrize("value", [None, 9.0])
+def test_disturbed_runs_of_a_third_machine_say_nothing_about_a_gain(value: float | None) -> None:
+    quiet = Measurement(LEVELS["shelf"], 0, machine={"chip": "M4", "fleet_machine": "shelf"}, regime=2)
+    night = history()
+    night = History(night.experiments, "val_bpb", "min", (*night.repeats, Repeat(0, 0, quiet)))
+    disturbed = replace(quiet, value=value, failure=None if value else "interrupted", tainted=True)
+    wants = Judge(margin=0.001, floor=0.001)
+    taken = run("desk", 1.9), run("attic", 1.9), run("desk", 1.9, 1), disturbed, disturbed
+    verdict = decide_across(wants, views(night), case(*taken, auditable=True))
+    assert isinstance(verdict, Verdict) and verdict.status == "keep", verdict.reason
 
 
 def test_the_gain_to_report_is_the_mean_over_the_machines_in_the_metrics_unit() -> None:
