@@ -217,7 +217,11 @@ def to_json(found: Fleetwide) -> dict[str, Any]:
         "changes": [_row(held) for held in found.changes],
         "strips": [asdict(strip) for strip in found.strips],
         "one_machine": list(found.elsewhere),
-        "between": {"tau": found.spread.variance**0.5, "changes": found.spread.changes},
+        "between": {
+            "tau": found.spread.variance**0.5,
+            "changes": found.spread.changes,
+            "left_out": found.spread.left_out,
+        },
     }
 
 
@@ -279,14 +283,23 @@ def _agreement(found: Fleetwide) -> str:
         return "No change was measured on two machines yet."
     kept = [held for held in found.changes if held.status == "keep"]
     everywhere = sum(all(each.gain > 0 for each in held.effects) for held in kept)
-    tau = found.spread.variance**0.5
-    source = terms.plural(found.spread.changes, "change")
-    words = f"Between machines, the effect of a change varies by {tau:.1f} sigma (tau, from {source})."
+    words = _variation(found.spread)
     if not kept:
         return f"{words} No change was kept yet."
     return (
         f"{words} Of {terms.plural(len(kept), 'kept change')}, {everywhere} gained on every machine that measured them."
     )
+
+
+def _variation(spread: Between) -> str:
+    counted = spread.changes - spread.left_out
+    if not counted:
+        return "In every change the machines differ so much that no common spread (tau) can be learned."
+    said = f"Between machines, the effect of a change varies by {spread.variance**0.5:.1f} sigma (tau, from "
+    if not spread.left_out:
+        return f"{said}{terms.plural(counted, 'change')})."
+    apart = f"{spread.left_out} more {'has' if spread.left_out == 1 else 'have'} effects that lie much further apart"
+    return f"{said}{terms.plural(counted, 'change')}; {apart})."
 
 
 def _summary(sides: Sequence[MachineSide]) -> list[Column]:

@@ -49,7 +49,9 @@ class Between:
 
     variance: float
     changes: int = 0
-    """Number of changes, measured on several machines, from which it was learned."""
+    """Number of changes that several machines measured."""
+    left_out: int = 0
+    """Number of these changes from which it was not learned, because their effects lie too far apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +151,15 @@ def between(changes: Iterable[Sequence[Estimate]], assumed: float, weight: float
     until the same changes stay left out.
     """
     several = [(len(change) - 1, cochran(change), moments(change)[1]) for change in changes if len(change) > 1]
-    variance = assumed
+    variance, left_out = assumed, 0
     for _ in range(_ROUNDS if several else 0):
         like = [(q - dof, c) for dof, q, c in several if q <= _most(dof) * (1 + c * variance / dof)]
+        left_out = len(several) - len(like)
         above = weight * assumed + math.fsum(excess for excess, _ in like)
         before, variance = variance, max(0.0, above / (weight + math.fsum(c for _, c in like)))
         if variance == before:
             break
-    return Between(variance, len(several))
+    return Between(variance, len(several), left_out)
 
 
 @lru_cache(maxsize=64)

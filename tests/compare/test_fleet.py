@@ -64,6 +64,7 @@ def test_the_document_has_every_figure_and_is_plain_json(fleet: Fleetwide) -> No
     assert {"number", "where", "effect", "low", "high", "q", "chance", "i_squared", "effects"} <= first.keys()
     assert {"machine", "gain", "low", "high", "sigmas", "runs_candidate"} <= first["effects"][0].keys()
     assert document["between"]["changes"] == len(document["changes"])
+    assert document["between"]["left_out"] == 1, "number 3, which suits one chip alone"
 
 
 def test_a_session_without_machine_names_has_nothing_to_compare() -> None:

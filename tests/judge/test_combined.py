@@ -131,6 +131,13 @@ def test_the_spread_between_machines_is_learned_from_many_changes() -> None:
     assert between([[Estimate(1.0, 0.5)]], assumed=0.25, weight=4) == Between(0.25, 0), "one machine shows no spread"
 
 
+def test_changes_that_lie_much_further_apart_are_left_out_and_counted() -> None:
+    alike = [[Estimate(1.0, 0.5), Estimate(1.2, 0.5)]] * 3
+    found = between([*alike, [Estimate(500.0, 1.0), Estimate(480.0, 1.0)]], assumed=0.25, weight=4)
+
+    assert found == Between(between(alike, assumed=0.25, weight=4).variance, changes=4, left_out=1)
+
+
 @pytest.mark.parametrize(("q", "dof", "tail"), [(3.841459, 1, 0.05), (5.991465, 2, 0.05), (7.814728, 3, 0.05)])
 def test_the_tail_of_chi_square_as_tables_have_it(q: float, dof: int, tail: float) -> None:
     assert chi_square_tail(q, dof) == pytest.approx(tail, abs=1e-6)
