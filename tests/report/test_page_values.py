@@ -12,6 +12,7 @@ from report.pages import Night
 
 from autoresearch_mlx.errors import LedgerError
 from autoresearch_mlx.experiment import Measurement, Seconds
+from autoresearch_mlx.judge.shrinkage import BY_SPEED
 from autoresearch_mlx.report.page.content import Page, to_json
 from autoresearch_mlx.report.page.gather import page_of
 from autoresearch_mlx.report.page.sentences import span_words
@@ -218,3 +219,24 @@ def test_the_times_of_a_session_name_a_day_once_and_their_zone() -> None:
     night = span_words("2026-07-14T22:58:00+02:00", "2026-07-15T08:02:00+02:00")
     assert night == "2026-07-14, 22:58 to 2026-07-15, 08:02 UTC+02:00"
     assert span_words("2026-11-29T19:45:10+00:00", None) == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "gain", "rest", "said"),
+    [
+        ("discard", 0.01, "): discard", "better, but within noise"),
+        ("discard", 0.01, f", {BY_SPEED}): discard", "better, but within noise"),
+        ("discard", -0.01, f", {BY_SPEED}): discard", "better only by the machine's speed"),
+        ("discard", 0.01, "), but the guard case a passed before and now fails: discard", "worse in another way"),
+        ("limit", None, "), but memory 130 MB is above its limit of 126 MB", "better, but it breaks a limit"),
+        ("crash", None, "), and then it crashed", ""),
+    ],
+)
+def test_a_better_value_that_was_not_kept_has_its_reason(
+    tmp_path: Path, status: str, gain: float | None, rest: str, said: str
+) -> None:
+    reason = f"gain 0.010 +- 0.009 (1.1 sigma, 2 runs each{rest}"
+    better = experiment(1, status, "DEPTH 4 -> 5", value=2.4, gain=gain, reason=reason)
+    page = page_of(write_session(tmp_path / "jul16", [experiment(0, "keep", "baseline", value=2.5), better]), tmp_path)
+    first, second = (row.ahead for row in page.experiments)
+    assert first == "" and second.endswith(said) and bool(second) == bool(said)

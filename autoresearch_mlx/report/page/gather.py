@@ -169,22 +169,23 @@ def _ahead(rows: Sequence[Row], direction: Direction) -> Iterator[str]:
     for row in rows:
         if row.shown is not None and row.status == "keep":
             best = row.shown
-        better = (
-            row.shown is not None
-            and best is not None
-            and (row.shown < best if direction == "min" else row.shown > best)
-        )
-        yield _why_not_kept(row.reason) if better and row.status == "discard" else ""
+        shown = None if row.status not in ("discard", "limit") else row.shown
+        better = shown is not None and best is not None and (shown < best if direction == "min" else shown > best)
+        yield _why_not_kept(row) if better else ""
 
 
-def _why_not_kept(reason: str) -> str:
-    if "too good to be believed" in reason:
+def _why_not_kept(row: Row) -> str:
+    if row.status == "limit":
+        return "better, but it breaks a limit"
+    if "too good to be believed" in row.reason:
         return "too good to be believed"
-    if BY_SPEED in reason:
-        return "better only by the machine's speed"
-    if "platform keep" in reason:
+    if "platform keep" in row.reason:
         return "better on one chip alone"
-    return "better, but within noise" if "sigma" in reason else "better, but not kept"
+    if ", but " in row.reason:
+        return "better, but worse in another way"
+    if BY_SPEED in row.reason and (row.gain or 0.0) <= 0:
+        return "better only by the machine's speed"
+    return "better, but within noise" if "sigma" in row.reason else "better, but not kept"
 
 
 def _row(folder: Path, e: Experiment, clock: Clock, diff: str | None, room: attached.Room) -> Row:
