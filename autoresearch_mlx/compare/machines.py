@@ -66,6 +66,11 @@ class Held:
     chip: str | None
     """The chip on which alone it wins; None for every other change."""
 
+    @property
+    def where_in_words(self) -> str:
+        """Where its effect holds; for one chip alone, with the name of the chip."""
+        return f"on {self.chip} alone" if self.chip is not None else self.where
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -149,10 +154,8 @@ def _strip(view: View, found: Sequence[Change]) -> Strip:
         e = change.experiment
         if any(name_of(m) == view.machine for m in e.measurements):
             effect = next((each for each in change.effects if each.machine == view.machine), None)
-            size = None if effect is None else effect.gain / effect.sigma
-            cells.append(
-                Cell(e.number, terms.one_line(e.title), e.status, size, None if effect is None else effect.gain)
-            )
+            size, gain = (None, None) if effect is None else (effect.sigmas, effect.gain)
+            cells.append(Cell(e.number, terms.one_line(e.title), e.status, size, gain))
     return Strip(view.machine, view.chip, tuple(cells))
 
 
@@ -245,7 +248,7 @@ def _row(held: Held) -> dict[str, Any]:
                 **asdict(each),
                 "low": interval_on(each)[0],
                 "high": interval_on(each)[1],
-                "sigmas": each.gain / each.sigma,
+                "sigmas": each.sigmas,
             }
             for each in held.effects
         ],
@@ -324,19 +327,15 @@ def _table(found: Fleetwide) -> list[Column]:
         *(_on(side.machine, rows) for side in found.machines),
         Column("", "together", tuple(_together(held.combined) for held in rows)),
         Column("", "I2", tuple(f"{100 * held.combined.i_squared:.0f} %" for held in rows), drop=2),
-        Column("", "where it holds", tuple(_words(held) for held in rows), left=True),
+        Column("", "where it holds", tuple(held.where_in_words for held in rows), left=True),
         Column("", "change", tuple(terms.one_line(held.title) for held in rows), left=True, drop=3, cut=True),
     ]
 
 
 def _on(machine: str, rows: Sequence[Held]) -> Column:
     on = [next((each for each in held.effects if each.machine == machine), None) for held in rows]
-    return Column("", machine, tuple(UNKNOWN if e is None else f"{e.gain / e.sigma:+.1f}" for e in on), cut=True)
+    return Column("", machine, tuple(UNKNOWN if e is None else f"{e.sigmas:+.1f}" for e in on), cut=True)
 
 
 def _together(total: Combined) -> str:
     return f"{total.effect:+.1f} +- {total.error:.1f}"
-
-
-def _words(held: Held) -> str:
-    return f"on {held.chip} alone" if held.chip is not None else held.where

@@ -57,9 +57,14 @@ class MachineEffect:
     runs_incumbent: int
 
     @property
+    def sigmas(self) -> float:
+        """The gain in sigma of this machine."""
+        return self.gain / self.sigma
+
+    @property
     def estimate(self) -> Estimate:
         """The effect in sigma of this machine."""
-        return Estimate(self.gain / self.sigma, self.error / self.sigma, max(1, self.dof))
+        return Estimate(self.sigmas, self.error / self.sigma, max(1, self.dof))
 
 
 def effect_on(machine: str, chip: str, found: Difference) -> MachineEffect | None:
@@ -208,7 +213,7 @@ def in_words(effects: Sequence[MachineEffect], total: Combined) -> str:
     size = f"{word} {abs(total.effect):.1f} +- {total.error:.1f} sigma"
     if len(effects) == 1:
         return f"{size} on {effects[0].machine} ({runs})"
-    each = ", ".join(f"{e.gain / e.sigma:.1f} on {e.machine}" for e in effects)
+    each = ", ".join(f"{e.sigmas:.1f} on {e.machine}" for e in effects)
     return f"{size} over {len(effects)} machines ({each}; {runs})"
 
 

@@ -87,11 +87,10 @@ def _holding(fleet: Fleetwide, names: Sequence[str]) -> list[tuple[str, ...]]:
     """Return a row for each change that several machines have measured, with its effects in sigma."""
     rows = []
     for held in fleet.changes:
-        on = {each.machine: f"{each.gain / each.sigma:+.1f}" for each in held.effects}
-        where = f"on {held.chip} alone" if held.chip else held.where
+        on = {each.machine: f"{each.sigmas:+.1f}" for each in held.effects}
         mean = f"{held.combined.effect:+.1f} +- {held.combined.error:.1f}"
-        title = code(terms.one_line(held.title))
-        rows.append((str(held.number), title, held.status, *(on.get(name, "") for name in names), mean, plain(where)))
+        title, where = code(terms.one_line(held.title)), plain(held.where_in_words)
+        rows.append((str(held.number), title, held.status, *(on.get(name, "") for name in names), mean, where))
     return rows
 
 
