@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from autoresearch_mlx.errors import ConfigError, LabError
 from autoresearch_mlx.fleet.admission import Wanted
 from autoresearch_mlx.fleet.pairing import FOLDER, OWN, PAIRING, make_pairing, need_dask, read_pairing, write_private
-from autoresearch_mlx.fleet.serving import PORT, free_port, kept_running, own_address, refuse_port
+from autoresearch_mlx.fleet.serving import PORT, engine, free_port, kept_running, own_address, refuse_port
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.locks import take_lock
 from autoresearch_mlx.targets.contract import Say
@@ -57,7 +57,8 @@ def start(lab: Lab, wanted: Wanted, host: str | None, port: int | None, anew: bo
                 say(str(event["words"]))
             return False
 
-        kept_running("scheduler", [folder, host, str(port)], told, lambda why: say(f"the scheduler died: {why}"))
+        command = engine("scheduler", str(folder), host, str(port))
+        kept_running(command, told, lambda why: say(f"the scheduler died: {why}"))
 
 
 def _place(folder: Path, host: str | None, port: int | None, anew: bool) -> tuple[str, int]:

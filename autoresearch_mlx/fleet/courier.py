@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -13,7 +12,7 @@ from pathlib import Path
 from autoresearch_mlx.fleet.job import Delivery, Job, job_from
 from autoresearch_mlx.fleet.spool import ENOUGH, HOME, PROGRESS, Spool, measured_now
 from autoresearch_mlx.trial.orphans import WORKS_IN
-from autoresearch_mlx.trial.runner import GIT_PLACES
+from autoresearch_mlx.trial.runner import GIT_PLACES, python_command
 
 _LOOK_SECONDS = 0.05
 _START_SECONDS = 60.0
@@ -91,7 +90,7 @@ class Hand:
         environment = {name: value for name, value in os.environ.items() if name not in dropped and _SAVED not in name}
         with self._said.open("wb") as said:
             return subprocess.Popen(
-                [sys.executable, "-m", "autoresearch_mlx.fleet.measuring"],
+                python_command("-m", "autoresearch_mlx.fleet.measuring"),
                 stdin=subprocess.PIPE,
                 stdout=said,
                 stderr=said,

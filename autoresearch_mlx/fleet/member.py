@@ -12,7 +12,7 @@ from typing import Any
 from autoresearch_mlx.errors import ConfigError, LabError
 from autoresearch_mlx.fleet.handshake import refused_certificate
 from autoresearch_mlx.fleet.pairing import need_dask, read_pairing
-from autoresearch_mlx.fleet.serving import kept_running
+from autoresearch_mlx.fleet.serving import engine, kept_running
 from autoresearch_mlx.hardware.awake import kept_awake
 from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.store.locks import take_lock
@@ -74,8 +74,8 @@ def join(pairing: Path, name: str | None, host: str | None, port: int, home: Pat
             said = f"a machine called {name} already takes part from {home}"
             raise LabError(said, "to join twice on this computer, choose another name with --name")
         (home / "joined.json").write_text(json.dumps({"name": name, "address": side.address, "pid": os.getpid()}))
-        arguments: list[str | Path] = [pairing.resolve(), home.resolve(), name, host or "", str(port)]
-        kept_running("machine", arguments, told, lost)
+        where = str(pairing.resolve()), str(home.resolve())
+        kept_running(engine("machine", *where, name, host or "", str(port)), told, lost)
     if refused:
         raise LabError(f"the coordinator refuses this machine: {'; '.join(refused)}", "then join again")
 

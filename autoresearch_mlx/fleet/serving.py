@@ -8,13 +8,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.trial.runner import python_command
 
 PORT = 8786
 """Dask's usual port for a scheduler."""
@@ -54,37 +54,43 @@ def free_port(host: str) -> int:
         return int(tried.getsockname()[1])
 
 
-def kept_running(
-    module: str, arguments: Sequence[str | Path], told: Callable[[dict[str, Any]], bool], lost: Callable[[str], None]
-) -> None:
-    """Run an engine's module, and run it again when it dies; returns when ``told`` says that it is over.
+def engine(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module of ``engine/``."""
+    return python_command("-m", f"autoresearch_mlx.fleet.engine.{module}", *arguments)
+
+
+def kept_running(command: Sequence[str], told: Callable[[dict[str, Any]], bool], lost: Callable[[str], None]) -> None:
+    """Run a command, and run it again when it dies; return when ``told`` says that it is over.
 
     ``told`` gets each JSON line that the process prints.  ``lost`` gets the words for a death.  The process ends when
     this one does, because it reads a pipe of ours.
     """
     while True:
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"autoresearch_mlx.fleet.engine.{module}", *map(str, arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,
-            text=True,
-        )
-        assert process.stdout is not None and process.stdin is not None and process.stderr is not None
-        try:
-            for line in process.stdout:
-                if line.startswith("{") and told(json.loads(line)):
-                    return
-            lost(words_of_death(process.stderr.read(), process.wait()))
-        finally:
-            process.stdin.close()
+        with tempfile.TemporaryFile("w+", errors="replace") as errors:  # Dask's messages of a night would fill a pipe
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
+                text=True,
+            )
+            assert process.stdout is not None and process.stdin is not None
             try:
-                process.wait(_LAST_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                for line in process.stdout:
+                    if line.startswith("{") and told(json.loads(line)):
+                        return
+                code = process.wait()
+                errors.seek(0)
+                lost(words_of_death(errors.read(), code))
+            finally:
+                process.stdin.close()
+                try:
+                    process.wait(_LAST_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
         time.sleep(_AGAIN_SECONDS)
 
 

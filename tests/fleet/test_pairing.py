@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from autoresearch_mlx.fleet.coordinator import start
 from autoresearch_mlx.fleet.handshake import refused_certificate
 from autoresearch_mlx.fleet.member import join
 from autoresearch_mlx.fleet.pairing import FOLDER, OWN, PAIRING, make_pairing, read_pairing
-from autoresearch_mlx.fleet.serving import words_of_death
+from autoresearch_mlx.fleet.serving import kept_running, words_of_death
 
 pytest.importorskip("distributed", reason="the extra `fleet` is not installed")
 
@@ -97,3 +98,11 @@ def test_a_damaged_file_of_the_coordinator_is_named_with_the_remedy(tmp_path: Pa
 )
 def test_a_death_is_told_by_its_signal_or_by_its_error(said: str, code: int, words: str) -> None:
     assert words_of_death(said, code).startswith(words)
+
+
+def test_a_process_with_many_messages_goes_on(tmp_path: Path) -> None:
+    """Dask's scheduler writes some lines for each connection; in a pipe that nobody reads, they would stop it."""
+    program = "import sys; sys.stderr.write('a message\\n' * 50_000); print('{\"kind\": \"ready\"}')"
+    told, deaths = list[dict[str, Any]](), list[str]()
+    kept_running([sys.executable, "-c", program], lambda event: told.append(event) is None, deaths.append)
+    assert (told, deaths) == ([{"kind": "ready"}], [])
