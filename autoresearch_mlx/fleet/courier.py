@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from autoresearch_mlx.fleet.job import Delivery, Job, job_from
-from autoresearch_mlx.fleet.spool import ENOUGH, HOME, PROGRESS, Spool, measured_now
+from autoresearch_mlx.fleet.spool import ENOUGH, HOME, Spool, measured_now
 from autoresearch_mlx.trial.orphans import WORKS_IN
 from autoresearch_mlx.trial.runner import GIT_PLACES, python_command
 
@@ -29,12 +29,7 @@ def take(text: str, bundle: bytes) -> str:
     try:
         job, spool = job_from(text), Spool(Path(os.environ[HOME]))
         folder = spool.accept(job, bundle)
-        found = spool.result(job.id)
-        if found is not None and (found.trouble or found.ended or found.lacks):
-            (folder / "result.json").unlink(missing_ok=True)  # no measurement: it is asked for anew
-            found = None
-        if found is None:
-            found = _measured(job, spool, folder)
+        found = spool.result(job.id) or _measured(job, spool, folder)
         spool.tidy()
         return found.text()
     except OSError as error:
@@ -128,11 +123,3 @@ def result_of(job: str) -> str:
     except (ValueError, LookupError):
         return ""
     return "" if found is None else found.text()
-
-
-def progress_of(job: str) -> str:
-    """Return the last progress that a job's run reported, as JSON; empty when there is none."""
-    try:
-        return (Spool(Path(os.environ[HOME])).folder(job) / PROGRESS).read_text()
-    except (OSError, ValueError, LookupError):
-        return ""

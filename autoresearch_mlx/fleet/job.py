@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeAlias
 from autoresearch_mlx.experiment import Measurement, Reference, Split, Usual
 from autoresearch_mlx.store.records import measurement_from, measurement_to
 
-Role: TypeAlias = Literal["baseline", "incumbent", "candidate", "confirm", "smoke"]
-"""Why a run is taken.  ``confirm``: a second machine measures what won on a first one."""
+Role: TypeAlias = Literal["baseline", "incumbent", "candidate", "smoke"]
+"""Why a run is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Delivery:
     """Whether the bundle builds on commits that the machine does not have."""
     ended: bool = False
     """Whether the run ended because the coordinator asked for that."""
-    waited: float = field(default=0.0)
+    waited: float = 0.0
     """Seconds for which a finished run lay in the machine's spool before it could be delivered."""
 
     def text(self) -> str:

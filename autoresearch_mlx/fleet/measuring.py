@@ -7,17 +7,15 @@ commit's.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from autoresearch_mlx.errors import AutoresearchError
 from autoresearch_mlx.experiment import Assignment, History, Measurement, Progress
 from autoresearch_mlx.fleet.job import Delivery, Job, job_from
-from autoresearch_mlx.fleet.spool import ENOUGH, PROGRESS, RESULT, measuring_alone, write_synced
+from autoresearch_mlx.fleet.spool import ENOUGH, RESULT, measuring_alone, write_synced
 from autoresearch_mlx.hardware.surroundings import Surroundings, machine_for, surroundings
 from autoresearch_mlx.lab.config import Settings
 from autoresearch_mlx.lab.lab import Lab
@@ -33,7 +31,6 @@ from autoresearch_mlx.trial.autopsy import tail_of
 from autoresearch_mlx.trial.disturbance import Vigil
 
 _TAG = "fleet"
-_TELL_SECONDS = 0.5
 _LOOK_SECONDS = 1.0
 
 
@@ -124,23 +121,14 @@ def _wait(around: Surroundings, watch: _Watch) -> None:
 
 
 class _Watch:
-    """Writes the progress of the run into the job's folder, and ends the run when the coordinator asks for it."""
+    """Ends the run when the coordinator asks for it."""
 
     def __init__(self, folder: Path) -> None:
-        self._enough, self._progress = folder / ENOUGH, folder / PROGRESS
-        self._told = 0.0
+        self._enough = folder / ENOUGH
 
     def __call__(self, progress: Progress) -> None:
         if self._enough.exists():
             raise _Enough
-        now = time.monotonic()
-        if now - self._told > _TELL_SECONDS:
-            self._told = now
-            told = {
-                name: getattr(progress, name) for name in ("phase", "step", "loss", "seconds_left", "share", "words")
-            }
-            with suppress(OSError, ValueError):
-                self._progress.write_text(json.dumps(told))
 
 
 def _workspace(home: Path, job: Job, bundle: Path) -> Workspace | None:

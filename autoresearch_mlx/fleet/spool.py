@@ -23,7 +23,7 @@ HOME = "AUTORESEARCH_FLEET_HOME"
 """Environment variable with the folder of this machine's part in a fleet."""
 _KEPT = 500
 """Number of finished jobs that stay in the spool."""
-RESULT, ENOUGH, PROGRESS = "result.json", "enough", "progress.json"
+RESULT, ENOUGH = "result.json", "enough"
 _ID_LETTERS = frozenset("0123456789abcdef")
 
 
@@ -41,8 +41,14 @@ class Spool:
         return self.jobs / job
 
     def accept(self, job: Job, bundle: bytes) -> Path:
-        """Write a job down, unless it is known; return its folder.  Raises OSError when the disk is full."""
+        """Write a job down, unless it is known; return its folder.  Raises OSError when the disk is full.
+
+        A result without a measurement is removed, so that the run is taken anew.
+        """
         folder = self.folder(job.id)
+        found = self.result(job.id)
+        if found is not None and (found.trouble or found.ended or found.lacks):
+            (folder / RESULT).unlink(missing_ok=True)
         if not (folder / "job.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
             write_synced(folder / "bundle", bundle)
@@ -61,10 +67,6 @@ class Spool:
         except (OSError, ValueError, LookupError, TypeError):
             return None
         return replace(found, waited=round(waited, 1))
-
-    def forget(self, job: str) -> None:
-        """Remove a job, so that it can be measured anew."""
-        shutil.rmtree(self.folder(job), ignore_errors=True)
 
     def tidy(self) -> None:
         """Remove the oldest finished jobs, so that the spool does not grow for ever."""

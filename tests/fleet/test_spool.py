@@ -68,6 +68,15 @@ def test_a_result_is_found_by_whoever_asks_again(spool: Spool) -> None:
     assert (folder / "bundle").read_bytes() == b"bundle"
 
 
+@pytest.mark.parametrize("empty", [Delivery(lacks=True), Delivery(ended=True), Delivery(trouble="a full disk")])
+def test_a_run_without_a_measurement_is_taken_anew_with_the_new_bundle(spool: Spool, empty: Delivery) -> None:
+    folder = spool.accept(JOB, b"")
+    write_synced(folder / RESULT, empty.text().encode())
+    spool.accept(JOB, b"whole")
+    assert spool.result(JOB.id) is None
+    assert (folder / "bundle").read_bytes() == b"whole"
+
+
 def test_a_request_takes_back_that_nobody_wants_the_result(spool: Spool) -> None:
     folder = spool.accept(JOB, b"bundle")
     (folder / ENOUGH).touch()
