@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from autoresearch_mlx.experiment import Measurement, Reference, Split, Usual
+from autoresearch_mlx.experiment import Measurement, Split, Usual
 from autoresearch_mlx.store.records import measurement_from, measurement_to
 
 Role: TypeAlias = Literal["baseline", "incumbent", "candidate", "smoke"]
@@ -51,7 +51,6 @@ class Job:
     split: Split = "val"
     steps: int | None = None
     usual: Usual | None = None
-    reference: Reference | None = None
     habits: tuple[float, ...] = ()
     """Known gaps in seconds between two steps of these files, which disturb no run."""
 
@@ -63,12 +62,11 @@ def job_from(text: str) -> Job:
     """Return the job that :meth:`Job.text` wrote.  Raises ValueError, KeyError or TypeError for another text."""
     found = json.loads(text)
     lab = {**found.pop("lab")}
-    usual, reference, habits = found.pop("usual"), found.pop("reference"), found.pop("habits")
+    usual, habits = found.pop("usual"), found.pop("habits")
     return Job(
         **found,
         lab=Lab(**{**lab, "editable": tuple(lab["editable"])}),
         usual=None if usual is None else Usual(**usual),
-        reference=None if reference is None else Reference(**reference),
         habits=tuple(habits),
     )
 

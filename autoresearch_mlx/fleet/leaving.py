@@ -35,7 +35,7 @@ def leave(here: Path, name: str | None) -> Iterator[str]:
         if not fleet.connected():
             raise LabError(f"the coordinator does not answer at {fleet.address}", "`autoresearch-mlx fleet start`")
         if not fleet.leave(name):
-            known = ", ".join(each.name for each in fleet.machines()) or "none"
+            known = ", ".join(each.name for each in fleet.machines() if not each.left) or "none"
             raise LabError(f"no machine called {name} takes part", f"machines of this fleet: {known}")
         yield f"{name} leaves the fleet within seconds"
     finally:

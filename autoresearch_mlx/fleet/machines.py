@@ -15,6 +15,8 @@ class Machine:
     address: str
     here: bool
     busy: bool
+    left: bool
+    """Whether it has left, and not joined again."""
     seen: float | None
     """Last sign of life, in seconds since 1970."""
     facts: Mapping[str, Any]

@@ -58,6 +58,12 @@ def take_run(folder: Path) -> None:
         except OSError as error:
             found = Delivery(trouble=f"{error.filename or folder}: {error.strerror}")
         write_synced(folder / RESULT, found.text().encode())
+        shutil.rmtree(_run_folder(folder), ignore_errors=True)  # with its weights, which nobody asks for
+
+
+def _run_folder(folder: Path) -> Path:
+    """Return the folder in which the run of a job leaves its files; the spool is closed to the run."""
+    return folder.parent.parent / "runs" / folder.name
 
 
 def _taken(folder: Path, job: Job) -> Delivery:
@@ -81,7 +87,7 @@ def _taken(folder: Path, job: Job) -> Delivery:
     around = surroundings(settings.machine, place.machine, target.workload)
     worktree = Worktree(workspace)
     watch = _Watch(folder)
-    run = home / "runs" / job.id
+    run = _run_folder(folder)
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
     with machine_for(lab.root, "a fleet's job", settings.machine, around.gpu, default_cache(), _say):
@@ -97,7 +103,6 @@ def _taken(folder: Path, job: Job) -> Delivery:
                 job.steps,
                 split=job.split,
                 usual=job.usual,
-                reference=job.reference if around.counts else None,
             )
             measured = target.smoke(assignment) if job.role == "smoke" else target.measure(assignment)
             if measured is None:

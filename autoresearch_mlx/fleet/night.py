@@ -93,10 +93,11 @@ class Night:
 
     def workers(self) -> Sequence[Worker]:
         """Return a worker for each machine that is here and can take a job."""
-        present = [each for each in self._fleet.machines() if each.here]
+        machines = self._fleet.machines()
+        present = [each for each in machines if each.here]
         self._collect([each.name for each in present if not each.busy])
         with self._lock:
-            self._tell({each.name for each in present})
+            self._tell({each.name for each in present}, {each.name for each in machines if each.left})
             known = set(self._workers)
             for each in present:
                 if each.name not in known:
@@ -104,12 +105,12 @@ class Night:
             workers = [self._workers[each.name] for each in present]
             return tuple(worker for worker in workers if not worker.health.benched)
 
-    def _tell(self, here: set[str]) -> None:
-        """Say which machines have come and which are away since the last look."""
+    def _tell(self, here: set[str], left: set[str]) -> None:
+        """Say which machines have come, left, or been away since the last look."""
         for name in sorted(here - self._here):
             self._say(f"{name} is here")
         for name in sorted(self._here - here):
-            self._say(f"{name} is away")
+            self._say(f"{name} has left the fleet" if name in left else f"{name} is away")
         self._here = here
 
     def _worker(self, name: str, chip: str) -> Worker:
@@ -170,7 +171,6 @@ class Night:
             split=errand.split,
             steps=errand.steps,
             usual=errand.usual,
-            reference=errand.reference,
             habits=tuple(errand.habits),
         )
 

@@ -1,8 +1,8 @@
 """Keep a machine's jobs on its own disk: a result is written there first, and delivered afterwards.
 
-Each job has a folder: ``job.json``, ``bundle`` with its commit, ``log.txt``, and in the end ``result.json``.  A job
-that is asked for again, after a lost connection or a new start of either side, gets the result that is there; it is
-never measured twice.  A process of its own measures (:mod:`measuring`), so a dead Dask worker loses nothing.
+Each job has a folder: ``job.json``, ``bundle`` with its commit, and in the end ``result.json``.  A job that is asked
+for again, after a lost connection or a new start of either side, gets the result that is there; it is never measured
+twice.  A process of its own measures (:mod:`measuring`), so a dead Dask worker loses nothing.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Member:
     name: str
     chip: str | None
     state: str
-    """``free``, ``measures`` or ``away``."""
+    """``free``, ``measures``, ``away``, or ``left`` after it has left the fleet."""
     does: str
     """The experiment that it measures, in words; empty when it measures none."""
     runs: int
@@ -119,13 +119,21 @@ def _members(machines: Sequence[Machine], journal: Journal | None) -> Iterator[M
         yield Member(
             name=name,
             chip=chip or (str(machine.facts.get("chip") or "") or None if machine is not None else None),
-            state="away" if machine is None or not machine.here else "measures" if machine.busy else "free",
+            state=_state(machine),
             does=", ".join(does) if machine is not None and machine.here else "",
             runs=len(runs),
             run_seconds=round(median(seconds), 2) if seconds else None,
             sigma=_own_sigma(journal, name) if journal is not None else None,
             seen=machine.seen if machine is not None else None,
         )
+
+
+def _state(machine: Machine | None) -> str:
+    if machine is not None and machine.left:
+        return "left"
+    if machine is None or not machine.here:
+        return "away"
+    return "measures" if machine.busy else "free"
 
 
 def _runs(history: History, name: str) -> list[Measurement]:

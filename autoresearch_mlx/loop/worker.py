@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.experiment import Measurement, Reference, Split, Target, Usual, Watch
+from autoresearch_mlx.experiment import Measurement, Split, Target, Usual, Watch
 from autoresearch_mlx.hardware.surroundings import Surroundings
 from autoresearch_mlx.loop.health import Health
 from autoresearch_mlx.store.workspace import Workspace
@@ -39,7 +39,6 @@ class Errand:
     split: Split = "val"
     steps: int | None = None
     usual: Usual | None = None
-    reference: Reference | None = None
     habits: Sequence[float] = ()
     """Known gaps in seconds between two steps of these files, which disturb no run."""
 

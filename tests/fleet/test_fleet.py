@@ -256,6 +256,13 @@ def test_machines_leave_when_they_are_told_to(fleet: Fleet) -> None:
     assert fleet.said["fleet leave"] == "studio leaves the fleet within seconds\n"
     assert fleet.machines["studio"].popen.wait(30) == 0
     fleet.coordinator.waits_for("studio has left")
+    told = {
+        machine["name"]: machine for machine in json.loads(fleet.call("fleet", "status", "--json").stdout)["machines"]
+    }
+    assert {name: told[name]["state"] for name in OFFSETS} == dict.fromkeys(OFFSETS, "left")
+    assert all(told[name]["seen"] is not None and told[name]["runs"] >= 3 for name in OFFSETS)
+    again = fleet.call("fleet", "leave", "mini")
+    assert again.returncode == 1 and "no machine called mini takes part" in again.stderr
 
 
 def test_every_command_of_the_page_has_been_run(fleet: Fleet) -> None:

@@ -23,7 +23,7 @@ from autoresearch_mlx.fleet.pairing import own_pairing
 _CONNECT_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
 _EVERY_SECONDS = 0.5
-_ATTRIBUTES = ("name", "address", "here", "busy", "seen", "facts")
+_ATTRIBUTES = ("name", "address", "here", "busy", "left", "seen", "facts")
 
 
 def _silence() -> None:

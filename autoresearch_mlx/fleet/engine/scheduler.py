@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -60,9 +59,9 @@ class _Roster:
         if why:
             tell("news", words=f"{name} was refused: {'; '.join(why)}")
             return why
-        if known is None:
+        if known is None or known["left"]:
             tell("news", words=f"{name} takes part ({facts.get('machine')})")
-        self._machines[name] = {"name": name, "address": address, "facts": facts, "joined": time.time()}
+        self._machines[name] = {"name": name, "address": address, "facts": facts, "left": False}
         return []
 
     async def stay(self, name: str, address: str) -> str:
@@ -74,24 +73,31 @@ class _Roster:
 
     async def leave(self, name: str) -> bool:
         """Let a machine leave at its next sign of life; return whether it takes part."""
-        if name in self._machines:
-            self._leaving.add(name)
-        return name in self._machines
+        known = self._machines.get(name)
+        if known is None or known["left"]:
+            return False
+        self._leaving.add(name)
+        return True
 
     async def bye(self, name: str) -> None:
         self._leaving.discard(name)
-        if self._machines.pop(name, None) is not None:
+        known = self._machines.get(name)
+        if known is not None and not known["left"]:
+            known["left"] = True
             tell("news", words=f"{name} has left")
 
     async def roster(self) -> list[dict[str, Any]]:
-        """Return every admitted machine, with whether it is here and its last sign of life in seconds since 1970."""
+        """Return every admitted machine, with whether it is here, and its last sign of life in seconds since 1970.
+
+        A machine that has left may still be finishing a run; it counts as not here.
+        """
         found = []
         for machine in self._machines.values():
             worker = self._scheduler.workers.get(machine["address"])
             seen = None if worker is None else worker.last_seen
             machine["seen"] = machine.get("seen") if seen is None else seen
-            busy = worker is not None and bool(worker.processing)
-            found.append({**machine, "here": worker is not None, "busy": busy})
+            here = worker is not None and not machine["left"]
+            found.append({**machine, "here": here, "busy": here and bool(worker.processing)})
         return found
 
     def _alive(self, address: str) -> bool:
