@@ -61,7 +61,7 @@ def make_lab(directory: Path, say: Callable[[str], None], recipe: Recipe | None 
     Then nothing of the lab stays.
     """
     files = _files() if recipe is None else _unopposed(directory, recipe)
-    with _all_or_nothing(directory) as made:
+    with all_or_nothing(directory) as made:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             for name, content in files.items():
@@ -101,7 +101,7 @@ def _unopposed(directory: Path, recipe: Recipe) -> Mapping[str, bytes]:
 
 
 @contextmanager
-def _all_or_nothing(directory: Path) -> Iterator[list[Path]]:
+def all_or_nothing(directory: Path) -> Iterator[list[Path]]:
     """Yield a list to which the block adds the paths that it makes; remove them again if the block fails."""
     missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     made: list[Path] = []

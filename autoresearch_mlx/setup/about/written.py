@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab.lab import PROGRAM
 from autoresearch_mlx.setup.about.about import refuse_existing
 from autoresearch_mlx.setup.about.prove import Proof
+from autoresearch_mlx.setup.template import all_or_nothing
 from autoresearch_mlx.store.workspace import ignored
 
 
@@ -20,22 +20,18 @@ def write_lab(directory: Path, proof: Proof) -> Iterator[Path]:
     Raises LabError when the folder became a lab meanwhile, or cannot be written; then nothing of the lab stays.
     """
     refuse_existing(directory)
-    made: list[Path] = []
-    try:
-        for name, content in (proof.files or {}).items():
-            path = directory / name
-            if name == PROGRAM and path.exists():
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            made.append(path)
-            path.write_bytes(content)
-    except OSError as error:
-        for path in reversed(made):
-            with suppress(OSError):
-                path.unlink()
-            with suppress(OSError):
-                path.parent.rmdir()
-        raise LabError(f"{directory} cannot be written: {error.strerror}", "nothing of the lab was written") from None
+    with all_or_nothing(directory) as made:
+        try:
+            for name, content in (proof.files or {}).items():
+                path = directory / name
+                if name == PROGRAM and path.exists():
+                    continue
+                path.parent.mkdir(parents=True, exist_ok=True)
+                made.append(path)
+                path.write_bytes(content)
+        except OSError as error:
+            said = f"{directory} cannot be written: {error.strerror}"
+            raise LabError(said, "nothing of the lab was written") from None
     yield from made
 
 
