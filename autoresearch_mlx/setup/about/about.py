@@ -24,7 +24,13 @@ from autoresearch_mlx.targets.contract import Finding, Say
 _TESTED: tuple[Number, ...] = ("speed", "size", "printed", "test-time", "coverage", "bundle")
 """Numbers for which the tests are run."""
 _NEEDS_TESTS: tuple[Number, ...] = ("size", "test-time", "coverage", "bundle")
-_RUNNERS = {".py": (), ".js": ("npm",), ".ts": ("npm",), ".c": ("make",), ".rs": ("cargo",), ".go": ("go",)}
+_RUNNERS = {
+    **dict.fromkeys((".js", ".mjs", ".cjs", ".ts"), ("npm",)),
+    **dict.fromkeys((".c", ".cc", ".cpp"), ("make",)),
+    ".rs": ("cargo",),
+    ".go": ("go",),
+}
+"""Runners that are tried first for editable files with these endings; for others Python's come first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,8 +131,9 @@ def copied(tree: Tree) -> Iterator[Copy]:
                 raise LabError(f"a copy of the repository would lack the {lacking[0]}", "fetch it, then init again")
             fill(there, fillings)
             copy = Copy(there / tree.root.resolve().relative_to(top), folder, tools_in(tree.root))
-            if (tree.root / PACKAGES).is_dir():
-                (folder / PACKAGES).symlink_to((tree.root / PACKAGES).resolve())
+            above = (tree.root.resolve(), *tree.root.resolve().parents)
+            if modules := next((each / PACKAGES for each in above if (each / PACKAGES).is_dir()), None):
+                (folder / PACKAGES).symlink_to(modules.resolve())
             if (tree.root / copy.tools.folder).is_dir() and not copy.tools_folder.exists():
                 copy.tools_folder.symlink_to((tree.root / copy.tools.folder).resolve())
             yield copy

@@ -90,11 +90,11 @@ class Tried:
 def try_tests(tree: Tree, copy: Copy, guard: str | None, first: tuple[str, ...], seconds: float) -> Tried:
     """Run the tests in the copy until a line passes.
 
-    ``guard``: the person's own line, which is then the only one.  ``first``: runners of OTHERS that go first.
+    ``guard``: the person's own line, which is then the only one.  ``first``: runners whose lines are tried first.
     ``seconds``: the longest time that a line may take.
     """
     lines = [Tests(guard, _runner(guard))] if guard else list(test_lines(tree))
-    lines.sort(key=lambda each: each.runner in OTHERS and each.runner not in first)
+    lines.sort(key=lambda each: each.runner not in first)
     failed: list[Ran] = []
     for tests in lines:
         ran = copy.run(tests.line, seconds)
