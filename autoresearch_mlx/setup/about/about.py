@@ -15,7 +15,7 @@ from autoresearch_mlx.setup.about.copy import copied
 from autoresearch_mlx.setup.about.plan import FOLDER
 from autoresearch_mlx.setup.about.prove import Proof, prove
 from autoresearch_mlx.setup.about.rules import editable_for, plans, possible, too_many
-from autoresearch_mlx.setup.about.sentence import MEANINGS, Number, Wish, read_sentence
+from autoresearch_mlx.setup.about.sentence import MEANINGS, Number, Wish, mentions, read_sentence
 from autoresearch_mlx.setup.about.suggestion import Suggestion, find_model, suggest
 from autoresearch_mlx.setup.about.tests_of import Tried, test_lines, try_tests
 from autoresearch_mlx.setup.about.tree import Tree, read_tree
@@ -180,7 +180,7 @@ def _number(wanted: Wanted, wish: Wish, tree: Tree, person: Person | None) -> Nu
 
 
 def _editable(wanted: Wanted, number: Number, wish: Wish, tree: Tree, person: Person | None) -> tuple[str, ...]:
-    for path in wanted.editable or [path for path in tree.changed if path in wanted.sentence]:
+    for path in wanted.editable or [path for path in tree.changed if mentions(wanted.sentence, path)]:
         if path not in tree.sizes and ((tree.root / path).exists() or path in wanted.editable):
             there = (tree.root / path).is_file()
             hint = f"`git add {path} && git commit`" if there else f"write the path as it is from {tree.root}"

@@ -55,11 +55,18 @@ def read_sentence(sentence: str, tree: Tree) -> Wish:
     return Wish(sentence, _number(sentence, tree), _files(sentence, tree))
 
 
+def mentions(sentence: str, path: str) -> bool:
+    """Tell whether the sentence names this path, or a file in it if it ends with /; "tests" does not name ``test``."""
+    ending = "" if path.endswith("/") else r"(?![\w/-])"
+    return re.search(rf"(?<![\w/-])(?:\./)?{re.escape(path)}{ending}", sentence) is not None
+
+
 def _number(sentence: str, tree: Tree) -> Number | None:
     lower = sentence.lower()
     for path in tree.sizes:  # a name such as fast_sort.py does not say what is wanted
-        if len(path) > 3:
-            lower = lower.replace(path.lower(), " ").replace(PurePosixPath(path).name.lower(), " ")
+        for name in (path.lower(), PurePosixPath(path).name.lower()) if len(path) > 3 else ():
+            if name in lower:
+                lower = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", " ", lower)
     return next((number for number, pattern in _RULES if re.search(pattern, lower)), None)
 
 

@@ -12,7 +12,7 @@ from small_repositories import NODE, PAGE, PYTHON, TERRAFORM, C, repository
 
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.setup.about.rules import editable_for, possible, sources
-from autoresearch_mlx.setup.about.sentence import read_sentence
+from autoresearch_mlx.setup.about.sentence import mentions, read_sentence
 from autoresearch_mlx.setup.about.suggestion import Suggestion, read_reply
 from autoresearch_mlx.setup.about.tests_of import test_lines as lines_of_tests
 from autoresearch_mlx.setup.about.tree import MOST_FILES, Tree, is_test, read_tree
@@ -49,6 +49,14 @@ def test_the_words_show_number_and_files(
 ) -> None:
     wish = read_sentence(sentence, python)
     assert (wish.number, wish.files) == (number, files)
+
+
+def test_a_file_named_like_a_part_of_a_word_is_not_meant_by_the_word(tmp_path: Path) -> None:
+    root = repository(tmp_path / "a", {**PYTHON, "test": "python3 -m unittest\n"})
+    assert read_sentence("make the tests faster", read_tree(root)).number == "test-time"
+    assert mentions("make ./src/parse.py faster", "src/parse.py") and mentions("is parse.py slow?", "parse.py")
+    assert mentions("make new/late.py faster", "new/") and not mentions("make renew/late.py faster", "new/")
+    assert not mentions("make the parser faster", "parse") and not mentions("make src/parse.py faster", "parse.py")
 
 
 def test_the_editable_files_are_the_sources_unless_the_sentence_names_some(python: Tree) -> None:
