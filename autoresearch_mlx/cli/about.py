@@ -34,7 +34,7 @@ def make_from_sentence(directory: Path, wanted: Wanted, yes: bool, as_json: bool
     with interruptible():
         found = find_lab(directory, wanted, person, say, show)
     if not as_json:
-        click.echo("\n".join(_proposal(found, wanted.sentence)))
+        click.echo("\n".join(_proposal(found)))
     write = yes or (asks and click.confirm("Write these files?", default=True, err=True))
     made = list(write_lab(directory, found.proof)) if write else []
     if as_json:
@@ -59,7 +59,7 @@ def _line(question: str) -> str:
     return str(click.prompt(question, default="", show_default=False, err=True)).strip()
 
 
-def _proposal(found: Found, sentence: str) -> list[str]:
+def _proposal(found: Found) -> list[str]:
     """Return the lines that show the lab: its settings, its other files, and what stays open."""
     proof = found.proof
     lines = ["", "proved; lab.toml:", ""]

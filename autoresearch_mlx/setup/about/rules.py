@@ -11,7 +11,7 @@ from autoresearch_mlx.setup.about.bundle_plan import builds, bundle_plans
 from autoresearch_mlx.setup.about.page_plan import page_plans, page_sources
 from autoresearch_mlx.setup.about.plan import FOLDER, Check, Metric, Plan, first_versions, notes, script
 from autoresearch_mlx.setup.about.sentence import Number
-from autoresearch_mlx.setup.about.speed_plan import speed_plans
+from autoresearch_mlx.setup.about.speed_plan import STARTERS, speed_plans
 from autoresearch_mlx.setup.about.spoil import longer
 from autoresearch_mlx.setup.about.terraform_plan import terraform_plans
 from autoresearch_mlx.setup.about.tests_of import OTHERS, PYTHON, Tests
@@ -151,12 +151,11 @@ def _of_tests(number: Number, tree: Tree, editable: tuple[str, ...], tests: Test
 
 def printing(tree: Tree) -> tuple[tuple[str, str], ...]:
     """Return (path, name) for each program of the repository that prints a line ``METRIC name=value``."""
-    programs = tree.of(".py", ".js", ".mjs", ".sh")
+    programs = tree.of(*STARTERS)
     found = ((path, _PRINTS.search(tree.text(path))) for path in programs[:300])
     return tuple((path, match[1]) for path, match in found if match)
 
 
-_STARTERS = {".py": PYTHON, ".js": "node", ".mjs": "node", ".sh": "sh"}
 _TIMES = re.compile(r"second|millis|_ms\b|\bms\b|time|latency|_us\b|_ns\b")
 
 
@@ -168,7 +167,7 @@ def _printed(
         if path in editable or (times_only and not _TIMES.search(name)):
             continue
         falls = _TIMES.search(name) or re.search(r"bytes|size|loss|error|lines|memory|cost|miss", name)
-        direction = "min" if falls or (not _HIGHER.search(sentence.lower()) and "score" not in name) else "max"
-        run = f"{_STARTERS[PurePosixPath(path).suffix]} {shlex.quote(path)}"
+        rises = not falls and (_HIGHER.search(sentence.lower()) or "score" in name)
+        run = f"{STARTERS[PurePosixPath(path).suffix]} {shlex.quote(path)}"
         checks = (Check("tests", tests.line),) if tests else ()
-        yield Plan("printed", (Metric(name, "min" if direction == "min" else "max"),), editable, run, checks)
+        yield Plan("printed", (Metric(name, "max" if rises else "min"),), editable, run, checks)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 from autoresearch_mlx.setup.about.tree import Tree, is_test
 
 Number: TypeAlias = Literal["speed", "size", "test-time", "coverage", "bundle", "page", "terraform", "printed"]
-NUMBERS: tuple[Number, ...] = get_args(Number)
 MEANINGS: dict[Number, str] = {
     "speed": "seconds that the code takes",
     "size": "size of the source, in lines or tokens",

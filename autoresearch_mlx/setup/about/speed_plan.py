@@ -16,6 +16,8 @@ _PRINTS = re.compile(
     r"__main__|require\.main|^(?:print|console\.log|process\.stdout\.write)\(|^(?:echo|printf) ", re.MULTILINE
 )
 _NODE = (".js", ".mjs", ".cjs")
+STARTERS = {".py": PYTHON, **dict.fromkeys(_NODE, "node"), ".sh": "sh"}
+"""The program that runs a file, by the ending of the file's name."""
 _SECONDS = (Metric("seconds", unit="s"),)
 _BENCH = re.compile(r"(?:^|/)bench[\w-]*(?:\.|/[\w-]+\.)(?:py|js|mjs)$")
 _RECORDED_MS, _WHOLE_MS = 1.0, 40.0
@@ -105,9 +107,8 @@ def _benchmarks(tree: Tree) -> Iterator[tuple[str, str]]:
 
 def _programs(texts: Mapping[str, str]) -> Iterator[str]:
     """Yield a shell line for an editable file that is a program of its own."""
-    starters = {".py": PYTHON, ".js": "node", ".mjs": "node", ".cjs": "node", ".sh": "sh"}
     for path, text in texts.items() if len(texts) == 1 else ():
-        if (starter := starters.get(PurePosixPath(path).suffix)) is not None and _PRINTS.search(text):
+        if (starter := STARTERS.get(PurePosixPath(path).suffix)) is not None and _PRINTS.search(text):
             yield f"{starter} {shlex.quote(path)}"
 
 

@@ -7,12 +7,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from click import Choice
 from conftest import command_line, git
 from small_repositories import NODE, PAGE, PYTHON, TERRAFORM, C, repository
 
+from autoresearch_mlx.cli.lab import init_command
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.setup.about.rules import editable_for, possible, sources
-from autoresearch_mlx.setup.about.sentence import mentions, read_sentence
+from autoresearch_mlx.setup.about.sentence import MEANINGS, mentions, read_sentence
 from autoresearch_mlx.setup.about.suggestion import Suggestion, read_reply
 from autoresearch_mlx.setup.about.tests_of import test_lines as lines_of_tests
 from autoresearch_mlx.setup.about.tree import MOST_FILES, Tree, is_test, read_tree
@@ -230,6 +232,11 @@ def test_an_option_that_only_about_reads_is_refused_without_it(tmp_path: Path) -
     assert done.returncode == 2 and "--number needs --about" in done.stderr and not (tmp_path / "lab").exists()
     done = command_line("init", "--about", "faster", "--recipe", "size", cwd=tmp_path)
     assert done.returncode == 2 and "choose one" in done.stderr
+
+
+def test_the_option_number_offers_all_numbers() -> None:
+    (option,) = (each for each in init_command.params if each.name == "number")
+    assert isinstance(option.type, Choice) and set(option.type.choices) == set(MEANINGS)
 
 
 def test_a_file_that_is_not_committed_yet_cannot_be_edited(tmp_path: Path) -> None:
