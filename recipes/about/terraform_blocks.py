@@ -16,6 +16,9 @@ TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
+SECRET = re.compile(r"password|passwd|secret|token|api_?key|access_key|private_key", re.IGNORECASE)
+"""Pattern of names whose values are secrets."""
+
 
 @dataclass
 class Block:

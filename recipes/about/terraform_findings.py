@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from terraform_blocks import read
+from terraform_blocks import SECRET, read
 
 ENCRYPTED = {
     "aws_db_instance": "storage_encrypted",
@@ -20,7 +20,7 @@ ENCRYPTED = {
     "aws_neptune_cluster": "storage_encrypted",
     "aws_elasticache_replication_group": "at_rest_encryption_enabled",
 }
-KEYED = {"aws_sns_topic": "kms_master_key_id", "aws_cloudwatch_log_group": "kms_key_id", "aws_ecr_repository": None}
+KEYED = {"aws_sns_topic": "kms_master_key_id", "aws_cloudwatch_log_group": "kms_key_id"}
 MUST = {
     "aws_db_instance": {"deletion_protection": "true", "backup_retention_period": r"[1-9]\d*"},
     "aws_kms_key": {"enable_key_rotation": "true"},
@@ -40,7 +40,6 @@ MUST_NOT = {
     "file_permission": r"0?777",
     "directory_permission": r"0?777",
 }
-SECRET = re.compile(r"password|passwd|secret|token|api_?key|access_key|private_key", re.IGNORECASE)
 EVERYBODY = re.compile(r'"(0\.0\.0\.0/0|::/0|\*)"')
 WEB = {"80", "443"}
 IGNORED = re.compile(r"(?:checkov|tfsec|trivy):\s*(?:skip|ignore)", re.IGNORECASE)
@@ -74,7 +73,7 @@ def open_to_everybody(block):
             yield f"{name} is everybody"
 
 
-def settings(block, depth=0):
+def settings(block):
     """Yield the findings about the attributes of a block and of the blocks in it."""
     for name, value in block.attributes.items():
         text = value.strip().strip('"')
@@ -85,7 +84,7 @@ def settings(block, depth=0):
         if re.search(r'(?:"?Action"?\s*[=:]|^)\s*\[?\s*"\*"', value) and name in ("policy", "actions"):
             yield "a policy allows every action"
     for each in block.blocks:
-        yield from settings(each, depth + 1)
+        yield from settings(each)
 
 
 def of_resource(block):
@@ -94,7 +93,7 @@ def of_resource(block):
     yield from open_to_everybody(block)
     if kind in ENCRYPTED and block.text(ENCRYPTED[kind]) != "true":
         yield f"{ENCRYPTED[kind]} is not true"
-    if KEYED.get(kind) and not block.text(KEYED[kind]):
+    if kind in KEYED and not block.text(KEYED[kind]):
         yield f"no {KEYED[kind]}"
     for name, wanted in MUST.get(kind, {}).items():
         if not re.fullmatch(wanted, block.text(name) or ""):

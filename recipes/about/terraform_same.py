@@ -5,19 +5,17 @@ or a kind must stay as it is.  Attributes and resources may be added, but none t
 """
 
 import json
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from terraform_blocks import read
+from terraform_blocks import SECRET, read
 
 NOTES = Path(__file__).with_name("terraform.json")
 SWITCHES = {"count", "for_each"}
 STAYS = {"region", "location", "zone", "ami", "instance_type", "engine", "engine_version", "bucket", "default", "name"}
 STAYS |= {"identifier", "source", "cidr_block", "machine_type", "instance_class", "allocated_storage"} | SWITCHES
-SECRET = re.compile(r"password|passwd|secret|token|api_?key|access_key|private_key", re.IGNORECASE)
 
 
 def described(block):
