@@ -86,7 +86,7 @@ _BLOCKS: Mapping[str, type[Frozen]] = {"metric": MetricSettings, "check": CheckS
 
 
 def wrong_blocks(written: Mapping[str, Any]) -> str | None:
-    """Say what is wrong with the form of a lab.toml's blocks: settings unknown or missing, names that occur twice."""
+    """Return what is wrong with the blocks of a lab.toml, in words; None if nothing is."""
     for kind, model in _BLOCKS.items():
         blocks = written.get(kind, [])
         if not isinstance(blocks, list) or not all(isinstance(each, Mapping) for each in blocks):

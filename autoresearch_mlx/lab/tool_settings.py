@@ -34,12 +34,12 @@ class ToolSettings(Frozen):
 
     @property
     def all(self) -> tuple[str, ...]:
-        """All that must be there, with what is on the machine already first."""
+        """The entries of ``system``, then those of ``needs``."""
         return (*self.system, *self.needs)
 
 
 class HookSettings(Frozen):
-    """Shell lines of the person's own around each experiment of `run`; docs/hooks.md says what they get and give."""
+    """The person's own shell lines, which run before and after each experiment of `run`: docs/hooks.md."""
 
     before: str | None = None
     """Runs before a proposal is asked for; what it prints goes to whoever proposes."""

@@ -46,7 +46,7 @@ class Recipe:
     tool: str
     """What measures it, in words, with its version."""
     guard: str
-    """What an edit must not do to the program, in words."""
+    """What the checks make sure of, in words."""
     refused_by: str
     """Words that occur in the reason why the second edit of ``edits.jsonl``, which games the number, is refused."""
     shared: tuple[str, ...]

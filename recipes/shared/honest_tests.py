@@ -1,4 +1,4 @@
-"""Refuse tests that reach into the measuring itself: a check of this lab, whose error names the line."""
+"""Refuse tests that use the code that measures them: a check of this lab.  Its error names the line."""
 
 import ast
 import tomllib

@@ -142,7 +142,7 @@ def _tell_changed(tree: Tree, say: Say) -> None:
 
 
 def _understood(wanted: Wanted, tree: Tree, say: Say) -> tuple[Wish, _By]:
-    """Return the wish by a model where one answers usefully, else by rules."""
+    """Return what the sentence asks for, and who read it: a model if its answer can be used, else the rules."""
     wish, numbers = read_sentence(wanted.sentence, tree), possible(tree)
     if not numbers:
         return wish, _By("rules")

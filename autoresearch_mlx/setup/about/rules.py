@@ -62,7 +62,7 @@ def test_files(tree: Tree) -> tuple[str, ...]:
 
 
 def possible(tree: Tree) -> tuple[Number, ...]:
-    """Return the numbers that this repository could be measured by."""
+    """Return the numbers that can be measured in this repository."""
     code, tests = bool(sources(tree)), bool(test_files(tree))
     there: dict[Number, bool] = {
         "printed": bool(printing(tree)),
@@ -162,7 +162,7 @@ _TIMES = re.compile(r"second|millis|_ms\b|\bms\b|time|latency|_us\b|_ns\b")
 def _printed(
     tree: Tree, editable: tuple[str, ...], tests: Tests | None, sentence: str, times_only: bool
 ) -> Iterator[Plan]:
-    """Yield the plans by a program of the repository that prints a number already."""
+    """Yield a plan for each program of the repository that prints a number already."""
     for path, name in printing(tree):
         if path in editable or (times_only and not _TIMES.search(name)):
             continue

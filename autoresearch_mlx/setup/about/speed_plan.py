@@ -49,7 +49,7 @@ def speed_plans(tree: Tree, editable: tuple[str, ...], tests: Tests | None) -> I
 
 
 def _replayed(editable: Sequence[str], tests: Tests, first: dict[str, bytes], worse: dict[str, str]) -> Plan:
-    """Return the plan by the calls that the tests make."""
+    """Return the plan that times the calls recorded from the tests."""
     files = {**script("record.py"), **script("replay.py"), **script("replay_worker.py"), **first}
     files |= notes("replay.json", editable=list(editable), tests=tests.runner)
     replay = f"{PYTHON} {FOLDER}/replay.py"
@@ -65,7 +65,7 @@ def _replayed_in_node(
     first: dict[str, bytes],
     worse: dict[str, str],
 ) -> Plan:
-    """Return the plan by the calls that the tests of a Node package make."""
+    """Return the plan that times the calls recorded from the tests of a Node package."""
     scripts = ("record_node.mjs", "node_hooks.mjs", "replay_node.mjs", "replay.py")
     files = {name: content for each in scripts for name, content in script(each).items()}
     files |= {**notes("replay.json", editable=list(editable), tests=line), **first}
@@ -84,7 +84,7 @@ def _timed(
     worse: dict[str, str],
     same_output: bool = False,
 ) -> Plan:
-    """Return the plan by the time of a shell line."""
+    """Return the plan that times a shell line."""
     known = {"run": line, "build": build, "same_output": same_output, "wall": False, "editable": list(editable)}
     files = {**script("time_line.py"), **notes("time_line.json", **known), **first}
     timing = f"{PYTHON} {FOLDER}/time_line.py"

@@ -67,7 +67,7 @@ class Tried:
     """How the others ended."""
 
     def problem(self) -> str:
-        """Say why there are no tests to go by."""
+        """Say why no tests can be used."""
         if not self.failed:
             return "there are no tests"
         return f"the tests do not pass as they are: {self.failed[0].words()}"

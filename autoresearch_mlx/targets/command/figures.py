@@ -22,7 +22,7 @@ _LONGEST_QUOTE = 80
 _LINE_ENDS = re.compile(rb"[\r\n]")
 _LINE_LIMIT = 65536
 OF_EVERY_RUN = ("peak_memory_mb",)
-"""Figures that are known of every run, so that the program need not print them."""
+"""Figures that are measured for every run; the program need not print them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Taken:
     """The figures of one measurement, which may consist of several runs."""
 
     values: dict[str, list[float]] = field(default_factory=dict)
-    """Values of the declared figures, in the order of the runs."""
+    """The values of each declared figure, by its name: one for each run, the first run first."""
     undeclared: dict[str, float] = field(default_factory=dict)
     """The last value of each other figure that was printed."""
     seconds: float = 0.0
@@ -71,7 +71,7 @@ class Taken:
         return median(self.values[name]) if self.values.get(name) else None
 
     def others(self, metric: str) -> dict[str, Any]:
-        """Return the other figures for the record of the measurement, and all values where the median counts."""
+        """Return all figures but the metric; ``values`` has each single value where a median counts."""
         medians = {name: median(values) for name, values in self.values.items() if name != metric}
         several = {name: values for name, values in self.values.items() if len(values) > 1}
         return {**self.undeclared, **medians, **({"values": several} if several else {})}

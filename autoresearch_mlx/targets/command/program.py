@@ -107,7 +107,7 @@ class Command(TargetBase):
         return done if failure is None or ran is None else not_counted(done, blame(ran, path))
 
     def _lines(self) -> list[tuple[str, list[Figure]]]:
-        """Return each shell line that measures with the figures that it prints; the primary one is first."""
+        """Return each shell line that measures, with the figures that it prints; the line of the metric comes first."""
         primary = next((each for each in self.figures if each.name == self.metric), Figure(self.metric))
         lines = {primary.run or self.run: [primary]}
         for figure in self.figures:
