@@ -22,7 +22,7 @@ def measure(folder: Path, run: str, seen: list[Progress] | None = None, **change
     runs.mkdir(exist_ok=True)
     if (guard := changes.pop("guard", None)) is not None:
         changes["checks"] = (Check(GUARD, guard, changes.get("timeout_seconds", 600.0)),)
-    target = Command(run=run, metric="score", direction="min", **changes)
+    target = Command(run=run, direction="min", **{"metric": "score", **changes})
     return target.measure(Assignment(tree, runs, 42, (seen if seen is not None else []).append))
 
 
@@ -234,6 +234,13 @@ def test_a_run_whose_other_figure_cannot_be_measured_has_no_value(
 def test_a_figure_of_every_run_need_not_be_printed(tmp_path: Path) -> None:
     done = measure(tmp_path, "echo METRIC score=2", figures=(Figure("score"), Figure("peak_memory_mb")))
     assert done.value == 2.0
+
+
+def test_the_memory_of_a_run_can_be_the_number_itself(tmp_path: Path) -> None:
+    line = f"{sys.executable} -S -c \"import time; x = b'x' * 40_000_000; time.sleep(0.3)\""
+    done = measure(tmp_path, line, metric="peak_memory_mb")
+    assert done.value is not None and done.value > 40 and done.failure is None
+    assert measure(tmp_path, "echo METRIC peak_memory_mb=3", metric="peak_memory_mb").value == 3.0
 
 
 @pytest.mark.parametrize(

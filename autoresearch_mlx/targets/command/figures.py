@@ -56,14 +56,17 @@ class Taken:
         declared = {figure.name for figure in wanted}
         self.undeclared |= {name: value for name, value in found.others.items() if name not in declared}
         for figure in wanted:
-            value = found.value if figure.name == found.metric else found.others.get(figure.name)
             if number >= figure.repeats:
                 continue
+            first = figure.name == found.metric
+            value = found.value if first else found.others.get(figure.name)
+            if first and value is None and figure.name in OF_EVERY_RUN:
+                value = ran.peak_memory_mb
             if value is not None:
                 self.values.setdefault(figure.name, []).append(value)
-            elif figure.name not in OF_EVERY_RUN:
+            elif first or figure.name not in OF_EVERY_RUN:
                 said = f"the program ended without printing METRIC {figure.name}=value"
-                return (found.failure() if figure.name == found.metric else None) or ("invalid", said)
+                return (found.failure() if first else None) or ("invalid", said)
         return None
 
     def value(self, name: str) -> float | None:
