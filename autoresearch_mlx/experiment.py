@@ -15,7 +15,8 @@ Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted", "stop
 """Why a run has no value.  ``stopped``: a clear loser was ended early; its experiment is discarded."""
 _Failed: TypeAlias = Literal["crash", "timeout", "invalid", "duplicate", "interrupted", "conflict", "limit"]
 Status: TypeAlias = Literal["keep", "discard", _Failed]
-"""``conflict``: its change cannot be combined with one that was kept meanwhile; ``limit``: it breaks a limit."""
+"""Outcome of an experiment.  ``conflict``: its change cannot be combined with one that was kept meanwhile; ``limit``: a
+figure of it breaks its limit."""
 Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard", "paused", "waiting"]
 """Phase of a measurement.  Two phases occur between experiments: ``paused`` lasts as long as the person wants, or until
 the machine is tried again; ``waiting`` until the machine is ready (power, heat)."""
@@ -168,7 +169,7 @@ class History:
     regime: int = 0
     """Number of the regime in which the session measures now; the first is 0."""
     own: frozenset[int] | None = None
-    """Numbers of the regimes of the machine of a fleet that sees this history; None when one machine measures all."""
+    """In a fleet, the regimes of the machine for which this history was read; None when one machine measures all."""
 
     @property
     def baseline(self) -> Experiment | None:

@@ -30,7 +30,7 @@ NAME = "fleet_machine"
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A session's history as one machine of a fleet sees it: ``history.own`` and ``history.regime`` are its own."""
+    """A session's history as one machine of a fleet sees it; ``own`` and ``regime`` are those of that machine."""
 
     machine: str
     chip: str

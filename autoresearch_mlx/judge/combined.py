@@ -51,7 +51,7 @@ class Between:
     changes: int = 0
     """Number of changes that several machines measured."""
     left_out: int = 0
-    """Number of these changes from which it was not learned, because their effects lie too far apart."""
+    """Number of these changes that were left out, because their effects lie too far apart."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,13 +31,13 @@ class Limit:
     unit: str = ""
 
     def in_words(self) -> str:
-        """Say what the limit is: ``at most 5 % worse than the first version``, ``at least 0.9``."""
+        """Say what the limit is: ``at most 5 % worse than the first version's``, ``at least 0.9``."""
         if self.bound is None:
             return f"at most {100 * self.worse_by:g} % worse than the first version's"
         return f"at {'most' if self.direction == 'min' else 'least'} {terms.value(self.bound)}"
 
     def broken(self, history: History, measurements: Sequence[Measurement]) -> str | None:
-        """Say how the undisturbed runs break the limit; return None when they hold it."""
+        """Say how the undisturbed runs break the limit; return None when they keep to it."""
         first = None if history.baseline is None else mean_of(self.name, history.baseline.measurements)
         return self.broken_by(mean_of(self.name, measurements), first)
 

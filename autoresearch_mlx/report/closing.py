@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _MOST_TIMES = 20
-"""Largest gain, as a multiple of the first value, that is also given in percent: more comes from a value near zero."""
+"""Largest gain, as a multiple of the first value, that is also given in percent; above it, that value is near zero."""
 
 
 def closing_line(history: History, reason: str, whole_step: str = "") -> str:

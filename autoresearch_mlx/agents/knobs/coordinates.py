@@ -3,10 +3,10 @@
 A knob that can only move in large ticks (a power of two, a small integer) has its column scaled down, so that one tick
 is no longer than the first step of the other knobs.  Otherwise the models would see a single tick as a large leap.
 
-What a training feels is often a product of two knobs and not each alone: depth times the width of a layer is the
-width of the model, and the total batch over the device batch is the number of passes.  So the column of the second
-knob of such a pair holds the product.  A step of both with the same product then changes one column only, and what
-one crash says about the number of passes holds for both knobs.
+A training often depends on a product or a ratio of two knobs and not on each alone: depth times the width of a layer
+is the width of the model, and the total batch over the device batch is the number of passes.  So the column of the
+second knob of such a pair holds the product or the ratio.  A step of both that leaves it unchanged then changes one
+column only, and what one crash says about the number of passes holds for both knobs.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class FailureModel:
         return np.asarray(1 - (1 - self.beyond(rows, doublings)) * (1 - self._close_by(rows)))
 
     def beyond(self, rows: Array, doublings: Array) -> Array:
-        """Return the chance of failing as it is without the outcomes close by."""
+        """Return the chance of failing by size and by the step of each knob alone; outcomes close by do not count."""
         return _sigmoid(self.intercept + self.per_doubling * doublings + (rows - self.origin) @ self.slope)
 
     def _close_by(self, rows: Array) -> Array:

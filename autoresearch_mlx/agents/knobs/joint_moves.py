@@ -114,7 +114,7 @@ class Pool:
         return np.asarray(mean + np.log(np.maximum(runs, 1e-9)))
 
     def score_without(self, chosen: dict[int, int], knob: int) -> float:
-        """Return the same for the chosen steps without the step of one knob."""
+        """Return the expected gain, less the risk, of the chosen steps without the step of one knob."""
         units, grown = self._at({k: at for k, at in chosen.items() if k != knob})
         mean = self.outlook.surrogate.mean_at(self._squares(units))
         runs = 1 - self.outlook.failures.beyond(self.outlook.where.columns(units[None]), np.array([grown.sum()]))[0]

@@ -138,8 +138,7 @@ class Row:
     log: str | None
     log_cut: bool
     level: float | None = None
-    """In a fleet, the value at the level of the first machine, by which the plot sets machines beside each other."""
-
+    """In a fleet, the value shifted to the level of the first machine, as the plot shows it."""
     ahead: str = ""
     """Why it was not kept although its value is better than the incumbent's, in a few words; else empty."""
 
