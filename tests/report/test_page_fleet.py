@@ -59,6 +59,12 @@ def test_a_better_value_that_was_not_kept_says_why(page: Page) -> None:
     }
 
 
+def test_the_noise_is_that_of_runs_on_one_machine(page: Page) -> None:
+    assert {(run.number, run.regime) for run in page.noise.again} >= {(0, 1), (0, 2), (7, 1)}
+    assert all(abs(run.off) < 0.01 for run in page.noise.again), "the machines lie 0.25 apart"
+    assert page.noise.regimes == (), "a machine of the fleet is not a change of the machine"
+
+
 def test_the_post_and_the_document_have_the_machines(page: Page) -> None:
     assert "| `DEPTH 4 -> 6` | discard |" in render_text(page) and "on Apple M4 Max alone" in render_text(page)
     assert [strip["machine"] for strip in to_json(page)["fleet"]["strips"]] == ["desk", "attic"]

@@ -211,7 +211,7 @@ class Again:
     hours: float | None
     value: float
     off: float
-    """Difference from the mean of the commit's first regime; positive is worse."""
+    """Difference from the mean of the commit's first regime, in a fleet on the same machine; positive is worse."""
     regime: int
     chosen: bool
     """True if the experiment was selected by this run."""

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from autoresearch_mlx.experiment import Experiment, History, Measurement
+from autoresearch_mlx.judge.across import name_of
 from autoresearch_mlx.judge.history import selecting, sigma_of
 from autoresearch_mlx.report.page.content import Again, Noise, RunFacts
 
@@ -56,24 +57,30 @@ def noise_of(history: History, clock: Clock) -> Noise:
     """Return the judge's sigma, and all runs of commits that ran more than once."""
     sigma = sigma_of(history)
     again = tuple(_again(history, clock))
-    return Noise(sigma.value, sigma.n, sigma.dof, sigma.source, history.regime, tuple(_changes(again)), again)
+    machines = {run.measured.regime: name_of(run.measured) for run in _all(history)}
+    return Noise(sigma.value, sigma.n, sigma.dof, sigma.source, history.regime, tuple(_changes(again, machines)), again)
 
 
-def _changes(again: Sequence[Again]) -> Iterator[tuple[int, int]]:
-    """Return each change of the regime as (regime, ``at``); an experiment's own runs come before its later repeats."""
-    current = 0
+def _changes(again: Sequence[Again], machines: Mapping[int, str | None]) -> Iterator[tuple[int, int]]:
+    """Return each change of the regime as (regime, ``at``); an experiment's own runs come before its later repeats.
+
+    ``machines``: the machine of a fleet that each regime belongs to.  The first regime of such a machine is no change.
+    """
+    current: dict[str | None, int] = {None: 0}
     for run in sorted(again, key=lambda run: (run.at, run.number != run.at)):
-        if run.regime != current:
-            current = run.regime
-            yield current, run.at
+        machine = machines[run.regime]
+        if current.setdefault(machine, run.regime) != run.regime:
+            current[machine] = run.regime
+            yield run.regime, run.at
 
 
 def _again(history: History, clock: Clock) -> Iterator[Again]:
-    groups: dict[str, list[_Run]] = {}
+    groups: dict[tuple[str, str | None], list[_Run]] = {}
     commits = {e.number: e.commit or str(e.number) for e in history.experiments}
     for run in _all(history):
         if run.measured.value is not None:
-            groups.setdefault(commits.get(run.number, str(run.number)), []).append(run)
+            key = commits.get(run.number, str(run.number)), name_of(run.measured)
+            groups.setdefault(key, []).append(run)
     for group in groups.values():
         if len(group) > 1:
             centre = _centre(group)

@@ -85,7 +85,9 @@ def noise_in_words(page: Page) -> str:
     if n.sigma is None:
         return f"Sigma is not known: {n.source}."
     regime = ""
-    if n.regime or n.regimes:
+    if page.fleet is not None:
+        regime = " This is over all machines of the fleet; their table has the sigma of each."
+    elif n.regime or n.regimes:
         regime = f" The session measures in regime {n.regime}: runs of different regimes cannot be compared."
     return f"One run of an unchanged file has a standard deviation of {terms.amount(n.sigma)}, from {n.source}.{regime}"
 

@@ -40,15 +40,16 @@ function progress(host, pick) {
 
 function noise(host, pick) {
   const { sigma, again, epochs } = page.noise; // an epoch is a regime: the document keeps the older name
+  const centre = `the mean of its commit${page.fleet ? " on the same machine" : ""}`;
   const points = again.map((run) => ({
     x: { number: run.at, hours: run.hours }, y: run.off, number: run.number,
     kind: run.tainted ? "tainted" : run.chosen ? "chosen" : "again",
     tip: [`#${run.number}${run.chosen ? ", the run it was chosen by" : ""}`, `${page.metric} ${value(run.value)}`,
-      `${gain(run.off)} from the mean of its commit`, run.epoch ? `regime ${run.epoch}` : "", run.tainted ? "disturbed" : ""],
+      `${gain(run.off)} from ${centre}`, run.epoch ? `regime ${run.epoch}` : "", run.tainted ? "disturbed" : ""],
   }));
   const marks = epochs.map(([regime, at]) => ({ x: { number: at, hours: (again.find((run) => run.at === at) || {}).hours }, name: `regime ${regime}` }));
   plot(host, { name: "Runs of commits that ran more than once", height: 300, xs: OVER.slice(0, 2), points, pick, lines: [0], regimes: marks,
-    bands: known(sigma) && sigma > 0 ? [[-sigma, sigma], [-2 * sigma, 2 * sigma]] : [], yName: "difference from the mean of its commit; up is worse",
+    bands: known(sigma) && sigma > 0 ? [[-sigma, sigma], [-2 * sigma, 2 * sigma]] : [], yName: `difference from ${centre}; up is worse`,
     key: [["again", "taken to measure the noise"], ["chosen", "the run it was chosen by"]] });
 }
 
