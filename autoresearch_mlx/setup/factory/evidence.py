@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from autoresearch_mlx.setup.factory.near import Near, minima, normal
-from autoresearch_mlx.setup.factory.posts import Post, read_rows
+from autoresearch_mlx.setup.factory.posts import Post
 
 QUOTE = 500
 """Most characters of a quote."""
@@ -68,19 +66,6 @@ def sort_out(posts: Iterable[Post]) -> Sorted:
         Piece(n + 1, each.text, each.address, each.author, each.date, copies.get(n, 0)) for n, each in enumerate(kept)
     )
     return Sorted(pieces, same, nearly)
-
-
-def write_pieces(path: Path, pieces: Sequence[Piece]) -> None:
-    """Write one piece a line, all or nothing.  Raises OSError."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(asdict(piece), ensure_ascii=False) + "\n" for piece in pieces)
-    temporary.replace(path)
-
-
-def read_pieces(path: Path) -> list[Piece]:
-    """Return the pieces that :func:`write_pieces` wrote.  Raises OSError and LabError."""
-    return list(read_rows(path, Piece))
 
 
 def quoted(piece: Piece, quote: str) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -204,19 +204,25 @@ class Book:
     """The folder of a factory, and its ledger."""
 
     root: Path
-    _path: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_path", self.root / FILE)
 
     @property
     def path(self) -> Path:
-        return self._path
+        return self.root / FILE
 
     @property
     def work(self) -> Path:
         """The folder with the posts as they were read, the calls to models, and runs."""
         return self.root / WORK
+
+    @property
+    def posts(self) -> Path:
+        """The file with all posts that were read."""
+        return self.work / "posts.jsonl"
+
+    @property
+    def pieces(self) -> Path:
+        """The file with the posts that are no copies."""
+        return self.work / "evidence.jsonl"
 
     def folder(self, problem: Problem) -> Path:
         return self.root / PROBLEMS / problem.id
@@ -226,12 +232,12 @@ class Book:
 
     def read(self) -> Factory:
         """Return the state.  Raises LedgerError."""
-        found = read_events(self._path)
+        found = read_events(self.path)
         return replay(found.events, found.damaged)
 
     def append(self, kind: str, **fields: Any) -> None:
         """Write one event.  Raises LedgerError."""
-        with writing(self._path) as writer:
+        with writing(self.path) as writer:
             writer.append(kind, **fields)
 
 

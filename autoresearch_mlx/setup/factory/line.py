@@ -15,11 +15,11 @@ from autoresearch_mlx import __version__, terms
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.setup.factory.build import AgentModel
 from autoresearch_mlx.setup.factory.collect import collect
-from autoresearch_mlx.setup.factory.evidence import read_pieces, sort_out, write_pieces
+from autoresearch_mlx.setup.factory.evidence import Piece, sort_out
 from autoresearch_mlx.setup.factory.ledger import FILE, POSTS, STAGES, Book, Factory, Stage, held
 from autoresearch_mlx.setup.factory.model import Staff, staff
 from autoresearch_mlx.setup.factory.page import write_page
-from autoresearch_mlx.setup.factory.posts import read_posts, write_posts
+from autoresearch_mlx.setup.factory.posts import Post, read_rows, write_rows
 from autoresearch_mlx.setup.factory.problems import find_problems
 from autoresearch_mlx.setup.factory.steps import Steps
 from autoresearch_mlx.store.journal import Event
@@ -118,7 +118,8 @@ class _Line:
         if state.evidence is None and self._allowed("evidence"):
             yield self._sort_out()
         if not state.listed and self._allowed("problem"):
-            yield from find_problems(book, book.read(), self.staff.writer, read_pieces(book.work / "evidence.jsonl"))
+            pieces = list(read_rows(book.pieces, Piece))
+            yield from find_problems(book, book.read(), self.staff.writer, pieces)
         steps = Steps(book, lambda: self.staff, self._agent_model, self._say)
         while True:
             state = book.read()
@@ -149,7 +150,7 @@ class _Line:
             skipped = "; ".join(f"{n} {reason}" for source in sources for reason, n in source.skipped.items())
             said = f"there is no post in {', '.join(source.name for source in sources)}"
             raise LabError(said + (f": {skipped}" if skipped else ""), "docs/factory.md says what can be read")
-        write_posts(self._book.work / "posts.jsonl", posts)
+        write_rows(self._book.posts, posts)
         self._book.append("collected", posts=len(posts), sources=[source.told() for source in sources])
         left_out = sum(sum(source.skipped.values()) for source in sources)
         words = "file or entry" if left_out == 1 else "files or entries"
@@ -157,8 +158,8 @@ class _Line:
         return f"collect: {terms.plural(len(posts), 'post')} from {terms.plural(len(sources), 'source')}{skipped}"
 
     def _sort_out(self) -> str:
-        found = sort_out(read_posts(self._book.work / "posts.jsonl"))
-        write_pieces(self._book.work / "evidence.jsonl", found.pieces)
+        found = sort_out(read_rows(self._book.posts, Post))
+        write_rows(self._book.pieces, found.pieces)
         self._book.append("evidence", pieces=len(found.pieces), same=found.same, near=found.near)
         copies = f"{found.same} equal and {found.near} nearly equal copies left out"
         return f"evidence: {terms.plural(len(found.pieces), 'piece')}, {copies}"

@@ -5,14 +5,17 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.errors import LabError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Row = TypeVar("Row")
 LONGEST = 20_000
@@ -52,16 +55,16 @@ def post(text: str, address: str, author: str = "", date: str = "", title: str =
     return Post(plain.encode(errors="replace").decode(), *(each.encode(errors="replace").decode() for each in short))
 
 
-def write_posts(path: Path, posts: list[Post]) -> None:
-    """Write one post a line, all or nothing.  Raises OSError."""
+def write_rows(path: Path, rows: Iterable[DataclassInstance]) -> None:
+    """Write one value a line, as a JSON object; write all of them or nothing.  Raises OSError."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in posts)
+        file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
     temporary.replace(path)
 
 
 def read_rows(path: Path, made: Callable[..., Row]) -> Iterator[Row]:
-    """Yield the values of a file that has one JSON object a line, with the fields of ``made``.
+    """Yield the values that :func:`write_rows` wrote; ``made`` is their type.
 
     Raises OSError, and LabError for a line that somebody has changed.
     """
@@ -72,11 +75,6 @@ def read_rows(path: Path, made: Callable[..., Row]) -> Iterator[Row]:
             except (ValueError, TypeError, RecursionError):
                 said = f"{path}, line {number}, is damaged"
                 raise LabError(said, "put the file back, or begin another factory in another folder") from None
-
-
-def read_posts(path: Path) -> Iterator[Post]:
-    """Yield the posts of a file that :func:`write_posts` wrote.  Raises OSError and LabError."""
-    yield from read_rows(path, Post)
 
 
 class _Text(HTMLParser):

@@ -132,7 +132,7 @@ class Steps:
 
     def _private(self, problem: Problem) -> tuple[Path, ...]:
         """Return what no agent may open, besides the cases in its lab."""
-        return (self._book.path, self._book.work / "posts.jsonl", self._case_folder(problem) / FILE)
+        return (self._book.path, self._book.posts, self._case_folder(problem) / FILE)
 
     def _verify(self, state: Factory, problem: Problem) -> str:
         folder = self._book.work / "runs" / problem.id / "verify"
