@@ -31,7 +31,6 @@ AGENT, TOOLS, PROMPT = "agent.py", "tools.py", "prompts/system.md"
 _TEMPLATE = "examples/agent-template"
 _SOURCES = {AGENT: "examples/tool-agent/agent.py", TOOLS: f"{_TEMPLATE}/{TOOLS}", PROMPT: f"{_TEMPLATE}/{PROMPT}"}
 """Files of the template, and where the package has them."""
-EDITABLE = (AGENT, "prompts/*.md")
 _WRITABLE = re.compile(r"agent\.py|prompts/[\w-]{1,40}\.md")
 _NAMED = re.compile(
     r"^[#*`\s]*(?:file:?\s*)?`?(?P<path>agent\.py|prompts/[\w-]{1,40}\.md)`?[*:`\s]*\n+"

@@ -19,7 +19,7 @@ from autoresearch_mlx.setup.factory.asking import Asker, Unfit, fitting
 from autoresearch_mlx.setup.factory.ledger import Problem
 from autoresearch_mlx.setup.factory.prompts import cases_prompt
 from autoresearch_mlx.setup.factory.trivial import CONSTANT, Draft, Examined, examine
-from autoresearch_mlx.targets.evals.cases import PARTS, Case, Part, part_of, read_cases, split
+from autoresearch_mlx.targets.evals.cases import PARTS, Case, Part, case_of, part_of, read_cases, split
 
 FILE = "cases.jsonl"
 DEV_SHARE, GUARD_SHARE = 0.4, 0.2
@@ -124,9 +124,11 @@ def _drafts(text: str) -> list[Draft]:
         tags = [terms.one_line(tag)[:40] for tag in entry.get("tags", [])][:5]
         case = {"id": f"draft-{n}", "tags": [tag for tag in tags if tag], "input": question, "check": entry["check"]}
         try:
-            found.append(Draft(_read_back(case), entry["answer"]))
+            found.append(Draft(case_of(case), entry["answer"]))
         except ValueError as error:
             faults.append(f"case {n}: {error}")
+        except RecursionError:
+            faults.append(f"case {n}: it is nested too deeply")
     if not found:
         raise Unfit("; ".join(faults[:3]) or "there are no cases in it")
     return found
@@ -141,31 +143,16 @@ def _refers(value: Any) -> bool:
     return isinstance(value, list) and any(map(_refers, value))
 
 
-def _read_back(entry: Mapping[str, Any]) -> Case:
-    """Return the case as the target will read it from its file.  Raises ValueError for one that it would refuse."""
-    import tempfile
-
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
-        file.write(line_of(entry))
-        file.flush()
-        try:
-            return read_cases(Path(file.name))[0]
-        except ConfigError as error:
-            raise ValueError(str(error).partition("line 1: ")[2] or str(error)) from None
-
-
 def _numbered(examined: Examined) -> Examined:
     """Give each case an id that puts it into a part by its hash; the order, and so the part, follows from a hash of the
     question."""
     cases = sorted(examined.cases, key=lambda case: hashlib.sha256(json.dumps(case.input).encode()).digest())
-    names = {case.id: "" for case in cases}
     found, passed = [], set()
     for n, case in enumerate(cases):
         wanted = _ORDER[n % len(_ORDER)]
         name = next(
             name for k in range(10_000) if part_of(name := f"case-{n + 1:02d}-{k}", DEV_SHARE, GUARD_SHARE) == wanted
         )
-        names[case.id] = name
         found.append(Case(name, case.input, case.check, case.tags))
         if case.id in examined.constant_passes:
             passed.add(name)
@@ -186,11 +173,7 @@ def _too_weak(examined: Examined) -> str:
     return ""
 
 
-def line_of(entry: Mapping[str, Any]) -> str:
-    return json.dumps(dict(entry), ensure_ascii=False) + "\n"
-
-
 def text_of(cases: Sequence[Case]) -> str:
     """Return the file of cases."""
     entries = ({"id": c.id, "tags": list(c.tags), "input": c.input, "check": dict(c.check)} for c in cases)
-    return "".join(line_of(entry) for entry in entries)
+    return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)

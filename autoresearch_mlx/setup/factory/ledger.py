@@ -22,17 +22,6 @@ PAGE = "factory.html"
 WORK, PROBLEMS, SHIPPED, POSTS = "work", "problems", "shipped", "posts"
 Stage: TypeAlias = Literal["collect", "evidence", "problem", "spec", "cases", "build", "verify", "improve", "ship"]
 STAGES: tuple[Stage, ...] = ("collect", "evidence", "problem", "spec", "cases", "build", "verify", "improve", "ship")
-_MADE_BY: Mapping[str, Stage] = {
-    "collected": "collect",
-    "evidence": "evidence",
-    "spec": "spec",
-    "cases": "cases",
-    "built": "build",
-    "verified": "verify",
-    "improved": "improve",
-    "shipped": "ship",
-}
-"""Events of the stages that have one event each; the event of ``problem`` says if the evidence was enough."""
 
 
 @dataclass(frozen=True, slots=True)

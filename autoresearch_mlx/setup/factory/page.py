@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.lab.lab import write_whole
-from autoresearch_mlx.setup.factory.ledger import PAGE, STAGES, Book, Factory, Problem
+from autoresearch_mlx.setup.factory.ledger import PAGE, Book, Factory, Problem
 from autoresearch_mlx.store.journal import now
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def status_lines(book: Book, state: Factory, width: int) -> list[str]:
     faults = sum(bool(batch["fault"]) for batch in state.batches)
     if state.batches:
         unread = f", {faults} without a usable reply" if faults else ""
-        lines.append(f"problem   {terms.plural(len(state.batches), 'batch').replace('batchs', 'batches')} read{unread}")
+        batches = f"{len(state.batches):,} {'batch' if len(state.batches) == 1 else 'batches'}"
+        lines.append(f"problem   {batches} read{unread}")
     if state.damaged:
         lines.append(f"note      damaged lines of the ledger: {', '.join(map(str, state.damaged))}")
     if state.problems:
@@ -126,10 +127,8 @@ def render(book: Book, state: Factory) -> str:
     policy = f"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; style-src 'sha256-{digest}'"
     # Only our own files are marked as safe markup.
     page = _environment().get_template("factory.html")
-    text = page.render(
-        style=Markup(style), policy=Markup(policy), state=state, name=book.root.name, where=_where(state, book.root),
-        stages=STAGES, made=now(),
-    )  # fmt: skip
+    where, name = _where(state, book.root), book.root.name
+    text = page.render(style=Markup(style), policy=Markup(policy), state=state, name=name, where=where, made=now())
     return text.encode(errors="replace").decode()
 
 
@@ -144,7 +143,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"one_line": terms.one_line, "plural": terms.plural, "count": terms.count, "value": terms.value}
+    made.filters |= {"one_line": terms.one_line, "plural": terms.plural, "count": terms.count}
     made.filters |= {"is_web": _is_web, "tenths": terms.tenths, "score": _score}
     return made
 

@@ -12,7 +12,7 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.setup.factory.asking import Asker, Unfit, fitting
 from autoresearch_mlx.setup.factory.evidence import Piece, evidence_of, independent, quoted
 from autoresearch_mlx.setup.factory.ledger import Book, Factory
-from autoresearch_mlx.setup.factory.prompts import merge_prompt, problems_prompt
+from autoresearch_mlx.setup.factory.prompts import SHOWN, merge_prompt, problems_prompt
 
 _BATCH_POSTS, _BATCH_CHARACTERS = 20, 12_000
 _TITLE, _STATEMENT = 120, 600
@@ -79,7 +79,7 @@ def batches(pieces: Sequence[Piece]) -> list[list[Piece]]:
     found: list[list[Piece]] = []
     size = 0
     for piece in pieces:
-        length = min(len(piece.text), 1500) + 60
+        length = min(len(piece.text), SHOWN) + 60
         if not found or len(found[-1]) >= _BATCH_POSTS or size + length > _BATCH_CHARACTERS:
             found.append([])
             size = 0

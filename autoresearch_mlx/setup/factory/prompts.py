@@ -9,7 +9,7 @@ from typing import Any
 
 from autoresearch_mlx.setup.factory.evidence import Piece
 
-_SHOWN = 1500
+SHOWN = 1500
 """Most characters of a post in a prompt."""
 
 
@@ -21,7 +21,7 @@ def fenced(text: str, about: str = "") -> str:
 
 def problems_prompt(pieces: Sequence[Piece], known: Sequence[Mapping[str, Any]]) -> str:
     """Ask which problems some posts describe; ``known``: the problems that earlier posts described."""
-    posts = "\n\n".join(fenced(piece.text[:_SHOWN], f"post {piece.id}") for piece in pieces)
+    posts = "\n\n".join(fenced(piece.text[:SHOWN], f"post {piece.id}") for piece in pieces)
     so_far = "\n".join(f"{each['id']}: {each['title']}: {each['statement']}" for each in known) or "none yet"
     return f"""\
 # Task: problems

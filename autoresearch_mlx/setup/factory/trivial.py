@@ -6,6 +6,7 @@ answer fails its check.  All cases are refused if one constant answer passes a l
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,15 +103,11 @@ def _tests_nothing(draft: Draft, passes: Any) -> str:
 def _constants(drafts: Sequence[Draft]) -> list[str]:
     """Return constant answers worth a try: usual ones, and the right answers of the cases."""
     known = [d.answer if d.answer is not None else _wanted(d.case.check) for d in drafts]
-    texts = [each if isinstance(each, str) else _json(each) for each in known if each is not None]
+    texts = [
+        each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in known if each is not None
+    ]
     return list(dict.fromkeys([*_CONSTANTS, *texts]))[:_MOST_CONSTANTS]
 
 
 def _wanted(check: Mapping[str, Any]) -> Any:
     return check.get("exact", check.get("number"))
-
-
-def _json(value: Any) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=False)

@@ -79,7 +79,7 @@ def read_cases(path: Path) -> tuple[Case, ...]:
         if not line.strip():
             continue
         try:
-            case = _case(json.loads(line))
+            case = case_of(json.loads(line))
         except RecursionError:
             raise ConfigError(f"{path}, line {number}: it is nested too deeply", _HINT) from None
         except ValueError as error:
@@ -92,7 +92,8 @@ def read_cases(path: Path) -> tuple[Case, ...]:
     return tuple(found.values())
 
 
-def _case(entry: Any) -> Case:
+def case_of(entry: Any) -> Case:
+    """Return the case that a JSON value describes.  Raises ValueError, which names the fault."""
     if not isinstance(entry, dict):
         raise ValueError("a case is a JSON object")
     if unknown := entry.keys() - {"id", "tags", "input", "check"}:
