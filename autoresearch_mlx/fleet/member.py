@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import secrets
 from pathlib import Path
@@ -15,13 +13,15 @@ from autoresearch_mlx.fleet.pairing import need_dask, read_pairing
 from autoresearch_mlx.fleet.serving import engine, kept_running
 from autoresearch_mlx.hardware.awake import kept_awake
 from autoresearch_mlx.hardware.machine import read_machine
-from autoresearch_mlx.store.locks import take_lock
+from autoresearch_mlx.store.locks import held, take_lock
 from autoresearch_mlx.targets.contract import Say
 from autoresearch_mlx.targets.corpus.prepare import default_cache
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 LEAVE = "leave"
 """File in a machine's home that asks it to leave."""
+_HOME = "home"
+"""File with the path of a machine's home, in the folder of its name in the cache; `--home` may name another disk."""
 
 
 def join(pairing: Path, name: str | None, host: str | None, port: int, home: Path | None, say: Say) -> None:
@@ -73,7 +73,9 @@ def join(pairing: Path, name: str | None, host: str | None, port: int, home: Pat
         if not take_lock(file, 0.2):
             said = f"a machine called {name} already takes part from {home}"
             raise LabError(said, "to join twice on this computer, choose another name with --name")
-        (home / "joined.json").write_text(json.dumps({"name": name, "address": side.address, "pid": os.getpid()}))
+        note = homes() / name / _HOME
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(str(home.resolve()))
         where = str(pairing.resolve()), str(home.resolve())
         kept_running(engine("machine", *where, name, host or "", str(port)), told, lost)
     if refused:
@@ -83,23 +85,16 @@ def join(pairing: Path, name: str | None, host: str | None, port: int, home: Pat
 def leave_here(name: str | None) -> list[str]:
     """Ask the machines of a fleet that run on this computer to leave, or only ``name``; return their names."""
     found = []
-    for home in sorted(homes().glob("*")):
-        if home.is_dir() and name in (None, home.name) and _runs(home):
+    for note in sorted(homes().glob(f"*/{_HOME}")):
+        home = Path(note.read_text())
+        if name in (None, note.parent.name) and held(home / "lock"):
             (home / LEAVE).touch()
-            found.append(home.name)
+            found.append(note.parent.name)
     return found
 
 
 def homes() -> Path:
     return default_cache() / "fleet"
-
-
-def _runs(home: Path) -> bool:
-    try:
-        with (home / "lock").open("a+") as file:
-            return not take_lock(file, 0.0)
-    except OSError:
-        return False
 
 
 def _own_name(home: Path | None) -> str:

@@ -7,7 +7,6 @@ twice.  A process of its own measures (:mod:`measuring`), so a dead Dask worker 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import time
@@ -17,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autoresearch_mlx.fleet.job import Delivery, Job, delivery_from
-from autoresearch_mlx.store.locks import take_lock
+from autoresearch_mlx.store.locks import held, take_lock
 
 HOME = "AUTORESEARCH_FLEET_HOME"
 """Environment variable with the folder of this machine's part in a fleet."""
@@ -85,15 +84,7 @@ def measuring_alone(folder: Path) -> Iterator[bool]:
 
 def measured_now(folder: Path) -> bool:
     """Return whether a living process measures this job."""
-    try:
-        with (folder / "lock").open("r") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                return True
-    except OSError:
-        return False
-    return False
+    return held(folder / "lock")
 
 
 def write_synced(path: Path, data: bytes) -> None:

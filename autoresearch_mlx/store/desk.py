@@ -12,7 +12,6 @@ desk: the command in the sandbox writes a request, and reads the answer.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -23,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autoresearch_mlx.lab.lab import write_whole
-from autoresearch_mlx.store.locks import take_lock
+from autoresearch_mlx.store.locks import held, take_lock
 
 FOLDER = "desk"
 _SERVED = "served"
@@ -64,15 +63,7 @@ def serving(state: Path) -> Iterator[Path | None]:
 
 def is_served(state: Path) -> bool:
     """Return whether a process serves the desk of this lab now."""
-    try:
-        with (state / FOLDER / _SERVED).open("r") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                return True
-    except OSError:
-        return False
-    return False
+    return held(state / FOLDER / _SERVED)
 
 
 def ask(state: Path, arguments: Sequence[str]) -> Answer | None:

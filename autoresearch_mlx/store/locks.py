@@ -31,6 +31,19 @@ def take_lock(file: IO[str], seconds: float = 1.0) -> bool:
             time.sleep(0.02)
 
 
+def held(path: Path) -> bool:
+    """Return whether a living process holds the lock of this file; False when the file cannot be read."""
+    try:
+        with path.open("r") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+    except OSError:
+        return False
+    return False
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the session for this process.  The system releases it when the process dies.

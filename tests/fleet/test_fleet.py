@@ -112,7 +112,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         shutil.copy(lab.state / ".fleet" / "pairing.json", folder)
         machines = {}
         for name, offset in OFFSETS.items():
-            machines[name] = started(folder, folder, name, "join", "pairing.json", "--name", name, OFFSET=offset)
+            home = ["--home", str(folder / "disk" / "fleet")] if name == "mini" else []
+            machines[name] = started(folder, folder, name, "join", "pairing.json", "--name", name, *home, OFFSET=offset)
             begun.append(machines[name])
         for machine in machines.values():
             machine.waits_for("takes part in the fleet")
@@ -249,13 +250,13 @@ def test_a_second_coordinator_of_a_lab_is_refused(fleet: Fleet) -> None:
 def test_machines_leave_when_they_are_told_to(fleet: Fleet) -> None:
     """This is the last test: afterwards no machine takes part."""
     assert fleet.call("fleet", "leave", "nobody").returncode == 1
-    assert fleet.call("fleet", "leave", "mini").stdout == "mini leaves the fleet within seconds\n"
-    fleet.machines["mini"].waits_for("mini has left the fleet")
-    assert fleet.machines["mini"].popen.wait(30) == 0
-    fleet.said["fleet leave"] = fleet.call("fleet", "leave").stdout
-    assert fleet.said["fleet leave"] == "studio leaves the fleet within seconds\n"
+    assert fleet.call("fleet", "leave", "studio").stdout == "studio leaves the fleet within seconds\n"
+    fleet.machines["studio"].waits_for("studio has left the fleet")
     assert fleet.machines["studio"].popen.wait(30) == 0
-    fleet.coordinator.waits_for("studio has left")
+    fleet.said["fleet leave"] = fleet.call("fleet", "leave").stdout
+    assert fleet.said["fleet leave"] == "mini leaves the fleet within seconds\n", "its home is elsewhere"
+    assert fleet.machines["mini"].popen.wait(30) == 0
+    fleet.coordinator.waits_for("mini has left")
     told = {
         machine["name"]: machine for machine in json.loads(fleet.call("fleet", "status", "--json").stdout)["machines"]
     }
