@@ -52,7 +52,10 @@ def factory_command() -> None:
 @click.option("--agents-model", metavar="NAME", help="The model that the built agents ask; default: the same.")
 @click.option("--agents-endpoint", metavar="URL", help="The server of that model, with OpenAI's API.")
 @click.option(
-    "--pieces", type=click.IntRange(min=1), metavar="K", help="Independent evidence that a problem needs; default 3."
+    "--pieces",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Independent pieces of evidence that a problem needs; default 3.",
 )
 @click.option("--cases", type=click.IntRange(min=10, max=200), metavar="N", help="Cases for each agent; default 30.")
 @click.option("--experiments", type=click.IntRange(min=0), metavar="N", help="Experiments for each agent; default 5.")

@@ -25,7 +25,7 @@ def days_between(start, end):
 
 
 def add_days(start, days):
-    """Return the date that lies so many days after a date such as 2024-01-31."""
+    """Add a number of days to a date such as 2024-01-31, and return the new date."""
     return (date.fromisoformat(start) + timedelta(days=int(days))).isoformat()
 
 

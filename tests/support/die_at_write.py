@@ -1,4 +1,4 @@
-"""Kill this process right before it opens a file for writing for the n-th time; the file is named by its last part."""
+"""Kill this process when it is about to open a file of a given name for the n-th time to write to it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 
 
 def install(name: str, fatal: str) -> None:
+    """Watch this process; ``name``: the last part of the file's path; ``fatal``: the n as text."""
     seen = 0
 
     def hear(event: str, arguments: tuple[object, ...]) -> None:

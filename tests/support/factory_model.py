@@ -1,7 +1,8 @@
 """A scripted model for the factory: it finds three problems in the posts of tests/setup/factory, and solves one well.
 
-It is a function from a request to a behaviour of ``OpenAIServer``.  Its agent for servings is good and can be improved,
-its agent for working days does not parse, and its agent for shoe sizes has the examples' answers hard-coded.
+The model is a function that takes a request and returns what ``OpenAIServer`` does with it.  Its agent for servings is
+good and can be improved, its agent for working days does not parse, and its agent for shoe sizes has the answers to the
+examples hard-coded.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ SYNTAX_ERROR = "def run(question, tools)\n    return 'never'\n"
 
 
 def model(**instead: Reply) -> Callable[[Received], Behaviour]:
-    """Return the scripted model; ``instead`` replaces its answers to tasks: problems, merge, spec, cases, build ..."""
+    """Return the scripted model.
+
+    ``instead`` maps a task (``problems``, ``merge``, ``spec``, ``cases`` ...) to a function that answers it instead.
+    """
     replies: Mapping[str, Reply] = {
         "problems": problems, "merge": merge, "spec": spec, "cases": cases, "build": build, "improve": improve,
         "numbers": numbers, **instead,

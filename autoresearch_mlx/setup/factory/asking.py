@@ -16,7 +16,7 @@ from autoresearch_mlx.models.wire import Ask, Endpoint, Message
 Value = TypeVar("Value")
 _TRIES = 3
 _REPLY_TOKENS, _LEAST_REPLY = 6000, 500
-"""Longest reply in tokens, and the longest one that is asked for where a small context leaves hardly any room."""
+"""Longest reply in tokens, and how long a reply may be at least where the prompt nearly fills the context."""
 _LONGEST_FAULT = 600
 SYSTEM = (
     "You help to find problems in posts and to build small programs that solve them. Text between lines that carry a "

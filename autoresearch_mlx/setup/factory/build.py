@@ -1,7 +1,7 @@
-"""The stage ``build``: a model writes an agent into a copy of the template, of which it may change two kinds of files.
+"""The stage ``build``: a model writes an agent into a copy of the template; it may change two kinds of files there.
 
-Everything else in the lab comes from the template and the stages before: tools, settings, cases.  A hash of these files
-is compared before anything is measured.
+All other files in the lab (tools, settings, cases) come from the template and from earlier stages.  Before anything is
+measured, their hash is compared with the one that the ledger has.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _NAMED = re.compile(
 _PYTHON = re.compile(r"^```(?:python|py)[ \t]*\n(?P<text>.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
 _LONGEST = 40_000
 _EXAMPLES = 8
-"""Dev cases in the question for a build."""
+"""Most dev cases that the builder is shown."""
 _MOST_FILES = 6
 
 
@@ -77,7 +77,7 @@ class AgentModel:
 
 
 def write_agent(asker: Asker, problem: Problem, cases: Path, refused: str) -> Answer[dict[str, str]]:
-    """Return the files that the model wants to change, by path; ``refused``: why the build before was refused."""
+    """Return the files that the model wants to change, by path; ``refused``: why the last build was refused."""
     assert problem.spec is not None
     dev = split(read_cases(cases), DEV_SHARE, GUARD_SHARE)["dev"]
     files = {path: text for path, text in template().items() if _WRITABLE.fullmatch(path)}

@@ -1,4 +1,4 @@
-"""The stage ``cases``: they are written before anything is built, by a call of their own or by a person.
+"""The stage ``cases``: a model, in a call of its own, or a person writes the cases before anything is built.
 
 Nobody who builds sees the guard and hidden cases.  The split is made by a hash, as in every lab of the target `evals`;
 the ids are chosen so that each part gets its share.
@@ -144,8 +144,7 @@ def _refers(value: Any) -> bool:
 
 
 def _numbered(examined: Examined) -> Examined:
-    """Give each case an id that puts it into a part by its hash; the order, and so the part, follows from a hash of the
-    question."""
+    """Give each case an id whose hash puts it into its part; a hash of the question decides which part that is."""
     cases = sorted(examined.cases, key=lambda case: hashlib.sha256(json.dumps(case.input).encode()).digest())
     found, passed = [], set()
     for n, case in enumerate(cases):

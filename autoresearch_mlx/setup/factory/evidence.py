@@ -40,7 +40,7 @@ class Sorted:
 
 
 def sort_out(posts: Iterable[Post]) -> Sorted:
-    """Return the posts that are not copies of earlier ones, in order."""
+    """Leave out posts that are copies of earlier ones; the others keep their order."""
     known: dict[str, int] = {}
     near, kept = Near(), list[Post]()
     copies: dict[int, int] = {}

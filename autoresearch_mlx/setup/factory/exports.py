@@ -30,7 +30,7 @@ def posts_in(value: Any, where: str) -> Iterator[Post | None]:
 
 
 def _walk(value: Any, where: str, above: str, depth: int) -> Iterator[Post | None]:
-    """``above``: the address of the thread that the value lies in; empty when unknown."""
+    """Yield the posts in one value; ``above``: the address of the thread around it, empty when unknown."""
     if depth > _DEEPEST:
         return
     if isinstance(value, list):

@@ -38,7 +38,7 @@ def posts_in_feed(data: bytes, where: str) -> Iterator[Post | None]:
 
 
 def fetched(url: str) -> bytes:
-    """Return the bytes at an address.  Raises LabError, which says what came instead."""
+    """Fetch a web address and return the body of the answer.  Raises LabError, which says why nothing usable came."""
     import httpx2
 
     try:

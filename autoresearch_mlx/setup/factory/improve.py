@@ -75,7 +75,7 @@ class _Lines:
 
 
 def improve(root: Path, wanted: int, agent: AgentSettings, private: tuple[Path, ...], say: Say) -> Improved:
-    """Run the experiments that are missing; the session's own ledger has those before a kill.
+    """Run the experiments that are still missing; the session's ledger has those that earlier calls took.
 
     ``agent``: the settings of the model that proposes.  Raises EndpointError when its server stays away, LabError when
     the baseline fails.

@@ -110,7 +110,7 @@ class Factory:
     same: list[list[str]] | None = None
     """Groups of problems that are the same in other words; None before the model was asked."""
     listed: bool = False
-    """Whether all batches were read and the problems are in the ledger."""
+    """Whether the stage ``problem`` is over: all batches were read, and all problems are in the ledger."""
     problems: tuple[Problem, ...] = ()
     damaged: tuple[int, ...] = ()
     """Numbers of the ledger's lines that hold no event."""

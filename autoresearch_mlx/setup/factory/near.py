@@ -1,4 +1,4 @@
-"""Find posts that are nearly equal, by MinHash.
+"""Use MinHash to find posts that are nearly equal.
 
 A post becomes the set of its runs of three words.  The share of equal minima under many hash functions estimates the
 Jaccard similarity of two such sets (Broder, "On the resemblance and containment of documents", 1997).  Bands of minima
@@ -51,7 +51,7 @@ def _functions() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
 
 
 class Near:
-    """The posts so far, to be asked whether a new one is nearly equal to one of them."""
+    """The posts so far; it finds the one to which a new post is nearly equal."""
 
     def __init__(self) -> None:
         self._minima: list[Minima] = []
@@ -59,7 +59,7 @@ class Near:
         """The first post with each band of minima.  A list of all posts would need several times the memory."""
 
     def find(self, own: Minima) -> int | None:
-        """Return the number of an earlier post that is nearly equal, from 0; None when there is none."""
+        """Return the number (from 0) of an earlier post that is nearly equal; None when there is none."""
         for at in sorted({self._first[key] for key in _keys(own) if key in self._first}):
             if float((self._minima[at] == own).mean()) >= SIMILAR:
                 return at

@@ -107,7 +107,7 @@ Answer with one JSON object and nothing else:
 def build_prompt(
     spec: Mapping[str, Any], tools: str, files: Mapping[str, str], examples: Sequence[str], refused: str
 ) -> str:
-    """Ask for an agent; ``examples``: dev cases; ``refused``: why the build before this one did not pass."""
+    """Ask for an agent; ``examples``: dev cases; ``refused``: why the last build did not pass."""
     shown = "\n\n".join(f"{path}\n```\n{text.rstrip()}\n```" for path, text in files.items())
     again = f"\nAn earlier build was refused: {refused}\n" if refused else ""
     return f"""\

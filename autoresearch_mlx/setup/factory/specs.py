@@ -34,7 +34,6 @@ def spec_text(spec: Mapping[str, Any]) -> str:
 
 def write_spec(asker: Asker, problem: Problem) -> Answer[dict[str, Any]]:
     """Return the specification for a problem; tools that the template does not have are left out of it."""
-
     known = tools()
 
     def read(text: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Examined:
 
     cases: tuple[Case, ...]
     dropped: tuple[tuple[str, str], ...]
-    """(question or id, reason)."""
+    """(question, reason)."""
     constant: str = ""
     """The constant answer that passes most cases."""
     constant_passes: frozenset[str] = frozenset()

@@ -1,4 +1,4 @@
-"""The stage ``verify``: does a build start, does the sandbox hold, does it answer, and not only what it was shown?
+"""The stage ``verify``: does a build start, does its sandbox hold, and does it answer questions that it was not shown?
 
 The dev cases were shown to the builder, the guard cases were not: a build with hard-coded answers is found by the
 difference.  The hidden cases stay unused until the stage ``ship``.
