@@ -9,6 +9,7 @@ from statistics import NormalDist, fmean
 
 from autoresearch_mlx.compare.log_noise import COVERAGE
 from autoresearch_mlx.compare.match import Pair
+from autoresearch_mlx.judge.intervals import wilson
 
 FEWEST = 5
 """Smallest number of pairs for which a rank correlation is given."""
@@ -53,7 +54,7 @@ def agreement(found: Sequence[Pair]) -> Agreement:
         signed=len(signed),
         same=same,
         share=same / len(signed) if signed else None,
-        share_interval=wilson(same, len(signed)) if signed else None,
+        share_interval=wilson(same / len(signed), len(signed), COVERAGE) if signed else None,
         chance=_chance(signed) if signed else None,
         rank=rank,
         rank_interval=_rank_interval(rank, len(known)),
@@ -76,14 +77,6 @@ def disagreements(found: Sequence[Pair]) -> tuple[Pair, ...]:
 
 def _weaker(pair: Pair) -> float:
     return min(abs(pair.there.percent or 0), abs(pair.here.percent or 0))
-
-
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """Return Wilson's 90 % interval of a share of ``n`` >= 1, which stays within 0 and 1."""
-    p, z2 = successes / n, _Z**2
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    reach = _Z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def spearman(points: Sequence[tuple[float, float]]) -> float | None:

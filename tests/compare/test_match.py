@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from autoresearch_mlx.compare.agreement import agreement, disagreements, spearman, wilson
+from autoresearch_mlx.compare.agreement import agreement, disagreements, spearman
 from autoresearch_mlx.compare.comparison import untried
 from autoresearch_mlx.compare.effects import Effect, Run
 from autoresearch_mlx.compare.log_noise import UNKNOWN, Noise, of_effects
 from autoresearch_mlx.compare.match import distance, pairs, same_way
 from autoresearch_mlx.compare.verdict import judged, verdict
+from autoresearch_mlx.judge.intervals import wilson
 
 
 def run(order: int = 1, axis: str = "a", status: str = "discard", **changes: Any) -> Run:
@@ -80,7 +81,7 @@ def test_signs_ranks_and_their_intervals() -> None:
     found = agreement(pairs(*_sides(gains)))
     assert (found.pairs, found.signed, found.same) == (6, 6, 4)
     assert found.share == pytest.approx(2 / 3) and found.chance == pytest.approx(0.5)
-    assert found.share_interval == pytest.approx(wilson(4, 6))
+    assert found.share_interval == pytest.approx(wilson(4 / 6, 6, 0.9))
     # Ranks 6 5 4 3 2 1 against 5 6 3 2 4 1: d^2 = 1 1 1 1 4 0.
     assert found.rank == pytest.approx(1 - 6 * 8 / (6 * 35))
     assert found.rank_interval is not None and found.rank_interval[0] < found.rank < found.rank_interval[1]

@@ -7,7 +7,6 @@ and the score of a constant answer.
 from __future__ import annotations
 
 import json
-import math
 import re
 import shutil
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Measurement
+from autoresearch_mlx.judge.intervals import wilson
 from autoresearch_mlx.lab.lab import Lab, write_whole
 from autoresearch_mlx.setup.factory.cases import DEV_SHARE, FILE, GUARD_SHARE
 from autoresearch_mlx.setup.factory.ledger import SHIPPED, Book, Factory, Problem
@@ -28,19 +28,7 @@ from autoresearch_mlx.targets.evals.cases import Case, part_of, read_cases
 CARD, CARD_JSON = "CARD.md", "card.json"
 _SHOWN = 10
 """Most failed cases on a card."""
-_Z = 1.959964
-"""Quantile of the normal distribution for 95 %."""
-
-
-def wilson(score: float, n: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a mean score of ``n`` cases (JASA 22, 1927).
-
-    If some scores lie strictly between 0 and 1, the interval is wider than it needs to be, because the variance of
-    right and wrong answers is the largest possible one.
-    """
-    middle = (score + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z * math.sqrt(score * (1 - score) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
+_COVERAGE = 0.95
 
 
 def ship(
@@ -80,7 +68,7 @@ def _card(
     assert val.value is not None and hidden.value is not None and problem.improved is not None
     scores = {**val.extra["cases"], **val.extra["guard"]}
     n = len(hidden.extra["cases"])
-    low, high = wilson(float(hidden.value), n)
+    low, high = wilson(float(hidden.value), n, _COVERAGE)
     failed = [case for case in cases if scores.get(case.id, 1.0) < 1.0]
     secondary: Mapping[str, Any] = hidden.extra["secondary"]
     lost: dict[str, list[int]] = {}

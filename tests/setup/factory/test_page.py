@@ -11,7 +11,7 @@ from conftest import command_line
 
 from autoresearch_mlx.setup.factory.ledger import FILE, PAGE, Book, Problem
 from autoresearch_mlx.setup.factory.page import write_page
-from autoresearch_mlx.setup.factory.ship import card_text, slug, wilson
+from autoresearch_mlx.setup.factory.ship import card_text, slug
 
 HOSTILE = (
     "<script>document.title='gotcha'</script><img src=x onerror=\"document.title='gotcha'\">"
@@ -103,13 +103,6 @@ def test_a_card_escapes_markdown_and_html() -> None:
 )
 def test_a_folder_is_named_by_letters_and_digits_alone(title: str, name: str) -> None:
     assert slug(title) == name
-
-
-@pytest.mark.parametrize(
-    ("score", "n", "low", "high"), [(1.0, 8, 0.6756, 1.0), (0.5, 10, 0.2366, 0.7634), (0.0, 4, 0.0, 0.4899)]
-)
-def test_the_interval_is_wilsons(score: float, n: int, low: float, high: float) -> None:
-    assert wilson(score, n) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_a_folder_without_a_factory_is_an_error_with_the_next_step(tmp_path: Path) -> None:
