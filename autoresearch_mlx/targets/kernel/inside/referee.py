@@ -22,6 +22,10 @@ from autoresearch_mlx.targets.kernel.inside.saved import read
 from autoresearch_mlx.targets.kernel.order import Order, order_from
 from autoresearch_mlx.targets.kernel.task import Sizes, Task
 
+_FEW = 16
+"""An output with fewer numbers, at other sizes than the model's, is judged number by number and not by its average
+error, because the rounding of one small number can exceed the bound of the average."""
+
 
 def main(path: str, result: str) -> None:
     request = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -71,11 +75,12 @@ def compared(
     else:
         wanted = reference(*inputs)
     mx.eval(wanted)
-    return _errors(task, types, found, [np.array(each.astype(mx.float32)) for each in wanted])
+    few = 0 if sizes == task.sizes else _FEW
+    return _errors(task, types, found, [np.array(each.astype(mx.float32)) for each in wanted], few)
 
 
 def _errors(
-    task: Task, types: list[tuple[tuple[int, ...], str]], found: list[tuple[str, Any]], wanted: list[Any]
+    task: Task, types: list[tuple[tuple[int, ...], str]], found: list[tuple[str, Any]], wanted: list[Any], few: int
 ) -> dict[str, Any]:
     worst = typical = 0.0
     for at, ((shape, kind), right) in enumerate(zip(types, wanted, strict=True)):
@@ -101,7 +106,8 @@ def _errors(
         size = max(size, 1e-12)
         share = off / (size + np.abs(np.where(np.isfinite(right), right, 0.0)))
         worst = max(worst, float(share.max(initial=0.0)))
-        typical = max(typical, float(np.sqrt(np.mean(np.square(off), dtype=np.float64))) / size)
+        if off.size >= few:
+            typical = max(typical, float(np.sqrt(np.mean(np.square(off), dtype=np.float64))) / size)
         if share.max(initial=0.0) > task.tolerance:
             wrong = int((share > task.tolerance).sum())
             said = f"{what}: {wrong:,} of {off.size:,} numbers are off by more than {task.tolerance:.1g} of their size"
