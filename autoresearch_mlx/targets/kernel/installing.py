@@ -206,16 +206,16 @@ def _literal(value: Any) -> str:
 
 def _indented(source: str) -> str:
     """Return a file as the body of a function; the lines of a text that is a value stay as they are."""
+    source = source.replace("\r\n", "\n").rstrip("\n")
+    nodes = list(ast.walk(ast.parse(source)))
+    docstrings = [node.value for node in nodes if isinstance(node, ast.Expr)]
     inside: set[int] = set()
-    told = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Expr)]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
             inside.update(range(node.lineno + 1, (node.end_lineno or node.lineno) + 1))
-    for node in told:  # docstrings may move
-        inside.difference_update(range(node.lineno + 1, (node.end_lineno or node.lineno) + 1))
-    lines = source.rstrip("\n").split("\n")
     return "\n".join(
-        line if at in inside or not line.strip() else f"    {line}" for at, line in enumerate(lines, start=1)
+        line if at in inside or not line.strip() else f"    {line}"
+        for at, line in enumerate(source.split("\n"), start=1)
     )
 
 

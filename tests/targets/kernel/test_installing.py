@@ -116,6 +116,15 @@ def test_a_text_that_is_a_value_keeps_its_lines() -> None:
     assert 'METAL = """line\n  out[0] = 1;\n"""' in changed and "        More." in changed
 
 
+def test_a_kernel_with_line_ends_as_on_windows_gets_those_of_the_script() -> None:
+    text = "def double(x):\r\n    return x\r\n\r\n\r\ndef capped_loss(logits, targets, cap):\r\n    return 0\r\n"
+    for source in (TWICE, TWICE.replace("\n", "\r\n")):
+        once = with_kernel(text, DOUBLE, source, "t.py")
+        assert "\r\r" not in once and not any(each.edited for each in installed_in(once))
+        both = with_kernel(once, CAPPED_LOSS, FASTER, "t.py")
+        assert without_kernel(without_kernel(both, "double", "t.py"), "capped_loss", "t.py") == text
+
+
 # --- the commands
 
 ASK = """
