@@ -8,13 +8,14 @@ from typing import Any
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Experiment, Measurement
+from autoresearch_mlx.judge.across import NAME, name_of
 from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.lab.source import describe
 
 _NONE = "(none)"
 _LABEL = 11
 _PHASES = ("start", "compile", "train", "evaluate")
-_SPEED = "speed"
+_SPEED, _MACHINE = "speed", "machine"
 
 _CASES = ("cases", "guard")
 """Figures that are tables: the score of each case."""
@@ -118,9 +119,9 @@ def _measured(e: Experiment, metric: str, width: int) -> list[str]:
     """Write the table of measurements, turned on its side on a narrow terminal, and the remarks below it."""
     if not e.measurements:
         return ["measurements", _NONE]
-    head = ("seed", metric, _SPEED, *_PHASES, "total", "steps", "tokens", "tokens/s", "peak MB")
+    head = ("seed", _MACHINE, metric, _SPEED, *_PHASES, "total", "steps", "tokens", "tokens/s", "peak MB")
     rows = [head, *(_row(m) for m in e.measurements)]
-    rows = _used_columns(rows, optional=(_SPEED,) if e.failed else head)
+    rows = _used_columns(rows, optional=(_SPEED, _MACHINE) if e.failed else head)
     lines = terms.table(rows)
     if max(map(len, lines)) > width:
         lines = terms.table(list(zip(*rows, strict=True)), left=(0,))
@@ -140,6 +141,7 @@ def _row(m: Measurement) -> tuple[str, ...]:
     total = m.seconds.total()
     return (
         str(m.seed),
+        name_of(m) or terms.UNKNOWN,
         terms.value(m.value),
         terms.speed(m.speed),
         *(terms.tenths(s) for s in phases),
@@ -151,6 +153,12 @@ def _row(m: Measurement) -> tuple[str, ...]:
     )
 
 
+def _which(m: Measurement) -> str:
+    """Name a run by its seed, and in a fleet by its machine: ``seed 42 on desk``."""
+    name = name_of(m)
+    return f"seed {m.seed} on {name}" if name else f"seed {m.seed}"
+
+
 def _remarks(e: Experiment, width: int) -> list[str]:
     """List disturbed and slow runs, failures that the reason leaves out, further figures, and the machine."""
     failures = [
@@ -158,12 +166,12 @@ def _remarks(e: Experiment, width: int) -> list[str]:
     ]
     told = [(name, words) for name, words in failures if not words.endswith(f": {e.reason}")]
     disturbed = [
-        ("disturbed", f"seed {m.seed}: {_why_tainted(m)}; it does not count") for m in e.measurements if m.tainted
+        ("disturbed", f"{_which(m)}: {_why_tainted(m)}; it does not count") for m in e.measurements if m.tainted
     ]
     extras = ((m, {name: fact for name, fact in m.extra.items() if name not in _TOLD_ABOVE}) for m in e.measurements)
-    figures = [("figures", f"seed {m.seed}: {words}") for m, extra in extras if (words := _pairs(extra))]
-    checks = [("checks", f"seed {m.seed}: {words}") for m in e.measurements if (words := _checks(m))]
-    slowed = [("slowed", f"seed {m.seed}: {words}") for m in e.measurements if (words := _why_slow(m))]
+    figures = [("figures", f"{_which(m)}: {words}") for m, extra in extras if (words := _pairs(extra))]
+    checks = [("checks", f"{_which(m)}: {words}") for m in e.measurements if (words := _checks(m))]
+    slowed = [("slowed", f"{_which(m)}: {words}") for m in e.measurements if (words := _why_slow(m))]
     facts = [*disturbed, *slowed, *told, *_by_the_script(e.measurements), *checks, *figures, *_machine(e.measurements)]
     tables = [line for name in _CASES for line in _cases(e.measurements, name)]
     return [*(line for name, words in facts for line in terms.field(name, words, width, _LABEL)), *tables]
@@ -171,7 +179,7 @@ def _remarks(e: Experiment, width: int) -> list[str]:
 
 def _cases(runs: Sequence[Measurement], name: str) -> list[str]:
     """Write a table of the cases that did not pass in every run, with the score in each; no lines without cases."""
-    scored = [(m.seed, found) for m in runs if isinstance(found := m.extra.get(name), Mapping) and found]
+    scored = [(_which(m), found) for m in runs if isinstance(found := m.extra.get(name), Mapping) and found]
     if not scored:
         return []
     every = dict.fromkeys(case for _, found in scored for case in found)
@@ -179,7 +187,7 @@ def _cases(runs: Sequence[Measurement], name: str) -> list[str]:
     said = f"{name:<{_LABEL}}{len(every) - len(open_)} of {len(every)} have the full score in every run"
     if not open_:
         return [said]
-    head = ("", *(f"seed {seed}" for seed, _ in scored))
+    head = ("", *(run for run, _ in scored))
     rows = [head, *((terms.one_line(case), *(_score(found.get(case)) for _, found in scored)) for case in open_)]
     return [f"{said}; the others:", *(f"{'':<{_LABEL}}{line}" for line in terms.table(rows, left=(0,)))]
 
@@ -222,13 +230,14 @@ def _why_slow(m: Measurement) -> str:
 def _machine(runs: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
     """List the facts of the machine that all runs share, then those of each run."""
     known = [m for m in runs if m.machine]
-    common = {name: fact for m in known[:1] for name, fact in m.machine.items()}
-    common = {name: fact for name, fact in common.items() if all(m.machine.get(name) == fact for m in known)}
+    facts = [{name: fact for name, fact in m.machine.items() if name != NAME} for m in known]  # the table has the name
+    common = facts[0] if facts else {}
+    common = {name: fact for name, fact in common.items() if all(each.get(name) == fact for each in facts)}
     if words := _pairs(common):
         yield "machine", words
-    for m in known:
-        if words := _pairs({name: fact for name, fact in m.machine.items() if name not in common}):
-            yield "beside it", f"seed {m.seed}: {words}"
+    for m, own in zip(known, facts, strict=True):
+        if words := _pairs({name: fact for name, fact in own.items() if name not in common}):
+            yield "beside it", f"{_which(m)}: {words}"
 
 
 def _pairs(facts: Mapping[str, Any]) -> str:

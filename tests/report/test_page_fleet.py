@@ -18,6 +18,7 @@ from autoresearch_mlx.report.page.content import Page, to_json
 from autoresearch_mlx.report.page.gather import page_of
 from autoresearch_mlx.report.page.html import render_html, write_report
 from autoresearch_mlx.report.page.markdown import render_text
+from autoresearch_mlx.report.show import render_show
 from autoresearch_mlx.store.ledger import FILE, read
 
 LEDGER = Path(__file__).parents[1] / "compare" / "golden" / "fleet" / "ledger.jsonl"
@@ -68,6 +69,12 @@ def test_the_noise_is_that_of_runs_on_one_machine(page: Page) -> None:
 def test_the_post_and_the_document_have_the_machines(page: Page) -> None:
     assert "| `DEPTH 4 -> 6` | discard |" in render_text(page) and "on Apple M4 Max alone" in render_text(page)
     assert [strip["machine"] for strip in to_json(page)["fleet"]["strips"]] == ["desk", "attic"]
+
+
+def test_show_names_the_machine_of_each_run() -> None:
+    text = render_show(read(LEDGER).history.experiments[3], None, None, "val_bpb", 80)
+    assert "\nmachine         desk      attic\n" in text
+    assert "seed 42 on attic: chip Apple M1, gpu_cores 8\n" in text and "fleet_machine" not in text
 
 
 def test_a_session_on_one_machine_shows_nothing_new(tmp_path: Path) -> None:

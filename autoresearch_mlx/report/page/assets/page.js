@@ -40,7 +40,7 @@ function progress(host, pick) {
 
 function noise(host, pick) {
   const { sigma, again, epochs } = page.noise; // an epoch is a regime: the document keeps the older name
-  const centre = `the mean of its commit${page.fleet ? " on the same machine" : ""}`;
+  const centre = page.fleet ? "the commit's mean on its machine" : "the mean of its commit";
   const points = again.map((run) => ({
     x: { number: run.at, hours: run.hours }, y: run.off, number: run.number,
     kind: run.tainted ? "tainted" : run.chosen ? "chosen" : "again",
@@ -49,7 +49,7 @@ function noise(host, pick) {
   }));
   const marks = epochs.map(([regime, at]) => ({ x: { number: at, hours: (again.find((run) => run.at === at) || {}).hours }, name: `regime ${regime}` }));
   plot(host, { name: "Runs of commits that ran more than once", height: 300, xs: OVER.slice(0, 2), points, pick, lines: [0], regimes: marks,
-    bands: known(sigma) && sigma > 0 ? [[-sigma, sigma], [-2 * sigma, 2 * sigma]] : [], yName: `difference from ${centre}; up is worse`,
+    bands: known(sigma) && sigma > 0 ? [[-sigma, sigma], [-2 * sigma, 2 * sigma]] : [], yName: `${page.fleet ? "" : "difference "}from ${centre}; up is worse`,
     key: [["again", "taken to measure the noise"], ["chosen", "the run it was chosen by"]] });
 }
 
