@@ -241,12 +241,6 @@ class Crew:
                     f"ending the runs; after {_PATIENCE_SECONDS} s, Ctrl-C again ends this command without waiting"
                 )
 
-    def submit(self, task: Callable[[], Any]) -> Future[Any]:
-        """Run a task in a thread of its own, which :meth:`close` waits for."""
-        future = self._pool.submit(task)
-        self._taken.append(future)
-        return future
-
     def _hand(self, worker: Worker, attempt: Attempt | None, task: Callable[[], Experiment | Waiting | None]) -> None:
         self._busy[self._pool.submit(task)] = worker, attempt
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Watch
 from autoresearch_mlx.judge import Decision
@@ -23,9 +22,6 @@ from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import drift_of
 from autoresearch_mlx.loop.worker import MachineLost, MachineUnfit, Worker
 from autoresearch_mlx.store.records import measurement_to
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +43,7 @@ class Staff(Protocol):
     @property
     def workers(self) -> Sequence[Worker]: ...
 
-    def submit(self, task: Callable[[], Any]) -> Future[Any]: ...
+    def do(self, worker: Worker, number: int, task: Callable[[Worker, Watch], None]) -> None: ...
 
 
 def note_proposal(attempt: Attempt) -> None:
@@ -121,29 +117,25 @@ def look_for_drift_on(session: Session, worker: Worker, watch: Watch, screen: Sc
 def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decision:
     """Let every machine measure the baseline at the same time; return the judge's decision on the first one's runs.
 
-    The others' runs are logged as repeats, with which their later candidates are compared.  Raises MachineLost when the
-    first machine does not come back.
+    The others' runs are logged as repeats, with which their later candidates are compared; a machine that is not done
+    yet gets no experiment.  Raises MachineLost when the first machine does not come back.
     """
     assert attempt.sha is not None
     session, sha, count = staff.session, attempt.sha, staff.session.judge.baseline_runs
     lead = attempt.worker
 
-    def series(worker: Worker) -> list[Measurement]:
+    def series(worker: Worker, watch: Watch) -> list[Measurement]:
         name = "" if worker.name == lead.name else f"{worker.name}-"
         return [measure(session, worker, sha, 0, run, watch, name=name) for run in range(1, count + 1)]
 
-    def beside(worker: Worker) -> None:
-        try:
-            taken = series(worker)
-        except (MachineLost, KeyboardInterrupt):
-            return  # it is asked again before its first experiment
-        for each in taken:
+    def beside(worker: Worker, watch: Watch) -> None:
+        for each in series(worker, watch):
             session.append("repeated", number=0, during=0, measurement=measurement_to(each))
 
     for worker in staff.workers:
         if worker.name != lead.name:
-            staff.submit(partial(beside, worker))
+            staff.do(worker, 0, beside)  # a machine that fails is asked again before its first experiment
     with attempt.timed("measure"):
-        attempt.measurements.extend(series(lead))
+        attempt.measurements.extend(series(lead, watch))
     attempt.taken = len(attempt.measurements)
     return attempt.decide()
