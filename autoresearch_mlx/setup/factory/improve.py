@@ -8,8 +8,10 @@ from typing import Any
 
 from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.office import Office
+from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, Progress, Tenant
 from autoresearch_mlx.hardware.surroundings import machine_for
+from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.lab.config import AgentSettings, load_settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.hire import office_of
@@ -74,11 +76,14 @@ class _Lines:
         """Nothing is open."""
 
 
-def improve(root: Path, wanted: int, agent: AgentSettings, private: tuple[Path, ...], say: Say) -> Improved:
+def improve(
+    root: Path, wanted: int, agent: AgentSettings, private: tuple[Path, ...], say: Say
+) -> tuple[Improved | None, str]:
     """Run the experiments that are still missing; the session's ledger has those that earlier calls took.
 
-    ``agent``: the settings of the model that proposes.  Raises EndpointError when its server stays away, LabError when
-    the baseline fails.
+    Return what came of them and no reason, or None and the reason why the agent's baseline failed.  ``agent``: the
+    settings of the model that proposes.  Raises EndpointError when its server stays away, and LabError for whatever is
+    not the agent's fault, such as a full disk.
     """
     lab = Lab(root)
     resolved = load_settings(root)
@@ -95,8 +100,13 @@ def improve(root: Path, wanted: int, agent: AgentSettings, private: tuple[Path, 
         with machine_for(root, TAG, settings.machine, gpu, default_cache(), screen.say):
             if done < wanted or session.journal().history.baseline is None:
                 office = office_of(session, settings.model_copy(update={"agent": agent}), screen.say)
-                reason = _run(session, agent, office, wanted - done, screen)
-        return _improved(session, agent, reason)
+                try:
+                    reason = _run(session, agent, office, wanted - done, screen)
+                except LabError:
+                    if (fault := _failed_baseline(session)) is None:
+                        raise
+                    return None, fault
+        return _improved(session, agent, reason), ""
 
 
 def _run(session: Session, settings: AgentSettings, office: Office, missing: int, screen: _Lines) -> str:
@@ -106,6 +116,16 @@ def _run(session: Session, settings: AgentSettings, office: Office, missing: int
     finally:
         if isinstance(agent, Tenant):
             agent.close()
+
+
+def _failed_baseline(session: Session) -> str | None:
+    """Return how the baseline failed; None when it did not, or when the machine is to blame."""
+    first = next((e for e in session.journal().history.experiments if e.number == 0), None)
+    if first is None or first.status in ("keep", "interrupted"):
+        return None
+    if first.measurements and fault_of(first.measurements[-1]) is not None:
+        return None
+    return f"the baseline ended as {first.status}: {first.reason}"
 
 
 def _done(session: Session) -> int:

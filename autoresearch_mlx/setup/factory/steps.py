@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autoresearch_mlx import terms
-from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab.lab import write_whole
 from autoresearch_mlx.setup.factory.build import AgentModel, fixed_files, lay_out, write_agent
 from autoresearch_mlx.setup.factory.cases import (
@@ -158,12 +157,9 @@ class Steps:
             return f"no experiments: {reason}"
         proposer = self._staff().proposer()
         self._staff().close()  # a model that this program has started is started again by the loop
-        try:
-            found = improve(lab, wanted, proposer, self._private(problem), self._say)
-        except LabError as error:
-            if type(error) is not LabError:  # a lock, a ledger or git: the machine's fault, not the agent's
-                raise
-            return self._discard(problem, "improve", str(error))
+        found, fault = improve(lab, wanted, proposer, self._private(problem), self._say)
+        if found is None:
+            return self._discard(problem, "improve", fault)
         if found.experiments < wanted:
             self._staff().must_answer()
         self._book.append("improved", problem=problem.id, **found.told())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import factory_model
 import pytest
+from conftest import git
 from openai_server import OpenAIServer
 from server_behaviours import fail
 
@@ -167,6 +168,25 @@ def test_an_agent_that_fails_in_its_first_cases_is_refused_with_its_error(
     found = only(call(root, server, numbers=factory_model.nonsense))
     assert found.discarded is not None
     assert "it gives no answer: JSONDecodeError" in found.discarded["reason"]
+
+
+def test_a_full_disk_ends_the_call_and_an_agent_whose_baseline_fails_is_discarded(
+    root: Path, server: OpenAIServer, sandbox: Sandbox
+) -> None:
+    call(root, server, until="verify")
+    lab = root / "problems" / "p1" / "lab"
+    (lab / "agent.py").write_text("import no_such_module\n")
+    git(lab, "commit", "-qam", "broken")
+    settings = lab / "lab.toml"
+    whole = settings.read_text()
+    settings.write_text(f"{whole}\n[limits]\nfree_disk_gb = 1e9\n")
+    wanted = Wanted(options={"experiments": 1}, until="improve")
+    with pytest.raises(LabError, match="disk"):
+        run_line(root, wanted, lambda text: None)
+    settings.write_text(whole)
+    found = only(run_line(root, wanted, lambda text: None))
+    assert found.discarded is not None and found.discarded["stage"] == "improve"
+    assert found.discarded["reason"].startswith("the baseline ended as ")
 
 
 def test_a_server_that_goes_away_ends_the_call_and_discards_nothing(root: Path, server: OpenAIServer) -> None:
