@@ -75,7 +75,7 @@ function beside(difference) {
 export function showStands(session) {
   const s = session.status, best = session.incumbent, spent = s.spent;
   facts("stand-facts", [
-    ["incumbent", value(best?.value), best ? `#${best.number}${best.measured !== best.value ? ", by its later runs" : ""}` : null],
+    ["incumbent", value(best?.value), best ? `#${best.number}${best.measured !== best.value ? ", by the runs that count now" : ""}` : null],
     ["gained in all", !best ? null : best.number === 0 ? "nothing yet" : gain(best.gained)],
     ...s.waiting.map((w) => ["waiting for you", `#${w.number}`, w.words.slice(w.words.indexOf(", ") + 2)]),
     ["experiments", count(s.experiments)],
