@@ -46,6 +46,10 @@ class Source:
             else:
                 self.posts.append(each)
 
+    def unread(self, error: OSError) -> None:
+        """Count a file or folder that cannot be read."""
+        self.skipped[f"cannot be read: {error.strerror}"] += 1
+
     def told(self) -> dict[str, Any]:
         """Return the source as the ledger's event has it."""
         return {"source": self.name, "posts": len(self.posts), "skipped": dict(self.skipped)}
@@ -72,21 +76,21 @@ def _from_path(path: Path) -> Source:
         raise LabError(f"there are no posts at {path}: it does not exist", "name a file or a folder with --posts")
     source = Source(str(path))
     path = path.resolve()
-    for file in _files(path):
+    for file in _files(path, source):
         name = file.relative_to(path).as_posix() if path.is_dir() else file.name
         try:
             _read_file(source, file, name)
         except OSError as error:
-            source.skipped[f"cannot be read: {error.strerror}"] += 1
+            source.unread(error)
     return source
 
 
-def _files(path: Path) -> Iterator[Path]:
+def _files(path: Path, source: Source) -> Iterator[Path]:
     """Yield the files of a folder in the order of their names, without hidden ones; a file yields itself."""
     if path.is_file():
         yield path
         return
-    for folder, folders, names in os.walk(path):
+    for folder, folders, names in os.walk(path, onerror=source.unread):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(folder) / name for name in sorted(names) if not name.startswith("."))
 

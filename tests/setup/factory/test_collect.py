@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -109,6 +110,20 @@ def test_what_is_no_post_is_counted_and_stops_nothing(tmp_path: Path) -> None:
         "a line that is not JSON": 3,
         "a link, or not an ordinary file": 2,
     }
+
+
+def test_a_folder_that_cannot_be_read_is_counted(tmp_path: Path) -> None:
+    written(tmp_path, "a.txt", "the only post")
+    at = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(20):  # the path of the innermost folder is longer than a system allows
+        os.mkdir("d" * 250, dir_fd=at)
+        inner = os.open("d" * 250, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = inner
+    os.close(at)
+    source = one(tmp_path)
+    shutil.rmtree(tmp_path / ("d" * 250))
+    assert (len(source.posts), source.skipped) == (1, {"cannot be read: File name too long": 1})
 
 
 def test_a_post_is_bounded_and_has_no_control_codes_and_no_markup(tmp_path: Path) -> None:
