@@ -122,7 +122,7 @@ def read_knobs(text: str) -> dict[str, Knob]:
         tree = parse(text)
     except UNPARSABLE:
         return {}
-    lines = _lines(text)
+    lines = lines_of(text)
     found: dict[str, Knob] = {}
     for node in tree.body:
         target, value = _assignment(node)
@@ -202,7 +202,7 @@ def set_knobs(text: str, values: Mapping[str, Any]) -> str:
     """
     mark, text = (MARK, text.removeprefix(MARK)) if text.startswith(MARK) else ("", text)
     knobs = read_knobs(text)
-    lines = _lines(text)
+    lines = lines_of(text)
     # From the last to the first, so that a replacement never moves the span of the next one.
     for knob in sorted((knobs[name] for name in values), key=lambda k: (k.line, k.span), reverse=True):
         first, last = lines[knob.line - 1].encode(), lines[knob.last_line - 1].encode()
@@ -212,7 +212,7 @@ def set_knobs(text: str, values: Mapping[str, Any]) -> str:
     return mark + "".join(lines)
 
 
-def _lines(text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
     """Split into lines as Python's parser does: ``splitlines`` also breaks at form feeds and U+2028."""
     return list(io.StringIO(text, newline=""))
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.lab.source import UNPARSABLE, why_unparsable
+from autoresearch_mlx.lab.source import UNPARSABLE, lines_of, parse, why_unparsable
 from autoresearch_mlx.targets.kernel.task import REFERENCE, Array, Task
 
 _OPEN = " (the file ended without a line end)"
@@ -23,7 +23,6 @@ _BEGIN = re.compile(
     rf"^# >>> kernel (?P<name>\w+) (?P<digest>[0-9a-f]{{12}})(?P<open>{re.escape(_OPEN)})?:", re.MULTILINE
 )
 _END = "# <<< kernel {name}"
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _FACTS = (
     *("name", "parameters", "arrays", "constants", "outputs", "differentiated", "sizes", "free"),
     *("tolerance", "typical"),
@@ -70,10 +69,10 @@ def with_kernel(text: str, task: Task, source: str, script: str, on: bool = True
     if re.search(r"\r(?!\n)", text):
         raise LabError(f"{script} has lines that end with a carriage return alone", "save it with other line ends")
     ends = _end_of(text, task, script)
-    lines = _LINE.findall(text)
+    lines = lines_of(text)
     before = "".join(lines[:ends])
     newline = "\r\n" if "\r\n" in before else "\n"
-    whole = before.endswith(("\n", "\r"))
+    whole = before.endswith("\n")
     block = _block(task, source, "" if whole else _OPEN, on)
     block = block if whole else "\n" + block.removesuffix("\n")
     return before + block.replace("\n", newline) + "".join(lines[ends:])
@@ -120,7 +119,7 @@ def installed_in(text: str) -> tuple[Installed, ...]:
 def _end_of(text: str, task: Task, script: str) -> int:
     """Return the number of the line on which the function ends.  Raises LabError when the script lacks it."""
     try:
-        tree = ast.parse(text.removeprefix("\ufeff"))
+        tree = parse(text)
     except UNPARSABLE as error:
         raise LabError(f"{script} does not parse: {why_unparsable(error)}", "correct it first") from None
     named = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == task.function]

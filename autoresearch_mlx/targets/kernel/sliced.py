@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.lab.source import MARK, lines_of, parse
 
 _HEAD = '"""The function as it was in {script}, with all that it uses. A candidate has to compute the same."""\n'
 
@@ -15,7 +16,7 @@ def sliced(text: str, function: str, script: str) -> str:
 
     Raises LabError when the script does not define the function at the top level.
     """
-    tree = ast.parse(text)
+    tree = parse(text)
     defined: dict[str, list[ast.stmt]] = {}
     for node in tree.body:
         for name in _defines(node):
@@ -38,15 +39,15 @@ def sliced(text: str, function: str, script: str) -> str:
             if isinstance(node, ast.Expr) and _first_name(node) == name and node not in wanted:
                 wanted.append(node)
                 waiting += _reads(node)
-    lines = text.splitlines(keepends=True)
+    lines = lines_of(text.removeprefix(MARK))
     parts = [_source(node, lines) for node in sorted(wanted, key=lambda each: each.lineno)]
     return _HEAD.format(script=script) + "\n" + _joined(parts)
 
 
 def function_text(text: str, function: str) -> str:
     """Return the source of one function of a file."""
-    node = next(n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef) and n.name == function)
-    return _source(node, text.splitlines(keepends=True))
+    node = next(n for n in parse(text).body if isinstance(n, ast.FunctionDef) and n.name == function)
+    return _source(node, lines_of(text.removeprefix(MARK)))
 
 
 def _joined(parts: list[str]) -> str:

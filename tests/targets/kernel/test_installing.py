@@ -13,6 +13,7 @@ from kernel_labs import CAPPED_LOSS, EXAMPLE, FASTER, example_lab, kept_kernels
 
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.targets.kernel.installing import installed_in, with_kernel, without_kernel
+from autoresearch_mlx.targets.kernel.sliced import function_text, sliced
 from autoresearch_mlx.targets.kernel.task import Array, Task
 
 SCRIPT = (EXAMPLE / "train_mlx.py").read_text()
@@ -114,6 +115,13 @@ def test_a_text_that_is_a_value_keeps_its_lines() -> None:
     )
     changed = with_kernel("def double(x):\n    return x\n", DOUBLE, source, "t.py")
     assert 'METAL = """line\n  out[0] = 1;\n"""' in changed and "        More." in changed
+
+
+@pytest.mark.parametrize("before", ["\ufeff", "A = '\x0c \u2028 \x85'\n"], ids=["byte order mark", "strange characters"])
+def test_a_function_is_cut_out_of_any_script_that_python_reads(before: str) -> None:
+    text = before + "B = 2\n\n\ndef double(x):\n    return B * x\n\n\nC = 3\n"
+    assert function_text(text, "double") == "def double(x):\n    return B * x\n"
+    assert sliced(text, "double", "t.py").endswith("B = 2\n\n\ndef double(x):\n    return B * x\n")
 
 
 def test_a_kernel_with_line_ends_as_on_windows_gets_those_of_the_script() -> None:
