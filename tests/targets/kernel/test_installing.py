@@ -117,7 +117,9 @@ def test_a_text_that_is_a_value_keeps_its_lines() -> None:
     assert 'METAL = """line\n  out[0] = 1;\n"""' in changed and "        More." in changed
 
 
-@pytest.mark.parametrize("before", ["\ufeff", "A = '\x0c \u2028 \x85'\n"], ids=["byte order mark", "strange characters"])
+@pytest.mark.parametrize(
+    "before", ["\ufeff", "A = '\x0c \u2028 \x85'\n"], ids=["byte order mark", "strange characters"]
+)
 def test_a_function_is_cut_out_of_any_script_that_python_reads(before: str) -> None:
     text = before + "B = 2\n\n\ndef double(x):\n    return B * x\n\n\nC = 3\n"
     assert function_text(text, "double") == "def double(x):\n    return B * x\n"
