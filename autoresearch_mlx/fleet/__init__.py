@@ -1,1 +1,1 @@
-"""Measure with several machines: a coordinator with the ledger, machines that take its jobs, Dask between them."""
+"""Measure with several machines: a coordinator keeps the ledger and sends jobs to the others through Dask."""

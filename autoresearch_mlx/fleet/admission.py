@@ -1,4 +1,4 @@
-"""Compare a machine that wants to join with what the coordinator's lab needs; each refusal names its remedy."""
+"""Compare a machine that wants to join with what the coordinator's lab needs; each refusal says what to do."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PRODUCT_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a machine must have."""
+    """What a machine must have to join a fleet."""
 
     version: str
     code: str
@@ -40,21 +40,21 @@ class Wanted:
     python: str
     """Minor version of Python, such as 3.11."""
     mlx: str | None = None
-    """Minor version of MLX; None for a target that does not train with it."""
+    """Minor version of MLX; None for a target that does not use MLX."""
     wheel: str | None = None
-    """Platform of MLX's build on the coordinator, if it is a Mac; a machine that has one must have the same."""
+    """Platform for which MLX was built, if the coordinator is a Mac; other Macs must have the same build."""
     corpus: str | None = None
-    """Hash over the hashes of a session's corpus and tokenizer; None when no session needs one."""
+    """Hash of the session's corpus and tokenizer; None if the session needs no corpus."""
     source: str = ""
     """Name of that corpus, for `prepare`."""
     run_bytes: int | None = None
-    """Memory that a run takes, as far as it is known."""
+    """Memory that a run takes, in bytes; None if it is unknown."""
 
 
 def wanted_here(lab: Lab, conditions: Mapping[str, Any] | None = None, run_bytes: int | None = None) -> Wanted:
-    """Return what machines need to measure for this lab, and for a session with these ``conditions``.
+    """Return what machines need to measure for this lab under the ``conditions`` of a session.
 
-    By default the conditions are those of the lab's current session, if there is one.
+    The default is the conditions of the lab's current session, if there is one.
     """
     if conditions is None:
         tag = lab.current()
@@ -75,9 +75,10 @@ def wanted_here(lab: Lab, conditions: Mapping[str, Any] | None = None, run_bytes
 
 
 def facts_here(home: Path) -> dict[str, Any]:
-    """Return the facts about this machine that decide on its admission; ``home`` is on the disk of its spool.
+    """Return the facts about this machine that decide whether a fleet admits it.
 
-    On a machine with a GPU, MLX's products there are compared with numpy's, which takes some seconds.
+    ``home`` is a folder on the disk that will hold its jobs. If the machine has a GPU, matrix products that MLX
+    computes there are compared with numpy's, which takes some seconds.
     """
     machine = read_machine()
     return {
@@ -109,7 +110,7 @@ def code_hash() -> str:
 
 
 def refusals(wanted: Wanted, facts: Mapping[str, Any]) -> Iterator[str]:
-    """Yield in words why a machine with these facts cannot take part; nothing for one that can."""
+    """Yield each reason why a machine with these facts cannot take part."""
     if facts.get("version") != wanted.version:
         yield (
             f"this machine has autoresearch-mlx {facts.get('version')}, the coordinator {wanted.version}: "
@@ -165,7 +166,7 @@ def _digest(hashes: Mapping[str, Any]) -> str:
 
 
 def _wrong_products(machine: Machine) -> str:
-    """Return in words which products MLX computes wrong on the GPU; empty if none, or if there is no GPU."""
+    """Return in words which matrix products MLX computes wrong on the GPU; empty if none, or without a GPU."""
     if machine.gpu is None:
         return ""
     from autoresearch_mlx.setup.selftest.machine_checks import judge_products

@@ -1,4 +1,4 @@
-"""Run the coordinator of a fleet: its certificates, its conditions for machines, and its scheduler."""
+"""Run the coordinator of a fleet: make certificates, write down what machines need, keep Dask's scheduler running."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def start(lab: Lab, wanted: Wanted, host: str | None, port: int | None, anew: bo
     """Start the coordinator of this lab's fleet and keep its scheduler running, until Ctrl-C.
 
     The address of an earlier start is used again, so that machines that joined come back by themselves.  Raises
-    ConfigError without Dask, LabError when the address is taken or a coordinator runs already.
+    ConfigError if Dask is not installed, and LabError if the address is in use or a coordinator is running already.
     """
     need_dask()
     lab.make_state()
@@ -62,9 +62,9 @@ def start(lab: Lab, wanted: Wanted, host: str | None, port: int | None, anew: bo
 
 
 def _place(folder: Path, host: str | None, port: int | None, anew: bool) -> tuple[str, int]:
-    """Return the address to listen at: as asked, else as before, else this machine's own.
+    """Return the address to listen at: the requested one, else that of the last start, else this machine's own.
 
-    Raises LabError when a file of the earlier start is damaged, unless it is to be made anew.
+    Raises LabError if a file of the last start is damaged and not to be replaced.
     """
     before = None
     for path in (folder / OWN, folder / PAIRING):

@@ -1,4 +1,4 @@
-"""Take a job on a machine, and carry its result back.  Dask calls these functions by name, inside its worker."""
+"""Take jobs on a machine and return their results.  The coordinator calls these functions through Dask's worker."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from autoresearch_mlx.trial.runner import GIT_PLACES, python_command
 
 _LOOK_SECONDS = 0.05
 _START_SECONDS = 60.0
-"""Longest time until the process that measures has taken its job's lock."""
+"""Longest time in which the measuring process must take the lock of its job."""
 THREAD_LIMITS = tuple(f"{name}_NUM_THREADS" for name in ("OMP", "MKL", "OPENBLAS"))
-"""Variables that a Dask nanny sets for its worker; a training uses the threads that it wants."""
+"""Variables that Dask's nanny sets for its worker; they must not limit the threads of a training run."""
 
 
 def take(text: str, bundle: bytes) -> str:
-    """Take the run of a job, or find its result in the spool; return its delivery as text.
+    """Take the run of a job, or find its result in the spool; return the delivery as JSON text.
 
-    Never raises: what goes wrong on this machine is in the delivery.
+    This function never raises: the delivery says what went wrong on this machine.
     """
     try:
         job, spool = job_from(text), Spool(Path(os.environ[HOME]))
@@ -40,7 +40,7 @@ def take(text: str, bundle: bytes) -> str:
 
 
 def _measured(job: Job, spool: Spool, folder: Path) -> Delivery:
-    """Let the process that measures take the run, unless it is being taken already, and wait for its result."""
+    """Let the measuring process take the run, unless the run has begun already, and wait for its result."""
     hand = _hand(spool.home)
     if not measured_now(folder):
         hand.give(folder)
@@ -55,14 +55,14 @@ def _measured(job: Job, spool: Spool, folder: Path) -> Delivery:
 
 
 class Hand:
-    """The process that measures.  It is in a session of its own, and finishes its run when the Dask worker dies."""
+    """The measuring process.  It has its own process group, so it finishes its run even if the Dask worker dies."""
 
     def __init__(self, home: Path) -> None:
         self._home, self._said = home, home / "measuring.txt"
         self._process: subprocess.Popen[str] | None = None
 
     def give(self, folder: Path) -> None:
-        """Let it take the run of the job in this folder, after starting it if necessary."""
+        """Let the process take the run of the job in this folder; start the process first if necessary."""
         if self.ended():
             self._process = self._start()
         assert self._process is not None and self._process.stdin is not None
@@ -97,7 +97,7 @@ class Hand:
 
 @lru_cache(maxsize=1)
 def _hand(home: Path) -> Hand:
-    """Return the one process of this Dask worker that measures."""
+    """Return the measuring process of this Dask worker; there is one."""
     return Hand(home)
 
 
@@ -110,14 +110,14 @@ def saved_limits(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def end_job(job: str) -> None:
-    """End the run of a job, whose result nobody wants any more."""
+    """End the run of a job when its result is no longer wanted."""
     folder = Spool(Path(os.environ[HOME])).folder(job)
     if folder.exists():
         (folder / ENOUGH).touch()
 
 
 def result_of(job: str) -> str:
-    """Return a job's delivery as text, if the spool has one; empty while there is none.  It starts no run."""
+    """Return a job's delivery as JSON text if the spool has one, else an empty text.  This starts no run."""
     try:
         found = Spool(Path(os.environ[HOME])).result(job)
     except (ValueError, LookupError):

@@ -1,4 +1,4 @@
-"""Try whether a coordinator and this machine accept each other's certificates, before Dask connects."""
+"""Check that the coordinator and this machine accept each other's certificates, before Dask connects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 0.5
 
 
 def certificate_files(pairing: Pairing, folder: Path) -> dict[str, Path]:
-    """Write authority, certificate and key into ``folder``, for the owner alone; return the paths by these names."""
+    """Write the files ``authority``, ``certificate`` and ``key``; return their paths by these names.
+
+    Only the owner can read them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"tls-{name}.pem" for name in ("authority", "certificate", "key")}
     for name, path in paths.items():
@@ -22,16 +25,16 @@ def certificate_files(pairing: Pairing, folder: Path) -> dict[str, Path]:
 
 
 def refused_certificate(pairing: Pairing, folder: Path) -> str | None:
-    """Return in words why the two do not accept each other; None if they do, or if nothing answers there now."""
+    """Return why the two reject each other's certificates; None if they accept them, or if nothing answers."""
     paths = certificate_files(pairing, folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False  # the authority signs for this fleet alone, whatever the machines are called
+    context.check_hostname = False  # the authority signs for this fleet alone, so host names need no check
     address = urlsplit(pairing.address)
     other = f"the coordinator at {pairing.address} has other certificates than this pairing file"
     hint = "copy the file that `fleet start` names there"
     try:
         context.load_verify_locations(paths["authority"])
-        context.load_cert_chain(paths["certificate"], paths["key"], password="")  # never asks for one
+        context.load_cert_chain(paths["certificate"], paths["key"], password="")  # OpenSSL would ask for one
     except ssl.SSLError:
         return "the certificates in the pairing file are damaged: copy the file that `fleet start` names again, whole"
     try:

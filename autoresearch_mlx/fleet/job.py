@@ -1,4 +1,4 @@
-"""Define a job, one run that a machine is asked to take, and its delivery; both travel as JSON."""
+"""Define a job, which asks a machine for one run, and its delivery, which is the answer; both are sent as JSON."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Role: TypeAlias = Literal["baseline", "incumbent", "candidate", "smoke"]
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """What all jobs of a session have in common."""
+    """The facts that all jobs of a session share."""
 
     session: str
-    """Name that no other session has: the tag and the time of its start."""
+    """Unique name of the session: its tag and a short hash."""
     kind: str
     """Kind of the target."""
     metric: str
@@ -31,20 +31,23 @@ class Lab:
     prefix: str
     """Path of the lab inside its repository."""
     conditions: Mapping[str, Any]
-    """What the session fixes, as the ledger has it."""
+    """The session's conditions, such as budget and data, as they stand in the ledger."""
     settings: Mapping[str, Any]
     """The tables of lab.toml that a run depends on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run: a commit with its seed, split, budget and role.  The budget is among the conditions of the lab."""
+    """A request for one run of a commit with this seed, split and role.
+
+    The budget is among the conditions of ``lab``.
+    """
 
     id: str
     lab: Lab
     commit: str
     ref: str
-    """Ref under which the bundle has the commit."""
+    """Ref of the commit in the bundle."""
     number: int
     role: Role
     seed: int
@@ -52,7 +55,7 @@ class Job:
     steps: int | None = None
     usual: Usual | None = None
     habits: tuple[float, ...] = ()
-    """Known gaps in seconds between two steps of these files, which disturb no run."""
+    """Pauses in seconds that these files always make between two steps; they do not count as a disturbance."""
 
     def text(self) -> str:
         return json.dumps(asdict(self), allow_nan=False)
@@ -72,13 +75,13 @@ def job_from(text: str) -> Job:
 
 
 def job_id(*parts: object) -> str:
-    """Return a short name for a job that is the same whenever the same run is asked for."""
+    """Return a short name for a job; the same run always gets the same name."""
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What comes back for a job: its measurement, or why the machine could not take it."""
+    """The answer to a job: its measurement, or the reason why there is none."""
 
     measurement: Measurement | None = None
     """None if the machine could not take the run, or if the target has no smoke run."""
@@ -87,13 +90,13 @@ class Delivery:
     parts: Mapping[str, Any] = field(default_factory=dict)
     """The parts of the machine's comparability key."""
     trouble: str = ""
-    """What is wrong with the machine, in words; the run then says nothing about the commit."""
+    """What is wrong with the machine, in words; if so, the failure says nothing about the commit."""
     lacks: bool = False
     """Whether the bundle builds on commits that the machine does not have."""
     ended: bool = False
     """Whether the run ended because the coordinator asked for that."""
     waited: float = 0.0
-    """Seconds for which a finished run lay in the machine's spool before it could be delivered."""
+    """Seconds that the finished run waited in the machine's spool before it could be delivered."""
 
     def text(self) -> str:
         found = {**asdict(self), "measurement": None}

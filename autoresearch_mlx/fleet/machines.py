@@ -1,4 +1,4 @@
-"""Define what the coordinator knows about a machine of its fleet."""
+"""Define the facts that a coordinator has about a machine of its fleet."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Machine:
     here: bool
     busy: bool
     left: bool
-    """Whether it has left, and not joined again."""
+    """Whether it has left and has not joined again."""
     seen: float | None
-    """Last sign of life, in seconds since 1970."""
+    """Time of its last report, in seconds since 1970."""
     facts: Mapping[str, Any]
 
     def away(self) -> Machine:
@@ -26,4 +26,4 @@ class Machine:
 
 
 class Lost(Exception):
-    """A machine did not come back in time; what it measures stays in its spool."""
+    """Raised when a machine does not come back in time; the result of its run stays in its spool."""

@@ -1,8 +1,8 @@
-"""Take the runs of jobs, in a process of its own that reads their folders from its standard input, one a line.
+"""Take the runs of jobs.
 
-It lays the commit out in this machine's own repository, builds the target from the session's conditions, and measures
-as a night on one machine does: in the sandbox, with the watch for sleep and heat, and with the files proved to be the
-commit's.
+This process reads the folder of one job from each line of its standard input. It checks the commit out in this
+machine's own repository, builds the target from the session's conditions, and measures as a night on one machine
+does: in the sandbox, with the watch for sleep and heat, and with a check that the files are those of the commit.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _LOOK_SECONDS = 1.0
 
 
 class _Enough(Exception):
-    """The coordinator does not want the result any more."""
+    """Raised when the coordinator no longer wants the result."""
 
 
 def main() -> None:
-    """Take run after run.  When the Dask worker that asks dies, the run that was begun is still finished."""
+    """Take run after run.  When the Dask worker dies, the current run is still finished."""
     for line in sys.stdin:
         take_run(Path(line.rstrip("\n")))
 
 
 def take_run(folder: Path) -> None:
-    """Take the run of the job in this folder, and write its result there; nothing if another process does."""
+    """Take the run of the job in this folder and write its result there, unless another process already does."""
     with measuring_alone(folder) as alone:
         if not alone:
             return
@@ -58,11 +58,11 @@ def take_run(folder: Path) -> None:
         except OSError as error:
             found = Delivery(trouble=f"{error.filename or folder}: {error.strerror}")
         write_synced(folder / RESULT, found.text().encode())
-        shutil.rmtree(_run_folder(folder), ignore_errors=True)  # with its weights, which nobody asks for
+        shutil.rmtree(_run_folder(folder), ignore_errors=True)  # it holds the weights, which nobody needs
 
 
 def _run_folder(folder: Path) -> Path:
-    """Return the folder in which the run of a job leaves its files; the spool is closed to the run."""
+    """Return the folder for the files that a job's run writes; the sandbox keeps the run out of the spool."""
     return folder.parent.parent / "runs" / folder.name
 
 
@@ -118,7 +118,7 @@ def _log(run: Path, measured: Measurement) -> str:
 
 
 def _wait(around: Surroundings, watch: _Watch) -> None:
-    """Wait for mains and for cooling, as the settings ask."""
+    """Wait for mains power and for the machine to cool, if the settings ask for that."""
     began = around.clock()
     while (why := around.reason_to_wait(began)) is not None:
         watch(Progress("waiting", words=why))
@@ -126,7 +126,7 @@ def _wait(around: Surroundings, watch: _Watch) -> None:
 
 
 class _Watch:
-    """Ends the run when the coordinator asks for it."""
+    """Ends the run when the coordinator asks for that."""
 
     def __init__(self, folder: Path) -> None:
         self._enough = folder / ENOUGH
@@ -137,7 +137,10 @@ class _Watch:
 
 
 def _workspace(home: Path, job: Job, bundle: Path) -> Workspace | None:
-    """Return this machine's repository with the job's commit in it; None when the bundle builds on unknown commits."""
+    """Return this machine's repository after adding the job's commit.
+
+    Returns None if the bundle needs earlier commits that the repository does not have.
+    """
     top = home / "repositories" / job.lab.session
     root = top / job.lab.prefix
     if not (top / ".git").exists():

@@ -1,4 +1,4 @@
-"""Take part in a fleet: the part of `fleet join` and `fleet leave` that is not Dask's."""
+"""Let this machine join and leave a fleet: `fleet join` and `fleet leave`, without the parts that use Dask."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 LEAVE = "leave"
 """File in a machine's home that asks it to leave."""
 _HOME = "home"
-"""File with the path of a machine's home, in the folder of its name in the cache; `--home` may name another disk."""
+"""File in the cache with the path of a machine's home, which `--home` can put on another disk."""
 
 
 def join(pairing: Path, name: str | None, host: str | None, port: int, home: Path | None, say: Say) -> None:
-    """Take part in a fleet until it is left, by Ctrl-C or by `fleet leave`.
+    """Take part in a fleet until Ctrl-C or `fleet leave`.
 
     ``home`` is the folder of this machine's jobs, results and repositories.  Raises ConfigError for a bad pairing
-    file or name, LabError when the coordinator refuses this machine, or when a machine of this name runs here already.
+    file or name, and LabError if the coordinator refuses this machine or a machine with this name already runs here.
     """
     need_dask()
     side = read_pairing(pairing)
@@ -48,7 +48,7 @@ def join(pairing: Path, name: str | None, host: str | None, port: int, home: Pat
 
     def told(event: dict[str, Any]) -> bool:
         nonlocal admitted, away
-        if event["kind"] == "refused" and admitted:  # it fitted before: the session may be another one for a while
+        if event["kind"] == "refused" and admitted:  # another session may need something else for a while
             if not away:
                 say(f"the coordinator refuses this machine now: {'; '.join(event['words'])}; trying again")
             away = True
@@ -83,7 +83,7 @@ def join(pairing: Path, name: str | None, host: str | None, port: int, home: Pat
 
 
 def leave_here(name: str | None) -> list[str]:
-    """Ask the machines of a fleet that run on this computer to leave, or only ``name``; return their names."""
+    """Ask all machines of a fleet on this computer to leave, or only the one called ``name``; return their names."""
     found = []
     for note in sorted(homes().glob(f"*/{_HOME}")):
         home = Path(note.read_text())
@@ -98,7 +98,7 @@ def homes() -> Path:
 
 
 def _own_name(home: Path | None) -> str:
-    """Return a name that tells the chip and nothing personal; the same each time."""
+    """Return a name made of the chip and random digits; it stays the same and says nothing personal."""
     note = (home or homes()) / "name"
     if note.exists() and _NAME.fullmatch(found := note.read_text().strip()):
         return found

@@ -1,4 +1,4 @@
-"""Let the machines of a fleet take the runs of a night: each machine is a worker whose errands become jobs."""
+"""Let the machines of a fleet take the runs of a night: each machine is a worker, and each run becomes a job."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from autoresearch_mlx.store.workspace import git, ref_of
 from autoresearch_mlx.targets.contract import Say
 
 _AWAY_TIMES, _AWAY_LEAST = 3.0, 60.0
-"""A machine may be away for this many times the time of a usual run, and at least for these seconds."""
+"""A machine may be away for ``_AWAY_TIMES`` times the length of a usual run, and for at least ``_AWAY_LEAST`` seconds."""
 _SPARE_SECONDS = 600.0
-"""Time that a run may take beyond its limits before its machine is given up."""
+"""Extra time after a run's time limit before its machine counts as lost."""
 _UNKNOWN_SECONDS = 3600.0
-"""Longest time of a run for a target that names none."""
+"""Longest time of a run when its target sets no limit."""
 _COMMITS_EXCLUDED = 20
 SETTINGS = (
     "target",
@@ -55,7 +55,8 @@ SETTINGS = (
 def with_fleet(session: Session, lab: Lab, settings: Settings, say: Say) -> Iterator[Session]:
     """Yield the session with the machines of this lab's fleet as its workers.
 
-    Raises ConfigError without the extra `fleet`, LabError when no fleet runs here or when the target cannot use one.
+    Raises ConfigError if the extra `fleet` is not installed, and LabError if no fleet runs here or the target cannot
+    use one.
     """
     need_dask()
     from autoresearch_mlx.fleet.engine.client import Fleet
@@ -72,7 +73,7 @@ def with_fleet(session: Session, lab: Lab, settings: Settings, say: Say) -> Iter
 
 
 def _wanted(session: Session, lab: Lab) -> Wanted:
-    """Return what a machine must have to join during this session."""
+    """Return the facts that a machine must have to join during this session."""
     return wanted_here(lab, session.journal().session["conditions"], session.worker.run_facts.peak_bytes)
 
 
@@ -86,9 +87,9 @@ class Night:
         self._here: set[str] = set()
         self._workers: dict[str, Worker] = {}
         self._has: dict[str, list[str]] = {}
-        """The commits that each machine has got."""
+        """Name of a machine -> commits that it has received."""
         self._late: dict[str, tuple[str, int]] = {}
-        """Jobs that did not come back in time: the machine, and the number of the experiment."""
+        """Id of a job that did not come back in time -> its machine and the number of its experiment."""
         self._bundle = threading.Lock()
 
     def workers(self) -> Sequence[Worker]:
@@ -106,7 +107,7 @@ class Night:
             return tuple(worker for worker in workers if not worker.health.benched)
 
     def _tell(self, here: set[str], left: set[str]) -> None:
-        """Say which machines have come, left, or been away since the last look."""
+        """Print which machines have connected, left or disconnected since the last call."""
         for name in sorted(here - self._here):
             self._say(f"{name} is here")
         for name in sorted(self._here - here):
@@ -120,10 +121,10 @@ class Night:
         return replace(self._session.worker, name=name, elsewhere=elsewhere, chip=chip, health=Health())
 
     def _bring(self, name: str, errand: Errand) -> Brought:
-        """Let a machine take a run.  Raises MachineLost, which says nothing about the commit."""
+        """Let a machine take a run.  Raises MachineLost if it cannot; that says nothing about the commit."""
         job = self._job(name, errand)
         delivery = self._asked(name, job, errand.watch, self._packed(name, errand))
-        if delivery.lacks:  # its folder was removed, or it lost a connection
+        if delivery.lacks:  # the machine's folder was removed, or a bundle was lost with a connection
             self._has.pop(name, None)
             delivery = self._asked(name, job, errand.watch, self._packed(name, errand))
         if delivery.trouble or delivery.ended or delivery.lacks:
@@ -148,7 +149,7 @@ class Night:
             raise MachineLost(str(lost)) from None
 
     def _patience(self) -> tuple[float, float]:
-        """Return for how many seconds a machine may be away, and how many a job may take in all."""
+        """Return two limits in seconds: how long a machine may be away, and how long a job may take in all."""
         history, facts = self._session.journal().history, self._session.worker.run_facts
         taken = (
             max((m.seconds.total() for m in history.baseline.measurements), default=0.0) if history.baseline else 0.0
@@ -175,7 +176,7 @@ class Night:
         )
 
     def _packed(self, name: str, errand: Errand) -> bytes:
-        """Return the errand's commit as a git bundle, without what the machine has; empty if it has the commit."""
+        """Return the run's commit as a git bundle without commits that the machine has; empty if it has this one."""
         has, session = self._has.get(name, []), self._session
         if errand.commit in has:
             return b""
@@ -202,7 +203,7 @@ class Night:
         return self._packed(name, errand)
 
     def _collect(self, idle: Sequence[str]) -> None:
-        """Fetch late results from machines that are back, and log them; they do not count."""
+        """Fetch late results from machines that are back, and record them; they do not count in the experiment."""
         if not self._late:
             return
         done = {e.number for e in self._session.journal().history.experiments}
@@ -223,7 +224,7 @@ class Night:
 
 
 def _with_wait(delivery: Delivery) -> Measurement | None:
-    """Return the measurement; a run that waited in the spool says for how long."""
+    """Return the measurement, with the seconds that it waited in the machine's spool if it did."""
     measured = delivery.measurement
     if measured is None or delivery.waited < 1.0:
         return measured

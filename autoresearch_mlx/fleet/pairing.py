@@ -1,8 +1,8 @@
-"""Make and read the pairing: the address of a coordinator, and the certificates with which both sides prove themselves.
+"""Make and read pairing files: a coordinator's address, and the certificates that prove who is who.
 
 ``fleet start`` makes a certificate authority, signs one certificate for the coordinator and one for its machines, and
-forgets the authority's key, so nobody can sign a third.  The pairing file has what a machine needs.  Whoever has it can
-take jobs, and can run code on the coordinator, so only its owner may read it.
+discards the authority's key, so that nobody can sign a third.  A machine joins with the pairing file.  Whoever has
+that file can take jobs, and can run code on the coordinator, so only its owner may read it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MISSING = "`pip install 'autoresearch-mlx[fleet]'` installs Dask, with which ma
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """One side's address of the coordinator, certificate and key; certificates and keys are PEM texts."""
+    """The coordinator's address, with the certificate and key of one side; certificates and keys are PEM texts."""
 
     address: str
     """Address of the coordinator's scheduler: ``tls://192.168.1.5:8786``."""
@@ -41,7 +41,7 @@ class Pairing:
 
 
 def need_dask() -> None:
-    """Raise ConfigError when the extra ``fleet`` is not installed."""
+    """Raise ConfigError if the extra ``fleet`` is not installed."""
     from importlib.util import find_spec
 
     if any(find_spec(name) is None for name in ("distributed", "cryptography")):
@@ -51,8 +51,8 @@ def need_dask() -> None:
 def make_pairing(folder: Path, address: str, anew: bool = False) -> Path:
     """Write the coordinator's own file and the pairing file into ``folder``; return the path of the pairing file.
 
-    Existing certificates stay, so machines that joined earlier come back; ``anew`` replaces them and locks those
-    machines out.
+    Existing certificates stay valid, so machines that joined earlier can come back.  With ``anew`` the certificates
+    are replaced, and those machines must join again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -67,14 +67,14 @@ def make_pairing(folder: Path, address: str, anew: bool = False) -> Path:
 
 
 def own_pairing(folder: Path) -> Pairing:
-    """Return the coordinator's own side.  Raises LabError when no fleet was started in this lab."""
+    """Return the pairing of the coordinator itself.  Raises LabError if no fleet was started in this lab."""
     if not (folder / OWN).exists():
         raise LabError("no fleet was started in this lab", "`autoresearch-mlx fleet start` starts one")
     return read_pairing(folder / OWN)
 
 
 def read_pairing(path: Path) -> Pairing:
-    """Read one side.  Raises ConfigError for a file that is missing or is not a pairing."""
+    """Read a pairing file.  Raises ConfigError if the file is missing or is not a pairing."""
     try:
         found: Any = json.loads(path.read_text(encoding="utf-8"))
         side = Pairing(*(str(found[name]) for name in ("address", "authority", "certificate", "key")))
@@ -92,7 +92,7 @@ def read_pairing(path: Path) -> Pairing:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
+    """Write a file that only its owner can read, in one step, so that it is never half written."""
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.unlink(missing_ok=True)
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -101,7 +101,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def _signed(address: str) -> tuple[Pairing, Pairing]:
-    """Return the coordinator's side and the machines' side, both signed by an authority made for this call."""
+    """Return the pairings of the coordinator and of its machines, both signed by a new authority."""
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -121,13 +121,13 @@ def _signed(address: str) -> tuple[Pairing, Pairing]:
 def _certificate(
     name: str, key: EllipticCurvePrivateKey, issuer: Certificate | None, signer: EllipticCurvePrivateKey
 ) -> Certificate:
-    """Return a certificate for ``key``: an authority's own without an ``issuer``, else one signed by the issuer."""
+    """Return a certificate for ``key``, signed by ``issuer``; without an issuer, one for a new authority."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.x509.oid import NameOID
 
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    start = datetime.now(UTC) - timedelta(days=1)  # the clock of another machine may be behind
+    start = datetime.now(UTC) - timedelta(days=1)  # the clock of another machine may be slow
     built = (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -1,4 +1,4 @@
-"""Keep an engine process running for `fleet start` and `fleet join`: its scheduler, or a machine's nanny and worker."""
+"""Keep a Dask process running: the scheduler for `fleet start`, the nanny with its worker for `fleet join`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LAST_SECONDS = 10.0
 
 
 def own_address() -> str:
-    """Return this machine's address on the network; 127.0.0.1 without a network.  Nothing is sent."""
+    """Return this machine's address on the network, or 127.0.0.1 without a network.  Nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # an address for documentation: only the route is looked up
@@ -33,7 +33,7 @@ def own_address() -> str:
 
 
 def refuse_port(host: str, port: int) -> None:
-    """Raise LabError when nothing can listen at this address, even after the time that a dying scheduler takes."""
+    """Raise LabError if the address is still in use after the time that an ending scheduler needs."""
     end = time.monotonic() + _LAST_SECONDS
     while True:
         try:
@@ -60,13 +60,13 @@ def engine(module: str, *arguments: str) -> list[str]:
 
 
 def kept_running(command: Sequence[str], told: Callable[[dict[str, Any]], bool], lost: Callable[[str], None]) -> None:
-    """Run a command, and run it again when it dies; return when ``told`` says that it is over.
+    """Run a command, and run it again whenever it dies; return when ``told`` returns True.
 
-    ``told`` gets each JSON line that the process prints.  ``lost`` gets the words for a death.  The process ends when
-    this one does, because it reads a pipe of ours.
+    ``told`` is called with each JSON line that the process prints, ``lost`` with the reason for each death.  The
+    process reads a pipe from this one, so it ends when this one does.
     """
     while True:
-        with tempfile.TemporaryFile("w+", errors="replace") as errors:  # Dask's messages of a night would fill a pipe
+        with tempfile.TemporaryFile("w+", errors="replace") as errors:  # a pipe would fill with Dask's messages
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -95,7 +95,7 @@ def kept_running(command: Sequence[str], told: Callable[[dict[str, Any]], bool],
 
 
 def words_of_death(said: str, code: int) -> str:
-    """Return in words why a process ended: the signal that killed it, or its last line besides ordinary messages."""
+    """Return why a process ended: the signal that killed it, or its last line that is not a routine message."""
     if code < 0:
         return (
             f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"killed by signal {-code}"

@@ -1,8 +1,8 @@
-"""Keep a machine's jobs on its own disk: a result is written there first, and delivered afterwards.
+"""Keep a machine's jobs in its spool, a folder on its own disk; a result is written there before it is delivered.
 
-Each job has a folder: ``job.json``, ``bundle`` with its commit, and in the end ``result.json``.  A job that is asked
-for again, after a lost connection or a new start of either side, gets the result that is there; it is never measured
-twice.  A process of its own measures (:mod:`measuring`), so a dead Dask worker loses nothing.
+Each job has a folder with ``job.json``, with its commit in ``bundle``, and in the end with ``result.json``.  When a
+job is requested again, after a lost connection or a restart of either side, the existing result is returned; nothing
+is measured twice.  A separate process measures (:mod:`measuring`), so a dead Dask worker loses nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from autoresearch_mlx.fleet.job import Delivery, Job, delivery_from
 from autoresearch_mlx.store.locks import held, take_lock
 
 HOME = "AUTORESEARCH_FLEET_HOME"
-"""Environment variable with the folder of this machine's part in a fleet."""
+"""Environment variable with this machine's home: the folder of its jobs, results and repositories."""
 _KEPT = 500
 """Number of finished jobs that stay in the spool."""
 RESULT, ENOUGH = "result.json", "enough"
@@ -27,22 +27,22 @@ _ID_LETTERS = frozenset("0123456789abcdef")
 
 
 class Spool:
-    """The jobs of one machine, below its home."""
+    """The jobs of one machine, in a folder of its home."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self.jobs = home / "spool"
 
     def folder(self, job: str) -> Path:
-        """Return the folder of a job.  Raises ValueError for a name that is not one of ours."""
+        """Return the folder of a job.  Raises ValueError for a name that :func:`job_id` cannot have made."""
         if not job or not set(job) <= _ID_LETTERS:
             raise ValueError(f"{job!r} is not the name of a job")
         return self.jobs / job
 
     def accept(self, job: Job, bundle: bytes) -> Path:
-        """Write a job down, unless it is known; return its folder.  Raises OSError when the disk is full.
+        """Write a new job to the disk and return its folder; a known job stays as it is.
 
-        A result without a measurement is removed, so that the run is taken anew.
+        Raises OSError if the disk is full. A result without a measurement is removed, so that the run is taken again.
         """
         folder = self.folder(job.id)
         found = self.result(job.id)
@@ -53,12 +53,12 @@ class Spool:
             write_synced(folder / "bundle", bundle)
             write_synced(folder / "job.json", job.text().encode())
         elif bundle and not (folder / RESULT).exists() and not measured_now(folder):
-            write_synced(folder / "bundle", bundle)  # the first one built on commits that this machine lacks
+            write_synced(folder / "bundle", bundle)  # the first bundle built on commits that this machine did not have
         (folder / ENOUGH).unlink(missing_ok=True)
         return folder
 
     def result(self, job: str) -> Delivery | None:
-        """Return the result of a job; None while there is none."""
+        """Return the result of a job, or None if there is none yet."""
         path = self.folder(job) / RESULT
         try:
             found = delivery_from(path.read_text(encoding="utf-8"))
@@ -68,7 +68,7 @@ class Spool:
         return replace(found, waited=round(waited, 1))
 
     def tidy(self) -> None:
-        """Remove the oldest finished jobs, so that the spool does not grow for ever."""
+        """Remove the oldest finished jobs, so that the spool does not fill the disk."""
         with suppress(OSError):
             done = sorted(self.jobs.glob(f"*/{RESULT}"), key=lambda path: path.stat().st_mtime)
             for path in done[:-_KEPT]:
@@ -77,18 +77,18 @@ class Spool:
 
 @contextmanager
 def measuring_alone(folder: Path) -> Iterator[bool]:
-    """Hold a job's lock while its run is taken; yields False when another process takes it."""
+    """Hold a job's lock during its run; yield whether this process got it."""
     with (folder / "lock").open("a+") as file:
         yield take_lock(file, 0.2)
 
 
 def measured_now(folder: Path) -> bool:
-    """Return whether a living process measures this job."""
+    """Return whether a process is measuring this job now."""
     return held(folder / "lock")
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a file whole, and wait until it is on the disk.  Raises OSError."""
+    """Write a file in one step and wait until it is on the disk.  Raises OSError."""
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Tell how a fleet stands: its machines, what each does, how fast and how noisy it is, and what it has delivered."""
+"""Report the state of a fleet: what each machine does, how fast and how noisy it is, and what it has delivered."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from autoresearch_mlx.store.ledger import FILE, Journal, read
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One machine of a fleet, as it stands now."""
+    """One machine of a fleet and what it is doing now."""
 
     name: str
     chip: str | None
@@ -36,9 +36,9 @@ class Member:
     run_seconds: float | None
     """Median wall-clock time of a run."""
     sigma: float | None
-    """Standard deviation of one run on this machine, in the metric's unit; None before it has repeats of its own."""
+    """Standard deviation between repeated runs on this machine, in the metric's unit; None before it has repeats."""
     seen: float | None
-    """Last sign of life, in seconds since 1970."""
+    """Time of its last report, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,10 @@ class FleetState:
 
 
 def fleet_state(lab: Lab) -> FleetState:
-    """Return how the fleet of this lab stands.  Raises ConfigError without Dask, LabError when there is no fleet."""
+    """Return the state of this lab's fleet.
+
+    Raises ConfigError if Dask is not installed, LabError if there is no fleet.
+    """
     need_dask()
     from autoresearch_mlx.fleet.engine.client import Fleet
 

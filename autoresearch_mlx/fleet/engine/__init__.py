@@ -1,1 +1,1 @@
-"""The only part that imports Dask: its scheduler, its worker and its client, each behind a few functions."""
+"""Wrap Dask's scheduler, worker and client in a few functions; no other part of the package imports Dask."""

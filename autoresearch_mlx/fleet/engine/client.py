@@ -1,4 +1,4 @@
-"""Ask the machines of a fleet for runs: Dask's client."""
+"""Ask the machines of a fleet for runs, through Dask's client."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ATTRIBUTES = ("name", "address", "here", "busy", "left", "seen", "facts")
 
 
 def _silence() -> None:
-    """Keep Dask's own messages off the screen of a night; our own messages tell of a lost connection."""
+    """Keep Dask's own messages off the screen; our messages report a lost connection."""
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] in ("distributed", "tornado"):
             logger = logging.getLogger(name)
@@ -35,9 +35,9 @@ def _silence() -> None:
 
 
 def must_ask_again(status: str, asked_at: str, address: str) -> bool:
-    """Return whether a request is of no use any more: it failed, or its machine has come back at another address.
+    """Return whether a job must be requested again: the request failed, or its machine now has another address.
 
-    A task whose worker left in good order waits at Dask for a worker at that address, which may never come.
+    When a worker leaves properly, Dask keeps its tasks for a worker at the same address, and there may never be one.
     """
     return status in ("cancelled", "lost", "error") or asked_at != address
 
@@ -45,11 +45,11 @@ def must_ask_again(status: str, asked_at: str, address: str) -> bool:
 class Fleet:
     """The coordinator's connection; several lanes use it at once.
 
-    A thread keeps the connection and the list of machines, and connects again after the scheduler was restarted.
+    A thread keeps the connection and the list of machines; it connects again after a restart of the scheduler.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder of the coordinator.  Raises LabError when no fleet was started in this lab."""
+        """Connect to the coordinator with this folder.  Raises LabError if no fleet was started in this lab."""
         self._folder = folder
         self._pairing = own_pairing(folder)
         self._client: Any = None
@@ -66,16 +66,16 @@ class Fleet:
         return self._pairing.address
 
     def connected(self, patience: float = 2 * _CONNECT_SECONDS) -> bool:
-        """Wait until the scheduler has answered; return whether it has within ``patience`` seconds."""
+        """Wait at most ``patience`` seconds for an answer of the scheduler; return whether there was one."""
         self._looked.wait(patience)
         return self._client is not None
 
     def machines(self) -> tuple[Machine, ...]:
-        """Return the admitted machines as the scheduler named them last, at most a second ago."""
+        """Return the admitted machines, as the scheduler listed them at most a second ago."""
         return self._machines
 
     def machine(self, name: str) -> Machine | None:
-        """Return the machine of this name if it is here now."""
+        """Return the machine with this name if it is connected now, else None."""
         return next((each for each in self._machines if each.name == name and each.here), None)
 
     def ask(
@@ -83,8 +83,8 @@ class Fleet:
     ) -> Delivery:
         """Let a machine take a run and wait for its delivery; ``watch`` is called meanwhile and may end the run.
 
-        A lost connection is waited out: the same job is asked for again, and the machine's spool answers.  Raises Lost
-        when the machine is away for ``away_seconds``, or when nothing has come back after ``most_seconds``.
+        After a lost connection the same job is requested again, and the machine returns the result from its spool.
+        Raises Lost if the machine is away for ``away_seconds``, or if nothing has come back after ``most_seconds``.
         """
         text, future, began = job.text(), None, time.monotonic()
         asked_at = ""
@@ -113,12 +113,12 @@ class Fleet:
             raise
 
     def result(self, name: str, job: str) -> Delivery | None:
-        """Return what a machine's spool has for a job; None while it measures, or when the machine does not answer."""
+        """Return a job's delivery from a machine's spool; None if there is none yet or the machine does not answer."""
         text = self._call(name, result_of, job)
         return None if not text else delivery_from(text)
 
     def leave(self, name: str) -> bool:
-        """Let a machine leave the fleet; return whether there was one of this name."""
+        """Let the machine with this name leave the fleet; return whether there was one."""
         return bool(self._client is not None and self._client.sync(self._client.scheduler.fleet_leave, name=name))
 
     def close(self) -> None:
@@ -143,7 +143,7 @@ class Fleet:
         return None
 
     def _call(self, name: str, function: Any, job: str, wait: bool = True) -> Any:
-        """Call a function on a machine beside its run; return None when that fails."""
+        """Call a function on a machine without waiting for its run to end; return None if the call fails."""
         machine, client = self.machine(name), self._client
         with suppress(Exception):
             if machine is not None and client is not None:

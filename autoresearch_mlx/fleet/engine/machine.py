@@ -2,8 +2,8 @@
 
     python -m autoresearch_mlx.fleet.engine.machine PAIRING HOME NAME HOST PORT
 
-It prints one JSON line for each thing that the person should know, comes back by itself when the connection is lost,
-and ends when its standard input closes.
+It prints a JSON line for each event that a person should know of, reconnects by itself after a lost connection, and
+ends when its standard input closes.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _LOOK_SECONDS = 1.0
 _LEAVE_SECONDS = 3.0
 _HUNG_SECONDS = 60.0
 HUNG = 4
-"""Exit code of a process that has hung."""
+"""Exit code of a process that hangs."""
 REFUSED = 3
-"""Exit code of a machine that was refused."""
+"""Exit code after the coordinator has refused this machine."""
 
 
 def tell(kind: str, words: Any = "") -> None:
@@ -45,7 +45,7 @@ def tell(kind: str, words: Any = "") -> None:
 
 
 class _Watchdog:
-    """Ends this process when it has hung, as a nanny does now and then that loses its scheduler while it starts.
+    """Ends this process if it hangs, which can happen when Dask's nanny loses the scheduler while it starts.
 
     `fleet join` then starts a new one.
     """
@@ -74,7 +74,7 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
         try:
             async with Nanny(
                 side.address,
-                name=f"{name}-{secrets.token_hex(2)}",  # Dask refuses a name twice, without a word; _Roster says why
+                name=f"{name}-{secrets.token_hex(2)}",  # Dask refuses a name in use silently; _Roster says why
                 nthreads=1,
                 resources={"TRAIN": 1},
                 security=security_of(side, home / "tls"),
@@ -124,7 +124,7 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
 
 
 def _part(home: Path) -> str:
-    """Return a word for this home that no other has, by which the coordinator knows a machine that comes back."""
+    """Return a random word for this home, by which the coordinator recognises a machine that comes back."""
     note = home / "part"
     if not note.exists():
         note.write_text(secrets.token_hex(8))

@@ -2,7 +2,7 @@
 
     python -m autoresearch_mlx.fleet.engine.scheduler FOLDER HOST PORT
 
-It ends when its standard input closes, which happens when the process that started it dies.
+It ends when its standard input closes, so at the latest when the process that started it dies.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def tell(kind: str, **facts: Any) -> None:
 
 
 class _Roster:
-    """The machines that have joined since this scheduler started, by name."""
+    """The machines that have joined since this scheduler started."""
 
     def __init__(self, scheduler: Scheduler, folder: Path) -> None:
         self._scheduler, self._folder = scheduler, folder
@@ -40,7 +40,7 @@ class _Roster:
         self._leaving: set[str] = set()
 
     async def hello(self, name: str, address: str, facts: dict[str, Any]) -> list[str]:
-        """Admit a machine, or return in words why not; the coordinator tries to reach the machine back."""
+        """Admit a machine, or return the reasons against it; one is that the coordinator cannot connect to it."""
         why = list(refusals(self._wanted(), facts))
         if not why:
             try:
@@ -65,14 +65,14 @@ class _Roster:
         return []
 
     async def stay(self, name: str, address: str) -> str:
-        """Tell a machine whether it takes part: ``yes``, ``unknown`` after a new start, or ``leave``."""
+        """Tell a machine that it takes part (``yes``), must join again (``unknown``) or must go (``leave``)."""
         if name in self._leaving:
             return "leave"
         known = self._machines.get(name)
         return "yes" if known is not None and known["address"] == address else "unknown"
 
     async def leave(self, name: str) -> bool:
-        """Let a machine leave at its next sign of life; return whether it takes part."""
+        """Tell a machine to leave when it next reports; return whether it took part."""
         known = self._machines.get(name)
         if known is None or known["left"]:
             return False
@@ -87,9 +87,9 @@ class _Roster:
             tell("news", words=f"{name} has left")
 
     async def roster(self) -> list[dict[str, Any]]:
-        """Return every admitted machine, with whether it is here, and its last sign of life in seconds since 1970.
+        """Return every admitted machine: whether it is connected, and when it last reported, in seconds since 1970.
 
-        A machine that has left may still be finishing a run; it counts as not here.
+        A machine that has left may still be finishing a run, but it counts as not connected.
         """
         found = []
         for machine in self._machines.values():

@@ -1,4 +1,4 @@
-"""Give Dask the certificates of one side; it wants them as files."""
+"""Give Dask the certificates of the coordinator or of a machine, as files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from autoresearch_mlx.fleet.pairing import Pairing
 
 
 def security_of(pairing: Pairing, folder: Path) -> Security:
-    """Return Dask's settings for mutual TLS; the certificates are written into ``folder``, for the owner alone."""
+    """Return Dask's settings for mutual TLS.
+
+    The certificates are written into ``folder``; only the owner can read them.
+    """
     paths = certificate_files(pairing, folder)
     sides = {
         f"tls_{role}_{what}": str(paths[name])
