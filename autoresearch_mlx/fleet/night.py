@@ -29,7 +29,7 @@ from autoresearch_mlx.store.workspace import git, ref_of
 from autoresearch_mlx.targets.contract import Say
 
 _AWAY_TIMES, _AWAY_LEAST = 3.0, 60.0
-"""A machine may be away for ``_AWAY_TIMES`` times the length of a usual run, and for at least ``_AWAY_LEAST`` seconds."""
+"""A machine may be away for 3 times the length of a usual run, and for at least 60 seconds."""
 _SPARE_SECONDS = 600.0
 """Extra time after a run's time limit before its machine counts as lost."""
 _UNKNOWN_SECONDS = 3600.0

@@ -1,1 +1,1 @@
-"""Exchange results with labs of other people through a git remote; see README.md."""
+"""Exchange results with other people's labs through a git remote; see README.md."""

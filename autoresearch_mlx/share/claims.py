@@ -51,12 +51,12 @@ class Claims:
     remote: Remote
     machine: str
     seen: dict[str, float] = field(default_factory=dict)
-    """Commit of a claim -> time at which this machine first saw it, in seconds since 1970."""
+    """Commit of a claim -> time when this machine first saw it, in seconds since 1970."""
     held: dict[str, tuple[str, float]] = field(default_factory=dict)
     """The claims that this lab holds: ref -> (commit, end of the claim in seconds since 1970)."""
 
     def __post_init__(self) -> None:
-        """Read which claims earlier runs of this lab left on the remote."""
+        """Read from the journal which claims earlier runs of this lab left on the remote."""
         for event in self.place.events():
             ref, commit, ends = (event.get(name) for name in ("ref", "commit", "ends"))
             if event.get("address") != mark_of(self.remote) or not isinstance(ref, str):
@@ -67,7 +67,7 @@ class Claims:
                 self.held.pop(ref, None)
 
     def take(self, question: str, hypothesis: str, seconds: float) -> str | None:
-        """Claim a hypothesis.  Return None on success, or a text that says who has claimed it.  Raises RemoteAway."""
+        """Claim an edit.  Return None on success, or a text that says who has claimed it.  Raises RemoteAway."""
         ref = f"{REFS}/{question}/{hypothesis}"
         seconds = min(max(seconds, LEAST_SECONDS), MOST_SECONDS)
         now = time.time()
@@ -85,11 +85,11 @@ class Claims:
                 continue
             if (words := self._taken(ref, found, now)) is not None:
                 return words
-            there = found  # the claim has ended, or is ours from an earlier run: replace exactly this one
+            there = found  # the claim has ended, or is ours from an earlier run: replace it, if no other has taken its place
         return "another lab has just claimed it"
 
     def _taken(self, ref: str, commit: str, now: float) -> str | None:
-        """Say how long another lab still holds a claim; None when the claim is over, unreadable or our own."""
+        """Return how long another lab still holds a claim, in words; None if it is over, unreadable or our own."""
         claim = self._read(ref, commit)
         if claim is None or claim.lab == self.place.lab:
             return None
@@ -101,7 +101,7 @@ class Claims:
         return f"lab {claim.lab} has claimed it and measures it; its claim ends in {math.ceil(left / 60)} minutes"
 
     def expire(self) -> None:
-        """Remove our ended claims from the remote.  Raises RemoteAway."""
+        """Remove this lab's ended claims from the remote.  Raises RemoteAway."""
         over = {ref: commit for ref, (commit, end) in self.held.items() if end <= time.time()}
         if over:
             self.remote.push([Push(ref, "", commit) for ref, commit in over.items()])
@@ -118,7 +118,7 @@ class Claims:
         return git(pool, "commit-tree", tree, "-m", "claim", env={**_CREATED, **when}).strip()
 
     def _read(self, ref: str, commit: str) -> Claim | None:
-        """Return the claim at a ref; None when there is no readable claim."""
+        """Return the claim at a ref, or None if there is no readable claim."""
         if self.remote.fetch({ref: commit}):
             return None
         try:

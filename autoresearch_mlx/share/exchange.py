@@ -2,9 +2,9 @@
 
     refs/autoresearch/share/<lab>/<machine>/<session>-<number>
 
-The commit has one file, ``result.json``.  The result of a winning edit has two commits before it: the changed files as
-they were before the edit, then after it.  There is no other history, so nothing else of the repository is published.
-We never change a ref once it exists, and we ignore changes that others make to it.
+The commit has one file, ``result.json``.  If the edit won, two commits precede it: one with the changed files before
+the edit, one with them after it.  There is no other history, so nothing else of the repository is published. We never
+change a ref once it exists, and we ignore changes that others make to it.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ _WHO = "autoresearch-mlx <autoresearch-mlx@localhost>"
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a push has done."""
+    """The outcome of a push."""
 
     published: tuple[str, ...] = ()
-    """Names of the results that are on the remote now and were not before."""
+    """Names of the results that this push added to the remote."""
     refused: tuple[str, ...] = ()
-    """Names of results that were not published, because their refs exist on the remote with other contents."""
+    """Names of results that were not published because the remote already has their refs with other contents."""
     denied: tuple[str, ...] = ()
-    """Names of results that the remote did not accept, for a reason of its own, such as a hook; they still wait."""
+    """Names of results that the remote rejected, by a hook for example; a later push offers them again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What a pull has done."""
+    """The outcome of a pull."""
 
     new: tuple[Pulled, ...] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
-    """Reason -> number of objects that were not taken for that reason."""
+    """Reason -> number of objects that were refused for that reason."""
     left: int = 0
-    """Number of results left for a later pull."""
+    """Number of results that a later pull will fetch."""
 
 
 # --- push
@@ -169,9 +169,9 @@ def pull(place: Place, remote: Remote) -> Received:
 
 
 def _in_turns(wanted: Mapping[str, Sequence[str]], kept: Mapping[str, int], room: int) -> tuple[list[str], int]:
-    """Return the refs to fetch now, taken from the labs in turn, and the number left for later.
+    """Return the refs to fetch now, taken from each lab in turn, and the number left for later.
 
-    The turns keep a lab with thousands of results from making the others wait.
+    Otherwise a lab with thousands of results would make the others wait.
     """
     ranked = [
         (at, lab, ref)
@@ -183,13 +183,13 @@ def _in_turns(wanted: Mapping[str, Sequence[str]], kept: Mapping[str, int], room
 
 
 def _by_number(ref: str) -> tuple[str, int]:
-    """Sort key: the session, then the number of the experiment, of which 10 comes after 9."""
+    """Return a sort key: the session, then the experiment's number as a number, so that 10 comes after 9."""
     session, _, number = ref.rpartition("-")
     return session, int(number)
 
 
 def _checked(ref: str, text: bytes | str) -> Result | str:
-    """Return the result at a ref, or the reason why there is none or why it has the name of another."""
+    """Return the result at a ref, or the reason why it is not a result that belongs there."""
     result = read_result(text) if isinstance(text, bytes) else text
     if isinstance(result, Result) and ref != f"{REFS}/{result.name}":
         return "it is published under the name of another result"
@@ -197,7 +197,7 @@ def _checked(ref: str, text: bytes | str) -> Result | str:
 
 
 def _read(place: Place, commits: Mapping[str, str]) -> dict[str, bytes | str]:
-    """Return the text of each commit's result, or the reason why there is none.  Sizes are checked before reading."""
+    """Return the JSON text of each commit's result, or the reason why there is none.  Sizes are checked first."""
     names = {ref: f"{commit}:{FILE}" for ref, commit in commits.items()}
     listed = _batch(place, "--batch-check=%(objecttype) %(objectsize)", names.values())
     found: dict[str, bytes | str] = {}
@@ -216,7 +216,7 @@ def _read(place: Place, commits: Mapping[str, str]) -> dict[str, bytes | str]:
 
 
 def read_files(pool: Path, pulled: Pulled) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the files of a winning edit before and after it, by path; only files that the result names.
+    """Return the files of a winning edit by path, before and after the edit; only files that the result names.
 
     Raises LabError when a file is missing, too large, or not UTF-8 text.
     """

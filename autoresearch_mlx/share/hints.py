@@ -1,7 +1,7 @@
 """Turn what other labs published into hints for prompts and ideas for the backlog.
 
-Words of another lab are quoted and named as such.  Its numbers are differences measured on its machine; no value is
-passed on.
+Words of another lab are quoted and attributed.  Its numbers are differences measured on its machine; its measured
+values are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OPEN = 4
 
 
 def hints(state: Path, journal: Journal, root: Path) -> tuple[str, ...]:
-    """Return lines about other labs' results for the same question, wins first; ``state`` is ``.autoresearch``.
+    """Return a line about each result of other labs for the same question, wins first; ``state`` is ``.autoresearch``.
 
     Raises LedgerError.
     """
@@ -61,7 +61,7 @@ def _hint(result: Result) -> str:
 
 
 def changes_in_words(result: Result) -> str:
-    """Return ``DEPTH 8 -> 6``; empty for a change of code."""
+    """Return changed knobs as ``DEPTH 8 -> 6``, or an empty text for a change of code."""
     pairs = ((name, *change) for name, change in result.knobs.items())
     return phrase(", ".join(f"{name} {_value(was)} -> {_value(now)}" for name, was, now in pairs), 160)
 
@@ -71,7 +71,7 @@ def _value(value: object) -> str:
 
 
 def outcome(result: Result) -> str:
-    """Return the status, and the gain on that machine: ``keep, gain there +0.0021 (90 %: +0.0008 to +0.0034)``."""
+    """Return a result's status and its gain there: ``keep, gain there +0.0021 (90 %: +0.0008 to +0.0034)``."""
     return f"{result.status}, gain there {effect_in_words(result.effect)}" if result.effect else result.status
 
 
@@ -87,8 +87,8 @@ def effect_in_words(effect: Effect | None) -> str:
 def add_to_backlog(folder: Path, new: Sequence[Pulled], journal: Journal, files: Mapping[str, str], root: Path) -> int:
     """Add an idea for each win of another lab that can be tried here; return how many were added.
 
-    The title is ours, made of the knobs, because the title becomes a task for a model; the other lab's own words are
-    quoted as the reason.  An idea names no expected gain: that was measured elsewhere.  Raises LedgerError.
+    The title becomes a task for a model, so we make it from the knobs; the other lab's words are quoted as the
+    reason.  The idea has no expected gain, because the gain was measured on another machine.  Raises LedgerError.
     """
     asked = question_here(journal.comparability or {}, journal, root)
     room = _OPEN - sum(idea.source.startswith(SOURCE) for idea in open_ideas(folder, journal.history))
@@ -103,7 +103,7 @@ def add_to_backlog(folder: Path, new: Sequence[Pulled], journal: Journal, files:
         if values and any(name not in known for name in values):
             continue
         if values and (values in tried or all(known[name] == value for name, value in values.items())):
-            continue  # it was measured here, or the incumbent has these values already
+            continue  # it was tried here, or the incumbent already has these values
         added += len(add_ideas(folder, [_draft(each, values)], f"{SOURCE}{result.lab}"))
     return added
 

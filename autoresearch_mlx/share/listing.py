@@ -22,7 +22,7 @@ _LEAST, _CHIP = 20, 20
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """One result of another lab, with this session's own experiment on the same edit."""
+    """A result of another lab, with this session's experiment on the same edit if there is one."""
 
     pulled: Pulled
     same_question: bool | None
@@ -47,7 +47,7 @@ def beside(pulled: Sequence[Pulled], journal: Journal | None, root: Path) -> lis
 
 
 def render(rows: Sequence[Beside], width: int) -> str:
-    """Return a table: one line for each result, with the author's gain, this session's gain, and the edit."""
+    """Return a table with a line for each result: the gain in its lab, the gain here, and the edit."""
     if not rows:
         return "no results of other labs (your own are not listed); `autoresearch-mlx share REMOTE pull` fetches theirs"
     head = ("N", "lab", "machine", "conditions", "status", "gain there", "gain here", "edit")
@@ -69,7 +69,7 @@ def _row(row: Beside) -> tuple[str, ...]:
 
 
 def as_json(row: Beside) -> dict[str, Any]:
-    """Return a row as a JSON object; the result has the values that were published."""
+    """Return a row as a JSON object that contains the result as it was published."""
     return {
         "number": row.pulled.number,
         "ref": row.pulled.ref,
@@ -82,7 +82,7 @@ def as_json(row: Beside) -> dict[str, Any]:
 
 
 def render_outgoing(each: Outgoing, ref: str) -> str:
-    """Return all that one result would publish: the ref, the JSON text and the files."""
+    """Return everything that would be published for one result: the ref, the JSON text and the files."""
     lines = [ref, json.dumps(result_to(each.result), indent=1)]
     for when, files in (("before the edit", each.before), ("after the edit", each.after)):
         for path, text in files.items():

@@ -19,7 +19,7 @@ from autoresearch_mlx.store.ledger import FILE, Journal, read
 from autoresearch_mlx.store.workspace import Workspace
 
 _PATCH, _WHOLE, _FILES = 16_000, 512 * 1024, 16
-"""Longest patch in characters, largest published file in bytes, and the most files of one result."""
+"""Limits of one result: the patch in characters, each file in bytes, and the number of files."""
 _NOTE = 500
 _MACHINE = ("chip", "gpu", "gpu_cores", "memory_gb", "system", "mlx")
 
@@ -47,9 +47,10 @@ class Source:
     personal: Personal
 
     def outgoing(self, skip: frozenset[str] = frozenset()) -> Iterator[Outgoing]:
-        """Yield the results of the session, oldest first, without those named in ``skip``.  Raises LedgerError.
+        """Yield the results of the session, oldest first, without those named in ``skip``.
 
-        The baseline has no effect, and an experiment that was not measured says nothing, so neither is published.
+        Raises LedgerError.  The baseline and experiments without a measurement are not published, because they show
+        no effect of an edit.
         """
         journal = read(self.folder / FILE)
         for e in journal.history.experiments:
@@ -68,7 +69,7 @@ class Source:
         return (regime.parts if regime is not None else None) or {}
 
     def _machine(self, e: Experiment, journal: Journal) -> dict[str, Any]:
-        """Return the published facts about the machine: its hardware, system and MLX version."""
+        """Return the facts about the machine that are published: its hardware, system and MLX version."""
         facts = e.measurements[-1].machine
         known = {name: facts[name] for name in _MACHINE if facts.get(name) is not None}
         named = self._parts(e, journal).get("machine")
@@ -118,7 +119,7 @@ class Source:
         return before, {path: t for path, t in self.workspace.read(e.commit).items() if t != before.get(path)}
 
     def _withheld(self, before: Mapping[str, str], after: Mapping[str, str]) -> str:
-        """Say why the files of an edit are not published; empty when they may be."""
+        """Return why the files of an edit must not be published, or an empty text if they may be."""
         for path, text in [*before.items(), *after.items()]:
             if found := self.personal.named_in(text):
                 return f"{path} contains {found}"
@@ -149,7 +150,7 @@ def _clean(value: Any, clean: Callable[[str], str]) -> Any:
 
 
 def _as_read(result: Result) -> Result:
-    """Return the result as others will read it, without its change if others would refuse that."""
+    """Return the result as other labs will read it; leave the change out if they would refuse it."""
     read_back = result_from(result_to(result))
     if isinstance(read_back, Result):
         return read_back
@@ -160,7 +161,7 @@ def _as_read(result: Result) -> Result:
 
 
 def _patch(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Return the change as a unified diff; empty when it is too long."""
+    """Return the change as a unified diff, or an empty text if it is too long."""
     lines: list[str] = []
     for path, text in sorted(after.items()):
         was, now = before.get(path, "").splitlines(keepends=True), text.splitlines(keepends=True)
@@ -171,7 +172,7 @@ def _patch(before: Mapping[str, str], after: Mapping[str, str]) -> str:
 
 
 def _utc(time: str) -> str:
-    """Return a local time in UTC, because its offset says where its owner lives."""
+    """Return a local time in UTC, because a time zone would tell where the author lives."""
     try:
         return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except ValueError:

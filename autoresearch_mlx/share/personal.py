@@ -35,7 +35,7 @@ _LEAST = 3
 
 
 def without_folders(text: str) -> str:
-    """Return the text with the folders of absolute paths left out: ``[path]/python bench.py``."""
+    """Return the text without the folders of absolute paths, as in ``[path]/python bench.py``."""
     return _PATH.sub("[path]/", text)
 
 
@@ -54,9 +54,9 @@ class Personal:
         return self._users.sub("[user]", text) if self._users else text
 
     def named_in(self, text: str) -> str:
-        """Say what personal information a file contains; empty if it contains none.
+        """Return in words what personal information a file contains, or an empty text if there is none.
 
-        A file cannot be cleaned, because it would no longer be the file that was measured.
+        The information cannot be removed, because the file would no longer be the one that was measured.
         """
         if _HOME.search(text) is not None:
             return "a path in a home folder"
@@ -81,7 +81,7 @@ _REAL_EMAIL = re.compile(r"\b[\w.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+\b")
 
 
 def _rare(word: str) -> bool:
-    """Return whether a word in source code is a name rather than a word of the language or of everyday code."""
+    """Return whether a word is a name of a person or machine rather than a common word in source code."""
     plain = word.casefold()
     return (
         len(plain) > _LEAST and plain not in _OF_MANY and not keyword.iskeyword(plain) and not hasattr(builtins, plain)
@@ -118,6 +118,6 @@ def _users(root: Path) -> Iterator[str]:
 
 
 def _full(name: str) -> Iterator[str]:
-    """Yield a full name and its parts; words such as ``User`` are left out."""
+    """Yield a full name and its parts, without words such as ``User``."""
     yield name
     yield from (part for part in name.split() if part.casefold() not in _OF_MANY)

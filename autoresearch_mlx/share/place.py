@@ -49,7 +49,7 @@ class Pulled:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A lab's folder for the exchange with other labs."""
+    """A lab's folder for its exchange with other labs."""
 
     folder: Path
     lab: str
@@ -102,7 +102,7 @@ class Place:
         return read_events(self.journal).events
 
     def pulled(self) -> tuple[Pulled, ...]:
-        """Return the results of other labs, in the order of their numbers.  Raises LedgerError."""
+        """Return the results of other labs, sorted by number.  Raises LedgerError."""
         return pulled_here(self.folder.parent)
 
     def pushed(self, remote: str) -> frozenset[str]:
@@ -117,9 +117,9 @@ class Place:
 
 
 def place_of(state: Path) -> Place:
-    """Return the lab's place for the exchange, and make it at the first call; ``state`` is ``.autoresearch``.
+    """Return the lab's folder for the exchange and create it at the first call; ``state`` is ``.autoresearch``.
 
-    Raises LabError when the file with the lab's identity is damaged, and OSError.
+    Raises LabError if the file with the lab's identity is damaged, and OSError if the folder cannot be created.
     """
     folder = state / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,10 @@ def pulled_here(state: Path) -> tuple[Pulled, ...]:
 
 @lru_cache(maxsize=1)  # called for every proposal, and the journal may have thousands of lines
 def _received(journal: Path, version: tuple[int, int] | None) -> tuple[Pulled, ...]:
-    """Return the results in a journal; ``version`` changes with each write to it."""
+    """Return the results in a journal.
+
+    Calls with the same ``version``, which changes with each write, are cached.
+    """
     return tuple(one for event in read_events(journal).events if (one := _pulled(event)) is not None)
 
 

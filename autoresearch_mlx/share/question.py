@@ -1,7 +1,7 @@
 """Hash a session's question and an edit, so that labs notice when they ask or try the same.
 
-Two labs ask the same question when they improve the same metric under the same conditions; the machine is not part
-of the question, because an edit that wins on one machine is worth a try on another.
+Two labs ask the same question when they improve the same metric under the same conditions.  The machine is not part
+of the question, because an edit that wins on one machine is worth trying on another.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _OF_THE_MACHINE = frozenset(
 
 
 def question_of(parts: Mapping[str, Any], target: str, root: Path) -> str:
-    """Return the hash of a question, twelve hexadecimal digits; ``parts`` are those of the comparability key.
+    """Return the hash of a question, twelve hexadecimal digits, from the ``parts`` of a comparability key.
 
-    A program's shell line says little about the program, so the first commit of the lab's repository counts too: the
-    clones of one project ask the same question, and two projects with a ``bench.py`` each do not.
+    If the target is a program, its command line says little about it, so the first commit of the lab's repository
+    counts too: clones of one project ask the same question, and two projects that both have a ``bench.py`` do not.
     """
     asked = {name: part for name, part in parts.items() if name not in _OF_THE_MACHINE}
     first = None if asked.get("data") is not None else _first_commit(root)
@@ -37,9 +37,9 @@ def question_of(parts: Mapping[str, Any], target: str, root: Path) -> str:
 
 
 def question_here(parts: Mapping[str, Any], journal: Journal, root: Path) -> str:
-    """Return the hash of a session's question, for runs whose comparability key has these parts.
+    """Return the hash of a session's question, from the parts of its runs' comparability key.
 
-    Folders of absolute paths do not count: each lab has its Python in another place.
+    Folders of absolute paths do not count, because Python lies in another folder in each lab.
     """
     plain = {name: without_folders(part) if isinstance(part, str) else part for name, part in parts.items()}
     return question_of(plain, str(journal.session["target"]), root)
@@ -52,24 +52,24 @@ def _first_commit(root: Path) -> str | None:
 
 
 def tried_by_knobs(question: str, knobs: KnobChanges) -> str:
-    """Return sixteen hexadecimal digits for an edit that sets these knobs, each from one value to another."""
+    """Return the hash of an edit that sets these knobs to new values, sixteen hexadecimal digits."""
     return _digest({"question": question, "knobs": {name: list(change) for name, change in knobs.items()}})[:16]
 
 
 def tried_by_code(question: str, fingerprint: str) -> str:
-    """Return sixteen hexadecimal digits for an edit of code that leads to files with this fingerprint."""
+    """Return the hash of an edit of code, sixteen hexadecimal digits; the fingerprint is that of the edited files."""
     return _digest({"question": question, "files": fingerprint})[:16]
 
 
 def tried(question: str, before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Return sixteen hexadecimal digits for an edit; ``after`` holds the changed files, ``before`` all files."""
+    """Return the hash of an edit, sixteen hexadecimal digits; ``after`` has the changed files, ``before`` all files."""
     if knobs := knobs_alone(before, after):
         return tried_by_knobs(question, knobs)
     return tried_by_code(question, fingerprint({**before, **after}))
 
 
 def knobs_alone(before: Mapping[str, str], after: Mapping[str, str]) -> KnobChanges:
-    """Return the knobs that an edit changes; empty if the edit also changes anything else."""
+    """Return the knobs that an edit changes, or nothing if the edit also changes other text."""
     if not all(path in before and only_knobs_differ(before[path], text) for path, text in after.items()):
         return {}
     return {name: c for path, text in after.items() for name, c in changed_knobs(before[path], text).items()}

@@ -1,7 +1,7 @@
-"""Talk to a git remote within bounds: list refs, fetch small objects, push refs.
+"""Talk to a git remote within limits: list refs, fetch small objects, push refs.
 
-A remote may be away, slow, full or hostile.  Each call has a time limit.  What git writes to the disk has a size limit,
-which the operating system enforces on git's process.  Each failure is a RemoteAway in git's words.
+A remote may be unreachable, slow, full or hostile.  Each call has a time limit.  The operating system limits the size
+of the files that git writes. Each failure raises RemoteAway with git's message.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from autoresearch_mlx.trial.runner import GIT_PLACES
 
 _LIST_BYTES = 16 * 2**20
 _BATCH, _BATCH_BYTES, _ONE_BYTES = 100, 8 * 2**20, 2**20
-"""Most refs of one fetch, most bytes of that fetch, and most bytes of a ref that is fetched alone."""
+"""Limits of one fetch: the number of refs, the bytes, and the bytes if a ref is fetched alone."""
 _BOUNDED = (
     "fetch.unpackLimit=1",  # git then writes one pack, whose size the system limits, instead of many files
     "core.bigFileThreshold=1m",  # a small pack may hold gigabytes: git then reads them as a stream, not into memory
@@ -38,26 +38,26 @@ _BOUNDED = (
     "push.followTags=false",
 )
 _CARRIED_SETTINGS = r"^(core\.sshcommand|ssh\..*|credential\..*|http\..*|url\..*)$"
-"""Settings that say how to reach a remote: they are copied from the person's repository, as git runs in another."""
+"""Settings that git needs to reach a remote; they are copied from the person's repository to the pool."""
 _HEX = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 class RemoteAway(LabError):
-    """Raised when the remote did not do what was asked; the words are git's."""
+    """Raised when the remote does not do what was asked; the text is git's message."""
 
 
 class TooLarge(RemoteAway):
-    """Raised when the remote sent more bytes than are accepted."""
+    """Raised when the remote sends more bytes than are accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """One ref to push.  ``expected`` is the commit that the remote must have now; None: the ref must not exist."""
+    """One ref to push.  The remote must have the commit ``expected`` now; None means that the ref must not exist."""
 
     ref: str
     commit: str
-    """The new commit; empty: the ref is removed."""
+    """The new commit; an empty text removes the ref."""
     expected: str | None = None
 
 
@@ -87,10 +87,10 @@ class Remote:
         return {pair[1]: pair[0] for pair in pairs if len(pair) == 2 and _HEX.fullmatch(pair[0])}
 
     def fetch(self, refs: Mapping[str, str]) -> dict[str, str]:
-        """Fetch the commits of these refs (ref -> commit) into the pool; return those that failed, with the reasons.
+        """Fetch the commits of ``refs`` (ref -> commit) into the pool; return the refs that failed, with the reasons.
 
-        A batch that fails is halved until the damaged or endless object is found, so all other commits still arrive.
-        Raises RemoteAway when the remote itself does not answer.
+        A batch that fails is halved until the damaged or oversized object is found, so all other commits still
+        arrive.  Raises RemoteAway if the remote itself does not answer.
         """
         failed: dict[str, str] = {}
         names = list(refs)
@@ -106,7 +106,7 @@ class Remote:
             self._git(*words, "--", self.address, *specs, most=most)
         except RemoteAway as error:
             if len(names) == 1:
-                self.refs(names[0])  # raises RemoteAway when it is the remote that fails
+                self.refs(names[0])  # raises RemoteAway if the remote itself fails
                 large = f"it is larger than {most:,} bytes" if isinstance(error, TooLarge) else ""
                 failed[names[0]] = large or f"git refused it: {error}"
                 return
@@ -115,10 +115,10 @@ class Remote:
             self._fetch(names[half:], refs, failed)
 
     def push(self, pushes: Sequence[Push]) -> dict[str, bool]:
-        """Push each ref if the remote has its expected commit; return ref -> whether it was accepted.
+        """Push each ref for which the remote has the expected commit; return ref -> whether it was accepted.
 
-        The remote checks and writes in one step: if several labs push the same new ref, exactly one succeeds.
-        Raises RemoteAway when nothing was pushed at all.
+        The remote checks and writes in one step: if several labs push the same new ref, exactly one succeeds.  Raises
+        RemoteAway if nothing was pushed at all.
         """
         leases = [f"--force-with-lease={push.ref}:{push.expected or ''}" for push in pushes]
         specs = [f"{push.commit}:{push.ref}" for push in pushes]
@@ -131,9 +131,9 @@ class Remote:
         return {push.ref: flags.get(push.ref, "!").strip() != "!" for push in pushes}
 
     def _git(self, *arguments: str, most: int, refusable: bool = False) -> str:
-        """Run git in the pool; no file that it writes may be larger than ``most`` bytes.
+        """Run git in the pool and return its output; no file that it writes may be larger than ``most`` bytes.
 
-        ``refusable``: also return the output when git then fails.  Raises RemoteAway.
+        With ``refusable`` the output is returned even if git reports a failure.  Raises RemoteAway.
         """
         settings = [word for setting in _BOUNDED for word in ("-c", setting)]
         blocks = most // 512  # the unit of `ulimit -f` in POSIX shells
@@ -184,7 +184,7 @@ class Remote:
 
 
 def _cut_off(words: str) -> bool:
-    """Return whether git reports that the size limit ended its child process, which writes the received data."""
+    """Return whether git reports that its child process, which writes the received data, hit the size limit."""
     ended = "invalid index-pack output" in words or f"died of signal {int(signal.SIGXFSZ)}" in words
     return "File too large" in words or (ended and "fsck" not in words)
 
@@ -195,9 +195,9 @@ def _read(file: Iterable[bytes]) -> str:
 
 
 def find_remote(name: str, root: Path, pool: Path, *, asks: bool = True, seconds: float = 120.0) -> Remote:
-    """Return the remote with this name in the lab's repository, this address or this path.
+    """Return the remote with this name in the lab's repository, or at this address or path.
 
-    Raises ConfigError for an empty name, or one that git would take for an option.
+    Raises ConfigError for an empty name, or for one that git would take for an option.
     """
     if not name.strip() or name.startswith("-") or any(c in name for c in "\n\0"):
         raise ConfigError(f"{name!r} is not a git remote", "give the name of a remote, an address or a path")
@@ -225,5 +225,5 @@ def _settings(root: Path) -> tuple[tuple[str, str], ...]:
 
 
 def mark_of(remote: Remote) -> str:
-    """Return a short hash of the remote's address; the journal uses it as the remote's name."""
+    """Return a short hash of the remote's address, which is the remote's name in the journal."""
     return sha256(remote.address.encode()).hexdigest()[:8]

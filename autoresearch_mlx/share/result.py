@@ -1,8 +1,8 @@
 """Define a published result, and read results that strangers published.
 
-A stranger's text is data: its size is bounded, the type of each field is checked, and a fault gives a reason in words,
-never an exception.  A result has an effect (a difference on its author's machine) but no value, so nothing in it can be
-compared with a value measured here.
+A stranger's text is data: its size is limited and the type of each field is checked.  A fault gives a reason in
+words, never an exception.  A result has an effect (a difference on its author's machine) but no measured value, so
+nothing in it can be compared with a value measured here.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Result:
     session: str
     experiment: int
     question: str
-    """Hash of the question, which is the conditions without the machine (:mod:`question`)."""
+    """Hash of the question: the metric and the conditions, without the machine (:mod:`question`)."""
     key: str
-    """Comparability key of the runs; the machine is part of it."""
+    """Comparability key of the runs, which includes the machine."""
     target: str
     metric: str
     direction: Literal["min", "max"]
@@ -65,7 +65,7 @@ class Result:
     title: str
     note: str
     hypothesis: str
-    """Hash of the question and the edit; it is the same in every lab that tries this edit."""
+    """Hash of the question and the edit, which is the same in every lab that tries this edit."""
     finished: str
     """Time in UTC at which the experiment ended, by its author's clock."""
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -74,15 +74,15 @@ class Result:
     knobs: KnobChanges = field(default_factory=dict)
     effect: Effect | None = None
     patch: str = ""
-    """The change as a unified diff; empty when the knobs describe the whole change, or when it was withheld."""
+    """The change as a unified diff; empty if the knobs describe the whole change, or if it was not published."""
     files: tuple[str, ...] = ()
     """Paths of the files that are published whole, before and after a winning edit."""
     withheld: str = ""
-    """Why the change itself was not published."""
+    """Reason why the change was not published."""
 
     @property
     def name(self) -> str:
-        """The last parts of the result's ref; no other result has them."""
+        """The unique last parts of the result's ref."""
         return f"{self.lab}/{self.machine}/{self.session}-{self.experiment}"
 
     @property
@@ -159,7 +159,7 @@ def _object(found: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _line(text: str, most: int) -> str:
-    """Return the text as one line, without control codes and lone surrogates, which no file can hold."""
+    """Return the text as one line, without control codes and without lone surrogates, which UTF-8 cannot encode."""
     whole = text[: 10 * most].encode(errors="replace").decode()
     return cut(one_line(whole), most)
 

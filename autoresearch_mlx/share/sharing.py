@@ -1,4 +1,4 @@
-"""Exchange results during a run (``run --share``): between experiments, each call of git with a time limit."""
+"""Exchange results between the experiments of a run (``run --share``); each call of git has a time limit."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _PULL_SECONDS = 30.0
 _FIRST_WAIT, _LONGEST_WAIT = 60.0, 1800.0
 """First and longest wait in seconds before a remote that is away is asked again; the wait doubles each time."""
 _NIGHT_SECONDS = 12 * 3600.0
-"""Time in seconds during which a run does not repeat what another lab has measured."""
+"""Time in seconds for which a run does not repeat an edit that another lab has measured."""
 _CLAIM = 3.0
-"""Length of a claim, as a multiple of an experiment's usual length; ``LEAST_SECONDS`` is added."""
+"""Duration of a claim as a multiple of an experiment's usual duration; ``LEAST_SECONDS`` is added."""
 
 
 @dataclass(slots=True)
@@ -42,21 +42,21 @@ class Sharing:
     say: Callable[[str], None]
     claims: Claims = field(init=False)
     away_until: float = 0.0
-    """Time of the monotonic clock until which the remote is not asked again."""
+    """Time on the monotonic clock before which the remote is not asked again."""
     wait: float = _FIRST_WAIT
     pulled_at: float = -_PULL_SECONDS
     finished: int = -1
-    """Number of experiments that had finished at the last push."""
+    """Number of finished experiments at the last push."""
     said_denied: bool = False
-    """Whether the run has said that the remote does not accept its results."""
+    """Whether the person has been told that the remote does not accept this lab's results."""
     one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
-    """Lock held during an exchange or a claim: another thread may claim an edit while a run is measured."""
+    """Lock held during an exchange or a claim, because several threads may want to claim edits."""
 
     def __post_init__(self) -> None:
         self.claims = Claims(self.source.place, self.remote, self.machine)
 
     def between(self, files: Mapping[str, str], at_the_end: bool = False) -> None:
-        """Publish finished experiments and pull new results; ``files`` are the incumbent's, which new ideas must fit.
+        """Publish finished experiments and pull new results; new ideas must fit ``files``, which are the incumbent's.
 
         If the remote does not answer, the run says so once and goes on alone; unpublished results follow later.
         """
@@ -102,10 +102,10 @@ class Sharing:
             self.say(f"share: {terms.plural(len(received.new), 'result')} of other labs{more}")
 
     def claim(self, before: Mapping[str, str], after: Mapping[str, str], history: History) -> str | None:
-        """Claim an edit before it is measured; return None to measure it, or the reason why it is not worth a run.
+        """Claim an edit before it is measured; return None if it may be measured, else the reason against it.
 
-        ``before`` holds the files of its base, ``after`` those that it changes.  If the remote does not answer, the
-        edit is measured.
+        ``before`` has all files before the edit, ``after`` the changed ones.  If the remote does not answer, the edit
+        is measured.
         """
         with self.one_at_a_time:
             return self._claim(before, after, history)
@@ -126,7 +126,7 @@ class Sharing:
         return f"the same edit is being measured elsewhere: {taken}" if taken is not None else None
 
     def _measured_elsewhere(self, hypothesis: str) -> str | None:
-        """Say which other lab measured this edit within the last ``_NIGHT_SECONDS``; None when none did."""
+        """Return in words which other lab measured this edit in the last ``_NIGHT_SECONDS``; None if none did."""
         for each in reversed(self.source.place.pulled()):
             if each.result.hypothesis == hypothesis and _age(each.time) < _NIGHT_SECONDS:
                 result = each.result
@@ -146,7 +146,7 @@ class Sharing:
 
 
 def _pace(history: History) -> float | None:
-    """Return the mean seconds of an experiment from its start to its end; None when none has finished."""
+    """Return the mean duration of an experiment in seconds, or None if none has finished."""
     times = [(_moment(e.started), _moment(e.finished)) for e in history.experiments if e.number > 0]
     spans = [end - begin for begin, end in times if begin is not None and end is not None]
     return sum(spans) / len(spans) if spans else None
