@@ -85,7 +85,7 @@ class Claims:
                 continue
             if (words := self._taken(ref, found, now)) is not None:
                 return words
-            there = found  # the claim has ended, or is ours from an earlier run: replace it, if no other has taken its place
+            there = found  # the claim has ended, or is ours from an earlier run: replace exactly this claim
         return "another lab has just claimed it"
 
     def _taken(self, ref: str, commit: str, now: float) -> str | None:

@@ -1,8 +1,8 @@
-"""Decide how much time a run may take outside its budget, from the times of the baseline's own runs on this machine.
+"""Decide how much time a run may take outside its budget, from the times of the baseline's runs on this machine.
 
-A budget pays for training, so the time spent on anything else must be limited.  The start and the first step have
-allowances; time beyond them is charged to a budget of seconds.  Time after the end of the budget cannot be charged, so
-a run that takes more than the allowance there is invalid.  On a CPU it is invalid only if its processor time exceeds an
+A budget is for training, so the time spent on anything else must be limited.  The start and the first step have
+allowances; time beyond them counts as budget time if the budget is in seconds.  Time after the end of the budget has
+its own allowance, and a run that exceeds it is invalid.  On a CPU it is invalid only if its processor time exceeds an
 allowance too, because other programs can lengthen the wall-clock time.  These rules do not apply to the baseline.
 """
 
@@ -13,20 +13,24 @@ from dataclasses import dataclass
 from autoresearch_mlx.experiment import Usual
 
 _START_TIMES, _START_MORE = 1.5, 1.0
-"""The most generous allowance, because a script has no rows to train on before its first batch."""
+"""Allowance before the first batch: a multiple of the baseline's time, plus seconds.
+
+It is the most generous one, because a script has no rows to train on before its first batch.
+"""
 _COMPILE_TIMES, _COMPILE_MORE = 1.25, 0.25
 _END_TIMES, _END_MORE = 1.25, 0.25
 _CPU_MORE = 0.2
 _GPU_TIMES, _GPU_MORE = 2.0, 1.5
-"""A wider allowance for a GPU: only wall-clock time is known there, and other programs can lengthen it."""
+"""Allowance on a GPU, wider than on a CPU because only wall-clock time is known and other programs can lengthen it."""
 _SAVED_BYTES = 1e8
 """Bytes of weights that can be checked and saved in one second."""
 _STEP_SHARE = 0.1
-"""How long after the end of the budget the last step may end, as a share of the budget."""
+"""Time by which the last step may exceed the budget, as a share of the budget."""
 _SCORED_TIMES, _SCORED_MORE = 1.5, 0.3
 """Allowance for the processor time of an evaluation: a multiple of the baseline's, plus a number of seconds."""
 _MODELS_PART = 4.0
-"""Assumed ratio between a model's growth and its evaluation's growth: part of an evaluation never grows."""
+"""Assumed ratio of a model's growth to the growth of its evaluation's time, part of which does not depend on the
+model."""
 _KILLED_TIMES, _KILLED_MORE = 5.0, 60.0
 """Wall-clock time after which an evaluation is killed: a multiple of the baseline's time, plus a number of seconds."""
 MOST_PARAMS = 16
@@ -39,16 +43,19 @@ class Spent:
 
     wall: float
     cpu: float | None
-    """Processor time of all threads together; None where it does not measure the work, as on a GPU."""
+    """Processor time of all threads together; None on a GPU, where it does not measure the work."""
 
 
 def start_seconds(usual: Usual | None, otherwise: float) -> float:
-    """Return the seconds before the first batch that are not charged; ``otherwise`` where the usual time is unknown."""
+    """Return the seconds before the first batch that do not count as budget time.
+
+    Returns ``otherwise`` if the usual time is unknown.
+    """
     return otherwise if usual is None or usual.start is None else _START_TIMES * usual.start + _START_MORE
 
 
 def compile_seconds(usual: Usual | None, most: float) -> float:
-    """Return the seconds of the first step that are not charged; at most ``most``, which lab.toml sets."""
+    """Return the seconds of the first step that do not count as budget time; at most ``most``, which lab.toml sets."""
     if usual is None or usual.compile is None:
         return most
     return min(most, _COMPILE_TIMES * usual.compile + _COMPILE_MORE)
@@ -57,10 +64,10 @@ def compile_seconds(usual: Usual | None, most: float) -> float:
 def after_the_budget(
     usual: Usual | None, spent: Spent, steps: float, weights_bytes: int, cores_used: float
 ) -> str | None:
-    """Say in a sentence how a run went on too long after its budget; return None when it did not.
+    """Return a sentence about how a run went on too long after its budget; None if it did not.
 
-    ``steps``: seconds for the steps that were under way.  ``cores_used``: processor seconds that this run got for each
-    second of training.  On a busy machine that is little, and the allowance shrinks with it; otherwise the run could
+    ``steps`` is the seconds for the steps that had begun.  ``cores_used`` is the processor seconds that the run got
+    for each second of training.  On a busy machine that is less, and so is the allowance: otherwise the run could
     train more in the allowed time than in the same time of its budget.
     """
     if usual is None or usual.ending is None:
@@ -83,14 +90,15 @@ def after_the_budget(
 
 
 def step_share(budget_seconds: float) -> float:
-    """Return how many seconds after the end of a budget of seconds a step may end at most."""
+    """Return the largest number of seconds by which the last step may exceed a budget of seconds."""
     return _STEP_SHARE * budget_seconds
 
 
 def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
-    """Say in a sentence how an evaluation took too long; return None when it did not.
+    """Return a sentence about how an evaluation took too long; None if it did not.
 
-    ``size``: the model's work as a multiple of the baseline's, from its weights or its pace in training; at least 1.
+    ``size`` is the model's work as a multiple of the baseline's, judged by its weights or its speed in training; at
+    least 1.
     """
     if usual is None or usual.evaluate is None or (spent.cpu is not None and usual.evaluate_cpu is None):
         return None  # earlier versions did not record the processor time
@@ -106,8 +114,9 @@ def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
 def larger(usual: Usual | None, spent: Spent) -> float | None:
     """Return the largest size that a model can have, judging by the time of its evaluation.
 
-    It is a multiple of the baseline's size; None when that time is unknown.  Start and scoring take about as long for
-    every model.  So the additional time of the evaluation is counted as the model's, and multiplied by four.
+    It is a multiple of the baseline's size, or None if the baseline's time is unknown.  Start and scoring take about
+    as long for every model, so all additional time is attributed to the model, and its growth is taken to be four
+    times that of the evaluation's time.
     """
     if usual is None:
         return None
@@ -123,14 +132,15 @@ class Limit:
     why: str
 
     def times(self, factor: float) -> Limit:
-        """Return the limit of work that takes ``factor`` times as long."""
+        """Return the limit for work that takes ``factor`` times as long."""
         return Limit(factor * self.seconds, self.why)
 
 
 def evaluation_limit(usual: Usual | None, size: float, most: float) -> Limit:
-    """Return when an evaluation is killed: after five times the baseline's and a minute, at most ``most`` seconds.
+    """Return when an evaluation is killed: after five times the baseline's time and a minute, at most ``most`` seconds.
 
-    ``size`` as in :func:`scoring`.  ``most``: ``budget.evaluate_seconds``, the only limit for the baseline itself.
+    ``size`` is explained in :func:`scoring`.  ``most`` is ``budget.evaluate_seconds``, the only limit for the
+    baseline itself.
     """
     by_setting = Limit(most, "the limit that lab.toml sets; for more, begin a session with a larger evaluate_seconds")
     if usual is None or usual.evaluate is None:

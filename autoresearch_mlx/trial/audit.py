@@ -4,9 +4,9 @@
 
 - The two model processes run one after the other.  The witness answers all questions and ends before the process that
   is scored starts, so that no channel between the two can help.
-- Each row is cut at several places, and the shortest prefix is asked first, so a witness that remembers earlier
-  questions has not yet seen the tokens that it is asked about.  Training text that is not scored here replaces the
-  tails.
+- Each row is cut at several places, and its shortest prefix comes first, so a witness that remembers earlier questions
+  has not yet seen the tokens that it must predict.  Training text that is not scored here replaces the text after the
+  cut.
 - All arithmetic is in float64, on all rows.
 - New random samples of other rows are scored in the same calls as the validation rows: a model that knows the
   validation rows has no advantage on them.
@@ -33,7 +33,7 @@ from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_
 CUTS = 3
 """Cuts of each row."""
 VALIDATION, TRAINING = "validation", "training"
-"""Names of two sets of rows: those that scored the run, and those that supply the text after a cut."""
+"""Names of two sets of rows: those that scored the run, and those with the text that replaces a row's end."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,11 +47,11 @@ class Found:
     error: float
     """Standard error of ``value`` as an estimate for text of this kind."""
     nats: float
-    """Mean loss of a token that counts."""
+    """Mean loss in nats over the tokens that count."""
     lookahead: float
     lookahead_error: float
     rows: Floats
-    """Array [2, n]: the bits that each row cost, and the bytes of each row."""
+    """Array [2, n] with the loss of each row in bits and the length of each row in bytes."""
 
 
 def main(spec_path: str) -> None:
@@ -71,7 +71,7 @@ def audit(spec: EvalSpec) -> dict[str, Found]:
     inputs, targets, sets = _rows(spec, np.random.default_rng(spec.draw))
     weight = np.load(spec.token_bytes, allow_pickle=False)
     seq_len = spec.seq_len
-    # Sorted: the first round shows each row's shortest prefix.
+    # The cuts are sorted, so that the first round shows each row's shortest prefix.
     cuts = np.sort(rng.integers(1, max(2, seq_len), size=(CUTS, len(inputs))), axis=0)
     frame = Frame(spec.rows_per_call, seq_len, spec.vocab_size)
     types: set[str] = set()
@@ -97,7 +97,7 @@ def audit(spec: EvalSpec) -> dict[str, Found]:
 
 
 def _rows(spec: EvalSpec, rng: np.random.Generator) -> tuple[Tokens, Tokens, dict[str, slice]]:
-    """Return inputs and targets of the validation rows and the samples, joined, and the slice of each set."""
+    """Return inputs and targets of the validation rows and the samples in one array each, and the slice of each set."""
     parts, sets, end = [pairs(spec)], {VALIDATION: slice(0, spec.row_count)}, spec.row_count
     for name, path in spec.samples.items():
         every = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -111,7 +111,7 @@ def _rows(spec: EvalSpec, rng: np.random.Generator) -> tuple[Tokens, Tokens, dic
 def _cut(inputs: Tokens, cuts: Indices, spec: EvalSpec, rng: np.random.Generator) -> Tokens:
     """Return the inputs with everything from the cut on replaced by training text.
 
-    Where there is no training text, the tails of other rows replace it.
+    Without training text, the ends of other rows replace it.
     """
     path = spec.samples.get(TRAINING)
     text = inputs if path is None else np.load(path, mmap_mode="r", allow_pickle=False)
@@ -125,7 +125,8 @@ def _losses(
 ) -> Floats:  # fmt: skip
     """Return the losses [n, seq_len] of the rows, which are asked in random order.  Raises Invalid, Died.
 
-    ``types`` collects the number types of the logits.  After a cut, the targets are the next tokens of the cut row.
+    The function adds the number types of the logits to ``types``.  After a cut, the targets are the next tokens of
+    the cut row.
     """
     found = np.empty(targets.shape, np.float64)
     wanted = np.where(

@@ -1,4 +1,4 @@
-"""Say how a child process ended, in one line for a person or a model."""
+"""Describe how a child process ended, in one line for a person or a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KILLED = (-9, 137)
 
 
 def how_it_ended(returncode: int, log: Path) -> str:
-    """Say in one line why a child failed: the exception that ended it, the signal, or its exit code.
+    """Return in one line why a child failed: the exception that ended it, the signal, or its exit code.
 
     ``returncode`` is as :mod:`subprocess` gives it (negative for a signal); ``log`` holds the child's output.
     """
@@ -43,7 +43,7 @@ def _last_words(log: Path) -> str:
 
 
 def last_exception(log: Path) -> str | None:
-    """Return the last line of a log that looks like the message of an exception; None without one."""
+    """Return the last line of a log that looks like the message of an exception; None if there is none."""
     raised = (line for line in reversed(_text(log).splitlines()[-200:]) if _RAISED.match(line))
     return next((line.strip()[:300] for line in raised), None)
 

@@ -1,9 +1,9 @@
 """Decide whose failure it is when a child process fails: the candidate's, the machine's, an endpoint's or the tool's.
 
-The decision follows from the exit status, the signal, known error texts of drivers and systems, and the machine's
-memory, disk and power before and after the child.  A run that the machine or the tool ended does not count: it is
-tainted and taken again.  Edited code can print any of these texts, so the judge limits the repeats and then measures
-the incumbent: if that runs, the failure is the candidate's (``judge/faults.py``).
+The decision rests on the exit status, the signal, known error texts of drivers and systems, and the machine's memory,
+disk and power before and after the child.  A run that the machine or the tool ended does not count: it is tainted and
+taken again.  Edited code can print any of these texts, so the judge limits the repeats and then measures the
+incumbent: if that runs, the failure is the candidate's (``judge/faults.py``).
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ FAULT = "fault"
 NEXT_STEP = "next_step"
 """Key in a measurement's ``extra`` for what a person can do about the failure."""
 EVALUATION = "--- evaluation ---"
-"""Line in a log before the output of the evaluation; earlier output cannot explain a failure of the evaluation."""
+"""Line in a log that precedes the evaluation's output; earlier output cannot explain a failure of the evaluation."""
 _LINES = 40
 """Number of last lines of the output that are searched for known texts."""
 _KILLS = {-signal.SIGKILL, 128 + signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM}
-"""Exit codes after a memory killer: the kernel and systemd-oomd send SIGKILL, earlyoom first sends SIGTERM."""
+"""Exit codes of a process that a memory killer ended: the kernel and systemd-oomd send SIGKILL, earlyoom first
+SIGTERM."""
 _TIGHT = 0.05
 """A machine is short of memory when less than this share of it is free."""
 _TAKEN = 0.1
@@ -41,7 +42,7 @@ _TAKEN = 0.1
 _OWN = 0.8
 """A run that used at least this share of the free memory has itself caused it to run out."""
 _GPU_OTHERS = 0.1
-"""Share of an NVIDIA GPU's memory that other programs must use to explain why a run got none."""
+"""Share of an NVIDIA GPU's memory that other programs must use to explain why a run could not allocate memory."""
 _DISK_FULL = 2**28
 """Free bytes below which a disk counts as full."""
 
@@ -61,7 +62,7 @@ CANDIDATE = Blame("candidate")
 
 
 def blame(ended: Ended, log: Path) -> Blame:
-    """Decide whose fault it is that this child failed; ``log`` holds its output."""
+    """Decide who is to blame for the failure of this child; ``log`` holds its output."""
     tail = tail_of(log, _LINES).rpartition(EVALUATION)[2]
     if (why := refused(ended.returncode, tail)) is not None:
         return Blame("tool", why, "run `autoresearch-mlx doctor`: it tries the sandbox")
@@ -95,7 +96,7 @@ def _by_text(found: KnownError, ended: Ended, tail: str) -> Blame:
 
 
 def _memory_by_others(ended: Ended) -> str | None:
-    """Say how other programs made memory run out; return None when nothing points to other programs."""
+    """Return a phrase about how other programs used up the memory; None if nothing points to them."""
     before, after, own = ended.before, ended.after, (ended.peak_memory_mb or 0.0) * 2**20
     whole, free = before.memory_bytes, before.memory_free
     if not whole or free is None or after.memory_free is None or own >= _OWN * free:
@@ -110,7 +111,7 @@ def _memory_by_others(ended: Ended) -> str | None:
 
 
 def _disk(ended: Ended, said: str) -> Blame:
-    """Decide whose failure a full disk is: the candidate's when the run itself filled the disk."""
+    """Decide whose failure a full disk is; it is the candidate's if the run itself filled the disk."""
     before, after = ended.before.disk_free, ended.after.disk_free
     if before is not None and after is not None and ended.wrote_bytes is not None:
         used = before - after
@@ -124,7 +125,7 @@ def _unplugged(ended: Ended) -> bool:
 
 
 def not_counted(measured: Measurement, found: Blame) -> Measurement:
-    """Turn a failed run into an interrupted and tainted one if ``found`` blames the machine or the tool."""
+    """Mark a failed run as interrupted and tainted if ``found`` blames the machine or the tool."""
     if found.party not in ("machine", "tool"):
         return measured
     words = found.words

@@ -1,4 +1,4 @@
-"""Hold everything about a training measurement that the edited file does not decide."""
+"""Define the conditions of a training measurement: everything that the edited file does not decide."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autoresearch_mlx.trial.spec import Device
 class Conditions:
     """The fixed part of a training measurement: data, budget, device, time limits and sandbox.
 
-    Each file of rows is a uint16 array [n, seq_len + 1] in numpy's format.
+    Each file of rows holds a uint16 array [n, seq_len + 1] in numpy's format.
     """
 
     script: str
@@ -31,29 +31,29 @@ class Conditions:
     """Number of held-out rows that the evaluation scores."""
     device: Device
     budget_seconds: float
-    """Seconds of training; with a budget of tokens or operations, the longest that training may take."""
+    """Seconds of training, or the longest time for training if the budget is in tokens or operations."""
     compile_seconds: float
     """Seconds that the first optimiser step, which compiles, may take before the budget begins to run."""
     evaluate_seconds: float
     """Seconds that the evaluation may take."""
     answer_seconds: float = 60.0
-    """Seconds for which a process of the evaluation that runs the model may neither answer nor compute."""
+    """Seconds after which a model process of the evaluation counts as hung, if it neither answers nor computes."""
     memory_limit_bytes: int | None = None
     """Memory limit in bytes that MLX is given; None leaves the limit to MLX."""
     hidden_rows: Path | None = None
-    """Path of the rows that are never scored during a search; they are kept for certification."""
+    """Path of the rows that only certification scores, never the search."""
     split: Literal["val", "hidden"] = "val"
     """Which rows the evaluation scores."""
     steps: int | None = None
-    """Number of optimiser steps to train for, in place of a time."""
+    """Number of optimiser steps to train for, instead of a time."""
     budget_tokens: int | None = None
-    """Number of tokens to train on, in place of a time."""
+    """Number of tokens to train on, instead of a time."""
     budget_flops: float | None = None
-    """Number of operations to train for, in place of a time; counted as 6 per matrix parameter and token."""
+    """Number of operations (FLOPs) to train for, instead of a time, at 6 per matrix parameter and token."""
     closed: tuple[Path, ...] = ()
-    """Files and folders with the text of rows that score, which the sandbox denies to the children."""
+    """Files and folders with the text of held-out rows, which the sandbox keeps the children from reading."""
     closed_in_tree: tuple[str, ...] = ()
-    """Copies of these files inside the worktree, as paths relative to it."""
+    """Copies of the files in ``closed`` inside the worktree, as paths relative to it."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables added to the children's environment, such as those that preload a fast BLAS on Linux."""
     machine: Mapping[str, Any] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Conditions:
     sandbox: Sandbox | None = None
     """The sandbox that confines the children; None runs them unconfined."""
     limits: Limits = field(default_factory=Limits)
-    """Memory and disk that a run may use; the parent watches both, with and without a sandbox."""
+    """Limits on a run's memory and disk, which the parent watches with and without a sandbox."""
 
     def scored_rows(self) -> Path:
         """Return the path of the rows of ``split``.  Raises ValueError for hidden rows that have no path."""

@@ -1,12 +1,12 @@
-"""Start a child of a measurement: in the sandbox, with its own temporary folder, watched by the parent.
+"""Start a child process of a measurement in the sandbox, with a temporary folder and limits that the parent watches.
 
     child = confined(conditions, assignment, command, training_permissions(conditions, assignment))
     ended = run_child(child.command, environment=child.environment, watch=child.watch, ...)
     failure = why_killed(ended, log)
 
 Make the permissions only after the files that they name exist: paths that do not exist are dropped from them.  The
-evaluation calls the two halves, ``watched`` and ``inside``, separately, because it is our own scorer that starts the
-confined processes.
+evaluation calls the two halves, ``watched`` and ``inside``, separately, because there the scorer starts the confined
+processes.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 from autoresearch_mlx.trial.sandbox.permissions import MOST_PROCESSES, Permissions, private_tmp, without_secrets
 
 _HARD_SHARE = 1.25
-"""Ratio of the kernel's memory limit to the limit that the parent watches.  The parent looks ten times a second and can
-say why it killed a child; the kernel's limit stops a child that allocates faster than that, but gives no reason."""
+"""Ratio of the kernel's memory limit to the limit that the parent watches.
+
+The parent looks ten times a second and can say why it killed a child; the kernel's limit stops a child that allocates
+faster than that, but gives no reason.
+"""
 
 
 class Confined(NamedTuple):
-    """What ``run_child`` needs to start and watch a child."""
+    """The values that ``run_child`` needs to start and watch a child."""
 
     command: list[str]
     environment: dict[str, str]
@@ -56,7 +59,7 @@ def confined(
 
 
 def watched(conditions: Conditions, assignment: Assignment) -> tuple[dict[str, str], Watch]:
-    """Return the environment variable that marks one child's processes, and the watch that looks for it."""
+    """Return an environment variable that marks the processes of one child, and a watch that finds them by it."""
     marker = uuid.uuid4().hex
     limits = replace(conditions.limits, folder=assignment.folder, processes=MOST_PROCESSES)
     return {MARKER: marker}, Watch(limits, marker)
@@ -70,7 +73,7 @@ def inside(conditions: Conditions, command: Sequence[str], permissions: Permissi
 
 
 def why_killed(ended: Ended, log: Path) -> tuple[Failure, str] | None:
-    """Return status and reason of a child that the parent killed or that could not enter the sandbox.
+    """Return the status and the reason for a child that the parent killed or that could not enter the sandbox.
 
     Returns None for any other child.
     """

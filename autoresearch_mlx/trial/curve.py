@@ -1,4 +1,4 @@
-"""Keep the losses of one training as a curve of bounded size, however long the run is."""
+"""Keep the losses of one training run as a curve with at most ``POINTS`` points, however long the run is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Curve:
         self._parts: dict[int, tuple[int, float, float]] = {}
 
     def add(self, share: float, loss: float) -> None:
-        """Add one loss at a share of the budget; a share above 1 counts as 1.
+        """Add a loss that was reported at this share of the budget; a share above 1 counts as 1.
 
         Numbers that are not finite are left out: the edited script may send anything.
         """

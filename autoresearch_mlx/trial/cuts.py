@@ -1,18 +1,18 @@
 """Choose the rows that each of the two model processes is asked for, and their cuts.
 
-Both processes run the edited file and get the same instructions.  Each scores half of the rows, and is the witness for
-the other half.  A witness gets a row in which everything from a random position on, the *cut*, is replaced by training
-text.  The loss just before the cut then shows what the model can predict without the tokens that follow
-(:mod:`lookahead`).
+Both processes run the edited file and get the same instructions.  Each answers for half of the rows, which are scored
+by its answers, and is the witness for the other half.  A witness gets a row in which everything from a random
+position on, the *cut*, is replaced by training text.  The loss just before the cut then shows what the model can
+predict without the tokens that follow (:mod:`lookahead`).
 
 Three rules make a channel between the two processes worthless:
 
-- A row is first shown cut.  It is shown whole only once both processes have answered the round with the cut row, so no
-  process has seen how the row continues when a witness answers.
+- A row is first shown with its end cut off.  It is shown whole only after both processes have answered the round with
+  the cut row, so no process has seen how the row continues when a witness answers.
 - Every call mixes whole and cut rows in random order, so that a process cannot tell them apart by their position.
-- The text that replaces the tail is drawn without looking at the true tail.  So it tells nothing about the true tail,
-  not even which token does not come next.  It is training text, and so are the rows that fill up a call; therefore a
-  process that remembers earlier questions has seen no more of a row than its prefix when it is asked about that row.
+- The text that replaces the end of a row is drawn without looking at that end.  So it tells nothing about it, not even
+  which token does not come next.  It is training text, and so are the rows that fill up a call; therefore a process
+  that remembers earlier questions has seen no more of a row than its prefix when it is asked about that row.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from autoresearch_mlx.trial.exchange import Tokens
 
 PROCESSES = 2
 LEAD = 2
-"""A row is shown whole this many rounds after it was shown cut: the number of calls that a process can hold."""
+"""Number of rounds after which a row that was shown cut is shown whole: as many as a process can hold calls."""
 _CALLS_A_PASS = 24
 _LEAST_CALL = 4
-"""Smallest number of rows in one call, if that many fit into its memory."""
+"""Smallest number of rows in one call, if that many fit into the memory for it."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -40,7 +40,7 @@ Indices = npt.NDArray[np.int64]
 class Call:
     """One question to one process: the numbers of the ``rows`` [n], their ``cuts`` [n], and the inputs [n, seq_len].
 
-    A row with a cut of ``seq_len`` is whole, and is scored.  ``counts`` is False for rows that only fill up a call.
+    A row whose cut is ``seq_len`` is whole, and is scored.  ``counts`` is False for rows that only fill up a call.
     """
 
     rows: Indices
@@ -51,7 +51,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """For each row [n]: the process that scores it, its cut, and the row of other text that replaces its tail."""
+    """For each row, arrays [n]: the process that scores it, its cut, and the row of text that replaces its tail."""
 
     order: Indices
     scorer: Indices
@@ -60,7 +60,7 @@ class Plan:
 
 
 def rows_per_call(row_count: int, seq_len: int, vocab_size: int, most_bytes: int = 128 * 2**20) -> int:
-    """Return the number of rows of one call.
+    """Return the number of rows in one call.
 
     Their float32 logits fit into ``most_bytes``, and an evaluation of many rows has at least 24 calls.
     """
@@ -69,9 +69,9 @@ def rows_per_call(row_count: int, seq_len: int, vocab_size: int, most_bytes: int
 
 
 def draw_plan(row_count: int, tail_count: int, seq_len: int, size: int, rng: np.random.Generator) -> Plan:
-    """Draw the order, the roles, the cuts (1 to seq_len - 1) and the tails.
+    """Draw the order of the rows, the processes that score them, their cuts (1 to seq_len - 1) and their tails.
 
-    Rows of a single token cannot be cut; they get the cut 1.
+    A row of a single token cannot be cut, so its cut is 1.
     """
     order = rng.permutation(row_count)
     scorer = np.empty(row_count, np.int64)
@@ -90,8 +90,8 @@ def calls(
 ) -> Iterator[tuple[Call, ...]]:
     """Yield the rounds: one call of ``size`` rows for each process.
 
-    ``inputs``: all rows to be scored, [n, seq_len].  ``tails``: rows of other text, [m, seq_len or more].  Round k may
-    be asked once both processes have answered round k - LEAD.
+    ``inputs`` are all rows to be scored, [n, seq_len]; ``tails`` are rows of other text, [m, seq_len or more].  Round
+    k may begin once both processes have answered round k - LEAD.
     """
     chunks = [plan.order[start : start + size] for start in range(0, len(inputs), size)]
     nobody = plan.order[:0]

@@ -1,8 +1,8 @@
 """Find out whether the machine slept, or a process was stopped, while a run was measured.
 
-Only the parent's own clocks are used: a pulse (a thread that wakes twice a second and stops when the process is
-stopped) and the times at which the parent heard of new training steps.  The wall clock is never read, so it does no
-harm when a time server or a person sets it.
+Only clocks of the parent process are used: a pulse (a thread that wakes twice a second and stops when the process is
+stopped) and the times at which the parent heard of new training steps.  The time of day is never read, so it does no
+harm when a time server or a person changes it.
 """
 
 from __future__ import annotations
@@ -20,19 +20,23 @@ from typing import Any
 from autoresearch_mlx.experiment import Progress, Stopper, Watch
 
 SLEEP_SECONDS = 1.0
-"""Seconds by which the two clocks must differ to count as sleep; without sleep they agree to microseconds."""
+"""Seconds by which the two clocks must differ for us to conclude sleep; without sleep they agree to microseconds."""
 STILL_SECONDS = 3.0
-"""Delay in seconds at which a pulse has missed six beats, which does not happen on a machine that is only busy."""
+"""Delay of the pulse in seconds that shows a stop: six missed beats, which a busy machine alone does not cause."""
 _BEAT_SECONDS = 0.5
 GAP_SECONDS, GAP_TIMES = 3.0, 10.0
-"""A step is unusually late after the larger of two times: these seconds, or this multiple of the usual interval."""
+"""A step is unusually late after these seconds or this multiple of the usual interval, whichever is longer."""
 LEAST_STEPS = 8
 """Number of intervals between steps that must be known before one of them can be judged unusual."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """One reading, in seconds: ``awake`` stops while the machine sleeps, ``total`` does not (None: no such clock)."""
+    """One reading of two clocks, in seconds.
+
+    The clock ``awake`` stops while the machine sleeps; ``total`` goes on, and is None if the system has no such
+    clock.
+    """
 
     awake: float
     total: float | None
@@ -61,10 +65,10 @@ def slept(before: Clocks, after: Clocks) -> float:
 
 
 def longest_gap(steps: Sequence[float]) -> float:
-    """Return the one interval between two steps, in seconds, that is far longer than all others; 0 if there is none.
+    """Return the length in seconds of the one interval between steps that is far longer than all others; 0 without one.
 
-    ``steps``: times of the steps, in seconds.  Two long intervals in one run do not count as a disturbance: the script
-    itself may evaluate now and then, or run short of memory.
+    ``steps`` are the times of the steps, in seconds.  Two long intervals in one run do not count as a disturbance:
+    the script itself may evaluate now and then, or run short of memory.
     """
     apart = [after - before for before, after in pairwise(steps)]
     if len(apart) < LEAST_STEPS:
@@ -81,15 +85,15 @@ class Disturbance:
 
     slept: float = 0.0
     still: float = 0.0
-    """Seconds for which the parent process itself did not run: it was stopped, or starved of processor time."""
+    """Seconds for which the parent process itself did not run, because it was stopped or got no processor time."""
     gap: float = 0.0
     """Seconds of an unusually long interval between two training steps."""
 
     def words(self, habits: Sequence[float] = ()) -> str | None:
-        """Say in a sentence why the run does not count; return None when it counts.
+        """Return a sentence about why the run does not count; None if it counts.
 
-        ``habits``: gaps in earlier runs of the same file, or of the file from which it was made.  A gap that occurs
-        again is caused by the script and is not a disturbance.
+        ``habits`` are gaps in earlier runs of the same file, or of the file from which it was made.  A gap that
+        occurs again is caused by the script and is not a disturbance.
         """
         if self.slept:
             return f"the machine slept for {self.slept:.0f} s"
@@ -100,7 +104,7 @@ class Disturbance:
         return None
 
     def facts(self) -> dict[str, Any]:
-        """Return the disturbances as the record of a run keeps them: seconds by name; empty for an undisturbed run."""
+        """Return the disturbances for the run's record, as seconds by name; empty for an undisturbed run."""
         named = {"slept_seconds": self.slept, "still_seconds": self.still, "step_gap_seconds": self.gap}
         return {name: round(seconds, 1) for name, seconds in named.items() if seconds}
 
@@ -131,7 +135,7 @@ class Vigil:
         self._pulse.join()
 
     def watching(self, watch: Watch) -> Watch:
-        """Return a watch that notes the time of each new step and then calls ``watch``."""
+        """Return a watch that records the time of each new step and then calls ``watch``."""
 
         def seen(progress: Progress) -> None:
             if progress.phase == "train" and progress.step not in (None, self._step):
@@ -142,7 +146,7 @@ class Vigil:
         return seen
 
     def stopping(self, stop: Stopper | None) -> Stopper | None:
-        """Return an early stop that leaves a disturbed run alone, because its curve proves nothing."""
+        """Return an early stop that never ends a disturbed run, because the curve of such a run proves nothing."""
         if stop is None:
             return None
 
@@ -157,7 +161,7 @@ class Vigil:
         return Disturbance(slept(self._began, self._clocks()), self._still, longest_gap(self._steps))
 
     def beat(self) -> None:
-        """Note how long ago the last beat was; called by the pulse and before a result is returned."""
+        """Record the time since the last beat; called by the pulse and before a result is returned."""
         now = self._clocks().awake
         self._beat, since = now, now - self._beat
         if since >= STILL_SECONDS:

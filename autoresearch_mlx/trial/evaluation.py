@@ -1,4 +1,4 @@
-"""Run the sealed evaluator from the parent: write its specification, confine the models, read how it ended."""
+"""Run the sealed evaluator from the parent: write its specification, confine the model processes, read its result."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ class Evaluation:
     def __init__(
         self, conditions: Conditions, assignment: Assignment, size: float = 1.0, limit: Limit | None = None
     ) -> None:
-        """Store the arguments.  ``size``: the model's work as a multiple of the baseline's; it sets the time limits.
+        """Store the arguments.
 
-        ``limit``: when the evaluation is killed; None: the limit follows from the baseline's time and the size.
+        ``size`` is the model's work as a multiple of the baseline's, and sets the time limits.  ``limit`` says when
+        the evaluation is killed; if it is None, the limit follows from the baseline's time and ``size``.
         """
         self._size = size
         self._limit = limit or evaluation_limit(assignment.usual, size, conditions.evaluate_seconds)
@@ -58,7 +59,7 @@ class Evaluation:
         self.value: float | None = None
         self.seconds: float | None = None
         self.facts: dict[str, Any] = {}
-        """Results of the evaluator besides the value, under the names of :class:`evaluator.Evaluated`."""
+        """Results of the evaluator other than the value, under the names of :class:`evaluator.Evaluated`."""
         self._conditions = conditions
         self._assignment = assignment
         self._invalid: str | None = None
@@ -92,7 +93,7 @@ class Evaluation:
     def _prepare(self, path: Path, mark: Mapping[str, str]) -> str | None:
         """Write the specification.
 
-        Returns a reason when files that the training child left in the folder make that impossible, else None.
+        Returns the reason if files that the training child left in the folder make that impossible, else None.
         """
         weights = self._assignment.folder / WEIGHTS
         try:
@@ -125,7 +126,7 @@ class Evaluation:
         )
 
     def _model(self, environment: dict[str, str]) -> tuple[list[str], dict[str, str]]:
-        """Return the command and the environment of one model process; neither process can read the other's files."""
+        """Return the command and the environment of one model process, which cannot read the files of the other."""
         conditions, assignment = self._conditions, self._assignment
         shared = environment["TMPDIR"]
         tmp = Path(shared) / uuid.uuid4().hex[:8]
@@ -150,7 +151,7 @@ class Evaluation:
         return rows_per_call(conditions.eval_rows, conditions.seq_len, conditions.vocab_size)
 
     def failure(self, ended: Ended, log: Path) -> tuple[Failure, str] | None:
-        """Return status and reason of a failed evaluation; None when ``value`` is a score."""
+        """Return the status and the reason of a failed evaluation; None if ``value`` is a score."""
         if (killed := why_killed(ended, log)) is not None:
             return killed
         if self._invalid is not None:
@@ -170,7 +171,7 @@ class Evaluation:
         return None
 
     def blame(self, ended: Ended, log: Path) -> Blame:
-        """Decide whose fault it is that the evaluation failed; a broken rule is the candidate's fault."""
+        """Decide who is to blame for the failed evaluation; for a broken rule it is the candidate."""
         if self._hung is not None:
             return Blame("machine", self._hung, _HUNG_STEP)
         if self._invalid is not None or (ended.returncode == 0 and self._died is None):

@@ -1,10 +1,10 @@
-"""Score saved weights in the sealed evaluator, which holds rows, targets and arithmetic.
+"""Score saved weights.
 
-It never imports the edited file.  It starts two processes that do (:mod:`logits`), gives both the same
-instructions, and asks them for logits from inputs alone (:mod:`cuts` draws the rows).  It turns the logits into nats
-(:mod:`scoring`), measures on every row what the model gained by looking ahead, and takes that out of the score
-(:mod:`lookahead`).  Losses that are not finite, or that differ by more than rounding explains, make the measurement
-invalid, with the reason.
+This sealed evaluator reads the held-out rows, knows the targets and computes the score.  It never imports the edited
+file.  It starts two processes that do (:mod:`logits`), gives both the same instructions, and asks them for logits
+from inputs alone (:mod:`cuts` draws the rows).  It turns the logits into losses in nats (:mod:`scoring`), measures on
+every row what the model gained by looking ahead, and removes that gain from the score (:mod:`lookahead`).  Losses
+that are not finite, or that differ by more than rounding explains, make the measurement invalid, with the reason.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_
 
 Result = TypeVar("Result")
 _SECOND_SHARE, _SECOND_TIMES = 0.25, 5.0
-"""Patience for the second model's first answer: this share of the first model's patience, or this multiple of the first
-model's time, whichever is longer."""
+"""Time limit for the second model's first answer: this share of the first model's limit, or this multiple of the time
+that the first model took, whichever is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def main(spec_path: str) -> None:
 
 
 def found_or_told(work: Callable[[EvalSpec], Result], spec: EvalSpec, events: Events) -> Result | None:
-    """Return the result of ``work``; when it fails, tell the parent why and return None."""
+    """Return the result of ``work``; if it fails, send the reason to the parent and return None."""
     try:
         return work(spec)
     except Invalid as failure:
@@ -69,7 +69,7 @@ def found_or_told(work: Callable[[EvalSpec], Result], spec: EvalSpec, events: Ev
 def evaluate(spec: EvalSpec) -> Evaluated:
     """Score the rows.
 
-    Raises Invalid, Died when a model's process ended by itself, and Hung when it does nothing.
+    Raises Invalid if an answer breaks a rule, Died if a model process has ended, and Hung if it does nothing.
     """
     rng = np.random.default_rng(int.from_bytes(os.urandom(16)))
     inputs, targets = pairs(spec)
@@ -81,7 +81,8 @@ def evaluate(spec: EvalSpec) -> Evaluated:
             stack.enter_context(Respondent(spec.models[at], spec.environments[at], frame))
             for at in rng.permutation(PROCESSES)
         ]
-        # On a GPU a call of another size can need other kernels, which both processes would then compile at once.
+        # On a GPU a call of another size can need other kernels, and then both processes would compile at the same
+        # time.
         shown = tails[: spec.rows_per_call if spec.device == "gpu" else 1, : spec.seq_len].astype(np.int32)
         greet(models, shown, spec.answer_seconds)
         found = _Pass(inputs, targets, score_on(spec.device), rng, spec.answer_seconds)
@@ -108,10 +109,10 @@ def evaluate(spec: EvalSpec) -> Evaluated:
 def greet(models: Sequence[Respondent], inputs: Tokens, patience: float) -> None:
     """Let the models load and answer some rows that are not scored, one model after the other.
 
-    Two processes that compile for Metal in the same instant can take the same file of its cache, and one of them then
-    waits for a lock for as long as the other lives.  A model's process touches neither the device nor the edited file
-    before its first question.  ``patience``: seconds for which the first model may do nothing.
-    Raises Died, Invalid, Hung.
+    If two processes compile for Metal at the same moment, they can take the same file of its cache, and one of them
+    then waits for a lock for as long as the other lives.  A model process uses neither the device nor the edited file
+    before its first question.  ``patience`` is the seconds for which the first model may do nothing.  Raises Died,
+    Invalid, Hung.
     """
     longest = patience
     for model in models:
@@ -128,12 +129,12 @@ def pairs(spec: EvalSpec) -> tuple[Tokens, Tokens]:
 
 
 class _Pass:
-    """The losses of all rows as they come in, arrays [n, seq_len]; entries not yet asked for hold NaN or 0."""
+    """The losses of all rows so far, arrays [n, seq_len]; entries without an answer yet hold NaN or 0."""
 
     def __init__(
         self, inputs: Tokens, targets: Tokens, score: Score, rng: np.random.Generator, patience: float
     ) -> None:
-        """Store the arguments.  ``patience``: seconds for which a model may do nothing."""
+        """Store the arguments.  ``patience`` is the seconds for which a model may do nothing."""
         self.scored = np.full(targets.shape, np.nan, np.float32)
         self.witnessed = np.zeros(targets.shape, np.float32)
         self.types: set[str] = set()

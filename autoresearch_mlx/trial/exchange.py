@@ -1,8 +1,8 @@
-"""Exchange inputs and logits between the scorer and a model's process: arrays in shared memory, messages on two pipes.
+"""Exchange inputs and logits between the scorer and a model process: arrays in shared memory, messages on two pipes.
 
-The memory is an inherited descriptor without a name, so that a confined process needs no permission for it.  It holds
-``slots`` calls, so that the model computes one while the scorer reads another.  The scorer asks for a call with four
-bytes (slot, rows); the model's process answers with a line of JSON: ``{"slot": 0, "logits": "float32"}`` or
+The memory is an inherited descriptor without a file name, so a confined process needs no permission for it.  It holds
+``slots`` calls, so that the model computes one while the scorer reads another.  The scorer asks with four bytes
+(slot, number of rows); the model process answers with a line of JSON: ``{"slot": 0, "logits": "float32"}`` or
 ``{"invalid": "shape: ..."}``.
 """
 
@@ -28,13 +28,16 @@ import numpy.typing as npt
 
 ASK = struct.Struct("<HH")
 BITS: dict[str, type[np.generic]] = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16}
-"""For each type of logits, the numpy type with which they are read from the memory; numpy has no bfloat16."""
+"""Type of logits -> numpy type with which they are read from the memory; numpy has no bfloat16."""
 SLOTS = 2
 PATIENCE_SECONDS = 60.0
-"""Seconds for which a process may neither answer nor compute.  Its first answer includes the compilation of kernels."""
+"""Seconds after which a process counts as hung, if it neither answers nor computes.
+
+The first answer includes the time to compile kernels.
+"""
 _LOOK_SECONDS = 0.5
 _BUSY_SHARE = 0.05
-"""A process that used less than this share of a processor's time counts as hung; with more it counts as slow."""
+"""A process that uses less than this share of a processor's time counts as hung; with more it counts as slow."""
 _LINE_BYTES = 4096
 _PRINTED_BYTES = 65536
 _LAST_WORDS_SECONDS = 1.0
@@ -48,7 +51,7 @@ class Invalid(Exception):
 
 
 class Died(Exception):
-    """Raised when the model's process ended by itself."""
+    """Raised when the model process has ended by itself."""
 
     def __init__(self, returncode: int) -> None:
         super().__init__(f"the model's process ended with {returncode}")
@@ -69,7 +72,7 @@ class Frame:
 
     @property
     def size(self) -> int:
-        """Bytes of all slots together."""
+        """Size of all slots together, in bytes."""
         return SLOTS * self._slot_bytes
 
     @property
@@ -93,13 +96,16 @@ class Answer:
     """The logits of one call."""
 
     bits: Raw
-    """Logits [rows, seq_len, vocab_size] in shared memory.  Copy them first: the model's process can change them."""
+    """Logits [rows, seq_len, vocab_size] in shared memory.
+
+    Copy them before use, because the model process can change them.
+    """
     logits: str
     """Name of their number type, a key of BITS."""
 
 
 class Hung(Exception):
-    """Raised when the model's process neither answers nor computes."""
+    """Raised when the model process neither answers nor computes."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"no answer for {seconds:.0f} s")
@@ -120,8 +126,8 @@ class Respondent:
         self._hears, answers = os.pipe()
         theirs = (hears, answers, descriptor)
         try:
-            # Each process prints into a pipe of its own: two processes could talk through a shared one, by opening it
-            # again for reading under /proc/self/fd.
+            # Each process prints into its own pipe.  Through a shared one two processes could exchange messages, by
+            # opening it again for reading under /proc/self/fd.
             self._process = subprocess.Popen(
                 [*command, *map(str, theirs)],
                 env=dict(environment),
@@ -153,9 +159,9 @@ class Respondent:
             os.write(self._asks, ASK.pack(slot, rows))
 
     def answer(self, patience: float = PATIENCE_SECONDS) -> Answer:
-        """Wait for the oldest answer, which is valid until the next ``ask``.
+        """Return the oldest answer that is due; it is valid until the next ``ask``.
 
-        Raises Died, Invalid, and Hung when the process did next to nothing for ``patience`` seconds.
+        Raises Died, Invalid, and Hung if the process does next to nothing for ``patience`` seconds.
         """
         said, slot = self._line(patience), (self._count - len(self._asked)) % SLOTS
         rows = self._asked.pop(0)
@@ -188,7 +194,7 @@ class Respondent:
         """Wait until the process has written something.  Raises Hung.
 
         A slow process uses the processor and may go on.  A process that waits for a lock uses none, and has hung.
-        Processor time is first read when an answer is not there at once: looking at all processes takes milliseconds.
+        Processor time is read only if an answer does not come at once, because reading it takes milliseconds.
         """
         if select.select([self._hears], [], [], min(_LOOK_SECONDS, patience))[0]:
             return

@@ -29,12 +29,13 @@ Train = Callable[[Any, Any], Any]
 
 _DISPLAY_SECONDS = 0.25
 _FIRST_STEP_BATCHES = 64
-"""Number of batches after which the clock starts even if no step was logged, so that training without a log uses up the
-budget too."""
+"""Number of batches after which the clock starts even if no step was logged, so that training without a log also uses
+up the budget."""
 _AHEAD_BATCHES = 2
 """Number of the second step's batches that a script may load before it logs the first step."""
 _PROBE_SECONDS, _PROBE_SIDE = 5.0, 2048
-"""Seconds between two probes of a GPU, and the number of rows of their matrices; a probe takes some ms on a Mac."""
+"""Seconds between two probes of a GPU, and the number of rows of the probe's matrices; a probe takes some ms on a
+Mac."""
 _EXIT_FAILED = 3
 
 
@@ -81,9 +82,9 @@ class Trial:
     def batches(self, batch_size: int) -> Iterator[tuple[mx.array, mx.array]]:
         """Yield pairs (inputs, targets), int32 [batch_size, seq_len] each, until the budget (time, tokens, steps) ends.
 
-        The parent process serves the rows, each once per epoch, in an order that depends on the seed alone.  The batch
-        size only cuts this sequence differently, so candidates with different batch sizes see the same data.
-        Raises ValueError when ``batch_size`` is not a positive integer.
+        The parent process serves the rows, each once per epoch, in an order that depends on the seed alone.
+        Candidates with different batch sizes see the same data, because the batch size only divides this sequence
+        differently.  Raises ValueError when ``batch_size`` is not a positive integer.
         """
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}")
@@ -99,7 +100,7 @@ class Trial:
             yield mx.array(rows[:, :-1]), mx.array(rows[:, 1:])
 
     def _probe(self) -> None:
-        """Now and then, between two steps, time a product on the GPU and report the time to the parent.
+        """Time a matrix product on the GPU between two steps, every ``_PROBE_SECONDS``, and tell the parent.
 
         Queued work is finished first, so that the product has the GPU to itself.  On a CPU the parent takes the probes.
         """
@@ -119,9 +120,8 @@ class Trial:
         """Report one optimiser step, its loss and the number of tokens that it trained on.
 
         ``loss`` may be an array that MLX has not computed yet: it is read one step later, so that the GPU always has
-        the next step queued while Python waits for this one.
-        Raises TrainingFailed for a loss that is not finite.  Raises TrainingInvalid when the first step reports fewer
-        tokens than were served before it.
+        the next step queued while Python waits for this one.  Raises TrainingFailed for a loss that is not finite, and
+        TrainingInvalid if the first step reports fewer tokens than were served before it.
         """
         self.steps_logged += 1
         self.tokens_logged += int(tokens)
@@ -165,9 +165,9 @@ class Trial:
     def elapsed(self) -> float:
         """Return the seconds of the budget that are used up.
 
-        The clock starts when the first step has ended: that step compiles kernels (on a CPU, MLX calls a C++ compiler
-        for seconds), which says nothing about the candidate.  Time beyond the allowances for the start and the first
-        step counts as used.
+        The clock starts at the end of the first step, because that step compiles kernels (on a CPU, MLX calls a C++
+        compiler for seconds), and that time says nothing about the candidate.  Time beyond the allowances for the
+        start and the first step counts as used.
         """
         return 0.0 if self._started is None else self._clock() - self._started + self._late
 
@@ -193,7 +193,7 @@ class Trial:
         return self.elapsed() >= self._spec.budget_seconds
 
     def _first_step_ended(self) -> float:
-        """Return when the budget began: now, or at the end of the first step's allowance if that was earlier."""
+        """Return when the budget began: now, or when the first step had used up its allowance, if that was earlier."""
         now = self._clock()
         return now if self._first_batch is None else min(now, self._first_batch + self._spec.compile_seconds)
 
@@ -267,14 +267,14 @@ def sizes(weights: dict[str, mx.array], spec: TrainSpec) -> dict[str, int]:
 
 
 def tokens_for(spec: TrainSpec, matrix_params: int) -> int | None:
-    """Return the budget in tokens for a model with ``matrix_params``; None where no number of tokens ends the run."""
+    """Return the budget in tokens for a model with ``matrix_params``; None if the run does not end by tokens."""
     if spec.flops is None:
         return spec.tokens
     return max(1, math.ceil(spec.flops / (FLOPS_PER_PARAMETER * max(matrix_params, 1))))
 
 
 def _check_size(built: dict[str, int], trained: dict[str, int], spec: TrainSpec) -> None:
-    """Raise TrainingInvalid when the model grew or shrank: its budget was computed for the model as it was built."""
+    """Raise TrainingInvalid if the model's size changed, because its budget was computed from the size at the start."""
     if spec.flops is not None and built["matrix_params"] != trained["matrix_params"]:
         sizes = f"{built['matrix_params']:,} matrix parameters, and ended with {trained['matrix_params']:,}"
         raise TrainingInvalid(f"the model was built with {sizes}: the budget of FLOPs counts the model as built")
@@ -289,7 +289,7 @@ def _check(weights: dict[str, mx.array]) -> None:
 def set_device(device: str, memory_limit_bytes: int | None) -> None:
     """Choose MLX's device and memory limits before anything is allocated.
 
-    The cache limit bounds the freed buffers that MLX keeps for reuse; without this limit they count against the memory
+    The cache limit applies to the freed buffers that MLX keeps for reuse; without it they count against the memory
     limit until MLX is short of memory.
     """
     mx.set_default_device(mx.gpu if device == "gpu" else mx.cpu)

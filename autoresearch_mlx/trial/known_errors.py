@@ -1,7 +1,7 @@
 """List error texts of drivers and systems whose cause is not the program that prints them.
 
-Each text was taken from a public report or from the source that prints it.  Errors of the same drivers that a program
-causes itself (an address fault of a kernel, an illegal memory access, a shape that does not fit) are left out.
+Each text was taken from a public report or from the source that prints it.  Errors that a program causes itself are
+left out, such as an illegal memory access of a GPU kernel or a shape that does not fit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ class KnownError:
     pattern: str
     """Regular expression that is searched for in the last lines of the output."""
     cause: Cause
-    """When ``memory``, ``gpu memory`` or ``disk`` ran out, the machine's state decides whose failure that is."""
+    """The cause; if ``memory``, ``gpu memory`` or ``disk`` ran out, the machine's state decides whose failure that
+    is."""
     words: str = ""
     next_step: str = ""
 
@@ -42,7 +43,9 @@ _METAL_ERRORS = (
     ("AccessRevoked", "macOS took the GPU away"),
 )
 """Names of the driver's errors, after ``kIOGPUCommandBufferCallbackError`` (mlx issue 3267 and other reports).
-PageFault, StackOverflow and InvalidResource are left out, because the program itself causes them."""
+
+PageFault, StackOverflow and InvalidResource are left out, because the program itself causes them.
+"""
 
 KNOWN: tuple[KnownError, ...] = (
     *(

@@ -4,7 +4,7 @@
 
 SPEC is the JSON of a ModelSpec; the other arguments are inherited descriptors (see ``exchange``).  The process loads
 the trained weights into the model that the edited file's ``build_model`` returns, and answers each call with logits.
-It never reports a score: edited code that takes over this process can only answer with other logits.
+The process never reports a score, so edited code that takes it over can only answer with other logits.
 """
 
 from __future__ import annotations

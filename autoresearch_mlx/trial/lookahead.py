@@ -1,17 +1,18 @@
-"""Measure on every row what a score gains by looking ahead, and take that out of the score.
+"""Measure on every row what a score gains by looking ahead, and remove that gain from the score.
 
-To predict the next token at a position, a model must not use the tokens that follow.  For each row there are two losses
-of one target, the token at the cut: ``scored``, from the whole row, and ``witnessed``, from the row with other text
-from the cut on.  Their difference is what the following tokens contributed.  The cut is drawn uniformly from the
-positions of a row, so the mean difference times the number of positions is an unbiased estimate of the row's gain,
-whatever share of the positions looks ahead.  This estimate is added to the score, so that looking ahead gains nothing
-on average.
+To predict the next token at a position, a model must not use the tokens that follow.  For each row there are two
+losses of the token at the cut: ``scored``, from the whole row, and ``witnessed``, from the row with other text from
+the cut on.  Their difference is what the model gained from the tokens that follow.  The cut is drawn uniformly from
+the positions of a row, so the mean difference times the number of positions is an unbiased estimate of the row's
+gain, whatever share of the positions looks ahead.  This estimate is added to the score, so that looking ahead gains
+nothing on average.
 
-If the new tail happens to begin with the true token, the cut shows nothing.  So each difference is divided by the
-probability that the tail begins with another token (inverse probability weighting; Horvitz and Thompson, 1952).
+If the replacement happens to begin with the true token, the cut shows nothing.  So each difference is divided by the
+probability that the replacement begins with another token (inverse probability weighting; Horvitz and Thompson,
+1952).
 
 For an honest model both losses are the same up to rounding.  Differences far beyond rounding make the measurement
-invalid.  They also arise when a model keeps state between calls or depends on the other rows of a call.
+invalid.  Such differences also arise when a model keeps state between calls or depends on the other rows of a call.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Losses = Nats | Floats
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far two losses of one target may differ through rounding, in nats."""
+    """The largest differences between two losses of one target that rounding explains, in nats."""
 
     largest: float
     noise: float
@@ -46,7 +47,7 @@ TOLERANCES = {
     "float16": Tolerance(0.1, 0.01),
     "bfloat16": Tolerance(0.5, 0.03),
 }
-"""Tolerances by the number type of most of the weights, or of the logits."""
+"""Number type of the weights or logits -> tolerance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ def gain(
 ) -> Gain:
     """Estimate the gain from two losses of each target, arrays [n, seq_len].
 
-    ``witnessed`` holds losses only before the cuts [n].  ``counted`` [n, seq_len]: whether a target has any weight.
-    Rows of one token have no position that could look ahead.
+    ``witnessed`` holds losses only before the cuts [n].  ``counted`` [n, seq_len] says whether a target counts in the
+    score.  Rows of one token have no position that could look ahead.
     """
     count, seq_len = scored.shape
     if seq_len < 2 or not count:
@@ -77,13 +78,13 @@ def gain(
 
 
 def _share_of(tokens: npt.NDArray[np.int32], targets: Tokens) -> Floats:
-    """Return for each of ``tokens`` the probability that a tail begins with it: its share of the text, at most 1/2."""
+    """Return for each token the probability that a replacement begins with it: its share of the text, at most 1/2."""
     found = np.bincount(targets.ravel())
     return np.minimum(found[tokens] / targets.size, 0.5)
 
 
 def check(scored: Losses, witnessed: Losses, cuts: npt.NDArray[np.int64], tolerance: Tolerance) -> None:
-    """Compare the losses before the cuts.  Raises Invalid when they differ by more than rounding explains.
+    """Compare the losses before the cuts.  Raises Invalid if they differ by more than rounding explains.
 
     If the only difference is at the position just before the cut, it comes from looking ahead by one token.  A
     difference further left may also come from state, or from the other rows of the call.

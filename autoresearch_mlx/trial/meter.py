@@ -1,4 +1,4 @@
-"""Measure in the parent how much of its budget a run has used: by our clock, or by the tokens that were served.
+"""Measure in the parent how much of its budget a run has used, by the parent's clock or by the tokens served.
 
 Steps and losses that the script reports are only shown; they do not count here.  The size of the model, on which a
 budget of operations depends, is reported by the child too, but it is checked against the weights that the child saves.
@@ -17,18 +17,20 @@ from autoresearch_mlx.trial.spec import FLOPS_PER_PARAMETER, count, shapes_of
 _FLOOR = 0.9
 """Smallest share of the budget that a run must use to be valid."""
 _OVER_SECONDS, _OVER_SHARE = 4.0, 0.1
-"""How far the last step may reach beyond the budget: seconds or a share of the budget, whichever is larger.
+"""Largest excess of the last step over the budget, in seconds or as a share of the budget, whichever is larger.
 
 More would be training time that other candidates do not have.
 """
 _BEGINS_SECONDS = 600.0
-"""Budget in seconds from which the limits of start and first step are computed when no clock ends the run."""
+"""Budget in seconds from which the limits for start and first step are computed if the run's budget is not a time."""
 _PACE_AFTER, _PACE_TIMES, _PACE_MORE = 0.02, 4.0, 30.0
-"""When this share of the budget is used, the pace is known.  From then on the run may take this multiple of the time
-that the pace predicts, and this many seconds more."""
+"""The pace is known once this share of the budget is used.
+
+From then on the run may take at most this multiple of the time that the pace predicts, plus this number of seconds.
+"""
 _SILENT_SECONDS, _SILENT_TIMES = 600.0, 10.0
-"""A run without a new token for this long counts as hung: these seconds, or this multiple of its longest step (some
-steps take minutes), whichever is larger."""
+"""Time without a new token after which a run counts as hung: these seconds, or this multiple of its longest step (some
+steps take minutes), whichever is longer."""
 
 
 _UNDER_WAY = 2
@@ -38,11 +40,11 @@ _SMALLER = "make a step smaller (TOTAL_BATCH_SIZE in train_mlx.py), or raise [bu
 
 
 class Meter(Protocol):
-    """Counts one run's budget.  ``spent`` is always the seconds of training by our clock."""
+    """Counts the budget that one run has used.  ``spent`` is always the seconds of training by the parent's clock."""
 
     @property
     def ends_by_clock(self) -> bool:
-        """Whether the run ends after a time, and not after a count."""
+        """Whether the budget is a time rather than a count."""
         ...
 
     @property
@@ -51,13 +53,13 @@ class Meter(Protocol):
         ...
 
     def hear(self, event: Mapping[str, Any], spent: float) -> None:
-        """Process an event from the child, which may contain anything; its ``tokens`` are those served by then."""
+        """Process an event from the child, which may contain anything; ``tokens`` in it is the number served so far."""
         ...
 
     def ended(self, spent: float, tokens: int, pace: float) -> bool:
         """Return whether the budget is used up, so that no more batches are served.
 
-        ``tokens``: number of tokens served; ``pace``: usual seconds between two batches, 0 where unknown.
+        ``tokens`` is the number of tokens served; ``pace`` is the usual seconds between two batches, 0 if unknown.
         """
         ...
 
@@ -70,21 +72,21 @@ class Meter(Protocol):
         ...
 
     def overstayed(self, spent: float) -> str | None:
-        """Say in a sentence why the run must be killed now; return None while it may go on."""
+        """Return a sentence about why the run must be killed now; None while it may go on."""
         ...
 
     def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
-        """Say in a sentence how the finished run did not keep to its budget; return None when it did.
+        """Return a sentence about how the finished run broke its budget; None if it kept to it.
 
-        ``facts``: the ``tokens`` served; ``step_seconds``, the usual seconds between two batches; the ``steps`` that
-        the script reported; ``refused``, whether we ended the run; and ``held``, whether the time after its budget is
-        compared with the baseline's.
+        ``facts`` has ``tokens``, the number served; ``step_seconds``, the usual seconds between two batches;
+        ``steps``, the number that the script reported; ``refused``, whether the parent ended the run; and ``held``,
+        whether the time after the budget is compared with the baseline's.
         """
         ...
 
 
 def meter_of(conditions: Conditions, tables: int | None = None) -> Meter:
-    """Return the meter for the kind of budget that the conditions name; ``tables``: see ``spec.count``."""
+    """Return the meter for the kind of budget that the conditions name; ``spec.count`` explains ``tables``."""
     by_count = conditions.budget_tokens is not None or conditions.budget_flops is not None
     return ByCount(conditions, tables) if by_count and conditions.steps is None else ByClock(conditions)
 
@@ -113,7 +115,7 @@ class ByClock:
         return self.scale - spent
 
     def overstayed(self, spent: float) -> str | None:
-        """Say why a training far over its budget must be killed; return None while a slow last step explains it."""
+        """Return why a run far over its budget must be killed; None while a slow last step explains the excess."""
         limit = 3 * self.scale + 30 if self._by_steps else self.scale + max(10.0, 0.25 * self.scale)
         said = f"training on a budget of {self.scale:g} s did not end within {limit:.0f} s; killed"
         return f"{said}; if one step takes that long, {_SMALLER}" if spent > limit else None
@@ -132,7 +134,7 @@ class ByClock:
 
 
 class ByCount:
-    """Counts a budget of tokens, or of operations; the clock only sets the longest time that it may take."""
+    """Counts a budget of tokens or operations; the clock only limits how long the run may take."""
 
     def __init__(self, conditions: Conditions, tables: int | None = None) -> None:
         self._tables = tables
@@ -147,7 +149,7 @@ class ByCount:
         self._matrix: int | None = None
         self._told = 0
         self._first: int | None = None
-        """Tokens that had been served when the clock started."""
+        """Number of tokens served before the clock started."""
         self._at = 0.0
         self._longest = 0.0
 
@@ -212,7 +214,7 @@ class ByCount:
         return None
 
     def _resized(self, weights: Path) -> str | None:
-        """Say how the saved model differs in size from the size that was reported; return None when it does not."""
+        """Return a sentence about how the saved model's size differs from the reported one; None if it does not."""
         try:
             matrix = count(shapes_of(weights), self._vocab_size, self._tables)["matrix_params"]
         except (OSError, ValueError) as error:
@@ -231,5 +233,5 @@ class ByCount:
 
 
 def _whole(value: Any) -> int | None:
-    """Return ``value`` when it is a possible count for a model or a run; None for anything else from the pipe."""
+    """Return ``value`` if it is a possible count for a model or a run, else None: the pipe may deliver anything."""
     return value if type(value) is int and 0 <= value < 2**62 else None

@@ -1,9 +1,10 @@
 """End programs that outlived the coding agent or the loop that started them, and name other programs in a folder.
 
-A program that a coding agent left running would go on writing into the worktree while a run is measured there, and so
-would a measured program whose loop was killed.  So an environment variable of each child names the folder in which it
-works.  Every program with that variable is ended after each call of an agent, and again when the next process opens the
-session.  A program that has cleared its environment is found by its parents, or by its current directory.
+If a coding agent leaves a program running, or a loop is killed during a measurement, the program could go on writing
+into the worktree while the next run is measured there.  So an environment variable of each child names the folder in
+which it works.  Every program with that variable is ended after each call of an agent, and again when the next
+process opens the session.  A program that has cleared its environment is found by its parent processes, or by its
+current directory.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ WORKS_IN = "AUTORESEARCH_WORKS_IN"
 def end_orphans(folder: Path, seconds: float = 5.0, since: float | None = None) -> int:
     """End every process that works below ``folder``, and all their descendants; return how many were ended.
 
-    Call it only from the process that holds the session's lock: then no living loop can have started them.  It takes
-    some milliseconds when there is nothing to end, and gives up after ``seconds``.
+    Call this only from the process that holds the session's lock; then no living loop can have started these
+    processes.  It takes some milliseconds if there is nothing to end, and gives up after ``seconds``.
 
-    ``since``: the time, in seconds since 1970, after which this process started a program in ``folder``.  Then programs
-    that began later, have no terminal and have their current directory below ``folder`` are ended too.
+    ``since`` is the time, in seconds since 1970, after which this process started a program in ``folder``.  If it is
+    given, programs that began later, have no terminal and have their current directory below ``folder`` are ended
+    too.
     """
     import psutil
 
@@ -74,7 +76,7 @@ def _orphans(folder: Path, since: float | None = None) -> Iterator[psutil.Proces
     import psutil
 
     ours = psutil.Process()
-    spared = {ours.pid, *(process.pid for process in ours.parents())}  # a coding agent may have started us
+    spared = {ours.pid, *(process.pid for process in ours.parents())}  # a coding agent may have started this process
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.pid not in spared and (_works_below(process, folder) or _began_below(process, folder, since)):
@@ -92,7 +94,7 @@ def _works_below(process: psutil.Process, folder: Path) -> bool:
 def _began_below(process: psutil.Process, folder: Path, since: float | None) -> bool:
     """Return whether a program of this user began after ``since``, has no terminal, and works below ``folder``.
 
-    A person's own shell or editor has a terminal, or began earlier.  The start of a process is known to the second.
+    A person's shell or editor has a terminal, or began earlier.  The start time of a process is known to the second.
     """
     if since is None or process.create_time() < since - 1 or process.uids().real != os.getuid():
         return False

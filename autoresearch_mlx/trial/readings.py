@@ -1,5 +1,4 @@
-"""Read the machine's memory, disk and power before and after a child, to tell the machine's failures from the
-child's."""
+"""Read the machine's memory, disk and power before and after a child, to tell its failures from the child's."""
 
 from __future__ import annotations
 
@@ -24,12 +23,12 @@ class Reading:
     memory_bytes: int | None = None
     """Main memory of the machine in bytes."""
     memory_free: int | None = None
-    """Main memory in bytes that programs can still get."""
+    """Main memory in bytes that is still available to programs."""
     kills: int | None = None
     """Number of processes that the kernel's memory killer has ended since the machine started."""
     disk_bytes: int | None = None
     disk_free: int | None = None
-    """Bytes that are free on the disk of the child's folder."""
+    """Free bytes on the disk that holds the child's folder."""
     mains: bool | None = None
     """Whether the machine is on mains power; None without a battery."""
 

@@ -1,4 +1,4 @@
-"""Run one child in its own process group: limit its time, memory and disk, keep its output, leave no process behind."""
+"""Run a child in its own process group: limit its time, memory and disk, keep its output, leave no process behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from autoresearch_mlx.trial.sandbox.usage import folder_usage
 from autoresearch_mlx.trial.spec import EVENTS_ENV
 
 LOG_LIMIT = 2**20
-"""Number of bytes of a child's output that are kept: the last ones."""
+"""Number of bytes of a child's output that are kept, counted from its end."""
 GIT_PLACES = (
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -36,34 +36,39 @@ GIT_PLACES = (
     "GIT_NAMESPACE",
     "GIT_QUARANTINE_PATH",
 )
-"""Variables that git sets for its hooks; if a hook started this process, they would lead us to the user's index."""
+"""Variables that git sets for its hooks; if a hook started this process, they would lead our calls of git to the user's
+index."""
 _LOG_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
 _TICK_SECONDS = 0.1
 _LAST_WORDS_SECONDS = 2.0
-"""Seconds for which output is still read once the child has ended: a process outside the group could go on writing."""
+"""Seconds for which output is still read after the child has ended; a process outside the group could write for
+ever."""
 
 Event = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a child ended."""
+    """The end of a child: its exit code, and what is known about it."""
 
     returncode: int
     """Exit code as :mod:`subprocess` gives it: negative for a signal."""
     killed: str | None
-    """Why we killed it, as ``allowed`` returned it (because its time was over, for example); None when we did not."""
+    """Why the parent killed it, in the words of ``allowed`` (because its time was over, for example); None if it did
+    not."""
     seconds: float
     peak_memory_mb: float | None
-    """Largest memory seen in use by the child and its descendants, in MiB, without mapped files.  Sampling can miss a
-    short peak."""
+    """Largest memory that the child and its descendants were seen to use, in MiB, without mapped files.
+
+    Sampling can miss a short peak.
+    """
     exceeded: str | None = None
-    """Which limit it exceeded, in the words of the watch, so that we killed it; None when it exceeded none."""
+    """The limit that it exceeded and was killed for, in the words of the watch; None if it exceeded none."""
     before: Reading = field(default_factory=Reading)
     after: Reading = field(default_factory=Reading)
-    """The machine before the child and after its end."""
+    """The state of the machine before the child, and after its end."""
     wrote_bytes: int | None = None
-    """Bytes in the run folder after a child that failed; None if it ended with 0 or no folder was watched."""
+    """Bytes in the run folder after a failed child; None if the exit code was 0 or no folder was watched."""
 
 
 class Log:
@@ -123,13 +128,13 @@ def _remove(path: Path) -> None:
 def python_command(*arguments: str) -> list[str]:
     """Return a command that runs this Python interpreter.
 
-    ``-P`` keeps the script's own folder off the import path; a file in it could replace one of our modules.
+    ``-P`` keeps the script's own folder off the import path, because a file in it could replace one of our modules.
     """
     return [sys.executable, "-P", *arguments]
 
 
 def child_process_environment(added: Mapping[str, str]) -> dict[str, str]:
-    """Return our environment with ``added``, and with variables that turn off byte code and buffered output.
+    """Return this process's environment with ``added``, and with bytecode files and buffered output turned off.
 
     Variables that would lead git elsewhere (``GIT_PLACES``) are left out.  Apple's driver ends GPU work that takes some
     seconds while the display is awake (mlx issue 3267).  The variable ``AGX_...`` makes it wait longer; a value that
@@ -164,12 +169,12 @@ def run_child(
 ) -> Ended:
     """Start ``command`` and wait for its end; kill its whole group as soon as ``allowed()`` returns a reason.
 
-    ``allowed`` is called about ten times a second, and so is ``watch``: a child that exceeds its limits is killed.  At
-    the end, processes that left its group are killed too.  ``on_event`` gets each JSON object that the child writes to
-    the event pipe (other lines are ignored), and ``on_output`` gets each piece of its output.  ``stdin`` is an open
-    file for a child that reads one.  The child also inherits the descriptors ``inherited``; ``on_start`` is called once
-    it has them.  Whatever happens here, KeyboardInterrupt included, no process of the group survives.
-    Raises FileNotFoundError or PermissionError when the command cannot be started.
+    ``allowed`` and ``watch`` are called about ten times a second; the watch has a child killed that exceeds its
+    limits.  At the end, processes that left its group are killed too.  ``on_event`` gets each JSON object that the
+    child writes to the event pipe (other lines are ignored), and ``on_output`` gets each piece of its output.
+    ``stdin`` is an open file for the child to read.  The child also inherits the descriptors ``inherited``, and
+    ``on_start`` is called as soon as it has them.  Whatever happens here, KeyboardInterrupt included, no process of
+    the group survives.  Raises FileNotFoundError or PermissionError if the command cannot be started.
     """
     before = take_reading(cwd)
     reader, writer = os.pipe()
@@ -204,7 +209,7 @@ def run_child(
 
 
 def _with_readings(ended: Ended, before: Reading, cwd: Path, watch: Watch | None) -> Ended:
-    """Add the machine's state before and after a child."""
+    """Return ``ended`` with the machine's state before and after the child."""
     folder = watch.limits.folder if watch is not None and ended.returncode != 0 else None
     wrote = None if folder is None else folder_usage(folder)[0]
     return replace(ended, before=before, after=take_reading(cwd), wrote_bytes=wrote)
@@ -229,7 +234,7 @@ def _follow(
         while True:
             if ended is None and child.poll() is not None:
                 ended = time.monotonic()
-                _kill_group(child)  # processes that it left running must not write any more
+                _kill_group(child)  # processes that it left running must stop writing
             if ended is None and exceeded is None and (exceeded := watch.check(child.pid)) is not None:
                 _kill_group(child)
             read = _drain(selector, output, log, lines, on_output)
@@ -244,7 +249,7 @@ def _follow(
 def _drain(
     selector: selectors.BaseSelector, output: int, log: Log, lines: _Lines, on_output: Callable[[bytes], None]
 ) -> bool:
-    """Read the output of the child; return whether there was any."""
+    """Read the child's output that is available now; return whether there was any."""
     read = False
     for key, _ in selector.select(_TICK_SECONDS if selector.get_map() else 0):
         data = os.read(key.fd, 65536)

@@ -1,4 +1,4 @@
-"""Turn logits into nats and bits per byte, in the trusted process alone.
+"""Turn logits into losses in nats and bits per byte; only the trusted process does this.
 
     val_bpb = sum of nats over targets of weight > 0  /  (ln 2 x sum of their bytes)
 
@@ -126,7 +126,8 @@ def _score_with_mlx() -> Score:
 def check_sums(bits: Raw, dtype: str, found: Losses, rng: np.random.Generator) -> None:
     """Check in float64, at one random position of each row, that the probabilities sum to 1.
 
-    Raises Invalid when they do not: the device's arithmetic is wrong, or the memory was changed while it was read.
+    Raises Invalid if they do not, because then the device computes wrongly or the memory was changed while it was
+    read.
     """
     for at, row in enumerate(bits):
         place = int(rng.integers(0, row.shape[0]))
@@ -141,7 +142,7 @@ def check_sums(bits: Raw, dtype: str, found: Losses, rng: np.random.Generator) -
 
 
 def check_finite(nats: Nats, counted: npt.NDArray[np.bool_]) -> None:
-    """Raise Invalid when a target that counts has no finite loss, or any logits are NaN."""
+    """Raise Invalid if a target that counts has no finite loss, or if any logits are NaN."""
     bad = int((~np.isfinite(nats[counted])).sum() + np.isnan(nats[~counted]).sum())
     if bad:
         raise Invalid(f"finite: the logits give no finite loss for {bad} of {nats.size} tokens")
@@ -150,7 +151,7 @@ def check_finite(nats: Nats, counted: npt.NDArray[np.bool_]) -> None:
 def bits_per_byte(nats: float, targets: Tokens, weight: npt.NDArray[Any]) -> float:
     """Convert a sum of losses into bits per byte.
 
-    ``nats``: sum of the losses of the targets [n, seq_len] that count; ``weight``: bytes of each token.
+    ``nats`` is the sum of the losses of the targets [n, seq_len] that count; ``weight`` has the bytes of each token.
     Raises Invalid for a value that is not finite.
     """
     value = nats / (math.log(2) * int(weight[targets].sum()))

@@ -1,12 +1,12 @@
-"""Detect a change of the measuring code or data during a run: fingerprint the files before it and check them after.
+"""Detect changes to the measuring code or data during a run: fingerprint the files before it and check them after.
 
     seal = take([*trial_code(), conditions.train_rows, ...])
     ... the run ...
     if (changed := broken(seal)) is not None: the measurement is invalid
 
-Small files are hashed.  Large files (rows can take gigabytes) are compared by inode, size and times, including the time
-of the inode's last change (st_ctime, inode(7)), which no system call can set to a chosen value.  Only when these differ
-is a large file hashed, and its hash compared with the one in the corpus's manifest.
+Small files are hashed.  Large files (rows can take gigabytes) are compared by inode, size and times, including the
+time of the inode's last change (st_ctime, inode(7)), which no system call can set to a chosen value.  Only if these
+differ is a large file hashed, and its hash compared with the one in the corpus's manifest.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def take(paths: Iterable[Path], known: Mapping[Path, str] | None = None) -> Seal
 
 
 def broken(seal: Seal) -> str | None:
-    """Return a sentence about the first file that has changed; None when no file has."""
+    """Return a sentence about the first file that has changed; None if no file has."""
     for path, before in seal.marks.items():
         try:
             changed = _changed(path, before, seal.known.get(path))

@@ -1,4 +1,4 @@
-"""Hand out the training rows: the parent serves and counts them; the training child cannot open their file.
+"""Serve the training rows from the parent, which counts them; the training child cannot open their file.
 
     server = RowServer(path, seed, may_serve)       in the parent
     ... start a child that inherits server.theirs; server.started()
@@ -6,8 +6,8 @@
     rows.take(8)                                    uint16 [8, width]; None once there are no more
 
 A request is the number of rows, in four bytes.  The answer is the number of rows that follow, in four bytes; then the
-share of the budget that is used, in eight bytes (NaN if the child counts it); and then the rows.  The number 0 ends the
-training.  Each row comes once per epoch, in an order that depends on the seed alone.
+share of the budget that is used, in eight bytes (NaN if the child itself computes it); and then the rows.  The number
+0 ends the training.  Each row comes once per epoch, in an order that depends on the seed alone.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MOST_BYTES = 2**28
 _TICK_SECONDS = 0.2
 _PIPE_BYTES = 2**20
 _RECENT = 9
-"""Number of newest batches from which the usual time between two batches is computed."""
+"""Number of the newest batches, from which the usual time between two batches is computed."""
 
 
 def order(seed: int, count: int) -> Iterator[int]:
@@ -49,7 +49,7 @@ def order(seed: int, count: int) -> Iterator[int]:
 
 
 class RowServer:
-    """Serves one child from a thread of its own, and counts the rows that the child can have trained on."""
+    """Serves one child from its own thread, and counts the rows on which the child can have trained."""
 
     def __init__(
         self,
@@ -60,8 +60,9 @@ class RowServer:
     ) -> None:
         """Open the rows, uint16 [n, width].
 
-        ``may_serve`` is called before each batch, in the thread that serves.  ``share`` returns the share of the budget
-        that is used; None where the child counts it.  Raises OSError or ValueError when the rows cannot be opened.
+        ``may_serve`` is called before each batch, in the thread that serves.  ``share`` returns the share of the
+        budget that is used, or None if the child itself computes it.  Raises OSError or ValueError if the rows cannot
+        be opened.
         """
         self._rows = np.load(path, mmap_mode="r", allow_pickle=False)
         self._order = order(seed, len(self._rows))
@@ -76,7 +77,7 @@ class RowServer:
         self.refused_at: float | None = None
         """Monotonic time of the first request that was answered with no rows because the training was over."""
         self.refused = False
-        """Whether this server ended the training by answering that there are no more rows."""
+        """Whether this server has ended the training by answering that there are no more rows."""
         self._served: deque[float] = deque(maxlen=_RECENT)
         self._hears, asks = os.pipe()
         answers, self._says = os.pipe()
@@ -91,18 +92,18 @@ class RowServer:
         self._thread.start()
 
     def pace(self, since: float) -> float:
-        """Return the usual seconds between two batches, from the newest ones after ``since``; 0 for fewer than two."""
+        """Return the usual seconds between two batches, from the newest ones after ``since``; 0 without two."""
         between = [after - before for before, after in pairwise(list(self._served)) if before >= since]
         return median(between) if between else 0.0
 
     def started(self) -> None:
-        """Close our copies of the child's descriptors, so that we notice when the child ends."""
+        """Close the parent's copies of the child's descriptors, so that the server notices when the child ends."""
         for descriptor in self.theirs:
             os.close(descriptor)
         self.theirs = ()  # type: ignore[assignment]
 
     def close(self) -> None:
-        """End the service."""
+        """Stop the server."""
         self._over.set()
         self._thread.join()
         for descriptor in (self._hears, self._says, *self.theirs):

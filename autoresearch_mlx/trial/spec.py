@@ -1,7 +1,7 @@
-"""Define what the parent hands to its children and what they send back, and count the weights for a budget.
+"""Define the specifications that the parent gives to its children and the events that they send, and count weights.
 
-A specification travels as a JSON file whose path is in the environment or an argument.  Events come back as lines of
-JSON on a pipe whose descriptor is in the environment too.  Standard output belongs to the script and is only logged.
+A specification is a JSON file whose path is in the environment or an argument.  Events are lines of JSON on a pipe
+whose descriptor is in the environment too.  Standard output belongs to the script and is only logged.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 FLOPS_PER_PARAMETER = 6
-"""Operations of training per matrix parameter and token: a multiplication and an addition, once forward and twice
-backward."""
+"""Operations of training per matrix parameter and token: a multiplication and an addition, once in the forward pass and
+twice in the backward pass."""
 _TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 _MOST_NOTED = 100
 """Longest note (__metadata__) in a file of weights, in bytes; MLX writes some twenty."""
 _LONGEST_HEADER = 2**24
-"""Longest header of a safetensors file that is read, in bytes; it holds the names and shapes of some hundred thousand
+"""Longest header of a safetensors file that is read, in bytes: enough for the names and shapes of some hundred thousand
 arrays."""
 
 
@@ -33,11 +33,11 @@ def count(shapes: Mapping[str, Sequence[int]], vocab_size: int, tables: int | No
 
     Embedding tables are looked up, not multiplied, so ``matrix_params`` leaves them out.  A table is a matrix whose
     name says so ("wte", "embedding") and that has a row for each token.  The script chooses the names, so two rules
-    limit what a name can do.  At most ``tables`` tables are left out, the smallest first (None: any number).  And some
-    matrix must produce the logits: when no other matrix is as wide as the vocabulary and as large as the smallest
-    table, that table counts as a matrix (tied weights).  Vectors count as matrices too when together they have more
-    weights than the vocabulary has tokens, and more than a fiftieth of the matrices' weights: they may be a matrix that
-    was laid out flat, or row by row.
+    limit what a name can do.  At most ``tables`` tables are left out, the smallest first (None: any number).  And
+    some matrix must produce the logits: if no other matrix is as wide as the vocabulary and as large as the smallest
+    table, that table counts as a matrix (tied weights).  Vectors count as matrices too if together they have more
+    weights than the vocabulary has tokens, and more than a fiftieth of the matrices' weights, because they may be a
+    matrix that was stored flat, or row by row.
     """
     named = {name: math.prod(shape) for name, shape in shapes.items() if _is_table(name, shape, vocab_size)}
     products = {name: math.prod(shape) for name, shape in shapes.items() if name not in named and len(shape) >= 2}
@@ -61,7 +61,7 @@ def _is_table(name: str, shape: Sequence[int], vocab_size: int) -> bool:
 
 
 def not_weights(weights: Path) -> str | None:
-    """Say in a sentence what a safetensors file holds besides numbers of a float type; return None if nothing.
+    """Return a sentence about what a safetensors file contains besides weights of a float type; None if nothing.
 
     The model process reads this file, so anything else in it, such as rows, would reach the edited code.  Raises
     ValueError, OSError.
@@ -82,10 +82,10 @@ def not_weights(weights: Path) -> str | None:
 
 
 def not_plain(weights: Path) -> str | None:
-    """Say in a sentence why a file of weights must not be opened; return None for a regular file with a single name.
+    """Return a sentence about why a file of weights must not be opened; None for a regular file with a single name.
 
     The edited script can put a pipe there, which would never be read to its end, or a link to another file.  Raises
-    OSError when there is no such file.
+    OSError if there is no such file.
     """
     found = weights.lstat()
     plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
@@ -98,9 +98,9 @@ def shapes_of(weights: Path) -> dict[str, tuple[int, ...]]:
 
 
 def type_of_most(weights: Path) -> str:
-    """Return float32, float16 or bfloat16: the type of most numbers in a safetensors file; float32 for any other type.
+    """Return the type of most numbers in a safetensors file: float32, float16 or bfloat16; float32 for any other type.
 
-    Raises ValueError when it has no readable header; OSError.
+    Raises ValueError if the file has no readable header, and OSError.
     """
     held: dict[str, int] = {}
     for dtype, shape in _header(weights).values():
@@ -109,7 +109,7 @@ def type_of_most(weights: Path) -> str:
 
 
 def _header(weights: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Return type and shape of each array in a safetensors file.  Raises ValueError, OSError."""
+    """Return the type and shape of each array in a safetensors file.  Raises ValueError, OSError."""
     if (why := not_plain(weights)) is not None:
         raise ValueError(why)
     with weights.open("rb") as file:
@@ -133,7 +133,7 @@ def _header(weights: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
 TRAIN_ENV = "AUTORESEARCH_TRAIN_SPEC"
 EVENTS_ENV = "AUTORESEARCH_EVENTS_FD"
 WEIGHTS = "weights.safetensors"
-"""Name of the file with the trained weights in the folder of a run."""
+"""Name of the file with the trained weights in a run folder."""
 
 Device = Literal["cpu", "gpu"]
 
@@ -142,12 +142,12 @@ Device = Literal["cpu", "gpu"]
 class TrainSpec:
     """The instructions for one training child.
 
-    It trains for ``budget_seconds``, unless one of ``steps``, ``tokens`` and ``flops`` sets another end: a number of
-    optimiser steps, of tokens served, or of operations.
+    The child trains for ``budget_seconds``, unless ``steps``, ``tokens`` or ``flops`` sets another budget: a number
+    of optimiser steps, of tokens served, or of operations.
     """
 
     rows: tuple[int, int]
-    """Inherited descriptors: to ask for training rows, and to read them from (see :mod:`serving`)."""
+    """Two inherited descriptors, one to request training rows and one to read them from (see :mod:`serving`)."""
     vocab_size: int
     seq_len: int
     seed: int
@@ -155,9 +155,9 @@ class TrainSpec:
     compile_seconds: float
     """Seconds that the first step, which compiles, may take before the budget begins to run."""
     launched: float
-    """When the parent started the child, by ``time.monotonic``, which all processes of a machine share."""
+    """Time at which the parent started the child, by ``time.monotonic``, which all processes of a machine share."""
     start_seconds: float
-    """Seconds that the child may take until it asks for its first batch; any further seconds shorten the budget."""
+    """Seconds that the child may take until it asks for its first batch; longer times shorten the budget."""
     weights: str
     """Path to which the trained weights are saved, in safetensors format."""
     device: Device
@@ -167,12 +167,12 @@ class TrainSpec:
     flops: float | None = None
     """Number of operations to train for, counted as 6 per matrix parameter and token."""
     tables: int | None = None
-    """Largest number of matrices that count as tables; None: any number (see ``count``)."""
+    """Largest number of matrices that count as tables, or None for any number (see ``count``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What a process that answers with logits has to load, and the size of one call.  It contains no path of rows."""
+    """The instructions for a process that answers with logits; they contain no path of rows."""
 
     script: str
     weights: str
@@ -194,7 +194,7 @@ class EvalSpec:
     row_count: int
     """Number of rows that are scored, from the first one on, whatever the batch size."""
     tails: str
-    """Path of the rows whose text replaces the tails of cut rows: the training rows, uint16 [n, seq_len + 1]."""
+    """Path of the rows whose text replaces the ends of cut rows: the training rows, uint16 [n, seq_len + 1]."""
     token_bytes: str
     """Path of an array, int32 [vocab_size]: the number of raw bytes of each token, 0 for special tokens."""
     vocab_size: int
@@ -202,24 +202,24 @@ class EvalSpec:
     device: Device
     rows_per_call: int
     models: list[list[str]]
-    """Commands of the two model processes, which differ only in the names of folders; descriptors are added to them."""
+    """Commands of the two model processes, which differ only in names of folders; descriptors are appended to them."""
     environments: list[dict[str, str]]
     weights_type: str
     """Number type of most of the weights: float32, float16 or bfloat16."""
     answer_seconds: float = 60.0
-    """Seconds for which a model process may neither answer nor compute."""
+    """Seconds after which a model process counts as hung, if it neither answers nor computes."""
     samples: dict[str, str] = field(default_factory=dict)
-    """For an audit: paths of further sets of rows, by name; the audit scores a random sample of each."""
+    """Name -> path of further sets of rows for an audit, which scores a random sample of each."""
     draw: int = 0
-    """For an audit: the seed of these samples; two audits with the same seed score the same rows."""
+    """Seed of an audit's samples; two audits with the same seed score the same rows."""
     rows_out: str = ""
-    """For an audit: path of a new npz file with one array per set, float64 [2, n]: the bits and bytes of each row."""
+    """Path of an audit's npz file with one array per set, float64 [2, n]: the bits and bytes of each row."""
 
 
 def write_spec(spec: TrainSpec | EvalSpec, path: Path) -> None:
     """Write a specification to a new file.  Raises OSError.
 
-    Whatever an earlier child put at ``path`` is removed first; a link is removed, never followed.
+    Anything that an earlier child put at ``path`` is removed first; a link is removed, never followed.
     """
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -244,7 +244,7 @@ class Events:
         self._fd = int(environment[EVENTS_ENV]) if EVENTS_ENV in environment else None
 
     def send(self, event: str, **fields: Any) -> None:
-        """Send one event as a line of JSON; when the parent is gone, end this process at once.
+        """Send one event as a line of JSON; if the parent has ended, end this process at once.
 
         A write of up to PIPE_BUF bytes (4,096 on Linux) is atomic, pipe(7), so lines of two threads do not mix.
         """

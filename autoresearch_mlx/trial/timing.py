@@ -1,8 +1,8 @@
-"""Keep the time of one training: when each phase began, and how much of the budget is used.
+"""Keep the time of one training run: when each phase began, and how much of the budget is used.
 
-The budget runs from the end of the first step, because that step compiles, or from the end of that step's allowance if
-that comes earlier.  If the start takes longer than its allowance, the budget is shortened by the difference.  Budget
-and allowances are in reference seconds where these are counted (:mod:`autoresearch_mlx.trial.speed`), else in seconds.
+The budget begins after the first step, because that step compiles, but at the latest when that step's allowance is
+over.  If the start takes longer than its allowance, the budget is shortened by the difference.  Budget and allowances
+are in reference seconds where these are counted (:mod:`autoresearch_mlx.trial.speed`), else in seconds.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from autoresearch_mlx.experiment import Reference
 from autoresearch_mlx.trial.speed.clock import ReferenceClock, RunSpeed, gpu_speed
 
 MOST_STRETCH = 1.5
-"""Longest wall-clock time of a run, as a multiple of its budget.  A run that needs more is ended and repeated."""
+"""Longest wall-clock time of a run, as a multiple of its budget.  A run that needs more is ended and taken again."""
 Mark = Literal["start", "compile", "train", "trained"]
 
 
 @dataclass(slots=True)
 class Timing:
-    """The times at which the phases of one training began: readings of ``time.monotonic``, and reference seconds."""
+    """The times at which the phases of one training run began, by ``time.monotonic`` and in reference seconds."""
 
     start_seconds: float
     compile_seconds: float
     charged: bool
-    """Whether a late start shortens the budget, which it does where the clock ends the run."""
+    """Whether a late start shortens the budget, as it does if the budget is a time."""
     clock: ReferenceClock | None = None
-    """The clock that measures the machine's speed; None: the speed is not measured."""
+    """The clock that measures the machine's speed; None if the speed is not measured."""
     counting: bool = False
     """Whether reference seconds are counted; otherwise a second of the wall clock counts as one second."""
     reference: Reference | None = None
-    """The speed that counts as 1; None: not known."""
+    """The speed that counts as 1; None if it is not known."""
     probes: list[float] = field(default_factory=list)
-    """Milliseconds of the probes of a GPU, as the child reported them."""
+    """Times of the probes of a GPU in milliseconds, as the child reported them."""
     began: dict[Mark, float] = field(default_factory=dict)
     counted: dict[Mark, float] = field(default_factory=dict)
     ended: float | None = None
-    """When the training ended, as the parent saw it; None until the run is over."""
+    """Time at which the training ended, as the parent saw it; None until then."""
     furthest: float = 0.0
     """The largest value that :meth:`spent` has returned."""
 
     def enter(self, mark: Mark, at: float | None = None) -> None:
-        """Note that a phase began now, or at the time ``at``; a later call for the same phase changes nothing."""
+        """Record that a phase began now, or at the time ``at``; a later call for the same phase changes nothing."""
         if mark not in self.began:
             self.began[mark] = time.monotonic() if at is None else at
             self.counted[mark] = self._count(self.began[mark])
@@ -64,11 +64,11 @@ class Timing:
 
     @property
     def rate(self) -> float:
-        """The machine's speed now; 1 where it is not counted."""
+        """The machine's speed now; 1 if reference seconds are not counted."""
         return self.clock.rate if self.clock is not None and self.counting else 1.0
 
     def speed(self, cut: bool) -> RunSpeed:
-        """Return what is known about the machine's speed.
+        """Return the machine's speed, as far as it is known.
 
         It is ``spoiled`` for a run that was ``cut``, or whose speed rests on a guess.
         """
@@ -84,25 +84,25 @@ class Timing:
         return self._count(time.monotonic()) - self.counted[mark]
 
     def budget_began(self) -> float | None:
-        """Return when the budget began, by the wall clock; None before that is known."""
+        """Return when the budget began, by the wall clock; None if it has not begun."""
         return self._budget_began(self.began)
 
     def spent(self) -> float:
         """Return the counted seconds of the budget that are used; it never falls.
 
-        The speed of a window is known only at its end, so the time within it may later turn out to count less.
+        The speed of a window is known only at its end, so the seconds within it may later count less.
         """
         if (began := self._budget_began(self.counted)) is not None:
             self.furthest = max(self.furthest, self.counted.get("trained", self._count(time.monotonic())) - began)
         return self.furthest
 
     def since_budget(self) -> float:
-        """Return the counted seconds since the budget began, also those after the training; 0 before the budget."""
+        """Return the counted seconds since the budget began, with those after the training; 0 before the budget."""
         began = self._budget_began(self.counted)
         return 0.0 if began is None else self._count(time.monotonic()) - began
 
     def trained_for(self) -> float:
-        """Return the counted seconds of the budget up to the end that the parent saw, whatever the script reported."""
+        """Return the counted seconds of the budget up to the end of training as the parent saw it."""
         began = self._budget_began(self.counted)
         return self.spent() if began is None or self.ended is None else max(0.0, self._count(self.ended) - began)
 

@@ -1,4 +1,4 @@
-"""Run the training child from the parent, which owns the clock and kills a child that exceeds its time.
+"""Run the training child from the parent, which keeps the clock and kills a child that exceeds its time.
 
 The parent serves the batches and counts them (``serving``), ``timing`` says when the budget runs, ``meter`` measures
 how much of it is used, ``allowances`` limits the time outside it, and ``Curve`` keeps the losses that the script
@@ -49,11 +49,12 @@ from autoresearch_mlx.trial.speed.probe import Probe
 from autoresearch_mlx.trial.timing import MOST_STRETCH, Timing
 
 _START_SECONDS, _START_SHARE = 30.0, 0.1
-"""Time to import the script and build the model: seconds, and a share of the budget on top."""
+"""Time to import the script and build the model: seconds, plus a share of the budget."""
 _SAVE_SECONDS = 20.0
-"""Seconds to save the weights."""
+"""Time limit for saving the weights, in seconds."""
 _BATCHES_UNDER_WAY = 3
-"""Largest number of batches still being computed when the last one is served: MLX runs behind Python."""
+"""Largest number of batches still being computed when the last one is served, because MLX computes later than Python
+asks."""
 
 Phase = Literal["start", "compile", "train", "save"]
 
@@ -64,7 +65,8 @@ class Training:
     def __init__(self, conditions: Conditions, assignment: Assignment) -> None:
         self.facts: dict[str, Any] = {}
         self.stopped: Mapping[str, Any] | None = None
-        """The early stop's verdict on this run; with ``audit`` set, the run goes on to check the verdict."""
+        """The verdict of the early stop; if its ``audit`` is set, the run goes on all the same, to check the
+        verdict."""
         self._conditions = conditions
         self._assignment = assignment
         self._weights = assignment.folder / WEIGHTS
@@ -85,14 +87,14 @@ class Training:
             reference=assignment.reference,
         )
         self._cut = False
-        """Whether the run was ended because it had taken the most wall-clock time that its budget allows."""
+        """Whether the run was ended because it had used all the wall-clock time that it may take."""
         self._budget_end: float | None = None
         self._cpu = self._cpu_at_first = self._cpu_at_end = 0.0
-        """Processor seconds of the run: at the last look, at its first batch, and at the end of its budget."""
+        """Processor seconds of the run: at the last reading, at its first batch, and at the end of its budget."""
         self._told = Progress("start")
 
     def run(self, log: Log) -> Ended:
-        """Train in the sandbox until the child ends or has to be killed.  Raises OSError when it cannot be started."""
+        """Train in the sandbox until the child ends or has to be killed.  Raises OSError if it cannot be started."""
         with RowServer(self._conditions.train_rows, self._assignment.seed, self._may_serve, self._share) as server:
             self._server = server
             return self._train(server, log)
@@ -139,7 +141,7 @@ class Training:
         return ended
 
     def _count(self, server: RowServer, ended: Ended) -> None:
-        """Record what the parent itself knows about the finished run."""
+        """Record the facts that the parent itself has about the finished run."""
         self._mark_the_end(server)
         self.facts |= {"tokens": server.tokens, "refused": server.refused} if server.tokens else {}
         self.facts["held"] = self._usual is not None and self._usual.ending is not None
@@ -158,7 +160,7 @@ class Training:
             )
 
     def failure(self, ended: Ended, log: Path) -> tuple[Failure, str] | None:
-        """Return status and reason of a failed training; None when there are weights to evaluate."""
+        """Return the status and the reason of a failed training; None if there are weights to evaluate."""
         if self.stopped is not None and not self.stopped["audit"] and ended.killed == self.stopped["reason"]:
             return "stopped", f"{ended.killed}: stopped"
         if (killed := why_killed(ended, log)) is not None:
@@ -175,11 +177,11 @@ class Training:
         return None if fault is None else ("invalid", fault)
 
     def blame(self, ended: Ended, log: Path) -> Blame:
-        """Decide whose fault it is that the training failed; a broken rule is the candidate's fault."""
+        """Decide who is to blame for the failed training; for a broken rule it is the candidate."""
         return CANDIDATE if self._failed is not None or self._invalid is not None else blame(ended, log)
 
     def _outside_the_rules(self) -> str | None:
-        """Say how the run broke a rule about its reports, saved weights or time; return None when it broke none."""
+        """Return how the run broke a rule about its reports, saved weights or time; None if it broke none."""
         server, steps = self._server, self.facts.get("steps")
         assert server is not None
         if steps is not None and not 0 < steps <= server.batches:
@@ -204,7 +206,7 @@ class Training:
         return after_the_budget(self._usual, spent, steps_under_way, size, self._cpu_at_end / max(trained, 0.1))
 
     def size(self) -> float:
-        """Return the model's work as a multiple of the baseline's, by its weights or its pace; at least 1."""
+        """Return the model's work as a multiple of the baseline's, judged by its weights or its speed; at least 1."""
         usual, ratios = self._usual, [1.0]
         if usual is None:
             return 1.0
@@ -216,12 +218,12 @@ class Training:
         return max(ratios)
 
     def operation_time(self, evaluated: Spent) -> float | None:
-        """Return the time for each token and matrix weight, as a multiple of the baseline's; None where unknown.
+        """Return the time for each token and matrix weight, as a multiple of the baseline's; None if unknown.
 
         A budget of tokens, operations or steps counts a batch once, however often the script passes it through the
-        model.  But every pass takes time, which shows here: processor time on a CPU, else the time of the budget.
-        Weights that are used in no product would hide that, so a model counts as larger only as far as its evaluation
-        took longer too.
+        model.  But every pass takes time, which this number shows: processor time on a CPU, else the time of the
+        budget.  Weights that are never used would hide the extra passes, so a model counts as larger only as far as
+        its evaluation took longer too.
         """
         usual, facts = self._usual, self.facts
         tokens, matrix = facts.get("tokens"), facts.get("matrix_params")
@@ -247,7 +249,7 @@ class Training:
         return dict(zip(("start", "compile", "train"), spans, strict=True))
 
     def tokens_per_second(self) -> float | None:
-        """Return the tokens per second without the first step, which compiles; None when too little is known."""
+        """Return the tokens per second without the first step, which compiles; None if too little is known."""
         tokens, spent = self.facts.get("tokens"), self._timing.wall_spent()
         batches = 0 if self._server is None else self._server.batches
         if not tokens or batches < 2 or spent <= 0:
@@ -259,7 +261,7 @@ class Training:
         return self._timing.speed(cut=self._cut)
 
     def stretch(self) -> float | None:
-        """Return the wall-clock time of the training as a multiple of its budget; None if no clock ended it."""
+        """Return the wall-clock time of the training as a multiple of its budget; None if the budget is not a time."""
         by_clock = self._meter.ends_by_clock and "trained" in self._timing.began
         return round(self._timing.wall_spent() / self._meter.scale, 3) if by_clock else None
 
@@ -284,16 +286,16 @@ class Training:
         return not self._cut and not self._meter.ended(timing.spent(), server.tokens, timing.rate * server.pace(began))
 
     def _out_of_wall_time(self) -> bool:
-        """Return whether a budget in reference seconds has taken the most wall-clock time that is allowed."""
+        """Return whether a run with a budget in reference seconds has used all the wall-clock time that it may take."""
         timing, meter = self._timing, self._meter
         return timing.counts and meter.ends_by_clock and timing.wall_spent() >= MOST_STRETCH * meter.scale
 
     def _share(self) -> float | None:
-        """Return the share of the budget used, for the script's schedules; None unless the clock ends the run."""
+        """Return the share of the budget used, for the script's schedules; None if the budget is not a time."""
         return self._meter.share(self._timing.spent()) if self._meter.ends_by_clock else None
 
     def _mark_the_end(self, server: RowServer) -> None:
-        """Note when the budget ended, by the clock or with the last batch, and the processor time used until then."""
+        """Record when the budget ended, by the clock or with the last batch, and the processor time used until then."""
         self._cpu = max(self._cpu, self._watch.cpu_seconds())
         at = server.last
         if self._meter.ends_by_clock:
@@ -332,7 +334,7 @@ class Training:
         self._show(event)
 
     def _look_at_the_server(self) -> None:
-        """Enter the phase of the first step once the child has asked for its first batch."""
+        """Begin the phase of the first step once the child has asked for its first batch."""
         if self._phase == "start" and self._server is not None and self._server.first is not None:
             self._phase = "compile"
             self._timing.enter("compile", self._server.first)
@@ -345,7 +347,7 @@ class Training:
             self._ask_whether_lost()
 
     def _ask_whether_lost(self) -> None:
-        """Ask the early stop whether a run with a time budget has lost, until it has given a verdict."""
+        """Ask the early stop whether a run with a time budget has lost, unless it has given a verdict already."""
         stop = self._assignment.stop
         if stop is not None and self.stopped is None and self._conditions.steps is None and self._phase == "train":
             by_clock = self._meter.ends_by_clock and self._server is not None
@@ -372,7 +374,7 @@ class Training:
         return (self._meter.left(spent), min(self._meter.share(spent), 1.0)) if self._phase == "train" else (None, None)
 
     def _overstayed(self) -> str | None:
-        """Say in a sentence why the child must be killed now; return None while it may go on."""
+        """Return a sentence about why the child must be killed now; None while it may go on."""
         self._timing.look()
         self._look_at_the_server()
         self._still_there()

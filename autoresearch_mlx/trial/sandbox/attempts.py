@@ -26,7 +26,7 @@ import numpy.typing as npt
 Outcome = str
 WORKS, DENIED = "works", "denied"
 _TOLERANCE = 0.01
-"""Largest difference from numpy, as a share of the largest value; products of TF32 numbers on NVIDIA stay below it."""
+"""Largest accepted difference from numpy, as a share of the largest value; TF32 products on NVIDIA stay below it."""
 
 
 def main(text: str) -> None:
@@ -65,14 +65,14 @@ def _read(path: str) -> None:
 
 
 def _change(path: str) -> None:
-    """Open a file for writing, and write nothing."""
+    """Open a file for writing without writing anything."""
     os.close(os.open(path, os.O_WRONLY))
 
 
 def _make(path: str) -> None:
     """Make a new file and remove it.
 
-    Its name ends in our process number, because two processes may try the same place.
+    Its name ends in this process's number, because two processes may try the same place.
     """
     mine = f"{path}-{os.getpid()}"
     os.close(os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -81,7 +81,7 @@ def _make(path: str) -> None:
 
 
 def _connect(where: Any) -> None:
-    """Connect to a listener of the parent, at (host, port) or at the path of a Unix socket."""
+    """Connect to a socket on which the parent listens, at (host, port) or at a path."""
     family = socket.AF_UNIX if isinstance(where, str) else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as line:
         line.settimeout(2)
@@ -100,7 +100,7 @@ def _product(device: str) -> None:
     mx.set_default_device(mx.gpu if device == "gpu" else mx.cpu)
     _compare("product", np.array(mx.array(left) @ mx.array(right)), left @ right)
     if device == "gpu":
-        # On some chips sixteen rows of bfloat16 have a kernel of their own, which was wrong in some builds.
+        # On some chips products of sixteen rows of bfloat16 use a special kernel, which was wrong in some builds.
         rounded = [mx.array(each).astype(mx.bfloat16) for each in (left, right)]
         exact = [np.array(each.astype(mx.float32)) for each in rounded]
         _compare("bfloat16 product", np.array((rounded[0] @ rounded[1]).astype(mx.float32)), exact[0] @ exact[1])
@@ -121,7 +121,7 @@ def _random(rows: int, columns: int) -> npt.NDArray[np.float32]:
 
 
 def _compare(what: str, found: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32]) -> None:
-    """Raise ArithmeticError when two arrays differ by more than rounding explains."""
+    """Raise ArithmeticError if two arrays differ by more than rounding explains."""
     off = float(np.abs(found - wanted).max() / np.abs(wanted).max())
     if not off <= _TOLERANCE:
         raise ArithmeticError(f"a {what} of random numbers differs from numpy's by {off:.2g} of its largest value")

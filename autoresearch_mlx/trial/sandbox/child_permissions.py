@@ -1,4 +1,4 @@
-"""Say what each child of a measurement may touch."""
+"""Return the permissions of each child of a measurement."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _FILE_BYTES = 16 * 2**30
 
 
 def training_permissions(conditions: Conditions, assignment: Assignment) -> Permissions:
-    """Let the training child read its worktree and write to its run folder; it gets its rows from the parent."""
+    """Return the training child's permissions: it may read its worktree and write to its run folder.
+
+    The parent serves its rows.
+    """
     gpu = conditions.device == "gpu"
     return Permissions(
         read=real([*python_paths(), *preloaded(conditions.environment), assignment.tree]),
@@ -35,10 +38,10 @@ def training_permissions(conditions: Conditions, assignment: Assignment) -> Perm
 
 
 def evaluation_permissions(conditions: Conditions, assignment: Assignment, tmp: Path) -> Permissions:
-    """Let a process that runs the edited model read its worktree and the weights, but no rows.
+    """Return the permissions of a model process: it may read its worktree and the weights, but no rows.
 
-    Inputs and logits come and go through inherited descriptors, which need no permission.  The process may write only
-    to its temporary folder ``tmp``.
+    Inputs and logits pass through inherited descriptors, which need no permission.  The process may write only to its
+    temporary folder ``tmp``.
     """
     gpu = conditions.device == "gpu"
     weights = assignment.folder / WEIGHTS
@@ -54,5 +57,5 @@ def evaluation_permissions(conditions: Conditions, assignment: Assignment, tmp: 
 
 
 def _closed(conditions: Conditions, assignment: Assignment) -> tuple[Path, ...]:
-    """Return the paths of the text that stays secret, and of the copies of it in the worktree."""
+    """Return the paths of the held-out text, and of the copies of it in the worktree."""
     return real([*conditions.closed, *(assignment.tree / name for name in conditions.closed_in_tree)])

@@ -1,4 +1,4 @@
-"""Find the sandbox that this system has, by trying it.
+"""Find a sandbox that works on this system, by running a program in it.
 
 found = find_sandbox()
 if isinstance(found, Sandbox):
@@ -23,21 +23,21 @@ _TRY_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """A sandbox that has started a program here."""
+    """A sandbox in which a program has run on this system."""
 
     kind: Literal["landlock", "seatbelt"]
     words: str
     """Its name in a few words, for doctor and for the record of a measurement."""
     lacks: tuple[str, ...] = ()
-    """What it does not prevent: one phrase each."""
+    """Phrases that each name something that it does not prevent."""
     leave_group: bool = False
-    """Whether processes can leave their group, so that the parent has to look for those that did."""
+    """Whether a process can leave the child's process group, so that the parent must look for such processes."""
 
     def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
-        """Return the command that confines itself and then becomes ``command``.
+        """Return a command that confines itself and then turns into ``command``.
 
-        It stays the same process, with the same group, pipes and exit code.  The permissions travel as an argument,
-        which the child cannot change.
+        It stays the same process, with the same group, pipes and exit code.  The permissions are an argument, which
+        the child cannot change.
         """
         fit = replace(permissions, leave_group=permissions.leave_group or self.leave_group)
         enter = [sys.executable, "-P", "-m", "autoresearch_mlx.trial.sandbox.enter"]
@@ -46,13 +46,13 @@ class Sandbox:
 
 @dataclass(frozen=True, slots=True)
 class NoSandbox:
-    """This system has no sandbox; ``words`` say why."""
+    """The result if this system has no sandbox; ``words`` say why."""
 
     words: str
 
 
 def find_sandbox(platform: str = sys.platform) -> Sandbox | NoSandbox:
-    """Return the sandbox of this system after running one program in it (some 0.1 s), or the reason for having none."""
+    """Run a program in this system's sandbox (about 0.1 s); return the sandbox, or the reason why there is none."""
     if platform == "linux":
         return _found_linux()
     if platform == "darwin":
@@ -61,7 +61,7 @@ def find_sandbox(platform: str = sys.platform) -> Sandbox | NoSandbox:
 
 
 def refused(returncode: int | None, log_tail: str) -> str | None:
-    """Say why a wrapped child could not enter the sandbox; return None when it did, however its command ended."""
+    """Return why a wrapped child could not enter the sandbox; None if it did, even if its command then failed."""
     if returncode != EXIT_NO_SANDBOX:
         return None
     if seatbelt.NESTED in log_tail:
@@ -79,7 +79,7 @@ def _found_linux() -> Sandbox | NoSandbox:
 
 
 def _found_macos() -> Sandbox | NoSandbox:
-    """Try a profile that keeps processes in their group, then one without that rule, which not every macOS knows."""
+    """Try a profile that keeps processes in their group; if this macOS does not know that rule, try one without it."""
     if (why := seatbelt.why_not()) is not None:
         return NoSandbox(why)
     unlimited = "memory, disk and number of processes are watched, not limited"

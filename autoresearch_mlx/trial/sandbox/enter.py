@@ -1,8 +1,8 @@
-"""Confine this process, then replace it by the command:
+"""Confine this process, then replace it with a command:
 
     python -P -m autoresearch_mlx.trial.sandbox.enter PERMISSIONS -- COMMAND...
 
-PERMISSIONS is the JSON of a Permissions.  When the process cannot be confined, the command does not run: one line that
+PERMISSIONS is the JSON of a Permissions.  If the process cannot be confined, the command does not run: one line that
 begins with ``sandbox:`` goes to standard error, and the exit code is 71.
 """
 
@@ -17,10 +17,13 @@ from typing import NoReturn
 from autoresearch_mlx.trial.sandbox.permissions import Permissions, permissions_from_json
 
 _AT_START = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
-"""Variables that make coverage start in every Python process.  At its end coverage writes a file, which a confined
-command may not do, and its error message would follow the command's own last line in the log."""
+"""Variables that start the tool coverage in every Python process.
+
+It writes a file at the end of the process, which a confined command may not do, and its error message would then
+stand after the command's last line in the log.
+"""
 EXIT_NO_SANDBOX = 71
-"""EX_OSERR of sysexits.h; sandbox-exec uses the same code when it cannot start."""
+"""Exit code if the process cannot be confined: EX_OSERR of sysexits.h, which sandbox-exec uses too."""
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
 
 
 def limit(permissions: Permissions) -> None:
-    """Set the limits that the kernel enforces for each process: file size, memory, no core dump.  Raises OSError.
+    """Set the kernel's limits for this process: file size, memory, no core dump.  Raises OSError.
 
     The limit on memory is RLIMIT_DATA because that counts private writable pages, setrlimit(2); RLIMIT_AS would also
     count mapped files and libraries.

@@ -1,6 +1,6 @@
-"""Call Landlock, the Linux kernel's own sandbox: a process gives up access to all files but those it names, for good.
+"""Call Landlock, the Linux kernel's own sandbox: a process permanently gives up access to all files but those it names.
 
-A right on a folder applies to everything below it, and no rule can take it back further down.  The numbers here are
+A right on a folder applies to everything below it, and no rule can exclude a part of that.  The numbers here are
 those of <linux/landlock.h>; https://docs.kernel.org/userspace-api/landlock.html describes the interface and what each
 version (ABI) added: 2 (Linux 5.19) renaming between folders, 3 (6.2) truncating, 4 (6.7) TCP, 5 (6.10) ioctl on
 devices, 6 (6.12) signals and abstract Unix sockets.
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 LEAST_ABI = 3
-"""The oldest version that can be used (Linux 6.2): under older ones any file could be truncated despite the rules."""
+"""The oldest version that we can use (Linux 6.2); with older ones any file could be truncated despite the rules."""
 PORTS_ABI = 4
 """The first version (Linux 6.7) that can confine TCP to ports."""
 SIGNALS_ABI = 6
@@ -31,8 +31,11 @@ _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 LIST = _READ_DIR
 READ = _EXECUTE | _READ_FILE | _READ_DIR
 WRITE = _READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE | _MAKE_DIR | _MAKE_REG | _REMOVE_DIR | _REMOVE_FILE | _REFER
-"""Rights to change files, but not to make links, pipes and sockets.  The parent opens files by name in the folder that
-a child writes to, and a link there could lead it to a file that the child may not read."""
+"""Rights to change files, without the rights to make links, pipes and sockets.
+
+The parent opens files by name in the folder that a child writes to, and a link there could make the parent read a
+file that the child may not read.
+"""
 DEVICE = _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -57,16 +60,16 @@ class _NetPort(ctypes.Structure):
 
 
 def abi() -> int:
-    """Return the kernel's version of Landlock; 0 when the kernel has no Landlock or it is switched off."""
+    """Return the kernel's version of Landlock; 0 if the kernel has no Landlock or it is switched off."""
     with contextlib.suppress(OSError):
         return _call(_CREATE_RULESET, None, 0, _VERSION_FLAG)
     return 0
 
 
 def restrict(rules: Iterable[tuple[Path, int]], network: bool, version: int, ports: Sequence[int] = ()) -> None:
-    """Give up all access except ``rules``, pairs of a path and the rights on it, and TCP connections to ``ports``.
+    """Give up all access except the rights in ``rules``, pairs of a path and rights, and TCP connections to ``ports``.
 
-    Raises OSError, for example when the kernel is too old to confine TCP to ports.  The process must have set
+    Raises OSError, for example if the kernel is too old to confine TCP to ports.  The process must have set
     PR_SET_NO_NEW_PRIVS before.  A path that does not exist is skipped.
     """
     if ports and version < PORTS_ABI:

@@ -7,9 +7,9 @@
     end_strays(watch)
 
 A process that left the group is found in three ways: it descends from the child or from a process seen before; it
-belongs to a session in which such a process was seen; or it carries the marker in its environment (read through psutil,
-on Linux and macOS).  A process is missed only if it starts a session of its own, loses its parent and clears its
-environment, all between two looks.  Inside the Linux sandbox no process can leave the group at all.
+belongs to a session in which such a process was seen; or it carries the marker in its environment (read through
+psutil, on Linux and macOS).  A process is missed only if it starts its own session, loses its parent and clears its
+environment, all between two checks.  Inside the Linux sandbox no process can leave the group at all.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from autoresearch_mlx.trial.sandbox.usage import (
 MARKER = "AUTORESEARCH_RUN"
 _SAMPLE_SECONDS = 0.05
 _LOOK_SECONDS = 0.5
-"""Seconds between two looks at all processes and at the run folder; memory of known processes is read more often."""
+"""Seconds between two checks of all processes and of the run folder; memory of known processes is read more often."""
 _GB = 1e9
 DISK_LEFT = "of disk are left"
-"""Words in the reason when a run is ended because the disk is nearly full, whoever filled it."""
+"""Words in the reason if a run is ended because the disk is nearly full, whoever filled it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The findings of one look; None means unknown."""
+    """The numbers of one check; None means unknown."""
 
     memory_bytes: int | None = None
     folder_bytes: int | None = None
@@ -71,7 +71,7 @@ class Sample:
 
 
 def exceeded(sample: Sample, limits: Limits) -> str | None:
-    """Say in a sentence why the child must be killed; return None while it keeps to the limits."""
+    """Return a sentence about why the child must be killed; None while it keeps to the limits."""
     if _over(sample.memory_bytes, limits.memory_bytes):
         return f"it used {_gb(sample.memory_bytes)} of the {_gb(limits.memory_bytes)} of memory that a run may use"
     if _over(sample.processes, limits.processes):
@@ -87,15 +87,15 @@ def exceeded(sample: Sample, limits: Limits) -> str | None:
 
 
 class Watch:
-    """The limits of one child, and the processes that were seen to belong to it.
+    """The limits of one child, and the processes that were found to belong to it.
 
-    ``marker`` is the value of MARKER in their environment; empty when they carry none.
+    ``marker`` is the value of MARKER in their environment; empty if they have none.
     """
 
     def __init__(self, limits: Limits, marker: str = "") -> None:
         self.limits = limits
         self.peak_bytes: int | None = None
-        """Largest memory seen of the child and its descendants together."""
+        """Largest memory that the child and its descendants were seen to use together, in bytes."""
         self._marker = marker
         self._began = time.time()
         self._known: dict[int, psutil.Process] = {}
@@ -105,9 +105,9 @@ class Watch:
         self._doubted = False
 
     def check(self, pid: int) -> str | None:
-        """Look at the child ``pid``, a session leader, and its family; say why it must be killed, or return None.
+        """Check the child ``pid``, a session leader, and its descendants; return why it must be killed, or None.
 
-        A call takes some 0.1 ms; one call every half second takes a few milliseconds.
+        A call takes about 0.1 ms, but a few milliseconds once every half second.
         """
         self._leader = pid
         self._sessions.add(pid)
@@ -123,7 +123,7 @@ class Watch:
         return exceeded(sample, self.limits)
 
     def cpu_seconds(self) -> float:
-        """Return the processor time, in seconds, of the known processes and of the children that they waited for."""
+        """Return the processor time, in seconds, of the known processes and of their ended children."""
         total = 0.0
         for process in list(self._known.values()):
             with contextlib.suppress(psutil.Error):
@@ -132,7 +132,7 @@ class Watch:
         return total
 
     def pids(self) -> list[int]:
-        """Return the numbers of the run's known processes, the child first; empty before the first check."""
+        """Return the process ids of the run's known processes, the child first; empty before the first check."""
         known = list(self._known)
         return known if self._leader is None else [self._leader, *(pid for pid in known if pid != self._leader)]
 
@@ -151,11 +151,12 @@ class Watch:
         return Sample(self._memory(), size, files, free, processes)
 
     def _memory(self) -> int | None:
-        """Return the memory of all known processes together, in bytes; None for a sum that is still in doubt.
+        """Return the memory of all known processes together, in bytes; None if one more check must confirm the sum.
 
-        Resident sizes count a shared page once for each process.  So a sum above the limit is taken again with each
-        shared page divided by the number of its users, which is slower to read.  A sum of several processes must be
-        above the limit at two looks: between vfork and exec a child shows its parent's memory a second time.
+        Resident sizes count a shared page once for each process.  So a sum above the limit is computed again with
+        each shared page divided by the number of its users, which is slower to read.  A sum of several processes must
+        be above the limit in two checks, because between vfork and exec a child shows its parent's memory a second
+        time.
         """
         limit, family = self.limits.memory_bytes, list(self._known.values())
         total = sum(map(resident, family))
@@ -198,10 +199,10 @@ class Watch:
 
 
 def end_strays(watch: Watch, seconds: float = 2.0) -> int:
-    """Kill the remaining processes of a run, again and again until none is found; return how many were killed.
+    """Kill the remaining processes of a run, repeatedly until none is found; return how many were killed.
 
     They are all stopped first, so that none starts another while its siblings are being killed.  Wait for the child
-    itself before the call, because its exit code would be lost here.
+    itself before the call, or its exit code is lost.
     """
     killed: set[tuple[int, float]] = set()
     end = time.monotonic() + seconds

@@ -1,12 +1,12 @@
 """Confine a process on Linux: Landlock for files, seccomp for system calls, both set up by the process itself.
 
-There is no supervisor and no fork, so the child keeps its process group, its pipes and its exit code.  (The library
+No other process supervises it, so the child keeps its process group, its pipes and its exit code.  (The library
 sandlock 0.9 was tried and rejected: it puts the child into another group, closes the inherited event pipe, reports
 every death by a signal as exit code 255, and lets the child make stream and Unix sockets.)
 
-Besides its permissions, a process may use the files that strace saw a training open (Linux 6.18, Python 3.11, MLX 0.32
-for a CPU) and others that such programs commonly ask for.  Only the first line below is indispensable: when any one of
-the others was left out, MLX could still multiply.
+Besides its permissions, a process may use the files that a training run opened under strace (Linux 6.18, Python 3.11,
+MLX 0.32 for a CPU) and others that such programs commonly open.  Only the first line below is indispensable: without
+any one of the others, MLX could still multiply.
 
     /usr /bin /lib ...     programs, libraries, locales: also sh and g++, which MLX for a CPU calls at its start
     /etc/ld.so.*           the dynamic loader
@@ -55,7 +55,7 @@ in a container it often works on files of another user."""
 
 
 def why_not() -> str | None:
-    """Say in a sentence why this kernel cannot confine a process; return None when it can."""
+    """Return a sentence about why this kernel cannot confine a process; None if it can."""
     if not seccomp.supported():
         return f"the system-call filter is not written for {platform.machine()}, only for x86_64 and aarch64"
     version = landlock.abi()
@@ -75,14 +75,15 @@ def lacks() -> tuple[str, ...]:
 
 
 def confine(permissions: Permissions, version: int | None = None) -> None:
-    """Confine this process for good, with every program that it becomes or starts.  Raises OSError.
+    """Confine this process permanently, with every program that it turns into or starts.
 
-    A second call can only take away more rights, never give any back.  ``version`` is the Landlock version to use, by
-    default the kernel's.
+    Raises OSError.  A second call can only remove more rights, never restore any.  ``version`` is the Landlock
+    version to use, by default the kernel's.
     """
     version = landlock.abi() if version is None else version
     libc = ctypes.CDLL(None, use_errno=True)
-    # Without this, setuid programs could gain rights, so the kernel lets no ordinary process install a filter.
+    # The kernel requires this before an ordinary process installs a filter, because setuid programs could else gain
+    # rights.
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         code = ctypes.get_errno()
         raise OSError(code, f"no_new_privs: {errno.errorcode.get(code, code)}")

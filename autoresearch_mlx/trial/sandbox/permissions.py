@@ -1,8 +1,8 @@
-"""Define what a child may touch, as an allow-list: everything that is not named is denied.
+"""Define what a child may read, write and do, as an allow-list: everything that is not listed is denied.
 
-The list does not name the operating system's own files (libraries, a few facts about the processor), which the module
-for each system adds.  Where a file lies beside files that must stay closed, only the file is allowed, and not
-its folder.
+The list does not contain the operating system's own files (libraries, a few facts about the processor), which the
+module for each system adds.  If a file lies beside files that must stay closed, the list has the file and not its
+folder.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _SECRET = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRAS
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What one child may touch.  Paths are absolute and contain no symbolic link."""
+    """The permissions of one child.  Paths are absolute and contain no symbolic link."""
 
     read: tuple[Path, ...]
     """Files and folders that may be read, folders with everything in them."""
     write: tuple[Path, ...]
-    """Folders whose files may be made, read, changed and removed."""
+    """Folders in which files may be made, read, changed and removed."""
     listed: tuple[Path, ...] = ()
     """Folders whose list of names may be read, but not the files in them."""
     closed: tuple[Path, ...] = ()
-    """Files and folders that may not be read although they lie inside readable folders or the system's own: the text of
-    rows that score, and copies of it."""
+    """Files and folders that may not be read although they lie inside readable folders or the system's own folders: the
+    held-out text, and copies of it."""
     gpu: bool = False
     network: bool = False
     ports: tuple[int, ...] = ()
@@ -49,14 +49,14 @@ class Permissions:
     """Maximum number of processes, including the child itself; None for no limit.  With 1 the kernel refuses a second
     process."""
     leave_group: bool = False
-    """Whether a process may leave the child's process group, where killing the group would not reach it."""
+    """Whether a process may leave the child's process group, and so escape when the group is killed."""
     memory_bytes: int | None = None
     """Largest memory of one process in bytes; the parent watches the sum over all processes."""
     file_bytes: int | None = None
     """Size of the largest single file that may be written."""
 
     def reads(self, path: Path) -> bool:
-        """Return whether these permissions allow reading a file; the system's own files are not considered."""
+        """Return whether these permissions allow reading a file, without regard to the system's own files."""
         real = path.resolve()
         if any(real.is_relative_to(closed) for closed in self.closed):
             return False
@@ -75,7 +75,7 @@ def permissions_from_json(text: str) -> Permissions:
 
 
 def private_tmp(folder: Path) -> dict[str, str]:
-    """Make an empty temporary folder inside a run folder; return the environment variables that lead programs there.
+    """Make an empty temporary folder inside a run folder; return environment variables that make programs use it.
 
     If an earlier child of the same run left files in that folder, they are removed first.  Raises OSError.
     """
@@ -90,7 +90,7 @@ def private_tmp(folder: Path) -> dict[str, str]:
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that edited code may see: variables that are named like a key or token are left out."""
+    """Return the variables that edited code may see: all but those whose names suggest a key or token."""
     return {name: value for name, value in environ.items() if not _SECRET.search(name)}
 
 
@@ -114,11 +114,10 @@ def real(paths: Iterable[Path]) -> tuple[Path, ...]:
 
 
 def spared(path: Path, closed: Collection[Path]) -> Iterator[tuple[Path, bool]]:
-    """Yield the parts of a file or folder that remain when ``closed`` is taken out.
+    """Yield the parts of a file or folder that are not in ``closed``, each with whether the whole part is open.
 
-    A part is yielded with True if all of it remains.  A folder that holds a closed path is yielded with False, and
-    after it those of its entries that remain.  Links are left out: a file that a link leads to is handled where it
-    lies.  ``closed`` holds real paths.
+    A folder that contains a closed path is yielded with False, and after it those of its entries that are open.
+    Links are left out: a file that a link leads to is handled where it lies.  ``closed`` holds real paths.
     """
     place = path.resolve()
     if any(place.is_relative_to(each) for each in closed):
@@ -131,9 +130,9 @@ def spared(path: Path, closed: Collection[Path]) -> Iterator[tuple[Path, bool]]:
 
 
 def _entries(folder: str, above: Collection[str], closed: Collection[str]) -> Iterator[tuple[Path, bool]]:
-    """Yield a folder that holds a closed path, and what remains in it.
+    """Yield a folder that contains a closed path, and the open entries in it.
 
-    ``above``: every folder that holds a closed path.
+    ``above`` has every folder that contains a closed path.
     """
     yield Path(folder), False
     with suppress(OSError), os.scandir(folder) as entries:

@@ -1,12 +1,12 @@
 """Confine a process on macOS by a profile for ``sandbox-exec``, which Apple calls deprecated and still ships.
 
-Everything that the profile does not name is denied; later rules win over earlier ones.  The two rules that let Metal
+Everything that the profile does not name is denied; later rules override earlier ones.  The two rules that let Metal
 work (``AGXDeviceUserClient``, ``MTLCompilerService``) were found by others on macOS 26 with an M4 Pro.  Metal keeps
-compiled shaders in the user's cache folder, which must be writable, and two runs could leave each other messages there.
-So each process gets a cache folder of its own, through the variable that WebKit uses for this
-(``DIRHELPER_USER_DIR_SUFFIX``).  No rule allows a write outside the run's folder and that cache, whether to the content
-of a file or to its times, flags, mode, owner or attributes.  A process that is already inside a sandbox cannot enter a
-second one (``sandbox_apply: Operation not permitted``, exit code 71).
+compiled shaders in the user's cache folder, which must be writable, and there two runs could leave messages for each
+other.  So each process gets its own cache folder, through the variable that WebKit uses for this
+(``DIRHELPER_USER_DIR_SUFFIX``).  No rule allows a write outside the run's folder and that cache, whether to the
+content of a file or to its times, flags, mode, owner or attributes.  A process that is already inside a sandbox
+cannot enter a second one (``sandbox_apply: Operation not permitted``, exit code 71).
 
 Nothing in this module has been run on a Mac: the tests compare text.  So the profile is tried before it is used
 (``detect``), and ``selftest`` shows whether it holds.  It limits neither memory nor disk, and can only decide whether
@@ -38,26 +38,29 @@ _SYSTEM = (
     "/private/etc/localtime", "/private/etc/ssl/openssl.cnf", "/private/var/db/timezone", "/private/var/db/dyld",
     "/private/var/select", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom",
 )  # fmt: skip
-"""Readable paths of the system.  All of /System would be too much: /System/Volumes/Data leads to users' folders."""
+"""Readable paths of the system.
+
+They do not include all of /System, because /System/Volumes/Data leads to users' folders.
+"""
 _CACHE_FOLDER = 65538
-"""_CS_DARWIN_USER_CACHE_DIR of <unistd.h>, which os.confstr does not know by name."""
+"""The constant _CS_DARWIN_USER_CACHE_DIR of <unistd.h>, which os.confstr does not know by name."""
 _SUFFIX = "DIRHELPER_USER_DIR_SUFFIX"
 """Variable whose value macOS appends to a process's cache and temporary folders."""
 _OWN = "autoresearch-"
 """Beginning of the name of a process's own cache folder; the rest is random so that no other process can guess it."""
 _LEFT_SECONDS = 2 * 86_400.0
-"""Age in seconds from which such a cache folder is taken to be left over; no run lasts that long."""
+"""Age in seconds after which such a cache folder counts as abandoned; no run lasts that long."""
 
 
 def why_not() -> str | None:
-    """Say, without trying one, why there can be no sandbox here; return None when a try may succeed."""
+    """Return why there can be no sandbox here, without trying one; None if a try may succeed."""
     return None if Path(TOOL).is_file() else f"there is no {TOOL}; this macOS no longer ships it"
 
 
 def confined(command: Sequence[str], permissions: Permissions) -> list[str]:
     """Return the command that runs ``command`` under ``permissions``.
 
-    For a GPU it also makes the process's cache folder, and the returned command sets the variable that names it.
+    For a GPU this also makes the process's cache folder, and the returned command sets the variable that names it.
     Raises OSError for a path with control characters, which a profile cannot hold.
     """
     shared = user_cache() if permissions.gpu else None
@@ -68,7 +71,7 @@ def confined(command: Sequence[str], permissions: Permissions) -> list[str]:
 
 
 def explain(returncode: int, stderr: str) -> str:
-    """Say in a sentence why sandbox-exec did not start its command."""
+    """Return a sentence about why sandbox-exec did not start its command."""
     if NESTED in stderr:
         return "this process runs inside another sandbox, and macOS allows only one: start it outside"
     last = (stderr.strip().splitlines() or [f"exit code {returncode}"])[-1]
@@ -163,7 +166,7 @@ def _own(cache: Path) -> Iterator[str]:
 
 
 def _each(what: str, paths: Iterable[Path]) -> list[str]:
-    """Return one rule for each path; ``subpath`` covers a folder with all that it holds, or a single file."""
+    """Return one rule for each path; ``subpath`` covers a single file, or a folder with everything in it."""
     return [f"(allow {what} (subpath {quoted(path)}))" for path in paths]
 
 

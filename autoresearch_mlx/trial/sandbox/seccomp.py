@@ -1,22 +1,22 @@
-"""Refuse system calls to a confined child, by a filter that the kernel runs.
+"""Refuse system calls of a confined child, with a filter that the kernel runs.
 
 Landlock guards files, and this filter closes the ways around it.  It refuses:
 
 - sockets, and reading, tracing or signalling other processes;
 - leaving the process group, so that one killpg ends everything;
 - changing priority, processors or scheduling of any process, because a child could slow down the loop that way;
-- everything in which processes could leave each other messages, such as the times and flags of files, locks, pipe sizes
-  and notifications;
-- asking which parts of files are in memory, because one run could read some pages and a later run could ask which ones
+- everything through which processes could leave messages for each other, such as the times and flags of files, locks,
+  pipe sizes and notifications;
+- asking which parts of files are in memory, because a run could read some pages and a later run could ask which ones
   (Gruss and others, "Page Cache Attacks", CCS 2019);
 - memory that does not appear in a process's size (memfd, System V shared memory);
 - io_uring, whose operations no filter sees;
 - calls that need root.
 
-A refused call fails with EPERM.  Threads always work; the permissions decide whether new processes do.
+A refused call fails with EPERM.  New threads are always allowed; the permissions decide about new processes.
 
 The filter is a program in classic BPF: https://docs.kernel.org/userspace-api/seccomp_filter.html.  The numbers of the
-calls are those of <asm/unistd.h>; on a kind of machine that is not in the table there is no sandbox.
+calls are those of <asm/unistd.h>; for a type of machine that is not in the table there is no sandbox.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ _FCNTLS = {
     "F_OFD_SETLKW": 38,
     "F_SETLEASE": 1024, "F_NOTIFY": 1026, "F_SETPIPE_SZ": 1031, "F_SET_RW_HINT": 1036, "F_SET_FILE_RW_HINT": 1038,
 }  # fmt: skip
-"""Operations of fcntl(2) whose effect other processes can see, or that make the kernel send signals, some of which get
-past Landlock."""
+"""Operations of fcntl(2) whose effect other processes can see, or that make the kernel send signals, some of which
+Landlock does not stop."""
 _IOCTLS = {
     "FS_IOC_SETFLAGS": 0x40086602, "FS_IOC32_SETFLAGS": 0x40046602, "FS_IOC_FSSETXATTR": 0x401C5820,
     "FS_IOC_SETVERSION": 0x40087602, "FS_IOC_SETFSLABEL": 0x41009432, "FIOASYNC": 0x5452, "FIOSETOWN": 0x8901,
@@ -99,19 +99,25 @@ _IOCTLS = {
 """Requests of ioctl(2) that change a file's flags, make the kernel send signals, or type into a terminal."""
 
 _MADVICES = {"MADV_COLD": 20, "MADV_PAGEOUT": 21, "MADV_POPULATE_READ": 22}
-"""Values of madvise(2) with which a process decides which parts of a file stay in memory; the other values concern only
-its own memory."""
+"""Values of madvise(2) with which a process decides which parts of a file stay in memory; other values concern only its
+own memory."""
 
 _AF_INET, _SOCK_STREAM, _OTHER_TYPES, _IPPROTO_TCP, _MSG_FASTOPEN = 2, 1, 0xE, 6, 0x20000000
-"""Of <sys/socket.h>.  The type of a socket is in the lowest four bits of its argument; SOCK_STREAM is the lowest."""
+"""Constants of <sys/socket.h>.
+
+The lowest four bits of an argument hold the type of a socket; SOCK_STREAM is the lowest type.
+"""
 
 _CLONE_THREAD = 0x00010000
 _CLONE_NEW = 0x7E020080
 """All flags CLONE_NEW*: in a new user namespace a process has every capability, so it could get around the limits."""
 
 _EVERYBODY = 0xFFFFFFFF
-"""-1 as the argument of kill, which means all processes.  The call succeeds even when Landlock refuses each single
-signal; that would look like a way out, so the call itself is refused."""
+"""The argument -1 of kill, which means all processes.
+
+The call would succeed even if Landlock refused every single signal, and the self-test would take that for a breach,
+so the call itself is refused.
+"""
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
@@ -136,18 +142,19 @@ class Rules:
     fork: bool
     leave_group: bool = False
     own_signals: int | None = None
-    """Number of the only process that may be signalled; set where Landlock is too old to confine signals, else None."""
+    """Id of the only process that may be signalled if Landlock is too old to confine signals, else None."""
     ports: bool = False
-    """Whether TCP sockets may be made although there is no network; Landlock then limits the ports that they reach."""
+    """Whether TCP sockets may be made although there is no network; Landlock then limits the ports that they can
+    reach."""
 
 
 def supported(machine: str = "") -> bool:
-    """Return whether the table covers the system calls of this kind of machine."""
+    """Return whether the table has the system calls of this type of machine."""
     return (machine or platform.machine()) in _NUMBERS
 
 
 def install(rules: Rules) -> None:
-    """Install the filter for this process and all its descendants, for good.  Raises OSError.
+    """Install the filter permanently for this process and all its descendants.  Raises OSError.
 
     The process must have set PR_SET_NO_NEW_PRIVS before.
     """
@@ -169,7 +176,7 @@ def program(rules: Rules, machine: str) -> list[tuple[int, int, int, int]]:
     steps = [
         (_LOAD, 0, 0, _ARCH_AT),
         (_EQUAL, 1, 0, _AUDIT_ARCH[machine]),
-        (_RETURN, 0, 0, _REFUSE | errno.ENOSYS),  # a 32-bit call has another number and would pass unseen
+        (_RETURN, 0, 0, _REFUSE | errno.ENOSYS),  # a 32-bit call has another number and would pass unnoticed
         (_LOAD, 0, 0, _NUMBER_AT),
         (_AT_LEAST, 0, 1, _X32),
         (_RETURN, 0, 0, _REFUSE | errno.ENOSYS),
@@ -260,11 +267,11 @@ def _refuse(number: int, code: int = errno.EPERM) -> list[tuple[int, int, int, i
 
 
 def _when(number: int, judged: list[tuple[int, int, int, int]], argument: int = 0) -> list[tuple[int, int, int, int]]:
-    """Return steps that judge one call by the lower half of an argument (counted from 0), and allow it at the end."""
+    """Return steps that judge one call by the lower half of its argument number ``argument``, and else allow it."""
     inner = [(_LOAD, 0, 0, _argument_at(argument)), *judged, (_RETURN, 0, 0, _ALLOW)]
     return [(_EQUAL, 0, len(inner), number), *inner]
 
 
 def _argument_at(argument: int) -> int:
-    """Return the offset of an argument's lower half in struct seccomp_data, which a filter reads; little-endian."""
+    """Return the offset of an argument's lower half in the little-endian struct seccomp_data that a filter reads."""
     return _ARGUMENTS_AT + 8 * argument

@@ -1,6 +1,6 @@
 """Show that the sandbox holds: real children with real permissions try actions that must fail and that must work.
 
-One child has the permissions of training, the other those of a model in the evaluation.  They try real listeners, the
+One child has the permissions of training, the other those of a model in the evaluation.  They try real sockets, the
 real rows and the user's real files, and they neither change nor print anything that they can open.
 """
 
@@ -37,7 +37,7 @@ _SOCKET_BYTES = 104
 _PRODUCT, _COMPILED = "MLX product", "MLX compiled expression"
 _SHOWN = 3
 _TEXTS = 8
-"""Number of files in each closed folder that are tried."""
+"""Number of files that are tried in each closed folder."""
 _PRIVATE = (
     ".ssh",
     ".gnupg",
@@ -52,11 +52,11 @@ _PRIVATE = (
 """Names in the home directory that must stay closed; those that exist are tried, and so is the directory itself."""
 
 _WRONG = "ArithmeticError: "
-"""Words in an outcome before what differs from numpy's results."""
+"""Start of an outcome that reports a difference from numpy's results."""
 BREACH = "works, but must be denied"
 """Outcome of an attempt that the sandbox should have denied."""
 Finding = tuple[str, bool | None, str]
-"""What was tried, whether it ended as expected (None: it could not be tried), and the outcome in words."""
+"""The name of an attempt, whether it ended as expected (None if it could not be tried), and the outcome in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +64,28 @@ class Selftest:
     """The result of a self-test."""
 
     holds: bool
-    """Whether every attempt that could be made ended as expected, and the essential ones could be made."""
+    """Whether all attempts that could be tried ended as expected, including all essential ones."""
     findings: tuple[Finding, ...]
 
     @property
     def breached(self) -> bool:
-        """Whether an action worked that must be denied; False when only actions that a run needs did not work."""
+        """Whether an action worked that must be denied; False if the only failures are actions that a run needs."""
         return any(words == BREACH for _, _, words in self.findings)
 
     @property
     def wrong_numbers(self) -> str | None:
-        """What MLX computed wrongly, in words; None when its results were right or could not be had."""
+        """The wrong results of MLX, in words; None if its results were right or there were none."""
         found = (words.partition(_WRONG)[2] for _, _, words in self.findings if _WRONG in words)
         return next((words.partition(";")[0] for words in found), None)
 
     def verdict(self) -> str:
-        """Return one line: why the sandbox does not hold or a run cannot work in it; otherwise :meth:`words`."""
+        """Return one line: why the sandbox does not hold or a run cannot work in it; if it holds, :meth:`words`."""
         if self.holds:
             return self.words()
         return f"{'does not hold' if self.breached else 'cannot be used'}: {self.words()}"
 
     def words(self) -> str:
-        """Return one line: the attempts that failed, or the number of attempts that ended as expected."""
+        """Return one line with the attempts that failed, or with the number of attempts that ended as expected."""
         failed = [f"{name}: {words}" for name, ok, words in self.findings if ok is False]
         if failed:
             more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
@@ -122,7 +122,7 @@ def check_sandbox(
 
 
 def wrong_numbers(conditions: Conditions) -> str | None:
-    """Say what MLX computes wrongly here, outside any sandbox; return None when its results are right."""
+    """Return in words which results of MLX are wrong here, outside any sandbox; None if they are right."""
     attempts = [_Attempt("product", conditions.device, True, _PRODUCT), _compiles(conditions)]
     environment = without_secrets(child_process_environment(conditions.environment))
     with tempfile.TemporaryDirectory(prefix="autoresearch-") as name:
@@ -160,7 +160,7 @@ def _both(
 def _compared(
     findings: list[Finding], conditions: Conditions, tree: Path, environment: Mapping[str, str]
 ) -> list[Finding]:
-    """Return the findings; where MLX failed, they say whether it also fails without the sandbox.
+    """Return the findings; if MLX failed in the sandbox, they say whether it also fails outside.
 
     A compiled expression that also fails there, because a C++ compiler is missing for example, does not count against
     the sandbox.
@@ -233,21 +233,22 @@ def _closed(conditions: Conditions, private: Sequence[Path], home: Path) -> Iter
             yield _Attempt("read", path, False, f"read {path.name}")
             yield _Attempt("change", path, False, f"change {path.name}")
             continue
-        # Files are read, and the folder is not listed: in a checkout that is a lab, the package's folder has the lab's
-        # sessions below it, and the names in that folder must be readable, or Python finds no package there.
+        # The attempts read files and do not list the folder.  If the checkout of this package is itself a lab, the
+        # package's folder contains the lab's sessions, and the names in it must be readable, or Python finds no
+        # package there.
         for file in _some_files(path):
             yield _Attempt("read", file, False, f"read {path.name}/{file.relative_to(path).as_posix()}")
         yield _Attempt("make", path / "made", False, f"change {path.name}")
 
 
 def _some_files(folder: Path) -> list[Path]:
-    """Return a file of each of the first few folders below ``folder`` that hold one."""
+    """Return one file from each of the first few folders below ``folder`` that contain files."""
     with_files = ((here, files) for here, _, files in os.walk(folder) if files)
     return [Path(here) / min(files) for here, files in islice(with_files, _TEXTS)]
 
 
 def _texts(closed: Sequence[Path]) -> list[Path]:
-    """Return a few files, compiled ones included, from all over each folder of text that must be closed."""
+    """Return a few files, compiled ones included, from different places in each folder of text that must be closed."""
     found: list[Path] = []
     for place in closed:
         files = [place] if place.is_file() else sorted(file for file in place.rglob("*") if file.is_file())

@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 
 MOST_FILES = 10_000
-"""Number of files at which counting ends and a child is killed; the folder of an ordinary run holds a handful."""
+"""Number of files at which counting ends and a child is killed; the folder of an ordinary run contains a handful."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a process comes from."""
+    """The origin of a process: its parent, its session and the time of its start."""
 
     parent: int
     session: int | None
@@ -51,7 +51,10 @@ def _from_proc(boot: float) -> dict[int, Origin]:
 
 
 def _stat(pid: int) -> bytes:
-    """Read the file in one call: Path.read_bytes takes three times as long, and the machine may have many processes."""
+    """Read a process's file /proc/PID/stat in one call.
+
+    Path.read_bytes takes three times as long, and the machine may have many processes.
+    """
     file = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
     try:
         return os.read(file, 4096)
@@ -68,7 +71,7 @@ def _from_psutil() -> dict[int, Origin]:
 
 
 def session(pid: int) -> int | None:
-    """Return the number of a process's session; None when it has ended or the system does not report it."""
+    """Return the session id of a process; None if it has ended or the system does not report it."""
     with contextlib.suppress(OSError):
         return os.getsid(pid)
     return None
@@ -137,7 +140,7 @@ def proportional(process: psutil.Process) -> int:
 
 
 def _footprint(pid: int) -> int | None:
-    """Return macOS's own count, ri_phys_footprint of proc_pid_rusage (<libproc.h>), in bytes; None when it fails.
+    """Return macOS's own count, ri_phys_footprint of proc_pid_rusage (<libproc.h>), in bytes; None if the call fails.
 
     The footprint counts resident and compressed memory, and the memory that Metal holds for the process; Activity
     Monitor shows it as "Memory".  This function has not been run on a Mac yet.

@@ -1,6 +1,6 @@
-"""Measure, while a run goes on, how fast the machine is for it, without relying on anything that edited code reports.
+"""Measure the machine's speed during a run, without relying on anything that edited code reports.
 
 ``processor`` reads the processor time that the run got and the time for which it waited, ``probe`` times a small
-product and a copy, and ``company`` names the programs that took the rest.  ``clock`` combines these: it counts a run's
-reference seconds, in which budgets are given, and says what disturbed the run.
+matrix product and a copy of memory, and ``company`` names the programs that took the rest.  ``clock`` combines these:
+it counts a run's reference seconds, in which budgets are given, and says what disturbed the run.
 """

@@ -1,7 +1,7 @@
 """Count a run's reference seconds: seconds of a machine that is as fast as it was for the session's baseline.
 
-While a run gets six tenths of the processor time that it wants, a second counts as 0.6 reference seconds.  So a budget
-pays for the same work on a busy machine as on a quiet one, as far as the speed is known.
+While a run gets six tenths of the processor time that it wants, a second counts as 0.6 reference seconds.  So a
+budget allows the same work on a busy machine as on a quiet one, as far as the speed is known.
 """
 
 from __future__ import annotations
@@ -20,51 +20,59 @@ from autoresearch_mlx.trial.speed.probe import Reading
 from autoresearch_mlx.trial.speed.processor import Totals, cores, stopped, totals, used
 
 WINDOW_SECONDS = 0.5
-"""Length in seconds of one window, for which one speed is measured: long compared with the scheduler's slices of some
-ms, short compared with a budget."""
+"""Length in seconds of a window, the time over which the speed is measured: long compared with the scheduler's slices
+of some ms, short compared with a budget."""
 _PROBE_SECONDS = 4.0
 """Seconds between two probes, each of which takes some 5 ms of one processor."""
 _COMPANY_SECONDS = 2.0
-"""Seconds between two looks at all programs, taken only while something slows the run down."""
+"""Seconds between two readings of all programs, taken only while something slows the run down."""
 _PRODUCT_NOISE, _FAST_NOISE, _COPY_NOISE = 1.15, 1.3, 1.4
-"""Ratios of a probe to the reference that count as noise: product and copy vary as much as this on a quiet machine
-too.  A product may look faster by more than it may look slower: when products took 0.82 of the reference's time,
-trainings did no more steps, and a faster machine changes no budget."""
+"""Ratios of a probe's time to the reference that count as noise, because they also occur on a quiet machine.
+
+A product may look faster by more than it may look slower: when products took 0.82 of the reference's time, training
+runs did no more steps, and a faster machine changes no budget.
+"""
 _MEMORY_SHARE = 0.5
-"""Assumed share of a training's time during which it waits for memory.  This is a guess; no file was measured."""
+"""Assumed share of its time for which a training run waits for memory.  This is a guess; no file was measured."""
 _MEMORY_DOUBT = 2.0
-"""When copies take longer by more than this ratio, the result depends too much on that guess, and the run does not
-count."""
+"""Ratio of copy times above which the result depends too much on that guess, so that the run does not count."""
 _LEAST_RATE, _MOST_RATE = 0.02, 20.0
 _MOST_COUNTED = 1.0
-"""Largest number of reference seconds that a second counts as: a budget is never shorter than its seconds by the wall
-clock.  If the baseline ran on a busy machine, shorter budgets would make later runs equal to it, but would cost them
-more than that is worth."""
+"""Largest number of reference seconds that a second counts as: no budget ends before its seconds by the wall clock.
+
+If the baseline ran on a busy machine, shorter budgets would treat later runs alike, but would cost them more than
+that is worth.
+"""
 _NEWEST = 3
-"""Number of newest probes whose median gives the current speed: one of them may have been slowed down by chance.  The
-reference is a median too; the fastest of three would make each later run look faster."""
+"""Number of newest probes whose median is the current speed, because a single one may be slow by chance.
+
+The reference is a median too, so taking the fastest of three would make each later run look faster.
+"""
 _STOPS_SECONDS = 2.0
-"""For this many seconds after a stop (SIGSTOP) was seen, time in which the run neither runs nor waits counts as
-stopped: with ten looks a second, most of a short stop is missed."""
+"""Number of seconds after a stop (SIGSTOP) was seen in which time counts as stopped if the run neither runs nor waits.
+
+With ten checks a second, most of a short stop would otherwise be missed.
+"""
 NOTICED = 0.95
 """Speed below which a run's record says what slowed it down."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpeed:
-    """What is known about the machine's speed during one run."""
+    """The machine's speed during one run, as far as it is known."""
 
     speed: float | None = None
-    """Mean over the recorded time, where 1 is the reference; None: the system does not report it, or nothing was
+    """Mean speed over the recorded time, where 1 is the reference; None if the system does not report it or nothing was
     recorded."""
     disturbed_by: str = ""
     """What slowed the run down, in words; empty if nothing did."""
     doubtful: bool = False
     """Whether the speed rests on a guess, so that the run cannot be compared."""
     spoiled: str | None = None
-    """Why the run cannot be compared, in words; None if it can."""
+    """Reason in words why the run cannot be compared; None if it can."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """For the run's record: ``processor_share`` and ``processor_seconds``, and the medians of the two probes in ms."""
+    """Facts for the run's record: ``processor_share``, ``processor_seconds``, and the medians of the two probes in
+    ms."""
 
 
 @dataclass(slots=True)
@@ -87,8 +95,8 @@ class _Sums:
 def gpu_speed(probes: Sequence[float], reference: Reference | None) -> RunSpeed:
     """Return the speed of a GPU from the milliseconds of its probes; it is unknown until a baseline was probed.
 
-    The harness takes the probes between steps, in the process of the edited script.  So they never lengthen a budget:
-    a script that sends wrong probes can only make its own run not count.
+    The harness takes the probes between steps, in the process of the edited script, which could send wrong ones.  So
+    probes never lengthen a budget, and wrong ones can only make the script's own run not count.
     """
     if not probes:
         return RunSpeed()
@@ -101,7 +109,7 @@ def gpu_speed(probes: Sequence[float], reference: Reference | None) -> RunSpeed:
 
 
 class ReferenceClock:
-    """Counts from its first :meth:`look` on.
+    """Counts the reference seconds of a run, beginning with the first :meth:`look`.
 
     One thread calls :meth:`look` about ten times a second; any thread may call the other methods.
     """
@@ -116,8 +124,8 @@ class ReferenceClock:
     ) -> None:
         """Store the arguments; nothing is counted yet.
 
-        ``processes`` returns the numbers of the run's processes, the first child first.  Without ``probe``, no probes
-        are taken.
+        ``processes`` returns the ids of the run's processes, the first child first.  Without ``probe``, no probes are
+        taken.
         """
         self._reference, self._processes, self._probe = reference, processes, probe
         self._clock, self._read = clock, read
@@ -129,7 +137,7 @@ class ReferenceClock:
         self._began: float | None = None
         self._at = self._looked = self._probed = self._named = 0.0
         self._reached = 0.0
-        """Reference seconds up to the end of the last window, which was at ``_at``."""
+        """Reference seconds up to ``_at``, the end of the last window."""
         self._rate = 1.0
         self._halted = self._got = 0.0
         self._stop_seen: float | None = None
@@ -138,7 +146,7 @@ class ReferenceClock:
 
     @property
     def rate(self) -> float:
-        """The speed with which the last window was counted, where 1 is the reference; at most 1."""
+        """The speed used for the last window, where 1 is the reference; at most 1."""
         return self._rate
 
     def look(self) -> None:
@@ -156,9 +164,9 @@ class ReferenceClock:
             self._end_window(now, family)
 
     def reached(self, at: float | None = None) -> float:
-        """Return the reference seconds from the first look until ``at`` (a reading of the clock; None: until now).
+        """Return the reference seconds from the first look until ``at``, a reading of the clock, or until now.
 
-        In the current window, the speed of the last window is assumed.
+        For the current window, the speed of the last window is assumed.
         """
         at = self._clock() if at is None else at
         with self._lock:
@@ -227,7 +235,7 @@ class ReferenceClock:
         self._look_around(now, family, rate, at_an_end)
 
     def _share(self, wall: float, now: float, family: Collection[int]) -> tuple[float, float]:
-        """Return the share of its pace that the run kept in this window, and the seconds for which it was stopped."""
+        """Return the share of its undisturbed pace that the run kept, and the seconds for which it was stopped."""
         halted = min(self._halted, wall)
         before, self._totals = self._totals, self._read(family)
         if before is None or self._totals is None:
@@ -241,7 +249,7 @@ class ReferenceClock:
         return use.share(wall - halted, self._cores) * (1 - halted / wall), halted
 
     def _look_around(self, now: float, family: Collection[int], rate: float, at_an_end: bool) -> None:
-        """See which other programs run: when something begins to slow this run down, while it does, and at the end."""
+        """Read which other programs run, repeatedly while something slows this run down and once after that."""
         slow, looking = rate < NOTICED, self._company.looking
         due = at_an_end or not slow or now - self._named >= _COMPANY_SECONDS
         if due if looking else slow:
@@ -257,7 +265,7 @@ class ReferenceClock:
             self._probed = now
 
     def _ratios(self) -> tuple[float, float]:
-        """Return the current times of product and copy as multiples of the reference; 1 if the difference is noise."""
+        """Return the current times of product and copy as multiples of the reference's; 1 for a difference by noise."""
         newest, reference = self._readings[-_NEWEST:], self._reference
         if len(newest) < 2 or reference.product_ms is None or reference.copy_ms is None:
             return 1.0, 1.0
@@ -269,7 +277,7 @@ class ReferenceClock:
         )
 
     def _words(self, sums: _Sums) -> str:
-        """Say what slowed the run down, with one clause for each cause."""
+        """Return what slowed the run down, with one clause for each cause."""
         said, wall = [], sums.wall
         halted, given = sums.halted / wall, sums.given / wall
         others = self._company.others()

@@ -1,4 +1,4 @@
-"""Name the programs that take the processor while a run goes on."""
+"""Name the other programs that use the processor during a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import psutil
 
 _MOST_NAMED = 3
 _LEAST_SHARE = 0.1
-"""A program is named when it took at least this share of the time that all other programs took together."""
+"""A program is named if it took at least this share of the time that all other programs took together."""
 _KNOWN = {
     "mds": "Spotlight",
     "mds_stores": "Spotlight",
@@ -25,7 +25,7 @@ _KNOWN = {
     "softwareupdated": "Software Update",
     "WindowServer": "the display",
 }
-"""Names by which people know some programs of macOS."""
+"""Process name -> common name of some programs of macOS."""
 _PS_SECONDS = 2.0
 
 
@@ -34,9 +34,9 @@ class Others:
     """The processor time that was taken by programs that do not belong to the run."""
 
     share: float
-    """Share of all processors, from 0 to 1, including the programs of other users."""
+    """Share of all processors that they took, from 0 to 1; programs of other users count too."""
     names: tuple[str, ...]
-    """The programs that took the most, in descending order; empty when none could be seen."""
+    """The programs that took the most, in descending order; empty if none could be seen."""
 
     def words(self) -> str:
         named = f": {', '.join(self.names)}" if self.names else ""
@@ -61,7 +61,10 @@ class Company:
     _others: float = 0.0
 
     def look(self, ours: Collection[int], ours_got: float) -> None:
-        """Take a reading.  ``ours``: the run's processes, which got ``ours_got`` seconds since the last reading."""
+        """Take a reading.
+
+        ``ours`` are the run's processes, which got ``ours_got`` seconds since the last reading.
+        """
         now, (busy, total) = _processes(), _machine()
         if self._before is not None:
             for pid, (name, seconds) in now.items():
@@ -79,11 +82,11 @@ class Company:
         return self._before is not None
 
     def rest(self) -> None:
-        """Forget the last reading, so that the time until the next one is not counted."""
+        """Discard the last reading, so that the time until the next one is not counted."""
         self._before = None
 
     def others(self) -> Others | None:
-        """Return what other programs took; None when fewer than two readings were taken in a row."""
+        """Return the time that other programs took; None before two readings were taken in a row."""
         if self._all <= 0:
             return None
         most = sorted(self._taken.items(), key=lambda each: -each[1])
@@ -93,7 +96,7 @@ class Company:
 
 
 def _machine() -> tuple[float, float]:
-    """Return the seconds of all processors since the machine started: those in use, and the total."""
+    """Return the seconds of all processors since the machine started: the seconds in use, and the total."""
     times = psutil.cpu_times()
     idle = times.idle + getattr(times, "iowait", 0.0)
     # The time of guests is already included in the time of users.

@@ -1,8 +1,8 @@
-"""Time a small matrix product and a copy in the parent, which show what processor time alone does not show.
+"""Time a small matrix product and a copy in the parent, because processor time alone does not show every slowdown.
 
-When a processor is held at a low clock, or other programs keep its memory busy, a run gets all of its processor time,
-but does less work in that time.  Each probe counts the processor time of its own thread.  So waiting for the processor,
-which is counted elsewhere, does not change the result.
+If a processor runs at a low clock rate, or other programs keep its memory busy, a run gets all of its processor time,
+but does less work in that time.  Each probe counts the processor time of its own thread.  So time spent waiting for
+the processor, which is counted elsewhere, does not change the result.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ _SIDE = 64
 """Number of rows and columns of the product's matrices.  All three, 49 kB of float32, fit into a core's own cache, and
 OpenBLAS computes products of up to 2^18 multiplications in one thread (interface/gemm.c)."""
 _PRODUCTS = 150
-"""Number of products in one probe, a compromise.  On a quiet machine with one training beside it, 20 products took
-0.74 to 1.38 times their median, and 400 took 0.9 to 1.25 times; but with 400, three times a probe, all looks at the
-machine took 1.1 % of a run of 20 s."""
+"""Number of products in one probe, a compromise.
+
+On a quiet machine during one training run, 20 products took 0.74 to 1.38 times their median, and 400 took 0.9 to 1.25
+times.  But with 400 products, three times in each probe, measuring the speed took 1.1 % of the processor time of a
+run of 20 s.
+"""
 _COPY_BYTES = 2**24
 """Number of bytes that are copied: more than a core's own cache holds, so that the copy uses memory."""
 _PIECES = 2
-"""Number of times that product and copy are each timed; the fastest time counts, because an interruption can only slow
-it down."""
+"""Number of times that product and copy are each timed; the shortest time counts, because an interruption can only
+lengthen it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Reading:
 
 
 class Probe:
-    """Takes probes.  It keeps its matrices, because new memory would have to be mapped during the probe."""
+    """Takes probes.  The matrices are kept, because new memory would have to be mapped during a probe."""
 
     def __init__(self) -> None:
         random = np.random.default_rng(0)

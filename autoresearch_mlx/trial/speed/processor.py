@@ -1,8 +1,8 @@
 """Read the processor time that a run's processes got, and the time for which their threads had to wait for a processor.
 
-A thread that could run but is not running waits: other programs, a quota or a low priority keep it from the processor.
-A thread that sleeps, or waits for a disk, does not count as waiting.  So the two sums show how much processor time the
-machine withheld from the run, whatever the edited file does with its threads.
+A thread that could run but is not running waits: other programs, a quota or a low priority keep it from the
+processor.  A thread that sleeps, or waits for a disk, does not count as waiting.  So the two sums show how much
+processor time the run wanted and did not get, whatever the edited file does with its threads.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Totals: TypeAlias = Mapping[tuple[int, int], tuple[float, float]]
 """Seconds of processor time and of waiting so far, by (process, thread); thread 0 stands for all threads together."""
 
 _RUNNABLE = 34
-"""Index of ri_runnable_time among the numbers of rusage_info_v4 in <sys/resource.h>; ri_user_time has 0."""
+"""Index of ri_runnable_time among the numbers of rusage_info_v4 in <sys/resource.h>; ri_user_time has index 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Seconds of all threads of the run together between two readings."""
+    """Processor and waiting seconds of all threads of a run together between two readings."""
 
     got: float = 0.0
     waited: float = 0.0
@@ -33,8 +33,9 @@ class Use:
     def share(self, wall: float, cores: int) -> float:
         """Return the share of its undisturbed pace that the run kept in ``wall`` seconds on ``cores`` processors.
 
-        No more than the processor time that the run did not use counts as withheld: when the run has more busy threads
-        than there are processors, its threads wait for each other.  A run with one busy thread keeps ``got / wall``.
+        The time that it did not get is at most the processor time that it did not use: if the run has more busy
+        threads than there are processors, its threads wait for each other.  A run with one busy thread keeps ``got /
+        wall``.
         """
         lost = min(self.waited, max(cores * wall - self.got, 0.0))
         wanted = max(wall, self.got + lost)
@@ -42,7 +43,7 @@ class Use:
 
 
 def used(before: Totals, after: Totals) -> Use:
-    """Return the use between two readings.
+    """Return the processor and waiting time between two readings.
 
     The whole time of a thread that began in between counts; a thread that ended in between does not count.
     """
@@ -55,7 +56,7 @@ def used(before: Totals, after: Totals) -> Use:
 
 
 def totals(pids: Iterable[int]) -> Totals | None:
-    """Return the totals of these processes; None where the system does not report how long threads wait."""
+    """Return the totals of these processes; None if the system does not report how long threads wait."""
     if sys.platform == "darwin":
         return {(pid, 0): found for pid in pids if (found := _from_libproc(pid)) is not None}
     if sys.platform == "linux":
@@ -105,7 +106,7 @@ def _from_libproc(pid: int) -> tuple[float, float] | None:
 
 
 def stopped(pid: int) -> bool:
-    """Return whether a process is stopped by a signal (SIGSTOP): then it neither runs nor waits."""
+    """Return whether a process is stopped by a signal (SIGSTOP), so that it neither runs nor waits."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             file = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
