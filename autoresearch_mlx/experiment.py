@@ -15,8 +15,8 @@ Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted", "stop
 """Why a run has no value.  ``stopped``: a clear loser was ended early; its experiment is discarded."""
 _Failed: TypeAlias = Literal["crash", "timeout", "invalid", "duplicate", "interrupted", "conflict", "limit"]
 Status: TypeAlias = Literal["keep", "discard", _Failed]
-"""Outcome of an experiment.  ``conflict``: its change cannot be combined with one that was kept meanwhile; ``limit``: a
-figure of it breaks its limit."""
+"""Outcome of an experiment.  ``conflict``: its change cannot be combined with one that was kept meanwhile; ``limit``:
+one of its figures breaks that figure's limit."""
 Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard", "paused", "waiting"]
 """Phase of a measurement.  Two phases occur between experiments: ``paused`` lasts as long as the person wants, or until
 the machine is tried again; ``waiting`` until the machine is ready (power, heat)."""
@@ -43,7 +43,7 @@ class Proposal:
     base: str | None = None
     """Commit that this edit starts from; None: the incumbent."""
     talk: Mapping[str, Any] = field(default_factory=dict)
-    """Cost of asking for it, as plain JSON values: model, calls, tokens, seconds, what was cut from the prompt."""
+    """Cost of asking for the proposal, as plain JSON: model, calls, tokens, seconds, what was cut from the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +319,8 @@ class Assignment:
     reference: Reference | None = None
     """The speed by which the seconds of its budget are counted; None: they are those of the wall clock."""
     incumbent: Callable[[], Assignment | None] | None = None
-    """For an audit: puts the incumbent into the same tree; its folder has its weights.  None if they are not kept."""
+    """For an audit: puts the incumbent into the same tree, and returns its assignment, whose folder has its weights.
+    Returns None if the weights are not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +353,10 @@ class Tenant(Protocol):
     """An agent that takes up memory while it thinks."""
 
     def make_room(self, context: Context) -> Mapping[str, float]:
-        """Free the memory that the coming measurement needs; return the seconds spent, by name.  Raises nothing."""
+        """Free the memory that the coming measurement needs.
+
+        Returns the seconds spent on each step, by its name.  Raises nothing.
+        """
 
     def close(self) -> None:
         """End what the agent started; called once, however the run ends."""

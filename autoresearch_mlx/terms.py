@@ -63,7 +63,7 @@ def count(number: float | None) -> str:
 
 
 def tenths(number: float | None) -> str:
-    """Format with one decimal and thousands separators."""
+    """Format a number with one decimal and thousands separators."""
     return UNKNOWN if number is None else f"{number:,.1f}"
 
 

@@ -49,7 +49,7 @@ NAMES = (
 _WITHOUT_MODEL = ("knobs", "playbook", "upkeep")
 """Names of agents that ask no model and therefore read no notes and no ideas."""
 _IMPORT_HINT = "give it as module:Class, importable from here; known agents: " + ", ".join(NAMES)
-_CALL_HINT = "the class needs a name, a method propose(context) and a call without arguments or with settings=..."
+_CALL_HINT = "the class needs a name and a method propose(context), and takes no argument or settings=..."
 
 
 def load_agent(name: str, office: Office) -> Agent:
@@ -87,13 +87,13 @@ def load_agent(name: str, office: Office) -> Agent:
 
 
 def unread(history: History) -> str:
-    """Say that no agent so far reads a person's notes and ideas; return an empty text when one does."""
+    """Return a message that no agent so far has read the person's notes and ideas; empty if one has."""
     proposers = {e.agent for e in history.experiments if e.number > 0 and e.agent}
     if not proposers or not proposers.issubset(_WITHOUT_MODEL):
         return ""
     named = " and ".join(sorted(proposers))
     asks = "asks no model" if len(proposers) == 1 else "ask no model"
-    return f"so far only {named} proposed, which {asks}: your words wait until a model is used"
+    return f"so far only {named} proposed, which {asks}: your notes and ideas wait until a model is used"
 
 
 def _auto(rest: str, office: Office) -> Agent:

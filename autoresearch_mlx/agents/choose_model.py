@@ -159,7 +159,7 @@ def suitable_model(office: Office) -> tuple[Endpoint | None, str]:
     """Return a model to use when none is named, or ``None``; and the reason in words.
 
     Without a ``base_url``, the model is chosen among those of an Ollama on this machine. An Ollama at ``base_url`` is
-    asked in the same way; any other server there is asked for the one model that it has.
+    asked in the same way; any other server there has to offer exactly one model, which is used.
     """
     from autoresearch_mlx.models.openai import ANY, OpenAICompatible
 
@@ -216,7 +216,7 @@ def suitable_ollama(office: Office) -> tuple[Endpoint | None, str]:
 
 
 def _answers(asked: Ollama, model: Installed) -> bool:
-    """Return whether a model can answer in a chat; older versions of Ollama report this for one model at a time."""
+    """Return whether a model can answer in a chat; older versions of Ollama say so only when asked about that model."""
     from autoresearch_mlx.models.ollama_models import completes
 
     if model.embeds:

@@ -36,7 +36,7 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """The services and settings for an agent; made once for a run, before the agent is made."""
+    """The services and settings for an agent, made once for a run and before the agent."""
 
     settings: AgentSettings = field(default_factory=AgentSettings)
     seed: int = 0

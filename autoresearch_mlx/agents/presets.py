@@ -17,7 +17,7 @@ class Preset:
     """A coding agent that ``--agent NAME`` calls."""
 
     name: str
-    """Its name, which is also the name of its program on PATH."""
+    """Name of the agent, which is also the name of its program on PATH."""
     install: str
     """The command that installs it."""
     ran: str

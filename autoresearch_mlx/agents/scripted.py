@@ -45,7 +45,7 @@ class Scripted:
         self._steps = read_script(path)
 
     def propose(self, context: Context) -> Proposal:
-        """Return the step for this experiment's number, again the same step after a refusal.
+        """Return the step for this experiment's number, and the same step again after a refusal.
 
         Raises AgentError after the last step, and for a step that does not fit the files.
         """
@@ -135,7 +135,7 @@ def _raw_steps(path: Path, text: str) -> Iterator[tuple[str, Any]]:
             try:
                 yield f"{path.name}, line {number}", json.loads(line)
             except ValueError as error:
-                raise AgentError(f"{path.name}, line {number}: no JSON: {error}", _HINT) from error
+                raise AgentError(f"{path.name}, line {number}: not JSON: {error}", _HINT) from error
 
 
 def _whole(text: str) -> list[Any] | None:

@@ -30,7 +30,7 @@ _COMMANDS = {
     "drive": ("drive", "Put a coding agent in charge: it edits, measures, reads the verdicts."),
     "accept": ("tries", "Keep an experiment that was too good to be believed, after one more run."),
     "plan": ("plan", "Say how many experiments fit into the time, and whether they fit into memory."),
-    "certify": ("certify", "Measure the head against an earlier version on fresh seeds and hidden data."),
+    "certify": ("certify", "Measure the incumbent against an earlier version on fresh seeds and hidden data."),
     "finalize": ("finalize", "Make a branch to merge for each kept change that holds on its own."),
     "evaluate": ("evaluate", "Score kept weights again, on more rows or on upstream's number of tokens."),
     "sessions": ("sessions", "List the sessions of the lab."),

@@ -59,7 +59,7 @@ def stop_command(tag: str | None) -> None:
 
     folder = _session(tag)
     new = stop(folder, "cli")
-    _answer(folder, new, f"stops {_after(folder)}", "is already asked to stop after its current experiment")
+    _answer(folder, new, f"stops {_after(folder)}", "has already been asked to stop after its current experiment")
 
 
 @click.command("skip")

@@ -17,9 +17,11 @@ from autoresearch_mlx.cli.options import json_option, lab_here, say
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @click.option("--shards", type=click.IntRange(min=1), help="climbmix: training shards to fetch; default 10.")
 @click.option(
-    "--vocab-size", type=click.IntRange(min=1), help="Vocabulary size of the tokenizer; default: fits the machine."
+    "--vocab-size", type=click.IntRange(min=1), help="Vocabulary size of the tokenizer; default: as the machine allows."
 )
-@click.option("--seq-len", type=click.IntRange(min=1), help="Number of tokens in a row; default: fits the machine.")
+@click.option(
+    "--seq-len", type=click.IntRange(min=1), help="Number of tokens in a row; default: as the machine allows."
+)
 @json_option
 def prepare_command(source: str, path: Path | None, as_json: bool, **sizes: Any) -> None:
     """Turn text into rows of tokens, once; later runs of this lab train on the text that was prepared last.

@@ -24,7 +24,7 @@ _INDENT = 28
 
 @click.command("doctor")
 @click.option("--calibrate", is_flag=True, help="Measure this machine first (about a minute), and keep the figures.")
-@click.option("--selftest", is_flag=True, help="Try all that a night depends on (some minutes), for a report.")
+@click.option("--selftest", is_flag=True, help="Test all that a night depends on (some minutes), and print a report.")
 @click.option(
     "--only", "names", multiple=True, metavar="CHECK", help="With --selftest: run this check only; repeatable."
 )
@@ -37,7 +37,7 @@ def doctor_command(calibrate: bool, selftest: bool, names: tuple[str, ...], slee
     New sessions choose their budget and batch by these figures. MFU, the share of the machine's peak that training
     reaches, is computed from them too. docs/hardware.md has the rules.
 
-    With --selftest it tries the machine instead: real trainings, evaluations, the sandbox, a killed run. The report has
+    With --selftest it tests the machine instead: real trainings, evaluations, the sandbox, a killed run. The report has
     a line for each check and can be pasted into an issue: names, serial numbers and paths are taken out. docs/mac.md
     explains each line.
 

@@ -74,4 +74,5 @@ def _closing(lab: Lab, before: int) -> Iterator[str]:
     if words := outcome(read(folder / FILE).history):
         yield words
     if (left := try_of(folder, holder(folder))) is not None:
-        yield f"experiment {left.number} is still being measured: `autoresearch-mlx wait {left.number}` has its verdict"
+        at = f"`autoresearch-mlx wait {left.number}`"
+        yield f"experiment {left.number} is still being measured: {at} prints its verdict"

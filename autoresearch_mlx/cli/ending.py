@@ -20,7 +20,9 @@ from autoresearch_mlx.report.whole_step import whole_step
 
 
 def close(session: Session, lab: Lab, settings: Settings, policy: Policy, reason: str, screen: Screen) -> str:
-    """Certify, write the page and notify, as the settings ask; return the closing lines.  ``reason`` ended the run.
+    """Certify, write the page and notify, as the settings ask; return the closing lines.
+
+    ``reason`` says why the run ended.
 
     When the certificate or the page cannot be made, a message says so and nothing is raised: the results of the night
     do not depend on them.

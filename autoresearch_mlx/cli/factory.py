@@ -46,7 +46,7 @@ def factory_command() -> None:
 @click.option(
     "--agent",
     metavar="MODEL",
-    help="The model that reads and writes: ollama:MODEL, openai:MODEL ...; default: as for `run`.",
+    help="The model that reads posts and builds agents: ollama:MODEL, openai:MODEL ...; default: as for `run`.",
 )
 @click.option("--cases-agent", "examiner", metavar="MODEL", help="The model that writes the cases; default: the same.")
 @click.option("--agents-model", metavar="NAME", help="The model that the built agents ask; default: the same.")
@@ -59,16 +59,25 @@ def factory_command() -> None:
 )
 @click.option("--cases", type=click.IntRange(min=10, max=200), metavar="N", help="Cases for each agent; default 30.")
 @click.option("--experiments", type=click.IntRange(min=0), metavar="N", help="Experiments for each agent; default 5.")
-@click.option("--problems", type=click.IntRange(min=1), metavar="N", help="Most problems to work on; default 10.")
-@click.option("--read", type=click.IntRange(min=1), metavar="N", help="Most posts that the model reads; default 500.")
+@click.option(
+    "--problems", type=click.IntRange(min=1), metavar="N", help="Largest number of problems to work on; default 10."
+)
+@click.option(
+    "--read", type=click.IntRange(min=1), metavar="N", help="Largest number of posts that the model reads; default 500."
+)
 @click.option(
     "--builds", type=click.IntRange(min=1), metavar="N", help="Builds before an agent is discarded; default 2."
 )
-@click.option("--bar", type=NumberRange(0, 1), metavar="X", help="Least hidden score to ship; default 0.5.")
+@click.option(
+    "--bar",
+    type=NumberRange(0, 1),
+    metavar="X",
+    help="Smallest score on hidden cases for shipping an agent; default 0.5.",
+)
 @click.option("--until", type=click.Choice(_STAGES), default="ship", help="Stop after this stage.")
 def run_command(folder: Path, posts: tuple[Path, ...], fetch: tuple[str, ...], until: Any, **given: Any) -> None:
-    """Go through the stages: collect posts, sort out evidence, find problems, and for each of them write a
-    specification, write cases, build, verify, improve, and ship or discard.
+    """Go through the stages: collect posts, count evidence, find problems, and for each of them write a specification,
+    write cases, build, verify, improve, and ship or discard.
 
     Each stage is an event in DIR/factory.jsonl. If a call was interrupted or killed, the next one continues it.
     DIR/factory.html shows the state. The network is used only for --fetch and to reach the models.

@@ -56,7 +56,13 @@ def start_command(host: str | None, port: int | None, new_keys: bool) -> None:
     "--name", metavar="NAME", help="Name of this machine in the fleet; default: its chip and four characters."
 )
 @click.option("--host", metavar="ADDRESS", help="Address at which the coordinator reaches this machine.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Port at which it can be reached.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="N",
+    help="Port at which the coordinator reaches this machine.",
+)
 @click.option(
     "--home",
     type=click.Path(path_type=Path),
@@ -98,7 +104,7 @@ def leave_command(name: str | None) -> None:
     """Let a machine leave the fleet.
 
     On a machine that joined, the command lets this machine leave.  In the coordinator's lab, NAME says which machine is
-    to leave.  A run that the machine is taking goes on, and its result stays on that machine.
+    to leave.  A run in progress on that machine continues, and its result stays there.
     """
     from autoresearch_mlx.fleet.leaving import leave
 

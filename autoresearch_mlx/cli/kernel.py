@@ -17,7 +17,7 @@ def kernel_command() -> None:
     """Find out what a training step spends its time on, and make one of its functions faster.
 
     \b
-    autoresearch-mlx kernel profile           show the operations of a step, and what is left to gain
+    autoresearch-mlx kernel profile           show the operations of a step, and the gain still possible
     autoresearch-mlx kernel extract f1        make a lab in which `run` makes one function faster
     autoresearch-mlx kernel verify            measure what the kept kernels bring to the whole step
     autoresearch-mlx kernel install           put them into the script, behind a switch; `remove` takes them out
@@ -31,14 +31,16 @@ def kernel_command() -> None:
 @click.option("--step", "mode", flag_value="step", default="step", help="Profile a whole training step (default).")
 @click.option("--forward", "mode", flag_value="forward", help="Profile one forward pass of the model.")
 @click.option("--script", type=click.Path(path_type=Path), help="The script; default: the lab's train_mlx.py.")
-@click.option("--vocab-size", type=click.IntRange(min=2), help="Size of the vocabulary; default: fits the machine.")
-@click.option("--seq-len", type=click.IntRange(min=1), help="Tokens in a row; default: fits the machine.")
+@click.option(
+    "--vocab-size", type=click.IntRange(min=2), help="Size of the vocabulary; default: as the machine allows."
+)
+@click.option("--seq-len", type=click.IntRange(min=1), help="Tokens in a row; default: as the machine allows.")
 @click.option("--rows", type=click.IntRange(min=1), default=8, show_default=True, help="--forward: rows of a pass.")
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Rows of the table.")
 @click.option("--picture", type=click.Path(path_type=Path), metavar="FILE", help="Also write the bars as an SVG.")
 @json_option
 def profile_command(top: int, picture: Path | None, as_json: bool, **wanted: Any) -> None:
-    """Show the operations of one step as a table: shapes, calls, time, share, and the best gain that is left.
+    """Show the operations of one step as a table: shapes, calls, time, share, and the largest gain still possible.
 
     The step is traced through its gradients, and each distinct operation is run again alone. The sum of these replays
     is compared with the measured step.
@@ -52,7 +54,10 @@ def profile_command(top: int, picture: Path | None, as_json: bool, **wanted: Any
     from autoresearch_mlx.targets.kernel.table import picture as drawn
 
     if picture is not None and (picture.is_dir() or not picture.parent.is_dir()):
-        raise LabError(f"{picture} is no place for a file", "name a file in a folder that exists with --picture")
+        raise LabError(
+            f"{picture} is a folder, or lies in a folder that does not exist",
+            "name a file in a folder that exists with --picture",
+        )
     say("profiling; this can take a minute or more")
     found = profile_here(lab_here(), **wanted)
     if as_json:
@@ -71,7 +76,9 @@ def profile_command(top: int, picture: Path | None, as_json: bool, **wanted: Any
 @click.argument("row", metavar="[ROW]", required=False)
 @click.option("--starter", metavar="NAME", help="Make the lab from a starter; `kernel starters` lists them.")
 @click.option("--to", "folder", type=click.Path(path_type=Path), help="The new lab; default: kernels/NAME.")
-@click.option("--first", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The first candidate.")
+@click.option(
+    "--first", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="File with the first candidate."
+)
 @click.option("--script", type=click.Path(path_type=Path), help="The script; default: the lab's train_mlx.py.")
 @json_option
 def extract_command(
@@ -138,7 +145,9 @@ _script_option = click.option(
 @click.argument("labs", metavar="[LAB]...", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @_script_option
 @click.option("--processes", type=click.IntRange(min=2), default=5, show_default=True, help="Fresh processes.")
-@click.option("--pairs", type=click.IntRange(min=2), default=6, show_default=True, help="Pairs of blocks in each.")
+@click.option(
+    "--pairs", type=click.IntRange(min=2), default=6, show_default=True, help="Pairs of timed blocks in each process."
+)
 @click.option("--each", "every", is_flag=True, help="Measure every kernel that a lab has kept, not only its last.")
 @tag_option
 @json_option
@@ -189,9 +198,9 @@ def verify_command(
 def install_command(labs: tuple[Path, ...], script: Path | None, off: bool, tag: str | None, as_json: bool) -> None:
     """Put the last kept kernel of each lab into the script, behind a switch such as KERNEL_ATTEND = True.
 
-    The new lines stand after the function; no other line changes, and `remove` takes exactly them out. When a kernel
-    cannot be built, or its outputs at its first call are not the function's, the plain function is used and the run's
-    log says so. Without LAB: the lab you are in, or all in kernels/.
+    The new lines stand after the function; no other line changes, and `remove` takes out exactly these lines. When a
+    kernel cannot be built, or its outputs at its first call are not the function's, the plain function is used and the
+    run's log says so. Without LAB: the lab you are in, or all in kernels/.
 
     \b
     Example:

@@ -14,13 +14,21 @@ _NUMBERS = ("speed", "size", "test-time", "coverage", "bundle", "page", "terrafo
 
 @click.command("init")
 @click.argument("directory", required=False, default=".", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--recipe", metavar="NAME", help="Make a lab for another number; `list` shows the recipes.")
+@click.option("--recipe", metavar="NAME", help="Make a lab that improves another number; `list` shows the recipes.")
 @click.option("--about", metavar="SENTENCE", help="Make a lab of your repository from a sentence: docs/about-labs.md.")
-@click.option("--number", type=click.Choice(_NUMBERS), help="--about: the number; default: what the sentence says.")
+@click.option(
+    "--number", type=click.Choice(_NUMBERS), help="--about: the number to improve; default: what the sentence says."
+)
 @click.option("--editable", metavar="PATH", multiple=True, help="--about: a file that may be edited; repeat for more.")
 @click.option("--guard", metavar="LINE", help="--about: the shell line that fails when an edit breaks something.")
 @click.option("--model", metavar="NAME", help="--about: the model to ask; `none`: rules alone; default: as for `run`.")
-@click.option("--runs", type=click.IntRange(min=2), default=5, show_default=True, help="--about: runs of the proof.")
+@click.option(
+    "--runs",
+    type=click.IntRange(min=2),
+    default=5,
+    show_default=True,
+    help="--about: runs of the unedited commit in the proof.",
+)
 @click.option(
     "--test-seconds",
     type=NumberRange(min=0, min_open=True),
@@ -37,8 +45,8 @@ def init_command(
 
     Outside any git repository it also makes one and commits the files.  Existing files are left as they are.
 
-    With --recipe, it makes a lab for another number, such as the size of a program: the lab has a small example to
-    improve, the script that measures it, and checks that an edit must pass.
+    With --recipe, the lab improves another number, such as the size of a program.  It has a small example to improve,
+    the script that measures it, and checks that an edit must pass.
 
     With --about, it makes a lab of your own repository, and the sentence says what should get better.  The command
     proposes the number, the files to edit, the scripts that measure and the checks.  It tries them with `check` in a

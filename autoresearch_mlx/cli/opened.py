@@ -102,7 +102,7 @@ def tell_left_out(
 ) -> None:
     """Say which parts of the checkout are not in the session, each once a day.
 
-    Edits of the files ``measured`` are measured now.
+    ``measured`` returns True for a file whose edits this command measures; such a file is not named.
     """
     from autoresearch_mlx.store.left_out import unsaid
 

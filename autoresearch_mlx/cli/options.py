@@ -20,7 +20,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class NumberRange(click.FloatRange):
-    """A number between two bounds.  The type of click accepts nan, because nan is below no bound and above none."""
+    """A number between two bounds.  Click's own type accepts nan, which no bound excludes."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -68,7 +68,7 @@ def callable_here(text: str) -> str:
     ours = itself()
     if not ours.endswith("/autoresearch-mlx"):
         return text
-    return re.sub(r"(?<!/)autoresearch-mlx ", lambda found: f"{ours} ", text)  # a path that stands there stays
+    return re.sub(r"(?<!/)autoresearch-mlx ", lambda found: f"{ours} ", text)  # a name with its path before it stays
 
 
 def sandbox_option(function: Function) -> Function:

@@ -101,7 +101,7 @@ def _push(name: str, tag: str | None, as_json: bool) -> None:
         return
     click.echo(f"{plural(len(sent.published), 'new result')} on {remote.said}")
     if sent.refused:
-        say(f"{len(sent.refused)} not published: the remote has other contents under their names; those stay")
+        say(f"{len(sent.refused)} not published: the remote has other contents under their names, which stay")
     if sent.denied:
         why = "the remote does not accept them: a hook of its own, or no right to write these refs"
         say(f"{len(sent.denied)} not published: {why}; they wait for the next push")
@@ -140,7 +140,7 @@ def _adopt(name: str, number: int, tag: str | None, as_json: bool) -> None:
     if found is None:
         known = f"`autoresearch-mlx share {name} log` lists the results that were"
         raise LabError(f"nothing with the number {number} was pulled from {name}", known)
-    # What strangers wrote never runs outside of a sandbox; values of knobs are no code.
+    # What strangers wrote never runs outside of a sandbox; values of knobs are not code.
     options = {"agent.repairs": 0, "sandbox.require": None if found.result.knobs else True}
     with _explained(number, name), opened(lab, tag, options, existing=True) as here:
         done = adopt(here.session, place.pool, found, here.screen)
@@ -157,7 +157,7 @@ def _explained(number: int, name: str) -> Iterator[None]:
         if "sandbox.require" not in str(error):
             raise
         why = str(error).partition(": ")[2]
-        said = f"result {number} is code of a stranger, which is measured only in a sandbox: {why}"
+        said = f"result {number} is a stranger's code, which is measured only in a sandbox: {why}"
         hint = f"read its patch (`autoresearch-mlx share {name} log --json`), make the edit yourself and `try` it"
         raise LabError(said, hint) from None
 

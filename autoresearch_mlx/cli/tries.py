@@ -82,7 +82,7 @@ def try_command(message: str, tag: str | None, detach: bool, as_json: bool, **gi
 
 
 def _detach(message: str, tag: str | None, as_json: bool, given: Mapping[str, Any]) -> None:
-    """Start the same command in a process that outlives this one, and print the number that it promises.
+    """Start the same command in a process that outlives this one, and print the number of its experiment.
 
     If `drive` works in this lab, the request goes there, because this command may be in a sandbox that ends with it.
     """

@@ -36,7 +36,7 @@ SYMBOLS = ("cblas_sgemm", "cblas_dgemm", "cblas_cgemm")
 # OpenBLAS may not know a chip newer than itself: 0.3.21 took a Sapphire Rapids for a Prescott, and gave 31 GFLOP/s
 # where the kernels named here gave 286.
 CORETYPES = {"avx512": "SkylakeX", "avx2": "Haswell"}
-# The matrix products of a small model are too short to share between threads.  By bench/blas.py on two idle cores, two
+# The matrix products of a small model are too short to share between threads.  In bench/blas.py on two idle cores, two
 # threads trained 1.2 times as fast as one.  With both cores busy they trained at a twentieth of the speed, because each
 # product waits for a thread that is not running.
 THREADS = 1

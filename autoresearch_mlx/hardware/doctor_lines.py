@@ -94,7 +94,7 @@ class Subject:
     machine: Machine
     profile: Profile
     found: Found | None = None
-    """Its row in the table of chips; None for a machine without an Apple chip."""
+    """The machine's row in the table of chips; None for a machine without an Apple chip."""
     info: Mapping[str, str | int | float] = field(default_factory=dict)
     """What MLX reports about the device; empty when it was not asked."""
     calibration: Calibration | None = None

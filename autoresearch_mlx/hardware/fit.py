@@ -72,8 +72,8 @@ def fitted(profile: Profile, choice: Choice) -> Profile:
 def other_head(profile: Profile) -> int | None:
     """Return the second head size to time, in channels; None on a CPU.
 
-    It keeps the width of the model, which is a whole number of heads, so that both sizes compute the same products.
-    The head size of the profile `cpu` was measured once and for all (docs/log.md).
+    The model keeps its width, which must be a whole number of these heads, so that both sizes compute the same
+    products.  The head size of the profile `cpu` was measured once and for all (docs/log.md).
     """
     if profile.device != "gpu":
         return None

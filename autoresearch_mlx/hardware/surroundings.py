@@ -43,7 +43,7 @@ class Surroundings:
     speed: Speed | None = None
     """The speed probe; None for runs without one."""
     counts: bool = False
-    """Whether runs are compared with the speed of the baseline, which then wants a quiet machine."""
+    """Whether runs are compared with the speed of the baseline, in which case the baseline needs a quiet machine."""
     read: Callable[[], State] = _read
     clock: Callable[[], float] = time.monotonic
     _last: tuple[float, State] | None = None
@@ -86,7 +86,7 @@ class Surroundings:
         wait_for_quiet(allowed if most is None else min(allowed, most), watch)
 
     def news(self, history: History | None = None, more: Sequence[tuple[str, str]] = ()) -> list[str]:
-        """Return news about the machine that a person should have and that this command has not reported yet."""
+        """Return the facts about the machine that a person should know and that this command has not reported yet."""
         state = self.state()
         found = list(worries(state, self._first or state, self.gpu))
         if history is not None and self.speed is not None and (said := _speed_news(history)) is not None:

@@ -50,7 +50,7 @@ class Budget:
         return f"{self.kind}:{self.amount:.0f}" if self.kind == "match-tokens" else f"{self.kind}:{self.amount!r}"
 
     def in_words(self) -> str:
-        """Return ``300 s of training``, or ``499.6 M tokens of training``."""
+        """Return the budget as people read it: ``300 s of training``, or ``499.6 M tokens of training``."""
         if self.kind == "seconds":
             return f"{self.amount:g} s of training"
         what = "tokens" if self.kind == "match-tokens" else "FLOPs"

@@ -71,7 +71,8 @@ class BudgetSettings(Frozen):
     compile_seconds: Positive | Auto = "auto"
     """Seconds that the first step may take on top of the budget."""
     evaluate_seconds: Positive = 1200.0
-    """The longest time of an evaluation in seconds; a second limit is five times the baseline's and a minute."""
+    """The longest time of an evaluation in seconds; a second limit is five times the baseline's time plus one
+    minute."""
     smoke: Literal["code", "always", "never"] = "code"
     """When a trial run of two steps precedes the real one; code: only when an edit changes more than values of
     knobs."""
@@ -93,7 +94,8 @@ class JudgeSettings(Frozen):
     """Settings of the judge: what counts as better."""
 
     mode: Literal["auto", "fast", "adaptive", "strict", "margin"] = "auto"
-    """auto: one run per edit while gains are large against the noise, repeats later; margin: one run, no statistics."""
+    """auto: one run per edit while gains are large compared with the noise, repeats later; margin: one run, no
+    statistics."""
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = "auto"
     """The smallest gain to keep, in the metric's unit; auto: any gain that stands out from the noise, or the margin of
     the profile while the noise is unknown."""
@@ -125,8 +127,8 @@ class AgentSettings(Frozen):
     share: Annotated[float, Field(ge=0, le=1)] = 0.3
     """hybrid: the share of the proposals that come from the model."""
     format: Literal["auto", "menu", "values", "blocks", "whole"] = "auto"
-    """How the model answers: it chooses from a menu, or sends values of knobs, edit blocks or whole files; auto: found
-    by what it has answered so far (docs/models.md)."""
+    """How the model answers: it chooses from a menu, or sends values of knobs, edit blocks or whole files; auto: chosen
+    by how it has answered so far (docs/models.md)."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     context_tokens: Count | Auto = "auto"
     """Maximum number of tokens of prompt and reply together; auto: what the model and the memory allow."""
@@ -299,9 +301,9 @@ class Resolved(Frozen):
 
 
 def load_settings(root: Path, options: Mapping[str, Any] | None = None) -> Resolved:
-    """Read ``root/lab.toml``, overlay the options (dotted names; None means not given).
+    """Read ``root/lab.toml``; the options, given by dotted name, replace its values, except those that are None.
 
-    Raises ConfigError that names the file, the key, and the nearest valid one.
+    Raises ConfigError, which names the file, the key, and the nearest valid key.
     """
     written = _read(root / FILE)
     if (wrong := wrong_blocks(written)) is not None:

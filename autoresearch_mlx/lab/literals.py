@@ -38,7 +38,7 @@ English shrinks to 0.6 of its size or less and base64 to 0.77; English has few d
 _NAMES_FREE = 4096
 """Bytes of new names that a large honest edit may need."""
 _DATA_SHARE = 3
-"""Strings and numbers may take one in this many of the bytes that an edit may add."""
+"""Strings and numbers may take the bytes that an edit may add, divided by this number."""
 _ADDRESS = re.compile(r"https?://\S{1,200}")
 
 

@@ -88,7 +88,7 @@ def parse(text: str) -> ast.Module:
 
 
 def why_unparsable(error: BaseException) -> str:
-    """Return the words of one of :data:`UNPARSABLE` for a text that has no file name: ``invalid syntax (line 6)``."""
+    """Return the message of one of :data:`UNPARSABLE` without a file name, such as ``invalid syntax (line 6)``."""
     if isinstance(error, SyntaxError):
         return error.msg if error.lineno is None else f"{error.msg} (line {error.lineno})"
     return str(error) or "it is nested too deeply"

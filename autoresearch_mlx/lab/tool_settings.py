@@ -19,7 +19,7 @@ class ToolSettings(Frozen):
     separates alternatives, such as ``chromium | google-chrome``; one may be an absolute path, or a variable that holds
     one (``$CHROME_PATH``)."""
     system: tuple[str, ...] = ()
-    """What must be on the machine already, in the same form, because ``install`` does not bring it: node, a browser."""
+    """What must be on the machine already, in the same form, since ``install`` does not install it: node, a browser."""
     install: str | None = None
     """Shell line, run in the lab's folder, that installs what is missing; shown to the person, never run by itself."""
 

@@ -162,7 +162,7 @@ class MlxServer:
         return time.monotonic() - began
 
     def _await_first_token(self, child: Child, deadline: float) -> None:
-        """Wait until the model is loaded.  Raises EndpointError when it ends or refuses, or at the deadline."""
+        """Wait until the model is loaded.  Raises EndpointError when the server ends or refuses, or at the deadline."""
         while not child.listens():
             if child.ended() is not None:
                 raise self._failed(child, "mlx_lm.server ended while starting")

@@ -101,14 +101,14 @@ class OpenAICompatible:
     def ask(self, ask: Ask) -> Reply:
         """Make one call; repeat it, within its deadline, only when the server refused a field by name."""
         if self.model == ANY:
-            self.facts()  # they say what the server calls its model
+            self.facts()  # the facts tell by what name the server knows its model
         deadline = Deadline(ask.seconds, ask.idle_seconds)
         while True:  # ends, because each round removes one field from the request
             heard, failure, status = self._converse(ask, deadline)
             if failure is None:
                 return self._reply(ask, heard, deadline.spent)
             if deadline.passed or not self._learned(ask, status, str(failure)):
-                raise failure  # outside the handler: the client's own error may hold the key
+                raise failure  # raised outside the handler, because the client's own error may hold the key
 
     def facts(self) -> ModelFacts:
         if self._facts is None:

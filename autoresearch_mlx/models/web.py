@@ -30,7 +30,7 @@ START = "start the server there"
 CONNECT_SECONDS = 10.0
 _LONGEST = 400
 _LOOK_SECONDS = 1.0
-"""Seconds between two looks at a deadline, which moves forward while a reply is coming."""
+"""Seconds between two checks of a deadline, which moves forward while a reply is coming."""
 _OVERFLOW = re.compile(
     r"context[ _](length|size|window)|exceed_context|maximum context|prompt is too long|too many (input )?tokens"
     r"|input length .* exceeds|longer than the context",
@@ -45,7 +45,8 @@ _SHORTEST_KEY = 5
 class Deadline:
     """The time by which a call must be over, on the monotonic clock.
 
-    With ``idle_seconds``, the call must also be over when nothing has come for so long since the last :meth:`hear`.
+    With ``idle_seconds``, the call must also be over when nothing has arrived for that long since the last
+    :meth:`hear`.
     """
 
     def __init__(self, seconds: float, idle_seconds: float | None = None) -> None:

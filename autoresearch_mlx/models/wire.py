@@ -45,7 +45,7 @@ class Ask:
 
     @property
     def most_characters(self) -> int:
-        """Length at which a reply has clearly passed ``max_tokens``: some servers ignore that limit."""
+        """Length in characters at which a reply has clearly passed ``max_tokens``, which some servers ignore."""
         return 16 * self.max_tokens + 2000
 
 
@@ -57,7 +57,7 @@ class Reply:
     finish: Finish
     model: str
     reasoning: str = ""
-    """Its thoughts, from a field of their own or from ``<think>`` tags; at most ``MOST_CHARACTERS``."""
+    """The model's thoughts, from a field of their own or from ``<think>`` tags; at most ``MOST_CHARACTERS``."""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     load_seconds: float | None = None
@@ -184,9 +184,9 @@ def first_number(entry: Mapping[str, Any], *names: str) -> int | None:
 
 
 UNMEASURED = 0.5
-"""Smallest share of our token estimate that a count must reach while nothing is known about this model's tokens."""
+"""Share of our token estimate that the server's count must reach while no earlier call shows how this model counts."""
 MEASURED = 0.85
-"""Smallest share of the expected count that a count must reach once earlier calls have shown how this model counts."""
+"""Share of the expected count that the server's count must reach once earlier calls show how this model counts."""
 SMALLEST = 1024
 """Length in tokens up to which any prompt fits: every server's default context is at least twice as long."""
 _CLEARLY = 0.8

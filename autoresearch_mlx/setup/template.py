@@ -22,7 +22,7 @@ LAB_TOML = """\
 # Settings of this lab.  Every line is optional; `autoresearch-mlx doctor` shows each value in force and its source.
 
 # [budget]
-# seconds = 300            # training time of one experiment; default: fits the machine; or "match-tokens:500M"
+# seconds = 300            # training time of one experiment; default: as the machine allows; or "match-tokens:500M"
 
 # [data]
 # source = "climbmix"      # or "tinystories", "stdlib", "folder" (then: path = "~/texts")

@@ -70,7 +70,7 @@ def test_past_its_end_the_script_says_so(scripted: Scripted, number: int) -> Non
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('{"title": "a"', "line 2: no JSON"),
+        ('{"title": "a"', "line 2: not JSON"),
         ("[1]", "line 2: not an object but list"),
         ('{"knobs": {"DEPTH": 5}}', "line 2: field 'title' is missing"),
         ('{"title": 5, "knobs": {"DEPTH": 5}}', "line 2: field 'title' must be text"),

@@ -212,7 +212,7 @@ def test_files_that_may_not_be_edited_are_not_adopted(tmp_path: Path) -> None:
     with opened(lab) as here, pytest.raises(LabError, match=r"result 1 edits bench.py; only solver.py may be edited"):
         adopt(here, place_of(lab.state).pool, found, Recorder())
     done = command_line("share", str(remote), "adopt", "1", cwd=lab.root)
-    assert done.returncode == 1 and "code of a stranger, which is measured only in a sandbox" in done.stderr
+    assert done.returncode == 1 and "a stranger's code, which is measured only in a sandbox" in done.stderr
     assert "METRIC score=0" not in (lab.root / "bench.py").read_text()
 
 

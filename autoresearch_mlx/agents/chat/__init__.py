@@ -2,7 +2,7 @@
 
 chat_agent    start here: one proposal from everything below
 calls         the calls to one endpoint: each is retried, limited by the caps, and stored
-ladder        the form in which a model is asked: a menu, values of knobs, blocks, or whole files
+ladder        the form in which a model is asked: a menu, values of knobs, search/replace blocks, or whole files
 opening       opens the conversation of one experiment in the first form that fits
 sizes         how long a prompt and a reply may be, and how long an answer takes
 task_source   the next task, and the backlog of ideas that it comes from

@@ -65,7 +65,7 @@ class Calls:
         self._closed = True
 
     def facts(self) -> ModelFacts:
-        """Return the facts about the model, with the same retries as for a reply.
+        """Return what the server reports about the model; a failed call is retried as in :meth:`make`.
 
         Raises EndpointError when the time for retries is over, or when another try would not help.
         """

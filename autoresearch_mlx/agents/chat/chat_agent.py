@@ -31,11 +31,11 @@ from autoresearch_mlx.lab.source import describe
 from autoresearch_mlx.models.wire import Ask, Endpoint, ModelFacts, Reply
 
 LOST_IN_A_ROW = 3
-"""Number of experiments in a row lost to a silent server after which the agent gives up."""
+"""Number of experiments, lost in a row to a silent server, after which the agent gives up."""
 MOST_OVERFLOWS = 4
 """Number of times that the server may refuse a prompt as too long before the agent gives up."""
 MOST_CUT_OFFS = 2
-"""Number of replies in one experiment that did not end or hung, after which the model is not asked again."""
+"""Number of endless or stalled replies in one experiment after which the model is not asked again."""
 _NO_EDIT = "no usable answer"
 
 
@@ -50,7 +50,7 @@ class Chat:
         self._tasks = TaskSource(office, self._calls, endpoint.name)
         self._opener = Opener(endpoint.name, office, self._tasks)
         self._learned: int | None = None
-        """Size of the context as a refusal has shown it, in tokens by our own estimate."""
+        """Context length that a refusal of the server has revealed, in tokens by our own estimate."""
         self._asked_tokens = 0
         self._stock = SpareEdits()
         self._thread: Thread | None = None
@@ -84,7 +84,7 @@ class Chat:
         return thread.proposal
 
     def allow(self, seconds: float | None) -> None:
-        """Set the seconds that an answer may take before code counts as too slow to be tried; None: any time."""
+        """Set the seconds per answer above which code counts as too slow to be tried; None sets no limit."""
         self._opener.seconds = seconds
 
     def insist(self, context: Context) -> Proposal:
@@ -97,7 +97,10 @@ class Chat:
             self._patient, self._calls.patience = before
 
     def make_room(self, context: Context) -> Mapping[str, float]:
-        """Unload the model unless it can stay in memory during a run; return the seconds that took, by name."""
+        """Unload the model unless it can stay in memory during a run.
+
+        Returns the seconds under the key ``unload``; empty if nothing was unloaded.
+        """
         try:
             facts = self._endpoint.facts()
         except EndpointError:
@@ -179,7 +182,7 @@ class Chat:
     # --- the conversation of one experiment
 
     def _given_up(self, context: Context) -> Proposal | None:
-        """Return the last proposal again when its replies kept running on; the loop then asks no more."""
+        """Return the last proposal again after too many endless replies, so that the loop stops asking."""
         old = self._thread
         if old is None or old.number != context.number or not context.feedback or old.cut_offs < MOST_CUT_OFFS:
             return None
@@ -304,7 +307,7 @@ class Chat:
         except EndpointError as error:
             if error.kind != "hung" or not error.partial.strip():
                 raise
-            # What has come is read like a reply that ran on: the same question would hang again.
+            # The part that arrived is read like a cut-off reply, because the same question would stall again.
             reply, file = Reply(error.partial, "length", self.name, think_seconds=time.monotonic() - began), None
         thread.heard(reply, file)
         return reply
@@ -324,7 +327,8 @@ class Chat:
         return self._silent[1]
 
     def _from_stock(self, context: Context) -> Proposal | None:
-        """Return an edit left over from an earlier reply; None when there is none or the person has a wish."""
+        """Return an edit left over from an earlier reply; None without one, or while an idea of the person's is
+        waiting."""
         if self._tasks.wished(context) or (edit := self._stock.pick(context.files)) is None:
             return None
         self._thread = None
@@ -360,9 +364,9 @@ class Chat:
 
 
 def _chosen(thread: Thread, reply: Reply) -> tuple[Edit | None, str]:
-    """Return the entry of the menu that a reply names, as an edit, or the problem; nothing for another form.
+    """Return the edit of the menu entry that a reply chooses, or what is wrong with the reply.
 
-    A model that writes a whole proposal in place of a number is taken at its word.
+    Returns neither if no menu was shown, or if the reply is a whole proposal, which is read as such.
     """
     if not thread.choices or reply.finish == "refused" or read_fields(reply.text)[0] is not None or OPENS in reply.text:
         return None, ""

@@ -8,7 +8,7 @@ from autoresearch_mlx.models.wire import ModelFacts
 from autoresearch_mlx.store.forms import CODE, LADDER, Form, asked_of, form_of, is_clean, rung_after
 
 BLOCKS_FROM = 14.0
-"""Size, in 1e9 parameters as the server reports them, from which a model begins with blocks."""
+"""Size, in 1e9 parameters as the server reports them, from which a model begins with search/replace blocks."""
 
 
 def first_form(settings: AgentSettings, facts: ModelFacts) -> Form:
@@ -24,13 +24,13 @@ def first_form(settings: AgentSettings, facts: ModelFacts) -> Form:
 
 
 def form_now(settings: AgentSettings, facts: ModelFacts, history: History, agent: str) -> Form:
-    """Return the form for the next experiment: the one that the settings name, or the rung that the record gives."""
+    """Return the form for the next experiment: from the settings, or from how well the model did with earlier forms."""
     form = first_form(settings, facts)
     return form if settings.format != "auto" else rung_after(form, asked_of(history, agent))
 
 
 def proven(form: Form, settings: AgentSettings, facts: ModelFacts, history: History, agent: str) -> bool:
-    """Return whether this model is known to master a form, or began with it; an unproven form is only a trial."""
+    """Return whether this model has used a form without an error, or began with it; any other form is only a trial."""
     if settings.format != "auto" or form == first_form(settings, facts):
         return True
     return any(form_of(e) == form and is_clean(e) for e in asked_of(history, agent))

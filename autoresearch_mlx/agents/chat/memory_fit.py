@@ -35,8 +35,8 @@ def run_bytes(history: History) -> int | None:
 def room_beside(facts: ModelFacts, history: History, office: Office) -> Fit:
     """Say whether a model that stays on this machine may answer while an experiment is measured.
 
-    A server that neither reports the model's size nor can unload it has the model in memory already; then the memory
-    that is free now must hold a run.
+    If the server neither reports the model's size nor can unload the model, the model counts as already in memory.
+    Then a run must fit into the memory that is free now.
     """
     found = fit(facts, history, office)
     run = run_bytes(history)

@@ -31,13 +31,12 @@ SHORT_TAIL = 600
 
 
 class NothingToChoose(PromptTooLong):
-    """Raised for a menu without an entry, or for values of no knob."""
+    """Raised when a menu would have no entry, or when there is no knob whose value could be asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class FormSize:
-    """One form of the next question: the tokens of its prompt and the largest number for its reply, or why it cannot be
-    asked."""
+    """The tokens that the next question and its reply need at most in one form, or why this form is impossible."""
 
     form: Form
     tokens: int | None
@@ -61,7 +60,8 @@ class Opener:
     def open(self, context: Context, facts: ModelFacts, most: int, looking: bool = False) -> Thread:
         """Return the conversation of the next experiment, in the first form that fits a context of ``most`` tokens.
 
-        ``looking``: only the prompt is wanted, so no idea is taken.  Raises PromptTooLong when no form fits.
+        With ``looking`` only the prompt is wanted, so no idea is marked as taken.  Raises PromptTooLong when no form
+        fits.
         """
         self._tasks.load_seconds = None
         if not looking and form_now(self._office.settings, facts, context.history, self._name) in ("blocks", "whole"):
@@ -86,10 +86,10 @@ class Opener:
         return self._wishes_fit and self._tasks.wished(context)
 
     def lower(self, old: Thread, context: Context, facts: ModelFacts) -> Thread | None:
-        """Return a conversation in a lower form after an answer in this form was no edit; None if the answer should be
-        repaired.
+        """Return a conversation in a lower form after an answer without a usable edit; None if a repair comes first.
 
-        A form that the model has not mastered yet is given up at once; after one repair of a choice, the menu is next.
+        A form that is only a trial is given up at once.  A model that writes values may repair one answer, then gets
+        the menu.
         """
         if old.form == "menu" or (old.short and not old.repairs and self._proven(old.form, context, facts)):
             return None
@@ -185,7 +185,7 @@ class Opener:
         else:
             choices, knobs = (), knob_values(context)
             if not knobs:
-                raise NothingToChoose("no constant of the files may move", _WIDEN)
+                raise NothingToChoose("no constant in the files may be changed", _WIDEN)
             brief = values_brief(plain, room, knobs, task.text, "" if facts.enforces_schema else _shown(context.files))
             shape = values_schema(knobs)
         return Thread(

@@ -19,9 +19,9 @@ FIELDS = 400
 CODE = 1.5
 """Maximum number of tokens of a reply with code, as a multiple of the largest file's."""
 LEAST_CODE = 1000
-"""Smallest such maximum: a model may add to a small file."""
+"""Smallest value of that maximum, because a model may add much to a small file."""
 RESERVED = 2048
-"""Tokens that a prompt leaves for search/replace blocks, which are seldom longer; a whole file needs them all."""
+"""Tokens that a prompt leaves free for search/replace blocks, which are seldom longer."""
 THOUGHTS = 4096
 """Tokens for the thoughts of a model that was seen to think; they count as part of the reply."""
 SLOW_LOAD = 15.0
@@ -48,7 +48,7 @@ class Room:
 
     @property
     def fields(self) -> int:
-        """Maximum number of tokens of a first reply with the fields alone."""
+        """Maximum number of tokens of a first reply that has only the fields, such as title and axis, and no code."""
         return reply_limit("values", self.files, self.setting, self.thinks)
 
     @property
@@ -73,8 +73,7 @@ def own_limit(settings: AgentSettings) -> int | None:
 
 
 def context_tokens(settings: AgentSettings, facts: ModelFacts, learned: int | None) -> int:
-    """Return the number of tokens for prompt and reply together: the smallest of the numbers set, reported and
-    learned."""
+    """Return the context length in tokens: the smallest of the set, the reported and the learned length."""
     wanted = settings.context_tokens
     known = [facts.context_tokens or USUAL_CONTEXT, USUAL_CONTEXT if wanted == "auto" else wanted]
     return min([*known, learned] if learned is not None else known)
@@ -88,9 +87,9 @@ def count_at_once(history: History, agent: str, form: Form) -> bool:
 
 
 def predicted_seconds(history: History, agent: str, tokens: int) -> float | None:
-    """Predict from its last answers how long a model takes for so many tokens, prompt and reply together.
+    """Predict from a model's last answers how many seconds it takes for ``tokens``, prompt and reply together.
 
-    Returns None before it has answered.
+    Returns None if the model has not answered yet.
     """
     told = [e.talk for e in asked_of(history, agent)][-5:]
     known = [t for t in told if t.get("think_seconds") and (t.get("prompt_tokens") or 0) > 0]

@@ -19,7 +19,7 @@ from autoresearch_mlx.models.wire import Message, Reply
 _LONGEST_ECHO = 8_000
 """Maximum number of tokens of a bad reply that are sent back to the model; the error message explains the rest."""
 _LONGEST_SHORT_ECHO = 200
-"""The same for a bad choice: a reply that ran on is no use to anybody."""
+"""The same maximum for a bad reply to a menu, because the rest of an endless reply helps nobody."""
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class Thread:
     beyond: Beyond = frozenset()
     """Values outside a knob's range that were refused in this conversation."""
     cut_offs: int = 0
-    """Number of replies that ran on or hung, and were cut off."""
+    """Number of endless or stalled replies that were cut off."""
     proposal: Proposal | None = None
     """The proposal of the last answer."""
     files_kept: list[str] = field(default_factory=list)

@@ -91,7 +91,7 @@ class CodingAgent:
             self._asked = _Asked(context.number)
             self._refuse_to_go_on()
         elif self._asked.last is not None and self._is_in_vain(self._asked.last):
-            return self._asked.last  # the same answer again ends the experiment without another paid call
+            return self._asked.last  # returning the same answer again ends the experiment without another paid call
         prompt = self._prompt(context)
         with self._log() as log, self._lend(_incumbent(context)) as tree:
             try:
@@ -112,7 +112,7 @@ class CodingAgent:
         return self._asked.last
 
     def _prompt(self, context: Context) -> str:
-        """Return the brief with the reasons for a refusal, and the refused edit, which the files no longer contain."""
+        """Return the brief, with the reason for a refusal and the refused edit if there was one."""
         from autoresearch_mlx.agents.prompt.brief import agent_brief
         from autoresearch_mlx.agents.prompt.quoting import block
 
@@ -275,7 +275,7 @@ def _described(context: Context, found: Changes) -> str:
 
 
 def _same_layout(before: Mapping[str, str], after: Mapping[str, str]) -> None:
-    """Raise WorkspaceError when a call changed git's filters: the files of later runs would not be their commits'."""
+    """Raise WorkspaceError if a call changed git's filters: the files of later runs would differ from their commits."""
     if changed := sorted(name for name in {*before, *after} if before.get(name) != after.get(name)):
         hint = "put that back (`git config --list --show-origin` names the files), then run again"
         raise WorkspaceError(f"the coding agent changed how git writes files: {named(changed)}", hint)

@@ -1,6 +1,6 @@
 """Recognise an outage or a usage limit of a coding agent's service in the output of the agent's program.
 
-The texts are those of Claude Code, Codex, Gemini CLI, aider and the interfaces behind them, as people report them.
+The texts are those that Claude Code, Codex, Gemini CLI, aider and the APIs behind them print, as users report them.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Outage:
 def outage(output: str, now: datetime | None = None) -> Outage | None:
     """Return the outage or the usage limit that the last lines of an output report; None when they report none.
 
-    ``now``: the current time with its zone, from which a time of day gets its date; None: read the clock.
+    ``now`` is the current time with its zone, from which a time of day gets its date.  None reads the clock.
     """
     lines = [line.strip() for line in output.splitlines() if line.strip()][-_LINES:]
     for pattern in (_LIMITS, _OVERLOADED, _UNREACHABLE):
@@ -167,7 +167,8 @@ def _hours(text: str, now: datetime) -> Iterator[float]:
 
 
 def _days_until(day: str, now: datetime, at: datetime) -> int:
-    """Return the days from today until ``tomorrow`` or a day of the week: seven if that is today and ``at`` is over."""
+    """Return the days until ``tomorrow`` or a day of the week; today is seven days away if the time ``at`` has
+    passed."""
     if day == "tomorrow":
         return 1
     ahead = (_WEEKDAYS.index(day[:3]) - now.weekday()) % 7

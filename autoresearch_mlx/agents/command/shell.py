@@ -53,8 +53,8 @@ def call(
 ) -> Called:
     """Run the shell command in ``tree`` and write its output to ``log``.  No process that it starts survives.
 
-    ``files``: the paths of the editable files, which the line can use as ``"$@"``.
-    Raises OSError when the log cannot be written.
+    ``files``: the paths of the editable files, which the shell command can use as ``"$@"``.  Raises OSError when the
+    log cannot be written.
     """
     end, began, marker = time.monotonic() + seconds, time.time(), uuid.uuid4().hex
     with tempfile.NamedTemporaryFile() as told, _short_lead(tree) as leash, Log(log) as kept:

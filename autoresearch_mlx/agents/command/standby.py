@@ -1,4 +1,4 @@
-"""Let the optimiser propose beside a coding agent: during an outage or a usage limit, or in turns."""
+"""Let the optimiser propose while a coding agent has an outage or a used-up limit, or in turns with it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ class Standby:
         self._away: AgentAway | None = None
 
     def propose(self, context: Context) -> Proposal:
-        """Propose an edit.  Raises AgentAway when neither has one now, AgentError when the coding agent gives up."""
+        """Propose an edit.
+
+        Raises AgentAway when neither agent has one now, and AgentError when the coding agent gives up.
+        """
         if not context.feedback or context.number != self._number:
             self._number = context.number
             self._author = self._agent if self._agents_turn(context) else self._optimiser

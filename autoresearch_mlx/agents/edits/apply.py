@@ -34,7 +34,7 @@ class Outcome:
 
     texts: Mapping[str, str] = field(default_factory=dict)
     knobs: Mapping[str, Any] = field(default_factory=dict)
-    """Constants that were sent as code, in an excerpt with nothing else in it."""
+    """New values of constants that were sent as code with nothing else in it."""
     problem: str = ""
     mismatch: bool = False
     has_code: bool = False
@@ -171,8 +171,7 @@ def _constants(text: str, original: Original) -> dict[str, Any] | None:
 
 
 def refuse(text: str, original: Original, originals: Mapping[str, Original], is_whole: bool) -> str | None:
-    """Say why a new text of a file cannot be measured, as far as this can be seen without a run; return None
-    otherwise."""
+    """Return why a new text of a file cannot be measured, if that can be seen without a run; None otherwise."""
     path = original.path
     try:
         text.encode()
@@ -223,7 +222,7 @@ def _beyond(
 def _tune(
     texts: dict[str, str], originals: Mapping[str, Original], knobs: Mapping[str, Any], insisted: knob_values.Beyond
 ) -> tuple[str, knob_values.Beyond]:
-    """Set knobs in the texts.  The problem names every knob that cannot be set; then come the values out of range."""
+    """Set knobs in the texts; return what is wrong with the wanted values, and which of them are out of range."""
     if not knobs:
         return "", frozenset()
     now = {path: read_knobs(texts[path]) if path in texts else original.knobs for path, original in originals.items()}

@@ -182,7 +182,7 @@ def _margin(line: str) -> str:
 
 
 def _shift(search: Sequence[str], lines: Sequence[str]) -> int | None:
-    """Return by how many columns the file's lines are indented further; None if lines differ in this."""
+    """Return by how many columns the file's lines are indented further than the sent ones; None if that varies."""
     shifts = {_indent(there) - _indent(here) for here, there in zip(search, lines, strict=True) if here.strip()}
     return shifts.pop() if len(shifts) == 1 else None
 

@@ -1,4 +1,4 @@
-"""Read a small model's choice: a number from a menu; and define the schemas of a choice and of knob values."""
+"""Read the number that a small model chose from a menu, and define the schemas of a choice and of knob values."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Example:
         return describe({self.knob: (self.before, self.after)})
 
     def fields(self, knobs: Any) -> str:
-        """Return its fields as JSON, with the given ``knobs``."""
+        """Return the example's fields as JSON, with the given ``knobs``."""
         found = {"title": self.title, "axis": axis_of(self.knob), "hypothesis": WHY, "expected_gain": 0.001}
         return json.dumps({**found, "knobs": knobs})
 
@@ -50,7 +50,7 @@ def example_for(files: Mapping[str, str]) -> Example | None:
     return _example(tuple(sorted(files.items())))
 
 
-@lru_cache(maxsize=16)  # it is asked for in every message of a conversation, about the same files
+@lru_cache(maxsize=16)  # every message of a conversation asks for the example of the same files
 def _example(files: tuple[tuple[str, str], ...]) -> Example | None:
     dimensions = read_space(dict(files)).dimensions
     chosen = min(dimensions, key=lambda d: (d.tick, not isinstance(d.value, float)), default=None)
@@ -83,9 +83,9 @@ def is_copy(files: Mapping[str, str], changes: Mapping[str, tuple[Any, Any]]) ->
 
 
 PLACEHOLDERS = frozenset({OTHER_TITLE, OTHER_AXIS, OTHER_WHY.lower(), WHY.lower(), "name", "why it should help", "..."})
-"""Words of the prompt that are no title, axis or reason when they come back, in lower case."""
+"""Texts of the prompt, in lower case, that are no title, axis or reason when a reply repeats them."""
 
 
 def own_words(text: str) -> str:
-    """Return a text as it is, or nothing when it is only a placeholder of the prompt."""
+    """Return a text as it is, or an empty text when it only repeats a placeholder of the prompt."""
     return "" if text.strip().lower() in PLACEHOLDERS else text

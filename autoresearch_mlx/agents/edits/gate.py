@@ -55,7 +55,7 @@ def survey(tree: ast.Module) -> Survey:
 
 
 def _undefined(tree: ast.Module) -> dict[str, int]:
-    """Return the undefined names that pyflakes, which knows Python's scopes, finds; empty for too deep nesting."""
+    """Return the undefined names that pyflakes finds; empty if the code is nested too deeply for it."""
     from pyflakes.checker import Checker
     from pyflakes.messages import UndefinedName
 

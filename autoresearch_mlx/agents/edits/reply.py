@@ -122,7 +122,7 @@ def _edit(
 
 
 def _of_knobs(fields: Fields, moved: KnobChanges, files: Mapping[str, str]) -> Edit:
-    """Make an edit that moves knobs alone: its title and axis are those of the change, whatever the model calls it."""
+    """Make an edit that changes only knobs; its title and axis follow from the change, whatever the model calls it."""
     order = {name.rsplit(":", 1)[-1].upper(): at for at, name in enumerate(fields.knobs)}
     return Edit(
         title=_short(describe(moved)),

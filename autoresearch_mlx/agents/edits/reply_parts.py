@@ -99,7 +99,7 @@ class Part:
 
 
 def read_page(text: str) -> Page:
-    """Read a reply once.  All kinds of line ends count."""
+    """Find the lines, blocks, fences and prose of a reply; a line may end with LF, CR LF or CR."""
     lines = tuple(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
     blocks = read_blocks(lines)
     fences = read_fences(lines, blocks)

@@ -74,7 +74,7 @@ def records(history: History) -> dict[str, Record]:
 
 
 def was_tried(experiment: Experiment) -> bool:
-    """Return whether an experiment tried its axis; an answer that was no edit tried nothing."""
+    """Return whether an experiment tried its axis; an answer without a usable edit tried nothing."""
     ran = bool(experiment.measurements) or experiment.value is not None
     return experiment.status in _COUNTS and (experiment.status != "invalid" or ran)
 
@@ -101,7 +101,7 @@ def _sum(weights: Sequence[float], counted: Iterable[bool]) -> float:
 
 
 def _banned_until(axis: str, tries: Sequence[Experiment], history: History) -> int | None:
-    """Return the last experiment of a ban; None without one.
+    """Return the number of the last experiment under a ban; None if there is no ban.
 
     A new incumbent on a coupled axis ends a ban, and losses before it no longer count.
     """
@@ -162,7 +162,7 @@ def knobs_of(axis: str, files: Mapping[str, str]) -> dict[str, object]:
 
 
 def coupled(one: str, other: str) -> bool:
-    """Return whether a new incumbent on one axis casts doubt on earlier results of the other; symmetric."""
+    """Return whether a new incumbent on one axis casts doubt on earlier results of the other."""
     if one == other:
         return True
     first, second = one.split(".")[0], other.split(".")[0]

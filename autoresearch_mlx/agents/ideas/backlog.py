@@ -31,8 +31,8 @@ from autoresearch_mlx.terms import one_line
 
 FILE = "ideas.jsonl"
 MOST_INTERRUPTED = 3
-"""Number of experiments without a try after which an idea is given up: it may be crashing the machine, or be more than
-the model can carry out."""
+"""Number of experiments that took an idea without trying it, after which the idea is given up: it may be crashing the
+machine, or be more than the model can carry out."""
 _TEXTS = ("axis", "title", "hypothesis", "source", "time", "cost")
 
 

@@ -35,8 +35,7 @@ def resolution(context: Context) -> float | None:
 
 
 def near_misses(context: Context) -> tuple[Experiment, ...]:
-    """Return the discarded experiments with an effect within one resolution whose change the files do not contain
-    now."""
+    """Return the discarded experiments whose effect is within one resolution and whose change is not in the files."""
     unit = resolution(context)
     if unit is None:
         return ()

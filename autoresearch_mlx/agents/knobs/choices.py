@@ -20,7 +20,7 @@ MENU = 10
 _PLACES = (-0.2, -0.1, -0.04, 0.04, 0.1, 0.2)
 """Steps to the values offered for a real number, as shares of its range."""
 _TICKS = 3
-"""Number of steps each way to the values offered for a number that moves in ticks."""
+"""Number of values offered above and below the present one for a number that moves in ticks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,8 @@ UNSURE, FIXED = 0.5, 0.1
 SCATTER = 0.1
 """Standard deviation of a measured memory around the model, in doublings."""
 LEAST_MB = 64.0
-"""Smaller peaks teach nothing: a program that ends within milliseconds was seen at 0.1 MB and at 2.9 MB, depending on
-when the sampler looked, and the optimiser's choices would follow that chance."""
+"""Smallest peak memory, in MB, from which the model learns.  A program that ends within milliseconds was seen at 0.1 MB
+and at 2.9 MB, depending on when the sampler looked, and chance must not lead the optimiser."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,7 @@ class Appetite:
 
 
 def learn_memory(space: Space, trials: Sequence[Trial]) -> Appetite:
-    """Fit the model to the trials that took at least ``LEAST_MB``, with a prior from the knobs' axes; there may be
-    none."""
+    """Fit the model to the trials that took at least ``LEAST_MB``, with a prior from the knobs' axes."""
     prior = np.array([GROWTH.get(axis_of(d.name), 0.0) for d in space])
     measured = [(t.point, t.memory_mb) for t in trials if t.memory_mb is not None and t.memory_mb >= LEAST_MB]
     if len(measured) < 2:
@@ -127,7 +126,7 @@ class FailureModel:
 def learn_failures(
     where: Coordinates, rows: Array, doublings: Array, failed: NDArray[np.bool_], origin: Array
 ) -> FailureModel:
-    """Fit a ridge-penalised logistic regression to all trials, by damped Newton steps; there may be no trials."""
+    """Fit a ridge-penalised logistic regression to all trials, by damped Newton steps."""
     a = np.hstack([np.ones((len(rows), 1)), doublings[:, None], rows - origin])
     prior, ridge = np.zeros(a.shape[1]), np.full(a.shape[1], RIDGE)
     prior[:2], ridge[:2] = (PRIOR, DOUBLING), (RIDGE_PRIOR, RIDGE_DOUBLING)

@@ -1,4 +1,4 @@
-"""Learn the scales of the Gaussian process's kernel from the measurements: how much each knob matters, and how far.
+"""Learn the scales of the Gaussian process's kernel from the measurements: each knob's relevance, and the lengths.
 
 The kernel is a sum of two parts.  The first has one squared exponential for each knob (an additive kernel, Duvenaud et
 al. 2011, arXiv:1112.4394), weighted by the knob's relevance.  The second is one squared exponential over all knobs

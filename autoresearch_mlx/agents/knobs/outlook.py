@@ -22,9 +22,8 @@ MOST_TRIALS = 200
 CAUTION = 6.0
 """Exponent of the chance that a move runs; it is large because a crash costs a whole run and teaches little."""
 MARGIN = 1.0
-"""Deviations of one measurement by which a move must be better than the incumbent to count as an improvement.  A
-smaller gain would not be kept, and without this margin the search measures points close to the incumbent until one is
-lucky."""
+"""Standard deviations of one measurement by which a move must beat the incumbent to count as an improvement.  A smaller
+gain would not be kept, and without this margin the search measures points close to the incumbent until one is lucky."""
 HEAD_START = 1.0
 """Amount added to the rank of the first step of a knob in the direction that gained in the public records."""
 

@@ -19,7 +19,7 @@ from autoresearch_mlx.agents.knobs.kernel import Scales, along, covariance, lear
 PRIOR_MEAN = -1.5
 """Expected gain far from all measured points, in units of a typical step: most changes of a good file lose."""
 MOST_FOR_SCALES = 100
-"""Maximum number of measurements, the newest, from which the scales are learned; all of them give the predictions."""
+"""Maximum number of measurements, the newest ones, from which the scales are learned; predictions use all of them."""
 
 
 @dataclass(frozen=True, slots=True)

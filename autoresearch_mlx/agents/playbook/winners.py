@@ -37,7 +37,7 @@ class Winner:
     runs: tuple[int, ...]
     """Numbers of its kept runs in the table."""
     log: str = ""
-    """Name of the log whose change and gain these are; empty for the only log of a playbook."""
+    """Name of the log that the change and the gain come from; empty if the playbook has only one log."""
     agree: int = 1
     """Number of logs in which the knob won in this direction."""
     disagree: int = 0

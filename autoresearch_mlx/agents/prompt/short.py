@@ -22,16 +22,17 @@ from autoresearch_mlx.lab.source import describe, literal
 ROWS = 3
 NOTES = 3
 HOOKS = 800
-"""Most characters of each text of a hook."""
+"""Maximum number of characters of each text that a hook printed."""
 _LEVELS = ((ROWS, True), (ROWS, False), (0, False))
 """Rows of the last experiments, and whether the record of other machines is shown; each level is shorter."""
 _CUTS = ("records of other machines", "the last experiments")
 
 
 def menu_brief(context: Context, room: int, choices: Sequence[RankedMove], json: bool) -> Brief:
-    """Write the prompt that asks for one entry of a menu, in at most ``room`` tokens; raise AgentError without room.
+    """Write the prompt that asks for one entry of a menu, in at most ``room`` tokens.
 
-    ``json``: the server enforces a schema, so the answer is asked for as an object.
+    ``json``: the server enforces a schema, so the answer is asked for as an object.  Raises AgentError when even the
+    shortest prompt is too long.
     """
     head = "An optimiser would make one of these changes next"
     gains = f"the gain in {context.history.metric} that it expects" if any(c.gain is not None for c in choices) else ""
@@ -53,10 +54,10 @@ def menu_brief(context: Context, room: int, choices: Sequence[RankedMove], json:
 
 
 def values_brief(context: Context, room: int, knobs: Sequence[KnobValues], task: str, example: str) -> Brief:
-    """Write the prompt that asks for new values of knobs, in at most ``room`` tokens; raise AgentError without room.
+    """Write the prompt that asks for new values of knobs, in at most ``room`` tokens.
 
     ``task``: a task of its own, such as the person's idea.  ``example``: an answer to show; empty when the server
-    enforces the schema.
+    enforces the schema.  Raises AgentError when even the shortest prompt is too long.
     """
     head = "Each constant with its value now, then the values that it may get:"
 

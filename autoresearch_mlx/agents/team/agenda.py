@@ -12,7 +12,7 @@ from autoresearch_mlx.agents.ideas.misses import near_misses
 from autoresearch_mlx.experiment import Context, Experiment
 
 COLLAPSE = 5
-"""A class of axes is stale after so many experiments in a row on it that each gained less than three sigma."""
+"""Number of experiments in a row that each gained less than three sigma, after which their class of axes is stale."""
 _PRIOR = 2.0
 """Weight of a prior gain of 0, as a number of experiments: it keeps one lucky gain from raising the expectation."""
 
@@ -24,7 +24,7 @@ class AxisNote:
     axis: str
     tries: int
     keeps: float
-    """Number of keeps, in which old ones count less."""
+    """Number of keeps on this axis; older ones count less."""
     expected_gain: float
     """Mean gain of the axis's tries, shrunk towards 0, in the metric's unit."""
     exhausted: bool
@@ -42,7 +42,7 @@ class Agenda:
     keeps: tuple[int, ...]
 
     def free(self, taken: Collection[str]) -> tuple[str, ...]:
-        """Return the axes for a new brief: those not taken.  Exhausted and stale axes only when no other is left."""
+        """Return the axes for a new brief that are not taken; exhausted and stale ones only when no other is left."""
         left = [note for note in self.axes if note.axis not in taken]
         fresh = [note for note in left if not note.exhausted and class_of(note.axis) not in self.stale]
         return tuple(note.axis for note in fresh or left)
@@ -82,7 +82,8 @@ def class_of(axis: str) -> str:
 
 
 def _stale(context: Context, notes: list[AxisNote]) -> tuple[str, ...]:
-    """Return the classes whose axes are all exhausted, and that of the last ``COLLAPSE`` experiments if none gained."""
+    """Return the classes whose axes are exhausted, and the class of the last ``COLLAPSE`` experiments if none
+    gained."""
     classes: dict[str, list[AxisNote]] = {}
     for note in notes:
         classes.setdefault(class_of(note.axis), []).append(note)

@@ -192,7 +192,7 @@ class ModelVoice:
 
 
 class ScriptedVoice:
-    """Answers from a JSON file: a list of objects, one for each question; the last one is repeated."""
+    """A voice that answers from a JSON file: a list of objects, one for each question; the last one is repeated."""
 
     def __init__(self, path: Path) -> None:
         """Read the file.  Raises AgentError when it is not a list of objects."""

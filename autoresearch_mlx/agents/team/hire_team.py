@@ -20,7 +20,7 @@ POLICY = "policy"
 def hire_team(model: str, office: Office, load: Callable[[str, Office], Agent]) -> Agent:
     """Return the team that the settings describe; ``model`` advises the chief, and is a junior if no juniors are named.
 
-    A single junior without a chief's model and a critic is returned itself.  Raises AgentError.
+    A single junior is returned as it is when the chief has no model and there is no critic.  Raises AgentError.
     """
     wanted = office.team
     chief = model or wanted.chief

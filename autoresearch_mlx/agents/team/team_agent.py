@@ -30,7 +30,7 @@ CHIEF = "chief"
 """Author of bracket proposals, which need no junior."""
 _LOOK_SECONDS = 0.05
 _MOST_TRIES = 24
-"""Most proposals that an agent without a model may make for one brief before one lies on free axes."""
+"""Maximum number of proposals that an agent without a model may make for one brief until one lies on free axes."""
 _FIRST_REST, _LONGEST_REST = 10.0, 1800.0
 _BUSY_SECONDS = 1.0
 
@@ -77,7 +77,7 @@ class Team:
         self._bracketed: set[tuple[int, str]] = set()
         self._order: list[int] = []
         self._insisted: set[tuple[str, str]] = set()
-        """(junior, title) of proposals on taken axes whose refusal is in the ledger already."""
+        """The junior and the title of each proposal on taken axes whose refusal is already in the ledger."""
         self._error: AgentError | None = None
         self._closed = False
 
@@ -218,7 +218,7 @@ class Team:
         work.done.set()
 
     def _take(self, context: Context) -> Proposal | None:
-        """Wait for a proposal of the juniors that are thinking, and return it; None if none comes."""
+        """Wait for a proposal from the juniors that are thinking, and return it; None if none comes."""
         while not self._closed:
             working = [junior for junior in self._juniors if junior.work is not None]
             ready = [(j, j.work) for j in working if j.work is not None and j.work.done.is_set()]
@@ -256,7 +256,7 @@ class Team:
                 self._book.end(work.brief, "dropped", f"by the critic: {reason}")
 
     def _fitting(self, work: Work, context: Context) -> Proposal | None:
-        """Return the proposal as an edit of the present files; None, with its brief ended, if it no longer fits."""
+        """Return the proposal as an edit of the present files.  If it no longer fits, end its brief and return None."""
         proposal, brief = work.proposal, work.brief
         assert proposal is not None
         if proposal.problem:

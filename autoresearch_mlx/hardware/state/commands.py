@@ -41,7 +41,7 @@ def _start(line: Sequence[str]) -> subprocess.Popen[str] | None:
             stderr=subprocess.DEVNULL,
             text=True,
             errors="replace",
-            env={**os.environ, "LC_ALL": "C"},  # a point in decimal numbers, and no translation
+            env={**os.environ, "LC_ALL": "C"},  # decimal points in numbers, and messages in English
         )
     except (OSError, ValueError):
         return None
