@@ -16,6 +16,9 @@ HIDDEN_VALUE, HIDDEN_AMOUNT = 1e-4, 1e-5
 """Limits below which six decimals show too little: a metric below the first limit would have fewer than three
 significant digits, and a difference below the second fewer than two."""
 
+LARGEST_COUNT = 1e10
+"""Whole numbers from this on are written like other large numbers: columns have no place for all their digits."""
+
 LOGARITHM = "log_speedup"
 """Metric whose values are natural logarithms of a speed-up: a percentage of one would say nothing."""
 
@@ -28,12 +31,12 @@ _CODES = re.compile(
 
 
 def value(number: float | None) -> str:
-    """Format a metric: six decimals, or six significant digits from 1000 on and below 0.0001."""
+    """Format a metric: six decimals, or six significant digits from 10 on and below 0.0001; whole numbers as such."""
     return UNKNOWN if number is None else _decimals(number, HIDDEN_VALUE, 6)
 
 
 def amount(number: float | None) -> str:
-    """Format a difference of metrics or a standard deviation: six decimals, or three digits below 0.00001."""
+    """Format a difference of metrics or a standard deviation like a metric, but with three digits below 0.00001."""
     return UNKNOWN if number is None else _decimals(number, HIDDEN_AMOUNT, 3)
 
 
@@ -45,16 +48,17 @@ def gain(number: float | None) -> str:
 
 
 def _decimals(number: float, hidden: float, digits: int) -> str:
-    """Format a number of at least ``hidden`` with six decimals, a smaller one with ``digits`` significant digits.
+    """Format a number between ``hidden`` and 10 with six decimals, a smaller one with ``digits`` significant digits.
 
     Bits per byte lie between 0.1 and 10, but a kernel may take 3e-07 seconds, which six decimals show as 0.000000.
+    Lines, bytes and failed tests are counted, and a count has no decimals.
     """
     size = abs(number)
-    if size == 0:
-        return "0.000000"  # -0.0 must not show its sign
+    if size < LARGEST_COUNT and size == math.floor(size):
+        return f"{number + 0.0:.0f}"  # -0.0 must not show its sign
     if size < hidden:
         return f"{number:.{digits}g}"
-    return f"{number:.6f}" if size < 1000 else f"{number:.6g}"
+    return f"{number:.6f}" if size < 10 else f"{number:.6g}"
 
 
 def count(number: float | None) -> str:

@@ -295,7 +295,7 @@ def _numbers(experiment: Experiment, metric: str, room: int) -> str:
     """Write value and gain; the metric's name and the axis follow only if they leave room for a title."""
     name = f"{metric} " if room >= _LINE - 30 else ""
     axis = terms.pad(terms.cut(terms.one_line(experiment.axis or terms.UNKNOWN), _AXIS), _AXIS) + "  "
-    numbers = f"{name}{terms.value(experiment.value)}  {terms.gain(experiment.gain):>9}  "
+    numbers = f"{name}{terms.value(experiment.value):>8}  {terms.gain(experiment.gain):>9}  "
     shown = axis if room - len(numbers) - len(axis) >= _TITLE else ""
     return f"{numbers}{shown}{terms.one_line(experiment.title) or terms.UNKNOWN}"
 

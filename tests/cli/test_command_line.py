@@ -30,7 +30,7 @@ def test_run_does_what_the_script_says_and_tells_it_on_stderr(command_lab: Lab) 
     assert done.returncode == 0
     assert experiments(command_lab) == STATUSES
     assert done.stdout.splitlines() == [
-        "5 experiments: 2 kept, 1 discarded, 2 failed; score 11.000000 -> 1.250000 (+9.750000, 88.64 %), experiment 5",
+        "5 experiments: 2 kept, 1 discarded, 2 failed; score 11 -> 1.250000 (+9.750000, 88.64 %), experiment 5",
         "stopped: 5 experiments done, as asked",
     ]
     assert "session t on branch autoresearch/t" in done.stderr
@@ -122,7 +122,7 @@ def test_try_measures_the_users_edit_and_says_what_came_of_it(command_lab: Lab) 
     (command_lab.root / "solver.py").write_text("X = 3.0\nY = 2\n")
     kept = call(command_lab, "try", "-m", "X is best at 3")
     assert kept.returncode == 0
-    assert kept.stdout.startswith("experiment 1: keep\ngain 1.000000")
+    assert kept.stdout.startswith("experiment 1: keep\ngain 1 ")
     assert "kept as commit " in kept.stdout and " on branch autoresearch/t" in kept.stdout
     (command_lab.root / "solver.py").write_text("X = 3.0\nY = 1\n")
     done = json.loads(call(command_lab, "try", "-m", "Y lower", "--json").stdout)

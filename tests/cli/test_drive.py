@@ -98,7 +98,7 @@ def test_an_agent_drives_and_reads_its_verdict(command_lab: Lab, tmp_path: Path)
     assert call(command_lab, "drive", "command:true").stderr == "the agent has measured nothing\n"
     done = beside(tmp_path / "bin", command_lab, "drive", "claude")
     assert done.returncode == 0, done.stderr
-    assert "1 experiment: 1 kept, 0 discarded, 0 failed; score 11.000000 -> 10.000000" in done.stderr
+    assert "1 experiment: 1 kept, 0 discarded, 0 failed; score 11 -> 10" in done.stderr
     assert (command_lab.root / "verdict").read_text().startswith("experiment 1: keep\n")
     assert "Bash(autoresearch-mlx *)" in told.read_text()
     assert "Read program.md and follow it. Call the tool by this path: " in told.read_text()

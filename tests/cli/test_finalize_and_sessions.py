@@ -33,7 +33,7 @@ def test_sessions_are_listed_with_their_best_and_one_is_chosen(command_lab: Lab)
         assert command_line("run", "--tag", tag, "--experiments", "0", cwd=root).returncode == 0
     (root / ".autoresearch" / "one" / "ledger.jsonl").open("a").write('{"event": "started"}\n')
     shown = command_line("sessions", cwd=root).stdout.splitlines()
-    assert shown[1].split()[:6] == ["*", "two", "0", "0", "score", "11.000000"] and shown[1].endswith("idle")
+    assert shown[1].split()[:6] == ["*", "two", "0", "0", "score", "11"] and shown[1].endswith("idle")
     assert shown[2].split()[:2] == ["one", "0"] and "unreadable" in shown[2]
     assert command_line("switch", "three", cwd=root).returncode == 1
     assert "now use session one" in command_line("switch", "one", cwd=root).stdout

@@ -18,8 +18,8 @@ BLOCK = '\n[judge]\nmode = "margin"\nmargin = 0\n\n[[metric]]\nname = "memory"\n
 @pytest.mark.parametrize(
     ("limit", "said"),
     [
-        ('"+5 %"', "memory 130.000000 MB is above its limit of 126.000000 MB (+5 % against the first version's 120"),
-        ("125", "memory 130.000000 MB is above its limit of 125.000000 MB"),
+        ('"+5 %"', "memory 130 MB is above its limit of 126 MB (+5 % against the first version's 120"),
+        ("125", "memory 130 MB is above its limit of 125 MB"),
         ('"+10 %"', None),
     ],
 )

@@ -33,12 +33,12 @@ def test_the_first_value_is_the_baseline() -> None:
 @pytest.mark.parametrize(
     ("direction", "value", "margin", "status", "reason"),
     [
-        ("min", 1.9, 0.05, "keep", "gain 0.100000 against the incumbent's 2.000000 (margin 0.05): keep"),
-        ("min", 1.96, 0.05, "discard", "gain 0.040000 against the incumbent's 2.000000 (margin 0.05): discard"),
-        ("min", 2.1, 0.0, "discard", "loss 0.100000 against the incumbent's 2.000000 (margin 0): discard"),
-        ("min", 2.0, 0.0, "discard", "change 0.000000 against the incumbent's 2.000000 (margin 0): discard"),
-        ("max", 2.1, 0.05, "keep", "gain 0.100000 against the incumbent's 2.000000 (margin 0.05): keep"),
-        ("max", 1.9, 0.0, "discard", "loss 0.100000 against the incumbent's 2.000000 (margin 0): discard"),
+        ("min", 1.9, 0.05, "keep", "gain 0.100000 against the incumbent's 2 (margin 0.05): keep"),
+        ("min", 1.96, 0.05, "discard", "gain 0.040000 against the incumbent's 2 (margin 0.05): discard"),
+        ("min", 2.1, 0.0, "discard", "loss 0.100000 against the incumbent's 2 (margin 0): discard"),
+        ("min", 2.0, 0.0, "discard", "change 0 against the incumbent's 2 (margin 0): discard"),
+        ("max", 2.1, 0.05, "keep", "gain 0.100000 against the incumbent's 2 (margin 0.05): keep"),
+        ("max", 1.9, 0.0, "discard", "loss 0.100000 against the incumbent's 2 (margin 0): discard"),
     ],
 )
 def test_a_change_must_gain_more_than_the_margin(
@@ -50,7 +50,7 @@ def test_a_change_must_gain_more_than_the_margin(
 
 def test_a_gain_of_exactly_the_margin_is_not_enough() -> None:
     assert Margin(0.5).decide(history(kept(0, 2.0)), measured(1.5)) == Verdict(
-        "discard", "gain 0.500000 against the incumbent's 2.000000 (margin 0.5): discard"
+        "discard", "gain 0.500000 against the incumbent's 2 (margin 0.5): discard"
     )
 
 

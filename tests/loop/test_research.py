@@ -83,7 +83,7 @@ def test_an_edit_that_changes_nothing_or_was_measured_before_is_not_run(command_
         same, _, again = session.journal().history.experiments[1:]
     assert (same.status, same.measurements) == ("duplicate", ())
     assert again.status == "duplicate"
-    assert again.reason == "the same as experiment 2 (discard, score 46.000000)"
+    assert again.reason == "the same as experiment 2 (discard, score 46)"
 
 
 def test_what_does_not_parse_goes_back_to_its_author_with_the_reason(command_lab: Lab, screen: Recorder) -> None:

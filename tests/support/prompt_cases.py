@@ -44,7 +44,7 @@ def experiment(number: int, status: str, value: float | None, **fields: Any) -> 
 def small(**changes: Any) -> Context:
     """Return a solver's session whose score a command prints: a baseline, one win, one loss."""
     history = (
-        experiment(0, "keep", 11.0, title="baseline", axis="baseline", reason="baseline: score 11.000000"),
+        experiment(0, "keep", 11.0, title="baseline", axis="baseline", reason="baseline: score 11"),
         experiment(1, "keep", 10.25, base="c0", gain=0.75, knobs={"X": (4.5, 4.0)}),
         experiment(2, "discard", 14.25, base="c1", gain=-4.0, knobs={"X": (4.0, 5.5)}),
     )

@@ -4,10 +4,12 @@
 
 // Below these, six decimals show fewer than three digits of a metric, and fewer than two of a difference.
 const HIDDEN_VALUE = 1e-4, HIDDEN_AMOUNT = 1e-5;
+// Whole numbers below this are counts (lines, bytes, failed tests), which have no decimals.
+const LARGEST_COUNT = 1e10;
 
 export const known = (number) => number !== null && number !== undefined;
 
-/** A metric: six decimals, or six significant digits from 1000 on and below 0.0001. */
+/** A metric: six decimals, or six significant digits from 10 on and below 0.0001; whole numbers as such. */
 export const value = (number) => (known(number) ? decimals(number, HIDDEN_VALUE, 6) : "-");
 
 /** A difference of metrics or a standard deviation: like a metric, but three significant digits below 0.00001. */
@@ -25,9 +27,9 @@ export const speed = (share) => (known(share) ? `${(100 * share).toFixed(0)} %` 
 
 function decimals(number, hidden, digits) {
   const size = Math.abs(number);
-  if (size === 0) return "0.000000";
+  if (size < LARGEST_COUNT && Number.isInteger(size)) return String(number + 0); // never "-0"
   if (size < hidden) return significant(number, digits);
-  return size < 1000 ? number.toFixed(6) : significant(number, 6);
+  return size < 10 ? number.toFixed(6) : significant(number, 6);
 }
 
 /** A number with `digits` significant digits, without trailing zeros, as Python's format "g" writes them: 3e-07, 1.5, 1.23457e+06. */
