@@ -179,7 +179,7 @@ def test_foreign_text_neither_widens_a_line_nor_reaches_the_terminal(
 
 @pytest.mark.parametrize(
     ("number", "told"),
-    [(None, "-"), (0.0, "0"), (67.0, "67"), (1234567.0, "1234567"), (2.4310219, "2.431022"), (45.320635, "45.3206"), (1234.5678, "1234.57")],
+    [(None, "-"), (0.0, "0"), (67.0, "67"), (2.4310219, "2.431022"), (45.320635, "45.3206"), (1234.5678, "1234.57")],
 )
 def test_values(number: float | None, told: str) -> None:
     assert terms.value(number) == told
