@@ -54,7 +54,7 @@ def _proposal(session: Session, pool: Path, pulled: Pulled) -> Proposal:
 
 
 def _by_knobs(pulled: Pulled, here: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the incumbent's files with the published values of knobs; None when the files lack one of the knobs."""
+    """Return the incumbent's files with the published values of knobs, or None when the files lack one of the knobs."""
     values = {name: now for name, (_, now) in pulled.result.knobs.items()}
     found: dict[str, str] = {}
     for path, text in here.items():

@@ -33,11 +33,11 @@ class ThinksAhead(Protocol):
     """An agent that can prepare a proposal while an experiment is measured."""
 
     def ahead_refused(self, context: Context) -> str | None:
-        """Say why the agent must not think during a run; None when it may."""
+        """Say why the agent must not think during a run, or None when it may."""
         ...
 
     def ahead(self, context: Context) -> Proposal | None:
-        """Return a proposal; None if it is better to wait for the results of ``context.running``."""
+        """Return a proposal, or None if it is better to wait for the results of ``context.running``."""
         ...
 
 
@@ -51,7 +51,7 @@ class _Thought:
     answer: Proposal | None = None
     """The agent's last answer."""
     seconds: float | None = None
-    """Seconds for which the agent thought; None while it is thinking."""
+    """Seconds for which the agent thought, or None while it is thinking."""
     thread: threading.Thread | None = None
     waited: float = 0.0
     """Seconds for which the loop waited for the answer."""
@@ -166,7 +166,7 @@ class Ahead:
         return None if refused is None else refused.reason
 
     def _answer(self, thought: _Thought, context: Context) -> Proposal | None:
-        """Return the prepared answer for this context; None when the agent has to be asked."""
+        """Return the prepared answer for this context, or None when the agent has to be asked."""
         if context.feedback:
             return None
         began = time.monotonic()

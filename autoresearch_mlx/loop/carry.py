@@ -104,7 +104,7 @@ def _carried(mine: str, base: str | None, theirs: str | None) -> str | None:
 
 
 def merged(mine: str, base: str, theirs: str) -> str | None:
-    """Return both changes of ``base`` in one text, merged line by line as git does; None if they overlap."""
+    """Return both changes of ``base`` in one text, merged line by line as git does, or None if they overlap."""
     with tempfile.TemporaryDirectory() as folder:
         return merge_texts(Path(folder), mine, base, theirs)
 

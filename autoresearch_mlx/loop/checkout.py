@@ -65,7 +65,7 @@ def _nothing(session: Session) -> LabError:
 
 
 def _version_of(files: Mapping[str, str], candidates: list[tuple[str, dict[str, str]]]) -> str | None:
-    """Return the label of the version that has exactly these files; None when none has."""
+    """Return the label of the version that has exactly these files, or None when none has."""
     return next((label for label, known in candidates if known == files), None)
 
 

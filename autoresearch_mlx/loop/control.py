@@ -58,7 +58,7 @@ class Wish:
 
     @property
     def skip(self) -> int | None:
-        """Number of the experiment in the last `skip`; None without one."""
+        """Number of the experiment in the last `skip`, or None without one."""
         return self.skips[-1] if self.skips else None
 
 
@@ -78,7 +78,7 @@ class Run:
 
 
 def live_run(folder: Path) -> Run | None:
-    """Return the current run of a session; None if there is none.  Raises LedgerError when the file cannot be read."""
+    """Return the current run of a session, or None if there is none.  Raises LedgerError when the file cannot be read."""
     return _alive(folder, read_events(folder / FILE).events)
 
 

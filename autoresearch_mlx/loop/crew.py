@@ -92,7 +92,7 @@ class Crew:
         return None
 
     def free(self) -> Worker | None:
-        """Return a worker that has nothing to do; None when every lane is busy."""
+        """Return a worker that has nothing to do, or None when every lane is busy."""
         taken = {worker.name for worker, _ in self._busy.values()}
         return next((worker for worker in self.workers if worker.name not in taken), None)
 

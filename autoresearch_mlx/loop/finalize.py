@@ -45,7 +45,7 @@ class Finding:
     change: Change
     title: str
     found: Certificate | None
-    """How much better it is alone than the baseline; None if that could not be measured."""
+    """How much better it is alone than the baseline, or None if that could not be measured."""
     problem: str = ""
     """Why it gets no branch, in words; empty for a change that gets one."""
     branch: str | None = None
@@ -192,7 +192,7 @@ class _Bench:
                 yield event["pair"], m
 
     def _failure(self, numbers: tuple[int, ...]) -> str | None:
-        """Return why a change does not run; None if each of its runs has a value."""
+        """Return why a change does not run, or None if each of its runs has a value."""
         failed = (m for _, m in self._runs(numbers) if m.value is None)
         return next((f"{m.failure}: {m.reason}" for m in failed), None)
 

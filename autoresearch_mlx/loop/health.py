@@ -53,7 +53,7 @@ class Health:
             self._faults, self._words = self._faults + 1, fault_with_step(measured)
 
     def rest_due(self) -> tuple[str, float] | None:
-        """Return why no run should start for a while, and for how many seconds; None while the machine works.
+        """Return why no run should start for a while, and for how many seconds, or None while the machine works.
 
         The next failure after the rest leads to another rest, twice as long.
         """

@@ -79,7 +79,7 @@ def cancelled(change: Change, baseline: Files) -> bool:
 
 
 def apply(files: Files, steps: Sequence[Step]) -> Files | None:
-    """Return the files with the steps applied in order; None if one does not apply, or if the result cannot run.
+    """Return the files with the steps applied in order, or None if one does not apply, or if the result cannot run.
 
     A result cannot run when it does not parse, or when it uses a name or a module that nothing defines any more.
     """

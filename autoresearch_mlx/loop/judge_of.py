@@ -27,7 +27,7 @@ def judge_of(settings: Settings, record: Mapping[str, Any], budget_seconds: floa
 
 
 def limit_of(metric: MetricSettings) -> Limit | None:
-    """Return the limit of a metric; None when it has none."""
+    """Return the limit of a metric, or None when it has none."""
     if metric.limit is None:
         return None
     bound = None if isinstance(metric.limit, str) else metric.limit

@@ -262,7 +262,7 @@ def fresh_split(session: Session) -> Split:
 
 
 def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Watch) -> Measurement | None:
-    """Take the smoke run before experiment ``number``; None if the target has no smoke run."""
+    """Take the smoke run before experiment ``number``, or None if the target has no smoke run."""
     history = session.history(worker)
     usual = None if history.baseline is None else longest_usual(history)
     if worker.elsewhere is not None:
@@ -285,7 +285,7 @@ def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Wat
 
 
 def stopper(session: Session, history: History, number: int, axis: str | None) -> Stopper | None:
-    """Return the early stop for a run of this experiment; None if nothing may stop it."""
+    """Return the early stop for a run of this experiment, or None if nothing may stop it."""
     best = history.incumbent
     if not session.early_stop or best is None or not best.measurements:
         return None

@@ -13,7 +13,7 @@ from autoresearch_mlx.terms import took
 
 
 def pace(history: History) -> float | None:
-    """Return the median seconds of a measured experiment, the loop's own work included; None before there is one."""
+    """Return the median seconds of a measured experiment, the loop's own work included, or None before there is one."""
     spent = [_seconds(e) for e in history.experiments if e.measurements and e.seconds]
     return median(spent) if spent else None
 
@@ -33,7 +33,7 @@ def next_seconds(history: History) -> float | None:
 
 
 def run_seconds(history: History) -> float | None:
-    """Return the median seconds of one whole run; None before there is one."""
+    """Return the median seconds of one whole run, or None before there is one."""
     spent = [m.seconds.total() for e in history.experiments for m in e.measurements if m.value is not None]
     return median(spent) if spent else None
 
@@ -55,7 +55,7 @@ class Sofar:
     idle: int = 0
     """Number of experiments since the last keep."""
     next_seconds: float | None = None
-    """Expected seconds of the next experiment; None if unknown."""
+    """Expected seconds of the next experiment, or None if unknown."""
     closing_seconds: float = 0.0
     """Seconds needed after the last experiment, for a certification."""
 
@@ -109,7 +109,7 @@ class Policy:
         return None if self.hours is None else self.hours * 3600 - (self.now() - self.began)
 
     def eta_seconds(self, done: int, seconds_each: float | None) -> float | None:
-        """Return the seconds until the first limit is reached; None if unknown."""
+        """Return the seconds until the first limit is reached, or None if unknown."""
         limits = [max(left, 0.0) for left, *_ in self._ends()]
         if self.experiments is not None and seconds_each is not None:
             limits.append((self.experiments - done) * seconds_each)

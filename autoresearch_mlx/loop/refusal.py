@@ -34,7 +34,7 @@ class Candidate:
 
 
 def refuse(c: Candidate) -> Verdict | None:
-    """Return the verdict on a proposal that cannot or need not be measured; None for a proposal worth a run."""
+    """Return the verdict on a proposal that cannot or need not be measured, or None for a proposal worth a run."""
     files, workspace = c.proposal.files, c.session.workspace
     if c.proposal.problem:
         return Verdict("invalid", c.proposal.problem)
@@ -73,7 +73,7 @@ def _claimed_elsewhere(c: Candidate) -> str | None:
 
 
 def _carries_data(c: Candidate) -> str | None:
-    """Say which file gets more literals than the settings allow; None when no file does."""
+    """Say which file gets more literals than the settings allow, or None when no file does."""
     if c.session.literals is None or "removes" in c.proposal.talk:  # a removal brings back what was there
         return None
     for path, text in c.proposal.files.items():
@@ -101,7 +101,7 @@ def _seen_before(c: Candidate) -> str | None:
 
 
 def clash(paths: Collection[str]) -> str | None:
-    """Say which of these paths would have to be both a file and a folder; None if they can all exist."""
+    """Say which of these paths would have to be both a file and a folder, or None if they can all exist."""
     for path in paths:
         parents = [parent.as_posix() for parent in PurePosixPath(path).parents]
         if (folder := next((p for p in parents if p in paths), None)) is not None:
@@ -126,7 +126,7 @@ def ask(agent: Agent, context: Context) -> Proposal:
 
 
 def wrong_in(answer: object) -> str | None:
-    """Say what an agent returned instead of a well-formed proposal; None for a well-formed one."""
+    """Say what an agent returned instead of a well-formed proposal, or None for a well-formed one."""
     if not isinstance(answer, Proposal):
         return "nothing" if answer is None else f"a {type(answer).__name__}, not a Proposal"
     for name in ("title", "rationale", "agent", "problem"):

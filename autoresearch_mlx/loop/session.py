@@ -91,15 +91,15 @@ class Session:
     refreshing: threading.Lock = field(default_factory=threading.Lock)
     """Lock held while a lane measures the incumbent again."""
     literals: Bounds | None = None
-    """Limits on the data that an edit may write into a Python file; None for no limit."""
+    """Limits on the data that an edit may write into a Python file, or None for no limit."""
     lines: tuple[str, ...] = ()
     """Shell lines that the session measures with."""
     lanes: int = 1
     """Number of experiments measured side by side on this machine."""
     sharing: Sharing | None = None
-    """The exchange with labs of other people; None when this run has none."""
+    """The exchange with labs of other people, or None when this run has none."""
     roster: Callable[[], Sequence[Worker]] | None = None
-    """Function that returns a worker for each machine of the fleet that takes part now; None without a fleet."""
+    """Function that returns a worker for each machine of the fleet that takes part now, or None without a fleet."""
 
     @property
     def side_by_side(self) -> bool:

@@ -45,7 +45,7 @@ class _Night:
         self.orders: Orders = crew.orders
         self.done = self.idle = 0
         self.refreshed: History | None = None
-        """The history from before the incumbent was measured again; None once the new run has been examined."""
+        """The history from before the incumbent was measured again, or None once the new run has been examined."""
 
     def whole(self) -> str:
         while True:

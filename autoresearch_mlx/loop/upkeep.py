@@ -143,7 +143,8 @@ def drift_of(session: Session, worker: Worker, best: Experiment, watch: Watch) -
 
 
 def next_removal(session: Session, history: History) -> Proposal | None:
-    """Return a proposal that removes the most weakly supported keep, when a pass is due; None if there is none to try.
+    """Return a proposal that removes the most weakly supported keep, when a pass is due, or None if there is none to
+    try.
 
     A keep whose change cannot be removed alone, because later changes overlap with it, is skipped.
     """

@@ -77,7 +77,7 @@ class Worker:
     free_bytes: int | None = None
     """Bytes that must stay free on the disk."""
     elsewhere: Callable[[Errand], Brought] | None = None
-    """Function that lets another machine take a run, and raises MachineLost; None for a worker of this machine."""
+    """Function that lets another machine take a run, and raises MachineLost, or None for a worker of this machine."""
 
     chip: str = ""
     """Class of a machine of a fleet: the name of its chip."""

@@ -67,7 +67,7 @@ def _head(number: int, call: Mapping[str, Any]) -> str:
 
 
 def _number(call: Mapping[str, Any], name: str) -> float | None:
-    """Read a number; None for anything else, as after an edit by hand."""
+    """Read a number, or None for anything else, as after an edit by hand."""
     value = call.get(name)
     return value if isinstance(value, int | float) else None
 

@@ -39,11 +39,11 @@ class Running:
     time: str | None = None
     """Local time of the note, with its offset from UTC."""
     silent_seconds: float | None = None
-    """Seconds since the lane's last report, if they are too many; None for a lane that reports in time."""
+    """Seconds since the lane's last report, if they are too many, or None for a lane that reports in time."""
 
 
 def read_now(folder: Path) -> Running | None:
-    """Read the note of a session; None when there is none or it is damaged."""
+    """Read the note of a session, or None when there is none or it is damaged."""
     return _running(_read(folder))
 
 

@@ -95,12 +95,12 @@ class Status:
     caps: tuple[int | None, float | None] = (None, None)
     """The maximum number of tokens and the maximum cost that lab.toml allows."""
     stops: Account | None = None
-    """Account of the early stops; None if the target's runs have no budget."""
+    """Account of the early stops, or None if the target's runs have no budget."""
     regime: int = 0
     key: Key | None = None
     """The comparability key: everything besides the edited file that values depend on."""
     gained: float | None = None
-    """Gain of the incumbent over the baseline; None if the two cannot be compared."""
+    """Gain of the incumbent over the baseline, or None if the two cannot be compared."""
     budget: str | None = None
     """Budget of one experiment, in words."""
     certificate: Mapping[str, Any] | None = None
@@ -115,15 +115,15 @@ class Status:
     unconfined: tuple[int, ...] = ()
     """For each run that was taken without a sandbox, though its target can have one, the number of its experiment."""
     speed: Speed | None = None
-    """The machine's speed during the runs; None if it is unknown for all of them."""
+    """The machine's speed during the runs, or None if it is unknown for all of them."""
     lanes: tuple[Running, ...] = ()
     """All running experiments if there are several; ``running`` is the first of them."""
     limits: Mapping[str, Any] | None = None
-    """Limits of the current run; None if no run is in progress."""
+    """Limits of the current run, or None if no run is in progress."""
     stopping: bool = False
     """True if the person asked the run to stop after its current experiment."""
     left_out: LeftOut | None = None
-    """The parts of the person's checkout that are not in the session; None if nobody has looked."""
+    """The parts of the person's checkout that are not in the session, or None if nobody has looked."""
     pausing: bool = False
     """True if the person asked the run to pause after its current experiment."""
     detached: int | None = None

@@ -301,6 +301,6 @@ def _numbers(experiment: Experiment, metric: str, room: int) -> str:
 
 
 def _seconds(experiment: Experiment) -> float | None:
-    """Sum the wall-clock seconds of the measurements; None when no times were recorded."""
+    """Sum the wall-clock seconds of the measurements, or None when no times were recorded."""
     total = sum(m.seconds.total() for m in experiment.measurements)
     return total if total > 0 else None

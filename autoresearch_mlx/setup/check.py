@@ -338,7 +338,7 @@ def broken(files: Files) -> tuple[str, Files]:
 
 
 def _without_bodies(text: str) -> str | None:
-    """Return the Python text with ``return None`` as the body of each function; None if it has no function."""
+    """Return the Python text with ``return None`` as the body of each function, or None if it has no function."""
     try:
         tree = parse(text)
     except UNPARSABLE:

@@ -64,7 +64,7 @@ def examine(start: Path) -> Iterator[Finding]:
 
 
 def _here(start: Path) -> tuple[Lab, Resolved] | None:
-    """Return the lab with its settings; None when one of the two is broken, which has a finding of its own."""
+    """Return the lab with its settings, or None when one of the two is broken, which has a finding of its own."""
     try:
         lab = find_lab(start)
         return lab, load_settings(lab.root)

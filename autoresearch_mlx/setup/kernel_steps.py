@@ -66,7 +66,7 @@ class InStep:
     functions: tuple[str, ...]
     script: str
     factor: float | None
-    """Time of a plain step / time of a step with the kernels; None when it could not be measured."""
+    """Time of a plain step / time of a step with the kernels, or None when it could not be measured."""
     low: float | None
     high: float | None
     """90 % interval of the factor, from the differences between processes."""

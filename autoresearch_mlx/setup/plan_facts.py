@@ -30,7 +30,7 @@ class Outlook:
     """Facts known before a night; None means unknown."""
 
     training_seconds: float | None
-    """Training time of one run, in seconds; None for a run that no clock ends."""
+    """Training time of one run, in seconds, or None for a run that no clock ends."""
     overhead_seconds: float | None = None
     """Time of one run beyond its training."""
     overhead_source: str | None = None

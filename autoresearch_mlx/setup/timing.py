@@ -68,7 +68,7 @@ def paces_of(runs: Runs, profile: Profile, patience: Patience, began: float) -> 
 
 
 def pace_of_head(runs: Runs, head_dim: int, paces: Sequence[Pace], patience: Patience) -> Pace | None:
-    """Return the pace with another head size, at the first batch of ``paces`` that was timed; None when none was."""
+    """Return the pace with another head size, at the first batch of ``paces`` that was timed, or None when none was."""
     own = next((pace for pace in paces if pace.seconds is not None), None)
     return None if own is None else runs.pace(own.rows, own.tokens, patience.half(), head_dim)
 
@@ -83,12 +83,12 @@ class Runs:
         self._conditions, self._folder, self._say = conditions, folder, say
         self._text = set_knobs(asset(SCRIPT).read_text(encoding="utf-8"), profile.knobs)
         self._token_seconds: float | None = None
-        """Seconds of training for one token; None until the first run."""
+        """Seconds of training for one token, or None until the first run."""
         self._scored: list[tuple[int, float]] = []
         self._count = 0
 
     def scored(self) -> Scored | None:
-        """Return the largest and the smallest evaluation that ended well; None when there is none."""
+        """Return the largest and the smallest evaluation that ended well, or None when there is none."""
         if not self._scored:
             return None
         most, least = max(self._scored), min(self._scored)
@@ -111,7 +111,7 @@ class Runs:
         return self._run(rows, tokens, steps, more, head_dim)
 
     def _more_rows(self, seconds: float) -> int | None:
-        """Return the number of rows for one more evaluation that fits into the time; None once all were scored.
+        """Return the number of rows for one more evaluation that fits into the time, or None once all were scored.
 
         A small evaluation is mostly start-up.  A second, larger one is always made, to separate the start-up from the
         time for the rows; further ones are made as long as rows and time are left.
@@ -191,7 +191,8 @@ class _Beats:
             self._heard.append((time.monotonic(), progress.step))
 
     def spread(self) -> tuple[float | None, float | None]:
-        """Return the median step time and half the interquartile range, in seconds; None when there are too few steps.
+        """Return the median step time and half the interquartile range, in seconds, or None when there are too few
+        steps.
 
         The first gap includes the start of the run and does not count.
         """

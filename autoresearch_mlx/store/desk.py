@@ -67,7 +67,7 @@ def is_served(state: Path) -> bool:
 
 
 def ask(state: Path, arguments: Sequence[str]) -> Answer | None:
-    """Ask for a command and wait for its end; None when the process that should have carried it out has ended.
+    """Ask for a command and wait for its end, or None when the process that should have carried it out has ended.
 
     Raises OSError when the request cannot be written.
     """

@@ -221,7 +221,7 @@ def _is(place: Path, sha256: str, size: int) -> bool:
 
 
 def _answer(where: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str | None:
-    """Return the output of a git command; None when it fails, as it does when it finds nothing."""
+    """Return the output of a git command, or None when it fails, as it does when it finds nothing."""
     try:
         return git(where, *arguments, env=env)
     except Killed:

@@ -30,7 +30,7 @@ class Item:
     name: str
     """Path relative to the session's folder, or the full name of a ref."""
     bytes: int | None
-    """Bytes on the disk; None for a ref, whose commit shares its objects with others."""
+    """Bytes on the disk, or None for a ref, whose commit shares its objects with others."""
 
 
 def note(folder: Path, items: Sequence[Item]) -> None:
@@ -74,7 +74,7 @@ def changes_of(root: Path, folder: Path, experiment: Experiment) -> str:
 
 
 def commit_gone(root: Path, folder: Path, experiment: Experiment) -> str | None:
-    """Return why an experiment's commit or its base cannot be shown; None when both are in the repository."""
+    """Return why an experiment's commit or its base cannot be shown, or None when both are in the repository."""
     for sha in (experiment.commit, experiment.base):
         if sha is not None and resolve(root, sha) is None:
             dropped = _gone(folder, "refs", ref_of(folder.name, experiment.number))
@@ -83,7 +83,7 @@ def commit_gone(root: Path, folder: Path, experiment: Experiment) -> str | None:
 
 
 def talk_gone(folder: Path, number: int) -> str | None:
-    """Return why the calls of an experiment cannot be shown; None when gc did not remove them."""
+    """Return why the calls of an experiment cannot be shown, or None when gc did not remove them."""
     return _gone(folder, "talks", f"talks/{number:04d}")
 
 

@@ -39,7 +39,7 @@ class Heartbeat:
 
 
 def last_beat(folder: Path, worker: str | None) -> float | None:
-    """Return the time of a worker's last sign of life, in seconds since 1970; None if there is none."""
+    """Return the time of a worker's last sign of life, in seconds since 1970, or None if there is none."""
     try:
         return _path(folder, worker).stat().st_mtime if worker else None
     except OSError:

@@ -36,7 +36,7 @@ def now() -> str:
 
 
 def stamp(path: Path) -> tuple[int, int] | None:
-    """Return a stamp that changes with each write to a file: (time in ns, size in bytes); None if there is no file."""
+    """Return a stamp that changes with each write to a file: (time in ns, size in bytes), or None if there is no file."""
     try:
         found = path.stat()
     except OSError:
@@ -160,7 +160,7 @@ def writing(path: Path) -> Iterator[Writer]:
 
 
 def json_object(line: bytes) -> Mapping[str, Any] | None:
-    """Return the JSON object of a line; None for anything else."""
+    """Return the JSON object of a line, or None for anything else."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

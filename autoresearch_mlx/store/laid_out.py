@@ -92,7 +92,8 @@ def prints_of(top: Path, entries: Mapping[str, Entry], known: Mapping[str, Print
 
 
 def print_of(path: Path, known: Print | None = None, blob: str = "") -> Print | None:
-    """Return one file's print; None when there is no file or link.  The length of ``blob`` shows which hash git uses.
+    """Return one file's print, or None when there is no file or link.  The length of ``blob`` shows which hash git
+    uses.
 
     A large file whose change time is still that of ``known`` is not read.
     """

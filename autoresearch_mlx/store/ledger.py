@@ -56,7 +56,7 @@ class Open:
     base: str
     time: str
     worker: str | None = None
-    """Name of the worker that measures it; None if there is only one."""
+    """Name of the worker that measures it, or None if there is only one."""
     proposal: Mapping[str, Any] = field(default_factory=dict)
     """In a fleet, what its commit does not tell about its proposal: agent, axis, rationale, talk."""
 

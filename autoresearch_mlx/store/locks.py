@@ -32,7 +32,7 @@ def take_lock(file: IO[str], seconds: float = 1.0) -> bool:
 
 
 def held(path: Path) -> bool:
-    """Return whether a living process holds the lock of this file; False when the file cannot be read."""
+    """Return whether a living process holds the lock of this file, or False when the file cannot be read."""
     try:
         with path.open("r") as file:
             try:
@@ -72,7 +72,7 @@ def _in_use(folder: Path, pid: str) -> LockedError:
 
 
 def holder(folder: Path) -> int | None:
-    """Return the process id of the running process that holds a session; None when there is none."""
+    """Return the process id of the running process that holds a session, or None when there is none."""
     try:
         with (folder / "lock").open("r") as file:
             try:

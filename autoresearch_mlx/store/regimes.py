@@ -103,7 +103,7 @@ def after_drift(journal: Journal, takes: int, reason: str, machine: str = "") ->
 
 
 def matching(journal: Journal, here: Key, machine: str = "") -> int | None:
-    """Return the number of the newest regime whose key agrees with this one in every known part; None if none does.
+    """Return the number of the newest regime whose key agrees with this one in every known part, or None if none does.
 
     Only regimes of ``machine`` count.  The current regime is tried first.  A key with unknown parts may match several
     regimes that differ from each other; then only a regime with exactly these parts is chosen, because any other

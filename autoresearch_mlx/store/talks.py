@@ -82,7 +82,7 @@ class Spent:
         )
 
     def cost(self, price_in: float | None, price_out: float | None) -> float | None:
-        """Return the cost, in the currency of the prices (per million tokens); None without both prices."""
+        """Return the cost, in the currency of the prices (per million tokens), or None without both prices."""
         if price_in is None or price_out is None:
             return None
         return (self.prompt_tokens * price_in + self.completion_tokens * price_out) / 1e6

@@ -30,7 +30,7 @@ class Try:
     time: str
     """Local time of its start, with its offset from UTC."""
     exit_code: int | None = None
-    """Exit code of the process; None while it runs, or when it was killed."""
+    """Exit code of the process, or None while it runs, or when it was killed."""
     error: str = ""
     """The error that ended it without a verdict; empty when there is none."""
     hint: str = ""
@@ -48,12 +48,12 @@ def write_try(folder: Path, note: Try) -> None:
 
 
 def read_try(folder: Path, number: int) -> Try | None:
-    """Return the note of an experiment; None when there is none or it is damaged."""
+    """Return the note of an experiment, or None when there is none or it is damaged."""
     return _read(_path(folder, number))
 
 
 def try_of(folder: Path, pid: int | None) -> Try | None:
-    """Return the try that the process ``pid`` measures now; None when it measures none.
+    """Return the try that the process ``pid`` measures now, or None when it measures none.
 
     ``pid`` must be the process that holds the session: another process may have the number of a dead one.
     """
@@ -64,7 +64,7 @@ def try_of(folder: Path, pid: int | None) -> Try | None:
 
 
 def newest_try(folder: Path) -> int | None:
-    """Return the number of the newest detached try of a session; None when there is none."""
+    """Return the number of the newest detached try of a session, or None when there is none."""
     numbers = [int(path.stem) for path in (folder / FOLDER).glob("*.json") if path.stem.isdigit()]
     return max(numbers, default=None)
 

@@ -89,7 +89,7 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
 
 
 def top_of(path: Path) -> Path | None:
-    """Return the top of the checkout around ``path``; None if there is none.
+    """Return the top of the checkout around ``path``, or None if there is none.
 
     Raises WorkspaceError if git does not trust the checkout's owner.
     """
@@ -102,7 +102,7 @@ def top_of(path: Path) -> Path | None:
 
 
 def resolve(path: Path, revision: str) -> str | None:
-    """Return the commit that a revision names; None when it names none."""
+    """Return the commit that a revision names, or None when it names none."""
     try:
         return git(path, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
     except Killed:
@@ -190,7 +190,7 @@ class Workspace:
         git(self.top, "update-ref", f"refs/heads/{self.branch}", commit, "")
 
     def tip(self) -> str | None:
-        """Return the branch's commit; None when there is no such branch."""
+        """Return the branch's commit, or None when there is no such branch."""
         return resolve(self.top, f"refs/heads/{self.branch}")
 
     def put_back(self, tip: str) -> None:
@@ -359,7 +359,7 @@ class Workspace:
         return {path: self._blob(blob, f"{path} in {checkout}") for path, blob in blobs.items()}
 
     def made_on(self, number: int, bases: Container[str]) -> tuple[str, str] | None:
-        """Return (base, commit) of an experiment; None if it has no commit on one of ``bases``."""
+        """Return (base, commit) of an experiment, or None if it has no commit on one of ``bases``."""
         sha = resolve(self.top, ref_of(self.tag, number))
         base = resolve(self.top, f"{sha}^") if sha is not None else None
         return (base, sha) if sha is not None and base is not None and base in bases else None

@@ -185,7 +185,7 @@ class Worktree:
         return (kept / "HEAD").read_text().strip() == self._head
 
     def _record(self) -> Path | None:
-        """Return our repository's record of the worktree; None unless the record and the worktree name each other.
+        """Return our repository's record of the worktree, or None unless the record and the worktree name each other.
 
         An agent that works in the worktree can turn it into a repository, or point its link at the user's repository.
         """

@@ -60,7 +60,7 @@ class MachineGauge:
 
 
 def _share(running: Running | None, budget_seconds: float | None) -> float | None:
-    """Return the share of the training budget that is used; None outside of training."""
+    """Return the share of the training budget that is used, or None outside of training."""
     if running is not None and running.phase == "train" and running.share is not None:
         return min(max(running.share, 0.0), 1.0)
     if running is None or running.phase != "train" or running.seconds_left is None or not budget_seconds:
@@ -69,7 +69,7 @@ def _share(running: Running | None, budget_seconds: float | None) -> float | Non
 
 
 def _bytes_of(pid: int | None) -> int | None:
-    """Return the memory in bytes of all processes that the loop started; None if there are none."""
+    """Return the memory in bytes of all processes that the loop started, or None if there are none."""
     import psutil
 
     from autoresearch_mlx.trial.sandbox.usage import resident
@@ -91,7 +91,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _celsius() -> float | None:
-    """Return the temperature of the hottest sensor in degrees Celsius; None if no sensor can be read."""
+    """Return the temperature of the hottest sensor in degrees Celsius, or None if no sensor can be read."""
     import psutil
 
     read = getattr(psutil, "sensors_temperatures", None)

@@ -72,7 +72,7 @@ class Guard:
 
 
 def refuse(rules: Rules, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str] | None:
-    """Return HTTP status and reason for a request to refuse; None for one that may pass."""
+    """Return HTTP status and reason for a request to refuse, or None for one that may pass."""
     sent: dict[str, list[str]] = {}
     for name, value in headers:
         sent.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))

@@ -118,7 +118,7 @@ def _point(e: Experiment, levels: Mapping[int, float]) -> dict[str, Any]:
 
 
 def _near(experiments: Sequence[Experiment], levels: Mapping[int, float]) -> tuple[float, float] | None:
-    """Return the range of values worth showing; None while nothing has a value."""
+    """Return the range of values worth showing, or None while nothing has a value."""
     values = [(levels.get(e.number, e.value), e.status == "keep") for e in experiments if e.value is not None]
     return worth_showing(values) if values else None
 

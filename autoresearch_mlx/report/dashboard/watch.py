@@ -63,7 +63,7 @@ class WatchedSession:
         return self._journal
 
     def _prices(self) -> AgentSettings | None:
-        """Return the current settings; None while lab.toml has an error, in which case the page shows no prices."""
+        """Return the current settings, or None while lab.toml has an error, in which case the page shows no prices."""
         try:
             return load_settings(self._lab.root).settings.agent
         except ConfigError:
@@ -92,7 +92,7 @@ class WatchedLab:
         self._lock = threading.Lock()
 
     def session(self, tag: str) -> WatchedSession | None:
-        """Return the session of that tag; None when there is no such session."""
+        """Return the session of that tag, or None when there is no such session."""
         if tag not in self.lab.tags():
             return None
         with self._lock:

@@ -52,7 +52,7 @@ def _diffs(root: Path, commits: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def between(root: Path, before: str | None, after: str | None) -> str | None:
-    """Return the diff of two commits; None if git does not have both."""
+    """Return the diff of two commits, or None if git does not have both."""
     if before is None or after is None or before == after:
         return None
     try:

@@ -99,7 +99,7 @@ class Changed:
     """Name, value at the baseline and value at the head, as Python literals."""
     steps: tuple[Step, ...]
     diff: str | None
-    """Diff from baseline to head; None if git no longer has the commits."""
+    """Diff from baseline to head, or None if git no longer has the commits."""
     cut: bool
 
 
@@ -317,7 +317,7 @@ class Page:
     minutes: tuple[str, ...] = ()
     """One line for each brief of a team, oldest first."""
     fleet: Fleetwide | None = None
-    """The machines of the fleet side by side; None unless several machines of one took runs."""
+    """The machines of the fleet side by side, or None unless several machines of one took runs."""
     whole_step: str = ""
     """What a kernel brings to the whole training step, in words; empty for other targets."""
 

@@ -38,7 +38,7 @@ def clock_of(history: History) -> Clock:
 
 
 def wall_seconds(e: Experiment) -> float | None:
-    """Return the seconds from an experiment's start to its end; None if one of the two times cannot be read."""
+    """Return the seconds from an experiment's start to its end, or None if one of the two times cannot be read."""
     try:
         return (datetime.fromisoformat(e.finished) - datetime.fromisoformat(e.started)).total_seconds()
     except (ValueError, TypeError):  # unreadable, or only one of them has an offset

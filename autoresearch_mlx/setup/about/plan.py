@@ -24,7 +24,7 @@ class Metric:
     direction: Direction = "min"
     unit: str = ""
     limit: str | None = None
-    """How much worse an edit may make it; None for the number that the loop improves."""
+    """How much worse an edit may make it, or None for the number that the loop improves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Plan:
     exact: bool = False
     """Whether the number is the same in each run, so that one run decides."""
     best: float | None = None
-    """The best value that the number can have, such as 0 findings; None if there is none."""
+    """The best value that the number can have, such as 0 findings, or None if there is none."""
     worse: Mapping[str, str] = field(default_factory=dict)
     """Editable files with a change that must make the number worse."""
     tools_folder: str | None = None

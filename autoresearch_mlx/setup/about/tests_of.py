@@ -62,7 +62,7 @@ class Tried:
     """What came of the tests."""
 
     tests: Tests | None
-    """The first line that passed; None if none did."""
+    """The first line that passed, or None if none did."""
     failed: tuple[Ran, ...] = ()
     """How the others ended."""
 

@@ -50,7 +50,7 @@ class Restored:
     left_out: int
     """Number of files that were left out of the archive."""
     elsewhere: str | None
-    """The machine on which the session was measured, in words; None when it is this one."""
+    """The machine on which the session was measured, in words, or None when it is this one."""
 
 
 def restore(lab: Lab, file: Path, tag: str | None) -> Restored:
@@ -75,7 +75,7 @@ def restore(lab: Lab, file: Path, tag: str | None) -> Restored:
 
 
 def missing_here(lab: Lab, tag: str) -> AutoresearchError | None:
-    """Return an error that names what the session lacks here, such as its corpus; None if it can continue."""
+    """Return an error that names what the session lacks here, such as its corpus, or None if it can continue."""
     record = read(lab.folder(tag) / FILE).session
     try:
         kind = find_kind(str(record.get("target")), lab.root)
@@ -244,7 +244,7 @@ def _readdress(session: Path, was: str, tag: str) -> None:
 
 
 def _elsewhere(told: Mapping[str, Any]) -> str | None:
-    """Return the host and the chip of the archive in words; None when both are this machine's."""
+    """Return the host and the chip of the archive in words, or None when both are this machine's."""
     machine, was = read_machine(), told.get("machine")
     chip = was.get("chip") if isinstance(was, dict) else None
     if told.get("host") == platform.node() and chip == machine.chip:

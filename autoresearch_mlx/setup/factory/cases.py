@@ -66,7 +66,7 @@ class Cases:
 
 
 def written_by_user(folder: Path, work: Path) -> Cases | None:
-    """Return the cases that a person has put into a problem's folder; None when there are none.
+    """Return the cases that a person has put into a problem's folder, or None when there are none.
 
     Raises ConfigError, which names the faulty line.  A person's checks may be functions of a file beside the cases.
     """

@@ -149,7 +149,7 @@ def _from_lines(source: Source, file: Path, name: str) -> Iterator[Post | None]:
 
 
 def _text(data: bytes) -> str | None:
-    """Return the text of some bytes; None when they are not text."""
+    """Return the text of some bytes, or None when they are not text."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace")
     if b"\0" in data[:65536]:

@@ -69,7 +69,7 @@ def sort_out(posts: Iterable[Post]) -> Sorted:
 
 
 def quoted(piece: Piece, quote: str) -> str | None:
-    """Return the quote, bounded, if the piece contains it apart from layout and case; None for invented words."""
+    """Return the quote, bounded, if the piece contains it apart from layout and case, or None for invented words."""
     wanted = " ".join(quote.split())[:QUOTE]
     # casefold() would change the length of a text with a sharp s, and so the place of the quote.
     found = re.search(re.escape(wanted), " ".join(piece.text.split()), re.IGNORECASE)

@@ -22,7 +22,7 @@ _DEEPEST = 60
 
 
 def posts_in(value: Any, where: str) -> Iterator[Post | None]:
-    """Yield the posts in a JSON value; None for an object whose text has no words.
+    """Yield the posts in a JSON value, or None for an object whose text has no words.
 
     ``where`` is the address of the file, for posts that have none of their own.
     """

@@ -22,7 +22,7 @@ def is_feed(head: bytes) -> bool:
 
 
 def posts_in_feed(data: bytes, where: str) -> Iterator[Post | None]:
-    """Yield the posts of a feed; None for an entry without words.  Raises LabError without the library."""
+    """Yield the posts of a feed, or None for an entry without words.  Raises LabError without the library."""
     try:
         import feedparser
     except ImportError:

@@ -40,7 +40,7 @@ class Improved:
     tokens: int
     """Tokens that the proposals of this loop took."""
     money: float | None
-    """Their cost, in the currency of the prices in lab.toml; None without prices."""
+    """Their cost, in the currency of the prices in lab.toml, or None without prices."""
     estimated: bool
     """Whether some of these tokens are estimates, because a server gave no counts."""
     reason: str
@@ -119,7 +119,7 @@ def _run(session: Session, settings: AgentSettings, office: Office, missing: int
 
 
 def _failed_baseline(session: Session) -> str | None:
-    """Return how the baseline failed; None when it did not, or when the machine is to blame."""
+    """Return how the baseline failed, or None when it did not, or when the machine is to blame."""
     first = next((e for e in session.journal().history.experiments if e.number == 0), None)
     if first is None or first.status in ("keep", "interrupted"):
         return None

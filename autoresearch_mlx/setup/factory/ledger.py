@@ -108,7 +108,7 @@ class Factory:
     batches: tuple[Event, ...] = ()
     """Batches of posts that the model has read for problems, in order."""
     same: list[list[str]] | None = None
-    """Groups of problems that are the same in other words; None before the model was asked."""
+    """Groups of problems that are the same in other words, or None before the model was asked."""
     listed: bool = False
     """Whether the stage ``problem`` is over: all batches were read, and all problems are in the ledger."""
     problems: tuple[Problem, ...] = ()

@@ -30,7 +30,7 @@ class Cost:
 
     tokens: int
     money: float | None
-    """In the currency of the prices in lab.toml; None without prices."""
+    """In the currency of the prices in lab.toml, or None without prices."""
     estimated: bool
     """Whether a server gave no counts for some calls, so that these were estimated."""
 

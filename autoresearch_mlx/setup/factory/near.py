@@ -59,7 +59,7 @@ class Near:
         """The first post with each band of minima.  A list of all posts would need several times the memory."""
 
     def find(self, own: Minima) -> int | None:
-        """Return the number (from 0) of an earlier post that is nearly equal; None when there is none."""
+        """Return the number (from 0) of an earlier post that is nearly equal, or None when there is none."""
         for at in sorted({self._first[key] for key in _keys(own) if key in self._first}):
             if float((self._minima[at] == own).mean()) >= SIMILAR:
                 return at

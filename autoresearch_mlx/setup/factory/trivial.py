@@ -27,7 +27,7 @@ class Draft:
 
     case: Case
     answer: Any = None
-    """The right answer, as its writer gives it; None when it is unknown, as for a person's cases."""
+    """The right answer, as its writer gives it, or None when it is unknown, as for a person's cases."""
 
 
 @dataclass(frozen=True, slots=True)

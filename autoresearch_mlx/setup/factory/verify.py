@@ -41,7 +41,7 @@ class Verified:
     dev: float | None = None
     guard: float | None = None
     tokens: float | None = None
-    """Mean tokens of a dev case; None when the server does not count."""
+    """Mean tokens of a dev case, or None when the server does not count."""
     seconds: float | None = None
     """Mean seconds of a dev case."""
     fault: str = ""

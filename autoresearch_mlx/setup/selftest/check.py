@@ -20,7 +20,7 @@ class Output:
     command: str
     text: str
     seconds: float | None = None
-    """How long the program took; None for a file."""
+    """How long the program took, or None for a file."""
     read: str = ""
     """What was read from it, in words."""
 

@@ -56,7 +56,7 @@ class Program:
     name: str
     line: tuple[str, ...]
     facts: Callable[[str], Facts]
-    """Function that returns the facts in an output by name; None for a fact that the output does not contain."""
+    """Function that returns the facts in an output by name, or None for a fact that the output does not contain."""
     optional: frozenset[str] = frozenset()
     """Facts that some machines do not have."""
     shape: str = ""
