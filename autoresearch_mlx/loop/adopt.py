@@ -1,4 +1,4 @@
-"""Adopt another lab's result: measure its edit here like any other, and keep it only if it wins here."""
+"""Adopt another lab's result: measure its edit here like any other edit, and keep it only if it wins here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from autoresearch_mlx.share.place import Pulled
 from autoresearch_mlx.terms import cut
 
 AGENT = "share"
-"""Agent's name of adopted experiments in the ledger."""
+"""Name of the agent of adopted experiments, as it appears in the ledger."""
 
 
 def adopt(session: Session, pool: Path, pulled: Pulled, screen: Screen) -> Experiment:
@@ -48,7 +48,7 @@ def _proposal(session: Session, pool: Path, pulled: Pulled) -> Proposal:
     if not files:
         raise LabError(f"the incumbent has the edit of result {pulled.number} already", "there is nothing to measure")
     title = cut(f"adopted {pulled.number}: {changes_in_words(result) or phrase(result.title)}", 120)
-    why = f'Published by lab {result.lab}, measured on {result.chip}; its words: "{phrase(result.note, 300)}"'
+    why = f'Published by lab {result.lab}, measured on {result.chip}; its note: "{phrase(result.note, 300)}"'
     talk = {"adopts": pulled.number, "from": result.name}
     return Proposal(title, files, result.axis, why, AGENT, talk=talk)
 

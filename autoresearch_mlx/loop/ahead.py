@@ -1,8 +1,8 @@
 """Prepare the next proposal while an experiment is measured, so that the machine does not wait for a model.
 
-A thread asks the agent as the loop would, and asks again with the reason when the edit would be refused.  The agent is
-told which experiment is being measured; if that experiment is kept, the proposal is carried over to the new incumbent.
-Only agents that implement :class:`ThinksAhead` think ahead, and only when they say that they may.
+A thread asks the agent as the loop would.  If the edit would be refused, the thread tells the agent why and asks again.
+The agent is told which experiment is being measured; if that experiment is kept, the proposal is carried over to the
+new incumbent. Only agents that implement :class:`ThinksAhead` are asked ahead, and only while they allow it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from autoresearch_mlx.loop.session import Session
 
 _LOOK_SECONDS = 0.1
 _PATIENCE_SECONDS = 2.0
-"""Longest wait in seconds for a thread that still thinks when the run ends."""
+"""Longest wait in seconds, at the end of the run, for a thread in which the agent still thinks."""
 
 
 @runtime_checkable
@@ -33,7 +33,7 @@ class ThinksAhead(Protocol):
     """An agent that can prepare a proposal while an experiment is measured."""
 
     def ahead_refused(self, context: Context) -> str | None:
-        """Say why the agent must not think during a run, or None when it may."""
+        """Return the reason why the agent must not think during a run, or None when it may."""
         ...
 
     def ahead(self, context: Context) -> Proposal | None:
@@ -67,19 +67,20 @@ class Ahead:
         self.name = agent.name
         self.done = -1
         self.idle = 0
-        """The loop's counts when the running experiment began, as in :class:`policy.Sofar`; -1 during the baseline."""
+        """What the loop had counted when the running experiment began, as in :class:`policy.Sofar`; -1 during the
+        baseline."""
         self._session, self._agent, self._orders, self._say = session, agent, orders, say
         self._thought: _Thought | None = None
         self._off = False
 
     def propose(self, context: Context) -> Proposal:
-        """Wait for the prepared proposal and return it; ask the agent when there is none.
+        """Wait for the prepared proposal and return it, or ask the agent when there is none.
 
-        Raises what the agent raises.
+        Raises the agent's errors.
         """
         thought = self._thought
         if thought is not None and thought.used and not context.feedback:
-            thought = None  # the thought belongs to an earlier experiment
+            thought = None  # it was prepared for an earlier experiment
         if thought is not None and (answer := self._answer(thought, context)) is not None:
             return answer
         self._thought = None
@@ -89,7 +90,10 @@ class Ahead:
         return self._agent.make_room(context) if isinstance(self._agent, Tenant) else {}
 
     def close(self) -> None:
-        """Wait briefly for a thread that is still thinking; whoever made the agent closes it."""
+        """Wait briefly for a thread in which the agent still thinks.
+
+        The caller that made the agent closes it.
+        """
         if self._thought is not None and self._thought.thread is not None:
             self._thought.over = True
             self._thought.thread.join(_PATIENCE_SECONDS)
@@ -97,8 +101,8 @@ class Ahead:
     def begin(self, attempt: Attempt) -> None:
         """Let the agent prepare the next proposal while this experiment is measured, if it can and may.
 
-        Called before each run.  During the first run of a baseline the agent does not think: the first prompt needs the
-        run's value, and the memory that the run took shows whether a model fits into memory beside it.
+        This is called before each run.  During the first run of a baseline the agent does not think, because the first
+        prompt needs the run's value.  The memory that this run took also shows whether a model fits beside it.
         """
         agent = self._agent
         unused = self._thought is not None and not self._thought.used
@@ -130,7 +134,10 @@ class Ahead:
         return session.context(history, 1, {**attempt.files, **attempt.proposal.files})
 
     def _disturbs(self, context: Context) -> bool:
-        """Return whether thinking has slowed runs down too much; if so, turn it off and say so once."""
+        """Return whether thinking has slowed runs down too much.
+
+        If so, it is turned off, and a message says so once.
+        """
         found = slowed(context.history)
         if found is not None and found.too_much:
             self._off = True
@@ -138,7 +145,7 @@ class Ahead:
         return self._off
 
     def _think(self, agent: ThinksAhead, thought: _Thought) -> None:
-        """Ask the agent until its edit would not be refused, at most ``repairs`` times again; keep the last answer."""
+        """Ask the agent until its edit would be accepted, at most ``repairs`` times more, and keep the last answer."""
         began = time.monotonic()
         feedback: tuple[str, ...] = ()
         try:
@@ -152,7 +159,7 @@ class Ahead:
                     break
                 feedback = (*feedback, refused)
         except Exception:
-            # The loop then asks the agent itself, so that its error is reported as usual.
+            # The loop will ask the agent again, so that the agent's error is reported as usual.
             thought.answer = None
         thought.seconds = time.monotonic() - began
 

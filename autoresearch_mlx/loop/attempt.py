@@ -77,18 +77,18 @@ class Attempt:
     refreshes: int = 0
     """Number of runs of the incumbent that were taken to decide on this candidate."""
     refreshed: dict[str, int] = field(default_factory=dict)
-    """Number of these runs on each worker, by its name."""
+    """Number of these runs on each worker, by the worker's name."""
     tried: bool = False
-    """Whether the incumbent was measured to see if the machine works."""
+    """Whether the incumbent was measured to find out if the machine works."""
     audited: bool = False
     taken: int = 0
-    """Number of runs so far, including those on a base that is no longer the incumbent; each has its own folder."""
+    """Number of runs so far, including those on a base that is no longer the incumbent; each run has its own folder."""
     carried: bool = False
     """Whether the change was carried to a newer incumbent than the one for which it was proposed."""
     against: str | None = None
-    """The commit with which it is compared, if another lane has replaced that commit as the incumbent; else None."""
+    """The commit with which it is compared, if another lane has since replaced that incumbent, or None if none has."""
     lost: tuple[str, ...] = ()
-    """Names of the machines of a fleet that did not come back with a run of it."""
+    """Names of the machines of a fleet that were lost while they measured it."""
     accepted: bool = False
     """Whether a person has accepted its gain, however large it is."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -112,7 +112,10 @@ class Attempt:
 
     @classmethod
     def left_open(cls, session: Session, left: Open) -> Attempt:
-        """Return the experiment that a dead process had begun; its commit, if there is one, is still under its ref."""
+        """Return the experiment that a dead process had begun.
+
+        Its commit, if there is one, still has its ref.
+        """
         history = session.journal().history
         base, sha = session.workspace.made_on(left.number, session.commits(history)) or (left.base, None)
         files = session.workspace.read(base)
@@ -133,7 +136,7 @@ class Attempt:
     def propose(self, agent: Agent, watch: Watch, running: Sequence[Running] = ()) -> Decision:
         """Ask the agent for a proposal, and ask again with the reason when its edit cannot be measured.
 
-        ``running``: the experiments that other lanes measure meanwhile.  Raises AgentError.
+        ``running`` has the experiments that other lanes measure meanwhile.  Raises AgentError.
         """
         feedback: tuple[str, ...] = ()
         offered, refused = self.files, None
@@ -143,7 +146,7 @@ class Attempt:
                 context = self.session.context(self.history, self.number, offered, feedback, running)
                 self.proposal = writable(ask(agent, context))
             if feedback and self.proposal == before:
-                break  # the agent has given the same answer again, so it has no other
+                break  # the agent has repeated its answer, so it has no other
             if (base := self.proposal.base) is not None and base not in self.session.commits(self.history):
                 words = f"the proposal starts from {base!r}, which is not a commit of this session"
                 self.proposal = replace(self.proposal, base=None, files={}, problem=words)
@@ -158,13 +161,13 @@ class Attempt:
         return refused
 
     def _depart(self) -> None:
-        """Move to the commit from which the proposal starts."""
+        """Change the base to the commit from which the proposal starts."""
         base = self.proposal.base or self.incumbent
         if base != self.base:
             self.base, self.files = base, self.session.workspace.read(base)
 
     def _smoke(self, agent: Agent, context: Context, watch: Watch) -> Verdict | None:
-        """Take a smoke run of an edit that may not work at all, and return its failure.
+        """Take a short run, the smoke run, of an edit that may not work at all, and return its failure.
 
         Returns None if the smoke run succeeds, or if the edit needs none.
         """
@@ -177,7 +180,7 @@ class Attempt:
             ran = measuring.smoke(self.session, self.worker, self.sha, self.number, watch)
         failed = verdict_on_failure(ran) if ran is not None else None
         if ran is None or failed is None or fault_of(ran) is not None:
-            return None  # what the machine has ended proves nothing: the run itself will tell
+            return None  # a run that the machine has ended proves nothing; the full run will tell
         self.measurements.append(ran)
         return Verdict(failed.status, f"smoke run: {failed.reason}")
 
@@ -189,7 +192,10 @@ class Attempt:
         return self.session.smoking == "always"
 
     def _refusal_for_author(self, refused: Verdict) -> str:
-        """Return the refusal in words for the edit's author, with the end of the log if something ran."""
+        """Return the refusal in words for the edit's author.
+
+        If something ran, the end of its log follows.
+        """
         log = next((m.log for m in self.measurements if m.log), None)
         tail = tail_of(self.session.folder / log) if log else ""
         return f"{refused.reason}\n\nThe end of its log:\n{tail}" if tail else refused.reason
@@ -206,7 +212,7 @@ class Attempt:
             return
         allowed = {p: text for p, text in self.proposal.files.items() if self.session.workspace.may_edit(p)}
         if clash({*allowed, *self.files}):
-            allowed = {}  # git cannot store these files in one commit; the reason names them
+            allowed = {}  # git cannot store these files in one commit; the verdict's reason names them
         message = f"{self.title}\n\n{self.proposal.rationale}".strip() + "\n"
         with self.timed("commit"):
             earlier = self.sha or self._made_before()
@@ -214,7 +220,10 @@ class Attempt:
         self.committed = (self.base, self.proposal)
 
     def _made_before(self) -> str | None:
-        """Return the commit of an earlier experiment with this number: a baseline that failed is measured again."""
+        """Return the commit of an earlier experiment with this number.
+
+        A failed baseline is measured again under its number.
+        """
         return next((e.commit for e in self.history.experiments if e.number == self.number), None)
 
     def measure(self, again: Again, watch: Watch) -> Decision:
@@ -231,7 +240,10 @@ class Attempt:
         return self.decide()
 
     def decide(self) -> Decision:
-        """Return the judge's decision on the newest history, whose incumbent must be the commit compared with."""
+        """Return the judge's decision from the newest history.
+
+        Its incumbent must be the commit with which this experiment is compared.
+        """
         newest = self.session.history(self.worker)
         if self.session.incumbent(newest) == self.incumbent:
             self.history = newest
@@ -261,7 +273,7 @@ class Attempt:
         """Take one run.  The first undisturbed run may be stopped early; repeats run to their end."""
         assert self.sha is not None
         own = [m for m in self.measurements if name_of(m) == (self.worker.machine or None)]
-        whole = sum(not m.tainted for m in own)  # a disturbed run is repeated on its own seed
+        whole = sum(not m.tainted for m in own)  # a disturbed run is repeated with the same seed
         stop = None if whole or self.number == 0 else self._stop()
         seed = self.session.seed + whole if again.seed is None else again.seed
         order = measuring.Order(seed, again.steps, stop, earlier=tuple(own), audits=again.gain if again.audit else None)
@@ -281,7 +293,7 @@ class Attempt:
         self.commit()
 
     def move(self, worker: Worker) -> None:
-        """Go on with the worker of another machine."""
+        """Continue on the worker of another machine."""
         self.worker, self.history = worker, self.session.history(worker)
 
     def running(self) -> Running:
@@ -319,8 +331,10 @@ class Attempt:
         self.session.append("abandoned", number=self.number, reason=reason)
 
     def conclude(self, verdict: Verdict) -> Experiment:
-        """Keep or revert, and log.  A keep is logged before the branch moves; if the process dies in between, the next
-        start moves the branch."""
+        """Keep or revert the change, and write the experiment to the ledger.
+
+        A keep is written before the branch moves.  If the process dies in between, the next start moves the branch.
+        """
         kept = verdict.status == "keep"
         with self.session.deciding:
             if not kept:
@@ -381,7 +395,7 @@ class Attempt:
         )
 
     def _disturbance(self) -> str:
-        """Return what disturbed the last run, if no run counts; else nothing."""
+        """Return what disturbed the last run, if no run counts, or an empty text."""
         none_counts = bool(self.measurements) and all(m.tainted for m in self.measurements)
         return str(self.measurements[-1].extra.get("tainted") or "") if none_counts else ""
 

@@ -20,11 +20,11 @@ from autoresearch_mlx.store.workspace import Killed, git
 
 
 def onto_incumbent(attempt: Attempt, decision: Decision, running: Sequence[Running] = ()) -> Decision:
-    """Return the decision if the incumbent is still the same; else decide again after carrying the change over.
+    """Return the decision if the incumbent is still the same, or carry the change over and decide again.
 
     A change that lost to the version on which it was made is discarded.  A change that won there, or is undecided, is
-    combined with what was kept meanwhile, and the combination is measured: a run on an old base never leads to a keep.
-    Call this while ``session.deciding`` is held.  ``running`` lists the experiments that the lanes measure now.
+    combined with what was kept meanwhile, and the combination is measured: no edit is kept because of runs on an old
+    base. Call this while ``session.deciding`` is held.  ``running`` lists the experiments that the lanes measure now.
     """
     newest = attempt.session.history(attempt.worker)
     onto = attempt.session.incumbent(newest)
@@ -33,7 +33,7 @@ def onto_incumbent(attempt: Attempt, decision: Decision, running: Sequence[Runni
     if isinstance(decision, Verdict) and decision.status != "keep":
         attempt.against = attempt.incumbent
         return decision
-    if attempt.base != attempt.incumbent:  # it starts from another version on purpose, so nothing is carried over
+    if attempt.base != attempt.incumbent:  # it starts from another version on purpose, so it is not carried over
         attempt.incumbent, attempt.history = onto, newest
         return attempt.decide() if attempt.measurements else decision
     return _onto(attempt, newest, onto, running)
@@ -42,7 +42,7 @@ def onto_incumbent(attempt: Attempt, decision: Decision, running: Sequence[Runni
 def _onto(attempt: Attempt, newest: History, onto: str, running: Sequence[Running]) -> Decision:
     session = attempt.session
     theirs = session.workspace.read(onto)
-    assert newest.incumbent is not None  # another lane replaced the previous one
+    assert newest.incumbent is not None  # another lane has kept an experiment, so there is one
     meanwhile = f"experiment {newest.incumbent.number} was kept meanwhile"
     files = carried(attempt.proposal.files, attempt.files, theirs)
     problem = files.words if isinstance(files, Overlap) else session.target.refuse(files)
@@ -95,7 +95,7 @@ def _carried(mine: str, base: str | None, theirs: str | None) -> str | None:
     if base == theirs or mine == theirs:
         return mine
     if base is None or theirs is None:
-        return None  # a file that both added, or that one removed and the other changed
+        return None  # both added the file, or one removed it and the other changed it
     if only_knobs_differ(base, mine):
         values = {name: now for name, (_, now) in changed_knobs(base, mine).items()}
         if values and set(values) <= set(read_knobs(theirs)):

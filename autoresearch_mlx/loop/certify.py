@@ -1,4 +1,4 @@
-"""Certify the head against an earlier version: alternating runs on fresh seeds and on rows unused so far.
+"""Certify the head, the newest keep, against an earlier version, with alternating runs on new seeds and unused rows.
 
 Every run is logged when it ends, so that a killed certification continues where it stopped.
 """
@@ -31,7 +31,7 @@ _SEEDS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """Two kept experiments to compare, and the slots that already have a run (``done``)."""
+    """Two kept experiments to compare, and in ``done`` the slots that already have a run."""
 
     before: Experiment
     head: Experiment
@@ -39,7 +39,7 @@ class Contest:
 
 
 def certify(session: Session, pairs: int, against: int | None, screen: Screen) -> dict[str, Any]:
-    """Take the missing runs; return the certificate as it is written in the ledger.
+    """Take the missing runs, and return the certificate as it is written in the ledger.
 
     ``against`` is the number of the kept experiment to compare with; None means the head of the last certificate, or
     the baseline if there is none.  Raises LabError when there is nothing to compare or a run fails.
@@ -122,7 +122,10 @@ def _take(session: Session, contest: Contest, slot: Slot, pairs: int, screen: Sc
 def _run(
     session: Session, contest: Contest, slot: Slot, pairs: int, screen: Screen, tried: Sequence[Measurement]
 ) -> Measurement:
-    """Take and log one run for the slot; ``tried``: its runs so far, which were disturbed."""
+    """Take and log one run for the slot.
+
+    ``tried`` has the slot's earlier runs, which were disturbed.
+    """
     experiment = contest.head if slot.side == "head" else contest.before
     assert experiment.commit is not None
     side = "baseline" if experiment.number == 0 else "head" if slot.side == "head" else "earlier keep"

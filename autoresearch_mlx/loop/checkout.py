@@ -1,4 +1,4 @@
-"""Read the user's own edit from the user's checkout; nothing is ever written there."""
+"""Read the user's edit from the user's checkout, and never write there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AGENT = "manual"
 def edited_now(session: Session, root: Path) -> dict[str, str]:
     """Return the editable files of the checkout that differ from the incumbent's, as git would store them.
 
-    Raises LabError when there are none, or when one is not UTF-8 text.
+    Raises LabError when no file differs, or when a file is not UTF-8 text.
     """
     return read_checkout(root, session.workspace.read(session.incumbent(session.journal().history)), session)
 
@@ -39,7 +39,7 @@ def edit_from_checkout(session: Session, mine: Mapping[str, str], message: str, 
     older: dict[str, str] = {}
     for path, text in mine.items():
         if text == incumbent.get(path):
-            continue  # the baseline, measured meanwhile, has this text by its preset
+            continue  # the baseline was measured meanwhile, and its preset gave the file this text
         label, base = nearest(path, text, bases(session, history))
         if base == incumbent.get(path) or path not in incumbent:
             files[path] = text
@@ -54,7 +54,7 @@ def edit_from_checkout(session: Session, mine: Mapping[str, str], message: str, 
         raise LabError(
             f"there is nothing to try: your checkout has the unedited version of {known}",
             f"edit {' or '.join(older)}; `git restore --source {session.workspace.branch} -- {shlex.join(older)}` "
-            "fetches the incumbent's version",
+            "gets the incumbent's version",
         )
     return Proposal(message, files or older, rationale="", agent=AGENT)
 
@@ -78,7 +78,8 @@ def read_checkout(root: Path, incumbent: Mapping[str, str], session: Session) ->
             if file.is_file() and not path.startswith(".autoresearch/"):
                 found[path] = _text(file)
     changed = {path: text for path, text in found.items() if text != incumbent.get(path)}
-    # Git's filters matter only if the bytes differ.  We read the file behind a link; git would store the link itself.
+    # Git's filters matter only if the bytes differ.  For a link we read the file to which it points; git would store
+    # the link itself.
     here = root.resolve()
     differing = [path for path in changed if (here / path).resolve() == here / path]
     changed |= session.workspace.as_stored(root, session.incumbent(session.journal().history), differing)
@@ -106,7 +107,7 @@ def bases(session: Session, history: History) -> list[tuple[str, dict[str, str]]
 
 
 def nearest(path: str, text: str, candidates: list[tuple[str, dict[str, str]]]) -> tuple[str, str]:
-    """Return the candidate that differs from ``text`` in the fewest lines; the newest if several do."""
+    """Return the candidate that differs from ``text`` in the fewest lines, or the newest of several such candidates."""
     present = [(label, files[path]) for label, files in candidates if path in files]
     if not present:
         return "nothing", text

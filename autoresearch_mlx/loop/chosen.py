@@ -1,4 +1,4 @@
-"""Turn settings into what a session works with: its limits on literals, and the machine in words."""
+"""Turn settings into values for a session: its limits on literals, and the description of the machine."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from autoresearch_mlx.lab.literals import Bounds
 
 
 def bounds_of(wanted: LiteralSettings, by_default: bool) -> Bounds | None:
-    """Return the limits that the settings ask for; ``by_default``: whether the target has limits without a setting."""
+    """Return the limits that the settings ask for.
+
+    ``by_default`` says whether the target has limits when no setting asks for them.
+    """
     chosen = {name: value for name, value in wanted.model_dump().items() if value != "auto"}
     return replace(Bounds(), **chosen) if chosen or by_default else None
 
 
 def in_words(machine: Machine, workload: Workload) -> str:
-    """Say in one line what the machine is, and what each experiment gets."""
+    """Describe in one line the machine and the budget of each experiment."""
     memory = f", {machine.memory_bytes / 2**30:.0f} GB" if machine.memory_bytes else ""
     each = f"; {workload.budget} per experiment" if workload.budget else ""
     each += f" on the {workload.device}" if workload.budget and workload.device else ""

@@ -52,13 +52,13 @@ class Wish:
     paused: bool = False
     stop: bool = False
     skips: tuple[int, ...] = ()
-    """Numbers of the experiments to end, in order; a number is repeated for each request."""
+    """Numbers of the experiments to end, in the order of the requests; a number occurs once for each request."""
     limits: Mapping[str, Any] = field(default_factory=dict)
     """Limits that were changed during the run."""
 
     @property
     def skip(self) -> int | None:
-        """Number of the experiment in the last `skip`, or None without one."""
+        """Number of the experiment that the last `skip` named, or None if there was no `skip`."""
         return self.skips[-1] if self.skips else None
 
 
@@ -69,7 +69,7 @@ class Run:
     pid: int
     time: str
     limits: Mapping[str, Any]
-    """Current limits, by the names of :class:`Policy`; None: no limit."""
+    """Current limits, by the names of :class:`Policy`; None means no limit."""
     wish: Wish
     ended: bool = False
 
@@ -78,7 +78,10 @@ class Run:
 
 
 def live_run(folder: Path) -> Run | None:
-    """Return the current run of a session, or None if there is none.  Raises LedgerError when the file cannot be read."""
+    """Return the current run of a session, or None if there is none.
+
+    Raises LedgerError when the file cannot be read.
+    """
     return _alive(folder, read_events(folder / FILE).events)
 
 
@@ -88,7 +91,7 @@ def the_run(folder: Path) -> Run:
 
 
 def pause(folder: Path, origin: Origin) -> bool:
-    """Pause after the running experiment; return False when that was ordered already.
+    """Pause after the running experiment; return False when somebody has already ordered it.
 
     Like all orders, this raises LabError when no run is in progress, and LedgerError when it cannot be written.
     """
@@ -96,19 +99,19 @@ def pause(folder: Path, origin: Origin) -> bool:
 
 
 def resume(folder: Path, origin: Origin) -> bool:
-    """Continue after a pause, or take back a stop; return False when neither was ordered."""
+    """Continue after a pause, or take back a stop; return False when nobody has ordered either."""
     return _want(folder, "resume", origin, unless=lambda wish: not (wish.paused or wish.stop))
 
 
 def stop(folder: Path, origin: Origin) -> bool:
-    """End the run after the running experiment; return False when that was ordered already."""
+    """End the run after the running experiment; return False when somebody has already ordered it."""
     return _want(folder, "stop", origin, unless=lambda wish: wish.stop)
 
 
 def skip(folder: Path, number: int, origin: Origin) -> bool:
     """End the running experiment ``number`` and continue with the next.
 
-    Raises LabError also for the first baseline, because everything is compared with it.
+    For the first baseline this raises LabError too, because everything is compared with it.
     """
     the_run(folder)
     if number == 0 and read(folder / LEDGER).history.baseline is None:
@@ -123,7 +126,7 @@ def set_limits(folder: Path, limits: Mapping[str, Any], origin: Origin) -> bool:
 
 
 def _want(folder: Path, kind: str, origin: Origin, unless: Callable[[Wish], bool], **fields: Any) -> bool:
-    the_run(folder)  # checked first, so that an idle session gets no file
+    the_run(folder)  # checked first, so that no file is made for an idle session
     with writing(folder / FILE) as journal:
         run = _refuse_idle(folder, _alive(folder, journal.events))
         if unless(run.wish):
@@ -161,20 +164,20 @@ def listening(folder: Path, policy: Policy, say: Say) -> Iterator[Orders]:
     try:
         yield Orders(policy, folder, say)
     finally:
-        # The run ends even if its end cannot be written: its lock becomes free.
+        # Even if this line cannot be written, others see that the run has ended, because its lock is free.
         with suppress(LedgerError), writing(folder / FILE) as journal:
             journal.append("ended", pid=os.getpid())
 
 
 class Orders:
-    """The orders for this run, as the loop asks for them.  Without a folder there are no orders."""
+    """The orders for this run, which the loop asks for.  Without a folder there are no orders."""
 
     def __init__(self, policy: Policy | None = None, folder: Path | None = None, say: Say = lambda text: None) -> None:
         self._given, self._folder, self._say = policy or Policy(), folder, say
         self._seen: tuple[int, int] | None = None
         self._wish = Wish()
         self._obeyed: dict[int, int] = {}
-        """Number of skips of each experiment that were obeyed, or given before its measurement began."""
+        """For each experiment, the number of its skips that were obeyed or came before its measurement began."""
         self._reading = threading.Lock()
 
     @property
@@ -199,7 +202,7 @@ class Orders:
             return self._wish
 
     def stop(self, sofar: Sofar, watch: Watch) -> str | None:
-        """Say why no other experiment should start, or return None; during a pause this call waits."""
+        """Return the reason why no other experiment should start, or None; during a pause this call waits."""
         waited = False
         while True:
             if (reason := self.over(sofar)) is not None:
@@ -216,13 +219,13 @@ class Orders:
             time.sleep(_POLL_SECONDS)
 
     def over(self, sofar: Sofar) -> str | None:
-        """Say why no experiment is to follow, or return None; does not wait."""
+        """Return the reason why no experiment should follow, or None; this call does not wait."""
         return STOPPED if self.wish().stop else self.policy.stop(sofar)
 
     def rest(self, sofar: Sofar, why: str, seconds: float, watch: Watch) -> str | None:
-        """Pause the run for a machine that fails; return the reason when the run ends meanwhile, else None.
+        """Pause the run because the machine fails; return the reason if the run ends meanwhile, or None.
 
-        The pause ends by itself after so many seconds, or when the person orders `resume`.
+        The pause ends after ``seconds``, or when the person orders `resume`.
         """
         self._order("pause")
         self._say(f"paused: {why}; tries again in {took(seconds)}, `autoresearch-mlx resume` tries now")
@@ -238,13 +241,13 @@ class Orders:
         return None
 
     def _order(self, kind: str) -> None:
-        """Write an order that the run gives itself, so that `status` shows it and a person can take it back."""
+        """Write an order of the run to itself, so that `status` shows the order and a person can take it back."""
         if self._folder is not None:
             with writing(self._folder / FILE) as journal:
                 journal.append(kind, origin="machine")
 
     def watching(self, number: int, watch: Watch) -> Watch:
-        """Return a watch for experiment ``number`` that raises Skipped, and so ends it, when a person skips it."""
+        """Return a watch that raises Skipped when a person skips experiment ``number``, which ends the measurement."""
         self._obeyed[number] = self.wish().skips.count(number)
 
         def heard(progress: Progress) -> None:
@@ -254,7 +257,7 @@ class Orders:
         return heard
 
     def obey(self, number: int) -> None:
-        """Raise Skipped when this experiment is to end."""
+        """Raise Skipped if a person has skipped this experiment."""
         wanted = self.wish().skips.count(number)
         if wanted > self._obeyed.get(number, 0):
             self._obeyed[number] = wanted
@@ -300,7 +303,7 @@ def _after(wish: Wish, event: Event) -> Wish:
 
 
 def _limits(written: Any) -> dict[str, Any]:
-    """Return the limits in an event, without those whose names a policy does not know."""
+    """Return the limits in an event, without those that :class:`Policy` does not have."""
     if not isinstance(written, dict):
         return {}
     return {

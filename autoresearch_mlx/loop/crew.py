@@ -33,17 +33,17 @@ from autoresearch_mlx.store.heartbeat import Heartbeat, forget_all
 STOPPED = "stopped by hand"
 _LOOK_SECONDS = 0.2
 _PATIENCE_SECONDS = 10
-"""Seconds after which Ctrl-C no longer waits for the lanes."""
+"""Seconds after which another Ctrl-C ends the command without waiting for the lanes."""
 _MOST_MACHINES = 64
 """Largest number of machines of a fleet that measure at the same time."""
 _MOST_LOST = 5
-"""Number of machines that an experiment may lose before it is given up."""
+"""An experiment is given up after this many machines were lost while they measured it."""
 _INTERRUPTED = 130
-"""Exit code of a process ended by Ctrl-C."""
+"""Exit code of a process that Ctrl-C has ended."""
 
 
 class Crew:
-    """The lanes of one run.  Made by :func:`crew_of`; only the main thread calls its methods."""
+    """The lanes of one run, made by :func:`crew_of`.  Only the main thread calls the methods."""
 
     def __init__(self, session: Session, screen: Screen, orders: Orders) -> None:
         self.session, self.screen, self.orders = session, screen, orders
@@ -52,11 +52,11 @@ class Crew:
         self._pool = ThreadPoolExecutor(len(lanes) or _MOST_MACHINES, thread_name_prefix="lane")
         self._busy: dict[Future[Experiment | Waiting | None], tuple[Worker, Attempt | None]] = {}
         self.waiting: list[Waiting] = []
-        """Experiments that another machine of the fleet is to continue."""
+        """Experiments that wait for another machine of the fleet to continue them."""
         self._taken: list[Future[Measurement]] = []
         self._halt = threading.Event()
         self.halted = STOPPED
-        """Reason recorded for experiments that are interrupted because the run ends."""
+        """Reason that is recorded for experiments that are interrupted because the run ends."""
         self.ended: list[Experiment] = []
         """Experiments that the lanes have finished and that have not been counted yet, oldest first."""
 
@@ -80,7 +80,7 @@ class Crew:
         return bool(self._busy or self.waiting)
 
     def wait_for_worker(self) -> str | None:
-        """Wait until there is a worker; return the reason when the run ends meanwhile, else None."""
+        """Wait until there is a worker; return the reason if the run ends meanwhile, or None."""
         said = False
         while not self.workers:
             if (reason := self.orders.stop(NOTHING_DONE, self.screen.progress)) is not None:
@@ -104,7 +104,7 @@ class Crew:
             return tuple(attempt.running() for attempt in (*held, *measured))
 
     def measure(self, attempt: Attempt) -> None:
-        """Let the attempt's worker measure it until it has a verdict."""
+        """Let an attempt's worker measure until there is a verdict."""
         watch = self.watching(attempt.number, worker=attempt.worker)
         self._hand(attempt.worker, attempt, lambda: self._experiment(attempt, watch))
 
@@ -143,12 +143,12 @@ class Crew:
         return attempt.decide()
 
     def wait(self) -> None:
-        """Wait until at least one lane is done; raise the error of a lane that failed."""
+        """Wait until at least one lane is done, and raise the error of a lane that failed."""
         if not self._busy:
             time.sleep(_LOOK_SECONDS)  # no machine of the fleet is here
         while self._busy:
             done, _ = wait(self._busy, _LOOK_SECONDS, FIRST_COMPLETED)
-            if done or self.session.roster is not None:  # another machine may have come
+            if done or self.session.roster is not None:  # another machine may have joined
                 break
         for each in [future for future in self._busy if future.done()]:
             del self._busy[each]
@@ -158,15 +158,15 @@ class Crew:
                 self.ended.append(ended)
 
     def drain(self) -> None:
-        """Wait until every lane is done; raise the error of a lane that failed."""
+        """Wait until every lane is done, and raise the error of a lane that failed."""
         while self.busy:
             if not self.pass_on():
                 self.wait()
 
     def pass_on(self) -> bool:
-        """Give a waiting experiment to a machine that may continue it; return whether there was one to give.
+        """Give a waiting experiment to a machine that may continue it; return True if an experiment was given.
 
-        It waits for the machine that the judge has named, as long as that machine is here.
+        As long as the machine that the judge has named takes part, the experiment waits for that machine.
         """
         here, taken = self.workers, {worker.name for worker, _ in self._busy.values()}
         for at, each in enumerate(self.waiting):
@@ -183,7 +183,7 @@ class Crew:
         return False
 
     def watching(self, number: int, shown: bool = True, worker: Worker | None = None) -> Watch:
-        """Return the watch of experiment ``number``, which ends its measurement when a person asks for it.
+        """Return the watch of experiment ``number``, which ends the measurement when a person asks for that.
 
         ``shown`` says whether the screen shows its progress.
         """
@@ -215,23 +215,23 @@ class Crew:
         for each in self.waiting:
             self.screen.finished(each.attempt.conclude(Verdict("interrupted", self.halted)))
         forget_all(self.session.folder)
-        with suppress(WorkspaceError):  # the next start finds and reports what git refuses here
+        with suppress(WorkspaceError):  # if git fails here, the next start reports the problem
             for worker in () if self.session.roster is not None else self.workers:
                 worker.worktree.drop()
             self.session.worker.worktree.ensure()
 
     def _wait_for_lanes(self) -> None:
-        """Wait until no lane measures, however often Ctrl-C is pressed; after ten seconds, Ctrl-C ends this process.
+        """Wait until no lane measures, even if Ctrl-C is pressed; after ten seconds, Ctrl-C ends this process.
 
-        A run ends as soon as it calls its watch.  A user's own target may never call it, and Python cannot end a
-        thread from outside.  The next start logs the experiments that were left open.
+        A run ends as soon as it calls its watch.  A user's own target may never call it, and Python cannot end a thread
+        from outside.  The next start logs the experiments that are still open.
         """
         since = time.monotonic()
         work: list[Future[Any]] = list(self._busy)
         work.extend(self._taken)
         while True:
             try:
-                wait(work)  # Ctrl-C can break the joining of a thread, but not the waiting for its work
+                wait(work)  # Ctrl-C would break Thread.join, but it does not break this wait
                 return self._pool.shutdown()
             except KeyboardInterrupt:
                 if time.monotonic() - since > _PATIENCE_SECONDS:
@@ -245,9 +245,9 @@ class Crew:
         self._busy[self._pool.submit(task)] = worker, attempt
 
     def _experiment(self, attempt: Attempt, watch: Watch) -> Experiment | Waiting:
-        """Measure an attempt until there is a verdict, and log it, however it ends.
+        """Measure an attempt until there is a verdict, and log the experiment, however it ends.
 
-        Returns what another machine is to continue instead.
+        If another machine has to continue the experiment, it is returned as Waiting and not logged.
         """
         try:
             done = self._judged(attempt, watch)
@@ -291,7 +291,10 @@ class Crew:
 
 
 def _with_words(verdict: Verdict, attempt: Attempt) -> Verdict:
-    """Return the verdict; if the change was carried, its reason names the keep that it was carried onto."""
+    """Return the verdict.
+
+    If the change was carried over, the verdict's reason names the keep onto which it was carried.
+    """
     best = attempt.history.incumbent
     if not attempt.carried or not attempt.measurements or best is None:
         return verdict
@@ -300,7 +303,7 @@ def _with_words(verdict: Verdict, attempt: Attempt) -> Verdict:
 
 @contextmanager
 def crew_of(session: Session, screen: Screen, orders: Orders) -> Iterator[Crew]:
-    """Yield the lanes of a run; end them when the block ends."""
+    """Yield the lanes of a run, and end them when the block ends."""
     crew = Crew(session, screen, orders)
     try:
         yield crew

@@ -22,7 +22,7 @@ from autoresearch_mlx.store.tries import Try, log_path, write_try
 from autoresearch_mlx.trial.runner import python_command
 
 INTERRUPTED = 130
-"""Exit code of a command that was ended by hand."""
+"""Exit code of a command that a person has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class Promise:
 def start_detached(arguments: Sequence[str]) -> Promise | int:
     """Start the command ``autoresearch-mlx`` with these arguments as a process that outlives this one.
 
-    The command must take the option ``--report-to``.  Returns the promise of that process, or its exit code if it ended
-    without a promise; it has then printed its error to our standard error.  Raises LabError when it was killed before
-    it could report either.
+    The command must take the option ``--report-to``.  Returns the promise of that process.  If the process ends without
+    a promise, its error is on our standard error, and its exit code is returned.  Raises LabError when the process was
+    killed before it could report either.
     """
     ours, theirs = os.pipe()
     process = subprocess.Popen(
@@ -51,7 +51,7 @@ def start_detached(arguments: Sequence[str]) -> Promise | int:
     os.close(theirs)
     with os.fdopen(ours, encoding="utf-8") as report:
         line = report.readline()
-        report.read()  # a process without a promise closes it at its end, after its error is printed
+        report.read()  # a process that promises nothing closes it after it has printed its error
     process.wait()
     if not line:
         raise LabError("the detached process was killed before it had a number", "`autoresearch-mlx try` again")
@@ -60,10 +60,10 @@ def start_detached(arguments: Sequence[str]) -> Promise | int:
 
 
 class Detached:
-    """What the detached process does for its caller: the promise, and the note of how it ended.
+    """Gives the caller of a detached process its promise, and writes the note that says how the process ended.
 
-    Without ``report_to``, the file descriptor on which the caller listens, the process is not detached: nothing is
-    promised and nothing noted.
+    ``report_to`` is the file descriptor on which the caller listens.  Without it the process is not detached, and
+    neither a promise nor a note is written.
     """
 
     def __init__(self, title: str, report_to: int | None) -> None:
@@ -72,10 +72,9 @@ class Detached:
         self._note: Try | None = None
 
     def promise(self, folder: Path, number: int) -> None:
-        """Promise the caller the experiment ``number`` of the session in ``folder``, and let go of the caller's
-        streams.
+        """Promise experiment ``number`` of the session in ``folder`` to the caller, and close the caller's streams.
 
-        The caller must hold the session's lock.  Raises OSError when the note cannot be written.
+        This process must hold the session's lock.  Raises OSError when the note cannot be written.
         """
         if self._report_to is None:
             return
@@ -93,7 +92,10 @@ class Detached:
 
     @contextmanager
     def reported(self) -> Iterator[None]:
-        """Detach, and report how the block ends: to the caller if nothing is promised yet, else in the note."""
+        """Detach, and report how the block ends.
+
+        The report goes to the caller if nothing is promised yet, or else into the note.
+        """
         if self._report_to is None:
             yield
             return
@@ -121,5 +123,5 @@ class Detached:
 
     def _report(self, **said: int | str) -> None:
         assert self._report_to is not None
-        with suppress(OSError):  # the caller was killed meanwhile; `status` shows the experiment
+        with suppress(OSError):  # the caller was killed meanwhile, but `status` shows the experiment
             os.write(self._report_to, f"{json.dumps(said)}\n".encode())

@@ -1,4 +1,4 @@
-"""Put a coding agent in charge of a lab, and measure for it outside its sandbox: the command ``drive``."""
+"""Implement the command ``drive``: put a coding agent in charge of a lab, and measure for it outside its sandbox."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from autoresearch_mlx.targets.registry import kind_of, with_defaults
 from autoresearch_mlx.trial.runner import python_command
 
 AT_DESK = "AUTORESEARCH_AT_DESK"
-"""Environment variable of a command that was requested at the desk, so that it does not send a request itself."""
+"""Environment variable that marks a command requested through the desk, so that it does not send a request itself."""
 _DETACHED = ("try", "--detach", "--json")
 _TICK_SECONDS = 0.1
 
@@ -27,10 +27,9 @@ _TICK_SECONDS = 0.1
 def drive(lab: Lab, line: str | None, prompt: str, files: Sequence[str] = ()) -> int:
     """Run an agent's shell line in the lab's folder, with the prompt on standard input; return its exit code.
 
-    ``files``: the paths of the editable files, which the line can use as ``"$@"``.
-
-    Meanwhile this process carries out every ``try --detach`` of this lab.  Without a line it does only that, until
-    Ctrl-C.  Raises LabError when another process does this already.
+    ``files`` has the paths of the editable files, which the line can use as ``"$@"``.  While the line runs, this
+    process carries out every ``try --detach`` of this lab.  Without a line it does only that, until Ctrl-C.  Raises
+    LabError when another process already does so.
     """
     lab.make_state()
     with serving(lab.state) as desk, tempfile.TemporaryFile() as told:
@@ -53,7 +52,10 @@ def drive(lab: Lab, line: str | None, prompt: str, files: Sequence[str] = ()) ->
 
 
 def _end(agent: subprocess.Popen[bytes]) -> None:
-    """End the agent's shell and all its descendants; a detached measurement is not among them."""
+    """End the agent's shell and all its descendants.
+
+    A detached measurement is not one of them.
+    """
     import psutil
 
     with suppress(psutil.Error):
@@ -89,10 +91,10 @@ def _carried_out(lab: Lab, arguments: Sequence[str]) -> Answer:
 
 
 def ask_driver(lab: Lab, arguments: Sequence[str], say: Callable[[str], None]) -> Promise | int | None:
-    """Ask the process that drives this lab to detach a ``try`` with these arguments; return None when there is none.
+    """Ask the process that runs ``drive`` for this lab to detach a ``try`` with these arguments.
 
-    Returns the promise, or the exit code of a refused try; the error is passed to ``say``.  Raises OSError when the
-    request cannot be written.
+    Returns None when there is no such process. Returns the promise, or the exit code of a refused try; the error is
+    passed to ``say``.  Raises OSError when the request cannot be written.
     """
     if AT_DESK in os.environ or not is_served(lab.state):
         return None

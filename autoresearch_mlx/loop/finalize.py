@@ -1,7 +1,7 @@
 """Turn a session's keeps into branches that a person can merge: one for each change that holds on its own.
 
-Every change is measured alone against the baseline, in turn with it, on fresh seeds.  Every run is logged when it ends,
-so that a `finalize` that was killed continues where it stopped.
+Every change is measured alone, in alternating runs with the baseline and on new seeds.  Every run is logged when it
+ends, so that a `finalize` that was killed continues where it stopped.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.records import measurement_from, measurement_to
 
 _SEEDS = 2_000_000
-"""First seed.  It is above all seeds of experiments, and above those of certifications, which begin at a million."""
+"""First seed of the runs.  It is above the seeds of experiments, and above those of certifications, which begin at a
+million."""
 _BASELINE: tuple[int, ...] = ()
-"""What the ledger has instead of experiment numbers for a run of the baseline."""
+"""Value that the ledger has for a run of the baseline, in place of experiment numbers."""
 _TITLE = 100
 """Longest title of a change, in columns: it is the first line of a commit and the headline of a pull request."""
 _SLUG = 40
@@ -40,14 +41,14 @@ _SLUG = 40
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is known of one change."""
+    """All that is known about one change."""
 
     change: Change
     title: str
     found: Certificate | None
-    """How much better it is alone than the baseline, or None if that could not be measured."""
+    """How much better the change alone is than the baseline, or None if that could not be measured."""
     problem: str = ""
-    """Why it gets no branch, in words; empty for a change that gets one."""
+    """Why the change gets no branch, in words; empty if it gets one."""
     branch: str | None = None
     commit: str | None = None
     with_preset: bool = False
@@ -70,7 +71,10 @@ def changes(session: Session) -> list[Change]:
 
 
 def planned(session: Session) -> list[Finding]:
-    """Return the changes without measuring anything; a change that a later keep undid says so."""
+    """Return the changes without measuring anything.
+
+    A change that a later keep undid says so.
+    """
     baseline = _baseline_files(session)
     return [
         Finding(change, _title(change, baseline), None, "a later keep undid it" if cancelled(change, baseline) else "")
@@ -79,12 +83,12 @@ def planned(session: Session) -> list[Finding]:
 
 
 def finalize(session: Session, pairs: int, prefix: str, screen: Screen) -> list[Finding]:
-    """Measure each change alone, make a branch for each that holds on its own, and return what was found, in order.
+    """Measure each change alone, make a branch for each change that holds on its own, and return all findings in order.
 
-    ``pairs``: largest number of pairs of runs for a change, an even number; a change that is certified earlier takes no
-    more runs.  Branches are named ``PREFIX/01-title`` and begin at the commit where the session began.  Raises LabError
-    when there is nothing to finalize, when branches of that prefix exist already, or when the baseline cannot be
-    measured.
+    ``pairs``, an even number, is the largest number of pairs of runs for a change.  A change that is certified earlier
+    needs no more runs.  Branches are named ``PREFIX/01-title`` and begin at the commit where the session began.  Raises
+    LabError when there is nothing to finalize, when branches of that prefix exist already, or when the baseline cannot
+    be measured.
     """
     workspace, journal = session.workspace, session.journal()
     findings = planned(session)
@@ -131,9 +135,10 @@ class _Bench:
     """Commits to measure, by the numbers of the experiments of a change."""
 
     def take(self, first: int, pending: Sequence[tuple[int, ...]]) -> None:
-        """Take the missing runs of two pairs: the baseline, each change, and back in reverse order.
+        """Take the missing runs of two pairs: the baseline, then each change, then all of them in reverse order.
 
-        So a linear drift of the machine cancels in the effect of each change, as in ``judge/certificate.py``.
+        In this order a linear drift of the machine cancels in the effect of each change, as in
+        ``judge/certificate.py``.
         """
         row = [_BASELINE, *pending]
         for pair, order in ((first, row), (first + 1, row[::-1])):
@@ -142,7 +147,7 @@ class _Bench:
                     self._take(numbers, pair)
 
     def judged(self, f: Finding, pairs: int) -> Finding:
-        """Return the finding with what the first ``pairs`` pairs show."""
+        """Return the finding with the result of the first ``pairs`` pairs."""
         if f.problem or not pairs:
             return f
         if (failure := self._failure(f.change.numbers)) is not None:
@@ -152,11 +157,11 @@ class _Bench:
         slope, sigma = noise_of(history, self._others(f.change.numbers, pairs))
         try:
             return replace(f, found=certificate(before, head, history.direction, sigma, slope=slope))
-        except ValueError:  # one block, and the noise is unknown: the next block tells
+        except ValueError:  # after one block the noise may still be unknown; the next block will show it
             return f
 
     def _others(self, numbers: tuple[int, ...], pairs: int) -> Iterator[tuple[str, Run]]:
-        """Yield the runs of the other changes, which tell how much the runs of one version differ."""
+        """Yield the runs of the other changes, which show how much the runs of one version differ."""
         for other in self.commits:
             if other != numbers:
                 yield from ((_listed(other), run) for run in self._as_runs(other, pairs))
@@ -241,8 +246,11 @@ def _message(session: Session, f: Finding) -> str:
 
 
 def _title(change: Change, baseline: Files) -> str:
-    """Return the title of the keep if there is only one; for several keeps, what they do to the knobs, or the last
-    title."""
+    """Return a title for a change.
+
+    It is the title of the keep if there is only one.  For several keeps it says how they change the knobs, or it is the
+    title of the last keep.
+    """
     last = terms.cut(title_outside(change.steps[-1].experiment.title), _TITLE)
     if len(change.steps) == 1:
         return last
@@ -253,9 +261,9 @@ def _title(change: Change, baseline: Files) -> str:
 
 
 def title_outside(title: str) -> str:
-    """Return an experiment's title in a form for readers outside the lab: one printable line, without ``#7``.
+    """Return an experiment's title for readers outside the lab: one printable line, without numbers such as ``#7``.
 
-    To them ``#7`` would be the number of an issue or of a pull request.
+    Such a reader would take ``#7`` for the number of an issue or of a pull request.
     """
     own = terms.one_line(title).partition(CARRIED)[0]
     return re.sub(r"#(?=\d)", "experiment ", own)

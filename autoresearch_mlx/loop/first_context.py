@@ -15,8 +15,8 @@ from autoresearch_mlx.targets.registry import kind_of, with_defaults
 def first_context(lab: Lab, settings: Settings) -> tuple[Context, int | None]:
     """Return the context of the first proposal of a session that would begin now, and the machine's memory in bytes.
 
-    Nothing is made, measured or started, so there is no baseline in it.  Raises LabError for a lab without a commit or
-    without its editable files, and ConfigError.
+    Nothing is made, measured or started, so the context has no baseline.  Raises LabError for a lab without a commit or
+    without its editable files, and ConfigError for wrong settings.
     """
     kind = kind_of(settings, lab.root)
     place = place_of(lab, with_defaults(settings, kind))

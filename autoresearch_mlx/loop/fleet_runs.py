@@ -1,4 +1,4 @@
-"""Measure with the machines of a fleet: what each must know before it judges, and how a second one confirms a gain.
+"""Measure with the machines of a fleet: take the runs that a machine needs first, and let a second one confirm a gain.
 
 Absolute values of two machines are never compared.  Each machine measures the baseline and the incumbent itself, and a
 candidate is compared with the runs of the same machine.  The judge says which machine takes the next run.
@@ -26,13 +26,13 @@ from autoresearch_mlx.store.records import measurement_to
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An experiment that another machine is to continue."""
+    """An experiment that waits for another machine to continue it."""
 
     attempt: Attempt
     avoid: Sequence[str] = ()
-    """Names of machines that did not come back with a run of it."""
+    """Names of the machines that were lost while they measured it."""
     to: str | None = None
-    """Name of the machine that the judge has asked, or that may have its run already."""
+    """Name of the machine from which the judge wants the next run, or which may have taken that run already."""
 
 
 class Staff(Protocol):
@@ -47,7 +47,7 @@ class Staff(Protocol):
 
 
 def note_proposal(attempt: Attempt) -> None:
-    """Log what the commit does not tell about the proposal, so that the experiment can go on after a death."""
+    """Log the facts about a proposal that its commit does not contain; with them it can go on after a crash."""
     p = attempt.proposal
     told = {"agent": p.agent, "axis": p.axis, "rationale": p.rationale, "talk": dict(p.talk)}
     attempt.session.append("proposed", number=attempt.number, **told)
@@ -84,9 +84,10 @@ def _known(history: History, best: Experiment) -> bool:
 
 
 def refuse_fault(attempt: Attempt) -> None:
-    """Let another machine take a run that this machine has ended, for example because its disk is full.
+    """Raise MachineLost if this machine has ended a run, for example because its disk is full.
 
-    Raises MachineLost.  After two such machines the judge decides, because the file may be what makes them fail.
+    Another machine then takes the run.  After two such machines the judge decides, because the fault may lie in the
+    edited file.
     """
     last = attempt.measurements[-1] if attempt.measurements else None
     if not attempt.worker.machine or attempt.number == 0 or last is None or len(attempt.lost) > 1:
@@ -108,17 +109,17 @@ def due_on_machine(history: History, every: int) -> bool:
 
 
 def look_for_drift_on(session: Session, worker: Worker, watch: Watch, screen: Screen) -> None:
-    """Measure the incumbent again on a machine; a shift beyond 3 sigma opens a new regime for this machine."""
+    """Measure the incumbent again on a machine, and open a new regime for the machine after a shift beyond 3 sigma."""
     best = session.history(worker).incumbent
     if best is not None and (reason := drift_of(session, worker, best, watch)) is not None:
         screen.say(f"{worker.name} has changed: {reason}; its earlier runs stop counting")
 
 
 def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decision:
-    """Let every machine measure the baseline at the same time; return the judge's decision on the first one's runs.
+    """Let every machine measure the baseline at the same time; return the judge's decision on the first machine's runs.
 
-    The others' runs are logged as repeats, with which their later candidates are compared; a machine that is not done
-    yet gets no experiment.  Raises MachineLost when the first machine does not come back.
+    The runs of the other machines are logged as repeats, and their later candidates are compared with these.  A machine
+    gets no experiment until it has finished.  Raises MachineLost when the first machine does not come back.
     """
     assert attempt.sha is not None
     session, sha, count = staff.session, attempt.sha, staff.session.judge.baseline_runs

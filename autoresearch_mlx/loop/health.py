@@ -1,4 +1,4 @@
-"""Count the runs that the machine has ended, and say when it needs a rest."""
+"""Count the runs that the machine has ended, for example for lack of memory, and say when it needs a rest."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from autoresearch_mlx.experiment import Measurement
 from autoresearch_mlx.judge.faults import FAULTS_IN_A_ROW, fault_of, fault_with_step
 
 FIRST_REST, LONGEST_REST = 300.0, 3600.0
-"""Seconds of rest for a machine that ends run after run: the first rest, and the longest.  Each rest is twice the one
-before, until a run ends by itself again."""
+"""Seconds of rest for a machine that ends one run after another: the first rest, and the longest.  Each rest is twice
+as long as the one before, until a run ends normally again."""
 
 
 FIRST_BENCH = 30.0
@@ -18,12 +18,12 @@ FIRST_BENCH = 30.0
 
 @dataclass(slots=True)
 class Health:
-    """The newest runs in a row that the machine has ended; all lanes of one machine share it."""
+    """Counts the newest runs in a row that the machine has ended; all lanes of one machine share this count."""
 
     rest_seconds: float = FIRST_REST
     """Seconds of the next rest."""
     bench_seconds: float = FIRST_BENCH
-    """Seconds for which a machine of a fleet gets no run, the next time that it cannot take one."""
+    """Seconds for which a machine of a fleet gets no run after the next one that it cannot take."""
     _benched: float = 0.0
     _faults: int = 0
     _words: str = ""
@@ -35,11 +35,11 @@ class Health:
 
     @property
     def benched(self) -> bool:
-        """Whether this machine of a fleet gets no run now, because it could not take one."""
+        """Whether this machine of a fleet gets no run now, because it could not take an earlier one."""
         return time.monotonic() < self._benched
 
     def bench(self) -> None:
-        """Give this machine no run for a while; each time in a row, the while is twice as long."""
+        """Give this machine no run for a while, which is twice as long each time in a row."""
         self._benched = time.monotonic() + self.bench_seconds
         self.bench_seconds = min(2 * self.bench_seconds, LONGEST_REST)
 
@@ -53,7 +53,7 @@ class Health:
             self._faults, self._words = self._faults + 1, fault_with_step(measured)
 
     def rest_due(self) -> tuple[str, float] | None:
-        """Return why no run should start for a while, and for how many seconds, or None while the machine works.
+        """Return why no run should start now and the seconds to wait, or None while the machine works.
 
         The next failure after the rest leads to another rest, twice as long.
         """

@@ -1,4 +1,4 @@
-"""Start the agent of a session when a run begins, and close it when the run ends, however it ends."""
+"""Start the agent of a session when a run begins, and close the agent however the run ends."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Lodger(Protocol):
     """An agent whose model may share this machine's memory with training."""
 
     def memory_words(self, history: History) -> str:
-        """Return ``unloads before training``, or the reason why the model stays in memory."""
+        """Return the words ``unloads before training``, or the reason why the model stays in memory."""
         ...
 
 
 @contextmanager
 def hired(session: Session, settings: Settings, say: Callable[[str], None]) -> Iterator[Agent]:
-    """Yield the agent that the settings name; when the block ends, end its processes too.  Raises AgentError."""
+    """Yield the agent that the settings name, and end its processes when the block ends.  Raises AgentError."""
     agent = load_agent(settings.agent.name, office_of(session, settings, say))
     try:
         yield agent
@@ -65,7 +65,7 @@ def hired(session: Session, settings: Settings, say: Callable[[str], None]) -> I
 
 @dataclass(frozen=True, slots=True)
 class NextPrompt:
-    """The prompt of the next experiment, and the size of the question in each form; no form for a coding agent."""
+    """The prompt of the next experiment, and the size of the prompt in each form; a coding agent has no forms."""
 
     brief: Brief
     forms: tuple[FormSize, ...]
@@ -84,9 +84,9 @@ def next_prompt(session: Session, settings: Settings, say: Callable[[str], None]
 
 
 def first_prompt(lab: Lab, settings: Settings, say: Callable[[str], None], form: Form | None) -> NextPrompt:
-    """Return the prompt of the first experiment of a session that would begin now; nothing is made or started.
+    """Return the prompt of the first experiment of a session that would begin now, without making or starting anything.
 
-    Raises what :func:`next_prompt` raises, and LabError for a lab without a commit or without its editable files.
+    Raises the errors of :func:`next_prompt`, and LabError for a lab without a commit or without its editable files.
     """
     context, memory_bytes = first_context(lab, settings)
     agent = load_agent(
@@ -117,7 +117,10 @@ def memory_words(agent: Agent, history: History) -> str:
 
 
 def expected_words(settings: Settings, session: Session | None) -> str:
-    """Return :func:`memory_words` for the agent that the settings name, without starting it, or why there is none."""
+    """Return :func:`memory_words` for the agent that the settings name, without starting it.
+
+    If there is no such agent, the text says why.
+    """
     name = settings.agent.name
     if command_line(name) is not None:
         return name  # it needs the session's worktree, which may be in use
@@ -162,11 +165,14 @@ def _carry(mine: Mapping[str, str], base: Mapping[str, str], theirs: Mapping[str
 
 
 def _caps(session: Session, settings: Settings) -> Caps:
-    """Return the caps of the current run, which `policy set` may have changed; else those of the settings."""
+    """Return the caps of the current run, which `policy set` may have changed.
+
+    Without a run, these are the caps of the settings.
+    """
     try:
         run = live_run(session.folder)
     except LedgerError:
-        run = None  # the loop has reported it already
+        run = None  # the loop has already reported the error
     limits = run.limits if run is not None else {}
     agent = settings.agent
     return Caps(limits.get("tokens", agent.max_tokens_total), limits.get("cost", agent.max_cost))

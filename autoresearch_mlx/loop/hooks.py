@@ -1,8 +1,8 @@
 """Run the person's own shell lines before and after each experiment: ``before`` and ``after`` under ``[hooks]``.
 
-Each gets one JSON object on its standard input, with the names that pi-autoresearch gives its hooks, so that its
-scripts run here too.  What it prints goes to whoever proposes the next edit.  A hook that fails is reported, and the
-night goes on; docs/hooks.md describes both.
+Each hook gets one JSON object on its standard input.  The keys are those of pi-autoresearch, so that its scripts run
+here too.  The output of a hook goes to the agent that proposes the next edit.  If a hook fails, a message says so, and
+the night goes on.  docs/hooks.md describes both hooks.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch, end_str
 
 FILE = "hooks.jsonl"
 SECONDS = 30.0
-"""The longest time of one hook."""
+"""Seconds after which a hook is ended."""
 LONGEST = 8192
-"""The most bytes of a hook's output that are used."""
+"""Largest number of bytes of a hook's output that are used."""
 _LAST_WORDS_SECONDS = 2.0
-"""How long output is still read after the end of a hook: a process that it left could hold the pipe open."""
+"""Seconds for which output is still read after a hook has ended, because a process that it left could hold the pipe
+open."""
 Name: TypeAlias = Literal["before", "after"]
 
 
@@ -52,7 +53,7 @@ class Hooks:
     screen: Screen
 
     def before(self, context: Context) -> tuple[str, ...]:
-        """Run the hook before an experiment; return what it, and the last hook after one, printed."""
+        """Run the hook before an experiment; return its output and that of the last hook after an experiment."""
         self._run(self.wanted.before, "before", context.number, context.history)
         return said(self.session.folder, context.number)
 
@@ -99,7 +100,7 @@ class Hooks:
 
 
 def _entry(e: Experiment) -> dict[str, Any]:
-    """Return an experiment as a hook gets it."""
+    """Return an experiment as the JSON object that a hook gets."""
     return {
         "run": e.number,
         "status": e.status,
@@ -114,9 +115,9 @@ def _entry(e: Experiment) -> dict[str, Any]:
 
 
 def said(folder: Path, number: int) -> tuple[str, ...]:
-    """Return what the last hook after an experiment printed, and what the hook before experiment ``number`` printed.
+    """Return the output of the last hook after an experiment, and that of the hook before experiment ``number``.
 
-    Texts are left out where a hook printed nothing or the journal cannot be read.
+    An output that is empty, or cannot be read from the journal, is left out.
     """
     try:
         events = read_events(folder / FILE).events
@@ -128,7 +129,7 @@ def said(folder: Path, number: int) -> tuple[str, ...]:
 
 
 def _text(event: Event) -> str:
-    """Return what a hook printed, and how it failed, if it did."""
+    """Return a hook's output, and the reason if the hook failed."""
     text, problem = (str(event.get(name) or "").strip() for name in ("text", "problem"))
     failed = f"(This hook {problem}.)" if problem else ""
     return "\n".join(filter(None, (text, failed)))
@@ -139,17 +140,17 @@ def _text(event: Event) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How one hook ended."""
+    """The result of one hook."""
 
     text: str
-    """What it printed on its standard output, cut to LONGEST bytes."""
+    """Standard output of the hook, cut to LONGEST bytes."""
     problem: str
     """What went wrong, as the end of a sentence about the hook; empty if nothing did."""
     seconds: float
 
 
 def run_hook(line: str, told: Mapping[str, Any], cwd: Path, folder: Path, seconds: float = SECONDS) -> Ran:
-    """Run a shell line with a JSON object on its standard input, and end every process that it leaves.
+    """Run a shell line with a JSON object on its standard input, and end every process that it leaves behind.
 
     ``folder`` is the session's folder.  If this process dies, the next run ends what the hook has left running.  A hook
     that fails raises no error.
@@ -180,7 +181,7 @@ def run_hook(line: str, told: Mapping[str, Any], cwd: Path, folder: Path, second
         late = True
     finally:
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)  # what it left in its group, or the hook itself
+            os.killpg(child.pid, signal.SIGKILL)  # the hook, or processes that it left in its group
         child.wait()
         end_strays(Watch(Limits(), marker))
         output.end()
@@ -219,7 +220,10 @@ class _Reader:
             self._pipe.close()
 
     def text(self) -> str:
-        """Return what was read, without control characters; a note says if it was cut."""
+        """Return the text that was read, without control characters.
+
+        If the text was cut, a note at its end says so.
+        """
         text = terms.printable(self._kept.decode(errors="replace"))
         return f"{text}\n(cut after {LONGEST:,} bytes)" if self._cut else text
 
@@ -228,9 +232,10 @@ class _Reader:
 
 
 def with_hooks(wanted: HookSettings | None, session: Session, agent: Agent, screen: Screen) -> tuple[Agent, Screen]:
-    """Return the agent and the screen of a run, with the hooks around each experiment; unchanged if there are none.
+    """Return the agent and the screen of a run, wrapped so that the hooks run around each experiment.
 
-    An agent with hooks does not think ahead, because a hook may say something about the experiment that is measured.
+    Without hooks, both are returned unchanged. With hooks the agent does not think ahead, because a hook may have
+    something to say about the running experiment.
     """
     if wanted is None or (wanted.before is None and wanted.after is None):
         return agent, screen
@@ -254,7 +259,7 @@ class _HookedAgent:
         return self._agent.make_room(context) if isinstance(self._agent, Tenant) else {}
 
     def close(self) -> None:
-        """Do nothing: whoever made the agent closes it."""
+        """Do nothing, because the caller that made the agent closes it."""
 
 
 class _HookedScreen:
@@ -273,7 +278,7 @@ class _HookedScreen:
         self._screen.progress(progress)
 
     def finished(self, experiment: Experiment) -> None:
-        """Show the experiment, then run the hook; not after one that a person or the machine interrupted."""
+        """Show the experiment, and run the hook unless a person or the machine interrupted the experiment."""
         self._screen.finished(experiment)
         if experiment.status != "interrupted":
             self._hooks.after(experiment)

@@ -38,7 +38,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Keeps that belong together, oldest first, and the baseline's files with them alone."""
+    """Keeps that belong together, oldest first, and the baseline's files with only these keeps applied."""
 
     steps: tuple[Step, ...]
     files: Files
@@ -56,8 +56,8 @@ def kept(history: History) -> list[Experiment]:
 def changes_of(baseline: Files, steps: Sequence[Step]) -> list[Change]:
     """Return the independent changes that the steps consist of, in the order of their first step.
 
-    ``baseline`` is what the first step started from.  A change whose steps cancel each other is returned too: its files
-    are the baseline's.
+    ``baseline`` has the files from which the first step started.  A change whose steps cancel each other is returned
+    too: its files are the baseline's.
     """
     groups: list[tuple[Step, ...]] = []
     for step in steps:
@@ -74,14 +74,15 @@ def changes_of(baseline: Files, steps: Sequence[Step]) -> list[Change]:
 
 
 def cancelled(change: Change, baseline: Files) -> bool:
-    """Return whether nothing is left of a change: a later keep undid the earlier ones."""
+    """Return whether a later keep has undone the change, so that nothing is left of it."""
     return fingerprint(change.files) == fingerprint(baseline)
 
 
 def apply(files: Files, steps: Sequence[Step]) -> Files | None:
-    """Return the files with the steps applied in order, or None if one does not apply, or if the result cannot run.
+    """Return the files with the steps applied in order.
 
-    A result cannot run when it does not parse, or when it uses a name or a module that nothing defines any more.
+    Returns None if a step does not apply, or if the result cannot run. A result cannot run when it does not parse, or
+    when it uses a name or a module that nothing defines any more.
     """
     now = dict(files)
     for step in steps:
@@ -91,7 +92,7 @@ def apply(files: Files, steps: Sequence[Step]) -> Files | None:
             return None
         now |= found
     if any(now == step.after for step in steps):
-        return now  # the files of a whole version of the night, and that version did run
+        return now  # these are the files of a version of this night, which did run
     if not all(_runs(text, files.get(path)) for path, text in now.items() if path.endswith(".py")):
         return None
     known = frozenset(path for version in (files, *(step.after for step in steps)) for path in version)
@@ -112,7 +113,7 @@ def _runs(text: str, before: str | None) -> bool:
 def dangling(files: Files, known: frozenset[str]) -> frozenset[str]:
     """Return the names that the Python files import from one another although none of them defines these names.
 
-    Each is given as ``file: module.name``.  ``known``: the paths of all files that exist in some version.  Imports of
+    Each entry is ``file: module.name``.  ``known`` has the paths of all files that exist in some version.  Imports of
     modules outside the lab are left out.
     """
     if sum(path.endswith(".py") for path in known) < 2:
@@ -134,8 +135,10 @@ def _tree(path: str, text: str) -> ast.Module | str:
 
 
 def _homes(module: str, known: frozenset[str]) -> list[str]:
-    """Return the paths at which a module may lie; all are possible, because the folders that Python searches are not
-    known."""
+    """Return the paths that a module's file may have.
+
+    There are several, because we do not know which folders Python searches.
+    """
     path = module.replace(".", "/")
     return [p for p in known for end in (f"{path}.py", f"{path}/__init__.py") if p == end or p.endswith(f"/{end}")]
 
@@ -160,7 +163,7 @@ def _taken(path: str, tree: ast.Module) -> Iterator[tuple[str, str | None]]:
 
 
 def _dotted(node: ast.expr) -> str:
-    """Return ``a.b`` for such an expression, and an empty text for any other."""
+    """Return the text of a name with dots such as ``a.b``, and an empty text for any other expression."""
     if isinstance(node, ast.Attribute):
         before = _dotted(node.value)
         return f"{before}.{node.attr}" if before else ""
@@ -192,10 +195,10 @@ def _related(step: Step, group: Sequence[Step]) -> bool:
 def _completed(
     baseline: Files, step: Step, needed: Sequence[tuple[Step, ...]], others: Sequence[tuple[Step, ...]]
 ) -> list[tuple[Step, ...]]:
-    """Return ``needed`` and those of the other groups that the step needs in order to apply.
+    """Return ``needed`` together with the other groups that the step needs in order to apply.
 
-    This starts from all groups, with which the step applied when it was kept, and drops each group that is not needed,
-    oldest first.
+    At first all groups are taken, because the step applied on top of them when it was kept.  Then each group that is
+    not needed is dropped, oldest first.
     """
     wanted = list(others)
     for group in others:

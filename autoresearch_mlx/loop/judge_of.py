@@ -1,4 +1,4 @@
-"""Build the judge of a session from its settings and from what its ledger fixes."""
+"""Build the judge of a session from its settings and from the facts that its ledger fixes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def judge_of(settings: Settings, record: Mapping[str, Any], budget_seconds: floa
 
 
 def limit_of(metric: MetricSettings) -> Limit | None:
-    """Return the limit of a metric, or None when it has none."""
+    """Return the limit of a metric, or None when there is none."""
     if metric.limit is None:
         return None
     bound = None if isinstance(metric.limit, str) else metric.limit

@@ -1,4 +1,4 @@
-"""Take one run of a session's commit: choose its folder and its seed, and what may stop it."""
+"""Take one run of a session's commit: choose the run's folder, its seed and the rule for stopping it early."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ from autoresearch_mlx.trial.spec import WEIGHTS
 
 LOG, SMOKE = "log.txt", "smoke"
 DISTURBED_RUNS = 3
-"""Maximum number of times that a repeat is taken if each of them is disturbed."""
+"""Largest number of times that a repeat is taken when each attempt is disturbed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The way in which to take one run; the defaults give a plain run."""
+    """Says how to take one run; the defaults give a plain run."""
 
     seed: int | None = None
-    """Seed of the run; None: the session's seed for that run."""
+    """Seed of the run; None means the seed that the session gives this run."""
     steps: int | None = None
     stop: Stopper | None = None
     split: Literal["val", "hidden"] = "val"
@@ -68,10 +68,10 @@ def measure(
     order: Order | None = None,
     name: str = "",
 ) -> Measurement:
-    """Take run ``run`` (from 1) of experiment ``number`` with a worker; its files go into their own folder.
+    """Take run ``run`` (from 1) of experiment ``number`` with a worker; the run's files go into their own folder.
 
-    A run during which the machine slept, something stood still, or somebody wrote a file of the commit is returned as
-    ``tainted``.
+    The run is returned as ``tainted`` if the machine slept, training stood still, or somebody wrote a file of the
+    commit meanwhile.
     """
     order = order or Order()
     folder = run_folder(session, f"{number:04d}-{name}{run}")
@@ -80,17 +80,17 @@ def measure(
     if worker.elsewhere is not None:
         usual = None if history.baseline is None else longest_usual(history)
         habits = tuple(_habits(history, number, order.earlier))
-        asked = f"{name}{run}" if name else f"{len(order.earlier) + 1}"  # the same after a death, on each machine
+        asked = f"{name}{run}" if name else f"{len(order.earlier) + 1}"  # a restarted process asks under the same name
         errand = Errand(number, commit, asked, seed, watch, order.split, order.steps, usual, habits=habits)
         brought = _brought(session, worker, errand, folder)
-        assert brought is not None  # only a smoke run may bring nothing
+        assert brought is not None  # only a smoke run may return None
         return brought
     reference, steps = _counted(worker, history, number, order, watch)
     laid_out = worker.worktree.lay_out(commit)
     recorded = worker.surroundings.beside_a_run()
     with Vigil() as vigil:
         watched, stop = vigil.watching(watch), vigil.stopping(order.stop)
-        watched(Progress("start"))  # lets Ctrl-C and a skip act before the run, as a target may never call the watch
+        watched(Progress("start"))  # Ctrl-C and a skip take effect here, because a target may never call the watch
         usual = None if history.baseline is None else longest_usual(history)
         tree = worker.worktree.tree
         assignment = Assignment(tree, folder, seed, watched, steps, stop, order.split, usual, reference)
@@ -115,7 +115,7 @@ def measure(
 
 
 def _brought(session: Session, worker: Worker, errand: Errand, folder: Path) -> Measurement | None:
-    """Let another machine take a run; return its measurement in the machine's regime, None if there is none.
+    """Let another machine take a run; return the measurement in that machine's regime, or None if there is none.
 
     Raises MachineLost.
     """
@@ -137,7 +137,7 @@ def _brought(session: Session, worker: Worker, errand: Errand, folder: Path) -> 
 
 
 def _incumbents_run(session: Session, worker: Worker, history: History, assignment: Assignment) -> Assignment | None:
-    """Put the incumbent into the worktree; return an assignment for its kept weights, None if there are none."""
+    """Put the incumbent into the worktree; return an assignment for its kept weights, or None if there are none."""
     best = history.incumbent
     if best is None or best.commit is None:
         return None
@@ -159,12 +159,12 @@ def _beside(folder: Path) -> Path:
 def _counted(
     worker: Worker, history: History, number: int, order: Order, watch: Watch
 ) -> tuple[Reference | None, int | None]:
-    """Return the speed by which the budget is counted, and the number of steps that ends the run instead of its clock.
+    """Return the speed by which the budget is counted, and the number of steps if the run ends after steps.
 
-    Before the run that sets the reference, and after a run for which the machine was too slow, this call waits for a
-    quiet machine, for a limited time.  A run that was too slow is then taken again with the number of steps of this
-    experiment's logged runs, or of the incumbent's if their steps cost the same, so that the machine's speed decides
-    nothing.
+    Otherwise its clock ends the run. Before the run that sets the reference, and after a run for which the machine was
+    too slow, this call waits for a quiet machine, for a limited time.  A run that was too slow is then taken again with
+    a fixed number of steps, so that the machine's speed does not matter.  It is the number of this experiment's logged
+    runs, or that of the incumbent's runs if their steps cost the same.
     """
     around = worker.surroundings
     if not around.counts:
@@ -184,7 +184,7 @@ def _counted(
 
 
 def marked(measured: Measurement, vigil: Vigil, habits: Sequence[float] = ()) -> Measurement:
-    """Add the disturbances to the run's record; mark it tainted if they are too long, or if the target says so."""
+    """Add the disturbances to the run's record; mark the run as tainted if they are too long or the target says so."""
     found = vigil.found()
     words = found.words(habits)
     told = {"tainted": words} if words is not None else {}
@@ -193,7 +193,7 @@ def marked(measured: Measurement, vigil: Vigil, habits: Sequence[float] = ()) ->
 
 
 def _habits(history: History, number: int, earlier: Sequence[Measurement]) -> list[float]:
-    """Return known gaps between steps: of this experiment's last run, and of the incumbent's runs that count."""
+    """Return the known gaps between steps, from this experiment's last run and from valid runs of the incumbent."""
     own = [*_runs(history, number), *earlier][-1:]
     best = history.incumbent
     counted = [m for m in _runs(history, best.number) if not m.tainted] if best is not None else []
@@ -213,9 +213,10 @@ def repeat(
     seed: int | None = None,
     steps: int | None = None,
 ) -> None:
-    """Run a kept experiment once more and log the run; the default seed is one on which it has not run yet.
+    """Run a kept experiment once more and log the run.
 
-    A disturbed run is logged and taken again, three times at most.
+    The default seed is one with which the experiment has not run yet. A disturbed run is logged and taken again, three
+    times at most.
     """
     assert experiment.commit is not None
     history = session.history(worker)
@@ -234,10 +235,10 @@ def repeat(
 
 
 def undisturbed(take: Callable[[Sequence[Measurement]], Measurement], what: str, say: Say, command: str) -> Measurement:
-    """Take a run until it is not disturbed, three times at most; return it.
+    """Take a run, at most three times, until one is not disturbed, and return that one.
 
-    ``take`` takes and logs one run; it gets the disturbed runs so far.  ``what``: the version that runs, in words.
-    Raises LabError when all runs were disturbed; ``command`` is the command that continues later.
+    ``take`` takes and logs one run; its argument has the disturbed runs so far.  ``what`` describes the version that
+    runs. Raises LabError when all runs were disturbed; ``command`` is the command that continues later.
     """
     tried: list[Measurement] = []
     for left in reversed(range(DISTURBED_RUNS)):
@@ -256,13 +257,13 @@ def _why_disturbed(m: Measurement) -> str:
 
 
 def fresh_split(session: Session) -> Split:
-    """Return ``hidden`` if the target has data that no run has been scored on, else ``val``."""
+    """Return ``hidden`` if the target has data on which no run has been scored, or else ``val``."""
     secret = not isinstance(session.target, Certifiable) or session.target.certify_refused() is None
     return "hidden" if "hidden" in session.target.splits and secret else "val"
 
 
 def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Watch) -> Measurement | None:
-    """Take the smoke run before experiment ``number``, or None if the target has no smoke run."""
+    """Take the smoke run before experiment ``number``; return None if the target has no smoke run."""
     history = session.history(worker)
     usual = None if history.baseline is None else longest_usual(history)
     if worker.elsewhere is not None:
@@ -280,12 +281,12 @@ def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Wat
             ran = marked(_kept_in(folder, ran), vigil)
         ran = proved(ran, laid_out.changed(), worker.worktree, commit, number, history, ())
         if not ran.tainted or fault_of(ran) is not None:
-            break  # what the machine has ended is left to the run itself, which is repeated
+            break  # the machine has ended the smoke run; the full run will show whether the file works
     return ran
 
 
 def stopper(session: Session, history: History, number: int, axis: str | None) -> Stopper | None:
-    """Return the early stop for a run of this experiment, or None if nothing may stop it."""
+    """Return the function that may stop a run of this experiment early, or None if none may."""
     best = history.incumbent
     if not session.early_stop or best is None or not best.measurements:
         return None
@@ -303,14 +304,14 @@ def stopper(session: Session, history: History, number: int, axis: str | None) -
 
 
 def drop_weights(session: Session, number: int) -> None:
-    """Delete the weights of a run, unless they are the incumbent's: only those are worth their space."""
+    """Delete the weights of a run, unless they belong to the incumbent: only its weights are worth their space."""
     for weights in (session.folder / "runs").glob(f"{number:04d}-*/{WEIGHTS}"):
         weights.unlink()
 
 
 def run_folder(session: Session, name: str) -> Path:
     folder = session.folder / "runs" / name
-    shutil.rmtree(folder, ignore_errors=True)  # left by an interrupted attempt with this number
+    shutil.rmtree(folder, ignore_errors=True)  # an interrupted attempt with this number left it
     folder.mkdir(parents=True)
     return folder
 

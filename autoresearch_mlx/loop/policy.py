@@ -13,18 +13,18 @@ from autoresearch_mlx.terms import took
 
 
 def pace(history: History) -> float | None:
-    """Return the median seconds of a measured experiment, the loop's own work included, or None before there is one."""
+    """Return the median seconds of a measured experiment, including the loop's work, or None before there is one."""
     spent = [_seconds(e) for e in history.experiments if e.measurements and e.seconds]
     return median(spent) if spent else None
 
 
 def sofar(history: History, policy: Policy, done: int, idle: int) -> Sofar:
-    """Return the progress by which the policy decides; ``done`` and ``idle`` count experiments of this run."""
+    """Return the progress from which the policy decides; ``done`` and ``idle`` count experiments of this run."""
     return Sofar(done, idle, next_seconds(history), 2 * policy.certify * (run_seconds(history) or 0.0))
 
 
 def next_seconds(history: History) -> float | None:
-    """Predict the seconds of the next experiment: the median of the last ones, or one run of the baseline at first."""
+    """Predict the seconds of the next experiment: the median of the last ones, or at first the time of the baseline."""
     spent = [_seconds(e) for e in history.experiments[-_LAST:] if e.number > 0 and e.measurements and e.seconds]
     if spent:
         return median(spent)
@@ -39,7 +39,7 @@ def run_seconds(history: History) -> float | None:
 
 
 _LAST = 20
-"""Number of last experiments that predict the next one; earlier ones may come from another agent or machine."""
+"""The prediction uses this many of the last experiments; earlier ones may be from another agent or machine."""
 
 
 def _seconds(experiment: Experiment) -> float:
@@ -55,14 +55,14 @@ class Sofar:
     idle: int = 0
     """Number of experiments since the last keep."""
     next_seconds: float | None = None
-    """Expected seconds of the next experiment, or None if unknown."""
+    """Expected seconds of the next experiment, or None if they are unknown."""
     closing_seconds: float = 0.0
-    """Seconds needed after the last experiment, for a certification."""
+    """Seconds that a certification needs after the last experiment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Limits of one call of ``run``; None: no limit.  The first one reached ends the run."""
+    """Limits of one call of ``run``, where None means no limit.  The first limit that is reached ends the run."""
 
     experiments: int | None = None
     hours: float | None = None
@@ -81,7 +81,7 @@ class Policy:
     wall: Callable[[], float] = time.time
 
     def stop(self, sofar: Sofar) -> str | None:
-        """Say why to stop now, or return None.  An experiment that cannot end in time is not begun."""
+        """Return the reason to stop now, or None.  An experiment that cannot end in time is not begun."""
         if self.experiments is not None and sofar.done >= self.experiments:
             return f"{sofar.done} experiments done, as asked"
         if self.stall is not None and sofar.idle >= self.stall:
@@ -96,8 +96,7 @@ class Policy:
         return None
 
     def _ends(self) -> Iterator[tuple[float, str, str]]:
-        """Yield for each time limit the seconds left, the words to use once it is reached, and the words to use
-        before."""
+        """Yield each time limit as (seconds left, words for when it is reached, words for before)."""
         if (left := self.seconds_left()) is not None:
             over = f"the time limit of {self.hours:g} h is over"
             yield left, over, over
@@ -109,7 +108,7 @@ class Policy:
         return None if self.hours is None else self.hours * 3600 - (self.now() - self.began)
 
     def eta_seconds(self, done: int, seconds_each: float | None) -> float | None:
-        """Return the seconds until the first limit is reached, or None if unknown."""
+        """Return the seconds until the first limit is reached, or None if they are unknown."""
         limits = [max(left, 0.0) for left, *_ in self._ends()]
         if self.experiments is not None and seconds_each is not None:
             limits.append((self.experiments - done) * seconds_each)
@@ -128,4 +127,4 @@ KINDS: Mapping[str, tuple[type, ...]] = {
     "tokens": (int,),
     "cost": (int, float),
 }
-"""Limits that a person may set, with the type of each; none may be negative."""
+"""The limits that a person may set, with the type of each; no limit may be negative."""

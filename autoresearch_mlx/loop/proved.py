@@ -16,7 +16,7 @@ from autoresearch_mlx.store.laid_out import named
 from autoresearch_mlx.store.worktree import Worktree
 
 WRITTEN = "files_written"
-"""Name of the list, in a run's record, of the commit's files that were written during the run."""
+"""Key in a run's record: the list of the commit's files that were written during the run."""
 
 
 def proved(
@@ -28,7 +28,7 @@ def proved(
     history: History,
     earlier: Sequence[Measurement],
 ) -> Measurement:
-    """Return the record of a run of experiment ``number``, marked if it did not measure the files of ``commit``.
+    """Return the record of a run of experiment ``number``, marked if the files of ``commit`` changed during the run.
 
     ``written`` has the commit's files that were written during the run, ``earlier`` the runs of the same commit that
     are not in the ledger yet.
@@ -52,7 +52,7 @@ def proved(
 def _without_additions(measured: Measurement, worktree: Worktree, commit: str) -> Measurement:
     """Mark a run if another program adds files beside those of its commit, such as a module that Python imports first.
 
-    Most programs add files themselves, so this looks further only where another program is at work.
+    Most measured programs add files themselves, so new files matter only if another program is at work in the worktree.
     """
     if measured.tainted or not worktree.added(commit) or not (others := worktree.others()):
         return measured

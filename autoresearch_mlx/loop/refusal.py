@@ -19,7 +19,7 @@ from autoresearch_mlx.loop.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A proposal, with what is needed to check it."""
+    """A proposal, and everything that is needed to check it."""
 
     session: Session
     history: History
@@ -34,7 +34,7 @@ class Candidate:
 
 
 def refuse(c: Candidate) -> Verdict | None:
-    """Return the verdict on a proposal that cannot or need not be measured, or None for a proposal worth a run."""
+    """Return the verdict on a proposal that cannot or need not be measured, or None if it is worth a run."""
     files, workspace = c.proposal.files, c.session.workspace
     if c.proposal.problem:
         return Verdict("invalid", c.proposal.problem)
@@ -61,20 +61,23 @@ def refuse(c: Candidate) -> Verdict | None:
 
 
 def _claimed_elsewhere(c: Candidate) -> str | None:
-    """Claim the edit if this run shares results; say why it is not worth a run if another lab has it."""
+    """Claim the edit if this run shares its results.
+
+    Returns the reason if the edit is not worth a run because another lab has it.
+    """
     on_purpose = {
         "removes",
         "accepts",
         "adopts",
-    } & c.proposal.talk.keys()  # such experiments are measured here in any case
+    } & c.proposal.talk.keys()  # experiments of these kinds are measured here in any case
     if c.session.sharing is None or c.number == 0 or on_purpose:
         return None
     return c.session.sharing.claim(c.files, c.proposal.files, c.history)
 
 
 def _carries_data(c: Candidate) -> str | None:
-    """Say which file gets more literals than the settings allow, or None when no file does."""
-    if c.session.literals is None or "removes" in c.proposal.talk:  # a removal brings back what was there
+    """Name the file that gets more literals than the settings allow, or return None when no file does."""
+    if c.session.literals is None or "removes" in c.proposal.talk:  # a removal brings back earlier text
         return None
     for path, text in c.proposal.files.items():
         if path.endswith(".py"):
@@ -92,7 +95,7 @@ def _seen_before(c: Candidate) -> str | None:
         if fingerprint(other.files) == mark:
             return f"the same as experiment {other.number}, which is being measured"
     for e in c.history.experiments:
-        # A file whose runs were all disturbed may be tried again, unless the disturbance was found to be its own.
+        # A file whose runs were all disturbed may be tried again, unless the file itself was found to be the cause.
         measured = any(not m.tainted for m in e.measurements) or faults_at_the_end(e.measurements) >= FAULTS_IN_A_ROW
         if e.fingerprint == mark and measured and e.status != "interrupted":
             value = f", {c.history.metric} {terms.value(e.value)}" if e.value is not None else ""
@@ -101,7 +104,7 @@ def _seen_before(c: Candidate) -> str | None:
 
 
 def clash(paths: Collection[str]) -> str | None:
-    """Say which of these paths would have to be both a file and a folder, or None if they can all exist."""
+    """Name a path that would have to be both a file and a folder, or return None if all paths can exist."""
     for path in paths:
         parents = [parent.as_posix() for parent in PurePosixPath(path).parents]
         if (folder := next((p for p in parents if p in paths), None)) is not None:
@@ -110,7 +113,7 @@ def clash(paths: Collection[str]) -> str | None:
 
 
 def ask(agent: Agent, context: Context) -> Proposal:
-    """Return the agent's proposal.  The agent may be a user's code, so any exception of it becomes an AgentError."""
+    """Return the agent's proposal.  An agent may be a user's code, so every exception becomes an AgentError."""
     try:
         answer: object = agent.propose(context)
     except AutoresearchError:
@@ -126,7 +129,7 @@ def ask(agent: Agent, context: Context) -> Proposal:
 
 
 def wrong_in(answer: object) -> str | None:
-    """Say what an agent returned instead of a well-formed proposal, or None for a well-formed one."""
+    """Describe the fault of an answer that is not a well-formed proposal, or return None if it has no fault."""
     if not isinstance(answer, Proposal):
         return "nothing" if answer is None else f"a {type(answer).__name__}, not a Proposal"
     for name in ("title", "rationale", "agent", "problem"):
@@ -146,7 +149,10 @@ def wrong_in(answer: object) -> str | None:
 
 
 def writable(proposal: Proposal) -> Proposal:
-    """Replace characters that cannot be written to a file: JSON lets a model write half of a surrogate pair."""
+    """Replace characters that cannot be written to a file.
+
+    JSON allows half of a surrogate pair, so a model may send one.
+    """
     return replace(
         proposal,
         title=_whole(proposal.title),

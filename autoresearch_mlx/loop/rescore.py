@@ -16,10 +16,10 @@ from autoresearch_mlx.targets.contract import Rescorable, Rescoring
 def evaluate(
     session: Session, number: int | None, rows: int | None, split: Split, full: bool, screen: Screen
 ) -> dict[str, Any]:
-    """Return the score of experiment ``number`` (default: the incumbent) on the first ``rows`` rows of a split.
+    """Return the score of experiment ``number``, or of the incumbent, on the first ``rows`` rows of a split.
 
-    Raises LabError when the target keeps nothing that can be scored again, the weights are not kept, the split has too
-    few rows, or the evaluation gives no score.
+    Raises LabError when the target keeps no weights, these weights were deleted, the split has too few rows, or the
+    evaluation gives no score.
     """
     target = session.target
     if not isinstance(target, Rescorable):

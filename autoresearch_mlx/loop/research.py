@@ -42,7 +42,7 @@ from autoresearch_mlx.targets.contract import Appraising
 
 
 def research(session: Session, agent: Agent, policy: Policy, screen: Screen, hooks: HookSettings | None = None) -> str:
-    """Run experiment after experiment, until the policy says stop or the agent has nothing left; return the reason.
+    """Run experiments until the policy ends the run or the agent has no more proposals, and return the reason.
 
     The person's ``hooks`` run before and after each experiment.
     Raises LabError when the session asks for several lanes and its target does not allow them.
@@ -104,13 +104,12 @@ def experiment(
     accepted: bool = False,
     meanwhile: Callable[[Attempt], None] = lambda attempt: None,
 ) -> Experiment:
-    """Run one experiment from its proposal to its line in the ledger; a ``crew`` shares the runs of a baseline.
+    """Run one experiment from its proposal to its line in the ledger.
 
-    ``accepted`` is True when a person vouches for the experiment's gain, however large.  ``meanwhile`` is called before
-    each run.
-
-    A skip ends the experiment as ``interrupted`` and restores the worktree.  Ctrl-C does the same, and is raised again.
-    Raises AgentError when there is no proposal; then no experiment took place.
+    The lanes of a ``crew`` share the runs of a baseline.  ``accepted`` is True when a person vouches for the
+    experiment's gain, however large it is.  ``meanwhile`` is called before each run. A skip ends the experiment as
+    ``interrupted`` and restores the worktree.  Ctrl-C does the same, and is raised again. Raises AgentError when there
+    is no proposal; then no experiment took place.
     """
     worker = session.worker if crew is None or session.roster is None else crew.workers[0]
     attempt, orders = Attempt.start(session, worker), orders or Orders()
@@ -144,7 +143,7 @@ def experiment(
 def measure_edit(
     session: Session, edit: Callable[[], Proposal], screen: Screen, promise: Callable[[int], None] = lambda number: None
 ) -> Experiment:
-    """Run one experiment with an edit from outside the loop; measure a baseline first if the session has none.
+    """Run one experiment with an edit from outside the loop, after a baseline if the session has none.
 
     ``promise`` is called with the number that the experiment will have, before anything is measured.
     """
@@ -164,7 +163,7 @@ def baseline(
     crew: Crew | None = None,
     meanwhile: Callable[[Attempt], None] = lambda attempt: None,
 ) -> None:
-    """Measure the unchanged file, with this machine's preset, unless the session has a baseline already.
+    """Measure the baseline, the unchanged file with this machine's preset, unless the session already has one.
 
     A ``crew`` with several lanes takes the runs side by side.
 
@@ -194,10 +193,10 @@ def baseline(
 
 
 def recover(session: Session, screen: Screen) -> list[Waiting]:
-    """Recover from a death at any point: close open experiments, and bring branch and worktree to the ledger's state.
+    """Recover after a process has died: close open experiments, and bring branch and worktree to the ledger's state.
 
-    This process holds the session alone, so the worker of any experiment that is still open is dead.  A machine of a
-    fleet is not: its experiments are returned, and go on.
+    Only this process holds the session, so the worker of an experiment that is still open is dead.  The machines of a
+    fleet may be alive: their experiments are returned, and continue.
     """
     going_on = []
     for left in session.journal().running:

@@ -53,9 +53,9 @@ _KEPT = {
     "target.metric": "metric",
     "target.direction": "direction",
 }
-"""Settings that every session fixes when it starts, and their keys in the ledger; the target fixes more."""
+"""Settings that every session fixes when it starts, with their keys in the ledger; its target fixes further ones."""
 _TRIES = 8
-"""How many default tags a new session tries at most while other labs of the repository start theirs."""
+"""Largest number of default tags that a new session tries, because other labs of the repository may take one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +85,20 @@ class Session:
     key: Key
     """Comparability key of this session now: what its values depend on besides the file."""
     rules_changed: str = ""
-    """Words that each verdict adds when the rules differ from those at the session's start; empty when they do not."""
+    """Words for each verdict if the rules differ from those at the session's start; empty if they do not."""
     deciding: threading.RLock = field(default_factory=threading.RLock)
-    """Lock held while a lane decides on an experiment: one lane at a time reads and replaces the incumbent."""
+    """Lock that a lane holds while it decides on an experiment, so that one lane at a time reads and replaces the
+    incumbent."""
     refreshing: threading.Lock = field(default_factory=threading.Lock)
-    """Lock held while a lane measures the incumbent again."""
+    """Lock that a lane holds while it measures the incumbent again."""
     literals: Bounds | None = None
-    """Limits on the data that an edit may write into a Python file, or None for no limit."""
+    """Limits on the data that an edit may write into a Python file, or None if there are no limits."""
     lines: tuple[str, ...] = ()
-    """Shell lines that the session measures with."""
+    """Shell lines with which the session measures."""
     lanes: int = 1
     """Number of experiments measured side by side on this machine."""
     sharing: Sharing | None = None
-    """The exchange with labs of other people, or None when this run has none."""
+    """The exchange of results with other people's labs, or None if this run shares nothing."""
     roster: Callable[[], Sequence[Worker]] | None = None
     """Function that returns a worker for each machine of the fleet that takes part now, or None without a fleet."""
 
@@ -117,7 +118,7 @@ class Session:
             return self.ledger.read()
 
     def history(self, worker: Worker) -> History:
-        """Return the history as a worker sees it: with the regime of its machine.  Raises LedgerError."""
+        """Return the history with the regime of a worker's machine as the current one.  Raises LedgerError."""
         return self.journal().seen_by(worker.machine)
 
     def append(self, event: str, **fields: Any) -> None:
@@ -165,7 +166,7 @@ class Session:
         )
 
     def opening(self) -> str:
-        """Return one line that says what is about to happen."""
+        """Return one line about the session that is about to run."""
         lanes = f", {self.lanes} lanes" if self.lanes > 1 else ""
         if self.roster is not None:
             lanes = f"; measures with {terms.plural(len(self.roster()), 'machine')} of the fleet"
@@ -197,9 +198,9 @@ def refuse_lanes(session: Session) -> None:
 
 
 def preset_text(text: str, preset: Mapping[str, Any], table: Mapping[str, Any] | None = None) -> str:
-    """Return the training script with the preset written into each knob that still has its shipped value.
+    """Return the training script with the preset's values in all knobs that still have their shipped values.
 
-    A value from ``table`` counts as shipped too, because `init` wrote it.  A value that the user changed stays.
+    A value from ``table`` counts as shipped too, because `init` wrote it.  A value that the user has changed stays.
     """
     ours = table or {}
     shipped, knobs = read_knobs(asset(SCRIPT).read_text(encoding="utf-8")), read_knobs(text)
@@ -215,8 +216,8 @@ def preset_text(text: str, preset: Mapping[str, Any], table: Mapping[str, Any] |
 def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say, elsewhere: bool = False) -> Iterator[Session]:
     """Resume the session ``tag`` (default: the last one), or start it when there is none.
 
-    ``elsewhere``: machines of a fleet measure, so the regime of this machine is not entered.  Raises LockedError,
-    LabError, ConfigError, CorpusError, WorkspaceError.
+    ``elsewhere`` is True when the machines of a fleet measure, so that the regime of this machine is not entered.
+    Raises LockedError, LabError, ConfigError, CorpusError, WorkspaceError.
     """
     if (known := tag or lab.current()) is not None:
         with _opened(lab, resolved, known, say, elsewhere) as session:
@@ -227,7 +228,7 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say, elsewh
             try:
                 fresh = new_tag(lab, tags_taken(lab.root))
                 session = stack.enter_context(_opened(lab, resolved, fresh, say, elsewhere))
-            except TagTaken:  # another lab of this repository has just taken it
+            except TagTaken:  # another lab of this repository has just taken the tag
                 if not left:
                     raise
                 continue
@@ -253,7 +254,7 @@ def _opened(lab: Lab, resolved: Resolved, chosen: str, say: Say, elsewhere: bool
         refuse_copy(workspace.common, folder)
         lab.set_current(chosen)
         journal = ledger.read()
-        write_results(folder, journal.history)  # a process that died after writing the ledger left an old view
+        write_results(folder, journal.history)  # if a process died after it wrote the ledger, the table is old
         _refuse_changes(resolved, kind, journal.session, chosen)
         enter_rules(ledger, rules_of(place.settings), say)
         session = _session(place, kind, workspace, ledger)
@@ -272,13 +273,13 @@ def look_at_session(lab: Lab, resolved: Resolved, tag: str | None) -> Session:
     record = ledger.read().session
     kind = find_kind(record["target"], lab.root)
     place = place_of(lab, with_defaults(resolved.settings, kind))
-    editable = record.get("editable") or place.settings.target.editable  # lab.toml may have changed since
+    editable = record.get("editable") or place.settings.target.editable  # lab.toml may be newer
     workspace = Workspace(lab.root, folder, folder.name, editable)
     return _session(place, kind, workspace, ledger)
 
 
 def place_of(lab: Lab, settings: Settings, say: Say = lambda text: None) -> Place:
-    """Return what a target may know about this lab and this machine."""
+    """Return the facts about this lab and this machine that a target may use."""
     machine = read_machine()
     return Place(settings, lab, machine, choose_profile(machine, settings.hardware.profile), say)
 
@@ -303,7 +304,7 @@ def _begin(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: Le
             f"the repository of {root} has no commit yet", "`git add -A && git commit` there, then run again"
         )
     refuse_taken(root, workspace.tag)
-    files_at(workspace, start)  # before anything of a session is made
+    files_at(workspace, start)  # raises before anything of the session is made
     conditions = kind.settle(place)
     record = {
         "time": now(),
@@ -324,19 +325,19 @@ def _begin(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: Le
     }
     key = _key_here(record, kind, conditions, place.machine)
     with claiming(workspace.common):
-        refuse_taken(root, workspace.tag)  # another lab may have started meanwhile, because settling takes a while
+        refuse_taken(root, workspace.tag)  # another lab may have started meanwhile
         ledger.append("session", **record, key=key.mark, comparability=key.parts, rules=rules_of(settings))
         workspace.start(start)
 
 
 def _key_here(record: Mapping[str, Any], kind: TargetKind[Any], conditions: Any, machine: Machine) -> Key:
-    """Return the comparability key of runs that this session would take now, on this machine."""
+    """Return the comparability key that a run of this session would have now, on this machine."""
     measured = {"metric": record["metric"], "direction": record["direction"]}
     return Key({**measured, **kind.key_parts(conditions, machine)})
 
 
 def _refuse_changes(resolved: Resolved, kind: TargetKind[Any], record: Mapping[str, Any], tag: str) -> None:
-    """Refuse changed settings: results within a session must be comparable, so their conditions cannot change."""
+    """Raise ConfigError for a changed setting that would make results of the session incomparable."""
     same_kind = resolved.settings.target.kind == record["target"]
     kept = {name: record[key] for name, key in _KEPT.items()}
     kept |= kind.fixed(kind.read(record["conditions"])) if same_kind else {}

@@ -27,11 +27,11 @@ from autoresearch_mlx.loop.worker import Worker
 
 
 def research_side_by_side(crew: Crew, agent: Agent) -> str:
-    """Run experiments on all lanes until the policy says stop or the agent has nothing left; return the reason."""
+    """Run experiments on all lanes until the policy ends the run or the agent has nothing left; return the reason."""
     try:
         return _Night(crew, agent).whole()
     except AutoresearchError:
-        crew.drain()  # the disk may be full, for example; experiments that are running are still finished
+        crew.drain()  # after an error, for example of a full disk, running experiments are still finished
         raise
 
 
@@ -45,7 +45,7 @@ class _Night:
         self.orders: Orders = crew.orders
         self.done = self.idle = 0
         self.refreshed: History | None = None
-        """The history from before the incumbent was measured again, or None once the new run has been examined."""
+        """The history as it was before the incumbent was measured again, or None once the new run has been examined."""
 
     def whole(self) -> str:
         while True:
@@ -69,7 +69,7 @@ class _Night:
                 return reason
 
     def sofar(self) -> Sofar:
-        """Return the progress.  Running experiments count as if they kept nothing, so that no limit is overrun."""
+        """Return the progress.  Running experiments count as if they will not be kept, so that no limit is exceeded."""
         for ended in self.crew.ended:
             self.count(ended)
         self.crew.ended.clear()
@@ -81,13 +81,13 @@ class _Night:
         self.done, self.idle = self.done + 1, 0 if ended.status == "keep" else self.idle + 1
 
     def prepares(self) -> bool:
-        """Return whether the next experiment should be prepared now, so that no machine of a fleet waits for it."""
+        """Return whether to prepare the next experiment now, so that no machine of a fleet has to wait for it."""
         return self.session.roster is not None and not self.crew.waiting and bool(self.crew.workers)
 
     def experiment(self, worker: Worker, author: Agent, waits: bool = False) -> str | None:
         """Begin one experiment; return the reason if the agent has nothing to propose.
 
-        ``waits``: all machines are busy, and the first that is free measures it.
+        ``waits`` is True when all machines are busy; the first free machine then measures the experiment.
         """
         exchange(self.session)
         running = self.crew.running()
@@ -133,7 +133,7 @@ class _Night:
     # --- between experiments
 
     def upkeep(self, worker: Worker) -> bool:
-        """Do the work that is due between experiments; return whether there was any.
+        """Do the work that is due between experiments; return True if there was any.
 
         The incumbent is measured again on one lane while the others continue.  A change of the regime, and the trial
         removal of a keep, wait until no lane is busy.
@@ -162,18 +162,18 @@ class _Night:
         return self.removal(worker, history)
 
     def removal(self, worker: Worker, history: History) -> bool:
-        """Try the removal of a weak keep when one is due, once no lane is busy; return whether one is due."""
+        """If the trial removal of a weak keep is due, try it once no lane is busy; return True if it was due."""
         if (removal := next_removal(self.session, history)) is None:
             return False
         if self.crew.busy:
-            self.crew.drain()  # experiments that ended meanwhile may have changed what is to be tried
+            self.crew.drain()  # experiments that end meanwhile may change which removal is due
         else:
             self.experiment(worker, Fixed(REMOVER, removal))
             self.crew.drain()
         return True
 
     def refresh_machine(self, worker: Worker, history: History) -> bool:
-        """Let a machine of the fleet measure the incumbent again when it is due there; return whether it is."""
+        """Let a machine of the fleet measure the incumbent again if that is due; return True if it was due."""
         best = history.incumbent
         if best is None or not due_on_machine(history, self.session.judge.refresh_every):
             return False

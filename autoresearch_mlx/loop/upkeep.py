@@ -1,4 +1,4 @@
-"""Between experiments, check that the machine is fit and has not drifted, and that weak keeps are worth keeping."""
+"""Check between experiments that the machine is fit and has not drifted, and that weak keeps are worth keeping."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.regimes import after_drift
 
 REMOVER = "upkeep"
-"""Name under which removals appear in the ledger."""
+"""Name of the agent of trial removals, as it appears in the ledger."""
 NOTHING_DONE = Sofar(done=-1)
-"""Progress before the baseline.  It counts -1 experiments, so that a limit of 0 still allows the baseline."""
+"""Progress before the baseline.  It has -1 experiments, so that a limit of 0 experiments still allows the baseline."""
 _POLL_SECONDS = 0.5
 _AWAY_SECONDS = 60.0
-"""Seconds until an agent is asked again if it does not answer and does not say when it will."""
+"""Seconds until an agent is asked again if it does not answer and names no time itself."""
 
 
 def tell_of_machine(session: Session, screen: Screen) -> None:
@@ -39,9 +39,9 @@ def tell_of_machine(session: Session, screen: Screen) -> None:
 
 
 def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofar) -> str | None:
-    """Wait until the machine is fit for a run, as the settings ask; return None then, or the reason to end instead.
+    """Wait until the machine is fit for a run by the settings; return None, or the reason why the run must end.
 
-    A stop, a pause and the run's limits take effect meanwhile, as between any two experiments.  A machine that has
+    Meanwhile a stop, a pause and the run's limits take effect, as between any two experiments.  A machine that has
     ended three runs in a row gets a rest first.
     """
     tell_of_machine(session, screen)
@@ -65,7 +65,7 @@ def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofa
 
 
 def wait_for_agent(away: AgentAway, screen: Screen, orders: Orders, sofar: Sofar) -> str | None:
-    """Wait until the agent may be asked again; return the reason when the run ends meanwhile, else None."""
+    """Wait until the agent may be asked again; return the reason if the run ends meanwhile, or None."""
     seconds = _AWAY_SECONDS if away.seconds is None else away.seconds
     hint = f" ({away.hint})" if away.hint else ""
     screen.say(f"waiting: {away}{hint}; asks again in {terms.took(seconds)}; `autoresearch-mlx stop` ends the run")
@@ -95,8 +95,8 @@ def anew_due(session: Session) -> bool:
 def measure_anew(session: Session, screen: Screen, orders: Orders | None = None) -> None:
     """Measure the incumbent on the session's seeds when the current regime has no run of it yet.
 
-    Raises LabError when it cannot be measured here, because there would be nothing to compare with.  Raises nothing
-    when the machine ended the runs: they are tried again later.
+    Raises LabError when the incumbent cannot be measured here, because there would be nothing to compare with.  If the
+    machine has ended the runs, no error is raised, and they are tried again later.
     """
     best = session.journal().history.incumbent
     if best is None or not anew_due(session):
@@ -112,10 +112,10 @@ def measure_anew(session: Session, screen: Screen, orders: Orders | None = None)
 
 
 def look_for_drift(session: Session, screen: Screen, orders: Orders | None = None, suspected: bool = False) -> None:
-    """Measure the incumbent again when it is time; a shift beyond 3 sigma opens a new regime.
+    """Measure the incumbent again if it is time for that, and open a new regime after a shift beyond 3 sigma.
 
-    One disturbed run looks like a shift, so a second run must confirm it.  ``suspected``: measure now, whether it is
-    time or not.
+    One disturbed run looks like a shift, so a second run must confirm it.  With ``suspected`` the incumbent is measured
+    now, even if it is not time.
     """
     history = session.journal().history
     best = history.incumbent
@@ -128,7 +128,10 @@ def look_for_drift(session: Session, screen: Screen, orders: Orders | None = Non
 
 
 def drift_of(session: Session, worker: Worker, best: Experiment, watch: Watch) -> str | None:
-    """Measure the incumbent ``best`` again with a worker; open a new regime and say why if its machine has changed."""
+    """Measure the incumbent ``best`` again with a worker.
+
+    If the worker's machine has changed, this opens a new regime and returns the reason; otherwise it returns None.
+    """
     history = session.history(worker)
     known = len(taken_now(history, best))
     for _ in range(2):
@@ -143,10 +146,10 @@ def drift_of(session: Session, worker: Worker, best: Experiment, watch: Watch) -
 
 
 def next_removal(session: Session, history: History) -> Proposal | None:
-    """Return a proposal that removes the most weakly supported keep, when a pass is due, or None if there is none to
-    try.
+    """Return a proposal that removes the keep with the weakest support, if the time for a removal has come.
 
-    A keep whose change cannot be removed alone, because later changes overlap with it, is skipped.
+    Returns None if it has not, or if there is no keep to remove.  A keep whose change cannot be removed alone, because
+    later changes overlap with it, is skipped.
     """
     kept = {e.number: e for e in history.experiments}
     head = session.workspace.read(session.incumbent(history))
@@ -160,7 +163,7 @@ def next_removal(session: Session, history: History) -> Proposal | None:
 
 
 def _without(session: Session, e: Experiment, head: Mapping[str, str]) -> dict[str, str]:
-    """Return the head's files without the change of one experiment; empty if that is not possible."""
+    """Return the head's files without the change of one experiment, or no files if that is not possible."""
     if e.commit is None or e.base is None:
         return {}
     after, before = session.workspace.read(e.commit), session.workspace.read(e.base)

@@ -1,4 +1,4 @@
-"""Judge an experiment of a fleet: each machine that takes part sees the session's history with its own runs."""
+"""Judge an experiment of a fleet from several views: each machine's view is the history with its own runs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from autoresearch_mlx.loop.worker import Worker
 
 
 def decide(session: Session, worker: Worker, history: History, case: Case) -> Decision:
-    """Return a verdict, or what to measure next; in a fleet the decision names the machine that should measure.
+    """Return a verdict, or the next run to take.
 
-    The runs of machines that are away now do not count.
+    In a fleet the decision also names the machine that should measure, and the runs of machines that are away do not
+    count.
     """
     if not worker.machine:
         return session.judge.decide(history, case)
@@ -32,7 +33,10 @@ def decide(session: Session, worker: Worker, history: History, case: Case) -> De
 
 
 def effect(session: Session, worker: Worker, history: History, case: Case) -> Effect | None:
-    """Return the gain to report; in a fleet it is that of all machines which measured the edit and are here."""
+    """Return the gain to report.
+
+    In a fleet it is the gain over all machines that have measured the edit and take part now.
+    """
     if not worker.machine:
         return session.judge.effect(history, case)
     views = seen(session, worker, history)
@@ -40,7 +44,10 @@ def effect(session: Session, worker: Worker, history: History, case: Case) -> Ef
 
 
 def value_and_before(history: History, runs: Sequence[Measurement]) -> tuple[float | None, float | None]:
-    """Return the value to report, and the incumbent's; in a fleet, both on the machine that measured first."""
+    """Return the value to report, and the incumbent's value.
+
+    In a fleet, both are from the machine that measured the edit first.
+    """
     first = name_of(runs[0]) if runs else None
     own = [m for m in runs if name_of(m) == first]
     if first is not None:
@@ -50,7 +57,7 @@ def value_and_before(history: History, runs: Sequence[Measurement]) -> tuple[flo
 
 
 def seen(session: Session, worker: Worker, history: History) -> list[View]:
-    """Return the views of the machines that are here, the worker's first."""
+    """Return the views of the machines that take part now, with the worker's view first."""
     journal = session.journal()
     here = session.roster() if session.roster is not None else ()
     every = (worker, *(other for other in here if other.name != worker.name))

@@ -19,16 +19,16 @@ from autoresearch_mlx.trial.sandbox.limits import Limits, Sample, exceeded
 
 
 class MachineLost(Exception):
-    """A machine of a fleet could not take a run, or did not come back with it: this says nothing about the commit."""
+    """A machine of a fleet could not take a run, or was lost during it.  This says nothing about the commit."""
 
 
 class MachineUnfit(MachineLost):
-    """A machine of a fleet cannot measure the incumbent, so it can judge nothing."""
+    """A machine of a fleet cannot measure the incumbent, so no edit can be compared there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """A run that another machine is asked for."""
+    """A run that another machine is asked to take."""
 
     number: int
     commit: str
@@ -40,15 +40,15 @@ class Errand:
     steps: int | None = None
     usual: Usual | None = None
     habits: Sequence[float] = ()
-    """Known gaps in seconds between two steps of these files, which disturb no run."""
+    """Gaps in seconds between two steps that these files usually have, and which do not count as disturbances."""
 
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What another machine brings back from an errand."""
+    """The result of an errand that another machine brings back."""
 
     measurement: Measurement | None
-    """None after an errand for a smoke run, if the target has no smoke run."""
+    """The run; None after an errand for a smoke run if the target has no smoke run."""
     log: str
     """The end of the program's output."""
     parts: Mapping[str, Any]
@@ -59,11 +59,10 @@ class Brought:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """The place where measurements are taken: a worktree, the target on this machine, and its surroundings."""
+    """Everything that takes measurements in one place: a worktree, the target on this machine, and its surroundings."""
 
     name: str
-    """Name in the ledger when several workers share a session; empty for the only one.  A machine of a fleet has its
-    own name."""
+    """Name in the ledger: that of a lane, or of a machine of a fleet; empty for the only worker of a session."""
     worktree: Worktree
     target: Target
     surroundings: Surroundings = field(default_factory=Surroundings)
@@ -77,10 +76,10 @@ class Worker:
     free_bytes: int | None = None
     """Bytes that must stay free on the disk."""
     elsewhere: Callable[[Errand], Brought] | None = None
-    """Function that lets another machine take a run, and raises MachineLost, or None for a worker of this machine."""
+    """Function that lets another machine take a run and may raise MachineLost; None for a worker of this machine."""
 
     chip: str = ""
-    """Class of a machine of a fleet: the name of its chip."""
+    """Name of the chip of a fleet's machine, which is its class."""
 
     @property
     def machine(self) -> str:
@@ -88,12 +87,15 @@ class Worker:
         return self.name if self.elsewhere is not None else ""
 
     def settle_tree(self) -> None:
-        """Bring the worktree to the branch's tip; the worktree of a machine of a fleet is not on this machine."""
+        """Bring the worktree to the branch's tip.
+
+        For a machine of a fleet nothing is done, because its worktree is not on this machine.
+        """
         if self.elsewhere is None:
             self.worktree.ensure()
 
     def refuse_full_disk(self, folder: Path) -> None:
-        """Raise LabError when the disk is so full that a run would fail at once, through no fault of its edit."""
+        """Raise LabError when the disk is so full that any run would fail at once."""
         left = shutil.disk_usage(folder).free
         if (why := exceeded(Sample(free_bytes=left), Limits(free_bytes=self.free_bytes))) is not None:
             hint = (
@@ -103,9 +105,9 @@ class Worker:
 
 
 def lanes_of(worker: Worker, workspace: Workspace, count: int) -> Sequence[Worker]:
-    """Return ``count`` workers of the same machine, each with its own worktree; a single lane is the worker itself.
+    """Return ``count`` workers of the same machine, each with its own worktree.
 
-    With several lanes the session's first worktree stays free for the agent.
+    A single lane is the worker itself.  With several lanes the session's first worktree stays free for the agent.
     """
     if count == 1:
         return (worker,)

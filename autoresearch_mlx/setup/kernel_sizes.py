@@ -57,7 +57,10 @@ def sized(
 
 
 def _session_of(lab: Lab) -> Mapping[str, Any] | None:
-    """Return the first line of the ledger of the session that was used last, or None without one that trains a script."""
+    """Return the first line of the ledger of the last session.
+
+    Returns None if there is no session, or if it does not train a script.
+    """
     tag = lab.current()
     session = read(lab.folder(tag) / FILE).session if tag is not None else {}
     return session if session.get("target") == _PRETRAIN else None

@@ -1,12 +1,12 @@
 """Pass commands out of a coding agent's sandbox, through files in the lab's ``.autoresearch/desk/``.
 
-When a command ends, a sandbox may end all processes that it started (Codex on Linux has a process namespace for each
-command), and it may close git's folder, the caches and the GPU.  So `drive` works outside the sandbox and serves the
-desk: the command in the sandbox writes a request, and reads the answer.
+When a command ends, a sandbox may end all processes that the command started (Codex on Linux has a process namespace
+for each command).  A sandbox may also deny access to git's folder, the caches and the GPU.  So `drive` works outside
+the sandbox and serves this folder, the desk: a command in the sandbox writes a request there and reads the answer.
 
     desk/served            locked by the process that serves the desk
     desk/ID.request        the arguments of a command, as JSON
-    desk/ID.taken          the same while the command is carried out
+    desk/ID.taken          the same file under another name, while the command runs
     desk/ID.answer         the result: ``{"exit_code": ..., "out": ..., "error": ...}``
 """
 
@@ -31,7 +31,7 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The end of a requested command: its exit code, and what it printed."""
+    """Result of a requested command: its exit code, and what it printed."""
 
     exit_code: int
     out: str
@@ -40,20 +40,21 @@ class Answer:
 
 @contextmanager
 def serving(state: Path) -> Iterator[Path | None]:
-    """Serve the desk of a lab for this process alone; yield None when another process serves it already.
+    """Let this process alone serve the desk of a lab.
 
-    ``state`` is the lab's folder ``.autoresearch``.  Raises OSError.
+    Yields the desk's folder, or None when another process already serves it. ``state`` is the lab's folder
+    ``.autoresearch``.  Raises OSError.
     """
     desk = state / FOLDER
     desk.mkdir(parents=True, exist_ok=True)
     with (desk / _SERVED).open("a+") as file:
-        os.utime(file.fileno())  # times of files come from one coarse clock, which time.time() may be ahead of
+        os.utime(file.fileno())  # file times come from a coarse clock, which may be behind time.time()
         began = os.fstat(file.fileno()).st_mtime_ns
         if not take_lock(file, 0.2):
             yield None
             return
-        # The lock tells others that the desk is served, so a request may lie here by now.  What is older was meant for
-        # an earlier process.
+        # The lock tells others that the desk is served, so somebody may have written a request by now.  Older requests
+        # were meant for an earlier process.
         for left in [*desk.glob("*.request"), *desk.glob("*.taken"), *desk.glob("*.answer")]:
             with suppress(FileNotFoundError):
                 if left.stat().st_mtime_ns < began:
@@ -67,9 +68,10 @@ def is_served(state: Path) -> bool:
 
 
 def ask(state: Path, arguments: Sequence[str]) -> Answer | None:
-    """Ask for a command and wait for its end, or None when the process that should have carried it out has ended.
+    """Ask for a command and wait until it has ended.
 
-    Raises OSError when the request cannot be written.
+    Returns None when the process that should run the command has ended first. Raises OSError when the request cannot be
+    written.
     """
     desk, name = state / FOLDER, uuid.uuid4().hex
     steps = tuple(desk / f"{name}.{step}" for step in ("request", "taken", "answer"))
@@ -77,8 +79,9 @@ def ask(state: Path, arguments: Sequence[str]) -> Answer | None:
     write_whole(request, json.dumps(list(arguments)))
     try:
         while not answer.exists():
-            # A process that serves the desk after another one's death removes the requests that it finds.  The files
-            # are looked for in the order in which they appear, so one that changes its name meanwhile is not missed.
+            # If the process that serves the desk dies, the next one removes all requests that it finds.  We look for
+            # the request, then for the taken request, then for the answer.  This is the order in which they appear, so
+            # we cannot miss a file that is renamed meanwhile.
             waits = is_served(state) and any(path.exists() for path in steps)
             if not waits and not answer.exists():
                 return None
@@ -90,7 +93,7 @@ def ask(state: Path, arguments: Sequence[str]) -> Answer | None:
 
 
 def serve(desk: Path, answer: Callable[[Sequence[str]], Answer]) -> int:
-    """Answer all requests that lie on the desk, oldest first; return how many there were."""
+    """Answer all requests on the desk, oldest first, and return their number."""
     requests = sorted(desk.glob("*.request"), key=_age)
     for request in requests:
         taken = request.with_suffix(".taken")

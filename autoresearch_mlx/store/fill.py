@@ -34,7 +34,7 @@ class Module:
     path: str
     commit: str
     source: Path | None
-    """Its git directory on this machine, if that has the commit."""
+    """Its git directory on this machine, if that directory has the commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,10 @@ class Fillings:
 def fillings_of(
     top: Path, common: Path, commit: str, entries: Mapping[str, Entry], known: Fillings = Fillings()
 ) -> Fillings:
-    """Return what git leaves empty when it checks out ``commit``; ``common`` is the repository's git directory.
+    """Return what git leaves empty when it checks out ``commit``.
 
-    ``known``: what was found for another commit; sources in it are not searched for and read again.
+    ``common`` is the repository's git directory. ``known`` has the parts that were found for another commit; their
+    sources are not searched for and read again.
     """
     modules = (
         next((each for each in known.modules if (each.path, each.commit) == (path, entry.blob)), None)
@@ -135,7 +136,10 @@ def _has(source: Path, commit: str) -> bool:
 
 
 def _alone(source: Path) -> dict[str, str]:
-    """Return variables that make git use only this git directory, whose settings may name a checkout that is gone."""
+    """Return environment variables that make git ignore the checkout of a git directory.
+
+    The settings of the directory may name a checkout that no longer exists.
+    """
     return {"GIT_DIR": str(source), "GIT_WORK_TREE": str(source)}
 
 
@@ -221,7 +225,7 @@ def _is(place: Path, sha256: str, size: int) -> bool:
 
 
 def _answer(where: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str | None:
-    """Return the output of a git command, or None when it fails, as it does when it finds nothing."""
+    """Return the output of a git command, or None when it fails; some commands fail when they find nothing."""
     try:
         return git(where, *arguments, env=env)
     except Killed:

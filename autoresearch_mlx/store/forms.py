@@ -1,7 +1,7 @@
-"""Read from the ledger in which form each model was asked, and find the form for its next question.
+"""Read from the ledger in which form each model had to answer, and choose the form of its next answer.
 
-The forms are a ladder, which a model climbs or descends by its own record.  Nothing is stored: the rung is computed
-again from the experiments each time.  The model's name plays no part.
+The forms are the rungs of a ladder, from easy to hard.  A model moves up or down by its own record.  The rung is not
+stored: it is computed each time from the experiments.  The model's name plays no part.
 
     menu     the number of one of the optimiser's moves; no file is sent
     values   new values of at most three knobs, from a list of values for each
@@ -22,18 +22,19 @@ Form: TypeAlias = Literal["menu", "values", "blocks", "whole"]
 LADDER: tuple[Form, ...] = ("menu", "values", "blocks", "whole")
 CODE = ("blocks", "whole")
 CLIMB = 2
-"""Number of experiments in a row, measured at the first reply, after which the next form is tried."""
+"""After this many experiments in a row that were measured at the first reply, the next form is tried."""
 MOST_MISMATCHES = 2
-"""After this many experiments in a row with blocks that match nothing, the whole file is asked for."""
+"""After this many experiments in a row whose search texts match nothing in the file, the model is asked for the whole
+file."""
 TRIAL = 3
-"""Number of measured experiments after which a form that has kept nothing gives way to a lower one that has."""
+"""After this many measured experiments without a keep, a form gives way to a lower form that has had one."""
 REST = 20
-"""Number of the model's experiments for which a form that failed is not tried again."""
+"""A form that failed is not tried again for this many experiments of the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The record of one form: experiments in which it was asked for, those measured at the first reply, and keeps."""
+    """Record of one form: how many experiments asked for it, were measured at the first reply, and were kept."""
 
     form: Form
     asked: int
@@ -42,7 +43,10 @@ class Tally:
 
 
 def asked_of(history: History, agent: str | None = None) -> list[Experiment]:
-    """Return the experiments for which a model answered, oldest first; ``agent``: only those of this one."""
+    """Return the experiments for which a model answered, oldest first.
+
+    ``agent`` limits them to those of one agent.
+    """
     return [
         e
         for e in history.experiments
@@ -51,7 +55,7 @@ def asked_of(history: History, agent: str | None = None) -> list[Experiment]:
 
 
 def rung_after(first: Form, asked: Sequence[Experiment]) -> Form:
-    """Return the rung after these experiments of one model."""
+    """Return the form that a model is asked for after these experiments."""
     rung, streak, missed = first, 0, 0
     rests: dict[Form, int] = {}
     for at, e in enumerate(asked):
@@ -82,7 +86,10 @@ def tallies(asked: Iterable[Experiment]) -> tuple[Tally, ...]:
 
 
 def rung_words(history: History) -> str:
-    """Say on which rung the model of the last answer stands, and what each form has brought; empty without a model."""
+    """Say which form the last model is asked for next, and how often each form has worked.
+
+    The text is empty if no model has answered.
+    """
     newest = next(reversed(asked_of(history)), None)
     if newest is None:
         return ""
@@ -118,12 +125,12 @@ def is_clean(e: Experiment) -> bool:
 
 
 def _lost(e: Experiment) -> bool:
-    """Return whether nothing was measured because the answers were no edits, or repeated an earlier one."""
+    """Return whether nothing was measured because the answers contained no edit, or repeated an earlier edit."""
     return e.status in ("invalid", "duplicate") and not e.measurements
 
 
 def _kept_more(rung: Form, asked: Sequence[Experiment]) -> Form | None:
-    """Return the lower form that has kept something when this one, after a fair trial, has kept nothing."""
+    """Return a lower form that has had keeps, if this form has had none after a fair trial."""
     its = [e for e in asked if form_of(e) == rung]
     if rung in CODE or len(its) < TRIAL or any(e.status == "keep" for e in its):
         return None
@@ -138,5 +145,8 @@ def _below(form: Form) -> Form:
 
 
 def _above(form: Form) -> Form | None:
-    """Return the next form to climb to; the whole file is no step up from blocks, but a way out."""
+    """Return the next higher form.
+
+    The form ``whole`` is not above ``blocks``: it is for models whose blocks fail.
+    """
     return LADDER[LADDER.index(form) + 1] if form in ("menu", "values") else None

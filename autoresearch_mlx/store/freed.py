@@ -1,4 +1,4 @@
-"""Record what `gc` has removed from a session, so that commands that would have shown it can say so.
+"""Record what `gc` has removed from a session, so that a command that misses a file can say why.
 
 The events ``freed`` in the session's ``gc.jsonl`` name the removed files and refs, by kind.  They are written before
 the first file is removed.
@@ -34,16 +34,17 @@ class Item:
 
 
 def note(folder: Path, items: Sequence[Item]) -> None:
-    """Write down what is about to be removed.  Raises LedgerError."""
+    """Record the items that are about to be removed.  Raises LedgerError."""
     names = {kind: [item.name for item in items if item.kind == kind] for kind in KINDS}
     with writing(folder / FILE) as journal:
         journal.append("freed", **{kind: found for kind, found in names.items() if found})
 
 
 def log_of(folder: Path, experiment: Experiment) -> str:
-    """Return the end of an experiment's last log; a note in brackets if gc removed it; empty if there is no log.
+    """Return the end of an experiment's last log.
 
-    A ledger from elsewhere may name any file of this machine, so only files of the session are read.
+    If gc removed the log, the text is a note in brackets; if there is no log, it is empty.  A ledger from elsewhere may
+    name any file of this machine, so only files of the session are read.
     """
     name = next((m.log for m in reversed(experiment.measurements) if m.log), None)
     if name is None:
@@ -58,9 +59,10 @@ def log_of(folder: Path, experiment: Experiment) -> str:
 
 
 def changes_of(root: Path, folder: Path, experiment: Experiment) -> str:
-    """Return an experiment's diff against its base; a reason in brackets if it is gone; empty if nothing was committed.
+    """Return an experiment's diff against its base.
 
-    Raises WorkspaceError when git has both commits but cannot compare them.
+    If the diff is gone, the text is the reason in brackets; if nothing was committed, it is empty. Raises
+    WorkspaceError when git has both commits but cannot compare them.
     """
     e = experiment
     if not e.base or not e.commit:
@@ -88,7 +90,7 @@ def talk_gone(folder: Path, number: int) -> str | None:
 
 
 def _gone(folder: Path, kind: Kind, name: str) -> str | None:
-    """Return ``removed by gc on 2026-11-25``, or None when gc did not remove it.
+    """Return words such as ``removed by gc on 2026-11-25``, or None when gc did not remove the item.
 
     A file ``name-...`` counts as ``name``.
     """

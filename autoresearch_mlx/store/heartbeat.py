@@ -1,8 +1,8 @@
-"""Record that workers are alive: each worker touches a small file of its own while it measures.
+"""Record that workers are alive: each worker updates the time of its own small file while it measures.
 
-A worker claims an experiment in the ledger's line ``started``.  Its file, the heartbeat, shows when it last worked.
-``status`` shows a worker that has gone silent, and the next start says when a dead one last reported.  A single worker
-needs no file: the session's lock shows whether its process lives.
+A worker claims an experiment in the ledger's line ``started``.  Its file, the heartbeat, shows when the worker was last
+active.  ``status`` shows a worker that has gone silent, and after a crash the next start says when each worker last
+reported.  A single worker needs no file: the session's lock shows whether its process lives.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ from contextlib import suppress
 from pathlib import Path
 
 FOLDER = "workers"
-"""Name of the folder of these files, in the session's folder."""
+"""Name of the folder with the workers' files, in the session's folder."""
 SILENT_SECONDS = 60.0
-"""A worker reports about ten times a second while it measures; one that is silent for this long is stuck."""
+"""A worker that does not report for this many seconds is stuck; normally it reports about ten times a second."""
 _EVERY_SECONDS = 1.0
 
 
 class Heartbeat:
-    """Touches one worker's file, at most once a second."""
+    """Updates the time of one worker's file, at most once a second."""
 
     def __init__(self, folder: Path, worker: str) -> None:
-        """Take the session's folder and the worker's name in the ledger; without a name nothing is written."""
+        """Take the session's folder and the worker's name in the ledger.
+
+        An empty name means that nothing is written.
+        """
         self._path = _path(folder, worker) if worker else None
         self._last = 0.0
 
@@ -47,9 +50,9 @@ def last_beat(folder: Path, worker: str | None) -> float | None:
 
 
 def last_seen(folder: Path, worker: str | None) -> str:
-    """Return words that say when a dead worker last reported, and remove its file; empty if that is unknown.
+    """Return words that say when a dead worker last reported, and remove its file.
 
-    They are appended to the reason with which its experiment is closed.
+    The words, empty if the time is unknown, are appended to the reason for which the worker's experiment is closed.
     """
     at = last_beat(folder, worker)
     forget(folder, worker)

@@ -1,9 +1,9 @@
 """Read and write journals: files of JSON lines to which lines are only appended.
 
-The ledger, the notes to a run, a person's orders and the list of calls to models are journals.  Three rules make them
+The ledger, a person's notes, a person's orders and the list of calls to models are journals.  Three rules make them
 safe if the process dies at any moment:
 
-- a line is written in full and synced to the disk before work continues, or nothing of it stays;
+- a line is written in full and synced to the disk before work continues, or no part of it stays in the file;
 - a last line without a line end was cut off when a process died: readers skip it, and the next writer removes it;
 - if several processes may write, a writer holds the file's own lock while it appends (:func:`held`).
 """
@@ -27,7 +27,7 @@ Event: TypeAlias = Mapping[str, Any]
 
 SCHEMA = 1
 _BLOCK = 1 << 16
-"""Bytes read at once in the search for the end of the last whole line."""
+"""Number of bytes that are read at once in the search for the end of the last whole line."""
 
 
 def now() -> str:
@@ -36,7 +36,10 @@ def now() -> str:
 
 
 def stamp(path: Path) -> tuple[int, int] | None:
-    """Return a stamp that changes with each write to a file: (time in ns, size in bytes), or None if there is no file."""
+    """Return the stamp of a file, which changes with each write: (time in ns, size in bytes).
+
+    Returns None if there is no file.
+    """
     try:
         found = path.stat()
     except OSError:
@@ -49,7 +52,7 @@ def stamp(path: Path) -> tuple[int, int] | None:
 
 def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the complete lines with their numbers, from 1; blank lines are left out.  Raises OSError."""
-    with path.open("rb") as file:  # line by line: the text of a long journal takes more memory than its values
+    with path.open("rb") as file:  # line by line, because a whole journal may take much memory
         for number, line in enumerate(file, 1):
             if line.endswith(b"\n") and line.strip():
                 yield number, line
@@ -58,7 +61,7 @@ def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def append(file: IO[bytes], line: bytes) -> None:
     """Write one line at the end of an unbuffered file and wait until it is on the disk.
 
-    Raises OSError when the disk refuses; then nothing of the line stays.
+    Raises OSError when the disk refuses; then no part of the line stays in the file.
     """
     end = file.seek(0, os.SEEK_END)
     left = line + b"\n"
@@ -75,7 +78,7 @@ def mend(file: IO[bytes]) -> None:
     """Remove everything after the last line end.  Only the holder of the file's lock may call this."""
     size = at = file.seek(0, os.SEEK_END)
     whole = 0
-    while at and not whole:  # search from the end: an incomplete line is short, the journal may be long
+    while at and not whole:  # search from the end, because an incomplete line is short and the journal may be long
         start = max(0, at - _BLOCK)
         file.seek(start)
         whole = start + file.read(at - start).rfind(b"\n") + 1
@@ -130,7 +133,7 @@ def read_events(path: Path) -> Events:
 
 
 class Writer:
-    """A journal that is open for a moment: the events that it has, and a way to add one."""
+    """A journal that is open for a moment, with its events and a method that adds one."""
 
     def __init__(self, path: Path, file: IO[bytes]) -> None:
         self._path, self._file = path, file
@@ -160,7 +163,7 @@ def writing(path: Path) -> Iterator[Writer]:
 
 
 def json_object(line: bytes) -> Mapping[str, Any] | None:
-    """Return the JSON object of a line, or None for anything else."""
+    """Return the JSON object in a line, or None if the line contains something else."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

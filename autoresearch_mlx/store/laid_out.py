@@ -1,8 +1,8 @@
 """Prove that a worktree has the files of a commit: when they are checked out, and once more after a run.
 
 The content of every file of the commit is compared, because modification times can deceive: a program that has a file
-mapped into its memory may write into it without changing that time (mmap(2)).  Files above ``LARGEST`` are read once;
-after that their change time is trusted, which no program can set.
+mapped into its memory may write into it without changing that time (mmap(2)).  Files larger than ``LARGEST`` are read
+once.  After that their change time is trusted, because no program can set it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from autoresearch_mlx.store.workspace import git
 LARGEST = 2**20
 _LAYOUT = ("filter.", "core.attributesfile", "core.autocrlf", "core.eol", "core.symlinks", "core.worktree", "include")
 _LAYOUT_FILES = ("info/attributes", "info/sparse-checkout")
-"""Size in bytes above which a file counts as unchanged if its change time is the same."""
+"""A file of more bytes than this counts as unchanged if its change time is the same."""
 _AT_ONCE = 200
-"""Number of files in one call of git."""
+"""Largest number of files that are passed to one call of git."""
 LINK, MODULE = "120000", "160000"
 """Modes of entries of a commit that are not plain files."""
 Ask: TypeAlias = Callable[..., str]
@@ -45,9 +45,9 @@ class Print:
     """One file on the disk."""
 
     written: tuple[int, ...]
-    """Its kind, inode, size and modification time, which change when somebody writes or replaces it."""
+    """Its kind, inode, size and modification time; they change when somebody writes or replaces the file."""
     change: int
-    """Its change time in nanoseconds, which follows every write."""
+    """Its change time in nanoseconds, which every write updates."""
     digest: str
     """Hash of its content on the disk, computed as git does."""
 
@@ -72,9 +72,9 @@ class LaidOut:
         self._top, self._prints = top, prints
 
     def changed(self) -> tuple[str, ...]:
-        """Return the paths that were written, replaced or removed since, even if they have their old content again.
+        """Return the files that were written, replaced or removed since the checkout.
 
-        Added files are left out, because most programs write some.
+        A file that has its old content again is among them. Added files are left out, because most programs write some.
         """
         return tuple(path for path, before in self._prints.items() if not self._same(path, before))
 
@@ -86,23 +86,25 @@ class LaidOut:
 
 
 def prints_of(top: Path, entries: Mapping[str, Entry], known: Mapping[str, Print | None]) -> dict[str, Print | None]:
-    """Return the print on the disk for each file of a commit; ``known`` has the prints from before."""
+    """Return the print of each file of a commit, as the file is on the disk.
+
+    ``known`` has earlier prints.
+    """
     files = {path: entry for path, entry in entries.items() if entry.mode != MODULE}
     return {path: print_of(top / path, known.get(path), entry.blob) for path, entry in files.items()}
 
 
 def print_of(path: Path, known: Print | None = None, blob: str = "") -> Print | None:
-    """Return one file's print, or None when there is no file or link.  The length of ``blob`` shows which hash git
-    uses.
+    """Return the print of one file, or None when there is no file or link.
 
-    A large file whose change time is still that of ``known`` is not read.
+    The length of ``blob`` shows which hash git uses.  A large file that has the change time of ``known`` is not read.
     """
     try:
         found = os.lstat(path)
         written = _written(found)
         size = len(known.digest if known is not None else blob)
         if stat.S_ISLNK(found.st_mode):
-            target = os.readlink(os.fsencode(path))  # noqa: PTH115 - Path would tidy up what the link says
+            target = os.readlink(os.fsencode(path))  # noqa: PTH115 - Path would change the text of the link
             digest = _hash(size, [target], len(target))
         elif not stat.S_ISREG(found.st_mode):
             return None
@@ -126,7 +128,7 @@ def print_of(path: Path, known: Print | None = None, blob: str = "") -> Print | 
 
 
 def layout_settings(tree: Path) -> dict[str, str]:
-    """Return everything outside of commits that decides how git writes a commit's files into the worktree ``tree``.
+    """Return all settings outside of commits that decide how git writes a commit's files into the worktree ``tree``.
 
     The keys are names of settings and paths of files; the values are their contents.  Raises WorkspaceError.
     """
@@ -146,7 +148,7 @@ def layout_settings(tree: Path) -> dict[str, str]:
 def differing(
     ask: Ask, commit: str, entries: Mapping[str, Entry], prints: Mapping[str, Print | None]
 ) -> tuple[str, ...]:
-    """Return the files that differ from the commit's, both from what git checks out and from what git stores.
+    """Return the files that differ from the commit in both of git's forms: as checked out, and as stored.
 
     Git may store a file in a form that differs from the one it checks out: with other line ends, or through a filter
     such as that of Git LFS.  ``ask`` runs git in the worktree.
@@ -197,8 +199,10 @@ def _stored(ask: Ask, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _as_laid_out(ask: Ask, commit: str, path: str, found: Print | None) -> bool:
-    """Return whether a file is what git's filters make of the commit's file when git checks it out; filtering the file
-    back for storage may give another text."""
+    """Return whether a file is the commit's file as git's filters write it at checkout.
+
+    Such a file may become another text when git stores it again.
+    """
     if found is None:
         return False
     with suppress(WorkspaceError):  # a file of a submodule is not in the commit

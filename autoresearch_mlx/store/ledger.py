@@ -1,4 +1,4 @@
-"""The journal of a session: append-only JSON lines, replayed into values.
+"""Keep the ledger, the journal of a session: append-only JSON lines that are replayed into values.
 
     session     once, first: tag, target, metric, direction, conditions
     started     before any work on an experiment: its number, its base commit and, with several lanes, its worker
@@ -58,7 +58,7 @@ class Open:
     worker: str | None = None
     """Name of the worker that measures it, or None if there is only one."""
     proposal: Mapping[str, Any] = field(default_factory=dict)
-    """In a fleet, what its commit does not tell about its proposal: agent, axis, rationale, talk."""
+    """In a fleet, the facts about its proposal that the commit does not contain: agent, axis, rationale, talk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Regime:
     parts: Mapping[str, Any] | None
     """The parts of the key by name; None in a ledger that names no key."""
     drift: int = 0
-    """Number of drifts under this key before it, which is the number of earlier regimes with the same key."""
+    """Number of earlier regimes with the same key: each ended when the machine drifted."""
     machine: str = ""
     """Name of the machine of a fleet that measures in it; empty for the machine that runs the session."""
 
@@ -153,7 +153,7 @@ def _replayed(path: Path) -> _Replay:
 
 
 class _Replay:
-    """Builds the contents of a ledger, event by event."""
+    """Builds the contents of a ledger from its events, one by one."""
 
     def __init__(self) -> None:
         self.session: Mapping[str, Any] = {}
@@ -213,9 +213,10 @@ class _Replay:
             self._alone.clear()
 
     def _enter(self, event: Any) -> None:
-        """Enter a regime; the last ``takes`` repeats, which showed a drift, become its first runs.
+        """Enter a regime.
 
-        A regime that returns keeps its key.  Ledgers of earlier versions never return to one.
+        The last ``takes`` repeats, which showed a drift, become its first runs. A regime that returns keeps its key.
+        Ledgers of earlier versions never return to one.
         """
         number, takes, parts = int(event["epoch"]), int(event.get("takes", 0)), event.get("comparability")
         machine = str(event.get("machine", ""))
@@ -270,7 +271,7 @@ class _Replay:
 
 
 class Ledger:
-    """The one writer of a session's ledger.  Open it inside :func:`~autoresearch_mlx.store.locks.locked`."""
+    """Writes a session's ledger, as its only writer.  Open it inside :func:`~autoresearch_mlx.store.locks.locked`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -294,8 +295,8 @@ class Ledger:
     def append(self, event: str, **fields: Any) -> None:
         """Write one line and wait until it is on the disk.
 
-        Raises LedgerError when it cannot be written, ValueError for a number that is not finite (a fault of this
-        program).
+        Raises LedgerError when the line cannot be written, and ValueError for a number that is not finite, which would
+        be a fault of this program.
         """
         line = json.dumps({"schema": SCHEMA, "event": event, **fields}, allow_nan=False, ensure_ascii=False).encode()
         self.mend()

@@ -1,4 +1,4 @@
-"""Find out what is not in a session although a person may think it is: uncommitted edits, newer commits, empty files.
+"""Find the parts of a person's checkout that are missing in a session: uncommitted edits, newer commits, empty files.
 
 A session measures the files of the commit at which it began, with the changes kept since.  ``lab.toml`` and
 ``program.md`` are read from the checkout, so they are never left out.
@@ -26,9 +26,9 @@ from autoresearch_mlx.store.workspace import common_of, git, resolve, top_of
 _NOBODYS = ("__pycache__", ".DS_Store", STATE)
 _NAME, _QUOTED = re.compile(r"[\w./+-]*[\w+-]"), re.compile(r"""(?<!\w)(['"])(.+?)\1(?!\w)""")
 SAID = "left_out.json"
-"""File in a session's folder with the sentences that were said last."""
+"""Name of the file in a session's folder that keeps the sentences shown last."""
 _AT_ONCE = 200
-"""Number of files in one call of git."""
+"""Largest number of files that are passed to one call of git."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,17 @@ class LeftOut:
     unknown: tuple[str, ...] = ()
     """Files and folders that are not under git."""
     head: str | None = None
-    """The commit of the checkout, if its changes are not in the session; else None."""
+    """The commit of the checkout if its changes are not in the session, or None if they are."""
     changed: tuple[str, ...] = ()
     """Files that differ between that commit and the session."""
     empty: tuple[str, ...] = ()
-    """Submodules and files of Git LFS without content here, each with the command that fetches it."""
+    """Submodules and Git LFS files whose content is not on this machine, each with the command that fetches it."""
 
     def sentences(self, tag: str, measured: Callable[[str], bool] = lambda path: False) -> Iterator[str]:
-        """Yield a sentence for each fact; ``measured`` returns True for files whose edits are measured all the same."""
+        """Yield one sentence for each kind of missing part.
+
+        ``measured`` returns True for a file whose uncommitted edits are measured anyway.
+        """
         where = f"session {tag} (it began at commit {self.start[:7]})"
         then = "then `run --tag NAME` starts a session with them"
         if edits := [path for path in self.uncommitted if not measured(path)]:
@@ -104,9 +107,9 @@ def left_out(
 
 
 def unsaid(folder: Path, sentences: Iterable[str], day: str) -> list[str]:
-    """Return the sentences that the last call for this session on the same day did not have; remember all of them.
+    """Return the sentences that this session's last call on the same day did not have, and remember all of them.
 
-    ``folder`` is the session's.
+    ``folder`` is the session's folder.
     """
     found, file = list(sentences), folder / SAID
     try:
@@ -115,16 +118,16 @@ def unsaid(folder: Path, sentences: Iterable[str], day: str) -> list[str]:
     except (OSError, ValueError, TypeError, KeyError):
         before = []
     if found != before:
-        with suppress(OSError):  # what cannot be remembered is only said again
+        with suppress(OSError):  # a sentence that is not remembered is shown again
             file.write_text(json.dumps({"day": day, "said": found}), encoding="utf-8")
     return [words for words in found if words not in before]
 
 
 def missed(root: Path, tree: Path, commit: str, words: str) -> tuple[str, ...]:
-    """Return the files of the lab in ``root`` that the words of a failure name, and that ``commit`` does not have.
+    """Return the files of the lab that a failure's message names and that are missing in ``commit``.
 
-    A module's name counts as its file's name.  ``tree`` is the lab's folder in the worktree, where the failure
-    happened.
+    ``root`` is the lab's folder, and ``words`` the message. A module's name stands for its file.  ``tree`` is the lab's
+    folder in the worktree, where the failure happened.
     """
     top = top_of(root)
     if top is None:
@@ -143,7 +146,7 @@ def is_environment(path: Path) -> bool:
 
 
 class _InLab:
-    """Paths of a repository as a person in the lab's folder sees them."""
+    """Turns paths of a repository into paths relative to the lab's folder."""
 
     def __init__(self, root: Path, top: Path) -> None:
         self._root = root.resolve()
@@ -154,7 +157,10 @@ class _InLab:
         return PurePosixPath(path).is_relative_to(self._prefix)
 
     def shown(self, paths: Iterable[str]) -> tuple[str, ...]:
-        """Return the paths relative to the lab, its own files first, without those that are read from the checkout."""
+        """Return the paths relative to the lab, with the lab's own files first.
+
+        Files that are read from the checkout, such as lab.toml, are left out.
+        """
         read = {(self._prefix / name).as_posix() for name in (SETTINGS, PROGRAM)}
         wanted = {path for path in paths if path not in read and not set(PurePosixPath(path).parts) & set(_NOBODYS)}
         return tuple(
@@ -163,10 +169,10 @@ class _InLab:
         )
 
     def named_in(self, lines: Sequence[str]) -> list[str]:
-        """Return the files of the lab that words of shell lines name."""
+        """Return the files of the lab that occur as words in shell lines."""
         found: list[str] = []
         for line in lines:
-            with suppress(ValueError):  # the shell itself reports a quote that is not closed
+            with suppress(ValueError):  # the shell itself will report an unclosed quote
                 for word in shlex.split(line):
                     path = self._root / word
                     if path.is_file() and path.resolve().is_relative_to(self._root):
@@ -176,7 +182,10 @@ class _InLab:
 
 @contextmanager
 def _index_of(top: Path) -> Iterator[Mapping[str, str]]:
-    """Yield variables that make git use a copy of the person's index, because even reading refreshes the index."""
+    """Yield environment variables that make git use a copy of the person's index.
+
+    Even a reading command would write to the index itself.
+    """
     index = top / git(top, "rev-parse", "--git-path", "index").rstrip("\n")
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "index"
@@ -186,10 +195,10 @@ def _index_of(top: Path) -> Iterator[Mapping[str, str]]:
 
 
 def _look_at_all(top: Path, index: Mapping[str, str]) -> None:
-    """Make the copy of the index show edits in files that the person told git to overlook.
+    """Make the copy of the index show edits in files that the person told git to ignore.
 
-    These are the files marked ``assume-unchanged`` or ``skip-worktree``.  What a sparse checkout leaves out is not on
-    the disk, so it stays marked.
+    These are the files marked ``assume-unchanged`` or ``skip-worktree``.  Files that a sparse checkout leaves out are
+    not on the disk, so they stay marked.
     """
     if not index:
         return
@@ -201,7 +210,7 @@ def _look_at_all(top: Path, index: Mapping[str, str]) -> None:
 
 
 def _status(top: Path, index: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Return the files with edits, staged or not, and those that git does not know."""
+    """Return two lists: the files with edits, staged or not, and the files that are not under git."""
     listed = git(top, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=normal", env=index)
     rows = [(entry[:2], entry[3:]) for entry in listed.split("\0") if entry]
     return [path for mark, path in rows if mark != "??"], [path for mark, path in rows if mark == "??"]
@@ -215,10 +224,10 @@ def _tried(
     edited: Sequence[str],
     on_disk: Collection[str],
 ) -> set[str]:
-    """Return the edited files whose text, on the disk and staged, is that of a commit of the session.
+    """Return the edited files whose text is that of a commit of the session, both on the disk and staged.
 
-    ``ends`` are the commit at which the session began and its incumbent, ``on_disk`` the files of the checkout that
-    differ from the incumbent.
+    ``ends`` has the commit at which the session began, and its incumbent.  ``on_disk`` has the files of the checkout
+    that differ from the incumbent.
     """
     plain = [path for path in edited if (top / path).is_file() and not (top / path).is_symlink()]
     if not plain:
@@ -237,7 +246,7 @@ def _tried(
     rows = git(top, "ls-files", "-s", "-z", env=index).split("\0") if staged else []
     in_index = {(path, facts.split()[1]) for facts, _, path in (row.partition("\t") for row in rows) if path in staged}
     odd = {path for path, blob in in_index if (path, blob) not in known}
-    # A file that differs from the incumbent although its text is the same has another mode.
+    # If a file has the incumbent's text and still differs from it, its mode was changed.
     return {
         path
         for path, blob in zip(plain, listed, strict=True)

@@ -1,4 +1,4 @@
-"""Lock files and sessions.  The system releases a lock when the process that holds it dies (flock(2))."""
+"""Take locks on files and sessions.  The system releases a lock when the process that holds it dies (flock(2))."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from autoresearch_mlx.store.tries import try_of
 
 
 def take_lock(file: IO[str], seconds: float = 1.0) -> bool:
-    """Take the exclusive lock of an open file; return whether that worked within this many seconds.
+    """Take the exclusive lock of an open file; return True if that worked within this many seconds.
 
-    It keeps trying because others may hold the lock for a moment: a process that only asks who holds it
+    The function keeps trying, because another process may hold the lock for a moment: one that asks who holds it
     (:func:`holder`), or a run that is just ending.
     """
     end = time.monotonic() + seconds
@@ -46,7 +46,7 @@ def held(path: Path) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the session for this process.  The system releases it when the process dies.
+    """Hold the lock of a session for this process.  The system releases it when the process dies.
 
     Raises LockedError, which names the holder.
     """

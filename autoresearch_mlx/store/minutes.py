@@ -27,7 +27,7 @@ class Minute:
 
     @property
     def words(self) -> str:
-        """Return ``brief 3, knobs, explore lr: discard (#4)``."""
+        """Return a line such as ``brief 3, knobs, explore lr: discard (#4)``."""
         axis = f" {self.axis}" if self.axis else ""
         became = f" (#{self.experiment})" if self.experiment is not None else ""
         why = f": {self.reason}" if self.reason else ""
@@ -36,7 +36,10 @@ class Minute:
 
 
 def minutes_of(lines: Sequence[Mapping[str, Any]], history: History) -> tuple[Minute, ...]:
-    """Return the minutes, oldest brief first; ``lines``: the ledger's lines about briefs, as ``Journal.briefs``."""
+    """Return the minutes, oldest brief first.
+
+    ``lines`` are the ledger's lines about briefs, as in ``Journal.briefs``.
+    """
     became = {e.talk["brief"]: e for e in history.experiments if isinstance(e.talk.get("brief"), int)}
     ended = {line["brief"]: line for line in lines if line.get("event") == "brief_ended"}
     given = [line for line in lines if line.get("event") == "brief" and isinstance(line.get("brief"), int)]

@@ -18,9 +18,9 @@ LONGEST = 1000
 
 
 def add_note(folder: Path, text: str) -> str:
-    """Add a note as one line without control characters; return it as it was written.
+    """Add a note as one line without control characters; return the text that was written.
 
-    Raises ConfigError for a note that is empty or too long, LedgerError when it cannot be written.
+    Raises ConfigError for a note that is empty or too long, and LedgerError when the file cannot be written.
     """
     note = one_line(text)
     if not note:

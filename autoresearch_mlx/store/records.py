@@ -1,6 +1,6 @@
 """Read and write experiments and measurements as JSON objects, for the ledger and ``--json``.
 
-The keys and their order are a contract: every version reads the ledgers of the others.
+The keys and their order are a contract: every version of the package reads the ledgers of the others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from autoresearch_mlx.experiment import Experiment, Measurement, Seconds
 def experiment_from(event: Mapping[str, Any]) -> Experiment:
     """Return an experiment from its JSON object.
 
-    A key that a ledger of an earlier version lacks means "unknown".  Raises KeyError, TypeError, ValueError.
+    A missing key, as in a ledger of an earlier version, means "unknown".  Raises KeyError, TypeError, ValueError.
     """
     return Experiment(
         number=int(event["number"]),
@@ -44,7 +44,10 @@ def experiment_from(event: Mapping[str, Any]) -> Experiment:
 
 
 def measurement_from(event: Mapping[str, Any]) -> Measurement:
-    """Return a measurement from its JSON object; it treats missing keys and errors as :func:`experiment_from` does."""
+    """Return a measurement from its JSON object.
+
+    Missing keys and errors are treated as in :func:`experiment_from`.
+    """
     seconds = event.get("seconds") or {}
     return Measurement(
         value=event.get("value"),
@@ -75,16 +78,19 @@ def experiment_to(experiment: Experiment) -> dict[str, Any]:
     fields["measurements"] = [measurement_to(measured) for measured in experiment.measurements]
     fields["knobs"] = {name: list(change) for name, change in experiment.knobs.items()}
     if experiment.against is None:
-        del fields["against"]  # a night with one lane is written as it always was
+        del fields["against"]  # the lines of a night with one lane stay as in earlier versions
     if not experiment.held:
         del fields["held"]
     return fields
 
 
 def measurement_to(measured: Measurement) -> dict[str, Any]:
-    """Return the JSON object of a measurement, with its keys in the fixed order; it calls the regime ``epoch``."""
+    """Return the JSON object of a measurement, with its keys in the fixed order.
+
+    The regime's key is ``epoch``.
+    """
     fields = {"epoch" if name == "regime" else name: value for name, value in asdict(measured).items()}
     for name, unknown in (("speed", None), ("stretch", None), ("disturbed_by", "")):
         if fields[name] == unknown:
-            del fields[name]  # a run whose speed is unknown is written as it always was
+            del fields[name]  # the line of a run without a known speed stays as in earlier versions
     return fields

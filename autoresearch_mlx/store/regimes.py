@@ -18,7 +18,7 @@ from autoresearch_mlx.store.ledger import Journal, Ledger
 
 
 def settled(journal: Journal, here: Key) -> Key:
-    """Return the key to measure under: the key of the matching regime if there is one, else ``here``.
+    """Return the key under which the session measures: that of the matching regime if there is one, else ``here``.
 
     A part of the key that the system did not report this time counts as unchanged.
     """
@@ -28,7 +28,7 @@ def settled(journal: Journal, here: Key) -> Key:
 
 
 def enter_regime(ledger: Ledger, here: Key, say: Callable[[str], None]) -> None:
-    """Enter the regime of this key if it is not the current one; say what changed and what follows from that."""
+    """Enter the regime of this key if it is not the current one, and say what changed and what follows."""
     journal = ledger.read()
     current = journal.history.regime
     number = matching(journal, here)
@@ -56,10 +56,10 @@ def enter_regime(ledger: Ledger, here: Key, say: Callable[[str], None]) -> None:
 
 
 def enter_machine(ledger: Ledger, machine: str, here: Key, present: Container[str]) -> int:
-    """Return the regime in which a machine of a fleet measures under this key, after entering it if necessary.
+    """Enter the regime of a fleet's machine under this key if necessary, and return the regime's number.
 
-    The session takes over the regime of the first machine that measures, and again when none of the machines that are
-    ``present`` has the session's regime.
+    The first machine's regime becomes the session's own.  When none of the machines in ``present`` has the session's
+    regime any more, the session takes the regime of this machine.
     """
     journal = ledger.read()
     number, newest = matching(journal, here, machine), journal.newest.get(machine)
@@ -85,7 +85,11 @@ def enter_machine(ledger: Ledger, machine: str, here: Key, present: Container[st
 
 
 def of_machine(here: Key, machine: str) -> Key:
-    """Return the key of one machine of a fleet: values of two machines are never compared, even if they are alike."""
+    """Return the key of one machine of a fleet.
+
+    The key contains the machine's name, because values of two machines are never compared, even if the machines are
+    alike.
+    """
     return Key({**here.parts, "fleet": machine})
 
 
@@ -103,7 +107,7 @@ def after_drift(journal: Journal, takes: int, reason: str, machine: str = "") ->
 
 
 def matching(journal: Journal, here: Key, machine: str = "") -> int | None:
-    """Return the number of the newest regime whose key agrees with this one in every known part, or None if none does.
+    """Return the number of the newest regime whose key agrees with ``here`` in every known part, or None if none does.
 
     Only regimes of ``machine`` count.  The current regime is tried first.  A key with unknown parts may match several
     regimes that differ from each other; then only a regime with exactly these parts is chosen, because any other
@@ -122,7 +126,7 @@ def matching(journal: Journal, here: Key, machine: str = "") -> int | None:
 
 
 def newest_machine(history: History, regimes: Mapping[int, Any] | None = None) -> Mapping[str, Any]:
-    """Return the newest description of a machine in a measurement; empty if no measurement has one.
+    """Return the newest description of a machine that a measurement has; it is empty if no measurement has one.
 
     ``regimes`` limits the search to measurements of these regimes; None means all.
     """
@@ -131,7 +135,7 @@ def newest_machine(history: History, regimes: Mapping[int, Any] | None = None) -
 
 
 def _parts(journal: Journal, number: int) -> Mapping[str, Any]:
-    """Return the parts of a regime's key; if the ledger has none, the parts that its measurements record."""
+    """Return the parts of a regime's key.  If the ledger has no key, return the parts that its measurements record."""
     parts = journal.regimes[number].parts
     if parts is not None:
         return parts

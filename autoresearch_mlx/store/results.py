@@ -13,7 +13,7 @@ RESULTS = "results.tsv"
 
 
 def write_results(folder: Path, history: History) -> None:
-    """Rewrite ``results.tsv``: the five columns of karpathy/autoresearch first, then seven of our own.
+    """Rewrite ``results.tsv``: first the five columns of karpathy/autoresearch, then seven of our own.
 
     A failure is written as upstream writes a crash (0.000000, 0.0, crash), so that existing notebooks read the file;
     the sixth column has the status of the ledger.
@@ -25,7 +25,7 @@ def write_results(folder: Path, history: History) -> None:
 
 
 _UPSTREAM = {"conflict": "discard", "limit": "discard"}
-"""Statuses, unknown to upstream, of experiments that may have a value, and the word for each in its fourth column."""
+"""Words in the fourth column for statuses that upstream does not have and with which an experiment may have a value."""
 
 
 def _row(e: Experiment) -> list[str]:
@@ -37,10 +37,11 @@ def _row(e: Experiment) -> list[str]:
         status = _UPSTREAM.get(e.status, e.status)
     gain = "" if e.gain is None else _decimals(e.gain, terms.HIDDEN_AMOUNT)
     words = [(e.commit or "")[:7], value, gigabytes, status, e.title, e.status, str(e.number), gain]
-    # A cell has no tab, line end, control code or double quote; table readers take a quote for the start of a string.
+    # A cell must not have a tab, line end, control code or double quote, because programs that read tables take a quote
+    # for the start of a string.
     return [terms.one_line(word).replace('"', "'") for word in [*words, e.axis or "", describe(e.knobs), e.agent]]
 
 
 def _decimals(number: float, hidden: float) -> str:
-    """Format with six decimals, as upstream's table does; a number too small for these gets six significant digits."""
+    """Format a number with six decimals, as upstream does, or a very small one with six significant digits."""
     return f"{number:.6g}" if 0 < abs(number) < hidden else f"{number + 0.0:.6f}"  # never -0.000000

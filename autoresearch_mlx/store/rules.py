@@ -1,4 +1,4 @@
-"""Note the settings on which verdicts depend: in the ledger at a session's start, and again at each change."""
+"""Record in the ledger the settings on which verdicts depend: at a session's start, and again at each change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from autoresearch_mlx.lab.config import Settings
 
 MARK = "judged under changed settings"
-"""Words in the reason of each verdict that was reached under settings other than those at the session's start."""
+"""Words that are part of a verdict's reason if the settings differ from those at the session's start."""
 
 
 def rules_of(settings: Settings) -> dict[str, Any]:
@@ -24,9 +24,9 @@ def rules_of(settings: Settings) -> dict[str, Any]:
 
 
 def enter_rules(ledger: Ledger, here: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    """Note in the ledger if the rules have changed since they were last noted, and say so.
+    """If the rules have changed since the ledger last recorded them, record them again and say so.
 
-    A ledger from a version that noted no rules stays as it is, because the rules of its verdicts are not known.
+    A ledger of a version that recorded no rules stays as it is, because the rules of its verdicts are not known.
     """
     journal = ledger.read()
     if journal.rules is None:
@@ -40,7 +40,10 @@ def enter_rules(ledger: Ledger, here: Mapping[str, Any], say: Callable[[str], No
 
 
 def mark_of(journal: Journal) -> str:
-    """Return the words that each verdict adds now: how the rules differ from those at the start, if they do."""
+    """Return the words that are added to each new verdict.
+
+    They say how the rules differ from those at the session's start, and are empty if they do not.
+    """
     start = journal.session.get("rules")
     if start is None or journal.rules is None:
         return ""
@@ -60,5 +63,8 @@ def changes_in_words(journal: Journal) -> tuple[str, ...]:
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return (before, after) of each rule that is in both and differs; a later version may know more rules."""
+    """Return (before, after) for each rule whose value differs.
+
+    A rule that only one side has is left out, because a later version may have more rules.
+    """
     return {name: (before[name], value) for name, value in after.items() if name in before and before[name] != value}

@@ -1,6 +1,7 @@
-"""Find out which tags are free.  A tag is a lab's own, but its branch and its refs belong to the whole repository.
+"""Find out which tags, the names of sessions, are free.
 
-Other labs in the same repository, and the same lab in another worktree of it, share them.
+A tag belongs to one lab, but its branch and refs belong to the whole repository.  Other labs in the same repository,
+and the same lab in another worktree, share them.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ from autoresearch_mlx.store.locks import take_lock
 from autoresearch_mlx.store.workspace import branch_of, git, ref_of, top_of
 
 _BRANCHES, _REFS = "refs/heads/autoresearch", "refs/autoresearch"
-_LOCK, _LOCK_SECONDS = "autoresearch-mlx.claims", 20.0  # git takes a name that ends with .lock for one of its own
+_LOCK, _LOCK_SECONDS = "autoresearch-mlx.claims", 20.0  # git takes a name that ends in .lock for a lock of its own
 
 
 class TagTaken(LabError):
-    """The branch or the refs of a tag exist already, and the session that made them is not this lab's."""
+    """The branch or the refs of a tag already exist, and no session of this lab made them."""
 
 
 def tags_taken(root: Path) -> frozenset[str]:
-    """Return the tags that have a branch or a ref in the repository around ``root``; none outside of a repository."""
+    """Return the tags that have a branch or a ref in the repository around ``root``.
+
+    Outside of a repository there are none.
+    """
     if top_of(root) is None:
         return frozenset()
     return frozenset(tag for tag, _ in _named(root) if tag is not None)
@@ -32,7 +36,7 @@ def tags_taken(root: Path) -> frozenset[str]:
 def refuse_taken(root: Path, tag: str) -> None:
     """Raise LabError when a new session with this tag would share a branch or refs with something that exists.
 
-    It is a TagTaken, except when an existing ref leaves no room for any tag.
+    The error is a TagTaken, except when an existing ref makes every tag impossible.
     """
     ignores_case = git(root, "config", "--type=bool", "--default=false", "core.ignorecase").strip() == "true"
     for other, ref in _named(root):
@@ -45,9 +49,9 @@ def refuse_taken(root: Path, tag: str) -> None:
 
 
 def refuse_copy(common: Path, folder: Path) -> None:
-    """Raise LabError when another folder holds the same session: the lab, or its ``.autoresearch``, was copied.
+    """Raise LabError when another folder has the same session, because the lab or its ``.autoresearch`` was copied.
 
-    ``common`` is the folder of the repository's refs, which both would move.
+    ``common`` is the folder of the repository's refs, which both copies would move.
     """
     for record in (common / "worktrees").glob("*"):
         with suppress(OSError, ValueError):
@@ -61,7 +65,10 @@ def refuse_copy(common: Path, folder: Path) -> None:
 
 @contextmanager
 def claiming(common: Path) -> Iterator[None]:
-    """Hold the right to give out tags in a repository.  Raises LockedError when another lab takes too long."""
+    """Hold the lock under which a lab claims a tag of a repository.
+
+    Raises LockedError when another lab holds it for too long.
+    """
     with (common / _LOCK).open("a") as file:
         if not take_lock(file, _LOCK_SECONDS):
             raise LockedError("another lab of this repository is starting a session", "try again in a moment")
@@ -69,7 +76,10 @@ def claiming(common: Path) -> Iterator[None]:
 
 
 def _named(root: Path) -> Iterator[tuple[str | None, str]]:
-    """Yield (tag, ref) for each ref of a session; the tag is None for a ref whose name git needs as a folder."""
+    """Yield (tag, ref) for each ref of a session.
+
+    The tag is None for a ref whose name is also the name of a folder that git needs for tags.
+    """
     for ref in git(root, "for-each-ref", "--format=%(refname)", _BRANCHES, _REFS).splitlines():
         if ref in (_BRANCHES, _REFS):
             yield None, ref
@@ -86,7 +96,10 @@ def _rename(ref: str) -> str:
 
 
 def drop_broken(root: Path, tag: str, number: int) -> None:
-    """Drop an experiment's ref if git lacks parts of its commit: garbage collection removed them as they were made."""
+    """Drop an experiment's ref if parts of its commit are missing.
+
+    Git's garbage collection can remove them while they are being made.
+    """
     ref = ref_of(tag, number)
     if not git(root, "for-each-ref", "--format=%(refname)", ref):
         return

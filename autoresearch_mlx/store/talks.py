@@ -1,4 +1,4 @@
-"""Keep the calls to models in the session's folder: all that was sent, and all that came back.
+"""Keep the calls to models in the session's folder: everything that was sent, and every reply.
 
     talks/0007-1.json     the first call of experiment 7: messages, reply, reasoning, error, counts
     talks/calls.jsonl     one line for each call, with its counts of tokens, from which totals are summed
@@ -24,12 +24,13 @@ COMMAND = "command"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call to a model, as it is kept.  Counts are the server's own; None is unknown."""
+    """One call to a model, as it is kept.  The counts come from the server; None means unknown."""
 
     experiment: int
     model: str
     purpose: str
-    """``proposal``, ``code``, ``repair`` or ``ideas``; ``command``: a coding agent, whose own calls are not counted."""
+    """``proposal``, ``code``, ``repair`` or ``ideas``, or ``command`` for a coding agent, whose own calls are not
+    counted."""
     messages: Sequence[Mapping[str, str]]
     """``[{"role": ..., "content": ...}]`` as sent."""
     time: str
@@ -49,17 +50,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Calls and tokens of a session, summed."""
+    """Sums of the calls and tokens of a session."""
 
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     estimated: int = 0
-    """Number of calls whose server gave no counts; for these the sums contain our own estimates."""
+    """Number of calls without counts from the server; for these the sums contain our own estimates."""
 
     @property
     def tokens(self) -> int:
-        """Tokens sent and received."""
+        """Number of tokens sent and received."""
         return self.prompt_tokens + self.completion_tokens
 
     def plus(self, call: Call) -> Spent:
@@ -73,7 +74,7 @@ class Spent:
         estimated_prompt: int | None = None,
         estimated_completion: int | None = None,
     ) -> Spent:
-        """Return the sums with one more call; estimates are used if the server's numbers are missing."""
+        """Return the sums with one more call, using estimates if the server's counts are missing."""
         return Spent(
             self.calls + 1,
             self.prompt_tokens + (prompt if prompt is not None else estimated_prompt or 0),
@@ -89,7 +90,7 @@ class Spent:
 
 
 def keep(folder: Path, call: Call, secrets: Sequence[str] = ()) -> str:
-    """Write a call to its file; return that file, relative to ``folder``.  Stars replace ``secrets`` in every text.
+    """Write a call to its file, with stars in place of ``secrets``, and return the file's path relative to ``folder``.
 
     Raises OSError when it cannot be written.
     """
@@ -107,7 +108,7 @@ def keep(folder: Path, call: Call, secrets: Sequence[str] = ()) -> str:
 
 
 def calls_of(folder: Path, experiment: int) -> Iterator[Mapping[str, Any]]:
-    """Yield the calls of an experiment, oldest first, as they were written; damaged files are left out."""
+    """Yield the calls of an experiment as JSON objects, oldest first; damaged files are left out."""
     for _, path in sorted(_files(folder, experiment)):
         try:
             call = json.loads(path.read_text(encoding="utf-8"))
@@ -118,9 +119,9 @@ def calls_of(folder: Path, experiment: int) -> Iterator[Mapping[str, Any]]:
 
 
 def spent(folder: Path, experiment: int | None = None) -> Spent:
-    """Return the sums over the session's calls, or those for one experiment; damaged lines are left out.
+    """Return the sums over the calls of the session, or of one experiment.
 
-    Raises nothing.
+    Damaged lines are left out.  Raises nothing.
     """
     total = Spent()
     for call in _lines(folder / FOLDER / CALLS):
@@ -146,7 +147,7 @@ def blotted(value: Any, secrets: Sequence[str]) -> Any:
 
 
 def _guess(call: Call) -> int:
-    """Return an estimate of the reply's tokens, at four bytes each: OpenAI's rule of thumb for English and code."""
+    """Estimate the tokens of a reply, at four bytes each: OpenAI's rule of thumb for English and code."""
     return len(((call.reply or "") + call.reasoning).encode(errors="replace")) // 4
 
 

@@ -1,10 +1,10 @@
-"""Keep notes of the tries that outlive their command (``try --detach``), so that ``wait`` finds them.
+"""Keep a note of each try that continues after its command has ended (``try --detach``), so that ``wait`` finds it.
 
     tries/0005.json     experiment 5: the process that measures it, and how that process ended
     tries/0005.log      the messages and the verdict that the process printed
 
-The ledger has the experiment itself.  The note has what the ledger cannot know: the number that was promised while the
-baseline was still being measured, and the error of a try that became no experiment.
+The experiment itself is in the ledger.  The note has two facts that the ledger cannot have: the number that was
+promised while the baseline was still being measured, and the error of a try that did not become an experiment.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Try:
     exit_code: int | None = None
     """Exit code of the process, or None while it runs, or when it was killed."""
     error: str = ""
-    """The error that ended it without a verdict; empty when there is none."""
+    """The error that ended the try without a verdict; empty when there is none."""
     hint: str = ""
 
 
@@ -41,7 +41,7 @@ def log_path(folder: Path, number: int) -> Path:
 
 
 def write_try(folder: Path, note: Try) -> None:
-    """Replace the note in one step.  Raises OSError when it cannot be written."""
+    """Write the note of a try in one step, in place of an earlier one.  Raises OSError when it cannot be written."""
     path = _path(folder, note.number)
     path.parent.mkdir(exist_ok=True)
     write_whole(path, json.dumps(asdict(note)) + "\n")
@@ -55,7 +55,7 @@ def read_try(folder: Path, number: int) -> Try | None:
 def try_of(folder: Path, pid: int | None) -> Try | None:
     """Return the try that the process ``pid`` measures now, or None when it measures none.
 
-    ``pid`` must be the process that holds the session: another process may have the number of a dead one.
+    ``pid`` must be the process that holds the session, because another process may have got the number of a dead one.
     """
     if pid is None:
         return None

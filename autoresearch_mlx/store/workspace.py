@@ -23,7 +23,7 @@ from autoresearch_mlx.trial.runner import GIT_PLACES
 
 try:
     from git import Git, GitCommandError, GitCommandNotFound
-except ImportError as error:  # it asks git for its version
+except ImportError as error:  # the import runs `git version`
     raise WorkspaceError(f"git does not answer: {str(error).split(chr(10))[0]}", "`git --version` shows why") from error
 
 _IDENTITY = {
@@ -34,7 +34,7 @@ _IDENTITY = {
 
 _SETTINGS = (
     "core.hooksPath=/dev/null",
-    "core.fsmonitor=false",  # it would start a program of the user's choice, or git's own, in our worktree
+    "core.fsmonitor=false",  # otherwise git would start a file watcher, the user's or its own, in our worktree
     "core.quotePath=off",
     "core.safecrlf=false",
     # Commits and refs must be on the disk before the ledger names them; otherwise a power cut could lose them.
@@ -42,18 +42,19 @@ _SETTINGS = (
 )
 
 _OFFLINE = {"GIT_LFS_SKIP_SMUDGE": "1"}
-"""Keeps git-lfs from downloading files that are not in its own store; files that are there are checked out as usual."""
+"""Keeps git-lfs from downloading files.  Files in its own store are checked out as usual."""
 
 _FILE_MODES = ("100644", "100755")
 
 _COMMITS_KEPT = 16
-"""Commits whose editable files are kept in memory: an experiment asks for those of its base several times."""
+"""Number of commits whose editable files are kept in memory, because an experiment reads those of its base several
+times."""
 
 _FULL_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class Killed(WorkspaceError):
-    """Git was killed before it could answer: this says nothing about what was asked."""
+    """Git was killed before it could answer, so the answer is unknown."""
 
 
 def branch_of(tag: str) -> str:
@@ -67,7 +68,7 @@ def ref_of(tag: str, number: int) -> str:
 def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
     """Run one git command; return its standard output, byte for byte.
 
-    Raises WorkspaceError with git's own words.
+    Raises WorkspaceError, which quotes git's message.
     """
     # -C, because GitPython would expand `$` and `~` in the folder, and use the current one if it is missing.
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
@@ -97,7 +98,7 @@ def top_of(path: Path) -> Path | None:
         return Path(git(path, "rev-parse", "--show-toplevel").rstrip("\n")).resolve()
     except WorkspaceError as error:
         if "dubious ownership" in str(error) or isinstance(error, Killed):
-            raise  # git's own words have the remedy
+            raise  # git's own message has the remedy
         return None
 
 
@@ -117,10 +118,10 @@ def common_of(top: Path) -> Path:
 
 
 def drop_locks(common: Path, tag: str, patience: float = 1.0) -> None:
-    """Remove the locks that a killed git process left on a session's own refs, which git keeps in ``common``.
+    """Remove the locks that a killed git process left on a session's refs, which are in ``common``.
 
-    The user's own git may lock one of them for an instant, while it packs refs, so a lock gets ``patience`` seconds to
-    disappear by itself.
+    The user's own git may lock a ref for an instant while it packs refs.  So a lock is removed only if it still exists
+    after ``patience`` seconds.
     """
     refs = common / "refs"
     patterns = (f"heads/{branch_of(tag)}.lock", f"autoresearch/{tag}/*.lock")
@@ -142,18 +143,18 @@ def init_repository(directory: Path) -> None:
 
 def commit_all(directory: Path, paths: Sequence[str], message: str) -> None:
     """Commit these files in a repository that we have just made; no identity of the user is needed."""
-    # --force, because one of the user's ignore files may name one of them.
+    # --force, because the user's ignore files may name one of these paths.
     git(directory, "add", "--force", "--", *paths)
     git(directory, "commit", "--quiet", "--no-gpg-sign", "-m", message, env=_IDENTITY)
 
 
 def ignored(directory: Path, patterns: Sequence[str]) -> list[str]:
-    """Return the files below ``directory`` that match ``patterns`` and that git leaves out unless it is forced."""
+    """Return the files below ``directory`` that match ``patterns`` and that git ignores."""
     return git(directory, "ls-files", "-z", "-o", "-i", "--exclude-standard", "--", *patterns).split("\0")[:-1]
 
 
 def matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Return whether a whole path fits a glob, as ``Path.glob`` reads it: ``**`` is any number of folders."""
+    """Return whether a whole path matches a glob pattern, in which ``**`` means any number of folders."""
     if not pattern or not parts:
         return not pattern and not parts
     if pattern[0] == "**":
@@ -162,7 +163,7 @@ def matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 class Workspace:
-    """The git side of one session.  ``root`` is the lab's directory in the user's checkout."""
+    """The branch, refs and commits of one session.  ``root`` is the lab's directory in the user's checkout."""
 
     def __init__(self, root: Path, folder: Path, tag: str, editable: Sequence[str]) -> None:
         top = top_of(root)
@@ -179,7 +180,8 @@ class Workspace:
         self.common = common_of(top)
         self._read: dict[str, dict[str, str]] = {}
         self.one_at_a_time = threading.RLock()
-        """Lock held while a worktree is made or removed, because git keeps the records of all of them in one place."""
+        """Lock that is held while a worktree is made or removed, because git keeps the records of all worktrees in one
+        place."""
 
     # --- the branch
 
@@ -199,7 +201,7 @@ class Workspace:
             git(self.top, "update-ref", f"refs/heads/{self.branch}", tip, found or "")
 
     def clear(self, patience: float = 1.0) -> None:
-        """Remove unfinished commits, and locks on the session's refs, that a dead process of this session left.
+        """Remove the unfinished commits, and the locks on refs, that a dead process of this session left.
 
         Only the process that holds the session may call this.
         """
@@ -235,7 +237,7 @@ class Workspace:
         git(self.top, "update-ref", f"refs/heads/{self.branch}", incumbent, tip or "")
 
     def _is_foreign(self, tip: str, commit: str, ours: Container[str]) -> bool:
-        """Return whether the branch at ``tip`` would lose somebody's commit if it were moved to ``commit``."""
+        """Return whether a move of the branch from ``tip`` to ``commit`` would lose somebody's commit."""
         return tip not in ours and git(self.top, "rev-list", "--count", tip, f"^{commit}").strip() != "0"
 
     def _moved(self, tip: str, incumbent: str) -> WorkspaceError:
@@ -249,7 +251,7 @@ class Workspace:
         """Return the editable files of a commit, by their path in the lab."""
         if (files := self._read.get(commit)) is None:
             files = {path: self._text(commit, path) for path in self._paths(commit) if self.may_edit(path)}
-            if _FULL_HASH.fullmatch(commit):  # a short hash, or a branch, may name another commit later
+            if _FULL_HASH.fullmatch(commit):  # only a full hash always names the same commit
                 self._read[commit] = files
                 for oldest in list(self._read)[:-_COMMITS_KEPT]:
                     self._read.pop(oldest, None)
@@ -265,8 +267,8 @@ class Workspace:
     def commit(self, number: int, base: str, files: Mapping[str, str], message: str, earlier: str | None = None) -> str:
         """Commit these files on ``base``, with everything else unchanged, under the experiment's own ref.
 
-        ``earlier``: the commit that this session gave that ref before.  Raises WorkspaceError when the ref has another
-        commit, which only another lab or program can have made.
+        ``earlier`` is the commit that this session gave to the ref before.  Raises WorkspaceError when the ref has
+        another commit, which only another lab or program can have made.
         """
         sha = self.make(base, files, message)
         ref = ref_of(self.tag, number)
@@ -278,9 +280,9 @@ class Workspace:
         return sha
 
     def make(self, base: str, files: Mapping[str, str], message: str, identity: bool = False) -> str:
-        """Commit these files on ``base``, with everything else unchanged, under no ref; return the commit.
+        """Commit these files on ``base``, with everything else unchanged and without a ref, and return the commit.
 
-        ``identity``: in the user's own name, if git knows one.
+        With ``identity``, the author is the user, if git has a name for the user.
         """
         who = {} if identity and self._has_identity() else _IDENTITY
         with tempfile.TemporaryDirectory(dir=self.folder) as temporary:
@@ -299,8 +301,8 @@ class Workspace:
     def add_branch(self, name: str, commit: str) -> str:
         """Make the branch ``name`` at ``commit``; return the branch's commit.
 
-        A branch of that name that has the same parent and files stays as it is.  Raises WorkspaceError if it has
-        others.
+        An existing branch of that name stays as it is if it has the same parent and files; otherwise WorkspaceError is
+        raised.
         """
         ref = f"refs/heads/{name}"
         if (found := resolve(self.top, ref)) is None:
@@ -312,7 +314,7 @@ class Workspace:
         return found
 
     def refuse_prefix(self, prefix: str) -> None:
-        """Raise WorkspaceError when branches below ``prefix`` would have no valid name, or lie among the sessions'.
+        """Raise WorkspaceError when names below ``prefix`` are not valid, or belong to the branches of sessions.
 
         Git cannot have a branch ``wins`` and a branch ``wins/01`` at one time.
         """
@@ -328,7 +330,7 @@ class Workspace:
             raise WorkspaceError(said, "choose another --prefix, for example --prefix wins")
 
     def branches(self, prefix: str) -> list[str]:
-        """Return the names of the branches below ``prefix``, and of the branch of that name itself."""
+        """Return the names of the branches below ``prefix``, and ``prefix`` itself if there is such a branch."""
         pattern = f"refs/heads/{prefix}"
         return git(self.top, "for-each-ref", "--format=%(refname:short)", pattern).split()
 
@@ -365,7 +367,7 @@ class Workspace:
         return (base, sha) if sha is not None and base is not None and base in bases else None
 
     def forget(self, number: int, commit: str) -> None:
-        """Drop the ref of an experiment that did not take place, if it names this commit."""
+        """Drop the ref of an experiment that did not take place, if the ref names this commit."""
         ref = ref_of(self.tag, number)
         if resolve(self.top, ref) == commit:
             git(self.top, "update-ref", "-d", ref, commit)
@@ -374,7 +376,7 @@ class Workspace:
         return git(self.top, "log", "-1", "--format=%s", commit).strip()
 
     def _paths(self, commit: str) -> Iterator[str]:
-        """Yield the lab's regular files in a commit; links (their text is a path) and submodules are left out."""
+        """Yield the lab's regular files in a commit; links and submodules are left out."""
         listed = git(self.top, "ls-tree", "-r", "-z", "--full-tree", commit)
         for entry in listed.split("\0"):
             path = PurePosixPath(entry.partition("\t")[2])

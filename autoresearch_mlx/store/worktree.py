@@ -1,4 +1,4 @@
-"""Handle a worktree of a session: it has the files of one commit, which a lane measures or an agent edits.
+"""Handle a worktree of a session: a folder with the files of one commit, which a lane measures or an agent edits.
 
 Every worktree of a session has the session's branch checked out.  With several lanes, each lane has its own worktree.
 """
@@ -19,7 +19,7 @@ from autoresearch_mlx.store.workspace import Workspace, git
 from autoresearch_mlx.trial.orphans import WORKS_IN, at_work, end_orphans
 
 _PAUSES = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0)
-"""Seconds between two attempts to lay a commit out, while somebody else writes there."""
+"""Seconds to wait before each new attempt to check a commit out, while somebody else writes there."""
 _ATTEMPTS_AT_GIT = 3
 _LOOK_SECONDS = 1.0
 _END_IT = "end the program that writes there, then `autoresearch-mlx run` continues"
@@ -29,7 +29,7 @@ FOLDER = "worktree"
 
 
 class Worktree:
-    """One folder below the session's, kept by git as a worktree on the session's branch."""
+    """One folder below the session's folder, which is a git worktree on the session's branch."""
 
     def __init__(self, workspace: Workspace, name: str = FOLDER, pauses: Sequence[float] = _PAUSES) -> None:
         self._workspace = workspace
@@ -40,7 +40,7 @@ class Worktree:
         self._proven: Mapping[str, tuple[str, Print | None]] = {}
         """The files that were laid out last, each with git's name for its content and the print of its file."""
         self._known: dict[str, tuple[dict[str, Entry], Fillings]] = {}
-        """What the latest commits hold."""
+        """For each of the latest commits, its files and the parts that git leaves empty."""
 
     @property
     def tree(self) -> Path:
@@ -54,7 +54,7 @@ class Worktree:
                 try:
                     return self.restore()
                 except WorkspaceError:
-                    pass  # moved, half made or damaged: make it again
+                    pass  # the worktree was moved, is incomplete or damaged: make it again
             self._remove()
             # --force, because the branch may be checked out elsewhere.
             git(self._top, "worktree", "add", "--quiet", "--force", str(self.path), self._branch)
@@ -83,10 +83,10 @@ class Worktree:
         self._inside("clean", "-ffdxq")
 
     def lay_out(self, commit: str) -> LaidOut:
-        """Put the files of ``commit`` into the worktree, and prove that they are the commit's.
+        """Put the files of ``commit`` into the worktree, and prove that they are those of the commit.
 
-        The worktree is made again when somebody has moved or deleted it.  Programs that were left running there are
-        ended.  Raises WorkspaceError when the files do not stay as they are, because somebody else writes them.
+        The worktree is made again when somebody has moved or deleted it.  Programs that an earlier run left there are
+        ended.  Raises WorkspaceError when the files keep changing because somebody else writes them.
         """
         entries, fillings = self._holds(commit)
         wrong: tuple[str, ...] = ()
@@ -111,7 +111,7 @@ class Worktree:
             if not wrong:
                 self._proven = now
                 return LaidOut(self.path, prints)
-            self._record_of_index().unlink(missing_ok=True)  # git's index may call a changed file unchanged
+            self._record_of_index().unlink(missing_ok=True)  # git's index may list a changed file as unchanged
             end_orphans(self.path, since=_began())
         said = (
             f"{named(wrong) or 'the folder'} in {self.path} does not stay as commit {commit[:7]} has it{self.others()}"
@@ -119,25 +119,28 @@ class Worktree:
         raise WorkspaceError(said, _END_IT)
 
     def written_by_others(self, commit: str) -> tuple[str, ...]:
-        """Return the files of ``commit`` that somebody writes although no run is going on.  It takes a second."""
+        """Wait a second without a run, and return the files of ``commit`` that somebody changes in that time."""
         laid_out = self.lay_out(commit)
         time.sleep(_LOOK_SECONDS)
         return laid_out.changed()
 
     def added(self, commit: str) -> tuple[str, ...]:
-        """Return the files in the worktree that are not of ``commit``, without Python's caches."""
+        """Return the files in the worktree that are not in ``commit``, except Python's caches."""
         entries = self._holds(commit)[0]
         listed = self._inside("ls-files", "--others", "-z").split("\0")
         return tuple(path for path in listed if path and path not in entries and "__pycache__" not in path.split("/"))
 
     def added_by_others(self, commit: str) -> tuple[str, ...]:
-        """Wait a second while no run is going on; return the files that appear beside those of ``commit``."""
+        """Wait a second without a run, and return the new files that somebody adds in that time."""
         self.lay_out(commit)
         time.sleep(_LOOK_SECONDS)
         return self.added(commit)
 
     def others(self) -> str:
-        """Return ``; vim (process 12) is at work there`` for programs that this session did not start, or nothing."""
+        """Return words about programs in the worktree that this session did not start, or an empty text.
+
+        For example ``; vim (process 12) is at work there``.
+        """
         found = at_work(self.path.resolve())
         return f"; {', '.join(found)} {'is' if len(found) == 1 else 'are'} at work there" if found else ""
 
@@ -168,10 +171,11 @@ class Worktree:
         self._drop_record()
 
     def _drop_record(self) -> None:
-        """Make git forget this worktree and no other; `prune` would also drop a worktree of the user's on another disk.
+        """Make git forget this worktree and no other.
 
-        If git was killed while it made the worktree, it leaves a record that is locked, or one that makes every git
-        command in the repository fail.  If git was killed while it removed the worktree, its record names no worktree.
+        `git worktree prune` would also drop the user's own worktree on another disk. If git is killed while it makes
+        the worktree, it leaves a record that is locked, or that makes every git command in the repository fail.  If git
+        is killed while it removes the worktree, it leaves a record that names no worktree.
         """
         for kept in (self._workspace.common / "worktrees").glob("*"):
             with suppress(OSError, ValueError):
@@ -198,7 +202,7 @@ class Worktree:
         return kept if kept.parent == self._workspace.common / "worktrees" and back == link.resolve() else None
 
     def _holds(self, commit: str) -> tuple[dict[str, Entry], Fillings]:
-        """Return the files of a commit, those of its submodules included, and what its checkout leaves empty."""
+        """Return the files of a commit and of its submodules, and the parts that a checkout leaves empty."""
         if commit not in self._known:
             entries = entries_of(self._top, commit)
             known = next((fillings for _, fillings in reversed(self._known.values())), Fillings())
@@ -214,8 +218,8 @@ class Worktree:
     def _inside(self, *arguments: str) -> str:
         """Run git in the worktree.
 
-        The ceiling stops git from looking further up when the worktree is damaged.  Otherwise git would find the user's
-        checkout, which must never be reset or cleaned.
+        ``GIT_CEILING_DIRECTORIES`` stops git from looking further up when the worktree is damaged.  Otherwise git would
+        find the user's checkout, which must never be reset or cleaned.
         """
         marks = {
             "GIT_CEILING_DIRECTORIES": str(self._workspace.folder.resolve()),
@@ -225,7 +229,10 @@ class Worktree:
 
 
 def _began() -> float:
-    """Return when this process began, in seconds since 1970: any program that it started in a worktree began later."""
+    """Return when this process began, in seconds since 1970.
+
+    Any program that it started in a worktree began later.
+    """
     import psutil
 
     return psutil.Process(os.getpid()).create_time()
