@@ -237,7 +237,7 @@ def _message(session: Session, f: Finding) -> str:
         "",
         f"{session.target.metric} {f.in_words()}",
         "",
-        f"Measured alone against the unedited version, in turn with it, on fresh seeds{rows}.",
+        f"Measured alone, in alternating runs with the unedited version, on fresh seeds{rows}.",
         f"Session {session.tag}, {_listed(f.change.numbers)}; {session.hardware}.",
     ]
     if f.with_preset:

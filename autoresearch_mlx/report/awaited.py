@@ -1,4 +1,4 @@
-"""Wait until an experiment has its verdict, whichever process measures it: ``wait``.
+"""Implement ``wait``: wait until an experiment has its verdict, whichever process measures it.
 
 The waiting process only reads.  It may be killed, started again, or run twice without any effect on the measurement.
 """
@@ -22,17 +22,17 @@ from autoresearch_mlx.store.locks import holder
 from autoresearch_mlx.store.tries import Try, read_try
 
 STILL_MEASURED = 3
-"""Exit code: the experiment is still being measured."""
+"""Exit code when the experiment is still being measured."""
 _POLL_SECONDS = 0.5
 _SAY_SECONDS = 30.0
 _DEAD_LOOKS = 3
-"""Number of looks in a row that must find nobody measuring the experiment: a process that is starting or ending may
-hold the lock for an instant without its name in it."""
+"""Number of checks in a row that must find no process at work on the experiment.  A process that starts or ends may
+hold the lock for an instant without its number in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """How the waiting ended: ``experiment`` is None while it is still being measured, or when it never took place."""
+    """Result of the waiting.  ``experiment`` is None if it is still being measured, or if it never took place."""
 
     experiment: Experiment | None
     exit_code: int
@@ -46,20 +46,20 @@ def await_verdict(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Awaited:
-    """Wait for experiment ``number`` of the session in ``folder``, for at most ``seconds``; say how far it is.
+    """Wait for experiment ``number`` of the session in ``folder``, for at most ``seconds``, and report its progress.
 
-    Returns the exit code that ``try`` had or would have had.  Raises LabError when there is no such experiment, when
-    the process that measured it died, or when the try failed before it became an experiment; then with the try's own
-    error.
+    Returns the exit code that ``try`` had or would have had.  Raises LabError when there is no such experiment, or when
+    the process that measured it has died.  If the try failed before it became an experiment, the LabError has the try's
+    own message.
     """
     ledger = Ledger(folder)
     end = None if seconds is None else clock() + seconds
     said_at, phase, dead = float("-inf"), None, 0
     seen, journal = None, ledger.read()
     while True:
-        pid = holder(folder)  # read before the ledger: a process that has ended by now has written everything
+        pid = holder(folder)  # read before the ledger, because a process that has ended by now has written everything
         note = read_try(folder, number)
-        if (now := stamp(ledger.path)) != seen:  # replaying a long ledger at every look would disturb the measurement
+        if (now := stamp(ledger.path)) != seen:  # replaying a long ledger each time would disturb the measurement
             seen, journal = now, ledger.read()
         measured = pid is not None and (_promised(note, pid) or any(r.number == number for r in journal.running))
         done = next((e for e in journal.history.experiments if e.number == number), None)
@@ -104,8 +104,10 @@ def _nobody(folder: Path, number: int, note: Try | None, journal: Journal) -> La
 
 
 def _running(folder: Path, journal: Journal, number: int) -> Running | None:
-    """Return what is being measured now: this experiment if one of several lanes measures it, else whatever comes
-    before it."""
+    """Return the experiment that is being measured now.
+
+    This is experiment ``number`` if one of several lanes measures it, or else the one that comes before it.
+    """
     lanes = lanes_in(folder, journal)
     return next((lane for lane in lanes if lane.number == number), running_in(folder, journal))
 

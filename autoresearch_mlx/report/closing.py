@@ -1,4 +1,4 @@
-"""Write the last lines of a command: how a session stands, a verdict, what was prepared."""
+"""Write the last lines of a command: the state of a session, a verdict, or a prepared corpus."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ if TYPE_CHECKING:
 
 
 _MOST_TIMES = 20
-"""Largest gain, as a multiple of the first value, that is also given in percent; above it, that value is near zero."""
+"""A gain of more than this many times the first value is not given in percent, because the first value is near zero."""
 
 
 def closing_line(history: History, reason: str, whole_step: str = "") -> str:
-    """Say how the session stands, and why this run ended.  What a kernel brings to the whole step comes first."""
+    """Describe the state of the session, and say why this run ended.
+
+    If there is a result for the whole training step with kernels, it comes first.
+    """
     first = f"whole step: {whole_step}" if whole_step else ""
     lines = [first, outcome(history), _chosen(history), waiting_in_words(waiting(history)), f"stopped: {reason}"]
     return "\n".join(line for line in lines if line)
 
 
 def outcome(history: History) -> str:
-    """Give baseline, incumbent and counts in one sentence; return an empty text before there is a baseline."""
+    """Return one sentence with baseline, incumbent and counts, or an empty text before there is a baseline."""
     baseline, best = history.baseline, history.incumbent
     if baseline is None or best is None:
         return ""
@@ -41,7 +44,7 @@ def outcome(history: History) -> str:
     if (gain := gained(history)) is None:
         apart = "the baseline was measured under other conditions and cannot be compared"
         return f"{said}; {history.metric} {terms.value(now)}, experiment {best.number}; {apart}"
-    near_zero = abs(first) < abs(gain) / _MOST_TIMES  # as a logarithm that begins at 0
+    near_zero = abs(first) < abs(gain) / _MOST_TIMES  # for example, a logarithm that begins at 0
     percent = "" if near_zero or not first else f", {100 * gain / abs(first):.2f} %"
     if history.metric == terms.LOGARITHM:
         percent = f", {terms.times_as_fast(gain)}"
@@ -50,7 +53,7 @@ def outcome(history: History) -> str:
 
 
 def _chosen(history: History) -> str:
-    """Warn if the head has only the runs that led to its choice: luck makes such runs look too good."""
+    """Warn if the head has only the runs by which it was chosen, because luck makes such runs look too good."""
     best = history.incumbent
     if best is None or best.number == 0 or any(run.fresh for run in runs_of(history, best)):
         return ""
@@ -58,9 +61,9 @@ def _chosen(history: History) -> str:
 
 
 def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) -> str:
-    """Say what ``try`` found: status, reason, and how to get the incumbent's file back.
+    """Describe the result of ``try``: status, reason, and how to get the incumbent's file back.
 
-    ``editable``: the files that the person edited in the checkout; empty if the edit came from elsewhere.
+    ``editable`` has the files that the person edited in the checkout; it is empty if the edit came from elsewhere.
     """
     files = shlex.join(editable)  # a pattern such as src/* is for git, not for the shell
     lines = [f"experiment {e.number}: {e.status}", e.reason]
@@ -76,7 +79,7 @@ def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) ->
 
 
 def corpus_lines(corpus: Corpus) -> str:
-    """Say what was prepared, and where it is."""
+    """Describe the prepared corpus, and say where it is."""
     m = corpus.manifest
     megabytes = sum(m.bytes.values()) / 1e6
     rows = ", ".join(f"{m.rows[split]:,} {split}" for split in ("train", "val", "hidden"))

@@ -17,12 +17,15 @@ def render_prompts(calls: Sequence[Mapping[str, Any]]) -> str:
 
 
 def render_replies(calls: Sequence[Mapping[str, Any]]) -> str:
-    """Write out every reply as it came, with the model's thinking before it, or the error in its place."""
+    """Write out every reply, with the model's thinking before it, or the error if there was no reply."""
     return "\n".join(line for number, call in enumerate(calls, 1) for line in _reply(number, call))
 
 
 def spent_words(spent: Spent, cost: float | None, caps: tuple[int | None, float | None]) -> str:
-    """Say ``12 calls, 84,120 of 2,000,000 tokens, cost 0.1301 of 5``; ``caps``: the limits on tokens and cost."""
+    """Return words such as ``12 calls, 84,120 of 2,000,000 tokens, cost 0.1301 of 5``.
+
+    ``caps`` has the limits on tokens and cost.
+    """
     most_tokens, most_cost = caps
     words = [
         terms.plural(spent.calls, "call"),
@@ -67,7 +70,7 @@ def _head(number: int, call: Mapping[str, Any]) -> str:
 
 
 def _number(call: Mapping[str, Any], name: str) -> float | None:
-    """Read a number, or None for anything else, as after an edit by hand."""
+    """Return the number in a call's field, or None if the field has something else, as after an edit by hand."""
     value = call.get(name)
     return value if isinstance(value, int | float) else None
 

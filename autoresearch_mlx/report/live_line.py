@@ -1,4 +1,4 @@
-"""Write the live line: what runs, how far it is, the best value and when the run ends, as far as they fit."""
+"""Write the live line: experiment, progress, best value and end of the run, as far as they fit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TITLE = 22
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The facts for the live line; without a ``number``, the loop is between two experiments."""
+    """The facts for the live line.  Without a ``number``, the loop is between two experiments."""
 
     number: int | None = None
     title: str = ""
@@ -26,12 +26,15 @@ class Scene:
         return replace(self, progress=progress)
 
     def after(self, seconds: float) -> Scene:
-        """Return the same scene that many seconds later, with the end nearer."""
+        """Return the same scene with the times counted down by this many seconds."""
         return self if self.eta_seconds is None else replace(self, eta_seconds=max(self.eta_seconds - seconds, 0.0))
 
 
 def live_line(scene: Scene, width: int) -> str:
-    """Write ``#12 MATRIX_LR 0.04 -> 0.028 | train step 143 loss 2.9213 | ... | ETA 3:41:00`` in ``width`` columns."""
+    """Return a line such as ``#12 MATRIX_LR 0.04 -> 0.028 | train step 143 loss 2.9213 | ... | ETA 3:41:00``.
+
+    It has at most ``width`` columns.
+    """
     name = f"#{scene.number} " if scene.number is not None else ""
     title = terms.one_line(scene.title)
     if not name:
@@ -43,7 +46,7 @@ def live_line(scene: Scene, width: int) -> str:
 
 
 def _between(progress: Progress | None) -> str:
-    """Say what the loop waits for between two experiments."""
+    """Return words for what the loop waits for between two experiments."""
     if progress is not None and progress.phase == "waiting":
         return waiting(progress.words)
     if progress is None or progress.phase != "paused":
@@ -52,7 +55,7 @@ def _between(progress: Progress | None) -> str:
 
 
 def _fitting(scene: Scene, room: int) -> str:
-    """Choose the facts that fit into ``room`` columns, the most important first; show them in their usual order."""
+    """Choose the most important facts that fit into ``room`` columns, and write them in their usual order."""
     facts = _facts(scene)
     shown: set[str] = set()
     if scene.progress is not None and scene.progress.phase == "waiting":
@@ -77,7 +80,10 @@ def _facts(scene: Scene) -> dict[str, str]:
 
 
 def waiting(words: str | None) -> str:
-    """Return ``waiting: on battery``, or ``waiting for a quiet machine`` for words that continue that sentence."""
+    """Return words such as ``waiting: on battery``.
+
+    If the reason begins with "for", no colon is needed: ``waiting for a quiet machine``.
+    """
     if words is None:
         return "waiting"
     return f"waiting {words}" if words.startswith("for ") else f"waiting: {words}"
@@ -91,16 +97,19 @@ def _phase(progress: Progress) -> str:
 
 
 def phase_word(phase: str, step: int | None) -> str:
-    """Return the word for a phase: ``running`` for a program, which reports no steps, else the phase's own name."""
+    """Return the word for a phase.
+
+    It is ``running`` for a program, which reports no steps, or else the phase's own name.
+    """
     return "running" if phase == "train" and step is None else phase
 
 
 def time_left(phase: str | None, step: int | None, seconds: float) -> str:
-    """Return ``4:10 left``, or ``at most 10:00`` for a program, of which only the timeout is known."""
+    """Return words such as ``4:10 left``, or ``at most 10:00`` for a program, because only its timeout is known."""
     program = phase == "guard" or (phase == "train" and step is None)
     return f"at most {terms.clock(seconds)}" if program else f"{terms.clock(seconds)} left"
 
 
 def _joined(facts: dict[str, str], shown: set[str]) -> str:
-    """Put a bar before each fact except the loss, which directly follows the step."""
+    """Join the facts with a bar before each of them, except the loss, which directly follows the step."""
     return "".join(fact if key == "loss" else f" | {fact}" for key, fact in facts.items() if key in shown)

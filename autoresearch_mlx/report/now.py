@@ -20,7 +20,7 @@ FILE = "now.json"
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A process at work; all other fields are ``None`` until they are known."""
+    """A process at work.  Every field except its process id is None until it is known."""
 
     pid: int
     number: int | None = None
@@ -35,11 +35,12 @@ class Running:
     share: float | None = None
     """Share of the training budget that is used."""
     words: str | None = None
-    """What the process is waiting for, in phase ``waiting``; why it is paused, when no person has paused it."""
+    """In phase ``waiting``, what the process is waiting for.  In phase ``paused``, why it is paused if no person paused
+    it."""
     time: str | None = None
-    """Local time of the note, with its offset from UTC."""
+    """Local time at which the note was written, with its offset from UTC."""
     silent_seconds: float | None = None
-    """Seconds since the lane's last report, if they are too many, or None for a lane that reports in time."""
+    """Seconds since the lane's last report if they are too many, or None if the lane reports in time."""
 
 
 def read_now(folder: Path) -> Running | None:
@@ -48,7 +49,10 @@ def read_now(folder: Path) -> Running | None:
 
 
 def read_lanes(folder: Path) -> tuple[Running, ...]:
-    """Return what several lanes measure, each with the time of its last report; empty with one lane."""
+    """Return the experiments that several lanes measure, each with the lane's last report.
+
+    With one lane there are none.
+    """
     lanes = _read(folder).get("lanes")
     found = map(_running, lanes) if isinstance(lanes, list) else ()
     return tuple(running for running in found if running is not None)
@@ -82,7 +86,10 @@ def _running(note: Any) -> Running | None:
 
 
 def write_now(folder: Path, running: Running, time: str, lanes: Sequence[Running] = ()) -> None:
-    """Replace the note in one step; ``time`` is the time of the note.  Raises OSError when it cannot be written."""
+    """Write the note in one step, in place of the earlier one.
+
+    ``time`` is the present time.  Raises OSError when the note cannot be written.
+    """
     fields = fields_of(replace(running, time=time))
     if lanes:
         fields["lanes"] = [fields_of(lane) for lane in lanes]
@@ -96,7 +103,7 @@ def remove_now(folder: Path) -> None:
 
 
 def fields_of(running: Running) -> dict[str, Any]:
-    """Return the fields as plain JSON values; ``silent_seconds`` only for a lane that is silent."""
+    """Return the fields as plain JSON values; ``silent_seconds`` is present only for a silent lane."""
     fields = {name: None if _is_nan(field) else field for name, field in asdict(running).items()}
     return {name: field for name, field in fields.items() if name != "silent_seconds" or field is not None}
 

@@ -1,4 +1,4 @@
-"""Write what `finalize` found: a table for the terminal, and a text for each pull request."""
+"""Write the findings of `finalize`: a table for the terminal, and a text for each pull request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LONGEST = 1000
 
 
 def findings_table(findings: Sequence[Finding], width: int) -> str:
-    """Return one block of lines for each change: its experiments and title, what was found, and its branch."""
+    """Return one block of lines for each change: its experiments and title, the finding, and its branch."""
     blocks = []
     for at, f in enumerate(findings, start=1):
         lines = [f"{at:>3}  {_experiments(f)}: {terms.one_line(f.title)}"]
@@ -29,7 +29,7 @@ def pull_request(f: Finding, metric: str, session: str, machine: str, diff: str)
     """Return the text of a pull request in Markdown, with the change's own effect; titles and reasons are escaped."""
     lines = [f"# {plain(f.title)}", "", f"{code(metric)} {plain(f.in_words())}.", ""]
     lines += [
-        "Measured alone against the unedited version, in turn with it, on fresh seeds.",
+        "Measured alone, in alternating runs with the unedited version, on fresh seeds.",
         f"Machine: {plain(machine)}. Session: {code(session)}.",
         "",
     ]

@@ -1,6 +1,6 @@
 """Show a running loop: one live line at the bottom of the terminal, and one line that stays for each experiment.
 
-Without a terminal, plain lines with the time of day take their place.  A screen never raises: a closed pipe or a lost
+Without a terminal, plain lines with the time of day are printed.  A screen never raises: a closed pipe or a lost
 terminal must not end the night.  The loop knows a screen by the protocol :class:`~autoresearch_mlx.experiment.Screen`.
 """
 
@@ -39,16 +39,17 @@ _PLAIN_WIDTH = 120
 
 
 def open_screen(stream: TextIO, folder: Path, metric: str, plain: bool = False) -> Screen:
-    """Open a live line if ``stream`` is a terminal that can move its cursor, else plain lines, or if ``plain`` is True.
+    """Return a screen with a live line if ``stream`` is a terminal that can move its cursor.
 
-    Either screen also notes the running experiment in the session's ``folder``.
+    Otherwise, or if ``plain`` is True, the screen prints plain lines. Either screen also notes the running experiment
+    in the session's ``folder``.
     """
     able = not plain and stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
     return Noted(LiveScreen(stream, metric) if able else PlainScreen(stream, metric), folder)
 
 
 class _Lasting:
-    """A stream whose writes never fail: text that cannot be shown is dropped."""
+    """Wraps a stream so that writing never fails: text that cannot be written is dropped."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -67,8 +68,8 @@ class _Lasting:
     def _lost(self) -> Iterator[None]:
         """Drop text that cannot be written.
 
-        Once the reader has gone, the text still in the buffer goes to the null device.  Otherwise the interpreter's
-        last flush would fail, and a good run would end with exit code 120.
+        When the reader of a pipe has closed it, the text that is still in the buffer goes to the null device.
+        Otherwise the interpreter's last flush would fail, and a good run would end with exit code 120.
         """
         try:
             yield
@@ -94,7 +95,7 @@ class PlainScreen:
         self._stream, self._metric, self._clock = _Lasting(stream), metric, clock
         self._scene = Scene()
         self._waited = set[int]()
-        """Experiments for which the line about waiting for a quiet machine was printed already."""
+        """Experiments for which the line about waiting for a quiet machine has already been printed."""
         self._shown_at: dict[int | None, float] = {None: clock()}
         """Time at which each lane's measurement was last shown; the key is None when there is only one lane."""
 
@@ -128,7 +129,7 @@ class PlainScreen:
 
 
 class LiveScreen:
-    """One line at the bottom of the terminal, or one for each lane, redrawn in place; other lines stay above it."""
+    """Redraws one line, or one for each lane, at the bottom of the terminal; all other lines stay above."""
 
     def __init__(self, stream: TextIO, metric: str, clock: Clock = time.monotonic) -> None:
         from rich.console import Console
@@ -200,7 +201,7 @@ class LiveScreen:
             self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False)
             self._live.start()
         self._drawn = self._clock()
-        # One column stays free: some terminals wrap as soon as the last column is filled.
+        # One column stays free: some terminals wrap the line as soon as the last column is filled.
         self._console.width = self._stream.columns()
         scenes = [self._lanes[number] for number in sorted(self._lanes)] or [self._scene]
         lines = [live_line(scene.after(self._drawn - self._began), self._console.width - 1) for scene in scenes]

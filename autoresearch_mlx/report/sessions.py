@@ -20,7 +20,7 @@ class Row:
 
     tag: str
     used_last: bool
-    """Whether commands without ``--tag`` use it."""
+    """Whether commands without ``--tag`` use this session."""
     state: str
     """``running #7``, ``idle``, or why its ledger cannot be read."""
     branch: str
@@ -30,12 +30,14 @@ class Row:
     experiments: int
     kept: int
     last: str
-    """When its ledger was last written, in UTC, as ISO 8601."""
+    """Time at which the session's ledger was last written, in UTC (ISO 8601)."""
 
 
 def rows_of(lab: Lab) -> list[Row]:
-    """Return the sessions of a lab, the most recently written one last; for an unreadable ledger, the state says
-    why."""
+    """Return the sessions of a lab, with the one written last at the end.
+
+    If a ledger cannot be read, the row's state says why.
+    """
     return [_row(lab, tag) for tag in lab.tags()]
 
 

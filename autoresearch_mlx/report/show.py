@@ -1,4 +1,4 @@
-"""Show one experiment in full: reason, numbers, times, diff, log."""
+"""Show one experiment in full: reason, numbers, times, diff and log."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _PHASES = ("start", "compile", "train", "evaluate")
 _SPEED, _MACHINE = "speed", "machine"
 
 _CASES = ("cases", "guard")
-"""Figures that are tables: the score of each case."""
+"""Figures that are shown as tables, such as the score of each case."""
 _TOLD_ABOVE = ("tainted", "fault", "next_step", "checks", *_CASES)
-"""Figures that other lines already contain: those about disturbed runs, checks and cases."""
+"""Figures that other lines already show: those about disturbed runs, checks and cases."""
 
 
 def render_show(experiment: Experiment, diff: str | None, log_tail: str | None, metric: str, width: int) -> str:
@@ -57,7 +57,7 @@ def _facts(e: Experiment, metric: str) -> list[tuple[str, str]]:
 
 
 def _interval(e: Experiment) -> str:
-    """Return the interval of the shrunk gain, and the difference as it was measured."""
+    """Return words with the interval of the gain, and the difference as it was measured."""
     low, high, raw = (e.effect.get(name) for name in ("low", "high", "raw"))
     if low is None or high is None or raw is None:
         return ""
@@ -69,11 +69,11 @@ def _interval(e: Experiment) -> str:
 
 
 def overhead(experiment: Experiment) -> dict[str, float]:
-    """Return the wall-clock seconds of all phases but training, in the order in which they happen.
+    """Return the wall-clock seconds of all phases except training, in the order in which they happen.
 
-    ``audit`` is the time of the audits of its runs, ``incumbent`` that of new runs of the incumbent, and ``other`` is
-    the rest of the loop's time: from the loop's own clock if the ledger has its readings, else from ``started`` and
-    ``finished``, which are whole seconds.
+    ``audit`` is the time of audits, ``incumbent`` that of new runs of the incumbent, and ``other`` the rest of the
+    loop's time.  ``other`` follows from the loop's own clock if the ledger has its readings, or else from ``started``
+    and ``finished``, which are whole seconds.
     """
     e = experiment
     measured = sum(m.seconds.total() for m in e.measurements)
@@ -116,7 +116,10 @@ def _overhead_words(e: Experiment) -> str:
 
 
 def _measured(e: Experiment, metric: str, width: int) -> list[str]:
-    """Write the table of measurements, turned on its side on a narrow terminal, and the remarks below it."""
+    """Write the table of measurements and the remarks below it.
+
+    On a narrow terminal, rows and columns of the table are exchanged.
+    """
     if not e.measurements:
         return ["measurements", _NONE]
     head = ("seed", _MACHINE, metric, _SPEED, *_PHASES, "total", "steps", "tokens", "tokens/s", "peak MB")
@@ -129,8 +132,10 @@ def _measured(e: Experiment, metric: str, width: int) -> list[str]:
 
 
 def _used_columns(rows: Sequence[tuple[str, ...]], optional: Sequence[str]) -> list[tuple[str, ...]]:
-    """Leave out the optional columns in which no run has a value; a program, for example, reports no steps or
-    tokens."""
+    """Leave out the optional columns in which no run has a value.
+
+    A program, for example, reports no steps and no tokens.
+    """
     needed = [name not in optional for name in rows[0]]
     shown = [i for i in range(len(rows[0])) if needed[i] or any(row[i] != terms.UNKNOWN for row in rows[1:])]
     return [tuple(row[i] for i in shown) for row in rows]
@@ -160,7 +165,7 @@ def _which(m: Measurement) -> str:
 
 
 def _remarks(e: Experiment, width: int) -> list[str]:
-    """List disturbed and slow runs, failures that the reason leaves out, further figures, and the machine."""
+    """List disturbed and slow runs, failures that the verdict's reason leaves out, further figures, and the machine."""
     failures = [
         (f"seed {m.seed}", f"{m.failure}: {m.reason}") for m in e.measurements if m.failure and fault_of(m) is None
     ]
@@ -178,7 +183,10 @@ def _remarks(e: Experiment, width: int) -> list[str]:
 
 
 def _cases(runs: Sequence[Measurement], name: str) -> list[str]:
-    """Write a table of the cases that did not pass in every run, with the score in each; no lines without cases."""
+    """Write a table of the cases that did not pass in every run, with the score in each run.
+
+    Without cases there are no lines.
+    """
     scored = [(_which(m), found) for m in runs if isinstance(found := m.extra.get(name), Mapping) and found]
     if not scored:
         return []
@@ -197,14 +205,14 @@ def _score(score: Any) -> str:
 
 
 def _checks(m: Measurement) -> str:
-    """Write ``tests passed in 0.4 s, honest failed in 0.1 s, page not run``."""
+    """Write words such as ``tests passed in 0.4 s, honest failed in 0.1 s, page not run``."""
     found = [each for each in m.extra.get("checks", ()) if isinstance(each, Mapping)]
     spent = ("" if each.get("seconds") is None else f" in {terms.tenths(each['seconds'])} s" for each in found)
     return ", ".join(f"{each.get('name')} {each.get('status')}{time}" for each, time in zip(found, spent, strict=True))
 
 
 def _by_the_script(runs: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
-    """Name the figures that only the measured script knows; no decision rests on them."""
+    """Yield the figures that only the measured script reports, on which no decision depends."""
     names = {
         "steps": any(m.steps is not None for m in runs),
         "loss": any("loss" in m.extra for m in runs),
@@ -220,7 +228,7 @@ def _why_tainted(m: Measurement) -> str:
 
 
 def _why_slow(m: Measurement) -> str:
-    """Say what slowed a run down and how far its time was stretched; empty if nothing did, or if it was said before."""
+    """Say what slowed a run down and by how much, or return an empty text if nothing did or another line says so."""
     if m.speed is None or not m.disturbed_by or m.disturbed_by in _why_tainted(m):
         return ""
     stretch = f" and {m.stretch:.2f} times its budget" if m.stretch is not None else ""
@@ -228,7 +236,7 @@ def _why_slow(m: Measurement) -> str:
 
 
 def _machine(runs: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
-    """List the facts of the machine that all runs share, then those of each run."""
+    """List the facts about the machine that all runs share, then the other facts of each run."""
     known = [m for m in runs if m.machine]
     facts = [{name: fact for name, fact in m.machine.items() if name != NAME} for m in known]  # the table has the name
     common = facts[0] if facts else {}
@@ -241,7 +249,7 @@ def _machine(runs: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
 
 
 def _pairs(facts: Mapping[str, Any]) -> str:
-    """Write ``chip AMD EPYC, memory_gb 24``; unknown facts are left out."""
+    """Write words such as ``chip AMD EPYC, memory_gb 24``, without unknown facts."""
     return ", ".join(f"{name} {_figure(fact)}" for name, fact in facts.items() if fact is not None)
 
 
@@ -254,7 +262,10 @@ def _figure(fact: Any) -> str:
 
 
 def _log(text: str | None) -> str:
-    """Return the log's end; a script that printed nothing leaves only the harness's own mark."""
+    """Return the log's end.
+
+    The log of a script that printed nothing has only the harness's own line.
+    """
     shown = _block(text)
     return "(no output)" if shown.strip() == "--- evaluation ---" else shown
 

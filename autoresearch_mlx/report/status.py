@@ -1,4 +1,4 @@
-"""Summarise a session in one value: what was tried, the incumbent, and what runs now."""
+"""Summarise a session in one value: the counts of experiments, the incumbent, and the running experiment."""
 
 from __future__ import annotations
 
@@ -40,17 +40,18 @@ class Mark:
     commit: str | None
     value: float | None
     speed: float | None = None
-    """Mean speed of the machine in the runs behind the value, where 1 is the baseline's; None: unknown."""
+    """Mean speed of the machine in the runs that give the value, where 1 is the baseline's speed; None means
+    unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How fast the machine was for the runs of a session, where 1 is the speed for the baseline."""
+    """How fast the machine was during the runs of a session, where 1 is the speed for the baseline."""
 
     newest: float
     """Speed in the newest run."""
     disturbed_by: str
-    """What slowed down that run, in words; empty: nothing did."""
+    """What slowed that run down, in words; empty if nothing did."""
     slow: int
     """Number of runs under nine tenths of the usual speed."""
     runs: int
@@ -70,7 +71,10 @@ class Counts:
     """Experiments that the person ended; ``failed`` counts them too."""
 
     def in_words(self) -> str:
-        """Return ``4 kept, 3 discarded, 1 failed``, and the number of interrupted ones if there are any."""
+        """Return words such as ``4 kept, 3 discarded, 1 failed``.
+
+        If any were interrupted, their number follows.
+        """
         words = f"{self.kept:,} kept, {self.discarded:,} discarded, {self.failed - self.interrupted:,} failed"
         return f"{words}, {self.interrupted:,} interrupted" if self.interrupted else words
 
@@ -86,7 +90,7 @@ class Status:
     baseline: Mark | None
     incumbent: Mark | None
     sigma: Sigma
-    """Standard deviation of one run, in the metric's unit, and the runs it comes from."""
+    """Standard deviation of one run, in the metric's unit, and the number of runs from which it was computed."""
     running: Running | None
     agent: str | None
     spent: Spent = field(default_factory=Spent)
@@ -95,7 +99,7 @@ class Status:
     caps: tuple[int | None, float | None] = (None, None)
     """The maximum number of tokens and the maximum cost that lab.toml allows."""
     stops: Account | None = None
-    """Account of the early stops, or None if the target's runs have no budget."""
+    """Figures about early stops, or None if the target's runs have no budget."""
     regime: int = 0
     key: Key | None = None
     """The comparability key: everything besides the edited file that values depend on."""
@@ -110,10 +114,11 @@ class Status:
     disturbed_in: tuple[int, ...] = ()
     """Numbers of the experiments to which these runs belong, in ascending order."""
     explained: tuple[int, ...] = ()
-    """The experiments among them whose disturbed run ``show`` explains; it does not show runs taken later, as
+    """Those of these experiments whose disturbed run ``show`` explains; ``show`` has no runs that were taken later as
     repeats."""
     unconfined: tuple[int, ...] = ()
-    """For each run that was taken without a sandbox, though its target can have one, the number of its experiment."""
+    """Numbers of the experiments with a run outside of a sandbox although the target can have one; one entry for each
+    run."""
     speed: Speed | None = None
     """The machine's speed during the runs, or None if it is unknown for all of them."""
     lanes: tuple[Running, ...] = ()
@@ -121,27 +126,28 @@ class Status:
     limits: Mapping[str, Any] | None = None
     """Limits of the current run, or None if no run is in progress."""
     stopping: bool = False
-    """True if the person asked the run to stop after its current experiment."""
+    """True if a person has ordered the run to stop after its current experiment."""
     left_out: LeftOut | None = None
-    """The parts of the person's checkout that are not in the session, or None if nobody has looked."""
+    """The parts of the person's checkout that are not in the session, or None if that was not examined."""
     pausing: bool = False
-    """True if the person asked the run to pause after its current experiment."""
+    """True if a person has ordered the run to pause after its current experiment."""
     detached: int | None = None
     """Number of the experiment that a detached try measures, or will measure after the baseline."""
     form: str = ""
-    """The form in which the model is asked next, and what each form has brought; empty without a model."""
+    """The form in which the model is asked next, and how often each form has worked; empty without a model."""
     waiting: tuple[Waiting, ...] = ()
     """Experiments that were too good to be believed, and that a person may accept."""
     minutes: tuple[Minute, ...] = ()
     """The briefs of a team, oldest first."""
     whole_step: str = ""
-    """What a kernel brings to the whole training step, in words; empty for other targets."""
+    """How much a kernel speeds up the whole training step, in words; empty for other targets."""
 
 
 def status_of(folder: Path, journal: Journal | None = None) -> Status:
-    """Summarise the session in ``folder`` (``.autoresearch/<tag>``); pass its journal if it was read already.
+    """Summarise the session in ``folder`` (``.autoresearch/<tag>``).
 
-    Raises LedgerError when its ledger is missing or cannot be read.
+    ``journal`` is its ledger, if the caller has already read it. Raises LedgerError when its ledger is missing or
+    cannot be read.
     """
     journal = journal or read(folder / FILE)
     history, session = journal.history, journal.session
@@ -204,14 +210,14 @@ def _speed(history: History) -> Speed | None:
 
 
 def _runs(history: History) -> list[Measurement]:
-    """Return all runs in the order in which they were taken; an experiment's own come before later repeats."""
+    """Return all runs in order; an experiment's own runs come before its later repeats."""
     own = [(e.number, 0, m) for e in history.experiments for m in e.measurements]
     later = [(r.during, 1, r.measurement) for r in history.repeats]
     return [m for *_, m in sorted([*own, *later], key=lambda run: run[:2])]
 
 
 def priced(status: Status, settings: AgentSettings) -> Status:
-    """Add what the calls to models cost, and the caps."""
+    """Add the cost of the calls to models, and the caps."""
     cost = status.spent.cost(settings.price_in, settings.price_out)
     return replace(status, cost=cost, caps=(settings.max_tokens_total, settings.max_cost))
 
@@ -232,7 +238,7 @@ def with_left_out(status: Status, root: Path, folder: Path, journal: Journal | N
 
         found = left_out(root, start, incumbent, {start, *(e.commit for e in kept if e.commit)})
     except WorkspaceError:
-        return status  # a repository that git cannot read now; the next run says why
+        return status  # git cannot read the repository now; the next run says why
     return replace(status, left_out=found)
 
 
@@ -292,7 +298,7 @@ def count_outcomes(experiments: Iterable[Experiment]) -> Counts:
 
 
 def _mark(history: History, experiment: Experiment | None) -> Mark | None:
-    """Return an experiment as a Mark with its present value, which later runs may have changed."""
+    """Return an experiment as a Mark with its present value; later runs may have changed the value."""
     if experiment is None:
         return None
     speed = mean_speed(measurements_counting(history, experiment))
@@ -300,7 +306,10 @@ def _mark(history: History, experiment: Experiment | None) -> Mark | None:
 
 
 def running_in(folder: Path, journal: Journal) -> Running | None:
-    """Say what runs.  The lock names the process, the ledger the experiment, and ``now.json`` says how far it is."""
+    """Return the running experiment.
+
+    The lock names the process, the ledger names the experiment, and ``now.json`` has the progress.
+    """
     pid = holder(folder)
     if pid is None:
         return None
@@ -310,12 +319,12 @@ def running_in(folder: Path, journal: Journal) -> Running | None:
     notes = (note for note in (read_now(folder), *read_lanes(folder)) if note is not None and note.pid == pid)
     if (note := next((note for note in notes if number in (None, note.number)), None)) is not None:
         return note
-    # The experiment has started, but ``now.json`` says nothing of it: nothing is being measured, so the agent proposes.
+    # The experiment has started but is not in ``now.json``: it is not being measured, so the agent is thinking.
     return Running(pid, number, phase="propose" if number is not None else None)
 
 
 def lanes_in(folder: Path, journal: Journal) -> tuple[Running, ...]:
-    """Return what several lanes measure now, by number; empty if at most one experiment runs."""
+    """Return the experiments that several lanes measure now, by number, or none if at most one experiment runs."""
     pid = holder(folder)
     if pid is None or len(journal.running) < 2:
         return ()
@@ -326,7 +335,7 @@ def lanes_in(folder: Path, journal: Journal) -> tuple[Running, ...]:
 
 
 def _silence(folder: Path, worker: str | None) -> float | None:
-    """Return how long a worker has been silent, in seconds, if that is too long; else None."""
+    """Return for how many seconds a worker has been silent, or None if that is not too long."""
     beat = last_beat(folder, worker)
     silent = 0.0 if beat is None else time.time() - beat
     return round(silent) if silent > SILENT_SECONDS else None

@@ -1,6 +1,6 @@
 """Write a session and its experiments as plain lines, without colour.
 
-Widths are terminal columns.  Control codes in texts of agents and scripts are dropped.
+Widths are terminal columns.  Control codes in texts of agents and scripts are removed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from autoresearch_mlx.store.rules import MARK
 
 
 def limits_in_words(limits: Mapping[str, Any]) -> str:
-    """Say ``at 07:00, or after 40 experiments, whichever comes first``; ``limits`` has the fields of a Policy."""
+    """Return words such as ``at 07:00, or after 40 experiments, whichever comes first``.
+
+    ``limits`` has the fields of a Policy.
+    """
     words = [say(limits[name]) for name, say in _limit_words().items() if limits.get(name) is not None]
     return ", or ".join(words) + ", whichever comes first" * (len(words) > 1) if words else "when told to"
 
@@ -45,15 +48,15 @@ _AXIS = 16
 _BRIEFS = 5
 """Number of ended briefs that ``status`` shows."""
 _TITLE = 24
-"""Number of columns for titles below which the table leaves out the axis."""
+"""The table leaves out the axis if titles would get fewer columns than this."""
 _ROOM = 45
-"""Number of columns for numbers and title below which a verdict leaves out its time."""
+"""A verdict leaves out its time if numbers and title would get fewer columns than this."""
 _LINE = 120
-"""Maximum number of columns of a running loop's lines, so that the eye finds the next line."""
+"""Maximum number of columns of a running loop's lines, because longer lines are hard to read."""
 
 
 def render_status(status: Status, width: int) -> str:
-    """Write ``name  value`` lines, wrapped at the terminal's width."""
+    """Write lines of the form ``name  value``, wrapped at the terminal's width."""
     counts = status.counts
     facts = [
         ("session", f"{status.session} on {status.branch}"),
@@ -105,7 +108,7 @@ def _newest(minutes: Sequence[Minute]) -> list[Minute]:
 
 
 def _disturbed(status: Status) -> str:
-    """Return ``1 run of experiment 3, which does not count; `show 3` says why``."""
+    """Return words such as ``1 run of experiment 3, which does not count; `show 3` says why``."""
     *others, last = map(str, status.disturbed_in)
     named = f"experiments {', '.join(others)} and {last}" if others else f"experiment {last}"
     verb = "does" if status.disturbed == 1 else "do"
@@ -122,14 +125,14 @@ def _mark(mark: Mark | None) -> str:
 
 
 def _speed(found: Speed) -> str:
-    """Return ``62 % of the baseline's in the newest run: ...; 3 of 14 runs under 90 %``."""
+    """Return words such as ``62 % of the baseline's in the newest run: ...; 3 of 14 runs under 90 %``."""
     why = f": {terms.one_line(found.disturbed_by)}" if found.disturbed_by else ""
     slow = f"; {found.slow:,} of {terms.plural(found.runs, 'run')} under {terms.speed(SLOW)}" if found.slow else ""
     return f"{terms.speed(found.newest)} of the baseline's in the newest run{why}{slow}"
 
 
 def _sigma(status: Status) -> str:
-    """Return ``0.006912 of one run, from 3 runs of 1 commit``."""
+    """Return words such as ``0.006912 of one run, from 3 runs of 1 commit``."""
     if status.sigma.value is None:
         return terms.UNKNOWN
     regime = f", regime {status.regime}" if status.regime else ""
@@ -137,7 +140,7 @@ def _sigma(status: Status) -> str:
 
 
 def _stops(account: Account) -> str:
-    """Return ``3 losers early, 0:36 saved; 1 audit, 0 wrong``."""
+    """Return words such as ``3 losers early, 0:36 saved; 1 audit, 0 wrong``."""
     saved = f"{terms.plural(account.stopped, 'loser')} early, {terms.clock(account.saved_seconds)} saved"
     return f"{saved}; {terms.plural(account.audits, 'audit')}, {account.wrong} wrong"
 
@@ -159,7 +162,7 @@ def _after(status: Status) -> str:
 
 
 def running_words(running: Running | None) -> str:
-    """Say what a session's process does: ``process 12, #5 halve the batch, train, step 143, 4:10 left``."""
+    """Return words such as ``process 12, #5 halve the batch, train, step 143, 4:10 left``."""
     if running is None:
         return "no"
     process = f"process {running.pid}"
@@ -194,9 +197,8 @@ def render_log(
 ) -> str:
     """Write one row for each experiment, newest last, and a closing line with the counts.
 
-    ``?`` marks the experiments ``waiting`` for a person; a line below the table says what to do about each.
-
-    A narrow table leaves out the axis, then the gain.
+    ``?`` marks the experiments in ``waiting``, which wait for a person; a line below the table says what to do about
+    each. A narrow table leaves out the axis, then the gain.
     """
     if not experiments:
         return "no experiments yet"
@@ -221,7 +223,7 @@ def render_log(
 
 
 def _at_one_speed(e: Experiment) -> bool:
-    """Return whether a part of the gain was added or taken away because the machine was slower or faster."""
+    """Return whether the gain was corrected because the machine was slower or faster."""
     allowed, error = (float(e.effect.get(name) or 0.0) for name in ("speed_gain", "error"))
     return abs(allowed) > error / 4
 
@@ -246,9 +248,9 @@ _VALUE, _GAIN, _SPEED, _AXES, _MACHINES = 3, 4, 5, 6, 7
 
 
 def _fit(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Lay out rows as lines; titles are cut to the width that the other columns leave.
+    """Lay out rows as lines, with titles cut to the width that the other columns leave.
 
-    The speed is a column only if it is known for a run, and the machines are one only in a fleet.
+    There is a column for the speed only if a run has one, and a column for the machines only in a fleet.
     """
     longest = max(terms.columns(row[-1]) for row in rows)
     speed = [_SPEED] if any(row[_SPEED] != terms.UNKNOWN for row in rows[1:]) else []
@@ -269,9 +271,9 @@ def _fit(rows: Sequence[Sequence[str]], width: int) -> list[str]:
 
 
 def verdict_line(experiment: Experiment, metric: str, width: int) -> str:
-    """Write the line of an experiment that stays on the screen: number, status, then its numbers or what went wrong.
+    """Write the line of an experiment that stays on the screen: number, status, then the numbers or the failure.
 
-    A narrow line leaves out the axis, then the time that the measurements took.
+    A narrow line leaves out the axis, and then the time that the measurements took.
     """
     width = min(width, _LINE)
     status = experiment.status
@@ -285,14 +287,14 @@ def verdict_line(experiment: Experiment, metric: str, width: int) -> str:
 
 
 def _failure(experiment: Experiment) -> str:
-    """Say why the experiment failed, and add its title if the reason does not contain it."""
+    """Return the reason for a failure, with the experiment's title if the reason does not contain it."""
     reason = terms.one_line(experiment.reason) or "no reason is known"
     title = terms.one_line(experiment.title)
     return reason if not title or title in reason else f"{reason} ({title})"
 
 
 def _numbers(experiment: Experiment, metric: str, room: int) -> str:
-    """Write value and gain; the metric's name and the axis follow only if they leave room for a title."""
+    """Write value and gain, with the metric's name and the axis if these leave room for a title."""
     name = f"{metric} " if room >= _LINE - 30 else ""
     axis = terms.pad(terms.cut(terms.one_line(experiment.axis or terms.UNKNOWN), _AXIS), _AXIS) + "  "
     numbers = f"{name}{terms.value(experiment.value):>8}  {terms.gain(experiment.gain):>9}  "

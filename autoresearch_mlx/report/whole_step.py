@@ -1,6 +1,6 @@
-"""Say what a kernel brings to the whole training step: the first thing that a summary of its session says.
+"""Say how much a kernel speeds up the whole training step; every summary of its session begins with this.
 
-A kernel that is faster alone may bring nothing to a training step, so its own speed-up is never the headline.
+A kernel that is faster alone may not make a training step faster, so its own speed-up never comes first.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.store.ledger import Journal
 
 NOT_YET = "not measured yet"
-"""First words while nothing has been measured."""
+"""First words of the text while nothing has been measured."""
 _KERNEL = "kernel"
-"""Name of the target whose value is only a part of a whole."""
+"""Name of the target that measures only a part of the training step."""
 
 
 def whole_step(journal: Journal) -> str:
-    """Return the gain of the whole step by the kernels of a session, in words; empty for other targets."""
+    """Return words about the speed-up of the whole step by kernels, or an empty text for other targets."""
     best = journal.history.incumbent
     if journal.session.get("target") != _KERNEL or best is None:
         return ""

@@ -10,17 +10,17 @@ from autoresearch_mlx.report.now import Running
 
 _MOST_POINTS = 400
 _BACK = 0.02
-"""A fall of the share by more than this shows that another run of the same experiment has begun."""
+"""When the used share of the budget falls by more than this, another run of the same experiment has begun."""
 _MACHINE_SECONDS = 2.0
 
 
 @dataclass(slots=True)
 class LossCurve:
-    """The loss over the share of the budget that is used; it starts again with each measurement."""
+    """The loss as a function of the used share of the budget.  The curve starts again with each measurement."""
 
     points: list[tuple[float, float]] = field(default_factory=list)
     run: int = 0
-    """Number of measurements seen so far, from which the page notices a new one."""
+    """Number of measurements seen so far, by which the page notices a new one."""
     _of: tuple[int, int | None, str | None] | None = None
 
     def see(self, running: Running | None, budget_seconds: float | None) -> None:
@@ -44,7 +44,7 @@ class LossCurve:
 
 
 class MachineGauge:
-    """Memory and temperature, read at most every other second."""
+    """Reads memory and temperature, at most every other second."""
 
     def __init__(self) -> None:
         self._seen: dict[str, Any] = {}
@@ -52,7 +52,7 @@ class MachineGauge:
         self._at = 0.0
 
     def see(self, pid: int | None) -> dict[str, Any]:
-        """Read the memory of the run and of the machine in bytes, and the temperature if any user may read it."""
+        """Read the memory of the run and of the machine in bytes, and the temperature if every user may read it."""
         if pid != self._of or time.monotonic() - self._at > _MACHINE_SECONDS:
             self._of, self._at = pid, time.monotonic()
             self._seen = {"run_bytes": _bytes_of(pid), **_machine()}

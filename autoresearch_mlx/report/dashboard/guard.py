@@ -38,7 +38,7 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The conditions for a request; ``hosts`` are the accepted Host headers, with the port."""
+    """The conditions that a request must meet; ``hosts`` are the accepted Host headers, with the port."""
 
     hosts: frozenset[str]
     token: str
@@ -72,13 +72,13 @@ class Guard:
 
 
 def refuse(rules: Rules, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str] | None:
-    """Return HTTP status and reason for a request to refuse, or None for one that may pass."""
+    """Return HTTP status and reason if the request must be refused, or None if it may pass."""
     sent: dict[str, list[str]] = {}
     for name, value in headers:
         sent.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
 
     def only(name: str) -> str:
-        """Return the header's value if it was sent exactly once, else an empty text."""
+        """Return the header's value if it was sent exactly once, or else an empty text."""
         values = sent.get(name, [])
         return values[0] if len(values) == 1 else ""
 

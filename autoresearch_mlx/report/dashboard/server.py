@@ -59,13 +59,13 @@ class Bound:
 
 @contextmanager
 def bound(host: str, port: int) -> Iterator[Bound]:
-    """Listen at host and port; port 0 takes a free one.  Raises ConfigError when the system refuses."""
+    """Listen at a host and port, where port 0 means any free port.  Raises ConfigError when the system refuses."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
-            listening.listen(128)  # so that the address works as soon as it is printed
+            listening.listen(128)  # the address must work as soon as it is printed
         except (OSError, OverflowError) as error:
             said = f"the dashboard cannot listen at {host}:{port}: {getattr(error, 'strerror', None) or error}"
             raise ConfigError(said, "name another --port; 0 takes a free one") from None
@@ -75,7 +75,10 @@ def bound(host: str, port: int) -> Iterator[Bound]:
 
 
 def _addresses(host: str) -> list[str]:
-    """Return the names that a browser may write into its Host header; for 0.0.0.0, all addresses of this machine."""
+    """Return the names that a browser may send in its Host header.
+
+    For 0.0.0.0 these are all addresses of this machine.
+    """
     if host not in _WILD:
         return [f"[{host}]" if ":" in host else host]
     import psutil
@@ -121,7 +124,7 @@ def application(lab: Lab, rules: Rules, ending: Callable[[], bool]) -> Starlette
 
 
 class _Answers:
-    """The answers, one method for each route."""
+    """Answers requests, with one method for each route."""
 
     def __init__(self, watched: WatchedLab, rules: Rules, ending: Callable[[], bool]) -> None:
         self._watched, self._rules, self._ending = watched, rules, ending

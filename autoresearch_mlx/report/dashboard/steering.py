@@ -15,7 +15,7 @@ from autoresearch_mlx.store.notes import add_note, clear_notes
 from autoresearch_mlx.terms import plural
 
 Action: TypeAlias = Callable[[Path, Mapping[str, Any]], str]
-"""Function that takes the session's folder and the page's data, acts, and says what it did.  Raises
+"""Function that takes the session's folder and the page's data, acts, and returns words about what it did.  It raises
 AutoresearchError."""
 
 
@@ -46,7 +46,7 @@ def _stop(folder: Path, sent: Mapping[str, Any]) -> str:
 
 
 def _skip(folder: Path, sent: Mapping[str, Any]) -> str:
-    """Skip the experiment that the page shows, never one that has begun since."""
+    """Skip the experiment that the page showed.  An experiment that has begun since is left alone."""
     number = _whole(sent, "number")
     control.skip(folder, number, "dashboard")
     return f"experiment {number} ends"

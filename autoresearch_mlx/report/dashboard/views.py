@@ -29,11 +29,11 @@ from autoresearch_mlx.store.notes import read_notes
 from autoresearch_mlx.store.records import experiment_to
 
 NEWEST = 200
-"""Number of newest experiments that the page's table shows; the plot shows all."""
+"""Number of newest experiments in the page's table; the plot shows all experiments."""
 _LONGEST_TITLE = 80
 """Maximum number of columns of a title in the plot's tooltip."""
 _LONGEST_DIFF = 60_000
-"""Maximum number of characters of a diff; nobody reads more in a window."""
+"""Maximum number of characters of a diff on the page; few people would read more there."""
 
 
 def session_view(folder: Path, journal: Journal, settings: AgentSettings | None) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def session_view(folder: Path, journal: Journal, settings: AgentSettings | None)
 
 
 def _budget(conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the budget of one experiment: in words, and in seconds if it is a time."""
+    """Return the budget of one experiment in words, and in seconds if it is a time."""
     ends = of_conditions(conditions)
     return {"budget_seconds": conditions.get("budget_seconds"), "budget": ends.in_words() if ends else None}
 
@@ -78,9 +78,9 @@ def experiment_view(root: Path, folder: Path, number: int) -> dict[str, Any]:
 
 
 def sendable(value: Any) -> Any:
-    """Replace NaN and infinities, which JSON does not have, with None, and take control and bidi marks out of texts.
+    """Replace NaN and infinities, which JSON does not have, with None, and remove control and bidi marks from texts.
 
-    A mark that turns the direction of writing would reorder the words around a title on the page.
+    A bidi mark changes the direction of writing, and would reorder the words around a title on the page.
     """
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -118,7 +118,7 @@ def _point(e: Experiment, levels: Mapping[int, float]) -> dict[str, Any]:
 
 
 def _near(experiments: Sequence[Experiment], levels: Mapping[int, float]) -> tuple[float, float] | None:
-    """Return the range of values worth showing, or None while nothing has a value."""
+    """Return the range of values that the plot shows, or None while no experiment has a value."""
     values = [(levels.get(e.number, e.value), e.status == "keep") for e in experiments if e.value is not None]
     return worth_showing(values) if values else None
 
@@ -153,7 +153,7 @@ def _run(run: Run | None) -> dict[str, Any] | None:
 
 
 def _plan(run: Run | None, history: History) -> dict[str, Any] | None:
-    """Describe the run: when it began, how fast it is, and what will end it.  Times are seconds since 1970."""
+    """Return when the run began, how fast it is, and its limits.  Times are seconds since 1970."""
     if run is None:
         return None
     began = _epoch(run.time)

@@ -1,4 +1,4 @@
-"""Watch the sessions of a lab for the page; each is read again only when its files have changed."""
+"""Watch the sessions of a lab for the page, and read a session again only when its files have changed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Look:
 
 
 class WatchedSession:
-    """One session; several threads may look at it."""
+    """Watches one session; several threads may use it."""
 
     def __init__(self, lab: Lab, tag: str) -> None:
         self._lab, self._folder = lab, lab.folder(tag)
@@ -46,7 +46,7 @@ class WatchedSession:
         self._curve, self._machine = LossCurve(), MachineGauge()
 
     def look(self) -> Look:
-        """Read what has changed.  Raises LedgerError when a file cannot be read or understood."""
+        """Read the files that have changed.  Raises LedgerError when a file cannot be read or understood."""
         with self._lock:
             journal = self._read()
             return Look(self._version, self._session, sendable(self._now(journal)))
@@ -84,7 +84,10 @@ class WatchedSession:
 
 
 class WatchedLab:
-    """The sessions of a lab.  Running ones are read even while no page is open, so that no curve has a gap."""
+    """Watches the sessions of a lab.
+
+    Running sessions are read even while no page is open, so that their curves have no gaps.
+    """
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -104,7 +107,7 @@ class WatchedLab:
         return [{"tag": tag, "live": holder(self.lab.folder(tag)) is not None} for tag in reversed(tags)]
 
     def watch(self) -> None:
-        """Look once at every session that runs."""
+        """Read the state of every running session once."""
         for each in self.sessions():
             session = self.session(each["tag"]) if each["live"] else None
             if session is not None:

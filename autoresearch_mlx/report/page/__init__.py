@@ -1,4 +1,4 @@
-"""Write the report: gather a session's values, and make one HTML file, one picture and one text for a post.
+"""Write the report: gather a session's values, and make an HTML file, a picture and a text for a post.
 
     page = page_of(folder, root)        the ledger, its diffs and logs, as one frozen tree
     render_html(page)                   report.html: one file, opens offline

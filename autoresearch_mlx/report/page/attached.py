@@ -15,10 +15,10 @@ from autoresearch_mlx.store.workspace import diff, git
 from autoresearch_mlx.terms import printable
 
 _DIFFS, _LOGS, _WORDS = (1_600_000, 24_000), (900_000, 8_000), (1_200_000, 8_000)
-"""Limits in bytes: for all experiments in the page together, and for one."""
+"""Limits in bytes: for all experiments of the page together, and for one experiment."""
 _MARKUP = re.compile(r"<(?=[A-Za-z/!?])")
 _AT_ONCE = 200
-"""Maximum number of commits in one call of git: their names must fit into a command line."""
+"""Maximum number of commits in one call of git, because their names must fit into a command line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Text:
 
 
 def diffs_of(root: Path, experiments: Sequence[Experiment]) -> Mapping[str, str]:
-    """Return each commit's diff against its parent, which is its base; commits that git no longer has are left out.
+    """Return the diff of each commit against its parent, which is its base.
 
-    Raises WorkspaceError when git fails.
+    Commits that git no longer has are left out. Raises WorkspaceError when git fails.
     """
     commits = [e.commit for e in experiments if e.commit and e.base]
     found: dict[str, str] = {}
@@ -62,13 +62,16 @@ def between(root: Path, before: str | None, after: str | None) -> str | None:
 
 
 def log_of(folder: Path, e: Experiment) -> str | None:
-    """Return the end of the last run's log, or why it is gone.  Only files inside the session's folder are read."""
+    """Return the end of the last run's log, or the reason why the log is gone.
+
+    Only files inside the session's folder are read.
+    """
     return freed.log_of(folder, e) or None
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Number of bytes in the page for one experiment."""
+    """Number of bytes that one experiment may take in the page."""
 
     diff: int
     log: int
@@ -82,7 +85,7 @@ def room_for(count: int) -> Room:
 
 
 def words(text: str, most: int) -> str:
-    """Return the beginning of a text; it takes at most this many bytes as JSON in the page."""
+    """Return the beginning of a text, which as JSON in the page takes at most ``most`` bytes."""
     kept = text
     while in_page(kept) > most:
         kept = kept[: len(kept) * 4 // 5]
@@ -90,7 +93,7 @@ def words(text: str, most: int) -> str:
 
 
 def head(text: str | None, most: int) -> Text:
-    """Return the first lines of a text; they take at most this many bytes as JSON in the page."""
+    """Return the first lines of a text, which as JSON in the page take at most ``most`` bytes."""
     return _fitted(text, most, first=True)
 
 
@@ -114,7 +117,7 @@ def _fitted(text: str | None, most: int, first: bool) -> Text:
 
 
 def embedded(value: object) -> str:
-    """Write JSON that is safe inside an HTML element: it can neither end that element nor begin another one."""
+    """Write JSON that is safe inside an HTML element, because it can neither end that element nor begin another one."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return _MARKUP.sub(r"\\u003c", text)
 

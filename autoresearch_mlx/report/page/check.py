@@ -1,4 +1,4 @@
-"""Check that a ledger's values are what a page needs: texts where there should be texts, and finite numbers."""
+"""Check that a ledger's values have the types that the page needs: texts where it shows texts, and finite numbers."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Mark:
     number: int
     commit: str | None
     value: float | None
-    """Mean of its newest runs that played no part in choosing it; else the value for which it was kept."""
+    """Mean of its newest runs that played no part in choosing it, or else the value for which it was kept."""
     title: str
 
 
@@ -70,14 +70,14 @@ class Certified:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Baseline and incumbent, as measured by the loop's own runs."""
+    """Baseline and incumbent, as the loop's own runs measured them."""
 
     baseline: Mark | None
     incumbent: Mark | None
     gain: float | None
     percent: float | None
     chosen: bool
-    """True if the head has only the runs that led to its choice: luck makes such runs look too good."""
+    """True if the head has only the runs by which it was chosen; luck makes such runs look too good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Changed:
     """Name, value at the baseline and value at the head, as Python literals."""
     steps: tuple[Step, ...]
     diff: str | None
-    """Diff from baseline to head, or None if git no longer has the commits."""
+    """Diff between baseline and head, or None if git no longer has the commits."""
     cut: bool
 
 
@@ -114,7 +114,7 @@ class Row:
     low: float | None
     high: float | None
     raw: float | None
-    """The difference as measured, before it was shrunk."""
+    """The difference as measured, before it was shrunk towards zero."""
     title: str
     axis: str | None
     knobs: str
@@ -123,7 +123,7 @@ class Row:
     rationale: str
     commit: str | None
     hours: float | None
-    """Hours of work at its end, without pauses between two runs of the loop."""
+    """Hours that the loop had worked by its end; pauses between two runs of the loop do not count."""
     tokens: int | None
     """Tokens that the session had trained on by its end."""
     seconds: float | None
@@ -131,7 +131,7 @@ class Row:
     speed: float | None
     """Mean speed of the machine in its runs that count, where 1 is the baseline's."""
     slowed: bool
-    """True if one of them was taken while the machine was slow."""
+    """True if one of these runs was taken while the machine was slow."""
     stopped: bool
     diff: str | None
     diff_cut: bool
@@ -140,7 +140,8 @@ class Row:
     level: float | None = None
     """In a fleet, the value shifted to the level of the first machine, as the plot shows it."""
     ahead: str = ""
-    """Why it was not kept although its value is better than the incumbent's, in a few words; else empty."""
+    """Why it was not kept although its value is better than the incumbent's, in a few words; empty if that is not
+    so."""
 
     @property
     def shown(self) -> float | None:
@@ -150,7 +151,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class AxisRow:
-    """All tries of one axis; ``best`` is the number of the one with the largest gain."""
+    """All tries of one axis; ``best`` is the number of the try with the largest gain."""
 
     axis: str
     tried: int
@@ -166,7 +167,7 @@ class AxisRow:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One side's effect: the change, its gain, the ends of the 90 % interval, and the gain in percent."""
+    """The effect on one side: the change, its gain, the ends of the 90 % interval, and the gain in percent."""
 
     change: str
     gain: float | None
@@ -177,7 +178,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """The best change of an axis on each side, or one change that both tried."""
+    """The best change of an axis on each side, or one change that both sides tried."""
 
     axis: str
     there: Shown
@@ -194,11 +195,11 @@ class Transfer:
     matches: tuple[Carried, ...]
     """Changes that both sides tried, paired without looking at their gains."""
     agreement: str | None
-    """Agreement of the pairs in sign and rank, in words with intervals."""
+    """How well the pairs agree in sign and rank, in words with intervals."""
     untried: tuple[str, ...]
-    """Wins of the other side that nothing here resembles, largest first."""
+    """Wins of the other side without a similar change on this side, largest first."""
     remarks: tuple[str, ...]
-    """Sentences that a reader must see; if there are no rows, they say why."""
+    """Sentences that the page must show; if there are no rows, they say why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +212,11 @@ class Again:
     hours: float | None
     value: float
     off: float
-    """Difference from the mean of the commit's first regime, in a fleet on the same machine; positive is worse."""
+    """Difference from the mean of the commit's runs in its first regime; positive is worse.  In a fleet, both are from
+    the same machine."""
     regime: int
     chosen: bool
-    """True if the experiment was selected by this run."""
+    """True if the experiment was chosen by this run."""
     tainted: bool
 
 
@@ -227,13 +229,13 @@ class Noise:
     source: str
     regime: int
     regimes: tuple[tuple[int, int], ...]
-    """Changes of the regime: the number of the new regime, and the first ``at`` in it."""
+    """Changes of the regime, each as the number of the new regime and the first ``at`` in it."""
     again: tuple[Again, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """Speed and memory of one run, and the readings of the machine that were taken with it."""
+    """Speed and memory of one run, and the machine's readings during the run."""
 
     number: int
     at: int
@@ -289,7 +291,7 @@ class Stops:
     audits: int
     wrong: int
     error_high: float | None
-    """Upper end, with 95 % confidence, of the share of stops that are wrong."""
+    """Largest share of wrong stops that is plausible, with 95 % confidence."""
     runs: tuple[StoppedRun, ...]
 
 
@@ -309,17 +311,17 @@ class Page:
     spending: Spending
     failures: tuple[Cause, ...]
     stops: Stops | None
-    """None if the target's runs have no budget."""
+    """Figures about early stops; None if the target's runs have no budget."""
     remarks: tuple[str, ...]
-    """Sentences that say what is missing from this page, and why."""
+    """Sentences that say what is missing on this page, and why."""
     waiting: tuple[Waiting, ...] = ()
     """Experiments that were too good to be believed, and that a person may accept."""
     minutes: tuple[str, ...] = ()
     """One line for each brief of a team, oldest first."""
     fleet: Fleetwide | None = None
-    """The machines of the fleet side by side, or None unless several machines of one took runs."""
+    """The machines of a fleet side by side; None if only one machine took runs."""
     whole_step: str = ""
-    """What a kernel brings to the whole training step, in words; empty for other targets."""
+    """How much a kernel speeds up the whole training step, in words; empty for other targets."""
 
 
 def to_json(page: Page) -> dict[str, Any]:

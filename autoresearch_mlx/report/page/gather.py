@@ -34,13 +34,13 @@ from autoresearch_mlx.store.minutes import minutes_of
 from autoresearch_mlx.store.rules import changes_in_words
 
 Prices = tuple[float | None, float | None]
-"""Prices of a million tokens of prompt, and of a million tokens of reply."""
+"""Prices of a million tokens of prompts, and of a million tokens of replies."""
 _NAME = 60
 """Maximum number of columns of an axis or of an agent's name."""
 
 
 def page_of(folder: Path, root: Path, prices: Prices = (None, None)) -> Page:
-    """Gather the page of the session in ``folder``; the lab's git is at ``root``.
+    """Gather the page of the session in ``folder``; ``root`` is the lab's folder, which is in a git repository.
 
     Raises LedgerError, with file and line, when the ledger is missing or damaged, or when the file is not a ledger.
     """
@@ -102,7 +102,7 @@ def _head(folder: Path, journal: Journal) -> Head:
         agents=tuple(dict.fromkeys(e.agent for e in history.experiments if e.agent)),
         started=starts[0] if starts else None,
         finished=times[-1] if times else None,
-        running=holder(folder) not in (None, os.getpid()),  # if this process is the run, the run is over
+        running=holder(folder) not in (None, os.getpid()),  # if this process holds the session, its run is over
         experiments=counts.experiments,
         kept=counts.kept,
         discarded=counts.discarded,
@@ -114,7 +114,10 @@ def _head(folder: Path, journal: Journal) -> Head:
 
 
 def _key(journal: Journal) -> Mapping[str, Any]:
-    """Return the comparability key's mark; values can be compared only under equal marks.  Empty if there is none."""
+    """Return the mark of the comparability key, or nothing if there is none.
+
+    Only values under equal marks can be compared.
+    """
     return {} if journal.comparability is None else {"comparability_key": Key(journal.comparability).mark}
 
 
@@ -164,7 +167,10 @@ def _rows(folder: Path, experiments: Sequence[Experiment], clock: Clock, diffs: 
 
 
 def _ahead(rows: Sequence[Row], direction: Direction) -> Iterator[str]:
-    """Yield for each experiment why it was not kept although its value is better than the incumbent's; else nothing."""
+    """Yield for each experiment why it was not kept although its value is better than the incumbent's.
+
+    For all other experiments the text is empty.
+    """
     best: float | None = None
     for row in rows:
         if row.shown is not None and row.status == "keep":

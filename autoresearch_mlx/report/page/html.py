@@ -1,8 +1,8 @@
-"""Write the report's three files, and render the first: ``report.html``, which loads nothing from any network.
+"""Write the report's three files, and render the first of them, ``report.html``, which loads nothing from a network.
 
-Text of agents and logs gets into the page in two ways: escaped in the markup, or as JSON that the scripts turn into
-text nodes.  As a second safeguard, the page's Content-Security-Policy allows only the script and the style whose hashes
-it names.
+Text of agents and logs is in the page in two forms: escaped in the markup, or as JSON that the scripts turn into text
+nodes.  As a second safeguard, the page's Content-Security-Policy allows only the script and the style whose hashes it
+names.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _SCRIPTS = (
     *(_SHARED / name for name in ("words.js", "elements.js", "plot.js", "strips.js")),
     *(_OWN / name for name in ("forest.js", "sheet.js", "page.js")),
 )
-"""The scripts, in an order in which each needs only those before it."""
+"""The scripts, in an order in which each script needs only those before it."""
 _SPEED = ("speed", "stretch", "tokens_per_second", "peak_memory_mb")
 _UNDECIDED = ("within noise", "same sign?", "opposite sign?")
 _PHYSICAL = ("temperature", "thermal", "battery", "power", "watts")
@@ -122,23 +122,23 @@ def _templates() -> Environment:
 
 
 def _shown(held: object) -> object:
-    """Drop control codes from a value that a template inserts; markup from the templates' macros stays as it is."""
+    """Remove control codes from a value that a template inserts, but not from markup of the templates' macros."""
     return terms.printable(held) if type(held) is str else held
 
 
 def _arrows(text: str) -> str:
-    """Use real arrows: a browser may break a line between ``-`` and ``>``."""
+    """Use arrow characters, because a browser may break a line between ``-`` and ``>``."""
     return text.replace(" -> ", " → ")
 
 
 def _diff_kind(line: str) -> str:
-    """Return the class of a diff's line: ``add``, ``del``, ``at`` for its headers, else an empty text."""
+    """Return the CSS class of a diff's line: ``add``, ``del``, ``at`` for a header, or an empty text."""
     about = line.startswith(("+++", "---", "@@", "diff", "index"))
     return "at" if about else {"+": "add", "-": "del"}.get(line[:1], "")
 
 
 def _held(page: Page) -> dict[str, Any]:
-    """Collect what the templates show: the page, and phrases made from it."""
+    """Collect the values for the templates: the page, and phrases made from it."""
     h = page.head
     facts = (
         counts_in_words(page),
@@ -160,7 +160,7 @@ def _held(page: Page) -> dict[str, Any]:
         "noise": noise_in_words(page),
         "asked": asked_words(page),
         "largest_steps": sorted(page.changed.steps, key=lambda step: -(step.gain or 0.0)),
-        # Clear results come first, because an effect within noise teaches nothing.
+        # Clear results come first, because an effect within noise tells a reader nothing.
         "decided_axes": sorted(both, key=lambda row: row.verdict in _UNDECIDED),
         "moving": [*named, *moving],
         "physical": any(word in name for name in moving for word in _PHYSICAL),
@@ -169,7 +169,10 @@ def _held(page: Page) -> dict[str, Any]:
 
 
 def _inlined(path: Path) -> str:
-    """Return a module's text without imports and exports, because a page opened from disk cannot load modules."""
+    """Return a JavaScript module's text without imports and exports.
+
+    A page that is opened from the disk cannot load modules.
+    """
     return _MODULE_WORDS.sub("", path.read_text(encoding="utf-8"))
 
 
@@ -178,7 +181,7 @@ def _hash(text: str) -> str:
 
 
 def _embedded(page: Page) -> str:
-    """Return what the scripts draw, as JSON that cannot end its own element."""
+    """Return the values that the scripts draw, as JSON that cannot end its own element."""
     whole = to_json(page)
     drawn: dict[str, Any] = {name: whole[name] for name in ("axes", "noise", "runs")}
     drawn["fleet"] = whole.get("fleet")
@@ -188,7 +191,7 @@ def _embedded(page: Page) -> str:
 
 
 def _known(row: dict[str, Any]) -> dict[str, Any]:
-    """Leave out values that are unknown, empty or false; in a thousand rows, most are."""
+    """Leave out values that are unknown, empty or false, as most values of a thousand rows are."""
     return {name: held for name, held in row.items() if held is not None and held != "" and held is not False}
 
 

@@ -1,4 +1,4 @@
-"""Find the kept experiments from the baseline to the head, what they changed in total, and all tries by axis."""
+"""Find the kept experiments from the baseline to the head, their total changes, and all tries by axis."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _DIFF_BYTES = 60_000
 
 
 def lineage(history: History) -> tuple[Experiment, ...]:
-    """Return the head and its ancestors, the oldest first; empty before there is a baseline."""
+    """Return the head and its ancestors, oldest first, or nothing before there is a baseline."""
     kept = {e.commit: e for e in history.experiments if e.status == "keep" and e.commit}
     way: list[Experiment] = []
     e = history.incumbent

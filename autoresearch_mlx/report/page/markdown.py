@@ -1,4 +1,4 @@
-"""Write ``report.md``, the session as a post.  Text of models and scripts becomes code, so that it cannot be markup."""
+"""Write ``report.md``, a session as a post.  Text of models and scripts is written as code, not as markup."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from autoresearch_mlx.store.rules import MARK
 
 _SHORT = 10
 _MINUTES = 40
-"""Number of the last briefs that the text lists; the page lists all of them."""
+"""The text lists this many of the last briefs; the page lists all of them."""
 _DIFF_LINES = 120
 
 
@@ -115,7 +115,7 @@ def _gain(page: Page) -> str:
 
 
 def _conditions(page: Page) -> str:
-    """Name machine, MLX, data and budget on one line; a reader who compares needs them."""
+    """Name machine, MLX, data and budget on one line, because a reader who compares sessions needs them."""
     machine, held = page.head.machine, page.head.conditions
     budget = of_conditions(held)
     known = (
@@ -167,7 +167,7 @@ def _changed(page: Page) -> Iterator[str]:
 
 
 def _best_losers(page: Page) -> Iterator[str]:
-    """Show the changes that were clearly worse, which are worth knowing as well."""
+    """List the changes that were clearly worse, because a reader should know them too."""
     losers = [
         row for row in page.experiments if row.status == "discard" and row.gain is not None and row.high is not None
     ]
@@ -213,7 +213,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def code(text: str) -> str:
-    """Write text as code on one line: Markdown, HTML, links and mentions in it stay text, in a table's cell too.
+    """Write text as code on one line, even in a table, so that Markdown, HTML, links and mentions in it stay text.
 
     In a cell, ``|`` ends a code span.  Whether a backslash prevents that depends on the text before it and on the
     program that reads the table.  Text with a ``|`` is therefore written as an HTML element with character references.
@@ -227,17 +227,17 @@ def code(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Write text as one line of prose in which nothing is Markdown or HTML."""
+    """Write text as one line of prose without any Markdown or HTML."""
     return re.sub(r"([\\`*_{}\[\]<>#|~!&$])", r"\\\1", terms.one_line(text))
 
 
 def _referenced(character: str) -> str:
-    """Write ASCII punctuation as a character reference, which never begins markup."""
+    """Write ASCII punctuation as a character reference, which cannot begin markup."""
     return f"&#{ord(character)};" if character in string.punctuation else character
 
 
 def fenced(text: str, language: str = "") -> str:
-    """Write a Markdown code block that nothing in ``text`` can end."""
+    """Write a Markdown code block with a fence that does not occur in ``text``."""
     shown = terms.printable(text)
     fence = "`" * max(3, _longest_run(shown) + 1)
     return f"{fence}{language}\n{shown}\n{fence}"

@@ -1,7 +1,7 @@
-"""Draw ``progress.png``: every experiment in one picture of 1200 x 675 pixels, readable in a post.
+"""Draw ``progress.png``, a picture of all experiments in 1200 x 675 pixels, which can be read in a post.
 
-Grey dots are discarded experiments, green dots kept ones; the line steps from one incumbent to the next; red ticks at
-the lower edge are failures.  karpathy/autoresearch made this kind of picture known.
+Grey dots are discarded experiments, and green dots are kept ones.  The line steps from one incumbent to the next.  Red
+ticks at the lower edge are failures.  karpathy/autoresearch made this kind of picture known.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle in pixels; y may point up or down."""
+    """A rectangle in pixels; its y axis may point up or down."""
 
     left: float
     low: float
@@ -42,7 +42,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """The size of a text, and the point it belongs to, in pixels."""
+    """A text's size, and the point to which it belongs, in pixels."""
 
     x: float
     y: float
@@ -51,9 +51,10 @@ class Label:
 
 
 def place(labels: Sequence[Label], frame: Box, taken: Sequence[Box] = (), most: int = 14) -> dict[int, Box]:
-    """Find room for labels, the most important first; return boxes by position in ``labels``.
+    """Find room for labels, the most important first, and return their boxes by position in ``labels``.
 
-    No box overlaps another one, the line that leads to another one, or a box of ``taken``; all lie inside ``frame``.
+    No box overlaps another box, the line from a point to another box, or a box of ``taken``.  All boxes are inside
+    ``frame``.
     """
     placed: dict[int, Box] = {}
     leads: list[Box] = []
@@ -79,7 +80,7 @@ def lead_of(label: Label, box: Box) -> Box:
 
 
 def _around(label: Label) -> list[Box]:
-    """List places for a label, the nearest first: above right, above left, below left, below right, further off."""
+    """List places for a label, the nearest first: above right, above left, below left, below right, further away."""
     boxes = []
     for gap in (8.0, 26.0, 46.0, 70.0, 100.0, 136.0):
         for up in (True, False):
@@ -106,7 +107,7 @@ class _Dot:
 
 
 def render_progress(page: Page) -> bytes:
-    """Draw the picture as a PNG; if no experiment has a value, it says that nothing was measured."""
+    """Draw the picture as a PNG.  If no experiment has a value, the picture says that nothing was measured."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -143,7 +144,7 @@ def _draw(figure: Figure, axes: Axes, page: Page) -> None:
 
 
 def _explain(axes: Axes, ahead: Sequence[_Dot], direction: Direction) -> None:
-    """Say beside the best dot that was not kept, although it is better than the incumbent, why it was not."""
+    """Write the reason beside the best dot that is better than the incumbent and was not kept."""
     if not ahead:
         return
     best = (min if direction == "min" else max)(ahead, key=lambda dot: dot.value)
@@ -190,7 +191,10 @@ def _title(page: Page) -> str:
 
 
 def _dots(axes: Axes, tried: Sequence[_Dot], low: float, high: float) -> None:
-    """Draw the experiments that were not kept; a value beyond the picture becomes a small triangle at its edge."""
+    """Draw the experiments that were not kept.
+
+    A value outside the picture becomes a small triangle at the edge.
+    """
     size = 34 if len(tried) <= 200 else 16
     seen = [dot for dot in tried if low <= dot.value <= high]
     at, values = [dot.number for dot in seen], [dot.value for dot in seen]
@@ -238,7 +242,7 @@ def _legend(axes: Axes, page: Page) -> None:
 
 
 def _labels(figure: Figure, axes: Axes, kept: Sequence[_Dot], tried: Sequence[_Dot]) -> None:
-    """Label kept experiments with their titles: the head, then those with the largest gains, while there is room."""
+    """Label kept experiments with their titles: first the head, then the largest gains, while there is room."""
     figure.draw_without_rendering()
     ranked = sorted(kept, key=lambda dot: (dot is not kept[-1], -(dot.row.gain or 0.0)))
     ranked = [dot for dot in ranked if dot.number > 0][:_CANDIDATES]
@@ -265,7 +269,7 @@ def _write(axes: Axes, text: str, label: Label, box: Box) -> None:
 
 
 def _plain(title: str) -> str:
-    """Replace characters that the font lacks, which would be empty boxes."""
+    """Replace characters that the font lacks and would show as empty boxes."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     font = get_font(findfont(FontProperties(family="DejaVu Sans")))
@@ -290,7 +294,10 @@ def _box(artist: Any) -> Box:
 
 
 def _discarded(axes: Axes, tried: Sequence[_Dot]) -> list[Box]:
-    """Return the boxes of the dots that were not kept; none if there are many: small dots may be covered by a label."""
+    """Return the boxes of the dots that were not kept.
+
+    If there are many, the dots are small and may be covered by a label, so no box is returned.
+    """
     if len(tried) > 200:
         return []
     points = [axes.transData.transform((dot.number, dot.value)) for dot in tried]

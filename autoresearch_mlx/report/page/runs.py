@@ -1,4 +1,4 @@
-"""Describe every run of the session: the noise that repeats show, the speed, and the state of the machine."""
+"""Describe every run of the session: the noise between repeats, the speed, and the state of the machine."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from autoresearch_mlx.report.page.content import Again, Noise, RunFacts
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Hours of work and tokens at the end of each experiment, by its number; unknown ones are left out."""
+    """Hours of work and tokens at the end of each experiment, by its number; unknown figures are left out."""
 
     hours: Mapping[int, float]
     tokens: Mapping[int, int]
 
 
 def clock_of(history: History) -> Clock:
-    """Sum hours and tokens up to each experiment; only time between an experiment's start and its end is work."""
+    """Sum hours and tokens up to each experiment.  Only the time between an experiment's start and end counts."""
     hours: dict[int, float] = {}
     tokens: dict[int, int] = {}
     worked, trained = 0.0, 0
@@ -41,7 +41,7 @@ def wall_seconds(e: Experiment) -> float | None:
     """Return the seconds from an experiment's start to its end, or None if one of the two times cannot be read."""
     try:
         return (datetime.fromisoformat(e.finished) - datetime.fromisoformat(e.started)).total_seconds()
-    except (ValueError, TypeError):  # unreadable, or only one of them has an offset
+    except (ValueError, TypeError):  # a time is unreadable, or only one time has an offset
         return None
 
 
@@ -62,9 +62,10 @@ def noise_of(history: History, clock: Clock) -> Noise:
 
 
 def _changes(again: Sequence[Again], machines: Mapping[int, str | None]) -> Iterator[tuple[int, int]]:
-    """Return each change of the regime as (regime, ``at``); an experiment's own runs come before its later repeats.
+    """Yield each change of the regime as (regime, ``at``).
 
-    ``machines``: the machine of a fleet that each regime belongs to.  The first regime of such a machine is no change.
+    An experiment's own runs come before its later repeats.  ``machines`` has the machine of a fleet to which each
+    regime belongs.  The first regime of such a machine is not a change.
     """
     current: dict[str | None, int] = {None: 0}
     for run in sorted(again, key=lambda run: (run.at, run.number != run.at)):
@@ -88,7 +89,10 @@ def _again(history: History, clock: Clock) -> Iterator[Again]:
 
 
 def _centre(group: Sequence[_Run]) -> float:
-    """Return the mean of a commit's runs in its first regime; runs of later regimes show how far the machine moved."""
+    """Return the mean of a commit's runs in its first regime.
+
+    Runs in later regimes show how far the machine has drifted.
+    """
     counted = [run for run in group if not run.measured.tainted] or group
     oldest = min(run.measured.regime for run in counted)
     early = [run for run in counted if run.measured.regime == oldest]
@@ -104,7 +108,7 @@ def _one(run: _Run, centre: float, history: History, clock: Clock) -> Again:
 
 
 def run_facts(history: History, clock: Clock) -> tuple[RunFacts, ...]:
-    """Return speed, memory and changing figures of every run, in the order of the night."""
+    """Return speed, memory and changing figures of every run, in the order in which the runs were taken."""
     runs = list(_all(history))
     moving = _moving([run.measured for run in runs])
     return tuple(

@@ -1,4 +1,4 @@
-"""Write the sentences that the page and the post share: what was gained, and how far it can be believed."""
+"""Write the sentences that the page and the post share: the gain, and how far it can be trusted."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from autoresearch_mlx.report.whole_step import NOT_YET
 
 
 def title_of(page: Page) -> str:
-    """Return ``autoresearch jul14: val_bpb 2.510091 -> 2.438682 (2.84 % better)``."""
+    """Return a title such as ``autoresearch jul14: val_bpb 2.510091 -> 2.438682 (2.84 % better)``."""
     alone = not page.whole_step or page.whole_step.startswith(NOT_YET)
     return f"autoresearch {terms.one_line(page.head.session)}: {gain_in_words(page) if alone else page.whole_step}"
 
 
 def gain_in_words(page: Page) -> str:
-    """Return ``val_bpb 2.510091 -> 2.438682 (2.84 % better)``."""
+    """Return words such as ``val_bpb 2.510091 -> 2.438682 (2.84 % better)``."""
     standing, metric = page.standing, terms.one_line(page.head.metric)
     if standing.baseline is None or standing.incumbent is None:
         return "nothing measured yet"
@@ -33,20 +33,20 @@ def gain_in_words(page: Page) -> str:
 
 
 def counts_in_words(page: Page) -> str:
-    """Return ``126 experiments: 9 kept, 110 discarded, 7 failed``."""
+    """Return words such as ``126 experiments: 9 kept, 110 discarded, 7 failed``."""
     h = page.head
     counts = Counts(h.experiments, h.kept, h.discarded, h.failed, h.interrupted)
     return f"{terms.plural(counts.experiments, 'experiment')}: {counts.in_words()}"
 
 
 def belief(page: Page) -> str:
-    """Say in a few sentences how far the gain can be believed; commands stand between backticks."""
+    """Say in a few sentences how far the gain can be trusted; commands are between backticks."""
     waits = "".join(f" Waiting for you: {each.words}." for each in page.waiting)
     return f"{_certified_or_not(page)}{_text(page.head.conditions)}{waits}"
 
 
 def _text(conditions: Mapping[str, Any]) -> str:
-    """Say that the edited file could read the text of the rows that score; empty when it could not."""
+    """Return a warning if the edited file could read the text of the rows that score it, or else an empty text."""
     if conditions.get("source") not in ("stdlib", "folder") or conditions.get("text_closed"):
         return ""
     return " Demonstration text: the edited file could read the text of the rows that score it."
@@ -80,7 +80,7 @@ def _probability(share: float) -> str:
 
 
 def noise_in_words(page: Page) -> str:
-    """Say how much two runs of one file differ, and how many runs show it."""
+    """Say how much two runs of one file differ, and from how many runs that is known."""
     n = page.noise
     if n.sigma is None:
         return f"Sigma is not known: {n.source}."
@@ -93,19 +93,25 @@ def noise_in_words(page: Page) -> str:
 
 
 def interval(held: Step | AxisRow | Shown) -> str:
-    """Return the ends of the 90 % interval: ``+0.002100 … +0.006800``; empty if the noise is unknown."""
+    """Return the ends of the 90 % interval, such as ``+0.002100 … +0.006800``.
+
+    The text is empty if the noise is unknown.
+    """
     if held.low is None or held.high is None:
         return ""
     return f"{terms.gain(held.low)} … {terms.gain(held.high)}"
 
 
 def percent(share: float | None) -> str:
-    """Return a gain in percent of its incumbent's value; empty if there is none."""
+    """Return a gain in percent of its incumbent's value, or an empty text if there is no gain."""
     return "" if share is None else f"{share:+.3f}"
 
 
 def span_words(started: str | None, finished: str | None) -> str:
-    """Return ``2026-11-29, 19:45 to 19:49 UTC``, in the ledger's local time; a different second day is named too."""
+    """Return words such as ``2026-11-29, 19:45 to 19:49 UTC``, in the ledger's local time.
+
+    If the end is on another day, that day is named too.
+    """
     if not started or not finished:
         return ""
     zone = "UTC" + finished[19:].replace("Z", "").replace("+00:00", "") if finished[19:] else ""
@@ -114,7 +120,7 @@ def span_words(started: str | None, finished: str | None) -> str:
 
 
 def machine_words(machine: Mapping[str, Any]) -> str:
-    """Return ``AMD EPYC, 24 GB, cpu``."""
+    """Return words such as ``AMD EPYC, 24 GB, cpu``."""
     memory = machine.get("memory_gb")
     size = f"{memory:.0f} GB" if isinstance(memory, int | float) else None
     known = [machine.get("chip"), size, machine.get("device")]
@@ -122,7 +128,7 @@ def machine_words(machine: Mapping[str, Any]) -> str:
 
 
 def asked_words(page: Page) -> str:
-    """Say how many tokens were trained on, and what the calls to models cost."""
+    """Say how many tokens the runs trained on, and what the calls to models cost."""
     s = page.spending
     words = [f"{s.trained_tokens:,} tokens trained." if s.trained_tokens is not None else ""]
     if s.calls:

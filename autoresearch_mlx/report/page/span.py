@@ -1,4 +1,4 @@
-"""Choose the range of values that a plot shows: all kept ones and most others, but not a few far-off ones."""
+"""Choose the range of values that a plot shows: all kept values and most others, without a few that are far away."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _MARGIN = 0.06
 def worth_showing(values: Sequence[tuple[float, bool]], ahead: Sequence[float] = ()) -> tuple[float, float]:
     """Return the low and high end of the range for pairs ``(value, kept)``.
 
-    All kept values lie inside, and most of the others.  The others may stretch the range to at most four times that of
+    All kept values are inside, and most of the others.  The others may stretch the range to at most four times that of
     the kept values; in a wider range the kept ones would look like a flat line.  While only one value is kept, the
-    others may lie up to four times their median distance from it.  ``ahead``: values that are better than the
-    incumbent's and were not kept; they are shown too, unless that would double the range.  Raises ValueError without a
+    others may lie up to four times their median distance from it.  ``ahead`` has values that are better than the
+    incumbent's and were not kept; they are inside too, unless that would double the range.  Raises ValueError without a
     value.
     """
     if not values:

@@ -1,4 +1,4 @@
-"""Add up what the session spent: time by phase, tokens, failures by cause, runs that were stopped early."""
+"""Add up the session's expenses: time by phase, tokens, failures by cause, and runs that were stopped early."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autoresearch_mlx.store.talks import spent
 _RUN_PHASES = ("start", "compile", "train", "evaluate")
 _ORDER = ("propose", "think", "load", "unload", "smoke", *_RUN_PHASES, "commit", "settle")
 _OF_RUNS = ("measure", "incumbent")
-"""Steps of the loop that are left out, because the runs record their own times."""
+"""Steps of the loop that are left out here, because the runs record their own times."""
 _RAISED = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt))\b")
 
 
@@ -51,7 +51,10 @@ def _seconds(history: History) -> Mapping[str, float]:
 
 
 def _loop_seconds(e: Experiment) -> dict[str, float]:
-    """Return the seconds of the loop's own steps; a model's thinking and loading are taken out of ``propose``."""
+    """Return the seconds of the loop's own steps.
+
+    The time in which a model thought and was loaded is not part of ``propose``.
+    """
     steps = {name: s for name, s in e.seconds.items() if name not in _OF_RUNS}
     for name in ("think", "load"):
         asked = e.talk.get(f"{name}_seconds")
@@ -77,7 +80,7 @@ def _outcome(experiments: Sequence[Experiment], agent: str) -> tuple[int, int, i
 
 
 def causes(experiments: Sequence[Experiment]) -> tuple[Cause, ...]:
-    """Group failures by their exception, else by their reason without its numbers; the most frequent come first."""
+    """Group failures by exception, or else by reason without its numbers, with the most frequent first."""
     groups: dict[tuple[str, str], list[Experiment]] = {}
     for e in experiments:
         if e.status in FAILED:

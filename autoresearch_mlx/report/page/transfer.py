@@ -1,4 +1,4 @@
-"""Compare the session with the H100's log, as rows of the page; the figures are those of ``compare``."""
+"""Compare the session with the H100's log, as rows of the page.  The figures are the same as those of ``compare``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOBODY = Shown("", None, None, None, None)
 
 
 def transfer_of(journal: Journal, root: Path, machine: Mapping[str, Any]) -> Transfer:
-    """Compare this session with the H100's, by axis and change by change.
+    """Compare this session with the H100's, by axis and also change by change.
 
     Without the H100's table, the result has only a sentence that says so.  ``root`` is the lab's folder, whose git has
     the diffs.
@@ -73,14 +73,14 @@ def _shown(judged: Judged) -> Shown:
 
 
 def _words(effect: Effect) -> str:
-    """Describe a change by its knobs if both values are known, else in the words of its log."""
+    """Describe a change by its knobs if both values are known, or else in the words of its log."""
     changes = effect.run.changes
     told = bool(changes) and all(None not in pair for pair in changes.values())
     return describe(changes) if told else effect.run.note
 
 
 def _agreed(found: Agreement) -> str:
-    """Say ``signs agree in 5 of 7 (90 %: 42 to 90 %); rank correlation 0.36 (90 %: -0.41 to 0.83)``."""
+    """Return ``signs agree in 5 of 7 (90 %: 42 to 90 %); rank correlation 0.36 (90 %: -0.41 to 0.83)`` and the like."""
     words = []
     if found.share is not None and found.share_interval is not None:
         low, high = found.share_interval
