@@ -1,10 +1,10 @@
-// Elements of the page.  Text from agents and logs only ever becomes text nodes: nothing here parses HTML.
+// Make elements of the page.  Text from agents and logs becomes text nodes only: nothing here parses HTML.
 
 import { known } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Set attributes by name; the value for a name that begins with "on" is a listener.  Null, undefined and false are left out. */
+/** Set attributes by name.  A name that begins with "on" has a listener as its value.  Null, undefined and false are left out. */
 function set(node, attributes) {
   for (const [name, held] of Object.entries(attributes)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), held);
@@ -25,7 +25,7 @@ export function svg(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** The lines of a diff, added and removed ones marked. */
+/** Return the lines of a diff, with added and removed lines marked. */
 export function diffLines(text) {
   const kind = (line) => (/^(\+\+\+|---|@@|diff|index)/.test(line) ? "at" : line[0] === "+" ? "add" : line[0] === "-" ? "del" : null);
   return text.split("\n").map((line) => {

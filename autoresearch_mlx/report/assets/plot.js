@@ -1,4 +1,4 @@
-// One plot of points over experiments, hours or tokens: hover, keys, drag to zoom.
+// Draw points over experiments, hours or tokens, with tooltips, keys, and zoom by dragging.
 
 import { el, svg } from "./elements.js";
 import { known, significant } from "./words.js";
@@ -6,17 +6,17 @@ import { known, significant } from "./words.js";
 const MARGIN = { left: 68, right: 14, top: 12, bottom: 38 };
 
 /**
- * Draws into host, which it fills from side to side.  spec:
+ * Draw into host over its full width.  The fields of spec:
  *   name     what the plot shows, for a screen reader
  *   height   in pixels
- *   xs       [{ key, name }]: what the points can be plotted over
+ *   xs       [{ key, name }]: the quantities over which the points can be plotted
  *   points   [{ x: { key: number }, y, kind, tip: [text], number, label, rank }]: kind is the dot's class; a point
- *            without y is a tick at the lower edge; the labels of low ranks find room first
- *   near     [low, high] worth showing, or null for all values
+ *            without y is a tick at the lower edge; labels with a low rank are placed first
+ *   near     [low, high], the range of y to show, or null for all values
  *   yName, steps (a line from one kept point to the next), bands [[low, high]], lines [y], regimes [{ x, name }],
  *   key      [[class, text]]
- *   pick     called with the number of an experiment that was chosen
- * Returns { update }, which takes new points and near and keeps zoom and choice; null where there is nothing to draw.
+ *   pick     function that is called with the number of a chosen experiment
+ * Returns { update }, a function that takes new points and near and keeps the zoom, or null if there is nothing to draw.
  */
 export function plot(host, spec) {
   const axes = spec.xs.filter(({ key }) => spec.points.some((p) => known(p.x[key])));
@@ -65,7 +65,7 @@ export function plot(host, spec) {
     const xs = shown.map((p) => p.x[state.key]);
     const ys = shown.filter((p) => known(p.y)).map((p) => p.y).concat(spec.bands ? spec.bands.flat() : []);
     let [left, right] = [Math.min(...xs), Math.max(...xs)];
-    if (!ys.length) ys.push(0); // every run failed: there are ticks at the edge only
+    if (!ys.length) ys.push(0); // every run failed, so there are only ticks at the edge
     let [low, high] = state.near ? spec.near : [Math.min(...ys), Math.max(...ys)];
     if (!(high > low)) [low, high] = [(low || 0) - (Math.abs(low) * 0.01 || 1), (low || 0) + (Math.abs(low) * 0.01 || 1)];
     else if (!state.near) [low, high] = [low - 0.06 * (high - low), high + 0.06 * (high - low)];
@@ -92,7 +92,7 @@ export function plot(host, spec) {
     view.points = points;
   }
 
-  /** Points that fall into the view; those above or below sit at its edge. */
+  /** Points inside the view; those above or below it are drawn at its edge. */
   function placed() {
     const { box, range } = view;
     const inside = spec.points.filter((p) => known(p.x[state.key]) && p.x[state.key] >= range.left && p.x[state.key] <= range.right);
@@ -141,7 +141,7 @@ export function plot(host, spec) {
     return group;
   }
 
-  /** From one incumbent to the next, and on to the end of what was tried. */
+  /** The line from one incumbent to the next, and on to the last experiment. */
   function steps(points) {
     const { box } = view;
     const kept = spec.points.filter((p) => p.kind === "keep" && known(p.x[state.key]));
@@ -174,7 +174,7 @@ export function plot(host, spec) {
     return group;
   }
 
-  /** The most important labels first; one that finds no room without covering another is left out. */
+  /** Place the most important labels first, and leave out a label that would cover another one. */
   function labels(points) {
     const { box } = view;
     const group = svg("g");
@@ -253,7 +253,7 @@ export function plot(host, spec) {
     chart.querySelector(".mark")?.replaceChildren();
   }
 
-  /** Where the pointer is, in the plot's own pixels. */
+  /** The pointer's position, in the plot's own pixels. */
   function where(event) {
     const frame = chart.getBoundingClientRect();
     return [event.clientX - frame.left, event.clientY - frame.top];
@@ -320,7 +320,7 @@ export function plot(host, spec) {
   return { update };
 }
 
-/** Ticks at 1, 2 or 5 times a power of ten (about `most` of them, at least `least` apart), and the decimals they need. */
+/** Return ticks at 1, 2 or 5 times a power of ten, about `most` of them and at least `least` apart, and their decimals. */
 export function ticks(low, high, most, least = 0) {
   const rough = Math.max((high - low) / Math.max(most, 1), least);
   const power = 10 ** Math.floor(Math.log10(rough));

@@ -1,4 +1,4 @@
-// A strip for each machine of a fleet: a bar for each change that it measured, up for a gain and down for a loss.
+// Draw a strip for each machine of a fleet, with a bar for each change that it measured: up for a gain, down for a loss.
 
 import { el, svg } from "./elements.js";
 import { known } from "./words.js";
@@ -6,7 +6,7 @@ import { known } from "./words.js";
 const MOST = 4; // sigma; a larger effect fills its half of the strip
 const HALF = 20; // pixels from the middle of a strip to its edge
 
-/** Draws into host; fleet is the document of `compare --machines --json`, pick is called with an experiment's number. */
+/** Draw into host.  fleet is the document of `compare --machines --json`; pick is called with an experiment's number. */
 export function strips(host, fleet, pick) {
   const cells = fleet.strips.flatMap((strip) => strip.cells);
   const last = Math.max(1, ...cells.map((cell) => cell.number));

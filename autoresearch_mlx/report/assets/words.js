@@ -1,8 +1,9 @@
-// Numbers and durations as text, by the rules of autoresearch_mlx/terms.py; an unknown number is "-".
-// A test compares the two.  They differ only on exact ties (1/128 in six decimals): JavaScript rounds
-// those up, Python to the even digit.
+// Write numbers and durations as text, by the rules of autoresearch_mlx/terms.py; an unknown number is "-".
+// A test compares both files.  They differ only on exact ties (1/128 in six decimals): JavaScript rounds
+// them up, and Python rounds to the even digit.
 
-// Below these, six decimals show fewer than three digits of a metric, and fewer than two of a difference.
+// Six decimals show fewer than three digits of a metric below the first value, and fewer than two digits of a difference
+// below the second.
 const HIDDEN_VALUE = 1e-4, HIDDEN_AMOUNT = 1e-5;
 // Whole numbers below this are counts (lines, bytes, failed tests), which have no decimals.
 const LARGEST_COUNT = 1e10;

@@ -1,4 +1,4 @@
-// The loss of the running measurement against the incumbent's, over the share of the budget that is used.
+// Draw the loss of the running measurement and that of the incumbent, over the used share of the budget.
 
 import { svg } from "./elements.js";
 import { ticks, tickWords } from "./plot.js";
@@ -27,7 +27,7 @@ export function drawLive(chart, now, best) {
   chart.replaceChildren(...parts);
 }
 
-// Losses fall steeply at first; the scale is chosen for the part after that.
+// Losses fall steeply at first, so the scale is chosen for the later part.
 function losses(now, best) {
   const all = [...now, ...best], late = all.filter(([share]) => share >= 0.08);
   const values = (late.length > 1 ? late : all).map(([, loss]) => loss);
@@ -35,7 +35,7 @@ function losses(now, best) {
   return [low - room, high + room];
 }
 
-/** The incumbent's loss at a share of the budget, on the straight line between its points; null before its first. */
+/** Return the incumbent's loss at a share of the budget, between two points on a straight line; null before the first point. */
 export function lossAt(curve, share) {
   const after = curve.findIndex(([s]) => s >= share);
   if (after <= 0) return null;

@@ -1,4 +1,4 @@
-// Fill the parts of the page with what the server sends.  Every text is inserted as text; nothing here parses markup.
+// Fill the parts of the page with the server's data.  Every text is inserted as text: nothing here parses markup.
 
 import { diffLines, el } from "./elements.js";
 import { drawLive, lossAt } from "./loss.js";
@@ -8,7 +8,7 @@ import { amount, arrows, clock, count, gain, speed, value } from "./words.js";
 
 export const the = (id) => document.getElementById(id);
 
-// Only what changed is touched: a screen reader and a selection survive.
+// Only changed elements are touched, so that a screen reader keeps its place and a selection stays.
 function put(id, text) { if (the(id).textContent !== text) the(id).textContent = text; }
 
 function facts(id, pairs) {
@@ -133,7 +133,7 @@ export function showFleet(session, open) {
   facts("fleet-facts", session.fleet.machines.map((m) => [`${m.machine}, ${m.chip}`, m.gain != null ? gain(m.gain) : value(m.incumbent ?? m.baseline),
     `${m.gain != null ? "over its baseline; " : ""}${count(m.runs)} runs`]));
   const shown = JSON.stringify(session.fleet.strips);
-  if (the("strips").dataset.shown === shown) return; // a tooltip survives
+  if (the("strips").dataset.shown === shown) return; // so that a tooltip stays open
   the("strips").dataset.shown = shown;
   strips(the("strips"), session.fleet, open);
 }
@@ -177,10 +177,10 @@ export function showOne(e, metric) {
   the("one").showModal();
 }
 
-// GB of 2^30 bytes, as in the terminal: a machine of 24 GB reads the same in both.
+// A GB has 2^30 bytes, as in the terminal, so that both show the same number.
 const memory = (bytes) => bytes == null ? null : bytes >= 0.1 * 2 ** 30 ? `${(bytes / 2 ** 30).toFixed(1)} GB` : `${(bytes / 2 ** 20).toFixed(0)} MB`;
 
-// The time of day, with the day where it is another one.
+// The time of day, with the weekday if it is not today.
 function when(seconds) {
   const at = new Date(seconds * 1000), time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
   return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString([], { weekday: "short" })} ${time}`;

@@ -26,7 +26,7 @@ export const post = async (path, body) => answer(await fetch(path, {
   method: "POST", headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(body),
 }));
 
-// Server-sent events.  EventSource sends no headers, so the stream is read by hand; it comes back after any end.
+// Read server-sent events.  EventSource sends no headers, so the stream is read by hand.  When it ends, it is opened again.
 export function listen(path, on) {
   let ended = false, control = new AbortController();
   const wait = (ms) => new Promise((done) => setTimeout(done, ms));

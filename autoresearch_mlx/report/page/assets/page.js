@@ -1,4 +1,4 @@
-// Puts the parts together.  The figures come from the JSON in this file; nothing is fetched.
+// Put the parts of the page together.  The figures come from the JSON in this file, so nothing is fetched.
 
 import { plot } from "../../assets/plot.js";
 import { strips } from "../../assets/strips.js";
@@ -39,7 +39,7 @@ function progress(host, pick) {
 }
 
 function noise(host, pick) {
-  const { sigma, again, epochs } = page.noise; // an epoch is a regime: the document keeps the older name
+  const { sigma, again, epochs } = page.noise; // the document calls a regime by its older name, epoch
   const centre = page.fleet ? "the commit's mean on its machine" : "the mean of its commit";
   const points = again.map((run) => ({
     x: { number: run.at, hours: run.hours }, y: run.off, number: run.number,
@@ -50,7 +50,7 @@ function noise(host, pick) {
   const marks = epochs.map(([regime, at]) => ({ x: { number: at, hours: (again.find((run) => run.at === at) || {}).hours }, name: `regime ${regime}` }));
   plot(host, { name: "Runs of commits that ran more than once", height: 300, xs: OVER.slice(0, 2), points, pick, lines: [0], regimes: marks,
     bands: known(sigma) && sigma > 0 ? [[-sigma, sigma], [-2 * sigma, 2 * sigma]] : [], yName: `${page.fleet ? "" : "difference "}from ${centre}; up is worse`,
-    key: [["again", "taken to measure the noise"], ["chosen", "the run it was chosen by"]] });
+    key: [["again", "taken to measure the noise"], ["chosen", "run by which it was chosen"]] });
 }
 
 const NAMES = { speed: "machine's speed, where 1 is the baseline's", stretch: "wall-clock time as a multiple of the budget", tokens_per_second: "tokens per second", peak_memory_mb: "peak memory, MB (on a GPU reported by the script)", memory_free_mb: "free memory, MB", swap_used_mb: "swap in use, MB",

@@ -1,4 +1,4 @@
-// Every experiment: sorted, filtered, opened.  Rows are made in portions as they come into sight.
+// Show every experiment in a table that can be sorted and filtered.  Rows are made in portions as they scroll into sight.
 
 import { diffLines, el } from "../../assets/elements.js";
 import { arrows, count, gain, interval, known, speed, value } from "../../assets/words.js";
@@ -37,7 +37,7 @@ export function sheet(host, rows, metric) {
     const statuses = [...new Set(rows.map((row) => row.status))];
     const buttons = statuses.map((status) => {
       const of = rows.filter((row) => row.status === status);
-      const tried = of.filter((row) => row.number > 0).length; // the baseline is not counted, as everywhere
+      const tried = of.filter((row) => row.number > 0).length; // counts of experiments never include the baseline
       const words = [tried || tried === of.length ? tried : null, tried < of.length ? "baseline" : null].filter(known).join(" + ");
       const button = el("button", { type: "button", "aria-pressed": "false" }, `${status} ${words}`);
       button.addEventListener("click", () => {
@@ -160,7 +160,7 @@ export function sheet(host, rows, metric) {
     if (!seen.some((one) => one.isIntersecting)) return;
     grow();
     watcher.unobserve(more);
-    watcher.observe(more); // asked again: it may still be in sight
+    watcher.observe(more); // observed again, because it may still be in sight
   }, near);
   watcher.observe(more);
   renew();
