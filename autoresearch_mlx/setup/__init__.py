@@ -1,1 +1,1 @@
-"""Do the work before and after a night: a new lab, doctor's checks, calibration, the plan, archives."""
+"""Do the work before and after a night: new labs, the checks of `doctor`, calibration, the plan and archives."""

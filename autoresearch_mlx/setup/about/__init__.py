@@ -1,1 +1,1 @@
-"""Make a lab from a sentence: read the repository, propose, prove with ``check``, write."""
+"""Make a lab from a sentence: read the repository, propose a lab, prove it with ``check``, and write it."""

@@ -1,4 +1,4 @@
-"""Make a lab from a sentence, from the reading of the repository to the proof; nothing is written here."""
+"""Find a lab for a sentence: read the repository, propose a lab and prove it.  The lab is not written here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from autoresearch_mlx.setup.about.tree import Tree, read_tree
 from autoresearch_mlx.targets.contract import Finding, Say
 
 _TESTED: tuple[Number, ...] = ("speed", "size", "printed", "test-time", "coverage", "bundle")
-"""Numbers for which the tests are run."""
+"""Numbers for which the repository's tests are run."""
 _NEEDS_TESTS: tuple[Number, ...] = ("size", "test-time", "coverage", "bundle")
 _RUNNERS = {
     **dict.fromkeys((".js", ".mjs", ".cjs", ".ts"), ("npm",)),
@@ -30,23 +30,23 @@ _RUNNERS = {
     ".rs": ("cargo",),
     ".go": ("go",),
 }
-"""Runners that are tried first for editable files with these endings; for others Python's come first."""
+"""The test runners that are tried first for editable files with these endings; for all others Python's come first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the person says on the command line."""
+    """The person's wishes, as given on the command line."""
 
     sentence: str
     number: Number | None = None
     editable: tuple[str, ...] = ()
     guard: str | None = None
     model: str | None = None
-    """Name of the model to ask; None: as `run` chooses; ``none``: no model."""
+    """Name of the model to ask.  None means the model that `run` would choose, and ``none`` means no model."""
     runs: int = 5
-    """Runs of the unedited lab in the proof."""
+    """Number of runs of the unedited lab in the proof."""
     test_seconds: float = 120.0
-    """Longest time in seconds that the tests may take: a night repeats them for each experiment."""
+    """Longest time in seconds that the tests may take, because a night repeats them for each experiment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +56,17 @@ class Person:
     choose: Callable[[str, Sequence[str]], int]
     """Function that asks a question with numbered answers, and returns the index of the chosen one."""
     line: Callable[[str], str]
-    """Function that asks for a line of text; empty when the person has none."""
+    """Function that asks for a line of text, which may be empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The outcome: the last plan that was tried, with its proof, and those that failed before it."""
+    """The result: the last plan that was tried, with its proof, and the plans that failed before it."""
 
     proof: Proof
     failed: tuple[Proof, ...]
     by: str
-    """Who chose number and files: ``rules`` or a model's name."""
+    """Who chose the number and the files: ``rules`` or a model's name."""
 
 
 def find_lab(
@@ -74,8 +74,9 @@ def find_lab(
 ) -> Found:
     """Propose a lab for the sentence and prove it in a copy of the last commit.
 
-    ``person``: whom to ask where the rules leave something open; None: nobody.  ``show`` gets each finding of
-    the proof.  Raises LabError, with the next step, when there is nothing to measure or nothing that could be proved.
+    ``person`` is asked where the rules leave a choice open; None means that nobody is asked.  ``show`` gets each
+    finding of the proof.  Raises LabError, with the next step, when there is nothing to measure or no plan could be
+    proved.
     """
     if not wanted.sentence.strip():
         raise LabError("the sentence is empty", '--about "make the parser in src/parse.py faster"')
@@ -120,7 +121,7 @@ _ASK_GUARD = "{}. Which command fails when a result is wrong? (empty: none)"
 
 @dataclass(frozen=True, slots=True)
 class _By:
-    """Who chose, and the guard that a model named."""
+    """Who chose the number and the files, and the guard that a model named."""
 
     name: str
     guard: str | None = None
@@ -142,7 +143,7 @@ def _tell_changed(tree: Tree, say: Say) -> None:
 
 
 def _understood(wanted: Wanted, tree: Tree, say: Say) -> tuple[Wish, _By]:
-    """Return what the sentence asks for, and who read it: a model if its answer can be used, else the rules."""
+    """Return what the sentence asks for, and who read it: a model if its answer can be used, or else the rules."""
     wish, numbers = read_sentence(wanted.sentence, tree), possible(tree)
     if not numbers:
         return wish, _By("rules")

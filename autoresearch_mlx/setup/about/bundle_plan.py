@@ -1,4 +1,4 @@
-"""Propose how the size of what a Node package's build makes is measured."""
+"""Propose how to measure the size of the files that a Node package's build makes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _NOT_RUN = "The tests run the sources; nothing tests whether the built files wor
 
 
 def builds(tree: Tree) -> bool:
-    """Tell whether the repository has a build of npm."""
+    """Return whether the repository has a build with npm."""
     return "build" in tree.scripts
 
 
 def bundle_plans(tree: Tree, editable: tuple[str, ...], tests: Tests | None) -> Iterator[Plan]:
-    """Yield the plan for the bytes of the built files."""
+    """Yield the plan that measures the bytes of the built files."""
     if tests is None:
         return
     known = {"build": _LINE, "sources": list(editable), "folders": [], "kinds": []}

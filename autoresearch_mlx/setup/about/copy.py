@@ -1,4 +1,4 @@
-"""Work in a copy of a repository.  What is tried there runs with the person's rights, and without a sandbox."""
+"""Work in a copy of a repository.  Commands there run with the person's rights and without a sandbox."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 
 _TAIL = 4000
 PACKAGES = "node_modules"
-"""Folder with installed packages, which git does not know; Node looks for it in the folders above, too."""
+"""Folder with installed packages, which is not under git; Node also looks for it in the folders above."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a shell line ended in the copy."""
+    """The result of a shell line in the copy."""
 
     line: str
     code: int
@@ -44,7 +44,7 @@ class Ran:
         return self.code == 0 and not self.hung
 
     def words(self) -> str:
-        """Say how it ended, with the end of its output."""
+        """Say how the line ended, with the end of its output."""
         if self.hung:
             return f"`{self.line}` did not end within {terms.took(self.seconds)}"
         last = [line.strip() for line in self.said.splitlines() if line.strip()]
@@ -57,14 +57,14 @@ class Copy:
     """A copy of the last commit, under git, in a temporary folder."""
 
     root: Path
-    """Folder of the lab in the copy."""
+    """The lab's folder in the copy."""
     folder: Path
-    """Temporary folder around the copy."""
+    """The temporary folder that contains the copy."""
     tools: ToolSettings
-    """Where the programs of the lab are found besides PATH."""
+    """Places besides PATH where the lab's programs are found."""
 
     def run(self, line: str, seconds: float) -> Ran:
-        """Run a shell line for at most ``seconds``; all that it started is ended."""
+        """Run a shell line for at most ``seconds``, and end all processes that it has started."""
         began, marker, said = time.monotonic(), uuid.uuid4().hex, bytearray()
 
         def keep(data: bytes) -> None:
@@ -95,19 +95,19 @@ class Copy:
         return self.root / self.tools.folder
 
     def reset(self) -> None:
-        """Put everything back as it is in the last commit of the copy."""
+        """Restore all files as they are in the last commit of the copy."""
         git(self.root, "reset", "--quiet", "--hard")
         git(self.root, "clean", "-ffdxq", "-e", self.tools.folder)
 
     def write(self, files: Mapping[str, bytes]) -> None:
-        """Write these files."""
+        """Write files, given by their path."""
         for name, content in files.items():
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 
     def commit(self, paths: list[str]) -> None:
-        """Commit these files in the copy."""
+        """Commit files in the copy."""
         commit_all(self.root, paths, "A lab")
 
     def undo_commit(self) -> None:
@@ -117,7 +117,7 @@ class Copy:
 
 @contextmanager
 def copied(tree: Tree) -> Iterator[Copy]:
-    """Yield a copy of the last commit, with its submodules and LFS files; at the end nothing of it is left."""
+    """Yield a copy of the last commit, with its submodules and LFS files, and remove it at the end."""
     top = top_of(tree.root)
     assert top is not None
     with TemporaryDirectory(prefix="autoresearch-about-", ignore_cleanup_errors=True) as temporary:
@@ -148,5 +148,5 @@ def tools_in(root: Path) -> ToolSettings:
 
 
 def failure(error: AutoresearchError) -> str:
-    """Return an error as one sentence with its remedy."""
+    """Return an error and its remedy as one sentence."""
     return f"{error}; {error.hint}" if error.hint else str(error)

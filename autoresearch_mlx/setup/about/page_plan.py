@@ -1,4 +1,4 @@
-"""Propose how a page without a build is measured: by the bytes of its files, as they are sent."""
+"""Propose how to measure a page without a build: by the bytes of its files, compressed as a server sends them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def page_sources(tree: Tree) -> tuple[str, ...]:
 
 
 def folder_of(tree: Tree) -> str:
-    """Return the folder of the page: that of the highest index.html, or of the highest HTML file."""
+    """Return the folder of the page: the one of the topmost index.html, or of the topmost HTML file."""
     pages = [path for path in tree.of(".html", ".htm") if not path.startswith(_BUILT)]
     best = min(pages, key=lambda path: (PurePosixPath(path).stem != "index", path.count("/"), path))
     return str(PurePosixPath(best).parent)
 
 
 def page_plans(tree: Tree, editable: tuple[str, ...]) -> Iterator[Plan]:
-    """Yield the plan for the weight of the page."""
+    """Yield the plan that measures the size of the page."""
     folder = folder_of(tree)
     inside = [path if folder == "." else path.removeprefix(f"{folder}/") for path in page_sources(tree)]
     pages, sheets = ([each for each in inside if each.endswith(".css") == is_sheet] for is_sheet in (False, True))

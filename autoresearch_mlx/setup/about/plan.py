@@ -1,4 +1,4 @@
-"""Define a plan: the lab that is proposed, before anything is proved or written."""
+"""Define a plan: a proposed lab, before anything is proved or written."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from autoresearch_mlx.setup.about.sentence import Number
 from autoresearch_mlx.setup.about.tree import Tree
 
 FOLDER = "measuring"
-"""Folder of the lab with the scripts that measure and check."""
+"""Name of the lab's folder with the scripts that measure and check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A figure of the lab."""
+    """A figure that the lab measures."""
 
     name: str
     direction: Direction = "min"
     unit: str = ""
     limit: str | None = None
-    """How much worse an edit may make it, or None for the number that the loop improves."""
+    """How much worse an edit may make the figure, or None for the number that the loop improves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A lab that is proposed."""
+    """A proposed lab."""
 
     number: Number
     metrics: tuple[Metric, ...]
-    """The number that the loop improves, then those with limits."""
+    """First the number that the loop improves, then the figures with limits."""
     editable: tuple[str, ...]
     run: str
     """Shell line that prints the metrics."""
@@ -49,9 +49,9 @@ class Plan:
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Files of the lab besides lab.toml and program.md, by path."""
     prepare: tuple[str, ...] = ()
-    """Shell lines that complete those files, such as a recording of calls; they run in a copy of the repository."""
+    """Shell lines that complete these files, for example by recording calls; they run in a copy of the repository."""
     exact: bool = False
-    """Whether the number is the same in each run, so that one run decides."""
+    """Whether the number is the same in every run, so that one run decides."""
     best: float | None = None
     """The best value that the number can have, such as 0 findings, or None if there is none."""
     worse: Mapping[str, str] = field(default_factory=dict)
@@ -59,9 +59,9 @@ class Plan:
     tools_folder: str | None = None
     """The repository's own folder of programs, such as its virtual environment."""
     needs: tuple[str, ...] = ()
-    """Programs that measuring needs."""
+    """Programs that are needed to measure."""
     open: tuple[str, ...] = ()
-    """What the checks do not cover, in sentences."""
+    """Sentences about the faults that the checks would not notice."""
 
     def settings(self, sentence: str) -> str:
         """Return the text of lab.toml."""
@@ -103,12 +103,12 @@ class Plan:
 
 
 def _toml(value: str | list[str]) -> str:
-    """Return a string, or a list of strings, as TOML writes it; JSON's form is valid TOML."""
+    """Return a string, or a list of strings, in TOML; JSON's form is also valid TOML."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def script(name: str, recipe: str | None = None) -> dict[str, bytes]:
-    """Return a measuring script that the package carries, by its path in the lab."""
+    """Return a measuring script of this package, by its path in the lab."""
     where = f"recipes/{recipe}/lab/{name}" if recipe else f"recipes/about/{name}"
     return {f"{FOLDER}/{name}": asset(where).read_bytes()}
 
@@ -116,7 +116,7 @@ def script(name: str, recipe: str | None = None) -> dict[str, bytes]:
 def first_versions(tree: Tree, editable: Sequence[str]) -> dict[str, bytes]:
     """Return copies of the editable files as they are now, by their path in the lab.
 
-    Their names end in ``.txt``, so that no test runner, build or linter of the repository takes them for its own.
+    Their names end in ``.txt``, so that test runners, builds and linters of the repository ignore them.
     """
     return {f"{FOLDER}/first/{path}.txt": tree.data(path) for path in editable}
 

@@ -21,11 +21,11 @@ from autoresearch_mlx.targets.tools import Tools
 
 _PREPARE_SECONDS = 300.0
 _MOST_BYTES = 4_000_000
-"""Most bytes of a file that a script of the lab has written."""
+"""Largest size in bytes of a file that a script of the lab writes."""
 
 
 def _already(plan: Plan, copy: Copy) -> str:
-    """Say that the number is the best that it can be; return an empty text if it is not."""
+    """Return words if the number already has its best possible value, or else an empty text."""
     said = copy.run(plan.run, _PREPARE_SECONDS).said
     found = re.findall(rf"^METRIC {plan.metrics[0].name}=(\S+)$", said, re.MULTILINE)
     return (
@@ -37,12 +37,12 @@ def _already(plan: Plan, copy: Copy) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What became of a plan."""
+    """A plan, and the result of the attempt to prove it."""
 
     plan: Plan
     findings: tuple[Finding, ...] = ()
     problem: str = ""
-    """Why nothing could be measured, or which finding speaks against it; empty for a plan that is proved."""
+    """Why nothing could be measured, or which finding speaks against the plan; empty for a plan that is proved."""
     files: Mapping[str, bytes] | None = None
     """The files of the lab as they were proved."""
 
@@ -56,7 +56,7 @@ def prove(
 ) -> Proof:
     """Write a plan's files into the copy, complete them, and check the lab there.
 
-    ``runs``: runs of the unedited lab.  ``show`` gets each finding as soon as it is there.
+    ``runs`` is the number of runs of the unedited lab.  ``show`` gets each finding at once.
     """
     if missing := [need for need in plan.needs if Tools(copy.tools_folder, copy.tools).found(need) is None]:
         return Proof(plan, problem=f"{missing[0]} is not installed here")

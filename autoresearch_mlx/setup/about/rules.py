@@ -1,4 +1,4 @@
-"""Propose labs by rules: what can be measured in a repository, which files may change, and the plans for a number."""
+"""Propose labs by rules: the numbers that a repository allows, the files that may change, and the plans for a number."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ def sources(tree: Tree) -> tuple[str, ...]:
 
 
 def editable_for(number: Number, tree: Tree, named: Sequence[str]) -> tuple[str, ...]:
-    """Return the files that may change for this number: those that were named, if they suit it, else all that do."""
+    """Return the files that may change for this number.
+
+    These are the named files that suit the number, or else all files that do.
+    """
     suits: dict[Number, Callable[[], Sequence[str]]] = {
         "speed": lambda: sources(tree),
         "size": lambda: sources(tree),
@@ -98,7 +101,7 @@ def plans(number: Number, tree: Tree, editable: Sequence[str], tests: Tests | No
 
 
 def too_many(editable: Sequence[str]) -> bool:
-    """Tell whether these are more files than one lab should leave to edits."""
+    """Return whether these are too many files for the edits of one lab."""
     return len(editable) > _MOST_EDITABLE
 
 
@@ -109,7 +112,7 @@ def _size(tree: Tree, editable: tuple[str, ...], tests: Tests | None) -> Iterato
     checks = (Check("tests", tests.line),)
     if all(path.endswith(".py") for path in editable):
         files = {**script("measure.py", "size"), **script("honest.py", "size")}
-        if tests.line.startswith(_UNITTEST):  # a program that ends the process of the tests would pass them
+        if tests.line.startswith(_UNITTEST):  # an edit that ends the test process early would pass
             files |= script("run_tests.py", "size")
             checks = (Check("tests", f"{PYTHON} {FOLDER}/run_tests.py {tests.line.removeprefix(_UNITTEST)}"),)
         honest = Check("honest", f"{PYTHON} {FOLDER}/honest.py")
@@ -129,7 +132,7 @@ def _of_tests(number: Number, tree: Tree, editable: tuple[str, ...], tests: Test
     run, given = f"{PYTHON} {FOLDER}/tests_trace.py", {"runner": tests.runner, "tests": list(editable)}
     files = {**script("tests_trace.py"), **notes("tests.json", **given, sources=list(sources(tree)))}
     if number == "coverage":
-        open_words = "The lines that the tests run are counted, not what the tests check about them."
+        open_words = "The lines that the tests run are counted, but not whether the tests check anything about them."
         metrics = (Metric("coverage", "max", "%"), Metric("checks", "max", limit="-0 %"))
         checks = (Check("tests", tests.line),)
         yield Plan(number, metrics, editable, run, checks, files, exact=True, best=100.0, open=(open_words,))
@@ -150,7 +153,7 @@ def _of_tests(number: Number, tree: Tree, editable: tuple[str, ...], tests: Test
 
 
 def printing(tree: Tree) -> tuple[tuple[str, str], ...]:
-    """Return (path, name) for each program of the repository that prints a line ``METRIC name=value``."""
+    """Return (path, name of the metric) for each program of the repository that prints a line ``METRIC name=value``."""
     programs = tree.of(*STARTERS)
     found = ((path, _PRINTS.search(tree.text(path))) for path in programs[:300])
     return tuple((path, match[1]) for path, match in found if match)
@@ -162,7 +165,7 @@ _TIMES = re.compile(r"second|millis|_ms\b|\bms\b|time|latency|_us\b|_ns\b")
 def _printed(
     tree: Tree, editable: tuple[str, ...], tests: Tests | None, sentence: str, times_only: bool
 ) -> Iterator[Plan]:
-    """Yield a plan for each program of the repository that prints a number already."""
+    """Yield a plan for each program of the repository that already prints a number."""
     for path, name in printing(tree):
         if path in editable or (times_only and not _TIMES.search(name)):
             continue

@@ -33,7 +33,7 @@ _RULES: tuple[tuple[Number, str], ...] = (
     ("size", rf"\blines?\b|(?:{_SMALL})\w*\b(?![^.]*(?:{_SPEED}))"),
     ("speed", _SPEED),
 )
-"""Patterns that show which number is meant; the first that fits counts."""
+"""Patterns that show which number is meant; the first pattern that matches counts."""
 _COMMON = frozenset(("make", "this", "that", "code", "file", "files", "faster", "smaller", "with", "test", "tests"))
 _NEAR = 4
 
@@ -44,25 +44,28 @@ class Wish:
 
     sentence: str
     number: Number | None
-    """None if the words do not show it."""
+    """The number that should get better, or None if the words do not show it."""
     files: tuple[str, ...]
-    """Files of the repository that the sentence names, tests left out unless they are named by their path."""
+    """Files of the repository that the sentence names; tests are left out unless the sentence has their path."""
 
 
 def read_sentence(sentence: str, tree: Tree) -> Wish:
-    """Return what the sentence asks for, as far as the words show it."""
+    """Return what the sentence asks for, as far as its words show."""
     return Wish(sentence, _number(sentence, tree), _files(sentence, tree))
 
 
 def mentions(sentence: str, path: str) -> bool:
-    """Tell whether the sentence names this path, or a file in it if it ends with /; "tests" does not name ``test``."""
+    """Return whether the sentence names this path, or a file in it if the path ends with /.
+
+    The word "tests" does not name the path ``test``.
+    """
     ending = "" if path.endswith("/") else r"(?![\w/-])"
     return re.search(rf"(?<![\w/-])(?:\./)?{re.escape(path)}{ending}", sentence) is not None
 
 
 def _number(sentence: str, tree: Tree) -> Number | None:
     lower = sentence.lower()
-    for path in tree.sizes:  # a name such as fast_sort.py does not say what is wanted
+    for path in tree.sizes:  # a file's name such as fast_sort.py says nothing about the wish
         for name in (path.lower(), PurePosixPath(path).name.lower()) if len(path) > 3 else ():
             if name in lower:
                 lower = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", " ", lower)
@@ -83,7 +86,7 @@ def _files(sentence: str, tree: Tree) -> tuple[str, ...]:
 
 
 def _by_name(words: list[str], tree: Tree) -> list[str]:
-    """Return files whose name is like a word of the sentence, or that define a function of that name."""
+    """Return the files whose name is similar to a word of the sentence, or that define a function with that name."""
     telling = [word.lower() for word in words if len(word) >= _NEAR and word.lower() not in _COMMON]
     sources = [path for path in tree.own if not is_test(path) and PurePosixPath(path).suffix]
     near = [path for path in sources if any(_alike(PurePosixPath(path).stem.lower(), word) for word in telling)]
@@ -97,6 +100,6 @@ def _by_name(words: list[str], tree: Tree) -> list[str]:
 
 
 def _alike(stem: str, word: str) -> bool:
-    """Tell whether a word means a file: parser and parse, sorting and sort."""
+    """Return whether a word and a file's stem are similar, as "parser" and "parse", or "sorting" and "sort"."""
     short, long = sorted((stem, word), key=len)
     return len(short) >= _NEAR and long.startswith(short)

@@ -1,4 +1,4 @@
-"""Propose how the speed of code is measured: by the calls of its tests, by a benchmark, or by a whole run."""
+"""Propose how to measure the speed of code: by the calls of its tests, by a benchmark, or by a whole run."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ STARTERS = {".py": PYTHON, **dict.fromkeys(_NODE, "node"), ".sh": "sh"}
 _SECONDS = (Metric("seconds", unit="s"),)
 _BENCH = re.compile(r"(?:^|/)bench[\w-]*(?:\.|/[\w-]+\.)(?:py|js|mjs)$")
 _RECORDED_MS, _WHOLE_MS = 1.0, 40.0
-"""Milliseconds that a call of the spoiled file waits: among recorded calls, and in a whole run of a program."""
+"""Milliseconds that each call of the deliberately slowed file waits: among recorded calls, and in a whole run."""
 _WHOLE_RUN = (
     "The number is the time of the whole line, its start included: with larger inputs, or a benchmark of your own "
     "(`bench` in package.json or the Makefile), smaller gains would show."
 )
-_SEEN_ONLY = "Results are compared on the recorded calls and by the tests; other inputs are not seen."
+_SEEN_ONLY = "Results are compared only on the recorded calls and by the tests, and on no other inputs."
 
 
 def speed_plans(tree: Tree, editable: tuple[str, ...], tests: Tests | None) -> Iterator[Plan]:
@@ -94,7 +94,7 @@ def _timed(
 
 
 def _benchmarks(tree: Tree) -> Iterator[tuple[str, str]]:
-    """Yield (shell line, line that builds) for the benchmarks of the repository."""
+    """Yield (shell line, shell line that builds first) for each benchmark of the repository."""
     for name in ("bench", "benchmark"):
         if name in tree.scripts:
             yield tree.scripts[name], ""
