@@ -1,7 +1,7 @@
 """Measure this machine in about a minute, with the child processes, the sandbox and the script of a normal run.
 
-The probe times matrix products and memory.  Short runs of the shipped training script with this machine's preset, in a
-temporary tree, time steps, compilation and evaluation (:mod:`autoresearch_mlx.setup.timing`).
+The probe times matrix products and memory.  Short runs of the shipped training script, with this machine's preset and
+in a temporary folder, time steps, compilation and evaluation (:mod:`autoresearch_mlx.setup.timing`).
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from autoresearch_mlx.trial.conditions import Conditions
 Say = Callable[[str], None]
 
 _DTYPES: Mapping[str, tuple[str, ...]] = {"cpu": ("float32",), "gpu": ("bfloat16", "float16", "float32")}
-"""Types of the matrix products.  On a CPU training uses float32 only, and the BLAS has no other type."""
+"""Types of the matrix products.  On a CPU, training uses only float32, and the BLAS has no smaller type."""
 _SIZE = {"cpu": 1024, "gpu": 4096}
-"""Rows and columns of the matrices."""
+"""Number of rows, and of columns, of the matrices."""
 _MEMORY_MB = {"cpu": 128, "gpu": 512}
 """Amount of memory read and written to measure the bandwidth, in units of 2**20 bytes: far more than any cache."""
 
@@ -53,10 +53,11 @@ def calibrate_here(
     cache: Path | None = None,
     patience: Patience | None = None,
 ) -> Calibration:
-    """Measure this machine, and keep the calibration in ``cache`` (default: the user's).
+    """Measure this machine, and keep the calibration in ``cache``, by default the user's cache.
 
-    Prepares text when there is none.  Raises LabError when no step could be timed or the cache cannot be written,
-    LockedError while another command measures on the GPU, ConfigError, CorpusError.
+    If there is no prepared text, it is prepared first.  Raises LabError when no step could be timed or the cache cannot
+    be written, LockedError while another command measures on the GPU, ConfigError for wrong settings, and CorpusError
+    for unusable text.
     """
     timed = settings.budget.model_copy(update={"seconds": "auto"})
     settings = settings.model_copy(update={"target": TargetSettings(), "budget": timed})
@@ -90,11 +91,11 @@ def calibrate_from(start: Path, say: Say) -> Calibration:
 
 
 def before_first_run(lab: Lab, resolved: Resolved, tag: str | None, say: Say, machine: Machine | None = None) -> None:
-    """Calibrate before the first session on a GPU that was never measured, and say so.
+    """Calibrate, and say so, before the first session on a GPU that was never measured.
 
-    ``machine`` is this machine by default.  Nothing is measured when the settings name a budget or a profile.  Nothing
-    is measured on a CPU either, where a whole experiment takes less time than a calibration.  When calibrating fails, a
-    message says why, and the profile's values are used.  Raises ConfigError for a target that cannot be loaded.
+    ``machine`` is this machine by default.  Nothing is measured when the settings name a budget or a profile, or on a
+    CPU, where a whole experiment takes less time than a calibration.  When calibrating fails, a message says why, and
+    the profile's values are used.  Raises ConfigError for a target that cannot be loaded.
     """
     settings = resolved.settings
     begun = [known for known in lab.tags() if known == (tag or lab.current())]
@@ -145,7 +146,7 @@ def calibrate(
 
 
 def _busy() -> str | None:
-    """Return a warning when other programs keep half of the cores or more busy, else None."""
+    """Return a warning when other programs keep half of the cores or more busy, or None."""
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     if load < cores / 2:
         return None

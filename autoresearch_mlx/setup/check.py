@@ -1,6 +1,6 @@
-"""Try a lab before a night: five runs of the unedited commit, a few knobs moved, and an edit that breaks the program.
+"""Try a lab before a night: with five runs of the unedited commit, with some changed knobs, and with a broken program.
 
-All of it happens in a temporary copy of the commit, without a session: nothing is written into the lab.
+All of this happens in a temporary copy of the commit and without a session: nothing is written into the lab.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from autoresearch_mlx.targets.registry import kind_of
 from autoresearch_mlx.trial.orphans import end_orphans
 
 _KNOBS = 3
-"""Largest number of knobs that are moved, to see whether the number follows the file."""
+"""Largest number of knobs that are changed, to see whether the number depends on the file."""
 _NIGHT_HOURS = 8
 _SIGMAS = 3.0
 _SURE = 0.995
-"""Quantile of Student's t beyond which a moved knob has moved the number: noise alone gets there once in 100 times."""
+"""Quantile of Student's t above which a difference is more than noise; noise alone exceeds it once in 100 times."""
 _RUNS = 2
 """Number of runs of an edit that the sentence about the smallest detectable gain assumes."""
 _LONG = 10.0
-"""If the first run takes longer than this many seconds, a message says how long all runs will take."""
+"""If the first run takes more seconds than this, a message says how long all runs will take."""
 SECTION = "check"
 Files = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class _Lab:
-    """A temporary copy of a lab, and what it measures."""
+    """A temporary copy of a lab, and the target that measures there."""
 
     target: Target
     tree: Path
@@ -57,7 +57,7 @@ class _Lab:
     seed: int
     say: Say
     renew: Callable[[], None]
-    """Resets the copy to the commit, so that the next run does not find what this run wrote or left behind."""
+    """Function that resets the copy to the commit, so that a run does not find the files of an earlier run."""
     guarded: bool
     """Whether the target can have a guard."""
     took: list[float] = field(default_factory=list)
@@ -82,9 +82,9 @@ class _Lab:
 
 @contextmanager
 def _temporary(inside: Path | None) -> Iterator[Path]:
-    """Make a temporary folder; at the end, end what still works in it, and remove it.
+    """Make a temporary folder; at the end, end the processes that still work in it, and remove it.
 
-    A signal may arrive while a program is being started, before anybody knows its process.
+    Some may be unknown otherwise, because a signal can arrive while a program is being started.
     """
     with tempfile.TemporaryDirectory(prefix="autoresearch-check-", dir=inside) as temporary:
         try:
@@ -96,11 +96,12 @@ def _temporary(inside: Path | None) -> Iterator[Path]:
 def check(
     place: Place, runs: int, say: Say, worse: Files | None = None, inside: Path | None = None
 ) -> Iterator[Finding]:
-    """Yield what the runs show, one finding at a time; a ``fail`` means that a night would not be worth the time.
+    """Yield the findings of the runs, one at a time; a ``fail`` means that a night would be a waste of time.
 
-    ``runs``: number of runs of the unedited commit, at least 2.  ``worse``: editable files with a change that must make
-    the number worse; knobs are then not moved.  ``inside``: the folder in which the copy is made; by default that of
-    temporary files.  Raises LabError when the lab has no commit or no editable file, and the errors of the target.
+    ``runs`` is the number of runs of the unedited commit, at least 2.  ``worse`` has editable files with a change that
+    must make the number worse; no knobs are changed then.  ``inside`` is the folder in which the copy is made, by
+    default that of temporary files.  Raises LabError when the lab has no commit or no editable file, and the errors of
+    the target.
     """
     root = place.lab.root
     if top_of(root) is None:
@@ -134,7 +135,7 @@ def check(
 
 
 def _copied(place: Place, start: str, temporary: Path, say: Say) -> _Lab:
-    """Copy a commit with its submodules and LFS files, with this machine's preset in the editable files."""
+    """Copy a commit with its submodules and LFS files, and write this machine's preset into the editable files."""
     kind, root = kind_of(place.settings, place.lab.root), place.lab.root
     place = replace(place, profile=kind.fit(place))
     workspace = Workspace(root, temporary, "check", place.settings.target.editable)
@@ -171,7 +172,7 @@ def _copied(place: Place, start: str, temporary: Path, say: Say) -> _Lab:
 
 
 def _not_committed(root: Path, start: str, reason: str) -> str:
-    """Return a hint if the reason of a failure names a file of the checkout that the commit lacks, else nothing."""
+    """Return a hint if a failure's reason names a file that is in the checkout but not in the commit, else no text."""
     has = entries_of(root, start)
     for word in re.findall(r"[\w./-]+", reason):
         for path in (word, f"{word.replace('.', '/')}.py"):
@@ -195,7 +196,7 @@ def _number(lab: _Lab, values: list[float]) -> Iterator[Finding]:
         return
     told = _SIGMAS * sigma * (1 / _RUNS + 1 / len(values)) ** 0.5
     logarithm = lab.target.metric == terms.LOGARITHM
-    scaled = not (logarithm or min(values) <= 0 <= max(values))  # noise is no share of a number around zero
+    scaled = not (logarithm or min(values) <= 0 <= max(values))  # percent of a number around zero mean nothing
     share = f" ({100 * sigma / abs(mean):.2g} %)" if scaled else ""
     shown = f"{_RUNS} runs of an edit can show gains of {terms.amount(told)} or more"
     shown += f" ({terms.times_as_fast(told)})" if logarithm else ""
@@ -206,7 +207,7 @@ def _number(lab: _Lab, values: list[float]) -> Iterator[Finding]:
 
 
 def _limits(limits: Sequence[Limit], taken: Sequence[Measurement]) -> Iterator[Finding]:
-    """Show the figures that have limits, and whether the unedited commit holds them."""
+    """Yield the figures that have limits, and whether the unedited commit is within the limits."""
     for limit in limits:
         value = mean_of(limit.name, taken)
         if (broken := limit.broken_by(value, value)) is not None:
@@ -222,7 +223,10 @@ def _about(number: float) -> str:
 
 
 def _follows(lab: _Lab, values: list[float]) -> Generator[Finding, None, bool | None]:
-    """Move some knobs, one at a time; return whether the number followed one of them, None if there are no knobs."""
+    """Change some knobs, one at a time.
+
+    Returns whether the number followed one of them, or None if there are no knobs.
+    """
     moves = list(_moves(lab.files))[:_KNOBS]
     noise = quantile(_SURE, len(values) - 1) * stdev(values) * (1 + 1 / len(values)) ** 0.5
     for name, path, other, text in moves:
@@ -244,7 +248,7 @@ def _follows(lab: _Lab, values: list[float]) -> Generator[Finding, None, bool | 
 
 
 def _feels(lab: _Lab, values: list[float], worse: Files) -> Generator[Finding, None, bool | None]:
-    """Measure a change that must make the number worse; return whether it did, None if it could not be measured."""
+    """Measure a change that must make the number worse; return whether it did, or None if it could not be measured."""
     m = lab.measure("a change that must make it worse", {**lab.files, **worse}, lab.seed)
     paths, span = ", ".join(worse), max(values) - min(values)
     if m.value is None:
@@ -275,7 +279,7 @@ def _moves(files: Files) -> Iterator[tuple[str, str, object, str]]:
 
 
 def _broken(lab: _Lab, taken: Sequence[Measurement], moved: bool | None, limits: Sequence[Limit]) -> Iterator[Finding]:
-    """Break the program, and see whether it still gets a number as good as before, and holds the limits."""
+    """Break the program, and see whether its number is still as good as before and within the limits."""
     values = [m.value for m in taken if m.value is not None]
     what, files = broken(lab.files)
     m = lab.measure(f"it {what}", files, lab.seed)
@@ -306,7 +310,7 @@ def _broken(lab: _Lab, taken: Sequence[Measurement], moved: bool | None, limits:
 def _ends_at_once(lab: _Lab, taken: Sequence[Measurement], limits: Sequence[Limit]) -> Iterator[Finding]:
     """See whether a Python program that ends its process with exit code 0 passes the guard and gets a good number.
 
-    To many test runners nothing has failed then.  Yields nothing when such an edit is not kept.
+    For many test runners this means that nothing has failed.  Yields nothing when such an edit would not be kept.
     """
     ended = {path: _ENDS for path in lab.files if path.endswith(".py")}
     if not lab.guarded or not ended:
@@ -327,8 +331,10 @@ _ENDS = "import os\n\nos._exit(0)\n"
 
 
 def broken(files: Files) -> tuple[str, Files]:
-    """Return what was broken, in words, and the broken files: with functions that return at once, or without any
-    contents."""
+    """Return words about the damage, and the broken files.
+
+    Their functions return at once, or the files are empty.
+    """
     found = {path: text for path, text in files.items() if path.endswith(".py")}
     emptied = {path: _without_bodies(text) for path, text in found.items()}
     changed = {path: text for path, text in emptied.items() if text is not None}
@@ -338,7 +344,7 @@ def broken(files: Files) -> tuple[str, Files]:
 
 
 def _without_bodies(text: str) -> str | None:
-    """Return the Python text with ``return None`` as the body of each function, or None if it has no function."""
+    """Return the Python text with ``return None`` as the body of each function, or None if the text has no function."""
     try:
         tree = parse(text)
     except UNPARSABLE:

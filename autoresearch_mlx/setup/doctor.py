@@ -35,7 +35,7 @@ from autoresearch_mlx.targets.registry import kind_of, with_defaults
 
 
 def examine(start: Path) -> Iterator[Finding]:
-    """Yield a finding for each thing that was examined; a broken thing becomes a finding, never an exception."""
+    """Yield a finding for each examined thing.  A fault becomes a finding, never an exception."""
     machine = read_machine()
     here = _here(start)
     settings = here[1].settings if here is not None else Settings()
@@ -64,7 +64,10 @@ def examine(start: Path) -> Iterator[Finding]:
 
 
 def _here(start: Path) -> tuple[Lab, Resolved] | None:
-    """Return the lab with its settings, or None when one of the two is broken, which has a finding of its own."""
+    """Return the lab with its settings.
+
+    Returns None when one of the two is broken; another finding says so.
+    """
     try:
         lab = find_lab(start)
         return lab, load_settings(lab.root)
@@ -105,7 +108,10 @@ def _machine(machine: Machine, profile: Profile) -> Iterator[Finding]:
 
 
 def _matmul(machine: Machine, profile: Profile, info: dict[str, Any]) -> Iterator[Finding]:
-    """Multiply matrices in a child process, in the environment of a training run; put MLX's own facts into ``info``."""
+    """Multiply matrices in a child process, in the environment of a training run.
+
+    The facts that MLX reports are put into ``info``.
+    """
     try:
         blas = find_blas(corpora.default_cache(), machine)
     except AutoresearchError as error:
@@ -188,7 +194,10 @@ def _committed(lab: Lab, editable: Sequence[str]) -> Iterator[Finding]:
 
 
 def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:
-    """Yield the agent that would propose edits; a server is asked for its models, but generates nothing."""
+    """Yield the findings on the agent that would propose edits.
+
+    A server is asked for its models, but not for any text.
+    """
     said: list[str] = []
     settings = resolved.settings.agent
     if (line := command_line(settings.name)) is not None:
@@ -221,7 +230,7 @@ def _command(name: str, line: str) -> Finding:
 
 
 def _coding_agents() -> Iterator[Finding]:
-    """Yield each coding agent on PATH, with the line that lets it edit."""
+    """Yield a finding for each coding agent on PATH, with the shell line that lets it edit."""
     found = [(preset, where) for preset in PRESETS if (where := shutil.which(preset.name)) is not None]
     for preset, where in found:
         may = f"`--agent {preset.name}` lets it edit: {preset.shell_line()}"
@@ -232,7 +241,10 @@ def _coding_agents() -> Iterator[Finding]:
 
 
 def _settings(lab: Lab, resolved: Resolved) -> Iterator[Finding]:
-    """Yield every setting with its source; a default that depends on the target is shown as this target sets it."""
+    """Yield every setting with its source.
+
+    A default that depends on the target is shown as this target sets it.
+    """
     with suppress(AutoresearchError):
         kind = kind_of(resolved.settings, lab.root)
         resolved = resolved.model_copy(update={"settings": with_defaults(resolved.settings, kind)})

@@ -17,7 +17,7 @@ from autoresearch_mlx.targets.kernel.task import REFERENCE
 
 
 def install(kept: Sequence[Kept], script: Path, on: bool) -> list[str]:
-    """Put kernels into a script, and return lines that say what is known of each.  Raises LabError."""
+    """Put kernels into a script, and return lines with the facts about each.  Raises LabError."""
     was = script_text(script)
     text, lines = was, list[str]()
     for each in kept:
@@ -43,7 +43,7 @@ def _known(kept: Kept, text: str, script: Path) -> Iterator[str]:
 
 
 def remove(functions: Sequence[str], script: Path) -> list[str]:
-    """Take installed kernels out of a script, all if none is named; return their functions.  Raises LabError."""
+    """Take the named kernels out of a script, or all if none is named, and return their functions.  Raises LabError."""
     was = script_text(script)
     wanted = list(functions) or [each.function for each in installed_in(was)]
     if not wanted:
@@ -56,9 +56,9 @@ def remove(functions: Sequence[str], script: Path) -> list[str]:
 
 
 def write_script(script: Path, was: str, text: str) -> None:
-    """Replace a script's text, whole or not at all, and keep its permissions.
+    """Replace a script's text completely or not at all, and keep its permissions.
 
-    ``was``: the text that the new one was made from.  Raises LabError when the file has changed since, or is
+    ``was`` is the text from which the new text was made.  Raises LabError when the file has changed since, or is
     write-protected.
     """
     script = script.resolve()

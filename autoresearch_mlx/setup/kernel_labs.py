@@ -53,7 +53,7 @@ class Made:
 
 
 def profile_here(lab: Lab, mode: Mode, script: Path | None, **sizes: int | None) -> Profile:
-    """Profile a script of this lab; the profile of a whole step is kept for `kernel extract`.  Raises LabError."""
+    """Profile a script of this lab, and keep the profile of a whole step for `kernel extract`.  Raises LabError."""
     machine, settings = read_machine(), load_settings(lab.root).settings
     fit = choose_profile(machine, settings.hardware.profile)
     path = script_of(lab.root, script)
@@ -107,7 +107,10 @@ def new_starter_lab(lab: Lab, name: str, folder: Path | None, first: Path | None
 
 
 def _committed(target: Path, task: Task, files: Sequence[str], ours: bool) -> Made:
-    """Make the folder a git repository; ``ours``: it lies in a folder of kernel labs, which git then ignores."""
+    """Make the folder a git repository.
+
+    With ``ours``, the folder is in a folder of kernel labs, which git is told to ignore.
+    """
     if ours and not (target.parent / ".gitignore").exists():
         (target.parent / ".gitignore").write_text("*\n", encoding="utf-8")
     init_repository(target)

@@ -1,4 +1,4 @@
-"""Choose the sizes at which a script is profiled and its step is timed: those of the lab's session, if there is one."""
+"""Choose the sizes for profiling a script and timing its step: those of the lab's session, if there is one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Sized:
     """A script's text at the sizes to measure, and the sizes of its inputs."""
 
     text: str
-    """The script's text with the preset of the session, or of the machine, as a session's baseline has it."""
+    """The script's text with the preset of the session, or of the machine, as in a session's baseline."""
     inputs: Mapping[str, int]
     """``vocab_size``, ``seq_len`` and ``rows`` (of a forward pass)."""
     words: str
@@ -37,8 +37,8 @@ def sized(
 ) -> Sized:
     """Return a script at the sizes with which the lab's session trains, or with which a new one would.
 
-    The preset is written into the lab's own train_mlx.py only, and only into knobs that still have their shipped value.
-    ``wanted``: sizes of the inputs that the person named.
+    The preset is written only into the lab's own train_mlx.py, and there only into knobs that still have their shipped
+    value.  ``wanted`` has the sizes of inputs that the person named.
     """
     inputs = sizes_of(settings, fit, wanted or {})
     preset, source = dict(fit.knobs), f"this machine's preset {fit.name}"
@@ -68,7 +68,10 @@ def _session_of(lab: Lab) -> Mapping[str, Any] | None:
 
 @contextmanager
 def at_its_sizes(path: Path, text: str) -> Iterator[Path]:
-    """Yield the path of a file with this text and the script's name: the script itself, if it has that text."""
+    """Yield the path of a file with this text and the script's name.
+
+    This is the script itself if it has that text, or else a temporary file.
+    """
     if path.read_bytes().decode("utf-8", errors="replace") == text:
         yield path
         return

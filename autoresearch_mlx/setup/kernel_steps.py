@@ -1,4 +1,4 @@
-"""Measure what the kept kernels of kernel labs bring to the whole training step."""
+"""Measure how much the kept kernels of kernel labs speed up the whole training step."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ class Kept:
 
     lab: Lab
     session: Path
-    """Folder of the session that kept it."""
+    """Folder of the session that kept the kernel."""
     task: Task
     experiment: Experiment
     candidate: Candidate
 
     conditions: Mapping[str, Any]
-    """Conditions of the session that kept it."""
+    """Conditions of the session that kept the kernel."""
 
     def expired(self) -> str:
-        """Say which other chip or MLX version it was kept with; empty if with this one."""
+        """Return a warning if the kernel was kept with another chip or MLX version, or an empty text if not."""
         was, here = self.conditions, read_machine()
         if was.get("mlx", mlx_version()) == mlx_version() and was.get("chip", _chip(here)) == _chip(here):
             return ""
@@ -59,31 +59,31 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class InStep:
-    """What one kernel, or several together, bring to the whole step."""
+    """The effect of one kernel, or of several together, on the whole step."""
 
     kernels: tuple[str, ...]
     """The kernels, in words."""
     functions: tuple[str, ...]
     script: str
     factor: float | None
-    """Time of a plain step / time of a step with the kernels, or None when it could not be measured."""
+    """Time of a plain step divided by the time of a step with the kernels, or None if it could not be measured."""
     low: float | None
     high: float | None
-    """90 % interval of the factor, from the differences between processes."""
+    """Upper end of the factor's 90 % interval, from the differences between processes; ``low`` is the lower end."""
     processes: int
     pairs: int
     plain_seconds: float | None
     seconds: float | None
-    """Seconds of one step, plain and with the kernels."""
+    """Seconds of one step with the kernels; ``plain_seconds`` is without them."""
     clock: str
-    """``processor`` time of the process, or the time of a ``clock``."""
+    """How time was measured: ``processor`` is the processor time of the process, ``clock`` is the time of a clock."""
     apart: float | None
     mlx: str
     chip: str
     unused: str
-    """Why there is no number; empty when there is one."""
+    """Why there is no number, or empty when there is one."""
     partly: str = ""
-    """Which functions the step also calls without their kernel, and why."""
+    """Words about functions whose kernel is not used in every call of the step, with the reason."""
 
     @property
     def verdict(self) -> str:
@@ -93,7 +93,7 @@ class InStep:
         return "faster" if self.low > 1 else "slower" if self.high < 1 else "no difference"
 
     def words(self) -> str:
-        """Return the gain of the step in one sentence, with MLX's version and the chip."""
+        """Return one sentence about the gain of the step, with MLX's version and the chip."""
         where = f"MLX {self.mlx}, {self.chip}"
         if self.factor is None:
             return f"the step of {self.script} was not measured: {self.unused} ({where})"
@@ -107,9 +107,9 @@ class InStep:
 
 
 def script_here(lab: Lab, script: Path | None) -> Path:
-    """Return the script to put kernels into: ``script``, or the lab's; a kernel lab's lies two folders up.
+    """Return the script into which kernels are put: ``script``, or else that of the lab.
 
-    Raises LabError when there is none.
+    The script of a kernel lab is two folders above it. Raises LabError when there is none.
     """
     if script is None:
         here = (lab.root / TASK).is_file()
@@ -121,7 +121,7 @@ def script_here(lab: Lab, script: Path | None) -> Path:
 
 
 def kernel_labs(lab: Lab, named: Sequence[Path], script: Path) -> list[Lab]:
-    """Return the kernel labs that are named, or else this lab if it is one, or else all in ``kernels/``.
+    """Return the named kernel labs, or else this lab if it is one, or else all kernel labs in ``kernels/``.
 
     Raises LabError when there is none.
     """
@@ -138,7 +138,7 @@ def kernel_labs(lab: Lab, named: Sequence[Path], script: Path) -> list[Lab]:
 
 
 def kept_in(lab: Lab, tag: str | None, every: bool) -> list[Kept]:
-    """Return the kernel that a lab's session has kept; ``every``: all that it kept, oldest first.
+    """Return the newest kernel that a lab's session has kept, or with ``every`` all of them, oldest first.
 
     Raises LabError when the session has kept none.
     """
@@ -171,9 +171,9 @@ def kept_of(
     say: Callable[[str], None],
     every: bool = False,
 ) -> tuple[Path, list[Kept]]:
-    """Return the script, and the kept kernels to put into it; a lab that has kept none is named and left out.
+    """Return the script, and the kept kernels to put into it.
 
-    Raises LabError when there is no kept kernel at all.
+    A message names each lab that has kept no kernel.  Raises LabError when no lab has kept one.
     """
     path = script_here(lab, script)
     labs = kernel_labs(lab, named, path)
@@ -260,7 +260,8 @@ def _in_step(
 def verify(kept: Kept, script: Path, processes: int, pairs: int, say: Callable[[str], None]) -> InStep:
     """Measure one kernel in the step, and write the result into the ledger of the session that kept it.
 
-    Nothing else can use that session meanwhile.  Raises LabError, and LockedError when it is in use already.
+    Meanwhile no other process can use that session.  Raises LabError, and LockedError when the session is already in
+    use.
     """
     with locked(kept.session):
         found = in_step([kept], script, processes, pairs, say)

@@ -1,4 +1,4 @@
-"""Plan a night: say how many experiments fit, from times that this session or the calibration measured, not guesses."""
+"""Plan a night: say how many experiments fit, from times that were measured by this session or the calibration."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Outlook:
     """Facts known before a night; None means unknown."""
 
     training_seconds: float | None
-    """Training time of one run, in seconds, or None for a run that no clock ends."""
+    """Training time of one run, in seconds, or None if no clock ends the run."""
     overhead_seconds: float | None = None
-    """Time of one run beyond its training."""
+    """Seconds of one run besides its training."""
     overhead_source: str | None = None
     """When or where the overhead was measured, in words."""
     each_seconds: float | None = None
@@ -47,33 +47,36 @@ class Outlook:
     seconds_left: float | None = None
     """Time until the end of the night."""
     until: str | None = None
-    """The time of day of the end: ``07:00``."""
+    """The time of day at which the night ends, such as ``07:00``."""
     experiments: int | None = None
     peak_bytes: int | None = None
     """Largest memory that was measured for a run."""
     limit_bytes: int | None = None
     """The memory that a run may use."""
     memory_bytes: int | None = None
-    """The machine's memory, which the run shares with everything else."""
+    """The machine's memory, which the run shares with all other programs."""
     agent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Predictions that follow from an outlook; None means unknown."""
+    """Predictions from an outlook; None means unknown."""
 
     each_seconds: float | None
-    """Time of one experiment."""
+    """Seconds of one experiment."""
     experiments: int | None
-    """Experiments until the end."""
+    """Number of experiments until the end."""
     bounded: bool
     """Whether a part of the time is unknown, so that the number of experiments is an upper bound."""
     seconds: float | None
-    """Time until the end."""
+    """Seconds until the end."""
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """Return how many experiments fit; if both the time and the number are limited, the first limit reached counts."""
+    """Return how many experiments fit.
+
+    If both the time and the number are limited, the limit that is reached first counts.
+    """
     run = _run_seconds(outlook)
     each = outlook.each_seconds or (run * (outlook.runs_each or 1.0) if run is not None else None)
     bounded = outlook.each_seconds is None and outlook.overhead_seconds is None
@@ -100,7 +103,7 @@ def _run_seconds(outlook: Outlook) -> float | None:
 
 
 def _each_words(outlook: Outlook) -> str:
-    """Return ``5:00 training + 0:22 overhead (calibrated 2026-11-25)``, or the measured time of a program's run."""
+    """Return words such as ``5:00 training + 0:22 overhead (calibrated 2026-11-25)``, or a program's measured time."""
     training = outlook.training_seconds
     if training is None:
         if outlook.each_seconds is not None:
@@ -113,7 +116,7 @@ def _each_words(outlook: Outlook) -> str:
 
 
 def _count_words(outlook: Outlook, found: Forecast) -> str:
-    """Return ``about 74 experiments by 07:00; 1.4 runs each so far``."""
+    """Return words such as ``about 74 experiments by 07:00; 1.4 runs each so far``."""
     if found.each_seconds is None:
         wanted = None if outlook.experiments is None else plural(outlook.experiments, "experiment")
         if wanted and outlook.seconds_left is None:
@@ -165,7 +168,7 @@ def _memory_words(outlook: Outlook) -> str:
 
 
 def _long(seconds: float) -> str:
-    """Return ``45 s``, ``3 min`` or ``2:05 h``, so that the unit is clear."""
+    """Return a duration with its unit, as in ``45 s``, ``3 min`` or ``2:05 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -181,7 +184,10 @@ _MB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a run: seconds from now, that moment as a time of day, a number of experiments; None: no limit."""
+    """The limits of a run: seconds from now, that moment as a time of day, and a number of experiments.
+
+    None means no limit.
+    """
 
     seconds: float | None = None
     until: str | None = None
@@ -197,7 +203,7 @@ def opening_lines(session: Session, settings: Settings, agent: Agent, policy: Po
 
 
 def limits_in(seconds: float | None, experiments: int | None) -> Limits:
-    """Return these limits, with the time of day at which the time limit is reached."""
+    """Return the limits, with the time of day at which the time limit is reached."""
     end = None if seconds is None else time.time() + seconds
     return Limits(seconds, None if end is None else time.strftime("%H:%M", time.localtime(end)), experiments)
 
@@ -212,7 +218,7 @@ def of_session(session: Session, settings: Settings, agent: str | None, limits: 
 
 
 def before_session(lab: Lab, settings: Settings, agent: str | None, limits: Limits) -> Outlook:
-    """Return the plan of a session that would begin now; nothing is prepared or started.  Raises ConfigError."""
+    """Return the plan of a session that would begin now, without starting anything.  Raises ConfigError."""
     machine = read_machine()
     kind = kind_of(settings, lab.root)
     place = Place(with_defaults(settings, kind), lab, machine, choose_profile(machine, settings.hardware.profile))
@@ -224,8 +230,10 @@ def before_session(lab: Lab, settings: Settings, agent: str | None, limits: Limi
 def planned(
     facts: PlanFacts, machine: Machine, limit_bytes: int | None, baseline_runs: int, agent: str | None, limits: Limits
 ) -> Outlook:
-    """Return the plan for runs about which the target knows these facts; ``limit_bytes`` is the memory a run may
-    use."""
+    """Return the plan for runs about which the target knows these facts.
+
+    ``limit_bytes`` is the memory that a run may use.
+    """
     return Outlook(
         training_seconds=facts.training_seconds,
         overhead_seconds=facts.overhead_seconds,
@@ -248,7 +256,11 @@ def _first_runs(mode: str, replicates: int) -> int:
 
 
 def _memory(machine: Machine, facts: PlanFacts) -> int | None:
-    """Return the main memory, which a Mac's GPU shares; for a CUDA GPU its own memory, None unless MLX reported it."""
+    """Return the bytes of the memory that a run uses.
+
+    This is the main memory, also for a Mac's GPU, which shares it.  For a CUDA GPU it is the GPU's memory, or None if
+    MLX did not report that.
+    """
     if machine.gpu is None or machine.gpu.kind != "cuda":
         return machine.memory_bytes
     return facts.gpu_memory_bytes
@@ -270,7 +282,7 @@ def _measured(outlook: Outlook, history: History) -> Outlook:
 
 
 def _each(outlook: Outlook, tried: Sequence[Experiment]) -> Outlook:
-    """Return the outlook with the averages over proposals; the runs of the baseline are not typical."""
+    """Return the outlook with averages over all experiments except the baseline, whose runs are not typical."""
     if not tried:
         return outlook
     return replace(
@@ -282,6 +294,6 @@ def _each(outlook: Outlook, tried: Sequence[Experiment]) -> Outlook:
 
 
 def _overhead(experiment: Experiment) -> float:
-    """Return the seconds of one run that were not spent on training, including those of the agent, the loop and git."""
+    """Return the seconds of one run besides its training, including those of the agent, the loop and git."""
     trained = sum(m.seconds.train or 0.0 for m in experiment.measurements)
     return max(0.0, sum(experiment.seconds.values()) - trained) / len(experiment.measurements)

@@ -1,15 +1,15 @@
-"""Read the recipes that the package carries: labs for numbers other than a training's, each with its measuring script.
+"""Read the recipes in this package: labs for numbers of other kinds than a training's, each with a measuring script.
 
 A recipe is a folder of ``recipes/`` with the recipe's name: ``recipe.toml`` describes it in words, and ``lab/`` has the
-files of the new lab.  No list names the recipes, and the wheel carries the whole of ``recipes/``.  To add one:
+files of the new lab.  The recipes are found by their folders, and the wheel contains all of ``recipes/``.  To add one:
 
 1. Write ``recipes/NAME/recipe.toml`` with ``number``, ``tool`` and ``guard``, which are lines of words for
    ``init --recipe list``, and ``refused_by``: words from the reason why the second edit of step 2 is refused.
-2. Put the lab into ``recipes/NAME/lab/``: ``lab.toml``, ``program.md`` for the agents, a small subject that can be
-   improved, the scripts that measure and check (not in ``editable``), a file ``gitignore`` (written as ``.gitignore``),
-   and ``edits.jsonl``: three edits for the agent ``scripted``.  The second games the number and is refused; one of the
-   others is an improvement that is kept.
-   A file that several recipes share lies in ``recipes/shared``, and ``shared`` in ``recipe.toml`` names it.
+2. Put the lab into ``recipes/NAME/lab/``: ``lab.toml``, ``program.md`` for the agents, a small example that can be
+  improved, the scripts that measure and check (not in ``editable``), a file ``gitignore`` (written as ``.gitignore``),
+  and ``edits.jsonl``: three edits for the agent ``scripted``.  The second edit cheats and is refused; one of the others
+  is an improvement that is kept. A file that several recipes share lies in ``recipes/shared``, and ``shared`` in
+  ``recipe.toml`` names it.
 3. If it needs a tool, pin it: ``[tools]`` in ``lab.toml`` has ``needs``, and ``install``, a shell line that installs it
    into ``.tools`` of the lab.  The scripts find it on PATH, or below the folder AUTORESEARCH_TOOLS.
 4. Run ``python -m bench.recipe_nights NAME``: ``init``, ``check`` and a night of three experiments.  Describe it in
@@ -32,7 +32,7 @@ from autoresearch_mlx.lab.tool_settings import ToolSettings
 from autoresearch_mlx.targets.tools import Tools, names_of
 
 _WRITTEN_AS = {"gitignore": ".gitignore"}
-"""Files whose names differ in the package, where the real name would have an effect on this repository."""
+"""Files that have another name in this package, because the real name would have an effect on this repository."""
 _MADE_BY_RUNS = ("__pycache__", ".pytest_cache", ".ruff_cache")
 
 
@@ -42,15 +42,15 @@ class Recipe:
 
     name: str
     number: str
-    """What is measured, in words."""
+    """The measured number, in words."""
     tool: str
-    """What measures it, in words, with its version."""
+    """The tool that measures it, with its version, in words."""
     guard: str
-    """What the checks make sure of, in words."""
+    """The purpose of the checks, in words."""
     refused_by: str
-    """Words that occur in the reason why the second edit of ``edits.jsonl``, which games the number, is refused."""
+    """Words from the reason why the second edit of ``edits.jsonl``, which cheats, is refused."""
     shared: tuple[str, ...]
-    """Names of further files of the lab, which several recipes have in common: they lie in ``recipes/shared``."""
+    """Names of further files of the lab, which are in ``recipes/shared`` because several recipes use them."""
     folder: Path
 
     def files(self) -> Mapping[str, bytes]:
@@ -104,9 +104,9 @@ _INDENT = 11
 
 
 def _needs(wanted: ToolSettings) -> str:
-    """Say which programs a lab needs, and which of them its install line has to bring."""
+    """Return words about the programs that a lab needs, and which of them are not here yet."""
     if not wanted.all:
         return "Python, which is here"
-    on_path = Tools(Path("no folder"), wanted)  # a lab that is not made yet has no tools of its own
+    on_path = Tools(Path("no folder"), wanted)  # a lab that does not exist yet has no tools of its own
     here = [need for need in wanted.all if on_path.found(need)]
     return "; ".join(f"{names_of(need)[0]} ({'here' if need in here else 'not here yet'})" for need in wanted.all)

@@ -1,4 +1,4 @@
-"""Make a new lab from the files that the package carries."""
+"""Make a new lab from the files in this package."""
 
 from __future__ import annotations
 
@@ -53,12 +53,11 @@ LAB_TOML = """\
 
 
 def make_lab(directory: Path, say: Callable[[str], None], recipe: Recipe | None = None) -> Iterator[str]:
-    """Write the files of a lab that are missing; yield one line for each thing done.
+    """Write the files of a lab that are missing, and yield one line for each thing done.
 
-    ``recipe``: the recipe from which the lab is made; None makes a lab that trains.
-
-    Raises LabError when the directory cannot be written or something is in the way, WorkspaceError when git refuses.
-    Then nothing of the lab stays.
+    ``recipe`` is the recipe from which the lab is made; None means a lab that trains. Raises LabError when the
+    directory cannot be written or another file is in the way, and WorkspaceError when git refuses.  Then no file of the
+    lab stays.
     """
     files = _files() if recipe is None else _unopposed(directory, recipe)
     with all_or_nothing(directory) as made:
@@ -76,7 +75,7 @@ def make_lab(directory: Path, say: Callable[[str], None], recipe: Recipe | None 
     place = "" if directory.resolve() == Path.cwd() else f"cd {shlex.quote(str(directory))} && "
     head = resolve(directory, "HEAD")
     committed = head is not None and bool(Workspace(directory, directory, "init", [next(iter(files))]).read(head))
-    force = "-f " if ignored(directory, list(files)) else ""  # an ignore file of the user's names one of them
+    force = "-f " if ignored(directory, list(files)) else ""  # the user's ignore files may name one of them
     commit = "" if committed else f"git add {force}{' '.join(files)} && git commit -m 'A lab' && "
     say(f"next: {place}{commit}{_first_command(directory, recipe)}")
 
@@ -90,7 +89,7 @@ def _first_command(directory: Path, recipe: Recipe | None) -> str:
 
 
 def _unopposed(directory: Path, recipe: Recipe) -> Mapping[str, bytes]:
-    """Return the files of a recipe; raise LabError when another file has the place of one of them."""
+    """Return the files of a recipe; raise LabError when the directory has another file in the place of one of them."""
     files = recipe.files()
     for name, content in files.items():
         path = directory / name
@@ -102,7 +101,7 @@ def _unopposed(directory: Path, recipe: Recipe) -> Mapping[str, bytes]:
 
 @contextmanager
 def all_or_nothing(directory: Path) -> Iterator[list[Path]]:
-    """Yield a list to which the block adds the paths that it makes; remove them again if the block fails."""
+    """Yield a list to which the caller adds the paths that it makes, and remove these paths if the block fails."""
     missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     made: list[Path] = []
     try:
@@ -138,7 +137,10 @@ def _write(path: Path, content: bytes) -> bool:
 
 
 def _put_under_git(directory: Path, made: list[Path], names: Sequence[str]) -> list[str]:
-    """Commit the files in a new repository; if the lab is inside a repository already, say what is left to do."""
+    """Commit the files in a new repository.
+
+    If the lab is already inside a repository, the lines say what the person has to do.
+    """
     top = top_of(directory)
     if top is None:
         if (directory / ".git").is_file():

@@ -1,7 +1,7 @@
 """Time short runs of the shipped training script: a step at several batch and head sizes, and the evaluation.
 
 The parent process takes the times.  The mean step time is the training time after the first step, divided by the number
-of those steps.  Its spread comes from the moments at which the parent heard of each step.
+of those steps.  The spread of the step times comes from the moments at which the parent was told of each step.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from autoresearch_mlx.trial.training import Training
 Say = Callable[[str], None]
 
 _FIRST_STEPS = 4
-"""Steps of the first run, which only shows how long a step takes."""
+"""Number of steps of the first run, which only shows how long a step takes."""
 _LEAST_STEPS, _MOST_STEPS = 4, 2000
 _GROWTH = 8
-"""Largest ratio of an evaluation's rows to those of the evaluation before it."""
+"""Largest ratio of an evaluation's rows to the rows of the evaluation before it."""
 _MOST_SECONDS = 60.0
-"""Expected seconds of such a run, from which its limits follow; after three times as long it is killed."""
+"""Expected seconds of a short run, which is killed after three times as long."""
 _SEED = 42
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds that the parts of a calibration should take; a slow step or evaluation takes longer."""
+    """Seconds that the parts of a calibration should take; with slow steps or evaluations they take longer."""
 
     pace: float = 10.0
-    """Time for the steps of the preset's batch; half of it for each other batch."""
+    """Time for the steps with the preset's batch; each other batch gets half of it."""
     evaluation: float = 12.0
     """Time for one evaluation."""
     another: float = 40.0
-    """Time after which no third batch is tried."""
+    """No third batch is tried after this time."""
 
     def half(self) -> Patience:
-        """Return the patience for a run that is compared with the first: half the time for its steps."""
+        """Return the patience for a run that is compared with the first run: half the time for its steps."""
         return replace(self, pace=self.pace / 2)
 
 
 def paces_of(runs: Runs, profile: Profile, patience: Patience, began: float) -> Iterator[Pace]:
-    """Yield the pace of the preset's batch, then of a smaller one, then of a third if neither gives enough steps.
+    """Yield the pace of the preset's batch, then of a smaller batch, then of a third if neither gives enough steps.
 
     ``began`` is the start of the calibration by ``time.monotonic``, in seconds.
     """
@@ -68,13 +68,13 @@ def paces_of(runs: Runs, profile: Profile, patience: Patience, began: float) -> 
 
 
 def pace_of_head(runs: Runs, head_dim: int, paces: Sequence[Pace], patience: Patience) -> Pace | None:
-    """Return the pace with another head size, at the first batch of ``paces`` that was timed, or None when none was."""
+    """Return the pace with another head size, at the first batch in ``paces`` that was timed, or None if none was."""
     own = next((pace for pace in paces if pace.seconds is not None), None)
     return None if own is None else runs.pace(own.rows, own.tokens, patience.half(), head_dim)
 
 
 class Runs:
-    """Take short runs of the shipped script, one after the other, and keep what they reported."""
+    """Takes short runs of the shipped script, one after the other, and keeps their results."""
 
     def __init__(self, conditions: Conditions, folder: Path, profile: Profile, say: Say) -> None:
         self.start: float | None = None
@@ -88,16 +88,17 @@ class Runs:
         self._count = 0
 
     def scored(self) -> Scored | None:
-        """Return the largest and the smallest evaluation that ended well, or None when there is none."""
+        """Return the largest and the smallest evaluation that succeeded, or None when there is none."""
         if not self._scored:
             return None
         most, least = max(self._scored), min(self._scored)
         return Scored(most[0], most[1], least[0], least[1])
 
     def pace(self, rows: int, tokens: int, patience: Patience, head_dim: int | None = None) -> Pace:
-        """Time one batch size: as many steps as fit into the time.  ``head_dim`` None: the profile's head size.
+        """Time one batch size with as many steps as fit into the time.
 
-        The first call takes a run of a few steps before that, to learn how long a step takes.
+        Without ``head_dim``, the heads have the profile's size.  The first call takes a run of a few steps before that,
+        to learn how long a step takes.
         """
         if self._token_seconds is None:
             least = min(8, self._conditions.eval_rows)
@@ -111,10 +112,10 @@ class Runs:
         return self._run(rows, tokens, steps, more, head_dim)
 
     def _more_rows(self, seconds: float) -> int | None:
-        """Return the number of rows for one more evaluation that fits into the time, or None once all were scored.
+        """Return the number of rows for one more evaluation that fits into the time, or None once all rows were scored.
 
-        A small evaluation is mostly start-up.  A second, larger one is always made, to separate the start-up from the
-        time for the rows; further ones are made as long as rows and time are left.
+        A small evaluation is mostly start-up.  A second, larger evaluation is always made, to separate the start-up
+        from the time for the rows.  Further ones are made while rows and time are left.
         """
         if not self._scored:
             return None
@@ -138,7 +139,7 @@ class Runs:
         done = training.facts.get("steps") or 0
         if failure is None and done == steps < _MOST_STEPS and not spent["train"]:
             more = min(steps * _GROWTH, _MOST_STEPS)
-            return self._run(rows, tokens, more, eval_rows, head_dim)  # too quick to be timed
+            return self._run(rows, tokens, more, eval_rows, head_dim)  # the run was too quick to be timed
         if failure is not None or not spent["train"] or done < 2:
             said = failure[1] if failure is not None else f"it ended after {done} steps"
             failed = Pace(rows, tokens, failure=said, head_dim=head_dim)
@@ -156,7 +157,7 @@ class Runs:
         return pace
 
     def _assign(self, rows: int, tokens: int, head_dim: int | None, watch: _Beats) -> Assignment:
-        """Return an assignment with a new tree, in which the script has these sizes, and a new folder."""
+        """Return an assignment with a new folder, and with a new tree in which the script has these sizes."""
         self._count += 1
         tree, run = (self._folder / f"{self._count}-{name}" for name in ("tree", "run"))
         tree.mkdir()
@@ -179,7 +180,7 @@ class Runs:
 
 
 class _Beats:
-    """Note when the parent hears of each step; the gaps are the step times."""
+    """Records when the parent is told of each step; the gaps between these moments are the step times."""
 
     def __init__(self) -> None:
         self._heard: list[tuple[float, int]] = []
@@ -191,8 +192,7 @@ class _Beats:
             self._heard.append((time.monotonic(), progress.step))
 
     def spread(self) -> tuple[float | None, float | None]:
-        """Return the median step time and half the interquartile range, in seconds, or None when there are too few
-        steps.
+        """Return the median step time and half the interquartile range, in seconds, or None if there are too few steps.
 
         The first gap includes the start of the run and does not count.
         """

@@ -141,7 +141,7 @@ def missed(root: Path, tree: Path, commit: str, words: str) -> tuple[str, ...]:
 
 
 def is_environment(path: Path) -> bool:
-    """Tell whether a folder is a Python virtual environment, which nobody commits."""
+    """Return whether a folder is a Python virtual environment, which nobody commits."""
     return (path / "pyvenv.cfg").is_file()
 
 

@@ -1,4 +1,4 @@
-"""Propose labs by rules: the numbers that a repository allows, the files that may change, and the plans for a number."""
+"""Propose labs by rules: the numbers that can be measured, the files that may change, and the plans for a number."""
 
 from __future__ import annotations
 

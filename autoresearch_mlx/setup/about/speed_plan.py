@@ -106,14 +106,14 @@ def _benchmarks(tree: Tree) -> Iterator[tuple[str, str]]:
 
 
 def _programs(texts: Mapping[str, str]) -> Iterator[str]:
-    """Yield a shell line for an editable file that is a program of its own."""
+    """Yield a shell line for each editable file that is a program."""
     for path, text in texts.items() if len(texts) == 1 else ():
         if (starter := STARTERS.get(PurePosixPath(path).suffix)) is not None and _PRINTS.search(text):
             yield f"{starter} {shlex.quote(path)}"
 
 
 def _direct(tree: Tree, tests: Tests) -> str:
-    """Return the line of the tests without npm, whose own start takes longer than many a test."""
+    """Return the shell line of the tests without npm, because npm alone may take longer to start than the tests."""
     script = tree.scripts.get("test", "")
     extra = {"pretest", "posttest"} & set(tree.scripts)
     return script if tests.line.startswith("npm") and script and not extra else tests.line

@@ -1,4 +1,4 @@
-"""Make source files worse in one known way, to see whether a number follows them: slower, or longer."""
+"""Make source files slower or longer on purpose, to see whether a number follows the change."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ _JS = re.compile(
     re.MULTILINE,
 )
 _CALLS = 25
-"""Calls of each function that are made slower: a function that is called a million times must end, too."""
+"""Number of calls that are made slower; a function that is called a million times must still end."""
 
 
 def slowed(files: Mapping[str, str], milliseconds: float) -> dict[str, str]:
-    """Return the files, changed so that the first calls of functions take longer; empty if no language is known."""
+    """Return the files, changed so that the first calls of functions take longer.
+
+    Without a file in a known language the result is empty.
+    """
     found = {path: _slowed(path, text, milliseconds) for path, text in files.items()}
     return {path: text for path, text in found.items() if text is not None and text != files[path]}
 
@@ -55,7 +58,7 @@ def _slow_python(text: str, milliseconds: float) -> str | None:
 
 
 def longer(files: Mapping[str, str]) -> dict[str, str]:
-    """Return the first file with one more statement, which changes nothing that the file does."""
+    """Return the first file with an additional statement that has no effect."""
     path, text = next(iter(files.items()))
     families = {
         "_one_more_line = 0\n": (".py",),

@@ -1,4 +1,4 @@
-"""Ask a model which number, files and tests a sentence means; its reply is data, and rules decide without one."""
+"""Ask a model which number, files and tests a sentence means.  A reply is only data; without a model, rules decide."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from autoresearch_mlx.setup.about.tests_of import test_lines
 from autoresearch_mlx.setup.about.tree import Tree
 
 NOBODY = "none"
-"""The name that asks no model: rules alone decide."""
+"""Name of the model that stands for none, so that rules alone decide."""
 _MOST_PATHS, _MOST_FILES, _REPLY_TOKENS, _SECONDS = 300, 20, 1000, 120.0
 _CHARACTERS_A_TOKEN = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What a model says about a sentence, as far as it can be used."""
+    """The usable part of a model's reply about a sentence."""
 
     number: Number
     editable: tuple[str, ...]
@@ -34,9 +34,9 @@ class Suggestion:
 
 
 def find_model(name: str | None, office: Office) -> tuple[Endpoint | None, str]:
-    """Return the model to ask, as `run` chooses it, or None; and the reason in words.
+    """Return the model to ask, chosen as `run` does, or None, and the reason for the choice in words.
 
-    Raises AgentError for a name that names no model.
+    Raises AgentError for a name that is not the name of a model.
     """
     if name == NOBODY:
         return None, "as you said"
@@ -46,7 +46,7 @@ def find_model(name: str | None, office: Office) -> tuple[Endpoint | None, str]:
 
 
 def suggest(endpoint: Endpoint, sentence: str, tree: Tree, numbers: Sequence[Number]) -> Suggestion | str:
-    """Ask the model once; return its suggestion, or why there is none that can be used."""
+    """Ask the model once; return its suggestion, or the reason why none can be used."""
     lines = [tests.line for tests in test_lines(tree)]
     text = _prompt(sentence, tree, numbers, lines)
     schema = closed_object(
@@ -82,7 +82,7 @@ def _prompt(sentence: str, tree: Tree, numbers: Sequence[Number], lines: Sequenc
 
 
 def read_reply(text: str, tree: Tree, numbers: Sequence[Number], lines: Sequence[str]) -> Suggestion | str:
-    """Return the suggestion in a model's reply, or what is wrong with it, in words."""
+    """Return the suggestion in a model's reply, or words about the fault of the reply."""
     found = re.search(r"\{.*\}", text, re.DOTALL)
     try:
         said: Any = json.loads(found[0]) if found else None

@@ -12,9 +12,9 @@ from autoresearch_mlx.setup.about.tree import Tree, is_test
 
 PYTHON = "python3"
 OTHERS = ("npm", "make", "cargo", "go", "sh")
-"""Runners of tests that are not Python's."""
+"""Test runners of other languages than Python."""
 _EMPTY = "no test specified"
-"""Words of the script ``test`` that npm writes into a new package.json."""
+"""Words in the script ``test`` that npm writes into a new package.json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Tests:
     runner: str
     """pytest, a folder for unittest, npm, make, or another program."""
     seconds: float = 0.0
-    """How long they took in the copy."""
+    """Seconds that the tests took in the copy."""
 
 
 def test_lines(tree: Tree) -> Iterator[Tests]:
@@ -59,21 +59,21 @@ def test_lines(tree: Tree) -> Iterator[Tests]:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of the tests."""
+    """The result of trying the tests."""
 
     tests: Tests | None
     """The first line that passed, or None if none did."""
     failed: tuple[Ran, ...] = ()
-    """How the others ended."""
+    """The results of the lines that failed."""
 
     def problem(self) -> str:
-        """Say why no tests can be used."""
+        """Return the reason why no tests can be used."""
         if not self.failed:
             return "there are no tests"
         return f"the tests do not pass as they are: {self.failed[0].words()}"
 
     def remedy(self) -> str:
-        """Say what the person can do."""
+        """Return words about what the person can do."""
         if not self.failed:
             return "write some, or name a command that fails when a result is wrong: --guard 'LINE'"
         if self.failed[0].hung:
@@ -90,8 +90,8 @@ class Tried:
 def try_tests(tree: Tree, copy: Copy, guard: str | None, first: tuple[str, ...], seconds: float) -> Tried:
     """Run the tests in the copy until a line passes.
 
-    ``guard``: the person's own line, which is then the only one.  ``first``: runners whose lines are tried first.
-    ``seconds``: the longest time that a line may take.
+    ``guard`` is the person's own line; if there is one, no other line is tried.  ``first`` has the runners whose lines
+    are tried first.  ``seconds`` is the longest time that a line may take.
     """
     lines = [Tests(guard, _runner(guard))] if guard else list(test_lines(tree))
     lines.sort(key=lambda each: each.runner not in first)

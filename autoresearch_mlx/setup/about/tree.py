@@ -1,4 +1,4 @@
-"""Read what is in a repository's last commit: its files, their languages, and its build files."""
+"""Read a repository's last commit: its files, their languages, and its build files."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from autoresearch_mlx.store.left_out import is_environment
 from autoresearch_mlx.store.workspace import git, resolve, top_of
 
 MOST_FILES = 20_000
-"""Files that are looked at; a larger repository is read in part, and a message says so."""
+"""Largest number of files that are read; a message says when a larger repository is read only in part."""
 _MOST_BYTES = 400_000
-"""Longest file that is read, in bytes."""
+"""Size in bytes of the longest file that is read."""
 _ELSEWHERES = frozenset(
     ("node_modules", "vendor", "third_party", ".venv", "venv", "site-packages", ".terraform", "measuring")
 )
@@ -51,21 +51,21 @@ _TARGET = re.compile(r"^([A-Za-z_][\w.-]*)\s*:(?!=)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Tree:
-    """The last commit of a repository, below the folder of the lab to be."""
+    """The last commit of a repository, below the folder of the future lab."""
 
     root: Path
     head: str
     sizes: Mapping[str, int]
     """Bytes of each file, by its path relative to ``root``."""
     modules: tuple[str, ...]
-    """Paths of submodules; their files are not looked at."""
+    """Paths of submodules, whose files are not read."""
     left_out: int
-    """Number of files beyond the first MOST_FILES; they were not read."""
+    """Number of files after the first MOST_FILES, which were not read."""
     changed: tuple[str, ...]
-    """Files with uncommitted changes, and files that git does not know."""
+    """Files with uncommitted changes, and files that are not under git."""
 
     def text(self, path: str) -> str:
-        """Return the text of a file; empty if it is too long or not there."""
+        """Return the text of a file, or an empty text if the file is missing or too long."""
         if self.sizes.get(path, _MOST_BYTES + 1) > _MOST_BYTES:
             return ""
         return git(self.root, "show", f"{self.head}:./{path}").encode(errors="surrogateescape").decode(errors="replace")
@@ -76,7 +76,7 @@ class Tree:
 
     @cached_property
     def own(self) -> tuple[str, ...]:
-        """Paths of the repository's own files, without code of others."""
+        """Paths of the repository's own files, without other people's code."""
         return tuple(path for path in self.sizes if not _ELSEWHERES & set(PurePosixPath(path).parts))
 
     def of(self, *endings: str) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ class Tree:
 
     @cached_property
     def package(self) -> Mapping[str, Any]:
-        """The file package.json; empty if there is none that can be read."""
+        """The contents of package.json; empty if the file is missing or cannot be read."""
         try:
             found = json.loads(self.text("package.json") or "{}")
         except json.JSONDecodeError:
@@ -112,7 +112,7 @@ class Tree:
         return tuple(dict.fromkeys(_TARGET.findall(self.text(name)))) if name else ()
 
     def words(self) -> str:
-        """Say what was found, in one line."""
+        """Describe the repository in one line."""
         said = [terms.plural(len(self.own), "file")]
         said += [", ".join(self.languages[:4])] if self.languages else []
         if tests := [path for path in self.own if is_test(path) and not path.endswith("__init__.py")]:
@@ -124,7 +124,7 @@ class Tree:
 
 
 def is_test(path: str) -> bool:
-    """Tell whether a file belongs to the tests, by its name."""
+    """Return whether a file belongs to the tests, by its name."""
     return _TEST.search(path) is not None
 
 
@@ -144,7 +144,7 @@ def read_tree(root: Path) -> Tree:
         mode, _, _, size = facts.split()
         if mode == "160000":
             modules.append(path)
-        elif mode in ("100644", "100755"):  # no links: they may lead out of the repository
+        elif mode in ("100644", "100755"):  # links are left out, because they may lead out of the repository
             files[path] = int(size)
     if not files:
         raise LabError(f"the last commit has no files in {root}", "commit some, or name another folder")

@@ -15,9 +15,9 @@ from autoresearch_mlx.store.workspace import ignored
 
 
 def write_lab(directory: Path, proof: Proof) -> Iterator[Path]:
-    """Write the files of a proved lab; yield the path of each.  A program.md that is there stays as it is.
+    """Write the files of a proved lab, and yield the path of each.  An existing program.md stays as it is.
 
-    Raises LabError when the folder became a lab meanwhile, or cannot be written; then nothing of the lab stays.
+    Raises LabError when the folder has become a lab meanwhile, or cannot be written; then no file of the lab stays.
     """
     refuse_existing(directory)
     with all_or_nothing(directory) as made:
@@ -36,7 +36,7 @@ def write_lab(directory: Path, proof: Proof) -> Iterator[Path]:
 
 
 def next_step(directory: Path, made: list[Path]) -> str:
-    """Return the command with which the person goes on."""
+    """Return the command that the person should run next."""
     names = sorted({path.relative_to(directory).parts[0] for path in made})
     force = "-f " if ignored(directory, names) else ""
     place = "" if directory.resolve() == Path.cwd() else f"cd {shlex.quote(str(directory))} && "

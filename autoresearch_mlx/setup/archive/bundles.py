@@ -29,7 +29,7 @@ def drop(root: Path, refs: Mapping[str, str]) -> None:
         try:
             git(root, "update-ref", "-d", ref, sha)
         except WorkspaceError:
-            continue  # gone already, or moved by somebody else
+            continue  # somebody else has removed or moved it
 
 
 def prefix_of(root: Path) -> str:
@@ -77,9 +77,9 @@ def heads_of(root: Path, bundle: Path) -> dict[str, str]:
 
 
 def unpack(root: Path, bundle: Path, refs: Mapping[str, str]) -> None:
-    """Fetch a bundle's commits and make its refs here, ``{name in the bundle: name here}``: all of them or none.
+    """Fetch a bundle's commits and make all of its refs here, or none.
 
-    Raises WorkspaceError with the message of git.
+    ``refs`` maps each name in the bundle to the name here.  Raises WorkspaceError with git's message.
     """
     quiet = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance")
     pairs = [f"{theirs}:{ours}" for theirs, ours in refs.items()]
@@ -90,5 +90,5 @@ def drop_worktree(root: Path, worktree: Path) -> None:
     """Remove a session's worktree and git's record of it; the next run makes it again."""
     try:
         git(root, "worktree", "remove", "--force", str(worktree))
-    except WorkspaceError:  # damaged, or unknown to git; `ensure_worktree` knows what to do
+    except WorkspaceError:  # it is damaged or unknown to git, and `ensure_worktree` repairs that
         shutil.rmtree(worktree, ignore_errors=True)

@@ -1,8 +1,8 @@
 """Free disk space: find the files that a session no longer needs, and remove them.
 
-The ledger and the other journals, results.tsv, kept commits and the commits on which they were made are never removed,
-nor is anything of a session in use.  The names of all removed files are recorded before the first one is removed
-(:mod:`autoresearch_mlx.store.freed`).
+These are never removed: the ledger and the other journals, results.tsv, kept commits, the commits on which they were
+made, and everything in a session that is in use.  The names of all removed files are recorded before the first one is
+removed (:mod:`autoresearch_mlx.store.freed`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _WORDS = {
 
 
 def size(count: int) -> str:
-    """Write a number of bytes: ``812 B``, ``1.2 MB``."""
+    """Write a number of bytes, as in ``812 B`` or ``1.2 MB``."""
     for unit, one in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= one:
             return f"{count / one:.1f} {unit}"
@@ -48,7 +48,7 @@ def size(count: int) -> str:
 
 
 def gc_json(found: Mapping[str, Sequence[Item]], dry_run: bool) -> dict[str, Any]:
-    """Return what `gc --json` prints: the items by session."""
+    """Return the document of `gc --json`: the items by session."""
     sessions = [
         {"session": tag, "bytes": _bytes(items), "items": [asdict(item) for item in items]}
         for tag, items in found.items()
@@ -57,7 +57,10 @@ def gc_json(found: Mapping[str, Sequence[Item]], dry_run: bool) -> dict[str, Any
 
 
 def gc_lines(found: Mapping[str, Sequence[Item]], dry_run: bool, age: timedelta) -> str:
-    """Return a line for each session and one below it for each kind of item; ``age`` is the option --older-than."""
+    """Return a line for each session, and below it a line for each kind of item.
+
+    ``age`` is the value of the option --older-than.
+    """
     verb = "would free" if dry_run else "freed"
     lines: list[str] = []
     for tag, items in found.items():
@@ -84,17 +87,17 @@ def _bytes(items: Sequence[Item]) -> int:
 
 
 def _size_of(items: Sequence[Item]) -> str:
-    """Return the bytes of these items in words; unknown when none of them is known."""
+    """Return the total bytes of these items in words; the size is "unknown" if no item has a known size."""
     return size(_bytes(items)) if any(item.bytes is not None for item in items) else terms.UNKNOWN
 
 
 def packed_json(packed: Packed) -> dict[str, Any]:
-    """Return what `archive --json` prints."""
+    """Return the document of `archive --json`."""
     return {**asdict(packed), "file": str(packed.file)}
 
 
 def packed_lines(tag: str, packed: Packed) -> str:
-    """Return the lines of `archive`: the file, and each file that was left out with the reason."""
+    """Return the output of `archive`: the archive, and each file that was left out, with the reason."""
     head = f"{packed.file}: session {tag}, {terms.plural(packed.experiments, 'experiment')}"
     lines = [f"{head}, {terms.plural(packed.refs, 'ref')}, {size(packed.bytes)}"]
     lines += [f"left out: {left.name} ({size(left.bytes)}): {left.why}" for left in packed.left_out]
@@ -107,19 +110,20 @@ _TALK = re.compile(r"(\d{4,})-.+\.(json|log)")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Which kinds of files may be removed, if they are at least ``age`` old."""
+    """Says which kinds of files may be removed if they are at least ``age`` old."""
 
     age: timedelta
     refs: bool = False
     talks: bool = False
     weights: bool = False
-    """The weights of the best version too."""
+    """True if the weights of the best version may be removed too."""
 
 
 def tidy(lab: Lab, tag: str, wish: Wish, now: datetime, only_look: bool) -> list[Item]:
-    """Remove the files that a session no longer needs, unless ``only_look``; return them.
+    """Remove the files that a session no longer needs, and return them; with ``only_look``, remove nothing.
 
-    Raises LockedError when the session is in use, LedgerError, LabError when the disk refuses.
+    Raises LockedError when the session is in use, LedgerError when its ledger cannot be read, and LabError when the
+    disk refuses.
     """
     folder = lab.folder(tag)
     with locked(folder):
@@ -146,10 +150,10 @@ def spare(lab: Lab, tag: str, journal: Journal, wish: Wish, now: datetime) -> It
                 yield from _if_old(folder, path, "talks", before)
     if wish.refs:
         yield from _spare_refs(lab, tag, journal, before)
-    for worktree in sorted(folder.glob("worktree*")):  # killed lanes leave several
+    for worktree in sorted(folder.glob("worktree*")):  # killed lanes may have left several
         if worktree.is_dir() and _newest(folder / FILE) <= before:
             yield Item("worktree", worktree.name, _size(worktree))
-    for scratch in sorted(folder.glob(f"{tempfile.gettempprefix()}*")):  # its process is dead, because we hold the lock
+    for scratch in sorted(folder.glob(f"{tempfile.gettempprefix()}*")):  # its process is dead: we hold the lock
         if scratch.is_dir():
             yield Item("leftovers", scratch.name, _size(scratch))
 
@@ -157,7 +161,7 @@ def spare(lab: Lab, tag: str, journal: Journal, wish: Wish, now: datetime) -> It
 def _of_run(folder: Path, run: Path, busy: set[int], before: float) -> Iterator[Item]:
     """Yield a run's weights, then the rest of its folder.
 
-    Yields nothing for the incumbent, nor for an experiment that was started and not finished.
+    For the incumbent, and for an experiment that is not finished, it yields nothing.
     """
     if _number(run) in busy or _newest(run) > before:
         return
@@ -181,13 +185,16 @@ def _spare_refs(lab: Lab, tag: str, journal: Journal, before: float) -> Iterator
     there = refs_of(lab.root, tag)
     for e in experiments:
         ref = ref_of(tag, e.number)
-        ours = ref in there and there[ref] == e.commit  # a ref that names another commit is not ours
+        ours = ref in there and there[ref] == e.commit  # a ref with another commit is not ours
         if e.status != "keep" and ours and e.commit not in needed and _finished(e) <= before:
             yield Item("refs", ref, None)
 
 
 def _finished(experiment: Experiment) -> float:
-    """Return when an experiment ended, in seconds since 1970; infinity if unknown, so that it never counts as old."""
+    """Return when an experiment ended, in seconds since 1970.
+
+    An unknown time is infinity, so that the experiment never counts as old.
+    """
     try:
         return datetime.fromisoformat(experiment.finished).timestamp()
     except ValueError:
@@ -217,7 +224,7 @@ def _remove(path: Path) -> None:
 
 
 def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
-    """Return the files of a folder that are named after an experiment; other files do not belong to the session."""
+    """Return the files of a folder that have an experiment's number in their names; others are not the session's."""
     return sorted(p for p in folder.glob("*") if pattern.fullmatch(p.name)) if folder.is_dir() else []
 
 

@@ -4,8 +4,8 @@
     session.bundle    the branch and every experiment's ref, with their history, as git packs them
     session/...       the session's folder: ledger, results, logs, talks, journals
 
-The archive is a gzipped tar of plain files.  The worktree and the lock are left out, and so are the weights unless they
-are asked for.
+The archive is a gzipped tar of plain files.  The worktree and the lock are left out.  Weights are left out unless a
+person asks for them.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from autoresearch_mlx.trial.spec import WEIGHTS
 KIND, FORMAT = "autoresearch-mlx session", 1
 MANIFEST, BUNDLE, SESSION = "manifest.json", "session.bundle", "session"
 _STAY = ("worktree", "lock", "now.json", SAID)
-"""Files that matter only on this machine, while the session runs."""
+"""Files that matter only on this machine and while the session runs."""
 SCRATCH = tempfile.gettempprefix()
-"""Beginning of the names of temporary folders in a session's folder."""
+"""Prefix of the names of temporary folders in a session's folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of the archive as it was when its hash was taken; lines added to a journal later are left out."""
+    """A file of the archive as it was when its hash was computed.  Lines that a journal gets later are left out."""
 
     path: Path
     bytes: int
@@ -112,7 +112,7 @@ def _manifest(
 
 
 def _choose(folder: Path, journal: Journal, weights: bool) -> tuple[dict[str, Path], list[LeftOut]]:
-    """Return the files of a session's folder that go into its archive, by name, and those that are left out."""
+    """Return the files of a session's folder that go into its archive, by name, and the files that are left out."""
     best, files, left_out = journal.history.incumbent, dict[str, Path](), list[LeftOut]()
     for path in sorted(_walk(folder)):
         name = path.relative_to(folder).as_posix()
@@ -157,7 +157,7 @@ def _sha256(file: IO[bytes], size: int) -> str:
 
 
 def _write(target: Path, told: dict[str, Any], members: dict[str, Member]) -> int:
-    """Write the archive under its name, or nothing at all; return its size in bytes."""
+    """Write the complete archive or no file at all, and return the size in bytes."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with part.open("xb") as file:
@@ -176,7 +176,10 @@ def _write(target: Path, told: dict[str, Any], members: dict[str, Member]) -> in
 
 
 def _add(tar: tarfile.TarFile, name: str, source: IO[bytes], size: int, like: Path | None) -> None:
-    """Add a plain file without owner and permissions; its time is kept, because `gc` needs it."""
+    """Add a plain file without owner and permissions.
+
+    Its time is kept, because `gc` needs it.
+    """
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o644
     info.mtime = int(like.stat().st_mtime) if like is not None else 0

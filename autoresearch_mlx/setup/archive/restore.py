@@ -1,4 +1,4 @@
-"""Restore a session from an archive: check all of it in a folder of its own, then put it in place.
+"""Restore a session from an archive: check everything in a temporary folder, then put the session in place.
 
     .autoresearch/.restoring-<pid>/   the members while they are checked; refs.json, before the refs are made
 
@@ -43,21 +43,21 @@ _TROUBLE = (tarfile.TarError, EOFError, zlib.error, ValueError)
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A session that was restored."""
+    """A restored session."""
 
     tag: str
     experiments: int
     left_out: int
     """Number of files that were left out of the archive."""
     elsewhere: str | None
-    """The machine on which the session was measured, in words, or None when it is this one."""
+    """The machine on which the session was measured, in words, or None when it is this machine."""
 
 
 def restore(lab: Lab, file: Path, tag: str | None) -> Restored:
     """Restore a session of this lab from an archive, under its own name or ``tag``.
 
-    Raises LabError, and leaves nothing behind, in these cases: the file is not an archive, or is damaged; its lab lies
-    elsewhere in its repository; a session, branch or ref of that name exists; the disk cannot be written.
+    Raises LabError, and leaves nothing behind, if the file is not an archive or is damaged, if the archived lab has
+    another path in its repository, if a session, branch or ref of that name exists, or if the disk cannot be written.
     """
     lab.make_state()
     _sweep(lab)
@@ -75,7 +75,10 @@ def restore(lab: Lab, file: Path, tag: str | None) -> Restored:
 
 
 def missing_here(lab: Lab, tag: str) -> AutoresearchError | None:
-    """Return an error that names what the session lacks here, such as its corpus, or None if it can continue."""
+    """Return an error that names a thing that the session needs and this machine lacks, such as a corpus.
+
+    Returns None if nothing is lacking.
+    """
     record = read(lab.folder(tag) / FILE).session
     try:
         kind = find_kind(str(record.get("target")), lab.root)
@@ -98,7 +101,7 @@ def _take(file: Path, begun: Path) -> dict[str, Any]:
                 _unpack(tar, member, wanted.pop(member.name, None), begun)
     except OSError as error:
         if error.errno is not None and str(error.filename) != str(file):
-            raise  # writing failed; errors of gzip itself have no errno
+            raise  # writing has failed; an error of gzip itself has no errno
         raise _no_archive(file, error.strerror or str(error)) from None
     except _TROUBLE as error:
         raise _no_archive(file, str(error)) from None
@@ -145,7 +148,7 @@ def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, wanted: Mapping[str, 
     """Write one member if it is the plain file that the manifest names.  Raises ValueError."""
     if wanted is None or not member.isreg() or member.issparse() or member.size != wanted["bytes"]:
         raise ValueError(f"it contains {member.name!r}, which its {MANIFEST} does not list")
-    if hasattr(tarfile, "data_filter"):  # Python's own check, which not every release has
+    if hasattr(tarfile, "data_filter"):  # Python's own check; old releases do not have it
         tarfile.data_filter(member, str(begun))
     path, digest, source = begun / member.name, hashlib.sha256(), tar.extractfile(member)
     assert source is not None
@@ -214,7 +217,10 @@ def _is_here(lab: Lab, sha: Any) -> bool:
 
 
 def _renamed(heads: Mapping[str, str], told: Mapping[str, Any], tag: str) -> dict[str, str]:
-    """Return ``{ref in the bundle: ref here}``.  Raises LabError for a ref that is not the archived session's."""
+    """Return ``{ref in the bundle: ref here}``.
+
+    Raises LabError for a ref that does not belong to the archived session.
+    """
     if dict(heads) != told["refs"]:
         raise LabError("the archive's bundle has other refs than its manifest", "archive the session again")
     was = told["tag"]
@@ -229,7 +235,7 @@ def _renamed(heads: Mapping[str, str], told: Mapping[str, Any], tag: str) -> dic
 
 
 def _readdress(session: Path, was: str, tag: str) -> None:
-    """Rewrite the tag and the refs in the ledger of a session that gets another name; nothing else changes."""
+    """Change only the tag and the refs in the ledger of a session that gets another name."""
     read(session / FILE)
     if was == tag:
         return
@@ -244,7 +250,7 @@ def _readdress(session: Path, was: str, tag: str) -> None:
 
 
 def _elsewhere(told: Mapping[str, Any]) -> str | None:
-    """Return the host and the chip of the archive in words, or None when both are this machine's."""
+    """Return the archive's host and chip in words, or None when both are those of this machine."""
     machine, was = read_machine(), told.get("machine")
     chip = was.get("chip") if isinstance(was, dict) else None
     if told.get("host") == platform.node() and chip == machine.chip:
@@ -256,7 +262,10 @@ def _elsewhere(told: Mapping[str, Any]) -> str | None:
 
 
 def _sweep(lab: Lab) -> None:
-    """Remove the folders of killed restores; a restore that is running holds its folder's lock."""
+    """Remove the folders of killed restores.
+
+    A running restore holds the lock of its folder, so its folder stays.
+    """
     for begun in lab.state.glob(f"{_BEGUN}*"):
         if holder(begun) is None:
             _undo(lab, begun)

@@ -1,4 +1,4 @@
-"""Put one question to an agent that was shipped, in its sandbox, as the cases were put to it."""
+"""Ask a shipped agent one question, in its sandbox and in the same way as its cases were asked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from autoresearch_mlx.targets.evals.cases import Case
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What an agent answered to one question."""
+    """An agent's answer to one question."""
 
     answer: Any
     error: str
@@ -33,11 +33,11 @@ class Answered:
 def ask(folder: Path, question: str, say: Say) -> Answered:
     """Return the answer of the agent in a folder.
 
-    Raises LabError when there is no agent or no sandbox, EndpointError when the model's server stays away.
+    Raises LabError when there is no agent or no sandbox, and EndpointError when the model's server does not answer.
     """
     if not (folder / SETTINGS).is_file() or not (folder / AGENT).is_file():
         raise LabError(f"there is no agent in {folder}", "name a folder of DIR/shipped")
-    # The check plays no part: the answer is read from the trace.
+    # No check is needed, because the answer is read from the trace.
     case = Case("asked", question, {"exact": "-"})
     target = replace(target_of(Lab(folder), (), say), parts={"dev": (case,), "guard": (), "hidden": ()})
     with tempfile.TemporaryDirectory(prefix="autoresearch-ask-") as temporary:

@@ -1,4 +1,4 @@
-"""Ask a model for something that a program can check, and tell it what is wrong with a reply that does not fit."""
+"""Ask a model for a reply that a program can check, and tell the model the fault of a reply that does not fit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autoresearch_mlx.models.wire import Ask, Endpoint, Message
 Value = TypeVar("Value")
 _TRIES = 3
 _REPLY_TOKENS, _LEAST_REPLY = 6000, 500
-"""Longest reply in tokens, and how long a reply may be at least where the prompt nearly fills the context."""
+"""Longest reply in tokens, and the length that a reply may always have, even if the prompt nearly fills the context."""
 _LONGEST_FAULT = 600
 SYSTEM = (
     "You help to find problems in posts and to build small programs that solve them. Text between lines that carry a "
@@ -25,19 +25,19 @@ SYSTEM = (
 
 
 class Unfit(Exception):
-    """Raised by a reader of replies; the text says what is wrong, for the model."""
+    """A reply does not fit; the text tells the model what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[Value]):
-    """What a model answered: a value, or what was wrong with its last reply."""
+    """A model's answer: a value, or the fault of its last reply."""
 
     value: Value | None
     fault: str = ""
 
 
 class Asker:
-    """One model, and the calls to it; all of them are stored in the factory's folder under ``work/talks``."""
+    """Calls one model, and stores every call in the factory's folder under ``work/talks``."""
 
     def __init__(self, endpoint: Endpoint, office: Office) -> None:
         self.endpoint, self._office = endpoint, office
@@ -51,10 +51,11 @@ class Asker:
         read: Callable[[str], Value],
         schema: Mapping[str, Any] | None = None,
     ) -> Answer[Value]:
-        """Return the value that ``read`` finds in a reply; a reply that does not fit goes back with the fault.
+        """Return the value that ``read`` finds in a reply.
 
-        ``number`` is the problem's number, under which the call is counted.  Raises EndpointError when the server stays
-        away, and Spending when no more tokens may be spent.
+        A reply that does not fit goes back to the model with its fault.  ``number`` is the problem's number, under
+        which the call is counted.  Raises EndpointError when the server does not answer, and Spending when no more
+        tokens may be spent.
         """
         messages = [Message("system", SYSTEM), Message("user", prompt)]
         fault = ""
@@ -88,7 +89,7 @@ class Asker:
 
 
 def object_in(text: str) -> dict[str, Any]:
-    """Return the JSON object in a reply, which may stand in a fence or between sentences.  Raises Unfit."""
+    """Return the JSON object in a reply, which may be in a code block or between sentences.  Raises Unfit."""
     decoder = json.JSONDecoder(parse_constant=_no_number)
     fault = "there is no JSON object in it"
     for found in list(re.finditer(r"\{", text))[:200]:

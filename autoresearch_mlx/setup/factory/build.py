@@ -1,7 +1,7 @@
-"""The stage ``build``: a model writes an agent into a copy of the template; it may change two kinds of files there.
+"""Carry out the stage ``build``: a model writes an agent by changing agent.py and prompts in a copy of the template.
 
 All other files in the lab (tools, settings, cases) come from the template and from earlier stages.  Before anything is
-measured, their hash is compared with the one that the ledger has.
+measured, their hash is compared with the one in the ledger.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from autoresearch_mlx.targets.evals.cases import Case, read_cases, split
 AGENT, TOOLS, PROMPT = "agent.py", "tools.py", "prompts/system.md"
 _TEMPLATE = "examples/agent-template"
 _SOURCES = {AGENT: "examples/tool-agent/agent.py", TOOLS: f"{_TEMPLATE}/{TOOLS}", PROMPT: f"{_TEMPLATE}/{PROMPT}"}
-"""Files of the template, and where the package has them."""
+"""Files of the template, and the place of each in this package."""
 _WRITABLE = re.compile(r"agent\.py|prompts/[\w-]{1,40}\.md")
 _NAMED = re.compile(
     r"^[#*`\s]*(?:file:?\s*)?`?(?P<path>agent\.py|prompts/[\w-]{1,40}\.md)`?[*:`\s]*\n+"
@@ -40,7 +40,7 @@ _NAMED = re.compile(
 _PYTHON = re.compile(r"^```(?:python|py)[ \t]*\n(?P<text>.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
 _LONGEST = 40_000
 _EXAMPLES = 8
-"""Most dev cases that the builder is shown."""
+"""Largest number of dev cases that the builder sees."""
 _MOST_FILES = 6
 
 
@@ -50,7 +50,7 @@ def template() -> dict[str, str]:
 
 
 def tools() -> dict[str, str]:
-    """Return the tools of the template: their names, each with a line that describes it."""
+    """Return the tools of the template, as a line of description by name."""
     found = {}
     for node in ast.parse(template()[TOOLS]).body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
@@ -73,11 +73,14 @@ class AgentModel:
     endpoint: str
     api_key_env: str = ""
     patience_seconds: float = 600.0
-    """How long a measurement waits for this server while it is away."""
+    """Seconds for which a measurement waits for this server if it does not answer."""
 
 
 def write_agent(asker: Asker, problem: Problem, cases: Path, refused: str) -> Answer[dict[str, str]]:
-    """Return the files that the model wants to change, by path; ``refused``: why the last build was refused."""
+    """Return the files that the model wants to change, by path.
+
+    ``refused`` says why the last build was refused.
+    """
     assert problem.spec is not None
     dev = split(read_cases(cases), DEV_SHARE, GUARD_SHARE)["dev"]
     files = {path: text for path, text in template().items() if _WRITABLE.fullmatch(path)}
@@ -92,7 +95,7 @@ def _example(case: Case) -> str:
 
 
 def files_in(text: str) -> dict[str, str]:
-    """Return the files in a reply, by path.  Raises Unfit when there is none, or one that is too long."""
+    """Return the files in a reply, by path.  Raises Unfit when there is no file, or when one is too long."""
     found = {match["path"].lower(): match["text"] for match in _NAMED.finditer(text.replace("\r\n", "\n") + "\n")}
     if AGENT not in found and (alone := _PYTHON.findall(text.replace("\r\n", "\n") + "\n")):
         found[AGENT] = max(alone, key=len)
@@ -106,7 +109,7 @@ def files_in(text: str) -> dict[str, str]:
 
 
 def parse_fault(files: Mapping[str, str]) -> str:
-    """Return why the agent's file is not a program with the entry function; empty if it is one."""
+    """Return why the agent's file is not a program with the entry function, or an empty text if it is one."""
     try:
         tree = parse(files[AGENT])
     except UNPARSABLE as error:
@@ -121,7 +124,7 @@ def lay_out(problem: Problem, lab: Path, cases: Path, files: Mapping[str, str], 
     shutil.rmtree(lab, ignore_errors=True)
     lab.mkdir(parents=True)
     shutil.copyfile(cases, lab / FILE)
-    for own in cases.parent.glob("*.py"):  # a person's own checks
+    for own in cases.parent.glob("*.py"):  # checks that the person has written
         shutil.copyfile(own, lab / own.name)
     (lab / SETTINGS).write_text(settings_text(model), encoding="utf-8")
     (lab / PROGRAM).write_text(program_text(problem), encoding="utf-8")
@@ -174,7 +177,7 @@ Right when: {terms.one_line(spec["solved"])}
 
 
 def fixed_files(lab: Path) -> str:
-    """Return a hash of the files of a lab that no build and no experiment may change."""
+    """Return a hash of the lab's files that builds and experiments may not change."""
     found = hashlib.sha256()
     for path in sorted(lab.rglob("*")):
         name = path.relative_to(lab).as_posix()

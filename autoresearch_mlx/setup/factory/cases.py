@@ -1,7 +1,7 @@
-"""The stage ``cases``: a model, in a call of its own, or a person writes the cases before anything is built.
+"""Carry out the stage ``cases``: before anything is built, a model in a separate call, or a person, writes the cases.
 
-Nobody who builds sees the guard and hidden cases.  The split is made by a hash, as in every lab of the target `evals`;
-the ids are chosen so that each part gets its share.
+A model that builds does not see the guard cases and the hidden cases.  The split is made by a hash, as in every lab of
+the target `evals`; the ids are chosen so that each part gets its share.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LEAST: Mapping[Part, int] = {"dev": 4, "guard": 2, "hidden": 4}
 """Smallest number of cases in each part."""
 _AT_ONCE = 10
 _INPUT = 2000
-"""Most characters of a question."""
+"""Largest number of characters of a question."""
 _ORDER: tuple[Part, ...] = ("dev", "hidden", "dev", "guard", "hidden")
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -66,7 +66,7 @@ class Cases:
 
 
 def written_by_user(folder: Path, work: Path) -> Cases | None:
-    """Return the cases that a person has put into a problem's folder, or None when there are none.
+    """Return the cases that a person has put into a problem's folder, or None if there are none.
 
     Raises ConfigError, which names the faulty line.  A person's checks may be functions of a file beside the cases.
     """
@@ -81,7 +81,7 @@ def written_by_user(folder: Path, work: Path) -> Cases | None:
 
 
 def written_by_model(asker: Asker, problem: Problem, wanted: int, work: Path) -> Cases:
-    """Ask for cases until there are enough; return those that test something, or the reason why they are refused."""
+    """Ask for cases until there are enough; return those that test something, or the reason why they were refused."""
     assert problem.spec is not None
     drafts: dict[str, Draft] = {}
     fault = ""
@@ -135,7 +135,7 @@ def _drafts(text: str) -> list[Draft]:
 
 
 def _refers(value: Any) -> bool:
-    """Return whether a schema refers to another document, which the library would fetch from the network."""
+    """Return whether a schema refers to another document, because the library would fetch that from the network."""
     if isinstance(value, dict):
         named = ("$ref", "$dynamicRef", "$recursiveRef", "$id", "$schema")
         away = any(isinstance(value.get(name), str) and not value[name].startswith("#") for name in named)
@@ -144,7 +144,10 @@ def _refers(value: Any) -> bool:
 
 
 def _numbered(examined: Examined) -> Examined:
-    """Give each case an id whose hash puts it into its part; a hash of the question decides which part that is."""
+    """Give each case an id whose hash puts it into the right part.
+
+    A hash of the question decides which part is right.
+    """
     cases = sorted(examined.cases, key=lambda case: hashlib.sha256(json.dumps(case.input).encode()).digest())
     found, passed = [], set()
     for n, case in enumerate(cases):
@@ -159,7 +162,7 @@ def _numbered(examined: Examined) -> Examined:
 
 
 def _too_weak(examined: Examined) -> str:
-    """Return why these cases test too little; empty when they are good enough."""
+    """Return why these cases test too little, or an empty text if they are good enough."""
     dropped = f"; {len(examined.dropped)} were dropped" if examined.dropped else ""
     why = f": {examined.dropped[0][1]}" if examined.dropped else ""
     counts = split(examined.cases, DEV_SHARE, GUARD_SHARE)
@@ -173,6 +176,6 @@ def _too_weak(examined: Examined) -> str:
 
 
 def text_of(cases: Sequence[Case]) -> str:
-    """Return the file of cases."""
+    """Return the text of a file with these cases."""
     entries = ({"id": c.id, "tags": list(c.tags), "input": c.input, "check": dict(c.check)} for c in cases)
     return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)

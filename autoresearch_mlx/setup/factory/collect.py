@@ -1,6 +1,7 @@
-"""Read posts from what a person gives: folders, texts, JSON, JSON lines, feeds and exports of forums.
+"""Read the posts that a person supplies: as folders, texts, JSON, JSON lines, feeds or exports of forums.
 
-A file that cannot be read is skipped and counted with the reason; it stops nothing.  Symbolic links are not followed.
+A file that cannot be read is skipped and counted with the reason; the others are still read.  Symbolic links are not
+followed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from autoresearch_mlx.setup.factory.feeds import fetched, is_feed, posts_in_feed
 from autoresearch_mlx.setup.factory.posts import Post, post
 
 MOST_BYTES = 2**28
-"""Longest file that is read whole, and longest line of a file of JSON lines."""
+"""Size in bytes of the longest file that is read as a whole, and of the longest line of a file of JSON lines."""
 MOST_POSTS = 200_000
 _HEAD = re.compile(r"^(author|from|by|date|url|link|address|title|subject)\s*:\s*(.+)$", re.IGNORECASE)
 _NAMES = {"from": "author", "by": "author", "link": "url", "address": "url", "subject": "title"}
@@ -30,7 +31,7 @@ _LINES = (".jsonl", ".ndjson")
 
 @dataclass(slots=True)
 class Source:
-    """One source, and what was found there."""
+    """A source of posts, and the posts that were found there."""
 
     name: str
     posts: list[Post] = field(default_factory=list)
@@ -51,12 +52,12 @@ class Source:
         self.skipped[f"cannot be read: {error.strerror}"] += 1
 
     def told(self) -> dict[str, Any]:
-        """Return the source as the ledger's event has it."""
+        """Return the source in the form of the ledger's event."""
         return {"source": self.name, "posts": len(self.posts), "skipped": dict(self.skipped)}
 
 
 def collect(paths: Sequence[Path], urls: Sequence[str]) -> list[Source]:
-    """Return the posts of files, folders and addresses.  Raises LabError for a path or address that gives nothing."""
+    """Return the posts of files, folders and addresses.  Raises LabError for a path or address without posts."""
     return [*map(_from_path, paths), *map(_from_url, urls)]
 
 
@@ -86,7 +87,10 @@ def _from_path(path: Path) -> Source:
 
 
 def _files(path: Path, source: Source) -> Iterator[Path]:
-    """Yield the files of a folder in the order of their names, without hidden ones; a file yields itself."""
+    """Yield the files of a folder in the order of their names, without hidden files.
+
+    If the path is a file, only that file is yielded.
+    """
     if path.is_file():
         yield path
         return
@@ -149,7 +153,7 @@ def _from_lines(source: Source, file: Path, name: str) -> Iterator[Post | None]:
 
 
 def _text(data: bytes) -> str | None:
-    """Return the text of some bytes, or None when they are not text."""
+    """Decode bytes as text, or return None when they are not text."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace")
     if b"\0" in data[:65536]:
@@ -162,7 +166,10 @@ def _text(data: bytes) -> str | None:
 
 
 def _from_text(text: str, name: str) -> Post | None:
-    """Return the post in a text file; lines such as ``author: Ann`` at its top say who wrote it, where and when."""
+    """Return the post in a text file.
+
+    Lines such as ``author: Ann`` at the top name the author, the address and the date.
+    """
     lines, facts = text.splitlines(), dict[str, str]()
     for number, line in enumerate(lines):
         found = _HEAD.match(line.strip())

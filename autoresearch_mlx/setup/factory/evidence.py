@@ -1,4 +1,4 @@
-"""Turn posts into evidence: leave out copies, and count how many pieces are independent of each other."""
+"""Turn posts into evidence: leave out copies, and count the pieces that are independent of each other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoresearch_mlx.setup.factory.near import Near, minima, normal
 from autoresearch_mlx.setup.factory.posts import Post
 
 QUOTE = 500
-"""Most characters of a quote."""
+"""Largest number of characters of a quote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class Sorted:
 
     pieces: tuple[Piece, ...]
     same: int
-    """Posts whose text is equal to an earlier one, apart from case, punctuation and layout."""
+    """Number of posts with the same text as an earlier one, apart from case, punctuation and layout."""
     near: int
-    """Posts whose text is nearly equal to an earlier one (MinHash)."""
+    """Number of posts with nearly the same text as an earlier one (MinHash)."""
 
 
 def sort_out(posts: Iterable[Post]) -> Sorted:
-    """Leave out posts that are copies of earlier ones; the others keep their order."""
+    """Leave out posts that are copies of earlier ones, and keep the order of the others."""
     known: dict[str, int] = {}
     near, kept = Near(), list[Post]()
     copies: dict[int, int] = {}
@@ -69,9 +69,12 @@ def sort_out(posts: Iterable[Post]) -> Sorted:
 
 
 def quoted(piece: Piece, quote: str) -> str | None:
-    """Return the quote, bounded, if the piece contains it apart from layout and case, or None for invented words."""
+    """Return the quote, cut to its largest length, if the piece contains it, or None if the words are invented.
+
+    Layout and case may differ.
+    """
     wanted = " ".join(quote.split())[:QUOTE]
-    # casefold() would change the length of a text with a sharp s, and so the place of the quote.
+    # casefold() would change the length of a text with a sharp s, and with it the position of the quote.
     found = re.search(re.escape(wanted), " ".join(piece.text.split()), re.IGNORECASE)
     return None if len(wanted) < 8 or found is None else found[0]
 

@@ -1,7 +1,7 @@
-"""Find posts in JSON, whatever program exported it: Reddit, Hacker News, Discourse, GitHub, and the like.
+"""Find posts in JSON that programs such as Reddit, Hacker News, Discourse and GitHub export.
 
-Every object that has a text counts as a post.  The names of the fields are those of these programs; an object without a
-text of its own, such as a page of results, is searched for objects inside it.
+Every object with a text counts as a post.  The names of the fields are those of these programs.  An object without a
+text, such as a page of results, is searched for objects inside it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ _DEEPEST = 60
 
 
 def posts_in(value: Any, where: str) -> Iterator[Post | None]:
-    """Yield the posts in a JSON value, or None for an object whose text has no words.
+    """Yield the posts in a JSON value, and None for each object whose text has no words.
 
-    ``where`` is the address of the file, for posts that have none of their own.
+    ``where`` is the file's address, which is used for posts without an address.
     """
     yield from _walk(value, where, "", 0)
 
 
 def _walk(value: Any, where: str, above: str, depth: int) -> Iterator[Post | None]:
-    """Yield the posts in one value; ``above``: the address of the thread around it, empty when unknown."""
+    """Yield the posts in one value.
+
+    ``above`` is the address of the thread that contains it, or empty when unknown.
+    """
     if depth > _DEEPEST:
         return
     if isinstance(value, list):
@@ -52,7 +55,7 @@ def _first(value: Mapping[str, Any], names: tuple[str, ...]) -> str:
 
 
 def _address(value: Mapping[str, Any], where: str, above: str) -> str:
-    """Return the post's own address, else the thread's with the post's number, else the file's."""
+    """Return the post's own address, or else the thread's with the post's number, or else the file's."""
     if own := _first(value, _ADDRESSES):
         return own
     number = next((str(value[name]) for name in _IDS if isinstance(value.get(name), str | int)), "")

@@ -1,4 +1,4 @@
-"""Read RSS and Atom feeds, from files and, only if a person asks for it, from the network."""
+"""Read RSS and Atom feeds from files and, if a person asks for it, from the network."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ def is_feed(head: bytes) -> bool:
 
 
 def posts_in_feed(data: bytes, where: str) -> Iterator[Post | None]:
-    """Yield the posts of a feed, or None for an entry without words.  Raises LabError without the library."""
+    """Yield the posts of a feed, and None for each entry without words.
+
+    Raises LabError if the library that reads feeds is not installed.
+    """
     try:
         import feedparser
     except ImportError:
         raise LabError(f"{where} is a feed, and the library that reads feeds is not installed", EXTRA) from None
-    # A text would be taken for an address and fetched; an open file is only read.
+    # The library would fetch a text that looks like an address, but it only reads an open file.
     found: Any = feedparser.parse(io.BytesIO(data))
     for entry in found.get("entries", ()):
         parts = [str(part.get("value", "")) for part in entry.get("content", ())]
@@ -38,7 +41,7 @@ def posts_in_feed(data: bytes, where: str) -> Iterator[Post | None]:
 
 
 def fetched(url: str) -> bytes:
-    """Fetch a web address and return the body of the answer.  Raises LabError, which says why nothing usable came."""
+    """Fetch a web address and return the body of the answer.  Raises LabError if there is no usable answer."""
     import httpx2
 
     try:

@@ -1,4 +1,4 @@
-"""The stage ``improve``: the loop, in the agent's own lab, for a number of experiments."""
+"""Carry out the stage ``improve``: run the loop in the agent's lab for a number of experiments."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SATURATED = "all dev and guard cases are right, so nothing is left to gain on th
 
 @dataclass(frozen=True, slots=True)
 class Improved:
-    """What the loop made of one agent."""
+    """The result of the loop for one agent."""
 
     experiments: int
     kept: int
@@ -38,9 +38,9 @@ class Improved:
     after: float
     commit: str
     tokens: int
-    """Tokens that the proposals of this loop took."""
+    """Number of tokens that the proposals of this loop took."""
     money: float | None
-    """Their cost, in the currency of the prices in lab.toml, or None without prices."""
+    """Cost of these tokens, in the currency of the prices in lab.toml, or None without prices."""
     estimated: bool
     """Whether some of these tokens are estimates, because a server gave no counts."""
     reason: str
@@ -61,7 +61,7 @@ class _Lines:
         self._say(f"improve: {text}")
 
     def started(self, number: int, title: str, incumbent: float | None, eta_seconds: float | None) -> None:
-        """Print nothing: a measurement takes seconds."""
+        """Print nothing, because a measurement takes only seconds."""
 
     def progress(self, progress: Progress) -> None:
         """Print nothing."""
@@ -73,17 +73,17 @@ class _Lines:
         self._say(f"improve: #{experiment.number} {experiment.status} {terms.value(experiment.value)}: {words}")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, because nothing is open."""
 
 
 def improve(
     root: Path, wanted: int, agent: AgentSettings, private: tuple[Path, ...], say: Say
 ) -> tuple[Improved | None, str]:
-    """Run the experiments that are still missing; the session's ledger has those that earlier calls took.
+    """Run the experiments that are still missing; the session's ledger has those of earlier calls.
 
-    Return what came of them and no reason, or None and the reason why the agent's baseline failed.  ``agent``: the
-    settings of the model that proposes.  Raises EndpointError when its server stays away, and LabError for whatever is
-    not the agent's fault, such as a full disk.
+    Returns the result and an empty reason, or None and the reason why the agent's baseline failed.  ``agent`` has the
+    settings of the model that proposes.  Raises EndpointError when the model's server does not answer, and LabError for
+    a fault that is not the agent's, such as a full disk.
     """
     lab = Lab(root)
     resolved = load_settings(root)
@@ -119,7 +119,7 @@ def _run(session: Session, settings: AgentSettings, office: Office, missing: int
 
 
 def _failed_baseline(session: Session) -> str | None:
-    """Return how the baseline failed, or None when it did not, or when the machine is to blame."""
+    """Return words about how the baseline failed, or None if it did not fail or if the machine is to blame."""
     first = next((e for e in session.journal().history.experiments if e.number == 0), None)
     if first is None or first.status in ("keep", "interrupted"):
         return None

@@ -26,7 +26,7 @@ STAGES: tuple[Stage, ...] = ("collect", "evidence", "problem", "spec", "cases", 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person may choose; a later call may change it, and the ledger has each change."""
+    """The options that a person may set.  A later call may change them, and the ledger has each change."""
 
     pieces: int = 3
     """Number of independent pieces of evidence that a problem needs."""
@@ -35,9 +35,9 @@ class Options:
     experiments: int = 5
     """Number of experiments that improve each verified agent."""
     problems: int = 10
-    """Largest number of problems that are taken further than their evidence."""
+    """Largest number of problems for which an agent is made."""
     read: int = 500
-    """Largest number of pieces of evidence that the model reads; the newest are chosen."""
+    """Largest number of pieces of evidence that the model reads; the newest pieces are chosen."""
     builds: int = 2
     """Number of builds of one agent before its problem is discarded."""
     bar: float = 0.5
@@ -46,7 +46,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem, and what has become of it."""
+    """One problem, and its state."""
 
     id: str
     title: str
@@ -79,7 +79,7 @@ class Problem:
 
     @property
     def stage(self) -> Stage:
-        """The stage that comes next; for a problem that is over, its last one."""
+        """The next stage, or the last stage of a problem that is over."""
         if self.discarded is not None:
             found: Stage = self.discarded["stage"]
             return found
@@ -99,7 +99,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Factory:
-    """A factory as its ledger tells it."""
+    """The state of a factory, as replayed from its ledger."""
 
     options: Options = Options()
     began: str = ""
@@ -108,16 +108,16 @@ class Factory:
     batches: tuple[Event, ...] = ()
     """Batches of posts that the model has read for problems, in order."""
     same: list[list[str]] | None = None
-    """Groups of problems that are the same in other words, or None before the model was asked."""
+    """Groups of problems that differ only in their words, or None before the model was asked."""
     listed: bool = False
     """Whether the stage ``problem`` is over: all batches were read, and all problems are in the ledger."""
     problems: tuple[Problem, ...] = ()
     damaged: tuple[int, ...] = ()
-    """Numbers of the ledger's lines that hold no event."""
+    """Numbers of the ledger's lines that do not contain an event."""
 
     @property
     def taken(self) -> tuple[Problem, ...]:
-        """The problems with enough evidence, as many as the options allow: those with the most evidence."""
+        """The problems with enough evidence; if there are more than the options allow, those with the most evidence."""
         return tuple(problem for problem in self.problems if problem.enough)[: self.options.problems]
 
     @property
@@ -137,7 +137,7 @@ class Factory:
 
 
 def replay(events: Sequence[Event], damaged: Sequence[int] = ()) -> Factory:
-    """Return the state after these events; events of a later version of this tool are skipped.
+    """Return the state after these events, without those that only a later version of this tool knows.
 
     Raises LedgerError for an event that lacks a field.
     """
@@ -149,12 +149,15 @@ def replay(events: Sequence[Event], damaged: Sequence[int] = ()) -> Factory:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             said = f"event {number} of {FILE}, {event['event']!r}, is damaged: {type(error).__name__}: {error}"
             raise LedgerError(said, "put the file back from a copy, or begin another factory") from None
-    needed = state.options.pieces  # a person may have changed it since
+    needed = state.options.pieces  # a person may have changed it meanwhile
     return replace(state, problems=tuple(replace(each, needed=needed) for each in problems.values()))
 
 
 def _after(state: Factory, problems: dict[str, Problem], event: Event) -> Factory:
-    """Return the state after one more event; the problems are changed in their table."""
+    """Return the state after one more event.
+
+    Changes of problems are made in the table ``problems``.
+    """
     kind = event["event"]
     if kind in ("began", "set"):
         known = {name: value for name, value in event["options"].items() if name in Options.__slots__}
@@ -210,7 +213,7 @@ class Book:
 
     @property
     def pieces(self) -> Path:
-        """The file with the posts that are no copies."""
+        """The file with the posts, without copies."""
         return self.work / "evidence.jsonl"
 
     def folder(self, problem: Problem) -> Path:
@@ -231,7 +234,7 @@ class Book:
 
 
 def open_book(root: Path) -> Book:
-    """Return a factory that exists.  Raises LabError when there is none."""
+    """Return the factory in a folder.  Raises LabError when there is none."""
     if not (root / FILE).is_file():
         raise LabError(f"there is no factory in {root}", "`autoresearch-mlx factory DIR --posts PATH` begins one")
     return Book(root)
@@ -239,9 +242,9 @@ def open_book(root: Path) -> Book:
 
 @contextmanager
 def held(root: Path) -> Iterator[Book]:
-    """Make the folder if needed, and hold the factory for this process.
+    """Make the folder if needed, and hold the factory's lock for this process.
 
-    Raises LockedError when another process works on it, LabError when the folder cannot be made.
+    Raises LockedError when another process works on the factory, and LabError when the folder cannot be made.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""The whole line: from posts to agents that are shipped or discarded, stage after stage.
+"""Run the whole line, stage after stage: from posts to agents that are shipped or discarded.
 
-Whatever a stage makes is on the disk before its event is in the ledger.  So a line that was killed at any moment goes
-on with the first stage that has no event, and begins that stage again.
+The result of a stage is on the disk before its event is in the ledger.  If a line is killed at any moment, the next
+call begins again with the first stage that has no event.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from autoresearch_mlx.trial.orphans import end_orphans
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a person asks of one call."""
+    """A person's wishes for one call."""
 
     posts: tuple[Path, ...] = ()
     fetch: tuple[str, ...] = ()
@@ -44,13 +44,13 @@ class Wanted:
 
 
 def run_line(root: Path, wanted: Wanted, say: Say) -> Factory:
-    """Go through all stages that are not done; return the state at the end.
+    """Run all stages that are not done, and return the state at the end.
 
     ``say`` is called with one line after each event.  Raises LabError, AgentError and EndpointError when the line
-    cannot go on; the next call continues there.
+    cannot go on; the next call continues at that point.
     """
     root = root.resolve()
-    _paths(root, wanted)  # nothing is made in a folder without posts
+    _paths(root, wanted)  # checked first, so that nothing is made in a folder without posts
     with held(root) as book:
         _Line(book, wanted, say).go()
         return book.read()
@@ -78,7 +78,7 @@ class _Line:
         self._staff: Staff | None = None
 
     def go(self) -> None:
-        end_orphans(self._book.work)  # of a call that was killed
+        end_orphans(self._book.work)  # processes of a killed call
         try:
             self._settle_options()
             for line in self._events():
@@ -95,7 +95,7 @@ class _Line:
             write_page(self._book)
 
     def _settle_options(self) -> None:
-        """Enter the options that differ from those in the ledger."""
+        """Write the options that differ from those in the ledger."""
         state = self._book.read()
         options = replace(state.options, **self._wanted.options)
         if not state.began:
@@ -130,12 +130,12 @@ class _Line:
 
     @property
     def staff(self) -> Staff:
-        """The models; they are looked for when the first stage needs one."""
+        """The models, which are searched for when the first stage needs one."""
         if self._staff is None:
             w = self._wanted
             self._staff = staff(self._book.root, self._book.work, w.agent, w.examiner, self._say)
             if self._allowed("build"):
-                self._agent_model()  # a model that no agent can reach is an error now, and not hours later
+                self._agent_model()  # if no agent could reach its model, this raises now and not hours later
         return self._staff
 
     def _agent_model(self) -> AgentModel:

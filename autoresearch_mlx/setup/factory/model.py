@@ -1,4 +1,4 @@
-"""Choose the model of a factory, as ``run`` chooses, and say how the agents that are built reach one."""
+"""Choose the model of a factory in the same way as ``run``, and the model that the built agents will ask."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _NO_MODEL = "start Ollama with a model, or name one: --agent ollama:MODEL, opena
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What calls to models have taken."""
+    """The cost of calls to models."""
 
     tokens: int
     money: float | None
-    """In the currency of the prices in lab.toml, or None without prices."""
+    """Amount in the currency of the prices in lab.toml, or None without prices."""
     estimated: bool
-    """Whether a server gave no counts for some calls, so that these were estimated."""
+    """Whether the tokens of some calls are estimates, because a server gave no counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Staff:
     writer: Asker
     """The model that finds problems, writes specifications and builds."""
     examiner: Asker
-    """The model that writes the cases; it may be the same one, in a call of its own."""
+    """The model that writes the cases; it may be the same model, in a separate call."""
     settings: AgentSettings
     work: Path
 
@@ -55,7 +55,7 @@ class Staff:
         return Cost(calls.tokens + int(loop.get("tokens", 0)), money, bool(calls.estimated or loop.get("estimated")))
 
     def proposer(self) -> AgentSettings:
-        """Return the settings of the agent that proposes edits in the stage ``improve``: the writer, in a chat."""
+        """Return the settings of the agent that proposes edits in the stage ``improve``, which asks the writer."""
         endpoint, update = self.writer.endpoint, dict[str, Any]()
         if isinstance(endpoint, OpenAICompatible):
             update = {"base_url": endpoint.base_url, "api_key_env": self._key_env(endpoint.base_url)}
@@ -70,7 +70,8 @@ class Staff:
     def agent_model(self, name: str | None, endpoint: str | None) -> AgentModel:
         """Return the model that the built agents ask: the named one, or the writer on its server.
 
-        Raises AgentError for a model whose server this program starts itself, because it would not outlive the factory.
+        Raises AgentError for a model whose server this program starts itself, because that server ends with the
+        factory.
         """
         own, patience = self.writer.endpoint, self.settings.patience_seconds
         if name and endpoint:
@@ -90,7 +91,7 @@ class Staff:
         return "OPENAI_API_KEY" if public and os.environ.get("OPENAI_API_KEY") else None
 
     def must_answer(self) -> None:
-        """Ask the writer for one word.  Raises EndpointError when its server is away."""
+        """Ask the writer for one word.  Raises EndpointError when its server does not answer."""
         settings = self.settings
         ask = Ask((Message("user", "Say ok."),), 10, 16, min(60.0, settings.timeout_seconds), temperature=0.0)
         try:

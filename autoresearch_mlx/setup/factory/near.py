@@ -21,7 +21,7 @@ Minima = npt.NDArray[np.uint32]
 WORDS = 3
 """Number of words in a run."""
 SIMILAR = 0.5
-"""Two posts are near copies when at least this share of their runs is common to both."""
+"""Two posts are nearly equal when they have at least this share of their runs in common."""
 _BANDS, _ROWS = 20, 3
 """At a similarity of 0.7 a pair has an equal band in 999 of 1000 cases, at 0.5 in 93 of 100, at 0.1 in 2 of 100."""
 _WORD = re.compile(r"[^\W_]+")
@@ -38,7 +38,7 @@ def minima(text: str) -> Minima:
     runs = {" ".join(words[at : at + WORDS]) for at in range(max(1, len(words) - WORDS + 1))}
     hashes = np.array([int.from_bytes(blake2b(run.encode(), digest_size=8).digest()) for run in runs], np.uint64)
     factors, offsets = _functions()
-    # Multiply, add, shift, modulo 2**64 (Dietzfelbinger and others, J. Algorithms 25, 1997); the overflow is meant.
+    # Multiply, add, shift, modulo 2**64 (Dietzfelbinger and others, J. Algorithms 25, 1997); the overflow is intended.
     found: Minima = ((factors * hashes + offsets) >> np.uint64(32)).min(axis=1).astype(np.uint32)
     return found
 
@@ -51,12 +51,13 @@ def _functions() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
 
 
 class Near:
-    """The posts so far; it finds the one to which a new post is nearly equal."""
+    """Keeps the posts so far, and finds one to which a new post is nearly equal."""
 
     def __init__(self) -> None:
         self._minima: list[Minima] = []
         self._first: dict[int, int] = {}
-        """The first post with each band of minima.  A list of all posts would need several times the memory."""
+        """For each band of minima, only the first post with it, because lists of all posts would need several times the
+        memory."""
 
     def find(self, own: Minima) -> int | None:
         """Return the number (from 0) of an earlier post that is nearly equal, or None when there is none."""

@@ -1,6 +1,6 @@
 """Show a factory: the lines of ``factory status``, its JSON, and the page ``factory.html``.
 
-The page has no script and loads nothing.  Every text of a stranger or a model is escaped by the template.
+The page has no script and loads nothing.  The template escapes every text of a stranger or a model.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _row(problem: Problem) -> tuple[str, str, str, str]:
 
 
 def _story(problem: Problem) -> list[tuple[str, str]]:
-    """Return what came of one problem: a name and a text for each stage that is over."""
+    """Return the history of one problem: a name and a text for each stage that is over."""
     lines = []
     if problem.cases is not None:
         counts = ", ".join(f"{n} {part}" for part, n in problem.cases["counts"].items())
@@ -114,7 +114,7 @@ def _story(problem: Problem) -> list[tuple[str, str]]:
 
 
 def write_page(book: Book) -> None:
-    """Write the page of a factory, the whole of it or nothing.  Raises OSError."""
+    """Write the page of a factory, completely or not at all.  Raises OSError."""
     write_whole(book.root / PAGE, render(book, book.read()))
 
 
@@ -149,7 +149,10 @@ def _environment() -> Environment:
 
 
 def _is_web(address: str) -> bool:
-    """Return whether an address may become a link: other kinds, such as javascript:, could run code."""
+    """Return whether an address is a web address and may become a link.
+
+    Addresses of other kinds, such as javascript:, could run code.
+    """
     try:
         return urlsplit(address).scheme in ("http", "https")
     except ValueError:

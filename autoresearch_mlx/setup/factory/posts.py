@@ -1,4 +1,4 @@
-"""One post, as every source is read into it, and the rules that make its text harmless and bounded."""
+"""Define a post, the common form of all sources, and the rules that make its text harmless and limit its length."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row")
 LONGEST = 20_000
-"""Most characters of a post that are kept."""
+"""Largest number of characters of a post that are kept."""
 _SHORT = 300
-"""Most characters of an address, an author or a date."""
+"""Largest number of characters of an address, an author or a date."""
 _NOBODY = frozenset({"[deleted]", "deleted", "anonymous", "unknown", "none", "null", "ghost", "n/a"})
-"""Names that forums use for nobody in particular."""
+"""Names that forums use for unknown or deleted authors."""
 _TAG = re.compile(
     r"</?(?:p|br|div|a|b|i|em|strong|code|pre|ul|ol|li|blockquote|h\d|span|img|table|tr|td)\b[^<>]*>", re.I
 )
@@ -32,19 +32,19 @@ _BLOCKS = frozenset({"p", "br", "div", "li", "pre", "blockquote", "tr", "h1", "h
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """What one person wrote in one place."""
+    """One text that a person wrote in one place."""
 
     text: str
     address: str
-    """Where it can be found again: a URL, or a file and a place in it."""
+    """Where the post can be found: a URL, or a file and a position in it."""
     author: str = ""
-    """Empty when unknown."""
+    """Name of the author; empty when unknown."""
     date: str = ""
-    """As the source gives it; empty when unknown."""
+    """Date in the form of the source; empty when unknown."""
 
 
 def post(text: str, address: str, author: str = "", date: str = "", title: str = "") -> Post | None:
-    """Return a post without markup and control codes, cut to a bounded length, or None for one without words."""
+    """Return a post without markup and control codes, cut to its largest length, or None if the text has no words."""
     whole = f"{title}\n\n{text}" if title and title.strip() not in text else text
     plain = terms.printable(_without_markup(whole[: 4 * LONGEST])).strip()
     plain = re.sub(r"\n{3,}", "\n\n", plain)[:LONGEST]
@@ -56,7 +56,7 @@ def post(text: str, address: str, author: str = "", date: str = "", title: str =
 
 
 def write_rows(path: Path, rows: Iterable[DataclassInstance]) -> None:
-    """Write one value a line, as a JSON object; write all of them or nothing.  Raises OSError."""
+    """Write each value as a JSON object on its own line, either all of them or none.  Raises OSError."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)

@@ -1,6 +1,6 @@
-"""The stage ``problem``: a model reads the evidence in batches and says which problems people describe there.
+"""Carry out the stage ``problem``: a model reads the evidence in batches and finds the problems that people describe.
 
-The model only sorts: the quotes are compared with the posts, and one that does not stand there is dropped.
+The model's quotes are compared with the posts, and a quote that is not in its post is dropped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from autoresearch_mlx.setup.factory.prompts import SHOWN, merge_prompt, problems
 _BATCH_POSTS, _BATCH_CHARACTERS = 20, 12_000
 _TITLE, _STATEMENT = 120, 600
 _MOST = 40
-"""Most problems in one reply, and most known problems in a question."""
+"""Largest number of problems in one reply, and of known problems in one question."""
 _MOST_ENTERED = 100
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -63,7 +63,7 @@ def chosen(pieces: Sequence[Piece], most: int) -> list[Piece]:
 
 
 def _day(date: str) -> str:
-    """Return a date so that later ones sort behind earlier ones; an unknown or odd one sorts first."""
+    """Return a date in a form that sorts by time; an unknown or unreadable date sorts first."""
     from email.utils import parsedate_to_datetime
 
     if date[:4].isdigit():
@@ -89,7 +89,7 @@ def batches(pieces: Sequence[Piece]) -> list[list[Piece]]:
 
 
 def read_batch(asker: Asker, batch: Sequence[Piece], known: Sequence[Mapping[str, Any]]) -> tuple[list[Any], str]:
-    """Return the problems that one batch describes, as the ledger keeps them, and what was wrong with the reply.
+    """Return the problems that one batch describes, in the form of the ledger, and the fault of the reply.
 
     An entry has ``id`` (empty for a new problem), ``title``, ``statement`` and ``evidence``.
     """
@@ -123,7 +123,7 @@ def _found(entry: Mapping[str, Any], pieces: Mapping[int, Piece], known: set[str
 
 
 def merged(read: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the problems that the batches so far describe, with all their evidence; ids are p1, p2 ..."""
+    """Return the problems that the batches so far describe, with all their evidence.  The ids are p1, p2 and so on."""
     found: dict[str, dict[str, Any]] = {}
     for event in read:
         for entry in event["found"]:
@@ -135,7 +135,7 @@ def merged(read: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def equal_problems(asker: Asker, problems: Sequence[Mapping[str, Any]]) -> tuple[list[list[str]], str]:
-    """Return groups of ids of problems that are the same in other words, and what was wrong with the reply."""
+    """Return groups of ids of problems that differ only in their words, and the fault of the reply."""
     if len(problems) < 2:
         return [], ""
     shown = sorted(problems, key=lambda each: -len(each["evidence"]))[:_MOST]
@@ -155,7 +155,7 @@ def equal_problems(asker: Asker, problems: Sequence[Mapping[str, Any]]) -> tuple
 
 
 def joined(problems: Sequence[Mapping[str, Any]], groups: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """Return the problems with each group as one, under the id and the words of its first problem."""
+    """Return the problems with each group joined into one, under the id and the words of its first problem."""
     into = {name: group[0] for group in groups for name in group}
     found: dict[str, dict[str, Any]] = {}
     for each in sorted(problems, key=lambda each: into.get(each["id"], each["id"]) != each["id"]):
@@ -170,7 +170,7 @@ def _same_title(found: Mapping[str, Mapping[str, Any]], title: str) -> str:
 
 
 def find_problems(book: Book, state: Factory, asker: Asker, pieces: Sequence[Piece]) -> Iterator[str]:
-    """Let the model read the batches that it has not read, and enter the problems; yield a line for each event."""
+    """Let the model read the batches that it has not read, log the problems, and yield a line for each event."""
     todo = batches(chosen(pieces, state.options.read))
     read = list(state.batches)
     for at in range(len(read), len(todo)):

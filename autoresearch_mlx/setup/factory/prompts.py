@@ -1,4 +1,4 @@
-"""Write the questions to the model.  Every text of a stranger stands between lines with a random mark."""
+"""Write the questions to the model.  Every text of a stranger is put between lines with a random mark."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from typing import Any
 from autoresearch_mlx.setup.factory.evidence import Piece
 
 SHOWN = 1500
-"""Most characters of a post in a prompt."""
+"""Largest number of characters of a post in a prompt."""
 
 
 def fenced(text: str, about: str = "") -> str:
-    """Return a text between two lines with a random mark, which the text cannot know."""
+    """Return a text between two lines with a random mark, which the text's author cannot know."""
     mark = secrets.token_hex(6)
     return f"<<{mark}{' ' + about if about else ''}\n{text}\n{mark}>>"
 
 
 def problems_prompt(pieces: Sequence[Piece], known: Sequence[Mapping[str, Any]]) -> str:
-    """Ask which problems some posts describe; ``known``: the problems that earlier posts described."""
+    """Return the question which problems some posts describe.
+
+    ``known`` has the problems that earlier posts described.
+    """
     posts = "\n\n".join(fenced(piece.text[:SHOWN], f"post {piece.id}") for piece in pieces)
     so_far = "\n".join(f"{each['id']}: {each['title']}: {each['statement']}" for each in known) or "none yet"
     return f"""\
@@ -45,7 +48,7 @@ Answer with one JSON object and nothing else:
 
 
 def merge_prompt(problems: Sequence[Mapping[str, Any]]) -> str:
-    """Ask which problems are the same in other words."""
+    """Return the question which problems differ only in their words."""
     listed = "\n".join(f"{each['id']}: {each['title']}: {each['statement']}" for each in problems)
     return f"""\
 # Task: merge
@@ -60,7 +63,7 @@ leave out every problem that stands alone. Answer with one JSON object and nothi
 
 
 def spec_prompt(title: str, statement: str, evidence: Sequence[Mapping[str, Any]], tools: str) -> str:
-    """Ask for the specification of an agent that solves a problem."""
+    """Return the request for the specification of an agent that solves a problem."""
     quotes = "\n".join(fenced(str(entry["quote"]), f"piece {n}") for n, entry in enumerate(evidence[:20], 1))
     return f"""\
 # Task: spec
@@ -83,7 +86,10 @@ write tests without asking you. Answer with one JSON object and nothing else:
 
 
 def cases_prompt(spec: Mapping[str, Any], count: int, taken: Sequence[str]) -> str:
-    """Ask for cases that test an agent, before there is one; ``taken``: questions that exist already."""
+    """Return the request for cases that will test an agent.
+
+    ``taken`` has questions that already exist.
+    """
     had = "\n".join(f"- {json.dumps(question, ensure_ascii=False)[:200]}" for question in taken[-40:]) or "none yet"
     return f"""\
 # Task: cases
@@ -107,7 +113,10 @@ Answer with one JSON object and nothing else:
 def build_prompt(
     spec: Mapping[str, Any], tools: str, files: Mapping[str, str], examples: Sequence[str], refused: str
 ) -> str:
-    """Ask for an agent; ``examples``: dev cases; ``refused``: why the last build did not pass."""
+    """Return the request for an agent.
+
+    ``examples`` has dev cases, and ``refused`` says why the last build did not pass.
+    """
     shown = "\n\n".join(f"{path}\n```\n{text.rstrip()}\n```" for path, text in files.items())
     again = f"\nAn earlier build was refused: {refused}\n" if refused else ""
     return f"""\

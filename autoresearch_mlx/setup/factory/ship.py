@@ -1,7 +1,7 @@
-"""The stage ``ship``: measure the agent on hidden cases, and write its folder with a card, or say why not.
+"""Carry out the stage ``ship``: measure the agent on hidden cases, and write its folder with a card, or say why not.
 
-The hidden cases have played no part before, so their score is an honest one.  It decides together with the person's bar
-and the score of a constant answer.
+The hidden cases were not used before, so nothing was chosen by them.  The agent ships if its score on them reaches the
+person's bar and is clearly above that of a constant answer.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from autoresearch_mlx.targets.evals.cases import Case, part_of, read_cases
 
 CARD, CARD_JSON = "CARD.md", "card.json"
 _SHOWN = 10
-"""Most failed cases on a card."""
+"""Largest number of failed cases on a card."""
 _COVERAGE = 0.95
 
 
 def ship(
     book: Book, state: Factory, problem: Problem, made_by: str, cost: Cost, private: tuple[Path, ...], say: Say
 ) -> tuple[dict[str, Any] | None, str]:
-    """Measure the agent; return the card and no reason, or None and the reason why it is not shipped.
+    """Measure the agent; return the card and an empty reason, or None and the reason why it is not shipped.
 
-    ``cost``: that of all calls to models for this problem.  Raises LabError and EndpointError.
+    ``cost`` is the cost of all calls to models for this problem.  Raises LabError and EndpointError.
     """
     assert problem.improved is not None and problem.cases is not None
     lab, runs = book.lab(problem), book.work / "runs" / problem.id
@@ -105,7 +105,7 @@ def _short(value: Any) -> str:
 
 
 def _write(book: Book, problem: Problem, tree: Path, card: Mapping[str, Any]) -> str:
-    """Write the folder, all or nothing; return its path in the factory's folder."""
+    """Write the folder completely or not at all; return its path in the factory's folder."""
     assert problem.spec is not None
     name = f"{problem.id}-{slug(problem.spec['title'])}"
     shipped = book.root / SHIPPED
@@ -123,12 +123,12 @@ def _write(book: Book, problem: Problem, tree: Path, card: Mapping[str, Any]) ->
 
 
 def slug(title: str) -> str:
-    """Return a short name for a folder; letters, digits and hyphens only."""
+    """Return a short name for a folder, with only letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40].strip("-") or "agent"
 
 
 def card_text(problem: Problem, card: Mapping[str, Any]) -> str:
-    """Return the card as Markdown.  Strangers' words are escaped and stand in lines of quotes."""
+    """Return the card as Markdown.  Strangers' words are escaped, and are in quoted lines."""
     spec, cases, hidden, cost = problem.spec or {}, problem.cases or {}, card["hidden"], card["cost"]
     tokens = "not counted by the server" if cost["tokens_a_case"] is None else terms.tenths(cost["tokens_a_case"])
     lost = [f"{tag}: {bad} of {n} lost" for tag, (bad, n) in sorted(hidden["lost_by_tag"].items()) if bad]
@@ -175,7 +175,10 @@ def card_text(problem: Problem, card: Mapping[str, Any]) -> str:
 
 
 def _priced(cost: Mapping[str, Any]) -> str:
-    """Return the words behind the tokens: that some were estimated, and their price where lab.toml has prices."""
+    """Return words that follow the number of tokens.
+
+    They say if some were estimated, and the price if lab.toml has prices.
+    """
     said = ", some of them estimated" if cost["tokens_estimated"] else ""
     return said if cost["money_to_make"] is None else f"{said}, which cost {cost['money_to_make']:.4f}"
 
@@ -186,7 +189,7 @@ def _quoted(entry: Mapping[str, Any]) -> str:
 
 
 def _safe(text: Any) -> str:
-    """Return one line of text in which Markdown and HTML mean nothing."""
+    """Return one line of text in which Markdown and HTML are escaped."""
     line = terms.one_line(text if isinstance(text, str) else json.dumps(text, ensure_ascii=False))
     return (
         re.sub(r"([\\`*_{}\[\]()#+!|~])", r"\\\1", line).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

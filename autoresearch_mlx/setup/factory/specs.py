@@ -1,4 +1,4 @@
-"""The stage ``spec``: what an agent is asked, what form its answer has, and when the answer is right."""
+"""Carry out the stage ``spec``: define an agent's questions, the form of its answers, and when an answer is right."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def spec_text(spec: Mapping[str, Any]) -> str:
 
 
 def write_spec(asker: Asker, problem: Problem) -> Answer[dict[str, Any]]:
-    """Return the specification for a problem; tools that the template does not have are left out of it."""
+    """Return the specification for a problem, without tools that the template does not have."""
     known = tools()
 
     def read(text: str) -> dict[str, Any]:

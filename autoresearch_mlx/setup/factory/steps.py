@@ -1,6 +1,6 @@
-"""The stages of one problem, from its specification to the folder that is shipped.
+"""Carry out the stages of one problem, from its specification to the folder that is shipped.
 
-Each returns the line to print; it appends its event when its work is on the disk.
+Each stage returns the line to print, and appends its event when its work is on the disk.
 """
 
 from __future__ import annotations
@@ -34,14 +34,17 @@ from autoresearch_mlx.targets.evals.cases import PARTS, split
 
 
 class Steps:
-    """The stages of the problems of one factory."""
+    """Carries out the stages of a factory's problems."""
 
     def __init__(self, book: Book, staff: Callable[[], Staff], agent_model: Callable[[], AgentModel], say: Say) -> None:
-        """``staff`` and ``agent_model`` are called when a stage needs a model, because finding one takes time."""
+        """Take functions that find the models.
+
+        ``staff`` and ``agent_model`` are called when a stage needs a model, because finding one takes time.
+        """
         self._book, self._staff, self._agent_model, self._say = book, staff, agent_model, say
 
     def next(self, state: Factory, problem: Problem) -> str:
-        """Go through the stage that comes next for a problem; return the line to print."""
+        """Carry out the next stage of a problem, and return the line to print."""
         steps = {
             "spec": self._spec,
             "cases": self._cases,
@@ -130,7 +133,7 @@ class Steps:
         return f"wrote {' and '.join(sorted(answer.value))}, build {attempt} of at most {state.options.builds}"
 
     def _private(self, problem: Problem) -> tuple[Path, ...]:
-        """Return what no agent may open, besides the cases in its lab."""
+        """Return the paths that no agent may open, besides the cases in its lab."""
         return (self._book.path, self._book.posts, self._case_folder(problem) / FILE)
 
     def _verify(self, state: Factory, problem: Problem) -> str:
@@ -156,7 +159,7 @@ class Steps:
             )
             return f"no experiments: {reason}"
         proposer = self._staff().proposer()
-        self._staff().close()  # a model that this program has started is started again by the loop
+        self._staff().close()  # if this program has started a model's server, the loop starts it again
         found, fault = improve(lab, wanted, proposer, self._private(problem), self._say)
         if found is None:
             return self._discard(problem, "improve", fault)

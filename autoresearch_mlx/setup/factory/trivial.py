@@ -1,7 +1,7 @@
-"""Answer cases with trivial agents, which must fail: one that says nothing, one that echoes, one with a constant.
+"""Answer cases with trivial agents that must fail: one is silent, one echoes, and one gives a constant answer.
 
-A case is dropped if an empty answer or the question itself passes it, because it tests nothing, or if its own right
-answer fails its check.  All cases are refused if one constant answer passes a large share of them.
+A case is dropped if an empty answer or the question itself passes it, because it tests nothing.  A case is also dropped
+if its own right answer fails the check.  All cases are refused if one constant answer passes a large share of them.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ _MOST_CONSTANTS = 60
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A case that was written and not examined yet."""
+    """A case that has been written and not examined yet."""
 
     case: Case
     answer: Any = None
-    """The right answer, as its writer gives it, or None when it is unknown, as for a person's cases."""
+    """The right answer as the case's author gives it, or None if it is unknown, as for a person's cases."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """The cases that stay, the dropped ones, and what trivial agents score on those that stay."""
+    """The remaining cases, the dropped cases, and the scores of trivial agents on the remaining ones."""
 
     cases: tuple[Case, ...]
     dropped: tuple[tuple[str, str], ...]
     """(question, reason)."""
     constant: str = ""
-    """The constant answer that passes most cases."""
+    """The constant answer that passes the most cases."""
     constant_passes: frozenset[str] = frozenset()
-    """Ids of the cases that it passes."""
+    """Ids of the cases that this answer passes."""
 
     @property
     def share(self) -> float:
@@ -85,7 +85,7 @@ def _shown(case: Case) -> str:
 
 
 def _tests_nothing(draft: Draft, passes: Any) -> str:
-    """Return why a case tests nothing; empty for a sound one."""
+    """Return why a case tests nothing, or an empty text if it is sound."""
     case = draft.case
     if "rubric" in case.check:
         return "a rubric: a model would have to judge, and no program can"
@@ -101,7 +101,7 @@ def _tests_nothing(draft: Draft, passes: Any) -> str:
 
 
 def _constants(drafts: Sequence[Draft]) -> list[str]:
-    """Return constant answers worth a try: usual ones, and the right answers of the cases."""
+    """Return the constant answers to try: usual ones, and the right answers of the cases."""
     known = [d.answer if d.answer is not None else _wanted(d.case.check) for d in drafts]
     texts = [
         each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in known if each is not None

@@ -1,7 +1,7 @@
-"""The stage ``verify``: does a build start, does its sandbox hold, and does it answer questions that it was not shown?
+"""Carry out the stage ``verify``: check that a build starts, that its sandbox holds, and that it answers new questions.
 
-The dev cases were shown to the builder, the guard cases were not: a build with hard-coded answers is found by the
-difference.  The hidden cases stay unused until the stage ``ship``.
+The builder saw the dev cases but not the guard cases.  A build with hard-coded answers is found by the difference.  The
+hidden cases stay unused until the stage ``ship``.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from autoresearch_mlx.targets.registry import with_defaults
 
 _SEED = 42
 _PASSES = 0.5
-"""Smallest share of the dev score that the guard score must reach: below it, what was learned does not carry over."""
+"""Share of the dev score that the guard score must reach; a lower score shows hard-coded answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What the checks of one build found; ``fault`` is empty for a build that passed all of them."""
+    """The results of the checks of one build; ``fault`` is empty if the build passed all of them."""
 
     checks: tuple[tuple[str, str], ...] = ()
-    """(name of the check, what it found)."""
+    """Pairs of a check's name and its result."""
     dev: float | None = None
     guard: float | None = None
     tokens: float | None = None
-    """Mean tokens of a dev case, or None when the server does not count."""
+    """Mean tokens for each dev case, or None when the server does not count."""
     seconds: float | None = None
-    """Mean seconds of a dev case."""
+    """Mean seconds for each dev case."""
     fault: str = ""
 
     def told(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class Verified:
 def target_of(lab: Lab, private: tuple[Path, ...], say: Say) -> Evals:
     """Return the target of an agent's lab.
 
-    Raises LabError when there is no sandbox: what a model has written runs in one, or not at all.
+    Raises LabError when there is no sandbox, because code that a model has written runs only in a sandbox.
     """
     settings = load_settings(lab.root).settings
     kind = EvalsKind()
@@ -68,7 +68,7 @@ def target_of(lab: Lab, private: tuple[Path, ...], say: Say) -> Evals:
 
 
 def measured(target: Evals, tree: Path, folder: Path, split: Split = "val") -> Measurement:
-    """Take one run in an empty folder.  Raises EndpointError when the model's server stays away."""
+    """Take one run in an empty folder.  Raises EndpointError when the model's server does not answer."""
     return target.measure(_assignment(tree, folder, split))
 
 
@@ -79,7 +79,7 @@ def _assignment(tree: Path, folder: Path, split: Split = "val") -> Assignment:
 
 
 def verify(problem: Problem, lab: Path, folder: Path, private: tuple[Path, ...], say: Say) -> Verified:
-    """Check one build; ``folder`` takes the files of its runs.  Raises LabError and EndpointError."""
+    """Check one build, with the files of its runs in ``folder``.  Raises LabError and EndpointError."""
     assert problem.cases is not None and problem.builds
     found = Verified()
     build = problem.builds[-1]
@@ -95,7 +95,7 @@ def verify(problem: Problem, lab: Path, folder: Path, private: tuple[Path, ...],
     found = _with(
         found, "network", "nothing but the harness's port, which leads to the model; another port was refused"
     )
-    # Two cases first: a program that never ends would take the time limit of each case.
+    # Two cases are tried first, because a program that never ends would take the time limit of each case.
     first = target.smoke(_assignment(lab, folder))
     if first is not None and first.value is None:
         return replace(found, fault=f"it gives no answer: {first.reason}")

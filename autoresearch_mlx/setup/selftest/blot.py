@@ -1,4 +1,4 @@
-"""Remove what identifies a person or a machine from a text: names, serial numbers, addresses, paths.
+"""Remove from a text the names, serial numbers, addresses and paths that identify a person or a machine.
 
 The text is meant for a public issue.  When in doubt, the rules remove too much rather than too little.
 """
@@ -24,9 +24,10 @@ _COMMON = frozenset({
     "mobile", "name", "none", "power", "pro", "root", "runner", "server", "studio", "system", "test", "ubuntu",
     "user", "users", "work",
 })  # fmt: skip
-"""Names that identify nobody, and that the rest of the report needs."""
+"""Names that identify nobody and that the report needs."""
 _SHORT = 4
-"""A name with fewer letters is removed only where it is a word of its own; a longer one also inside other words."""
+"""A name with fewer letters than this is removed only where it is a whole word; a longer name also inside other
+words."""
 _SYSTEM = (
     "/usr/",
     "/bin/",
@@ -39,7 +40,7 @@ _SYSTEM = (
     "/etc/",
     "/opt/homebrew/",
 )
-"""Beginnings of paths that are the same on every machine of a kind."""
+"""Beginnings of paths that are the same on all machines of one kind."""
 _SECONDS = 3.0
 
 _NAMED = r"serial|uuid|udid|guid|asset.?tag|mac.?address|manufacturer ?data|device ?name|computer ?name"
@@ -72,7 +73,7 @@ _RULES = (
 
 @dataclass(frozen=True, slots=True)
 class Blot:
-    """What identifies this person and this machine; called with a text, it removes that."""
+    """Removes from a text, when called, the names and paths that identify this person and this machine."""
 
     names: tuple[str, ...] = ()
     """Names of the person and of the machine, and serial numbers, in any order."""
@@ -105,8 +106,10 @@ class Blot:
 
 
 def _pattern(name: str) -> re.Pattern[str]:
-    """Return the pattern of a name.  For a long name it covers the whole word, because the rest could give the name
-    away."""
+    """Return the pattern of a name.
+
+    For a long name it covers the whole word, because the rest of the word could give the name away.
+    """
     if len(name) < _SHORT:
         return re.compile(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", re.IGNORECASE)
     return re.compile(rf"[\w'’-]*{re.escape(name)}[\w'’-]*", re.IGNORECASE)
@@ -117,7 +120,10 @@ def _is_system(path: str) -> bool:
 
 
 def blot_of(start: Path) -> Blot:
-    """Return what identifies this person and this machine; ``start`` is the directory of the command."""
+    """Return the names and paths that identify this person and this machine.
+
+    ``start`` is the directory of the command.
+    """
     names = [*_of_person(), *_of_machine(), *_of_git(start)]
     folders = [Path.home(), start, Path(tempfile.gettempdir()), Path(sys.prefix), Path(sys.base_prefix)]
     folders += [Path(__file__).parents[3], Path(os.environ.get("AUTORESEARCH_CACHE") or Path.home())]
@@ -155,7 +161,7 @@ def _of_git(start: Path) -> Iterator[str]:
 
 
 def _said(*command: str) -> str:
-    """Return the one-line output of a command; empty if the command fails or is slow."""
+    """Return the one-line output of a command, or an empty text if the command fails or is slow."""
     with suppress(OSError, ValueError, subprocess.SubprocessError):
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_SECONDS

@@ -27,10 +27,10 @@ Say = Callable[[str], None]
 
 
 def selftest(checks: Sequence[Check], start: Path, may_sleep: bool, say: Say) -> Iterator[Finding]:
-    """Yield a finding for each check, with the machine kept awake and reserved as it is for a run.
+    """Yield a finding for each check, while the machine is kept awake and reserved as for a run.
 
-    ``start``: the directory in which the person gave the command.  Raises LockedError while another command measures on
-    the GPU.
+    ``start`` is the directory in which the person gave the command.  Raises LockedError while another command measures
+    on the GPU.
     """
     settings, machine = settings_here(start), read_machine()
     gpu = choose_profile(machine, settings.hardware.profile).device == "gpu"
@@ -42,10 +42,10 @@ def selftest(checks: Sequence[Check], start: Path, may_sleep: bool, say: Say) ->
 
 
 def conduct(checks: Sequence[Check], ground: Ground, say: Say) -> Iterator[Finding]:
-    """Yield a finding for each check; ``say`` is told what a check is doing.
+    """Yield a finding for each check, and report through ``say`` what a check is doing.
 
-    ``ground``: what the checks are given, except that each gets an empty folder of its own in ``ground.folder``.  When
-    the iteration ends, for whatever reason, no process and no file of a check is left.
+    ``ground`` has the conditions for the checks, except that each check gets an empty folder of its own in
+    ``ground.folder``.  However the iteration ends, no process and no file of a check is left.
     """
     for check in checks:
         with tempfile.TemporaryDirectory(

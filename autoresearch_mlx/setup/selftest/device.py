@@ -1,4 +1,4 @@
-"""Compare MLX's results on this device with numpy's.  This is a program of its own, in the environment of a training:
+"""Compare MLX's results on this device with numpy's.  This is a separate program, in the environment of a training:
 
     python -P -m autoresearch_mlx.setup.selftest.device gpu
 
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 _ALLOWED = {"float32": 0.002, "float16": 0.01, "bfloat16": 0.02}
-"""Largest difference by number type.  Products of TF32 numbers on NVIDIA stay below the first."""
+"""Largest allowed difference by number type.  Products of TF32 numbers on NVIDIA stay below the first."""
 _ROUNDS = 3
 _SHAPES = (
     (1, 512, 64),
@@ -31,8 +31,8 @@ _SHAPES = (
     (2048, 128, 512),
     (512, 512, 1024),
 )
-"""Rows, inner size and columns.  Sixteen rows have a kernel of their own on some chips, which was wrong in some builds
-of MLX; the others are a vector, a size that no tile divides, and sizes of a training."""
+"""Rows, inner size and columns.  For sixteen rows MLX has a special kernel on some chips, which was wrong in some
+builds.  The others are a vector, a size that is not a multiple of any tile, and sizes of a training."""
 _SIDE = 64
 
 
@@ -66,7 +66,7 @@ def comparisons(kind: str, rng: np.random.Generator) -> Iterator[tuple[str, Floa
 def products(
     kind: str, rng: np.random.Generator, shapes: Sequence[tuple[int, int, int]]
 ) -> Iterator[tuple[str, Floats, Floats]]:
-    """Yield products of these shapes, once plainly and once with the second matrix transposed."""
+    """Yield products of these shapes, once as they are and once with the second matrix transposed."""
     for rows, inner, columns in shapes:
         left, right = _made(kind, rng, rows, inner), _made(kind, rng, inner, columns)
         name = f"product of {rows} x {inner} and {inner} x {columns}"
@@ -84,7 +84,7 @@ def _attention(kind: str, rng: np.random.Generator) -> Iterator[tuple[str, Float
 
 
 def _compiled(kind: str, rng: np.random.Generator) -> Iterator[tuple[str, Floats, Floats]]:
-    """Compare a compiled expression and a compiled gradient, whose kernels are built from source."""
+    """Yield the results of a compiled expression and of a compiled gradient, whose kernels are built from source."""
     x, w = _made(kind, rng, 16, _SIDE), _made(kind, rng, _SIDE, _SIDE)
 
     def value(weight: mx.array) -> mx.array:

@@ -1,5 +1,4 @@
-"""Check the machine itself: MLX's results, the sandbox, limits of memory, the helper that prevents sleep, clocks,
-speed."""
+"""Check the machine: MLX's results, the sandbox, memory limits, the helper that prevents sleep, clocks and speed."""
 
 from __future__ import annotations
 
@@ -44,7 +43,7 @@ def check_text(ground: Ground, doing: Doing) -> Result:
 
 
 def check_products(ground: Ground, doing: Doing) -> Result:
-    """Compare MLX's products of random numbers, and what it compiles, with numpy's."""
+    """Compare MLX's products of random numbers, and results of compiled functions, with numpy's."""
     doing("comparing MLX's results with numpy's")
     device = device_of(ground.start)
     command = python_command("-m", "autoresearch_mlx.setup.selftest.device", device.name)
@@ -82,7 +81,7 @@ def judge_products(printed: str, returncode: int, errors: str, device: str) -> R
 
 
 def check_the_sandbox(ground: Ground, doing: Doing) -> Result:
-    """Try in the sandbox what must fail and what must work, a product and a compiled expression included."""
+    """Try in the sandbox the accesses that must fail, and the work that must succeed, such as a product in MLX."""
     scene = scene_of(ground, doing)
     sandbox = scene.conditions.sandbox
     if sandbox is None:
@@ -135,7 +134,7 @@ print(json.dumps({
 
 
 def check_memory(ground: Ground, doing: Doing) -> Result:
-    """End a process that takes too much memory, and see whether the memory of MLX's arrays is counted."""
+    """Check that a process that takes too much memory is ended, and that the memory of MLX's arrays is counted."""
     doing("watching a process that takes too much memory")
     watch = Watch(Limits(memory_bytes=_LIMIT_MB * 2**20))
     with Log(ground.folder / "hog.txt") as log:
@@ -167,8 +166,11 @@ def check_memory(ground: Ground, doing: Doing) -> Result:
 
 
 def judge_memory(array: Mapping[str, Any], seconds: float, limit: int | None) -> Result:
-    """Return the result.  ``array``: what MLX and the system said about an array of ``_ARRAY_MB``; ``limit``: MLX's
-    limit in bytes."""
+    """Return the result of the check of memory.
+
+    ``array`` has the figures of MLX and of the system about an array of ``_ARRAY_MB``, and ``limit`` is MLX's limit in
+    bytes.
+    """
     said = [f"a process over its limit of {_LIMIT_MB} MB was ended after {seconds:.1f} s"]
     said.append(
         f"an array of {_ARRAY_MB} MB: MLX counts {array['mlx_mb']:.0f} MB, the system {array['seen_mb']:.0f} MB"
@@ -190,13 +192,13 @@ def judge_memory(array: Mapping[str, Any], seconds: float, limit: int | None) ->
 # --- sleep
 
 _SEEN_SECONDS = 3.0
-"""Seconds within which the system's list must show that the helper has started, and that it has ended."""
+"""Seconds within which the system's list must show that the helper has started, or that it has ended."""
 _LISTS = {"Darwin": ("pmset", "-g", "assertions"), "Linux": ("systemd-inhibit", "--list", "--no-pager")}
 _HOLDERS = {"Darwin": r"pid (\d+)\(caffeinate\)", "Linux": r"autoresearch-mlx\s+\d+\s+\S+\s+(\d+)\s"}
 
 
 def check_awake(ground: Ground, doing: Doing, system: str = "") -> Result:
-    """Start the helper that keeps the machine awake, and look for it in the system's own list."""
+    """Start the helper that keeps the machine awake, and look for it in the list of the system."""
     system = system or platform.system()
     command = _LISTS.get(system)
     if command is None or shutil.which(command[0]) is None:
@@ -225,8 +227,10 @@ def holders(text: str, system: str) -> set[str]:
 
 
 def _until(command: Sequence[str], system: str, so: Any) -> tuple[Output, bool]:
-    """Ask again until the list is as expected, for a few seconds; return the last output, and whether it is as
-    expected."""
+    """Ask for a few seconds until the list is as expected.
+
+    Returns the last output, and whether it is as expected.
+    """
     end = time.monotonic() + _SEEN_SECONDS
     while True:
         output, _ = run_program(command)
@@ -242,7 +246,7 @@ _OFF_SECONDS = 0.05
 
 
 def check_clocks(ground: Ground, doing: Doing, system: str = "") -> Result:
-    """Compare the clock that counts sleep with the one that does not; with --sleep, across a short sleep."""
+    """Compare the clock that counts sleep with the clock that does not; with --sleep, across a short sleep."""
     before, wall = read_clocks(), time.time()
     if before.total is None:
         return Result("note", "this system has no clock that counts sleep, so a sleep during a run is not noticed")
@@ -278,7 +282,7 @@ def _nap(doing: Doing, system: str, before: Clocks, wall: float) -> Result:
 
 
 def check_speed(ground: Ground, doing: Doing) -> Result:
-    """Take the speed probe several times, and say how far apart the results are."""
+    """Take the speed probe several times, and report how much the results differ."""
     device = device_of(ground.start)
     speed = Speed(python_command(*probe_arguments(device.name)), trusted_environment(device.environment))
     found: list[float] = []

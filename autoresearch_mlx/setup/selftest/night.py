@@ -1,4 +1,4 @@
-"""Check what a night needs: that a killed run goes on without loss, and that an agent is found."""
+"""Check two conditions of a night: that a killed run continues without loss, and that an agent is found."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ probe = "never"
 """
 _RUN = ("run", "--tag", _TAG, "--agent", "knobs", "--experiments", "1", "--no-calibrate")
 _MOST_SECONDS, _INTO_SECONDS, _GONE_SECONDS = 120.0, 1.0, 5.0
-"""Seconds for the run until its first edit is measured; into that measurement until the kill; until all have ended."""
+"""Seconds until the run must measure its first edit, seconds of that measurement before the kill, and seconds until all
+must have ended."""
 _IDENTITY = ("-c", "user.name=self-test", "-c", "user.email=self-test", "-c", "commit.gpgsign=false")
 
 
@@ -89,7 +90,10 @@ def check_resume(ground: Ground, doing: Doing) -> Result:
 
 
 def judge_resume(journal: Journal | None, left: int) -> Result:
-    """Say what became of the experiments; ``left``: the number of processes that the runs left behind."""
+    """Return the result of the check, from the experiments in the ledger.
+
+    ``left`` is the number of processes that the runs left behind.
+    """
     if journal is None:
         return Result("fail", "after kill -9 the ledger could not be read")
     done = journal.history.experiments
@@ -161,7 +165,7 @@ def _last_line(path: Path) -> str:
 
 
 def check_agent(ground: Ground, doing: Doing) -> Result:
-    """Look for the agent that the settings name, and for a server of models; nothing is generated."""
+    """Look for the agent that the settings name, and for a server of models, without asking a model."""
     settings = settings_here(ground.start).agent
     said: list[str] = []
     doing(f"looking for the agent {settings.name}")

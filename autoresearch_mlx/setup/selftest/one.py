@@ -1,9 +1,9 @@
-"""Run one check.  This is a program of its own, so that a check that hangs or dies does not end the self-test:
+"""Run one check.  This is a separate program, so that a check that hangs or dies does not end the self-test:
 
     python -P -m autoresearch_mlx.setup.selftest.one NAME GROUND
 
-GROUND is the JSON of a :class:`Ground`.  The result is written into the ground's folder as ``result.json``; what the
-check is doing goes to the parent as events.
+GROUND is the JSON of a :class:`Ground`.  The result is written into the ground's folder as ``result.json``.  Words
+about the check's present work go to the parent as events.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Run each program of the system whose output this package parses, and say what was read from it.
+"""Run each program of the system whose output this package parses, and report the facts that were read.
 
 The parsers are those that a run uses (``hardware/machine.py``, ``hardware/state/``).  During a night, an output that
 they cannot read gives unknown facts and no error, so that the night goes on.  This check reports such an output.
@@ -32,7 +32,7 @@ from autoresearch_mlx.setup.selftest.check import Doing, Ground, Output, Result
 from autoresearch_mlx.setup.selftest.check import State as Kind
 
 LATE_SECONDS = 2.0
-"""A reading of the machine's state waits this long for all programs together (``hardware/state/commands.py``)."""
+"""Seconds that a reading of the machine's state waits for all programs together (``hardware/state/commands.py``)."""
 _SECONDS = 10.0
 """Seconds after which a program counts as hanging and is ended."""
 _ENDED = "ended with"
@@ -43,7 +43,7 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was read from one output, or why it could not be read."""
+    """The facts that were read from one output, or the reason why it could not be read."""
 
     state: Kind
     words: str
@@ -51,16 +51,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program of the system, and what is read from its output."""
+    """A program of the system, and the facts that are read from its output."""
 
     name: str
     line: tuple[str, ...]
     facts: Callable[[str], Facts]
-    """Function that returns the facts in an output by name, or None for a fact that the output does not contain."""
+    """Function that returns the facts in an output by name, with None for a fact that the output does not contain."""
     optional: frozenset[str] = frozenset()
     """Facts that some machines do not have."""
     shape: str = ""
-    """Regular expression that matches a correct output without any of the facts; empty if there is no such output."""
+    """Regular expression that matches a correct output without any facts, or empty if there is no such output."""
     silent: bool = False
     """Whether the program prints nothing on some machines."""
 
@@ -69,7 +69,7 @@ class Program:
         return " ".join(self.line)
 
     def judge(self, text: str) -> Verdict:
-        """Say what was read from an output, or why it could not be read."""
+        """Return words about the facts in an output, or the reason why it could not be read."""
         facts = self.facts(text)
         known = {name: value for name, value in facts.items() if value is not None}
         missing = [name for name in facts if name not in known and name not in self.optional]
@@ -93,7 +93,10 @@ def programs_of(system: str = "") -> tuple[Program, ...]:
 
 
 def check_outputs(ground: Ground, doing: Doing, system: str = "", root: Path = Path("/")) -> Result:
-    """Run the programs and read the files of this system, and say what was read; ``system`` names another system."""
+    """Run the programs and read the files of this system, and report the facts.
+
+    ``system`` can name another system.
+    """
     doing("running the programs of the system")
     found: list[Verdict] = []
     outputs: list[Output] = []
@@ -128,7 +131,7 @@ def _run_all(programs: Sequence[Program]) -> list[tuple[Output, str]]:
 
 
 def run_program(line: Sequence[str], seconds: float = _SECONDS) -> tuple[Output, str]:
-    """Run a program; return what it printed, and why it failed, in words (empty if it ended well).
+    """Run a program; return its output, and words about why it failed, or an empty text if it did not.
 
     A program that takes too long is ended, with all processes that it started.  Raises nothing.
     """
@@ -171,7 +174,7 @@ def _state(name: str) -> Callable[[str], State]:
 
 
 def _of_state(name: str, **fields: str) -> Callable[[str], Facts]:
-    """Return a function that reads these fields of the state, each under a name that a person understands."""
+    """Return a function that reads these fields of the machine's state, each under a name for people."""
 
     def facts(text: str) -> Facts:
         state = _state(name)(text)
@@ -239,7 +242,10 @@ _NVIDIA = (
 
 
 def _files(root: Path) -> Iterator[Verdict]:
-    """Say what can be read from the files of a Linux machine; only memory, load and processor are on every machine."""
+    """Yield a verdict on each file of a Linux machine that a run reads.
+
+    Only memory, load and processor are known on every machine.
+    """
     state, cpu = linux.read(root), _text(root / "proc/cpuinfo")
     needed = {
         "proc/cpuinfo": parse_cpu_model(cpu) or parse_cpu_cores(cpu),
@@ -258,7 +264,7 @@ def _files(root: Path) -> Iterator[Verdict]:
 
 
 def _shown_files(root: Path) -> Iterator[Output]:
-    """Yield the lines of these files that are read."""
+    """Yield the lines that a run reads from the files of a Linux machine."""
     for file, pattern in {
         "etc/os-release": "^PRETTY_NAME.*",
         "proc/cpuinfo": r"^(?:model name.*|flags\s*:)|\b(?:avx512f|avx512bw|avx512dq|avx512vl|avx2|fma)\b",

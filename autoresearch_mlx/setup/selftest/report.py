@@ -1,4 +1,4 @@
-"""Write the report of the self-test, to be pasted into an issue: a line for each check, then a fenced block."""
+"""Write the report of the self-test, which can be pasted into an issue: a line for each check, then a code block."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from autoresearch_mlx.setup.selftest.check import Finding, Output, State
 MARKS: Mapping[State, str] = {"ok": "ok", "note": "look", "fail": "FAIL", "absent": "-"}
 _PACKAGES = ("mlx", "mlx-metal", "mlx-cpu", "mlx-cuda-12", "mlx-cuda-13", "numpy", "mlx-lm", "tokenizers")
 _MOST_LINES = 40
-"""Lines of one output that the report shows."""
+"""Largest number of lines of one output in the report."""
 
 
 def line_of(finding: Finding, blot: Blot) -> str:
@@ -28,7 +28,7 @@ def line_of(finding: Finding, blot: Blot) -> str:
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """Return ``2 of 12 checks failed (products, speed); 1 to look at (agent); 3:07``."""
+    """Return a summary such as ``2 of 12 checks failed (products, speed); 1 to look at (agent); it took 3:07``."""
     failed, look = ([f.name for f in findings if f.result.state == state] for state in ("fail", "note"))
     took = terms.clock(sum(f.seconds for f in findings))
     said = f"{len(failed)} of {terms.plural(len(findings), 'check')} failed ({', '.join(failed)})" if failed else ""
@@ -37,7 +37,7 @@ def summary(findings: Sequence[Finding]) -> str:
 
 
 def block(findings: Sequence[Finding], machine: Machine, blot: Blot) -> str:
-    """Return the fenced block: the machine, versions, and the raw outputs of all programs whose output is parsed."""
+    """Return the code block: the machine, versions, and the raw outputs of all programs whose output is parsed."""
     lines = [f"{name}: {value}" for name, value in facts(machine).items()]
     for output in outputs(findings):
         lines += ["", *_shown(output)]
@@ -47,7 +47,7 @@ def block(findings: Sequence[Finding], machine: Machine, blot: Blot) -> str:
 
 
 def facts(machine: Machine) -> dict[str, str]:
-    """Return what a reader must know about the machine, by name."""
+    """Return the facts about the machine that a reader needs, by name."""
     wheels = [
         f"{name} {version}{tag}"
         for name in _PACKAGES
@@ -114,7 +114,7 @@ def _version(name: str) -> str | None:
 
 
 def _tag(name: str) -> str | None:
-    """Return the tag of the wheel from which a package was installed, as `` (cp311-cp311-macosx_14_0_arm64)``."""
+    """Return the tag of the wheel from which a package was installed, such as `` (cp311-cp311-macosx_14_0_arm64)``."""
     with suppress(importlib.metadata.PackageNotFoundError, OSError):
         text = importlib.metadata.distribution(name).read_text("WHEEL") or ""
         tags = [line.removeprefix("Tag: ").strip() for line in text.splitlines() if line.startswith("Tag: ")]

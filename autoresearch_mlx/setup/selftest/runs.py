@@ -1,4 +1,4 @@
-"""Check trainings and evaluations: a compiled step against a plain one, and many evaluations in a row."""
+"""Check trainings and evaluations: compare a compiled step with a plain one, and take many evaluations in a row."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from autoresearch_mlx.trial.spec import WEIGHTS
 
 _EVALUATED_ROWS, _COMPARED_ROWS = 8, 64
 _ANSWER_SECONDS = 20.0
-"""Seconds for which a process of these evaluations may neither answer nor compute; in a run it has a minute."""
+"""Seconds for which a process of these evaluations may be idle without an answer; in a run it may be idle for a
+minute."""
 _FIRST_STEPS = 4
 _LEAST_STEPS, _MOST_STEPS = 4, 4000
 _WEIGHTS_OFF = 0.002
-"""On a CPU, allowed difference between the changes that four steps made to the weights, as a share of them.  On a
-GPU, Muon makes rounding errors of bfloat16 as large as any other direction, so only the losses are compared there."""
+"""On a CPU, allowed difference between the changes that four steps made to the weights, as a share of these changes.
+On a GPU only the losses are compared, because there Muon makes rounding errors of bfloat16 as large as any other
+direction."""
 _LOSSES_OFF = {"cpu": 0.0005, "gpu": 0.02}
 """Allowed difference between the losses of the fourth step, as a share."""
 _VALUES_OFF = 0.02
@@ -31,11 +33,11 @@ to step.  With different seeds, the standard deviation of five trainings was 0.5
 _SAME_OFF = {"cpu": 0.0005, "gpu": 0.01}
 """Allowed difference between evaluations of the same weights, as a share: the sum of their rounding errors."""
 _PLAIN = {"MLX_DISABLE_COMPILE": "1"}
-"""Variable with which MLX compiles nothing (mlx/compile.cpp)."""
+"""Environment variable that keeps MLX from compiling anything (mlx/compile.cpp)."""
 
 
 def check_evaluations(ground: Ground, doing: Doing) -> Result:
-    """Evaluate the same weights again and again, each time in new processes."""
+    """Evaluate the same weights many times, each time in new processes."""
     scene = scene_of(ground, doing)
     doing("training for two steps")
     try:
@@ -64,7 +66,7 @@ def judge_evaluations(found: list[Scored], device: str) -> Result:
 def check_training(ground: Ground, doing: Doing) -> Result:
     """Train on the same rows with a compiled and with a plain step, and compare weights and scores.
 
-    On a GPU the shipped script compiles the whole step.  On a CPU, where that gains nothing, MLX compiles single
+    On a GPU the shipped script compiles the whole step.  On a CPU that would gain nothing, so MLX compiles only single
     functions, such as nn.relu.
     """
     scene = scene_of(ground, doing)
@@ -97,9 +99,9 @@ def _compared(scene: Scene, ground: Ground, doing: Doing) -> Result:
 
 
 def judge_steps(quick: float, slow: float, off: float, device: str) -> Result | None:
-    """Compare the fourth losses of a compiled and a plain training; return a result only if they are not the same.
+    """Compare the losses of the fourth step of a compiled and a plain training; return a result only if they differ.
 
-    ``off``: the difference of the weights, as :func:`weights_off` returns it.
+    ``off`` is the difference of the weights, as :func:`weights_off` returns it.
     """
     after = f"after {_FIRST_STEPS} steps, a compiled and a plain step"
     if not abs(quick - slow) <= _LOSSES_OFF[device] * abs(slow):
@@ -124,7 +126,7 @@ def judge_training(fast: Trained, other: Trained, values: tuple[float, float], o
 
 
 def _tokens_for(seconds: float, quick: Trained) -> int:
-    """Return how many tokens fit into ``seconds`` at the pace of a short training, as whole steps."""
+    """Return how many tokens, in whole steps, fit into ``seconds`` at the pace of a short training."""
     spent = quick.seconds["train"] or 0.0
     each = quick.tokens // quick.steps
     pace = max(spent, 1e-3) / max(1, quick.steps - 1)
@@ -132,9 +134,9 @@ def _tokens_for(seconds: float, quick: Trained) -> int:
 
 
 def weights_off(one: Path, two: Path, start: Path) -> float:
-    """Return how far two files of weights differ, as a share of the way from ``start`` to the second.
+    """Return the difference between two files of weights, as a share of the distance from ``start`` to the second file.
 
-    The largest value of all matrices counts.
+    The result is the largest share of any matrix.
     """
     left, right, begun = read_weights(one), read_weights(two), read_weights(start)
     worst = 0.0

@@ -1,4 +1,4 @@
-"""Make what the checks of training and evaluation need: a lab of their own, its conditions, and short runs."""
+"""Prepare the checks of training and evaluation: make a lab and its conditions, and take short runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SEED = 42
 
 
 def settings_here(start: Path) -> Settings:
-    """Return the settings of the lab at ``start``, or the defaults where there is no lab.  Raises ConfigError."""
+    """Return the settings of the lab at ``start``, or the defaults if there is no lab.  Raises ConfigError."""
     try:
         lab = find_lab(start)
     except LabError:
@@ -39,7 +39,7 @@ def settings_here(start: Path) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What MLX computes on here, in the environment of a training."""
+    """The device on which MLX computes here, in the environment of a training."""
 
     machine: Machine
     profile: Profile
@@ -69,7 +69,7 @@ class Scene:
 
 
 def scene_of(ground: Ground, doing: Doing) -> Scene:
-    """Return the scene; prepares the text if it was never prepared.
+    """Return the scene, and prepare the text if that was never done.
 
     The text is that of Python's own library, or the folder that the lab names; nothing is downloaded.  Raises
     CorpusError, ConfigError.
@@ -100,7 +100,7 @@ class Trained:
 
 
 class Broken(Exception):
-    """Raised when a run of a check failed; the text says how."""
+    """A run of a check has failed; the text says how."""
 
 
 def train(conditions: Conditions, text: str, folder: Path) -> Trained:
@@ -126,7 +126,7 @@ class Scored:
     """One evaluation."""
 
     value: float
-    """Bits per byte without the estimate of looking ahead, which is random."""
+    """Bits per byte without the correction for looking ahead, which is a random estimate."""
     seconds: float
 
 
