@@ -26,7 +26,7 @@ class Agreement:
     signed: int
     """Number of pairs with a gain or a loss on both sides; exact zeros have no sign."""
     same: int
-    """Number of those whose signs agree."""
+    """Number of these pairs whose signs agree."""
     share: float | None
     """``same / signed``."""
     share_interval: tuple[float, float] | None
@@ -80,7 +80,8 @@ def _weaker(pair: Pair) -> float:
 
 
 def spearman(points: Sequence[tuple[float, float]]) -> float | None:
-    """Return Spearman's rank correlation, ties sharing their mean rank; None when all values of one side are equal."""
+    """Return Spearman's rank correlation, where equal values share their mean rank; return None if all values of one
+    side are equal."""
     a, b = (_ranks([point[side] for point in points]) for side in (0, 1))
     mean_a, mean_b = fmean(a), fmean(b)
     across = math.fsum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True))

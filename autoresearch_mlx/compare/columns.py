@@ -50,7 +50,7 @@ def lines(columns: Sequence[Column], width: int, grouped: bool = True) -> str:
 
 
 def _fit(columns: Sequence[Column], width: int) -> list[Column]:
-    """Return the columns that are always shown, and as many levels of the others as have room."""
+    """Return the columns that are always shown, and as many of the others as fit, the most important first."""
     shown = {0}
     for level in sorted({column.drop for column in columns} - shown):
         if sum(column.width for column in columns if column.drop in shown | {level}) <= width:
@@ -59,7 +59,7 @@ def _fit(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _cut_to(columns: list[Column], width: int) -> list[Column]:
-    """Return the columns; those that may be cut are narrowed until the table fits or none can get narrower."""
+    """Return the columns, narrowed where they may be cut, until the table fits or no column can get narrower."""
     wanted = sum(column.width for column in columns) - width
     soft = [column for column in columns if column.cut]
     while wanted > 0 and (longest := max(soft, key=lambda c: c.width, default=None)):
@@ -92,7 +92,7 @@ def wrap(text: str, width: int, indent: str = "") -> str:
 
 
 def cut(text: str, room: int) -> str:
-    """Return a text of at most ``room`` characters; if it is cut, the last one is an ellipsis."""
+    """Return a text of at most ``room`` characters; if it is cut, it ends with an ellipsis."""
     return text if len(text) <= room else text[: room - 1] + "…"
 
 

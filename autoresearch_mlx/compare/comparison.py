@@ -66,7 +66,8 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class AxisRow:
-    """One axis on both sides; None for a side that did not try it.  The verdict is about the best effect of each."""
+    """One axis on both sides; None for a side that did not try it.  The verdict is about the best effect of each
+    side."""
 
     axis: str
     there: AxisEffect | None
@@ -100,7 +101,7 @@ class Comparison:
     disagreements: tuple[Match, ...]
     """The largest disagreements that are not within noise, at most five."""
     untried: tuple[Effect, ...]
-    """The largest win there on each axis, if no run here resembles it; largest first."""
+    """The largest gain of the reference on each axis that no run here resembles, largest first."""
     absolute: bool
     """True if the values themselves can be compared."""
     reasons: tuple[str, ...]
@@ -141,7 +142,7 @@ def compare_logs(here: Log, there: Log) -> Comparison:
 def untried(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Effect, ...]:
     """Return the largest kept gain on each axis of ``there`` that no run of ``here`` resembles, largest first.
 
-    A run resembles it when it moved the same knobs in the same direction, whatever the result was.  Changes of code
+    A run resembles it when it moved the same knobs in the same direction, whatever the result was.  Two changes of code
     resemble each other when they have the same axis.
     """
     return tuple(e for e in best_wins(there) if not any(match.same_way(e.run, own.run) for own in here))
@@ -205,7 +206,8 @@ def _side(log: Log) -> Side:
 
 
 def _axes(theirs: Sequence[Effect], ours: Sequence[Effect], there: Noise, here: Noise) -> tuple[AxisRow, ...]:
-    """Return the axes, sorted by the reference's best effect, then ours, then name; axes without a value come last."""
+    """Return the axes, sorted by the reference's best effect, then by ours, then by name; axes without a value come
+    last."""
     a, b = by_axis(theirs), by_axis(ours)
     rows = [_row(axis, a.get(axis), b.get(axis), there, here) for axis in sorted(a.keys() | b.keys())]
     return tuple(sorted(rows, key=lambda row: (_rank(row.there), _rank(row.here))))

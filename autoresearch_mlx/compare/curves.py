@@ -31,7 +31,8 @@ REMARK = (
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The state after one experiment.  Sums start at the baseline; after the first unknown term they are None."""
+    """The state after one experiment.  Sums start at the baseline; they are None from the first experiment on whose
+    part is unknown."""
 
     number: int
     value: float | None
@@ -45,7 +46,7 @@ class Point:
     tokens: int | None
     """Number of tokens trained on, in all runs."""
     flops: float | None
-    """Floating-point operations: 6 N for each token of a model of N parameters."""
+    """Floating-point operations so far: 6 N for each token of a model of N parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,13 @@ class Course:
 
 
 def course_of(log: Log) -> Course:
-    """Return the curve of any log; its hours are calculated from the budget if that is known."""
+    """Return the curve of any log; its hours are calculated from the budget, if the budget is known."""
     budget = log.conditions.get("budget_seconds")
     return Course(log.name, of_log(log, budget if isinstance(budget, int | float) else None))
 
 
 def of_history(history: History) -> tuple[Point, ...]:
-    """Return the curve of a session of ours, oldest first, with interrupted and duplicate proposals."""
+    """Return the curve of one of our sessions, oldest first; interrupted and duplicate proposals are in it too."""
     runs = [from_experiment(e) for e in history.experiments]
     hours = _sums([_hours(e) for e in history.experiments])
     tokens = _sums([_total([m.tokens for m in _trained(e)]) for e in history.experiments])
@@ -101,7 +102,7 @@ def _course(runs: Sequence[Run], direction: Direction) -> Iterator[tuple[Run, fl
 
 
 def _sums(parts: Sequence[float | None]) -> list[float | None]:
-    """Return the running sums; they are None from the first unknown term on."""
+    """Return the running sums; they are None from the first unknown number on."""
     total: float | None = 0.0
     sums: list[float | None] = []
     for part in parts:

@@ -31,20 +31,21 @@ _AXES = {"ADAM_BETA1": "adam.betas", "ADAM_BETA2": "adam.betas"}
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a description says was changed.  ``note`` is in our own words; empty if the knobs say everything."""
+    """What a description says was changed. ``note`` says it in our own words, and is empty if the knobs say
+    everything."""
 
     axis: str
     changes: KnobChanges
     note: str = ""
     mentioned: KnobChanges = field(default_factory=dict)
-    """Knobs that a line names although it is not fully understood, and their values; None is an unknown value."""
+    """Knobs that a line names, with their values, if the line is not fully understood; None is an unknown value."""
 
 
 def read_description(text: str, standing: Mapping[str, Any] | None = None) -> Described:
     """Return the change that a description states.
 
-    ``standing`` has the known values before the change.  A value that is neither there nor in the line is None.  Never
-    raises.
+    ``standing`` has the known values before the change. A value that is neither in ``standing`` nor in the line is
+    None.  Never raises.
     """
     known = dict(standing or {})
     changes: dict[str, tuple[Any, Any]] = {}
@@ -81,7 +82,7 @@ def _read(line: Line, changes: dict[str, tuple[Any, Any]], known: dict[str, Any]
 
 
 def _repeats_value(piece: str, changes: KnobChanges) -> bool:
-    """Return whether an aside names only knobs that the line itself gives."""
+    """Return whether an aside names only knobs whose values the line itself gives."""
     names = {name for name, *_ in names_in(piece.lower())}
     return bool(names) and names <= changes.keys()
 
@@ -141,18 +142,19 @@ def _described(changed: Mapping[str, tuple[Any, Any]], codes: Sequence[tuple[str
 
 
 def _leading(changes: Mapping[str, Any]) -> str:
-    """Return the knob that names the axis; the device's batch size does so only if it is the only knob."""
+    """Return the knob that the axis is named after; the device's batch size is chosen only if it is the only knob."""
     return next((name for name in changes if name != "DEVICE_BATCH_SIZE"), "DEVICE_BATCH_SIZE")
 
 
 def _mentioned(line: Line, changed: KnobChanges) -> KnobChanges:
-    """Return the knobs in a line that is not understood, with the values that could be read, None for the others."""
+    """Return the knobs in a line that is not understood, each with its value, or None if the value could not be
+    read."""
     named = {name: (None, None) for piece in (line.main, *line.sets) for name, *_ in names_in(piece.lower())}
     return {**named, **changed}
 
 
 def _repeats(piece: str, given: set[str]) -> bool:
-    """Return whether a part only names the knobs of an aside: ``halve batch (TOTAL_BATCH_SIZE=2^13)``."""
+    """Return whether a part only repeats the knobs of an aside, as in ``halve batch (TOTAL_BATCH_SIZE=2^13)``."""
     lower = piece.lower()
     places = list(names_in(lower))
     rest = "".join(c for at, c in enumerate(lower) if not any(start <= at < end for _, start, end in places))

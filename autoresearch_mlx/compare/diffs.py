@@ -16,7 +16,7 @@ from autoresearch_mlx.lab.source import UNPARSABLE, axis_of, changed_knobs, pars
 
 _WHOLE = "-U1000000"
 ARGUMENTS = ("--no-walk=unsorted", "--ignore-missing", "--format=%x00%H", "-p", "--no-ext-diff", "--no-color", _WHOLE)
-"""Arguments of ``git log``, to be followed by commits; :func:`read_patches` reads the output."""
+"""Arguments of ``git log``; commits follow them, and :func:`read_patches` reads the output."""
 _FILE = re.compile(r"^diff --git ", re.MULTILINE)
 _HUNK = re.compile(r"^@@ [^\n]*@@[^\n]*\n", re.MULTILINE)
 
@@ -89,7 +89,8 @@ _TOP = re.compile(r"(?!(?:else|elif|except|finally|case)\b)[A-Za-z_@]")
 
 
 def axes_of_diff(before: str, after: str) -> tuple[str, ...]:
-    """Return the axes that a change of a Python text touches: well-known constants, then code, then other constants.
+    """Return the axes that a change of a Python text touches: first well-known constants, then code, then other
+    constants.
 
     A change that fits no pattern has the axis ``code``.  Empty for equal programs and for texts that do not parse.
     """
@@ -110,7 +111,8 @@ def _touched(before: str, after: str) -> tuple[str, ...]:
 
 
 def _cores(before: str, after: str) -> tuple[str, str]:
-    """Return both texts without the top-level statements at the start and end that they share: parsing is slow."""
+    """Return both texts without the top-level statements that they share at the start and at the end, because parsing
+    is slow."""
     old, new = before.split("\n"), after.split("\n")
     same = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
     start = max((i for i in range(same) if _TOP.match(old[i])), default=0)
@@ -134,7 +136,8 @@ def _names(dump: str | None) -> list[str]:
 
 
 def _units(text: str) -> Mapping[str, str]:
-    """Return a dump of each function (``Class.method``) and of the code outside; without knobs and docstrings."""
+    """Return the dumped syntax tree of each function (``Class.method``) and of the code outside functions, without
+    knobs and docstrings."""
     knobs = read_knobs(text)
     return dict(_walk(parse(text).body, "", set(knobs)))
 

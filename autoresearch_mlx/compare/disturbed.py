@@ -1,4 +1,4 @@
-"""Find the experiments of a session that the machine disturbed so far that their effects cannot be compared."""
+"""Find the experiments of a session that the machine disturbed so much that their effects cannot be compared."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _OTHER = "each of their runs was disturbed"
 def why_left_out(experiment: Experiment) -> str:
     """Say why the effect of an experiment cannot be compared; empty if it can be.
 
-    Either no run counts, or most of the effect's error is due to the machine's speed.  A kept experiment stays in any
-    case, because others were compared with it.
+    It cannot if no run counts, or if most of the effect's error is due to the machine's speed. A kept experiment stays
+    in any case, because others were compared with it.
     """
     e = experiment
     disturbed = [m for m in e.measurements if m.tainted]
@@ -39,6 +39,7 @@ def _cause(told: Sequence[str], otherwise: str) -> str:
 
 
 def left_out_in_words(reasons: Sequence[str]) -> tuple[str, ...]:
-    """Return ``3 experiments left out: other programs used the processor`` for each reason, the commonest first."""
+    """Return a line such as ``3 experiments left out: other programs used the processor`` for each reason, the most
+    frequent first."""
     counts = Counter(reason for reason in reasons if reason)
     return tuple(f"{terms.plural(many, 'experiment')} left out: {reason}" for reason, many in counts.most_common())

@@ -1,4 +1,4 @@
-"""Compute the effect of each run of a session: its difference from the incumbent at that time.
+"""Compute the effect of each run of a session: its difference from the incumbent of that time.
 
 Effects, unlike values, can be compared between machines: each is a difference within one log, on the same data,
 evaluation and hardware.
@@ -33,7 +33,7 @@ class Run:
     comparable: bool = True
     """True if its effect counts; other runs never become the incumbent."""
     measured: tuple[float, float] | None = None
-    """(gain, standard error) from all runs of candidate and incumbent, if the session measured them repeatedly."""
+    """Gain and standard error from all runs of candidate and incumbent, if the session measured them repeatedly."""
     key: str | None = None
     """Mark of the comparability key; values under two keys cannot be compared.  None: unknown."""
     opens: bool = False
@@ -88,13 +88,15 @@ def from_experiment(experiment: Experiment, code: Sequence[str] = ()) -> Run:
 
 
 def _measured(effect: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return (difference as measured, standard error); it is not shrunk, so that both sides are treated alike."""
+    """Return the difference as measured and its standard error; the difference is not shrunk, so that both logs are
+    treated alike."""
     raw, error = effect.get("raw"), effect.get("error")
     return (float(raw), float(error)) if isinstance(raw, int | float) and isinstance(error, int | float) else None
 
 
 def axis_of_change(experiment: Experiment, code: Sequence[str]) -> str:
-    """Return the axis that the diff shows (a well-known knob, else the code that it touches), else the agent's word."""
+    """Return the axis that the diff shows (a well-known knob, else the code that it touches), else the axis that the
+    agent named."""
     known = [axis for axis in map(axis_of, experiment.knobs) if not axis.startswith("knob.")]
     told = known if len(known) == 1 else [axis for axis in code if not axis.startswith("knob.") and axis != "code"]
     return told[0] if told else axis_of_experiment(experiment)
@@ -110,7 +112,8 @@ def axis_of_experiment(experiment: Experiment) -> str:
 
 
 def effects(runs: Iterable[Run], direction: Direction) -> tuple[Effect, ...]:
-    """Return an effect for each run except the baseline and those never measured; ``runs`` are ordered oldest first."""
+    """Return an effect for each run except the baseline and runs that were never measured; ``runs`` are ordered oldest
+    first."""
     found: list[Effect] = []
     incumbent: float | None = None
     key: str | None = None
@@ -128,19 +131,20 @@ def effects(runs: Iterable[Run], direction: Direction) -> tuple[Effect, ...]:
 
 
 def apart(a: str | None, b: str | None) -> bool:
-    """Return whether two keys are known and differ."""
+    """Return whether two comparability keys are both known and differ."""
     return a is not None and b is not None and a != b
 
 
 def _elsewhere(run: Run, direction: Direction) -> float | None:
-    """Return the incumbent's value under this run's own key, calculated from the run's gain; None without a gain."""
+    """Return the incumbent's value under this run's own comparability key, calculated from the run's gain; None without
+    a gain."""
     if run.value is None or run.measured is None:
         return None
     return run.value + run.measured[0] if direction == "min" else run.value - run.measured[0]
 
 
 def by_axis(found: Sequence[Effect]) -> dict[str, AxisEffect]:
-    """Return the effects gathered by axis, axes in the order they were first tried."""
+    """Return the effects grouped by axis, with the axes in the order in which they were first tried."""
     axes = dict.fromkeys(effect.run.axis for effect in found)
     return {axis: _gather(axis, [effect for effect in found if effect.run.axis == axis]) for axis in axes}
 
@@ -156,7 +160,7 @@ def _gather(axis: str, found: Sequence[Effect]) -> AxisEffect:
 
 
 def difference(value: float | None, over: float | None, direction: Direction) -> float | None:
-    """Return how much better ``value`` is than ``over``, in the metric's unit; None if one is not known."""
+    """Return how much better ``value`` is than ``over``, in the metric's unit; None if either is unknown."""
     if value is None or over is None:
         return None
     return over - value if direction == "min" else value - over

@@ -1,7 +1,7 @@
 """Distinguish words that only comment on a change from words that may be part of it.
 
-A description is understood when all words besides its changes are in these lists.  A word that is missing here makes a
-line unclear, which costs one row.  One word too many lets a line be read as a change that nobody made.
+A description is understood when all words besides its changes are in these lists.  If a word is missing here, a line is
+unclear, which costs one row. If a word is here wrongly, a line may be read as a change that nobody made.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ unembedding variant warmdown wd weight weights wte
 FILLERS = frozenset(word for words in (_VERBS, _LINKS, _VERDICTS, _MEASURES, _SUBJECTS) for word in words.split())
 """Words that do not name a change."""
 CODE_FILLERS = FILLERS | frozenset(_CODE.split())
-"""Further words that a description of changed code may have."""
+"""More words that may stand in a description of changed code."""
 
 _NOTHING_MORE = re.compile(
     r"\b(?:no|without|not (?:an?|much|any)?|zero|little)\s+(?:\w+\s+)?"
@@ -73,7 +73,8 @@ def without_verdicts(text: str) -> str:
 
 
 def only_fillers(text: str, known: frozenset[str] = FILLERS) -> bool:
-    """Return whether a lower-case text consists of comments only: fillers, verdicts, figures with their units."""
+    """Return whether a lower-case text only comments on a change: it has fillers, verdicts, and figures with units, and
+    nothing else."""
     text = _FIGURE.sub(" ", without_verdicts(text))
     if re.search(r"[=<>→]|\d", text):
         return False

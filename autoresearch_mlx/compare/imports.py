@@ -24,8 +24,8 @@ from autoresearch_mlx.store.ledger import read
 def read_log(path: Path, hardware: str = "", metric: str | None = None, direction: Direction | None = None) -> Log:
     """Read the log in a file.
 
-    ``metric`` is the column that has the values, if the header does not say so; ``direction`` says whether lower or
-    higher is better there.  Raises TableError with file and line for a line that cannot be understood.
+    ``metric`` is the column that has the values, if the header does not show it; ``direction`` says whether lower or
+    higher values are better.  Raises TableError with file and line for a line that cannot be understood.
     """
     text = _text(path)
     if path.suffix == ".jsonl" or text.lstrip().startswith("{"):
@@ -90,7 +90,7 @@ def _about_metric(columns: Columns) -> Iterator[str]:
 
 
 def _kept(runs: Sequence[Run]) -> list[float]:
-    """Return the values of the kept runs of the longest part that begins with a baseline."""
+    """Return the kept values of the longest part of the table; a part begins with a baseline."""
     parts: list[list[float]] = [[]]
     for run in runs:
         if run.opens:
@@ -101,12 +101,12 @@ def _kept(runs: Sequence[Run]) -> list[float]:
 
 
 def _tried(runs: Sequence[Run]) -> bool:
-    """Return whether a run besides the baselines has a value, and so an effect."""
+    """Return whether any run other than a baseline has a value, and so an effect."""
     return any(run.value is not None and run.comparable and not run.opens for run in runs)
 
 
 def _gains(columns: Columns) -> Iterator[tuple[float, float]]:
-    """Yield (gain, value minus the incumbent's value) for the rows of our own table that have both."""
+    """Yield the gain, and the value minus the incumbent's value, for each row of our own table that has both."""
     incumbent: float | None = None
     for row in columns.rows if columns.ours else ():
         value, gain = number_in(columns.cell(row, "value")), number_in(columns.cell(row, "gain"))
@@ -118,8 +118,8 @@ def _gains(columns: Columns) -> Iterator[tuple[float, float]]:
 
 
 def _ends(runs: Sequence[Run]) -> tuple[float, float] | None:
-    """Return the values of the last baseline and the last kept run; None if there is only one baseline, because the
-    rows then show both."""
+    """Return the values of the last baseline and of the last kept run. Return None for both if there is only one
+    baseline, because the rows then show them."""
     opened = [run for run in runs if run.opens]
     kept = [run for run in runs if run.status == "keep" and run.comparable]
     if len(opened) < 2 or opened[-1].value is None or kept[-1].value is None:

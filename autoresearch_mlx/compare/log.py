@@ -32,11 +32,12 @@ class Log:
     runs: tuple[Run, ...]
     noise: Noise
     conditions: Mapping[str, Any] = field(default_factory=dict)
-    """Data, tokenizer, rows, budget and hardware, as far as they are known."""
+    """Data, tokenizer, validation rows, budget and hardware, as far as they are known."""
     caveats: tuple[str, ...] = ()
     """Caveats about its rows, in words."""
     ends: tuple[float, float] | None = None
-    """Values of baseline and incumbent as the judge estimates them from all their runs; None: those of their rows."""
+    """Values of baseline and incumbent as the judge estimates them from all their runs; if None, the values in their
+    rows count."""
 
     @property
     def effects(self) -> tuple[Effect, ...]:
@@ -45,7 +46,7 @@ class Log:
 
 
 def of_reference(reference: Reference) -> Log:
-    """Return the log of a session in a table; equal caveats of its rows are counted."""
+    """Return the log of a session in a table; a caveat that several rows share is given once, with their number."""
     runs = tuple(from_reference(run) for run in reference.runs)
     told = [run.caveat for run in reference.runs if run.caveat]
     counts = {caveat: told.count(caveat) for caveat in told}
@@ -73,7 +74,8 @@ def of_history(
     measured_under: Mapping[str, Any] | None = None,
     code: Mapping[int, Sequence[str]] | None = None,
 ) -> Log:
-    """Return the log of a session of ours.  ``code``: the axes that the diff of an experiment names, by its number."""
+    """Return the log of one of our sessions. ``code`` has the axes that the diff of an experiment shows, by its
+    number."""
     runs = tuple(from_experiment(e, (code or {}).get(e.number, ())) for e in history.experiments)
     return Log(
         name=name,

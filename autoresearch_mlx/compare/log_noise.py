@@ -37,7 +37,8 @@ class Noise:
         return bool(self.sigma) and self.dof > 0
 
     def error(self, effect: Effect) -> float | None:
-        """Return the standard error of a gain: its own if it has one, else that of the difference of two runs."""
+        """Return the standard error of a gain: the recorded one, or else the standard error of the difference of two
+        runs."""
         if effect.error is not None:
             return effect.error
         return self.sigma * math.sqrt(2) if self.known and self.sigma is not None else None
@@ -59,7 +60,7 @@ UNKNOWN = Noise(None, 0, False, "no run was repeated, so the noise is unknown")
 
 
 def of_history(history: History, found: Sequence[Effect]) -> Noise:
-    """Return the noise of a session of ours: from its repeats if there are any, else by :func:`of_effects`."""
+    """Return the noise of one of our sessions: from its repeats if there are any, else by :func:`of_effects`."""
     sigma = sigma_of(history)
     if sigma.known:
         return Noise(sigma.value, sigma.dof, False, sigma.source)

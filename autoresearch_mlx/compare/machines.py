@@ -61,20 +61,20 @@ class Held:
     status: Status
     effects: tuple[MachineEffect, ...]
     combined: Combined
-    """Mean effect over the machines, in sigma."""
+    """Mean effect of the change over the machines, in sigma."""
     where: Where
     chip: str | None
     """The chip on which alone it wins; None for every other change."""
 
     @property
     def where_in_words(self) -> str:
-        """Where its effect holds; for one chip alone, with the name of the chip."""
+        """Where the effect holds, in words; if that is one chip alone, with the chip's name."""
         return f"on {self.chip} alone" if self.chip is not None else self.where
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A change that one machine has measured, as its strip shows it."""
+    """A change that one machine has measured, as one cell of the machine's strip."""
 
     number: int
     title: str
@@ -184,7 +184,7 @@ def _side(view: View, sigma: Sigma, head: MachineEffect | None) -> MachineSide:
 
 
 def _mean(view: View, experiment: Experiment | None) -> float | None:
-    """Return the mean of an experiment's undisturbed runs in the machine's newest regime that has one."""
+    """Return the mean of an experiment's undisturbed runs, in the machine's newest regime that has such a run."""
     if experiment is None:
         return None
     own = view.history.own or frozenset()

@@ -32,7 +32,7 @@ ONE_CHANGE = frozenset(
         "weight_tying",
     )
 )
-"""Axes that name one particular change of code: two runs on such an axis made the same change."""
+"""Axes that stand for one particular change of code: two runs on such an axis made the same change."""
 _MEMORY = frozenset({"DEVICE_BATCH_SIZE"})
 """Knobs that only make a batch fit into memory, so that they do not tell two changes apart."""
 
@@ -83,7 +83,8 @@ def distance(a: Run, b: Run) -> float | None:
 
 
 def same_way(a: Run, b: Run) -> bool:
-    """Return whether ``b`` moved all knobs of ``a`` in the same direction, by any ratio, and perhaps others too."""
+    """Return whether ``b`` moved all knobs of ``a`` in the same direction, by any ratio; ``b`` may have moved other
+    knobs too."""
     ours, theirs = _moves(a), _moves(b)
     if not ours:
         return a.axis == b.axis
@@ -91,7 +92,8 @@ def same_way(a: Run, b: Run) -> bool:
 
 
 def _moves(run: Run) -> dict[str, tuple[Any, Any]]:
-    """Return the changes that distinguish a run; a tuple counts as one knob for each place that changed."""
+    """Return the changes of knobs that distinguish a run; a tuple counts as one knob for each of its places that
+    changed."""
     moves: dict[str, tuple[Any, Any]] = {}
     for name, (was, now) in run.changes.items():
         plain = name.rsplit(":", 1)[-1]

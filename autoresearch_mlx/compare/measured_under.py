@@ -13,7 +13,7 @@ from autoresearch_mlx.store.ledger import Journal
 from autoresearch_mlx.store.regimes import newest_machine
 
 FACTS = {name: NAMES[name] for name in ("data", "tokenizer", "rows", "seq_len", "budget", "machine")}
-"""The parts of the comparability key that matter for the values of any log."""
+"""The parts of the comparability key on which the values of any log depend."""
 FINER = {name: NAMES[name] for name in ("split", "device", "gpu_cores", "blas", "mlx")}
 """Parts that only a ledger has; when both sides have such a part, its values must be equal too."""
 
@@ -37,7 +37,8 @@ def _reason(name: str, a: Any, b: Any) -> str:
 
 
 def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the key's parts, from the first line of a ledger and the machine as its measurements record it.
+    """Return the parts of the comparability key, from the first line of a ledger and from the machine that its
+    measurements record.
 
     Empty for a session of another program, which has no conditions in common with any table.
     """
@@ -49,13 +50,15 @@ def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[st
 
 
 def of_journal(journal: Journal) -> dict[str, Any]:
-    """Return a ledger's parts of the key: those of its current regime, or else facts of its newest measurement."""
+    """Return a ledger's parts of the comparability key: those of its current regime, or else the facts of its newest
+    measurement."""
     found = of_session(journal.session, newest_machine(journal.history))
     return {**found, **(journal.comparability or {})} if found else {}
 
 
 def of_table(facts: Mapping[str, str], hardware: str = "") -> dict[str, Any]:
-    """Return the parts that the comment lines of a table give, with its hardware; numbers become numbers."""
+    """Return the parts that the comment lines of a table give, with its hardware; a text that is a number is converted
+    to one."""
     found = {key: _number(facts[key]) for key in (*FACTS, "budget_seconds") if key in facts and key != "budget"}
     seconds = found.get("budget_seconds")
     if isinstance(seconds, float):

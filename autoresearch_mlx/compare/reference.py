@@ -60,7 +60,7 @@ ReferenceStatus: TypeAlias = Literal["keep", "discard", "crash", "trial"]
 
 COLUMNS = ("order", "commit", "val_bpb", "memory_gb", "status", "axis", "knob", "from", "to", "note")
 ORIGIN = ("log", "source", "hardware", "comparable", "caveat")
-"""Additional columns; a table has all of them or none."""
+"""Optional columns; a table has either all of them or none."""
 _STATUSES: tuple[ReferenceStatus, ...] = get_args(ReferenceStatus)
 _AXIS = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 _KNOB = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -86,9 +86,9 @@ class ReferenceRun:
     """Where this row was published; empty if that is where its table was published."""
     hardware: str = ""
     comparable: bool = True
-    """True if its effect counts: it was measured under the conditions of its own log's incumbent."""
+    """True if the run's effect counts, because it was measured under the same conditions as its log's incumbent."""
     caveat: str = ""
-    """Reason why its effect does not count, or another caveat."""
+    """Reason why the run's effect does not count, or another caveat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +278,7 @@ def _changes(row: Mapping[str, str], line: _Line) -> dict[str, tuple[Any, Any]]:
 
 
 def _literal(cell: str, line: _Line) -> Any:
-    """Return a number, a tuple, or a bare word such as SSSL; ``?`` is None, a value that is not known."""
+    """Return a number, a tuple, or a bare word such as SSSL; return None for ``?``, an unknown value."""
     if cell == "?":
         return None
     if _WORD.fullmatch(cell):

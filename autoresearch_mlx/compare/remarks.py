@@ -31,7 +31,7 @@ _DOES_MORE = re.compile(
 )
 """A remark that begins like this names another change."""
 _REPLACES = re.compile(r"replac(?:e|ed)\b", re.IGNORECASE)
-"""A remark behind a change names another change if it begins like this; in parentheses it names what is replaced."""
+"""A remark that begins like this behind a change names another change; in parentheses it names what is replaced."""
 _SETS = re.compile(r"(?:[A-Z][A-Z0-9_]{2,}\s*=\s*[0-9.^*]+[\s,+]*)+")
 _JOINT = re.compile(r"(\s\+\s|\band\b|\bplus\b|\s&\s|,\s(?=[a-zA-Z0-9])|\bwith\b|\bthen\b)")
 _PURPOSE = (
@@ -70,7 +70,8 @@ class Line:
     remarks: list[str]
     """Text that explains or judges the change; it may still state another change."""
     sentences: list[str]
-    """The remarks that stand behind a mark such as a semicolon or a dash, and not only behind a word such as "at"."""
+    """The remarks that follow a mark such as a semicolon or a dash; a remark after a word such as "at" is not among
+    them."""
     more: bool
     """True if the line says that something else was changed too, or that the change applies only to a part."""
 
@@ -107,7 +108,8 @@ def _is_limited(text: str) -> bool:
 
 
 def _without_asides(text: str) -> tuple[str, list[str]]:
-    """Return the text without its asides in parentheses or brackets, and the asides; a call such as ``tanh(x)`` stays.
+    """Return the text without its asides in parentheses or brackets, and the asides; a call such as ``tanh(x)`` is not
+    an aside.
 
     If the log cut an aside off before its end, the aside reaches to the end of the line.
     """

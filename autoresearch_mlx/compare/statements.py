@@ -31,14 +31,14 @@ _AMOUNT = {
     "loss.z": re.compile(r"(?<=\s)(?:1e-\d+|0?\.\d+)\b(?!\s*(?:->|→|to))"),
     "optimizer.clip": re.compile(r"\b(?:max_norm\s*=?\s*|at )?\d+(?:\.\d+)?\b(?!\s*(?:->|→|to))"),
 }
-"""For the axis of each change of code that comes with a figure: the pattern of that figure."""
+"""The pattern of the figure, by axis, for each change of code that is described with a figure."""
 _HOLE = "¦"
-"""Stands in a text for a change that was read there; only the end of a word may follow it."""
+"""Placeholder for a change that was already read at this place; only the end of a word may follow it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a statement says was changed: knobs, or code as (axis, note), or nothing if its words are only a comment.
+    """What a statement says was changed: knobs, or code as axis and note, or nothing if its words are only a comment.
 
     ``clear`` is False if it may be another change, or contain a further one.
     """
@@ -68,7 +68,7 @@ def read_statement(text: str, known: Mapping[str, Any], width_follows: bool = Fa
 def _knobs(
     text: str, places: Sequence[tuple[str, int, int]], known: Mapping[str, Any], width_follows: bool
 ) -> Statement | None:
-    """Return all knobs of one part; None if one of them has no value that can be read."""
+    """Return all knobs of one part; return None if the value of one of them cannot be read."""
     changes: dict[str, tuple[Any, Any]] = {}
     left, opens = text, 0
     for at, (name, start, end) in enumerate(places):
@@ -137,7 +137,7 @@ _WAS_THERE = re.compile(r"\b(?:replac\w*|from|instead of)\s+(?:\w+\s+){0,3}$")
 """Words before the name of something that is removed."""
 _PARTS = frozenset(("value_embedding", "residual.x0", "residual.resid"))
 _OF_A_RATE = re.compile(r"\b(?:lrs?|warmup|warmdown|momentum|ramp)\b")
-"""Words that show that a window belongs to the schedule, not to attention."""
+"""Words which show that a "window" belongs to the schedule, not to attention."""
 _OF_A_PART = re.compile(r"\b(?:lrs?|rates?|wd|decay|betas?\d?|std)\b")
 """Settings of a part of the model that have axes of their own, such as the learning rate of the value embeddings."""
 

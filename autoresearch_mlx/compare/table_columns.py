@@ -27,10 +27,10 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "description": ("description", "desc", "title", "change", "experiment", "idea", "hypothesis", "notes"),
 }
 _OURS = ("commit", "value", "memory", "status", "description")
-"""Columns of upstream's table and of our own, whatever the second one is called."""
+"""Columns of upstream's table and of our own, in order; the second column may have any name."""
 _COMMIT = re.compile(r"[0-9a-f]{7,40}", re.IGNORECASE)
 _MOST_BITS = 8.0
-"""Bits per byte of a model that knows nothing."""
+"""Bits per byte of a model that has learnt nothing."""
 _HIGHER = re.compile(r"\b(?:higher|max|maxim\w*|up|larger)\b|higher_is_better")
 _LOWER = re.compile(r"\b(?:lower|min|minim\w*|down|smaller)\b|lower_is_better")
 
@@ -122,7 +122,7 @@ def _stated(lines: Lines, places: Mapping[str, int]) -> Direction | None:
 
 
 def _without_header(lines: Lines) -> Columns:
-    """Return upstream's columns for a table without a header, if its cells fit these columns."""
+    """Return upstream's columns for a table without a header, if the table's cells fit them."""
     first = lines.rows[0]
     for names in (_OURS, ("commit", "value", "status", "description")):
         if len(first.cells) >= len(names) and status_in(first.cells[names.index("status")]):
@@ -170,7 +170,7 @@ def direction_of(
     """Return whether lower or higher values are better.
 
     ``kept`` has the values of the kept rows, oldest first.  ``gains`` has two numbers for each row of our own table:
-    its gain, and its value minus the incumbent's.  ``tried`` is True if a run besides the baselines has a value.
+    its gain, and its value minus the incumbent's. ``tried`` is True if any run other than a baseline has a value.
     Raises TableError if neither the file nor its rows show the direction.
     """
     if columns.direction is not None:

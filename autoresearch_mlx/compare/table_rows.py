@@ -24,9 +24,10 @@ _MEASURE = re.compile(
     r"([-+]?(?:(?:[1-9]\d{0,2}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)\s*(%|[a-zµμ/]+(?:/[a-z]+)?)?",
     re.IGNORECASE,
 )
-"""Pattern of a number with a unit; commas group thousands, because ``3,4567`` may be a number with a decimal comma."""
+"""Pattern of a number with a unit. A comma is read only before groups of three digits, because ``3,4567`` may have a
+decimal comma."""
 _MOST_BITS = 64
-"""Value from which bits per byte are refused: a model that has learnt anything is below 8."""
+"""Bits per byte from which on a value is refused; a model that has learnt anything is below 8."""
 _MACHINE = r"m\d(?: ?(?:pro|max|ultra))?|[ahblt]\d{1,3}0?0?|rtx ?\d+|macbook|mac ?mini|mac ?studio|laptop|machine"
 _BASELINE = re.compile(
     r"[\[(*`\"']*(?:(?:the|a|new|fresh|clean|vanilla|updated|first|second|third|concurrent|upstream|original|default|"
@@ -36,7 +37,7 @@ _BASELINE = re.compile(
     r"(?=$|\s*[(\[—–:;,.\])*`\"']|\s+-|\s+(?:on|at|for|in|after|since|with|for)\b)",
     re.IGNORECASE,
 )
-"""Pattern of a description that is about a baseline itself, not about a change to one."""
+"""Pattern of a description of a baseline itself; it does not fit a description of a change to a baseline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def _description(columns: Columns, row: Row) -> str:
 
 
 def _value(columns: Columns, row: Row) -> tuple[float | None, str]:
-    """Return a row's value and its unit; bits per byte have no unit, and a 0 there means that the run failed."""
+    """Return a row's value and its unit; bits per byte have no unit, and a value of 0 means that the run failed."""
     cell = columns.cell(row, "value")
     if cell.lower() in _NOTHING:
         return None, ""

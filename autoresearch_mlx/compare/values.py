@@ -41,10 +41,10 @@ _UNITS: Mapping[str, str] = {
     "HEAD_DIM": "dims",
 }
 _ABSENT = frozenset(("WARMUP_RATIO", "WEIGHT_DECAY"))
-"""Knobs for which "add" and "remove" say that the value before or after is 0."""
+"""Knobs whose value is 0 before an "add" and after a "remove"."""
 _ADDED, _REMOVED = re.compile(r"\badd\b"), re.compile(r"\b(?:remove|no)\s*$")
 _FEWEST_TOKENS = 1024
-"""A batch size below this is taken as a number of rows, as for the device's batch."""
+"""A batch size below this is read as a number of rows, like the device's batch size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _in_words(
 
 
 def _behind(text: str, *places: int) -> str:
-    """Return the first unit right behind one of these places; empty if there is none."""
+    """Return the first unit that follows one of these places directly; empty if there is none."""
     units = (_UNIT.match(text, place) for place in places)
     return next((match[1] for match in units if match), "")
 
@@ -115,8 +115,8 @@ def _pair(name: str, was: str, now: str, unit: str) -> tuple[Any, Any] | None:
 
 
 def _sized(read: Reading, known: Mapping[str, Any]) -> Reading | None:
-    """Return the reading; if it counts rows, return it as a reading of the device's batch size, with that knob's value
-    before."""
+    """Return the reading. If it is a number of rows, turn it into a reading of the device's batch size, with the
+    earlier value of that knob."""
     if read.knob != "TOTAL_BATCH_SIZE" or read.now >= _FEWEST_TOKENS:
         return read
     was = read.was if read.was != known.get(read.knob) else known.get("DEVICE_BATCH_SIZE")

@@ -48,13 +48,14 @@ class Judged:
 
 
 def judged(effect: Effect, noise: Noise) -> Judged:
-    """Return an effect with its interval, which follows from the noise of its log."""
+    """Return an effect with its interval, which is calculated from the noise of its log."""
     low, high = noise.interval(effect) or (None, None)
     return Judged(effect, low, high, noise.sigmas(effect.gain))
 
 
 def verdict(there: Judged | None, here: Judged | None) -> Word:
-    """Return the verdict on an effect; a side is None if it was not tried there.  An exact zero is within any noise."""
+    """Return the verdict on an effect; a side is None if it did not try the change. An effect of exactly zero counts as
+    within noise."""
     if here is None:
         return "untested here"
     if there is None:

@@ -1,4 +1,4 @@
-"""Judge a case whose runs were taken by the machines of a fleet, each with a history of its own regimes."""
+"""Judge a case whose runs were taken by several machines of a fleet; each machine has regimes of its own."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from autoresearch_mlx.judge.machines import (
 from autoresearch_mlx.judge.shrinkage import Effect, effect_of
 
 NAME = "fleet_machine"
-"""Entry of a measurement's ``machine`` with the name that the machine has in its fleet."""
+"""Key in a measurement's ``machine`` for the machine's name in its fleet."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A session's history as one machine of a fleet sees it; ``own`` and ``regime`` are those of that machine."""
+    """A session's history for one machine of a fleet: its ``own`` and ``regime`` are those of that machine."""
 
     machine: str
     chip: str
@@ -38,13 +38,14 @@ class View:
 
 
 def name_of(measured: Measurement) -> str | None:
-    """Return the name of the machine of a fleet that took this run; None for a session on one machine."""
+    """Return the fleet's name for the machine that took this run; return None if the session ran without a fleet."""
     name = measured.machine.get(NAME)
     return str(name) if name else None
 
 
 def views(history: History) -> tuple[View, ...]:
-    """Return the view of each machine of a fleet that has taken a run, in order of appearance; empty without a fleet.
+    """Return a view for each machine of a fleet that has taken a run, in the order of their first runs; empty without a
+    fleet.
 
     A machine's newest run shows its current regime and its chip.
     """
@@ -85,7 +86,7 @@ class Change:
 
 
 Noise: TypeAlias = Mapping[str, tuple[Slope, Sigma]]
-"""Machine -> how values move with its speed, and its sigma."""
+"""For each machine: how values change with its speed, and the sigma of one run there."""
 
 
 def noise_on(seen: Sequence[View]) -> Noise:
@@ -94,7 +95,8 @@ def noise_on(seen: Sequence[View]) -> Noise:
 
 
 def changes(seen: Sequence[View], noise: Noise | None = None) -> tuple[Change, ...]:
-    """Return every change of a session with its effects on the machines; one that failed everywhere has none."""
+    """Return every change of a session with its effects on the machines; a change that failed everywhere has no
+    effects."""
     if not seen:
         return ()
     noise = noise_on(seen) if noise is None else noise
@@ -109,7 +111,7 @@ def changes(seen: Sequence[View], noise: Noise | None = None) -> tuple[Change, .
 
 
 def effects_between(seen: Sequence[View], noise: Noise, e: Experiment, before: Experiment) -> tuple[MachineEffect, ...]:
-    """Return the effect of ``e`` over ``before`` on each machine that has runs of both in one regime."""
+    """Return how much better ``e`` is than ``before`` on each machine that ran both in the same regime."""
     found = (_effect_between(view, *noise[view.machine], e, before) for view in seen)
     return tuple(each for each in found if each is not None)
 
@@ -129,16 +131,17 @@ def _effect_between(view: View, slope: Slope, sigma: Sigma, e: Experiment, befor
 
 
 def spread_of(seen: Sequence[View]) -> Between:
-    """Return how much effects differ between machines, in sigma, from the changes that several machines measured."""
+    """Return the variance of effects between machines, in sigma squared, from the changes that several machines
+    measured."""
     return spread_between(change.effects for change in changes(seen))
 
 
 def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
     """Return a verdict, or what to measure next and on which machine of a fleet.
 
-    ``seen`` has a view for each machine that takes part, the one to ask first in front; the case has the runs of all of
-    them.  With one machine this is :meth:`Judge.decide`.  In the mode ``margin``, the first machine that measured
-    decides alone.  Raises ValueError without a machine.
+    ``seen`` has a view for each machine that takes part; the first of them is asked first.  The case has the runs of
+    all machines.  With one machine this is :meth:`Judge.decide`.  In the mode ``margin``, the first machine that
+    measured decides alone.  Raises ValueError without a machine.
     """
     if not seen:
         raise ValueError("a case cannot be judged without a machine")
@@ -203,7 +206,7 @@ def _part(view: View, case: Case) -> Case:
 
 
 def _on(decision: Decision, view: View) -> Decision:
-    """Name the machine in a decision that rests on its runs alone."""
+    """Return the decision; a request to measure again that names no machine goes to this one."""
     if isinstance(decision, Again):
         return decision if decision.machine else replace(decision, machine=view.machine)
     return decision

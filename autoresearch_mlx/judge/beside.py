@@ -10,7 +10,7 @@ from autoresearch_mlx.experiment import History, Measurement
 from autoresearch_mlx.judge.speeds import SLOW
 
 _FEWEST = 3
-"""Fewest runs with, and without, a thinking model for a comparison of their speeds."""
+"""Smallest number of runs with a thinking model, and of runs without one, for which their speeds are compared."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,12 @@ from autoresearch_mlx.experiment import Direction
 from autoresearch_mlx.judge.evidence import Run
 
 PASSED = 0.5
-"""Lowest mean score of a passed case: at least half of its repeats are right."""
+"""Lowest mean score with which a case counts as passed: at least half of its repeats are right."""
 _STEPS = 24
 """The test rounds differences to multiples of 1 / 24, so halves, thirds, quarters and eighths stay exact."""
 _FURTHEST = 8.0
 _LEAST = 0.5
-"""Smallest standard error, in cases; it is needed when all differences are equal and so show no spread."""
+"""Smallest standard error, in cases.  When all differences are equal, they show no spread, and this value is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,10 @@ class ByCase:
     gain: float
     """Mean difference of a case's score."""
     error: float
-    """Standard error of the gain, enlarged until ``gain / error`` is no further from 0 than ``score``."""
+    """Standard error of the gain; it is enlarged if ``gain / error`` would otherwise be further from 0 than
+    ``score``."""
     score: float
-    """The normal score with the exact test's one-sided mid-p value."""
+    """The normal score whose tail probability is the exact test's one-sided mid-p value."""
     cases: int
     better: int
     """Number of cases on which the score is higher."""
@@ -49,7 +50,8 @@ class ByCase:
 
 
 def by_case(candidate: Sequence[Run], against: Sequence[Run], direction: Direction) -> ByCase | None:
-    """Return the comparison; None unless all runs name their cases and at least two cases are common to all."""
+    """Return the comparison; return None unless every run has a score for each case, and all runs share at least two
+    cases."""
     ours, theirs = ([run.cases for run in side if run.cases is not None] for side in (candidate, against))
     if not ours or len(ours) < len(candidate) or not theirs or len(theirs) < len(against):
         return None
@@ -67,7 +69,7 @@ def by_case(candidate: Sequence[Run], against: Sequence[Run], direction: Directi
 
 
 def sign_flip_score(differences: Sequence[float]) -> float:
-    """Return the normal score of the sum of the differences, among the sums under all choices of signs.
+    """Return the normal score of the sum of the differences, compared with the sums for all choices of signs.
 
     The score is positive when the sum is positive, and 0 when every difference is 0.  The time grows with
     the square of the number of differences.

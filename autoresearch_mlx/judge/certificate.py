@@ -47,12 +47,13 @@ class Certificate:
     pairs: int
     """Number of pairs in complete blocks; only these count."""
     certified: bool
-    """Whether the evidence ratio reached 1 / alpha.  Checking it after every block keeps the error rate under alpha.
-    For a comparison by cases: whether the exact test's one-sided mid-p value is at most alpha / 2."""
+    """Whether the evidence ratio reached 1 / alpha.  The error rate stays under alpha even if the ratio is checked
+    after every block. For a comparison by cases: whether the exact test's one-sided mid-p value is at most alpha /
+    2."""
 
 
 def slots_of(pairs: int, first_seed: int) -> tuple[Slot, ...]:
-    """Return the runs in the order to take them: A B B A A B B A ...
+    """Return the runs in the order in which to take them: A B B A A B B A ...
 
     Raises ValueError when the pairs do not fill blocks of two.
     """
@@ -72,11 +73,11 @@ def certificate(
     alpha: float = 0.1,
     slope: Slope | None = None,
 ) -> Certificate:
-    """Return the certificate from all complete blocks; runs carry the number of their pair.
+    """Return the certificate from all complete blocks; each run has the number of its pair.
 
-    ``slope``: how values move with the machine's speed.  The part of an effect that is due to the machine's speed is
-    subtracted, and the error of that part is counted.  It is zero in a block whose runs were equally fast, and in one
-    whose speed changed steadily.
+    ``slope`` says how values change with the machine's speed.  The part of an effect that is due to the machine's speed
+    is subtracted, and the error of that part is counted.  It is zero in a block whose runs were equally fast, and in
+    one whose speed changed steadily.
 
     A block with a lost or disturbed run is left out, and has to be measured again.  Raises ValueError when no block is
     complete.  Raises it too when there is one block and no sigma, because the error is then unknown.
@@ -128,7 +129,8 @@ def abba(a1: float, b1: float, b2: float, a2: float) -> float:
 
 
 def evidence_ratio(z: float, pairs: int) -> float:
-    """Return the likelihood of the pairs under a normal mixture of effects, divided by that under no effect.
+    """Return the likelihood of the pairs if effects are normally distributed, divided by their likelihood if there is
+    no effect.
 
     The mixture sequential probability ratio test (Robbins, "Statistical methods related to the law of the iterated
     logarithm", 1970; Johari et al., arXiv 1512.04922).  The mixture's variance is that of one pair.  A ratio over

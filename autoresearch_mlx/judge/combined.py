@@ -23,7 +23,7 @@ from autoresearch_mlx.judge.student_t import normal_score, quantile
 _COVERAGE = 0.9
 _MANY = 200
 _ROUNDS = 20
-"""Maximum number of rounds until the same changes stay left out."""
+"""Maximum number of rounds in which changes are left out and the variance is computed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,8 @@ class Combined:
     tau: float
     """Standard deviation of the effect between machines."""
     q: float
-    """Cochran's Q: the weighted sum of squares around the mean with tau = 0; ``machines`` - 1 is to be expected."""
+    """Cochran's Q: the weighted sum of squares around the mean with tau = 0.  Its expected value is ``machines`` - 1 if
+    the machines do not differ."""
     i_squared: float
     """Share of the spread of the measured effects that the errors do not explain, 0 to 1 (Higgins and Thompson,
     Statistics in Medicine 21, 2002)."""
@@ -83,7 +84,7 @@ class Combined:
 
 
 def combine(estimates: Sequence[Estimate], spread: Between | None = None) -> Combined:
-    """Return the mean effect over the machines of these estimates, at least one.
+    """Return the mean effect over machines from one estimate or more, each from another machine.
 
     ``spread``: the variance between machines, as known from many changes; None: it is estimated from these estimates
     alone.  Raises ValueError without an estimate.
@@ -143,12 +144,13 @@ def moments(estimates: Sequence[Estimate]) -> tuple[float, float]:
 def between(changes: Iterable[Sequence[Estimate]], assumed: float, weight: float) -> Between:
     """Return the variance between machines, pooled over changes that were measured on two machines or more.
 
-    ``assumed`` is the variance that counts before anything was measured, ``weight`` how much it counts: in the unit of
-    the sums of DerSimonian and Laird's C, to which a change on two machines with standard errors e adds 1 / (2 e^2).
+    ``assumed`` is the variance that is assumed before anything was measured.  ``weight`` says how much this assumption
+    counts, in the unit of DerSimonian and Laird's C: a change on two machines with standard errors e adds 1 / (2 e^2)
+    to C.
 
-    A few changes may suit one kind of machine alone, and would make all others look uncertain.  So a change is left out
-    if, given the variance, fewer than 1 change in 100 would have such a large Q.  Then the variance is computed again,
-    until the same changes stay left out.
+    A few changes may suit one kind of machine alone, and would make all others look uncertain. So a change is left out
+    if, given the variance, fewer than 1 change in 100 would have such a large Q. Then the variance is computed again.
+    This is repeated until the changes that are left out stay the same.
     """
     several = [(len(change) - 1, cochran(change), moments(change)[1]) for change in changes if len(change) > 1]
     variance, left_out = assumed, 0
@@ -164,7 +166,7 @@ def between(changes: Iterable[Sequence[Estimate]], assumed: float, weight: float
 
 @lru_cache(maxsize=64)
 def _most(dof: int) -> float:
-    """Return the value that 99 of 100 chi-square variables with ``dof`` degrees of freedom stay below."""
+    """Return the 99 % quantile of the chi-square distribution with ``dof`` degrees of freedom."""
     low, high = 0.0, 10.0 * dof
     for _ in range(60):
         middle = (low + high) / 2

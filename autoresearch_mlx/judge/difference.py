@@ -23,7 +23,8 @@ from autoresearch_mlx.judge.slope import with_repeats as slope_with_repeats
 from autoresearch_mlx.judge.student_t import normal_score, quantile
 
 _NEGLIGIBLE = 0.1
-"""The errors of the runs' own values are ignored below this share of the standard error: they add at most 0.5 %."""
+"""Share of the standard error below which the errors of the runs' own values are ignored: they add at most 0.5 % to
+it."""
 _MANY = 200
 """Degrees of freedom of a comparison by cases: its score comes from an exact test, so no allowance is added."""
 _PAIR_DOF = 4
@@ -89,7 +90,7 @@ def newest_unselected(incumbent: Sequence[Run], most: int) -> tuple[Run, ...]:
 def difference(evidence: Evidence, most: int) -> Difference:
     """Return the difference between all runs of the candidate and the incumbent's ``most`` newest.
 
-    Both must have runs, all of which count (:func:`counted`).
+    Both sides must have runs, and all of these must count (:func:`counted`).
     """
     against = newest_unselected(evidence.incumbent, most)
     if (cases := by_case(evidence.candidate, against, evidence.direction)) is not None:
@@ -141,7 +142,8 @@ def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> 
 
 
 def _at_like_speed(evidence: Evidence, most: int) -> Difference | None:
-    """Compare with those runs of the incumbent that were about as fast; None if all of its runs were, or none was."""
+    """Compare with those runs of the incumbent that were about as fast. Return None if that is all of its runs, or none
+    of them."""
     speed = fmean(run.log_work for run in evidence.candidate)
     like = [run for run in evidence.incumbent if abs(run.log_work - speed) <= STEADY]
     if not evidence.sigma.known or not 0 < len(like) < len(evidence.incumbent) or not any(run.fresh for run in like):
@@ -167,7 +169,7 @@ def _widened(error: float, candidate: Sequence[Run], against: Sequence[Run]) -> 
 
 
 def _width(found: Difference) -> float:
-    """Return half the width of the 90 % interval; it is wide when the error itself is known from few runs only."""
+    """Return half the width of the 90 % interval; it is wider when the error is estimated from few runs."""
     return quantile(0.95, found.dof) * found.error if found.error else math.inf
 
 

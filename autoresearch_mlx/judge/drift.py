@@ -1,4 +1,5 @@
-"""Say whether the machine has drifted: whether new runs of the incumbent differ too much for one unchanged file."""
+"""Say whether the machine has drifted: whether new runs of the incumbent differ from its old ones by more than noise
+explains."""
 
 from __future__ import annotations
 

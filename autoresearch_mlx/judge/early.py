@@ -17,7 +17,7 @@ from typing import TypeAlias
 from autoresearch_mlx.experiment import Status, Verdict
 
 Curve: TypeAlias = Sequence[tuple[float, float]]
-"""Training loss during the run: pairs (share of the budget used, from 0 to 1; loss), in order."""
+"""Training loss during the run, as pairs in order of time: the share of the budget used (0 to 1), and the loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ class EarlyRules:
     audit_every: int = 8
     """An experiment whose number is a multiple of this is allowed to finish."""
     exempt: tuple[str, ...] = ("schedule", "batch", "ema")
-    """Axes, or families of axes, that change the shape of the loss curve: losses after equal work say nothing there."""
+    """Axes, or families of axes, whose changes alter the shape of the loss curve, so that losses after equal work
+    cannot be compared."""
     diverged: float = 1.5
     """Ratio of smoothed loss to first loss above which a run has diverged."""
 
@@ -68,7 +69,8 @@ def should_stop(
     rules: EarlyRules | None = None,
     pace: float = 1.0,
 ) -> Stop | None:
-    """Return why this run of experiment ``number`` has already lost, by its ``curve`` so far; None: continue.
+    """Return why this run of experiment ``number`` has already lost, judged by its ``curve`` so far; return None if it
+    may continue.
 
     ``full_runs``: how many runs of the session have finished.  ``pace``: see :func:`pace`.
     """
@@ -91,9 +93,9 @@ def should_stop(
 def pace(curve: Curve, tokens: int | None, whole: int | None) -> float:
     """Return the work that a run has done so far, as a share of the incumbent's at the same point; at most 1.
 
-    ``tokens`` is the number of tokens in training so far, ``whole`` that of the incumbent's whole run.  If the machine
-    is slower than it was for the incumbent, a run falls behind through no fault of its file.  Returns 1 if the tokens
-    are unknown, and if the run is ahead of the incumbent, because a faster file has earned its lead.
+    ``tokens`` is the number of tokens trained on so far, ``whole`` the number in the incumbent's whole run.  If the
+    machine is slower than it was for the incumbent, a run falls behind through no fault of its file.  Returns 1 if the
+    tokens are unknown, and if the run is ahead of the incumbent, because a faster file has earned its lead.
     """
     if not curve or not tokens or not whole or curve[-1][0] <= 0:
         return 1.0
@@ -142,11 +144,12 @@ def _exempt(axis: str | None, rules: EarlyRules) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """An experiment that the rule called lost: the share of the budget used until then, and its verdict."""
+    """An experiment that the rule declared lost: the share of the budget used until then, and the experiment's
+    verdict."""
 
     share: float
     seconds: float
-    """Seconds that a whole run of it takes."""
+    """Seconds that a whole run of this experiment takes."""
     audited: bool
     status: Status
     """Its verdict; the rule was wrong if the experiment was audited and kept."""

@@ -23,7 +23,7 @@ class Run:
     value: float
     seed: int
     regime: int = 0
-    """Number of the regime in which it was taken; runs of different regimes cannot be compared."""
+    """Number of the regime in which the run was taken; runs of different regimes cannot be compared."""
     fresh: bool = True
     """False for the first run of a proposal, by which it was selected; True for repeats and for runs of the
     baseline."""
@@ -33,7 +33,7 @@ class Run:
     """Standard error of the value itself, in the metric's unit, if the measurement gives one: the correction for
     look-ahead does."""
     tainted: bool = False
-    """True if heat, sleep or another job disturbed it: it does not count."""
+    """True if heat, sleep or another job disturbed the run, so that it does not count."""
     log_work: float = 0.0
     """Natural logarithm of the work that it could do at its speed, as a share of its work at the session's reference
     speed (:func:`speeds.log_work`); 0 at the reference speed, or if the speed is unknown."""
@@ -63,7 +63,7 @@ class Sigma:
 
     @property
     def known(self) -> bool:
-        """Whether it is above zero and rests on repeats."""
+        """Whether the value is above zero and comes from repeats."""
         return bool(self.value) and self.dof > 0
 
 
@@ -106,17 +106,18 @@ class Evidence:
     refreshes: int = 0
     """Runs of the incumbent that were already taken for this decision."""
     audited: bool = False
-    """The candidate passed the audits that :class:`Again` asked for."""
+    """True if the candidate has passed the audits that :class:`Again` asked for."""
     examined: bool = False
     """True if the target itself has audited one of the candidate's runs and found no contradiction."""
     doubt: str = ""
-    """A doubt, in words, that this audit cannot settle and a person has to; empty if there is none."""
+    """A doubt, in words, that the audit could not settle, so that a person has to decide; empty if there is none."""
     accepted: bool = False
-    """A person has accepted this gain, however large it is."""
+    """True if a person has accepted this gain, however large it is."""
     lost: int = 0
     """Number of the candidate's runs that were disturbed and ended without a value."""
     steps: tuple[int | None, int | None] = (None, None)
-    """Steps after which a repeat of the candidate, and one of the incumbent, ends; None: the clock ends it."""
+    """Numbers of steps after which a repeat ends: one for the candidate, one for the incumbent. None: the clock ends
+    it."""
     slope: Slope = Slope()
     """The change of values with the machine's speed, from all repeats before this candidate."""
 
@@ -130,9 +131,9 @@ class Again:
     seed: int | None = None
     """Seed to run on; None: the session's next one."""
     steps: int | None = None
-    """Exact number of steps to train; None: the clock ends the run."""
+    """Number of steps after which the run ends; None: the clock ends it."""
     audit: bool = False
-    """Audit the candidate's run as well."""
+    """True if the candidate's run is to be audited as well."""
     gain: float = 0.0
     """For an audit: what the candidate seems to gain."""
     trial: bool = False

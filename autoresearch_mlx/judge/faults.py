@@ -1,4 +1,4 @@
-"""Decide what follows when the machine has ended a candidate's runs again and again.
+"""Decide what to do when the machine ends a candidate's runs again and again.
 
 Such a run does not count and is taken again.  After three in a row, either the machine does not work, or the file makes
 it fail (or prints what a failing machine prints).  One run of the incumbent shows which of the two it is.
@@ -24,7 +24,7 @@ def fault_of(measured: Measurement) -> str | None:
 
 
 def fault_with_step(measured: Measurement) -> str:
-    """Return the same words, followed by what a person can do about it."""
+    """Return what :func:`fault_of` says, followed by what a person can do about it."""
     step = measured.extra.get("next_step")
     return f"{fault_of(measured)}; {step}" if step else f"{fault_of(measured)}"
 

@@ -42,7 +42,8 @@ def _whole(stopped: Measurement) -> float:
 
 
 def removed(experiment: Experiment) -> int | None:
-    """Return the number of the keep that this experiment removes on trial; None if it is not such a trial."""
+    """Return the number of the kept experiment whose change this experiment removes on trial; return None if it is no
+    such trial."""
     number = experiment.talk.get("removes")
     return number if isinstance(number, int) else None
 
@@ -53,7 +54,7 @@ def selecting(measured: Sequence[Measurement]) -> int:
 
 
 def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
-    """Return the runs of an experiment that have a value; runs by which nothing was selected are marked ``fresh``.
+    """Return the runs of an experiment that have a value, and mark those by which nothing was selected as ``fresh``.
 
     A proposal is selected by its first run; the baseline (number 0) was not selected.
     """
@@ -99,7 +100,7 @@ def _all_runs(experiment: Experiment, later: Sequence[Measurement]) -> tuple[Run
 
 
 def _later(history: History) -> Mapping[int, Sequence[Measurement]]:
-    """Return the repeats of each experiment that has some, by its number, in one pass over the history."""
+    """Return the repeats by the number of their experiment, in one pass over the history."""
     found: defaultdict[int, list[Measurement]] = defaultdict(list)
     for repeat in history.repeats:
         found[repeat.number].append(repeat.measurement)
@@ -107,15 +108,16 @@ def _later(history: History) -> Mapping[int, Sequence[Measurement]]:
 
 
 def sigma_of(history: History) -> Sigma:
-    """Return the standard deviation of one run at one speed, pooled over everything that was repeated."""
+    """Return sigma, the standard deviation of one run at a constant speed of the machine, pooled over everything that
+    was repeated."""
     return noise_of(history)[1]
 
 
 def noise_of(history: History, beside: Iterable[tuple[str, Run]] = ()) -> tuple[Slope, Sigma]:
     """Return how values change with the machine's speed, and the standard deviation of one run, from all repeats.
 
-    ``beside``: more runs under the same conditions, each with the name of the version that ran.  A machine of a fleet
-    has a sigma of its own, as far as it has repeated enough (:func:`sigma.moderated`).
+    ``beside`` has more runs under the same conditions, each with the name of the version that ran.  A machine of a
+    fleet has a sigma of its own, as far as it has repeated enough (:func:`sigma.moderated`).
     """
     groups = sigma.replicates(chain(_with_commits(history), beside))
     steep, noise = slope.learned(groups, _assumed(history))
@@ -126,7 +128,8 @@ def noise_of(history: History, beside: Iterable[tuple[str, Run]] = ()) -> tuple[
 
 
 def _assumed(history: History) -> Slope:
-    """Return the slope that is assumed before repeats, from the curves of the baseline and the incumbent."""
+    """Return the slope that is assumed while nothing was repeated, from the curves of the baseline and the
+    incumbent."""
     first, best = history.baseline, history.incumbent
     if first is None or best is None or first.value is None:
         return Slope()
@@ -144,8 +147,8 @@ def _with_commits(history: History) -> Iterator[tuple[str, Run]]:
 def pair_sigma(history: History, axis: str | None, steep: float = 0.0) -> Sigma:
     """Return the standard deviation of the difference, on a common seed, between a change and its incumbent.
 
-    Pooled over the changes of the same class as ``axis`` (:func:`sigma.pair_class`).  ``steep``: how values change with
-    the work that a run could do at the machine's speed.
+    It is pooled over the changes of the same class as ``axis`` (:func:`sigma.pair_class`). ``steep`` says how values
+    change with the work that a run could do at the machine's speed.
     """
     groups = []
     best: Experiment | None = None
@@ -161,7 +164,8 @@ def pair_sigma(history: History, axis: str | None, steep: float = 0.0) -> Sigma:
 
 
 def standing(history: History, experiment: Experiment) -> float:
-    """Return the value with which a kept experiment counts: the mean of its newest unselected runs, not its best run.
+    """Return the value that a kept experiment counts with: the mean of its newest unselected runs, not the best of its
+    runs.
 
     Raises ValueError when it has no value at all.
     """
@@ -175,8 +179,8 @@ def standing(history: History, experiment: Experiment) -> float:
 def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
     """Return the runs whose mean is :func:`standing`; empty for an imported experiment.
 
-    These are the undisturbed runs of the current regime, or all runs if there are none.  Runs at the usual speed of the
-    machine come first: another speed moves a plain value.
+    These are the undisturbed runs of the current regime, or all runs if there are none. Runs at the machine's usual
+    speed are preferred, because another speed changes the value.
     """
     every = runs_of(history, experiment)
     told = by_tokens(every)
@@ -202,7 +206,7 @@ def taken_now(history: History, experiment: Experiment) -> tuple[Measurement, ..
 
 
 def gained(history: History) -> float | None:
-    """Return the gain of the incumbent over the baseline, from the values (:func:`standing`) with which they count.
+    """Return the gain of the incumbent over the baseline, from the values that they count with (:func:`standing`).
 
     None if there is no incumbent or no baseline, or if their runs cannot be compared because their comparability keys
     differ.
@@ -217,7 +221,7 @@ def gained(history: History) -> float | None:
 
 
 def _keys(history: History, experiment: Experiment) -> set[str]:
-    """Return the keys of the runs behind an experiment's value; empty if the ledger names none."""
+    """Return the comparability keys of the runs behind an experiment's value; empty if the ledger names none."""
     here = taken_now(history, experiment) or experiment.measurements
     return {m.key for m in here if m.key is not None and m.value is not None}
 
@@ -230,7 +234,8 @@ def age(history: History) -> int:
 def looked_at(history: History) -> list[bool]:
     """Return for each experiment whether the incumbent ran in it or right after it, in the current regime.
 
-    Empty if there is no incumbent.  An imported incumbent has no runs: its experiment counts as its run.
+    Empty if there is no incumbent. An imported incumbent has no runs, so the experiment that imported it counts as its
+    run.
     """
     best = history.incumbent
     if best is None:
@@ -243,7 +248,8 @@ def looked_at(history: History) -> list[bool]:
 
 
 def longest_usual(history: History) -> Usual:
-    """Return the longest time of a baseline run in each phase; in a regime without one, the times of its first repeat.
+    """Return the longest time that a baseline run took for each phase. In a regime without a baseline run, return the
+    times of the regime's first repeat.
 
     Raises ValueError without a baseline.
     """
@@ -270,7 +276,7 @@ def longest_usual(history: History) -> Usual:
 
 
 def _least(values: Iterable[float]) -> float | None:
-    """Return the smallest value, because other programs can only add to the processor time of the same work."""
+    """Return the smallest value: other programs can only add to the processor time of the same work."""
     return min(values, default=None)
 
 

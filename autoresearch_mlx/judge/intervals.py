@@ -1,4 +1,4 @@
-"""Compute the interval of a share."""
+"""Compute the confidence interval of a share."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ UNCOUNTED_SAID, UNCOUNTED_HELD = 1.25, 1.4
 """Multiples of the baseline's time for each token and matrix weight.  From the first on, the reason of a keep names the
 time; from the second on, the keep waits for a person.  Two passes over each batch took 1.5 to 2 times the time."""
 UNCOUNTED_MORE = 1.2
-"""Multiple of the incumbent's time below which a keep does not wait, because the incumbent needed about as much and was
-kept or accepted."""
+"""Multiple of the incumbent's time below which a keep does not wait for a person: the incumbent needed about as much
+time, and was kept or accepted."""
 
 Mode: TypeAlias = Literal["auto", "fast", "adaptive", "strict", "margin"]
 
@@ -73,15 +73,17 @@ class Case:
     tried: bool = False
     """Whether the incumbent was measured to see if the machine works (:mod:`faults`)."""
     audited: bool = False
-    """Whether its files were audited, which is required for a gain that is too large to be believed at once."""
+    """Whether the candidate's files were audited, which is required for a gain that is too large to be believed at
+    once."""
     auditable: bool = False
     """Whether the target can audit a run."""
     accepted: bool = False
-    """Whether a person has accepted its gain, however large it is."""
+    """Whether a person has accepted the candidate's gain, however large it is."""
     added_bytes: int = 0
-    """Number of bytes that its edit adds, compressed; many of them could be knowledge of rows or of weights."""
+    """Number of bytes that the candidate's edit adds, compressed; a large edit could contain knowledge of rows or of
+    weights."""
     same_cost: bool = False
-    """Whether a step of its files does the same work as one of the incumbent's."""
+    """Whether a step of the candidate does the same work as a step of the incumbent."""
     removes: int | None = None
     """Number of the kept experiment whose change this candidate removes; None when it removes none."""
 
@@ -102,9 +104,10 @@ class Judge:
     removal_every: int = 8
     """Number of keeps after which weakly supported ones are removed on trial."""
     limits: Sequence[Limit] = ()
-    """Limits of the figures besides the metric."""
+    """Limits of the other figures, besides the metric."""
     budget_seconds: float | None = None
-    """Seconds of training, from which a repeat gets its number of steps.  None: the clock ends repeats too."""
+    """Seconds of training, from which the number of steps of a repeat is calculated. None: the clock ends repeats
+    too."""
 
     @property
     def rules(self) -> Rules:
@@ -123,7 +126,7 @@ class Judge:
         return _with_command(_uncounted(decision, history, case), case)
 
     def failed(self, history: History, case: Case) -> Decision | None:
-        """Return what follows from a run that failed; None while all undisturbed runs have values."""
+        """Return the decision on a case in which a run failed; return None while all undisturbed runs have values."""
         if (stuck := decide_faults(history, case.measurements, case.tried)) is not None:
             return stuck
         undisturbed = [m for m in case.measurements if not m.tainted]
@@ -145,7 +148,8 @@ class Judge:
         return self.worth_keeping(stages.decide(evidence, _stage(self.mode), self.rules), history, case)
 
     def _by_margin(self, history: History, case: Case) -> Decision:
-        """Decide without statistics; if the incumbent was kept in another regime, its runs in the current one count."""
+        """Decide without statistics. If the incumbent was kept in another regime, only its runs in the current regime
+        count."""
         rule, best = Margin(self.margin), history.incumbent
         if best is None or (history.regime == 0 and all(m.regime == 0 for m in best.measurements)):
             return rule.decide(history, case.measurements)
@@ -156,7 +160,8 @@ class Judge:
         return Verdict("invalid", f"{case.refreshes} runs of the incumbent gave no value: nothing to compare with")
 
     def believed(self, decision: Decision, history: History, case: Case) -> Decision:
-        """Return what a keep still needs if its gain is too good to be believed and the target can audit."""
+        """Return the decision; a keep whose gain is too good to be believed needs an audit first, if the target can
+        audit."""
         kept = isinstance(decision, Verdict) and decision.status == "keep"
         if not kept or not case.auditable or case.accepted or history.incumbent is None:
             return decision
@@ -192,7 +197,8 @@ class Judge:
         return Verdict("discard", f"{said}, and its audit found {doubt}: discard", held=True)
 
     def _within_limits(self, decision: Decision, history: History, case: Case) -> Decision:
-        """Return status ``limit`` for an edit that breaks a limit, unless it has lost anyway or its runs all failed."""
+        """Return the verdict ``limit`` for an edit that breaks a limit, unless it has lost anyway or all its runs
+        failed."""
         going_on = isinstance(decision, Again) or decision.status == "keep"
         measured = mean_value([m for m in case.measurements if not m.tainted]) is not None
         if not self.limits or not going_on or not measured:
@@ -221,7 +227,7 @@ class Judge:
         )
 
     def effect(self, history: History, case: Case) -> Effect | None:
-        """Return the gain to report; None without a known sigma or without runs on both sides."""
+        """Return the gain to report; return None while sigma is unknown or one side has no runs."""
         if self.mode == "margin" or history.incumbent is None:
             return None
         now = counted(self.evidence(history, case))
@@ -282,7 +288,7 @@ class Judge:
         return drifted(newest_unselected(old, self.rules.record), fresh, noise, steep)
 
     def suspects(self, history: History) -> tuple[int, ...]:
-        """Return the numbers of keeps to remove on trial now, weakest first; empty while no pass is due.
+        """Return the numbers of the kept experiments to remove on trial now, weakest first; empty while no pass is due.
 
         A pass goes on while the last experiment was such a trial.
         """
@@ -337,7 +343,7 @@ def _with_command(decision: Decision, case: Case) -> Decision:
 
 
 def padded(history: History, measured: Sequence[Measurement]) -> Verdict | None:
-    """Return ``invalid`` for a run that took too long before its first batch; None for any other run.
+    """Return the verdict ``invalid`` if a run took too long before its first batch; otherwise return None.
 
     The budget's clock starts at the first batch, so training could hide before it.
     """

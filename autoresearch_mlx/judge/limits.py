@@ -37,7 +37,7 @@ class Limit:
         return f"at {'most' if self.direction == 'min' else 'least'} {terms.value(self.bound)}"
 
     def broken(self, history: History, measurements: Sequence[Measurement]) -> str | None:
-        """Say how the undisturbed runs break the limit; return None when they keep to it."""
+        """Say how the undisturbed runs break the limit; return None if they do not."""
         first = None if history.baseline is None else mean_of(self.name, history.baseline.measurements)
         return self.broken_by(mean_of(self.name, measurements), first)
 

@@ -6,7 +6,7 @@ is held against bounds that narrow with the number of runs, as on one machine (:
 fewest runs takes the next one.  So a gain is kept only when a second machine has confirmed it, and a run there costs no
 more than a repeat on the first.
 
-A change may help one kind of chip alone.  It is not kept for all; the reason calls it a platform keep.
+A change may help one kind of chip alone. Such a change is discarded, and the reason calls it a platform keep.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _ASSUMED_TAU, _WEIGHT = 0.3, 10.0
 """Standard deviation of an effect between machines, in sigma, before changes were measured on several machines, and how
 much this assumption counts: about as much as 25 changes with a run on each of two machines (`bench/fleet.py`)."""
 _APART = 1.645
-"""Standard errors by which a platform keep's effect must exceed that on the other machines: by chance 1 in 20 does."""
+"""Number of standard errors by which a platform keep's effect must exceed the effect on the other machines; chance
+alone reaches it in 1 of 20 cases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class OnMachine:
 
     machine: str
     chip: str
-    """Class of the machine: the name of its chip."""
+    """Name of the machine's chip; machines with the same chip are of one kind."""
     evidence: Evidence
 
 
@@ -95,10 +96,10 @@ def spread_between(changes: Iterable[Sequence[MachineEffect]]) -> Between:
 def decide_on_machines(
     sides: Sequence[OnMachine], spread: Between, mode: Mode = "adaptive", rules: Rules | None = None
 ) -> Decision:
-    """Return keep, discard, or what to measure next and on which machine.
+    """Return a keep, a discard, or what to measure next and on which machine.
 
-    ``sides`` has every machine that takes part, the one that should be asked first in front.  ``spread``: how much
-    effects differ between machines (:func:`spread_between`).  Raises ValueError without a machine.
+    ``sides`` has every machine that takes part; the first of them is asked first. ``spread`` says how much effects
+    differ between machines (:func:`spread_between`).  Raises ValueError without a machine.
     """
     rules = rules or Rules()
     now = [replace(side, evidence=counted(side.evidence)) for side in sides]
@@ -164,7 +165,8 @@ def _next_run(
 def _without_sigma(
     sides: Sequence[OnMachine], now: Sequence[OnMachine], found: Mapping[str, Difference], rules: Rules
 ) -> Decision:
-    """Decide by the margin on each machine, while nothing was repeated there, or repeats agree to the last digit."""
+    """Decide by the margin on each machine; this is done while nothing was repeated there, or while repeats agree to
+    the last digit."""
     for side in now:
         if side.machine in found:
             verdict = by_margin(found[side.machine].gain, found[side.machine].before, rules.margin)
@@ -202,7 +204,8 @@ def platform_of(effects: Sequence[MachineEffect], spread: Between, bound: float)
 
 
 def _own_error(effects: Sequence[MachineEffect]) -> float:
-    """Return the error of the mean over just these machines: differences between machines do not count."""
+    """Return the standard error of the mean over just these machines, without an allowance for differences between
+    machines."""
     return together(effects, Between(0.0)).error
 
 

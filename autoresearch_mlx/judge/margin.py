@@ -24,7 +24,8 @@ class Margin:
     def decide(self, history: History, measurements: Sequence[Measurement], before: float | None = None) -> Decision:
         """Return a verdict, or a request for one more run.
 
-        ``before``: the value that the incumbent counts with; None: the mean of its own measurements.
+        ``before`` is the value that the incumbent counts with; if it is None, the mean of the incumbent's own
+        measurements is used.
         """
         if not measurements:
             return Again("not measured yet")
@@ -57,7 +58,8 @@ def by_margin(gain: float, before: float, margin: float) -> Verdict:
 
 
 def mean_value(measurements: Sequence[Measurement]) -> float | None:
-    """Return the mean value of the undisturbed measurements, else of all; None if no measurement has a value."""
+    """Return the mean value of the undisturbed measurements, or of all if each was disturbed; return None if no
+    measurement has a value."""
     found = [m for m in measurements if m.value is not None]
     counted = [m for m in found if not m.tainted] or found
     values = [m.value for m in counted if m.value is not None]
@@ -65,7 +67,8 @@ def mean_value(measurements: Sequence[Measurement]) -> float | None:
 
 
 def incumbent_value(incumbent: Experiment) -> float:
-    """Return the incumbent's mean over its measurements, else its value.  Raises ValueError when it has neither."""
+    """Return the mean of the incumbent's measurements, or its recorded value if it has none.  Raises ValueError when it
+    has neither."""
     value = mean_value(incumbent.measurements)
     if value is None:
         value = incumbent.value

@@ -22,7 +22,8 @@ def steps_in_budget(runs: Sequence[tuple[int, float]], budget_seconds: float) ->
 
 
 def missing(evidence: Evidence, now: Evidence, rules: Rules) -> Decision:
-    """Return what to measure when one side has no run that counts, or ``invalid`` after too many attempts."""
+    """Return what to measure when one side has no run that counts; after too many attempts, return the verdict
+    ``invalid``."""
     if now.candidate:
         if evidence.refreshes < rules.refreshes:
             return refresh(now, "the incumbent has no run that counts in this regime")
@@ -53,9 +54,10 @@ OTHER_SPEED = "the machine was not as fast as when the incumbent ran"
 
 
 def unlike(found: Difference, now: Evidence, rules: Rules) -> bool:
-    """Return whether only the machine's speed leaves a case open, so that a run of the incumbent right now settles it.
+    """Return whether a case is undecided only because the machine's speed differed; a run of the incumbent then settles
+    it.
 
-    A loss beyond the bound of a keep is clear whatever the speed did.
+    A loss larger than the gain that a keep needs is clear at any speed.
     """
     clear = found.error > 0 and found.score <= -rules.adaptive.upper[0]
     return found.blurred and not clear and now.refreshes < rules.refreshes
@@ -79,7 +81,8 @@ def effect_so_far(now: Evidence, found: Difference) -> str:
 
 
 def next_seed(taken: Sequence[Run], other: Sequence[Run]) -> int | None:
-    """Return a seed on which only ``other`` ran, so that the two form a pair; else a new one; None if neither ran."""
+    """Return a seed on which only ``other`` ran, so that the two form a pair. If there is none, return a new seed; if
+    neither ran, return None."""
     mine, theirs = {run.seed for run in taken}, [run.seed for run in other]
     free = [seed for seed in theirs if seed not in mine]
     if free:

@@ -1,5 +1,5 @@
-"""Read two things from a session's runs: the machine's speed that counts as 1, and whether two files' steps cost the
-same."""
+"""Read two things from a session's runs: which speed of the machine counts as 1, and whether the steps of two files
+cost the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoresearch_mlx.judge.history import taken_now
 
 _SAME_COST = 0.15
 """Relative difference in processor time up to which the steps of two files count as equally expensive.  On a busy
-machine the time of the same step varies by so much, because programs push each other's data out of the caches."""
+machine the time of the same step varies by as much, because programs push each other's data out of the caches."""
 
 _FASTER = 1.15
 """If a baseline run is more than this many times as fast as the reference, the reference ran on a busy machine."""
@@ -25,8 +25,8 @@ def reference_of(history: History, earlier: Sequence[Measurement] = ()) -> Refer
     """Return the reference: the speed of the first undisturbed run of the baseline in the current regime.
 
     In a regime without such a run, it is the speed of the first repeat.  ``earlier`` has runs that are not in the
-    ledger yet.  If all of these were too slow, waiting for a quieter machine has not helped, and their speed is the
-    reference.
+    ledger yet. If all of them were too slow, waiting for a quieter machine has not helped, and their own speed becomes
+    the reference.
     """
     best = history.baseline
     recorded = taken_now(history, best) if best is not None else ()
@@ -62,7 +62,8 @@ def _by(m: Measurement, speed: float, fastest: float) -> Measurement:
 
 
 def same_cost(run: Measurement, others: Sequence[Measurement]) -> int | None:
-    """Return the number of steps that the others took, if a step of ``run`` costs as much as one of theirs; else None.
+    """Return the number of steps of the other runs if a step of ``run`` costs as much as one of theirs; otherwise
+    return None.
 
     The model must have the same size, a step the same tokens and nearly the same processor time.
     """
@@ -71,7 +72,8 @@ def same_cost(run: Measurement, others: Sequence[Measurement]) -> int | None:
 
 
 def speed_news(history: History) -> list[tuple[str, str]]:
-    """Return (name, sentence) if other programs slowed the newest run down too far, and if the baseline was busy."""
+    """Return pairs of name and sentence: one if other programs slowed down the newest run too much, and one if the
+    machine was busy during the baseline."""
     found = []
     newest = max(history.experiments, key=lambda e: e.number) if history.experiments else None
     if history.baseline is not None and (share := reference_of(history).processor_share) < _QUIET_SHARE:

@@ -25,14 +25,14 @@ class Kept:
     number: int
     gain: float
     tried: bool = False
-    """True if an earlier trial removed it and the head was worse without it, so that it stayed."""
+    """True if an earlier trial removed the change, and the head was worse without it, so that the change stayed."""
 
 
 def removal_due(keeps: int, at_last_pass: int = 0, every: int = 8) -> bool:
     """Return whether ``every`` changes or more were kept since the last pass.
 
-    ``keeps`` counts all keeps so far, ``at_last_pass`` those before the last pass.  Raises ValueError when ``every``
-    is under 1.
+    ``keeps`` is the number of all keeps so far, ``at_last_pass`` the number at the time of the last pass.  Raises
+    ValueError when ``every`` is under 1.
     """
     if every < 1:
         raise ValueError(f"a pass is due after 1 keep or more, not after {every}")

@@ -17,19 +17,21 @@ from autoresearch_mlx.judge.evidence import UNKNOWN, Run, Sigma
 _MAD = 1.4826
 """Factor from the median absolute deviation to the standard deviation of normal noise (1 / 0.6745)."""
 _CLIP = 3.0
-"""Number of deviations to which larger residuals are cut."""
+"""Number of standard deviations beyond which a residual is cut to this size."""
 _ENOUGH = 6
 """Smallest number of degrees of freedom for clipping; with fewer, a median absolute deviation says nothing."""
 
 _SHARED = 6
-"""Most degrees of freedom that a machine of a fleet takes over from the sigma of all machines (`bench/fleet.py`)."""
+"""Maximum number of degrees of freedom that a machine of a fleet takes over from the sigma of all machines
+(`bench/fleet.py`)."""
 
 PairClass = Literal["local", "schedule", "structural"]
 _CLASSES: Mapping[str, PairClass] = {"lr": "local", "weight_decay": "local", "schedule": "schedule"}
 
 
 def pooled(groups: Iterable[Sequence[float]], of: str = "commit") -> Sigma:
-    """Return the standard deviation within groups of values, pooled over the groups; ``of`` names what a group is.
+    """Return the standard deviation within groups of values, pooled over the groups; ``of`` is the word for a group in
+    the text.
 
     It is sqrt(sum of squares / sum of (n - 1)), and the last sum is its degrees of freedom.  Residuals beyond 3 median
     absolute deviations are cut to 3 (winsorised): otherwise one run beside a backup job could make sigma so large that
@@ -59,8 +61,8 @@ def _residuals(group: Sequence[float]) -> list[float]:
 def replicates(runs: Iterable[tuple[str, Run]]) -> tuple[tuple[Run, ...], ...]:
     """Group runs, given as (commit, run), by commit and regime; :func:`pooled` takes their values.
 
-    Disturbed runs are left out, and so are selected ones: a run that was repeated because it was good differs more from
-    its repeats than they differ from each other.
+    Disturbed runs are left out, and so are selected runs: a run that was repeated because it was good differs more from
+    its repeats than the repeats differ from each other.
     """
     groups: defaultdict[tuple[str, int], list[Run]] = defaultdict(list)
     for commit, run in runs:
@@ -83,7 +85,8 @@ def with_repeats(sigma: Sigma, values: Sequence[float]) -> Sigma:
 
 
 def moderated(own: Sigma, every: Sigma) -> Sigma:
-    """Return one machine's sigma from its own repeats and those of all machines of a fleet, its own among them.
+    """Return one machine's sigma from its own repeats and from those of all machines of its fleet (which include its
+    own).
 
     A machine repeats little, so its variance is drawn towards that of all machines, which counts like six repeats
     (Smyth, "Linear models and empirical Bayes methods", Statistical Applications in Genetics and Molecular Biology 3,
@@ -98,7 +101,8 @@ def moderated(own: Sigma, every: Sigma) -> Sigma:
 
 
 def pair_differences(one: Iterable[Run], other: Iterable[Run], slope: float = 0.0) -> tuple[float, ...]:
-    """Return ``one`` minus ``other`` for each seed and regime in which both ran: one group for :func:`pooled`.
+    """Return ``one`` minus ``other`` for each seed and regime in which both ran; the differences are one group for
+    :func:`pooled`.
 
     ``slope``: how values change with the work that the machine's speed allows; this part of a difference is subtracted.
     """
@@ -108,7 +112,7 @@ def pair_differences(one: Iterable[Run], other: Iterable[Run], slope: float = 0.
 
 
 def pairs_apart(one: Iterable[Run], other: Iterable[Run]) -> tuple[float, ...]:
-    """Return by how much ``log_work`` differs in each pair of :func:`pair_differences`."""
+    """Return the difference in ``log_work`` of each pair of :func:`pair_differences`."""
     means = _by_seed(other, lambda run: run.log_work)
     return tuple(x - means[key] for key, x in _by_seed(one, lambda run: run.log_work).items() if key in means)
 

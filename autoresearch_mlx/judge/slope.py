@@ -23,9 +23,11 @@ _UNKNOWN_SHARE = 0.5
 """Error of the slope if there is no curve, as a share of the value.  If the value is itself a time, the true slope
 equals the value, which is two of these errors from 0."""
 _BEND = 0.15
-"""Share of the correction that is added to its error, because a learning curve is not quite straight over log work."""
+"""Share of the correction that is added to its error, because a learning curve is not quite a straight line over
+``log_work``."""
 _LATE, _LEAST_POINTS = 0.4, 4
-"""Share of the budget after which a curve's slope is computed, and the smallest number of points for that."""
+"""Share of the budget after which a curve's slope is computed, and the smallest number of points that it is computed
+from."""
 _CREDIBLE = 3.0
 """Number of the prior's standard errors within which the first estimate of the slope must lie."""
 
@@ -52,7 +54,7 @@ def steepness(curve: Sequence[tuple[float, float]]) -> float | None:
 def prior(measured: Iterable[Measurement], value: float) -> Slope:
     """Return the slope that is assumed before there are repeats, for values near ``value``: 0, with a wide error.
 
-    The curves of the runs ``measured`` show how steep the end of a run is, from which the error follows.
+    The error follows from the curves of the runs ``measured``, which show how steep the end of a run is.
     """
     told = [found for m in measured if (found := steepness(m.curve)) is not None]
     share = min(_UNKNOWN_SHARE, median(told)) if told else _UNKNOWN_SHARE
@@ -60,7 +62,7 @@ def prior(measured: Iterable[Measurement], value: float) -> Slope:
 
 
 def learned(groups: Iterable[Sequence[Run]], before: Slope) -> tuple[Slope, Sigma]:
-    """Return the slope and the sigma of one run, from groups of runs; a group has one commit in one regime.
+    """Return the slope and the sigma of one run, from groups of runs; a group has the runs of one commit in one regime.
 
     This is Bayesian linear regression within groups, in which ``before`` is the prior.  Without runs at different
     speeds, the slope is ``before`` and sigma is that of the plain values.  Work is counted in tokens if they are known.

@@ -33,7 +33,7 @@ def log_work(m: Measurement) -> float:
 
 
 def _beyond(difference: float) -> float:
-    """Return by how much a difference exceeds the limit up to which it counts as zero."""
+    """Return the part of a difference that exceeds the limit up to which differences count as zero."""
     return math.copysign(max(0.0, abs(difference) - _EQUAL), difference) if abs(difference) > _EQUAL else 0.0
 
 
@@ -48,7 +48,8 @@ def steady(run: Run) -> bool:
 
 
 def mean_speed(measured: Sequence[Measurement]) -> float | None:
-    """Return the mean speed of the machine in the runs that count, as a share of the usual; None if it is unknown."""
+    """Return the machine's mean speed in the runs that count, as a share of its usual speed; return None if it is
+    unknown."""
     told = [m for m in measured if m.speed is not None]
     counted = [m for m in told if not m.tainted and m.value is not None] or told
     return fmean(m.speed for m in counted if m.speed is not None) if counted else None

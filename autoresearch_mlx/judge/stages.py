@@ -37,7 +37,7 @@ _PATIENCE = 3
 
 
 def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) -> Decision:
-    """Return keep, discard, or what to measure next; whatever the runs say, their number is bounded."""
+    """Return a keep, a discard, or what to measure next; the number of runs is bounded, whatever their values are."""
     rules = rules or Rules()
     now = counted(evidence)
     if not now.candidate or not now.incumbent:
@@ -153,7 +153,8 @@ def incredible(comparison: Difference, rules: Rules) -> bool:
 
 
 def quarantine(comparison: Difference, runs: int, audited: bool, seed: int | None, rules: Rules) -> Decision | None:
-    """Return what a candidate with ``runs`` runs still needs before such a gain may count; None: nothing."""
+    """Return what a candidate with ``runs`` runs still needs before such a gain may count; return None if it needs
+    nothing more."""
     if not incredible(comparison, rules) or (audited and runs > 1):
         return None
     if runs >= _PATIENCE:
@@ -163,7 +164,7 @@ def quarantine(comparison: Difference, runs: int, audited: bool, seed: int | Non
 
 
 def held(comparison: Difference, now: Evidence, rules: Rules) -> Verdict | None:
-    """Return the verdict on an audited gain that is not kept until a person accepts it; None when it may be kept.
+    """Return the verdict on an audited gain that only a person may accept; return None if the gain may be kept.
 
     When the target cannot audit a run, a second measurement is enough.
     """

@@ -10,7 +10,7 @@ from autoresearch_mlx.experiment import Experiment, History
 from autoresearch_mlx.judge.history import standing
 
 UNCOUNTED = "which this budget does not count"
-"""Last words of the sentence, in a verdict's reason, that says how much work the budget did not count."""
+"""Words at the end of a verdict's reason when a run did work that the budget does not count."""
 
 
 @dataclass(frozen=True, slots=True)

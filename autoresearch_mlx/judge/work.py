@@ -1,9 +1,10 @@
-"""Estimate how much work runs could do on this machine: by their tokens if files cost the same, else by the speed.
+"""Estimate how much work runs could do on this machine: by their tokens if a step of the files costs the same, else by
+the machine's speed.
 
 The speed is measured with an error.  Programs beside a run also push its data out of the caches: on two cores with ten
-times as many busy programs, the processor time of the same step varied by 40 % within minutes.  The tokens that the
-parent counted have no such error, but they also depend on the cost of a step of the file.  So they show the machine's
-part only among runs of one commit, and between files whose steps do the same work.
+times as many busy programs, the processor time of the same step varied by 40 % within minutes.  The parent process
+counts the tokens without such an error, but their number also depends on what a step of the file costs.  So they show
+the machine's part only among runs of one commit, and between files whose steps do the same work.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from autoresearch_mlx.judge.evidence import Run, Slope
 
 _DOUBT = 0.12
 """Standard deviation of the difference between a slow run's ``log_work`` by its speed and by its tokens.  It was
-measured on 14 runs of 3 s on two cores with a load of 20, and is used until a session's own repeats show it."""
+measured on 14 runs of 3 s on two cores with a load of 20, and is used until a session has enough repeats of its own."""
 _ENOUGH = 4
 """Degrees of freedom from which on a session's own repeats are used."""
 
@@ -26,8 +27,8 @@ def by_tokens(*sides: Sequence[Run]) -> tuple[tuple[Run, ...], ...] | None:
     """Return the runs, each with ``log_work`` computed from its tokens, relative to the last side's usual number of
     tokens.
 
-    Returns None if the machine ran at its usual speed for all of them, because the tokens then vary only by chance, and
-    if tokens are unknown.
+    Returns None if tokens are unknown.  Returns None too if the machine ran at its usual speed for all runs, because
+    the tokens then vary only by chance.
     """
     known = [run.log_tokens for side in sides for run in side if not run.tainted and run.log_tokens is not None]
     counted = [run for side in sides for run in side if not run.tainted]
