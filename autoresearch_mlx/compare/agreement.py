@@ -80,8 +80,10 @@ def _weaker(pair: Pair) -> float:
 
 
 def spearman(points: Sequence[tuple[float, float]]) -> float | None:
-    """Return Spearman's rank correlation, where equal values share their mean rank; return None if all values of one
-    side are equal."""
+    """Return Spearman's rank correlation, where equal values share their mean rank.
+
+    Returns None if all values of one side are equal.
+    """
     a, b = (_ranks([point[side] for point in points]) for side in (0, 1))
     mean_a, mean_b = fmean(a), fmean(b)
     across = math.fsum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True))

@@ -66,8 +66,10 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class AxisRow:
-    """One axis on both sides; None for a side that did not try it.  The verdict is about the best effect of each
-    side."""
+    """One axis on both sides; None for a side that did not try it.
+
+    The verdict is about the best effect of each side.
+    """
 
     axis: str
     there: AxisEffect | None
@@ -206,8 +208,10 @@ def _side(log: Log) -> Side:
 
 
 def _axes(theirs: Sequence[Effect], ours: Sequence[Effect], there: Noise, here: Noise) -> tuple[AxisRow, ...]:
-    """Return the axes, sorted by the reference's best effect, then by ours, then by name; axes without a value come
-    last."""
+    """Return the axes, sorted by the reference's best effect, then by ours, then by name.
+
+    Axes without a value come last.
+    """
     a, b = by_axis(theirs), by_axis(ours)
     rows = [_row(axis, a.get(axis), b.get(axis), there, here) for axis in sorted(a.keys() | b.keys())]
     return tuple(sorted(rows, key=lambda row: (_rank(row.there), _rank(row.here))))

@@ -31,8 +31,10 @@ REMARK = (
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The state after one experiment.  Sums start at the baseline; they are None from the first experiment on whose
-    part is unknown."""
+    """The state after one experiment.
+
+    Sums start at the baseline; they are None from the first experiment on whose part is unknown.
+    """
 
     number: int
     value: float | None

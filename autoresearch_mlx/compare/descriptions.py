@@ -31,8 +31,7 @@ _AXES = {"ADAM_BETA1": "adam.betas", "ADAM_BETA2": "adam.betas"}
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a description says was changed. ``note`` says it in our own words, and is empty if the knobs say
-    everything."""
+    """What a description says was changed.  ``note`` is in our own words; it is empty if the knobs say all."""
 
     axis: str
     changes: KnobChanges
@@ -44,7 +43,7 @@ class Described:
 def read_description(text: str, standing: Mapping[str, Any] | None = None) -> Described:
     """Return the change that a description states.
 
-    ``standing`` has the known values before the change. A value that is neither in ``standing`` nor in the line is
+    ``standing`` has the known values before the change.  A value that is neither in ``standing`` nor in the line is
     None.  Never raises.
     """
     known = dict(standing or {})
@@ -147,8 +146,7 @@ def _leading(changes: Mapping[str, Any]) -> str:
 
 
 def _mentioned(line: Line, changed: KnobChanges) -> KnobChanges:
-    """Return the knobs in a line that is not understood, each with its value, or None if the value could not be
-    read."""
+    """Return the knobs in a line that is not understood, each with its value; an unreadable value is None."""
     named = {name: (None, None) for piece in (line.main, *line.sets) for name, *_ in names_in(piece.lower())}
     return {**named, **changed}
 

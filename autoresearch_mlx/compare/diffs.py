@@ -89,7 +89,7 @@ _TOP = re.compile(r"(?!(?:else|elif|except|finally|case)\b)[A-Za-z_@]")
 
 
 def axes_of_diff(before: str, after: str) -> tuple[str, ...]:
-    """Return the axes that a change of a Python text touches: first well-known constants, then code, then other
+    """Return the axes that a change of a Python text touches: well-known constants first, then code, then other
     constants.
 
     A change that fits no pattern has the axis ``code``.  Empty for equal programs and for texts that do not parse.
@@ -111,8 +111,7 @@ def _touched(before: str, after: str) -> tuple[str, ...]:
 
 
 def _cores(before: str, after: str) -> tuple[str, str]:
-    """Return both texts without the top-level statements that they share at the start and at the end, because parsing
-    is slow."""
+    """Return both texts without the top-level statements that they share at either end, because parsing is slow."""
     old, new = before.split("\n"), after.split("\n")
     same = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
     start = max((i for i in range(same) if _TOP.match(old[i])), default=0)
@@ -136,8 +135,10 @@ def _names(dump: str | None) -> list[str]:
 
 
 def _units(text: str) -> Mapping[str, str]:
-    """Return the dumped syntax tree of each function (``Class.method``) and of the code outside functions, without
-    knobs and docstrings."""
+    """Return the dumped syntax tree of each function (``Class.method``) and of the other code.
+
+    Knobs and docstrings are left out.
+    """
     knobs = read_knobs(text)
     return dict(_walk(parse(text).body, "", set(knobs)))
 

@@ -17,7 +17,7 @@ _OTHER = "each of their runs was disturbed"
 def why_left_out(experiment: Experiment) -> str:
     """Say why the effect of an experiment cannot be compared; empty if it can be.
 
-    It cannot if no run counts, or if most of the effect's error is due to the machine's speed. A kept experiment stays
+    It cannot if no run counts, or if most of the effect's error is due to the machine's speed.  A kept experiment stays
     in any case, because others were compared with it.
     """
     e = experiment
@@ -39,7 +39,9 @@ def _cause(told: Sequence[str], otherwise: str) -> str:
 
 
 def left_out_in_words(reasons: Sequence[str]) -> tuple[str, ...]:
-    """Return a line such as ``3 experiments left out: other programs used the processor`` for each reason, the most
-    frequent first."""
+    """Return a line for each reason, such as ``3 experiments left out: other programs used the processor``.
+
+    The most frequent reason comes first.
+    """
     counts = Counter(reason for reason in reasons if reason)
     return tuple(f"{terms.plural(many, 'experiment')} left out: {reason}" for reason, many in counts.most_common())

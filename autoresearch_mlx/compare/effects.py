@@ -88,23 +88,30 @@ def from_experiment(experiment: Experiment, code: Sequence[str] = ()) -> Run:
 
 
 def _measured(effect: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return the difference as measured and its standard error; the difference is not shrunk, so that both logs are
-    treated alike."""
+    """Return the difference as measured and its standard error.
+
+    The difference is not shrunk, so that both logs are treated alike.
+    """
     raw, error = effect.get("raw"), effect.get("error")
     return (float(raw), float(error)) if isinstance(raw, int | float) and isinstance(error, int | float) else None
 
 
 def axis_of_change(experiment: Experiment, code: Sequence[str]) -> str:
-    """Return the axis that the diff shows (a well-known knob, else the code that it touches), else the axis that the
-    agent named."""
+    """Return the axis that the diff shows, else the axis that the agent named.
+
+    The diff's axis is that of a well-known knob, else that of the code that it touches.
+    """
     known = [axis for axis in map(axis_of, experiment.knobs) if not axis.startswith("knob.")]
     told = known if len(known) == 1 else [axis for axis in code if not axis.startswith("knob.") and axis != "code"]
     return told[0] if told else axis_of_experiment(experiment)
 
 
 def axis_of_experiment(experiment: Experiment) -> str:
-    """Return the axis of a single well-known knob, else the one that the agent named, else the first knob's, else
-    ``code``."""
+    """Return the axis of an experiment.
+
+    It is that of a single well-known knob, else the one that the agent named, else that of the first knob, else
+    ``code``.
+    """
     axes = [axis_of(name) for name in experiment.knobs]
     if len(axes) == 1 and not axes[0].startswith("knob."):
         return axes[0]
@@ -112,8 +119,10 @@ def axis_of_experiment(experiment: Experiment) -> str:
 
 
 def effects(runs: Iterable[Run], direction: Direction) -> tuple[Effect, ...]:
-    """Return an effect for each run except the baseline and runs that were never measured; ``runs`` are ordered oldest
-    first."""
+    """Return an effect for each run except the baseline and runs that were never measured.
+
+    ``runs`` are ordered oldest first.
+    """
     found: list[Effect] = []
     incumbent: float | None = None
     key: str | None = None
@@ -136,8 +145,10 @@ def apart(a: str | None, b: str | None) -> bool:
 
 
 def _elsewhere(run: Run, direction: Direction) -> float | None:
-    """Return the incumbent's value under this run's own comparability key, calculated from the run's gain; None without
-    a gain."""
+    """Return the incumbent's value under this run's own comparability key.
+
+    It is calculated from the run's gain; it is None without a gain.
+    """
     if run.value is None or run.measured is None:
         return None
     return run.value + run.measured[0] if direction == "min" else run.value - run.measured[0]

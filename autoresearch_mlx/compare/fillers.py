@@ -1,7 +1,7 @@
 """Distinguish words that only comment on a change from words that may be part of it.
 
 A description is understood when all words besides its changes are in these lists.  If a word is missing here, a line is
-unclear, which costs one row. If a word is here wrongly, a line may be read as a change that nobody made.
+unclear, which costs one row.  If a word is here wrongly, a line may be read as a change that nobody made.
 """
 
 from __future__ import annotations
@@ -73,8 +73,10 @@ def without_verdicts(text: str) -> str:
 
 
 def only_fillers(text: str, known: frozenset[str] = FILLERS) -> bool:
-    """Return whether a lower-case text only comments on a change: it has fillers, verdicts, and figures with units, and
-    nothing else."""
+    """Return whether a lower-case text only comments on a change.
+
+    Such a text has fillers, verdicts and figures with units, and nothing else.
+    """
     text = _FIGURE.sub(" ", without_verdicts(text))
     if re.search(r"[=<>→]|\d", text):
         return False

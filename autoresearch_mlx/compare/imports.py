@@ -118,8 +118,10 @@ def _gains(columns: Columns) -> Iterator[tuple[float, float]]:
 
 
 def _ends(runs: Sequence[Run]) -> tuple[float, float] | None:
-    """Return the values of the last baseline and of the last kept run. Return None for both if there is only one
-    baseline, because the rows then show them."""
+    """Return the values of the last baseline and of the last kept run.
+
+    Return None for both if there is only one baseline, because the rows then show them.
+    """
     opened = [run for run in runs if run.opens]
     kept = [run for run in runs if run.status == "keep" and run.comparable]
     if len(opened) < 2 or opened[-1].value is None or kept[-1].value is None:

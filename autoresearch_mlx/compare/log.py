@@ -74,8 +74,10 @@ def of_history(
     measured_under: Mapping[str, Any] | None = None,
     code: Mapping[int, Sequence[str]] | None = None,
 ) -> Log:
-    """Return the log of one of our sessions. ``code`` has the axes that the diff of an experiment shows, by its
-    number."""
+    """Return the log of one of our sessions.
+
+    ``code`` has the axes that the diff of an experiment shows, by its number.
+    """
     runs = tuple(from_experiment(e, (code or {}).get(e.number, ())) for e in history.experiments)
     return Log(
         name=name,

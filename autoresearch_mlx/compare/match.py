@@ -83,8 +83,10 @@ def distance(a: Run, b: Run) -> float | None:
 
 
 def same_way(a: Run, b: Run) -> bool:
-    """Return whether ``b`` moved all knobs of ``a`` in the same direction, by any ratio; ``b`` may have moved other
-    knobs too."""
+    """Return whether ``b`` moved all knobs of ``a`` in the same direction, by any ratio.
+
+    ``b`` may have moved other knobs too.
+    """
     ours, theirs = _moves(a), _moves(b)
     if not ours:
         return a.axis == b.axis
@@ -92,8 +94,7 @@ def same_way(a: Run, b: Run) -> bool:
 
 
 def _moves(run: Run) -> dict[str, tuple[Any, Any]]:
-    """Return the changes of knobs that distinguish a run; a tuple counts as one knob for each of its places that
-    changed."""
+    """Return the changes of knobs that distinguish a run.  Each place of a tuple that changed counts as a knob."""
     moves: dict[str, tuple[Any, Any]] = {}
     for name, (was, now) in run.changes.items():
         plain = name.rsplit(":", 1)[-1]

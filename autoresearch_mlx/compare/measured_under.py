@@ -37,8 +37,9 @@ def _reason(name: str, a: Any, b: Any) -> str:
 
 
 def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of the comparability key, from the first line of a ledger and from the machine that its
-    measurements record.
+    """Return the parts of a session's comparability key.
+
+    They come from the first line of its ledger, and from the machine that its measurements record.
 
     Empty for a session of another program, which has no conditions in common with any table.
     """
@@ -50,15 +51,19 @@ def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[st
 
 
 def of_journal(journal: Journal) -> dict[str, Any]:
-    """Return a ledger's parts of the comparability key: those of its current regime, or else the facts of its newest
-    measurement."""
+    """Return a ledger's parts of the comparability key.
+
+    They are those of its current regime, or else the facts of its newest measurement.
+    """
     found = of_session(journal.session, newest_machine(journal.history))
     return {**found, **(journal.comparability or {})} if found else {}
 
 
 def of_table(facts: Mapping[str, str], hardware: str = "") -> dict[str, Any]:
-    """Return the parts that the comment lines of a table give, with its hardware; a text that is a number is converted
-    to one."""
+    """Return the parts that the comment lines of a table give, with its hardware.
+
+    A text that is a number is converted to one.
+    """
     found = {key: _number(facts[key]) for key in (*FACTS, "budget_seconds") if key in facts and key != "budget"}
     seconds = found.get("budget_seconds")
     if isinstance(seconds, float):

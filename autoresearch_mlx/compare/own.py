@@ -19,8 +19,10 @@ _AT_ONCE = 200
 
 
 def own_log(journal: Journal, root: Path, name: str, source: str = "") -> tuple[Log, str]:
-    """Return the log of a session of the lab at ``root``, and the reason why its diffs could not be read (empty if they
-    could)."""
+    """Return the log of a session of the lab at ``root``, and why its diffs could not be read.
+
+    The reason is empty if they could be read.
+    """
     conditions = of_journal(journal)
     code, trouble = {}, ""
     try:
@@ -31,8 +33,10 @@ def own_log(journal: Journal, root: Path, name: str, source: str = "") -> tuple[
 
 
 def _axes_of_code(root: Path, experiments: Sequence[Experiment]) -> dict[int, tuple[str, ...]]:
-    """Return the axes of each change that is more than one knob, by the experiment's number; a commit that is gone is
-    left out."""
+    """Return the axes of each change that is more than one knob, by the experiment's number.
+
+    A commit that is gone is left out.
+    """
     wanted = {e.commit: e.number for e in experiments if e.number and e.commit and len(_known(e)) != 1}
     # A foreign ledger could contain a name that git reads as an option.
     commits = [commit for commit in wanted if commit.isalnum()]

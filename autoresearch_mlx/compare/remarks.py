@@ -108,8 +108,9 @@ def _is_limited(text: str) -> bool:
 
 
 def _without_asides(text: str) -> tuple[str, list[str]]:
-    """Return the text without its asides in parentheses or brackets, and the asides; a call such as ``tanh(x)`` is not
-    an aside.
+    """Return the text without its asides in parentheses or brackets, and the asides.
+
+    A call such as ``tanh(x)`` is not an aside.
 
     If the log cut an aside off before its end, the aside reaches to the end of the line.
     """

@@ -170,7 +170,7 @@ def direction_of(
     """Return whether lower or higher values are better.
 
     ``kept`` has the values of the kept rows, oldest first.  ``gains`` has two numbers for each row of our own table:
-    its gain, and its value minus the incumbent's. ``tried`` is True if any run other than a baseline has a value.
+    its gain, and its value minus the incumbent's.  ``tried`` is True if any run other than a baseline has a value.
     Raises TableError if neither the file nor its rows show the direction.
     """
     if columns.direction is not None:

@@ -24,8 +24,10 @@ _MEASURE = re.compile(
     r"([-+]?(?:(?:[1-9]\d{0,2}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)\s*(%|[a-zµμ/]+(?:/[a-z]+)?)?",
     re.IGNORECASE,
 )
-"""Pattern of a number with a unit. A comma is read only before groups of three digits, because ``3,4567`` may have a
-decimal comma."""
+"""Pattern of a number with a unit.
+
+A comma is read only before groups of three digits, because ``3,4567`` may have a decimal comma.
+"""
 _MOST_BITS = 64
 """Bits per byte from which on a value is refused; a model that has learnt anything is below 8."""
 _MACHINE = r"m\d(?: ?(?:pro|max|ultra))?|[ahblt]\d{1,3}0?0?|rtx ?\d+|macbook|mac ?mini|mac ?studio|laptop|machine"

@@ -115,8 +115,10 @@ def _pair(name: str, was: str, now: str, unit: str) -> tuple[Any, Any] | None:
 
 
 def _sized(read: Reading, known: Mapping[str, Any]) -> Reading | None:
-    """Return the reading. If it is a number of rows, turn it into a reading of the device's batch size, with the
-    earlier value of that knob."""
+    """Return the reading.
+
+    If it is a number of rows, turn it into a reading of the device's batch size, with the earlier value of that knob.
+    """
     if read.knob != "TOTAL_BATCH_SIZE" or read.now >= _FEWEST_TOKENS:
         return read
     was = read.was if read.was != known.get(read.knob) else known.get("DEVICE_BATCH_SIZE")

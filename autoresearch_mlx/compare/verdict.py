@@ -54,8 +54,10 @@ def judged(effect: Effect, noise: Noise) -> Judged:
 
 
 def verdict(there: Judged | None, here: Judged | None) -> Word:
-    """Return the verdict on an effect; a side is None if it did not try the change. An effect of exactly zero counts as
-    within noise."""
+    """Return the verdict on an effect; a side is None if it did not try the change.
+
+    An effect of exactly zero counts as within noise.
+    """
     if here is None:
         return "untested here"
     if there is None:

@@ -44,8 +44,9 @@ def name_of(measured: Measurement) -> str | None:
 
 
 def views(history: History) -> tuple[View, ...]:
-    """Return a view for each machine of a fleet that has taken a run, in the order of their first runs; empty without a
-    fleet.
+    """Return a view for each machine of a fleet that has taken a run, in the order of their first runs.
+
+    Without a fleet there is none.
 
     A machine's newest run shows its current regime and its chip.
     """
@@ -95,8 +96,10 @@ def noise_on(seen: Sequence[View]) -> Noise:
 
 
 def changes(seen: Sequence[View], noise: Noise | None = None) -> tuple[Change, ...]:
-    """Return every change of a session with its effects on the machines; a change that failed everywhere has no
-    effects."""
+    """Return every change of a session with its effects on the machines.
+
+    A change that failed everywhere has no effects.
+    """
     if not seen:
         return ()
     noise = noise_on(seen) if noise is None else noise
@@ -131,8 +134,7 @@ def _effect_between(view: View, slope: Slope, sigma: Sigma, e: Experiment, befor
 
 
 def spread_of(seen: Sequence[View]) -> Between:
-    """Return the variance of effects between machines, in sigma squared, from the changes that several machines
-    measured."""
+    """Return how much effects vary between machines, learned from the changes that several machines measured."""
     return spread_between(change.effects for change in changes(seen))
 
 
@@ -206,7 +208,7 @@ def _part(view: View, case: Case) -> Case:
 
 
 def _on(decision: Decision, view: View) -> Decision:
-    """Return the decision; a request to measure again that names no machine goes to this one."""
+    """Return the decision; if it asks for a run and names no machine, this machine takes the run."""
     if isinstance(decision, Again):
         return decision if decision.machine else replace(decision, machine=view.machine)
     return decision

@@ -50,8 +50,10 @@ class ByCase:
 
 
 def by_case(candidate: Sequence[Run], against: Sequence[Run], direction: Direction) -> ByCase | None:
-    """Return the comparison; return None unless every run has a score for each case, and all runs share at least two
-    cases."""
+    """Return the comparison case by case.
+
+    Returns None unless every run names its cases and all runs share at least two of them.
+    """
     ours, theirs = ([run.cases for run in side if run.cases is not None] for side in (candidate, against))
     if not ours or len(ours) < len(candidate) or not theirs or len(theirs) < len(against):
         return None

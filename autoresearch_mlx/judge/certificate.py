@@ -47,9 +47,11 @@ class Certificate:
     pairs: int
     """Number of pairs in complete blocks; only these count."""
     certified: bool
-    """Whether the evidence ratio reached 1 / alpha.  The error rate stays under alpha even if the ratio is checked
-    after every block. For a comparison by cases: whether the exact test's one-sided mid-p value is at most alpha /
-    2."""
+    """Whether the evidence ratio reached 1 / alpha.
+
+    The error rate stays under alpha even if the ratio is checked after every block.  For a comparison by cases: whether
+    the exact test's one-sided mid-p value is at most alpha / 2.
+    """
 
 
 def slots_of(pairs: int, first_seed: int) -> tuple[Slot, ...]:
@@ -129,8 +131,7 @@ def abba(a1: float, b1: float, b2: float, a2: float) -> float:
 
 
 def evidence_ratio(z: float, pairs: int) -> float:
-    """Return the likelihood of the pairs if effects are normally distributed, divided by their likelihood if there is
-    no effect.
+    """Return the likelihood of the pairs under a normal mixture of effects, divided by their likelihood without effect.
 
     The mixture sequential probability ratio test (Robbins, "Statistical methods related to the law of the iterated
     logarithm", 1970; Johari et al., arXiv 1512.04922).  The mixture's variance is that of one pair.  A ratio over

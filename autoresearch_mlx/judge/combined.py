@@ -69,8 +69,10 @@ class Combined:
     tau: float
     """Standard deviation of the effect between machines."""
     q: float
-    """Cochran's Q: the weighted sum of squares around the mean with tau = 0.  Its expected value is ``machines`` - 1 if
-    the machines do not differ."""
+    """Cochran's Q: the weighted sum of squares around the mean with tau = 0.
+
+    Its expected value is ``machines`` - 1 if the machines do not differ.
+    """
     i_squared: float
     """Share of the spread of the measured effects that the errors do not explain, 0 to 1 (Higgins and Thompson,
     Statistics in Medicine 21, 2002)."""
@@ -148,7 +150,7 @@ def between(changes: Iterable[Sequence[Estimate]], assumed: float, weight: float
     counts, in the unit of DerSimonian and Laird's C: a change on two machines with standard errors e adds 1 / (2 e^2)
     to C.
 
-    A few changes may suit one kind of machine alone, and would make all others look uncertain. So a change is left out
+    A few changes may suit one kind of machine alone, and would make all others look uncertain.  So a change is left out
     if, given the variance, fewer than 1 change in 100 would have such a large Q. Then the variance is computed again.
     This is repeated until the changes that are left out stay the same.
     """

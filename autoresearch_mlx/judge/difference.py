@@ -142,8 +142,10 @@ def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> 
 
 
 def _at_like_speed(evidence: Evidence, most: int) -> Difference | None:
-    """Compare with those runs of the incumbent that were about as fast. Return None if that is all of its runs, or none
-    of them."""
+    """Compare with those runs of the incumbent that were about as fast.
+
+    Return None if that is all of its runs, or none of them.
+    """
     speed = fmean(run.log_work for run in evidence.candidate)
     like = [run for run in evidence.incumbent if abs(run.log_work - speed) <= STEADY]
     if not evidence.sigma.known or not 0 < len(like) < len(evidence.incumbent) or not any(run.fresh for run in like):

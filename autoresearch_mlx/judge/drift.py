@@ -1,5 +1,4 @@
-"""Say whether the machine has drifted: whether new runs of the incumbent differ from its old ones by more than noise
-explains."""
+"""Say whether the machine has drifted: whether the incumbent's new runs differ from its old ones by more than noise."""
 
 from __future__ import annotations
 

@@ -69,8 +69,9 @@ def should_stop(
     rules: EarlyRules | None = None,
     pace: float = 1.0,
 ) -> Stop | None:
-    """Return why this run of experiment ``number`` has already lost, judged by its ``curve`` so far; return None if it
-    may continue.
+    """Return why this run of experiment ``number`` has already lost, judged by its ``curve`` so far.
+
+    Returns None if it may continue.
 
     ``full_runs``: how many runs of the session have finished.  ``pace``: see :func:`pace`.
     """

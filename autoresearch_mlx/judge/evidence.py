@@ -116,8 +116,10 @@ class Evidence:
     lost: int = 0
     """Number of the candidate's runs that were disturbed and ended without a value."""
     steps: tuple[int | None, int | None] = (None, None)
-    """Numbers of steps after which a repeat ends: one for the candidate, one for the incumbent. None: the clock ends
-    it."""
+    """Numbers of steps after which a repeat ends: one for the candidate, one for the incumbent.
+
+    None: the clock ends it.
+    """
     slope: Slope = Slope()
     """The change of values with the machine's speed, from all repeats before this candidate."""
 
@@ -179,8 +181,11 @@ STRICT = Stages((0.7, 1.1, 1.5, 1.8, 2.1), (4.5, 3.0, 2.6, 2.3, 2.1))
 """In the same simulations, these bounds keep 3 % of the changes that do nothing, 88 % of those that gain 3 sigma, and
 half as many of those that gain 1 sigma as the adaptive bounds do."""
 ACROSS = Stages((0.6, 0.8, 1.0, 1.2), (3.0, 1.5, 1.4, 1.2))
-"""Bounds for a change whose runs are spread over the machines of a fleet.  They are lower, because a second machine has
-to agree, and because machines that may differ widen the error (`bench/fleet.py`)."""
+"""Bounds for a change whose runs are spread over the machines of a fleet.
+
+They are lower, because a second machine has to agree, and because machines that may differ widen the error
+(`bench/fleet.py`).
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,8 +42,10 @@ def _whole(stopped: Measurement) -> float:
 
 
 def removed(experiment: Experiment) -> int | None:
-    """Return the number of the kept experiment whose change this experiment removes on trial; return None if it is no
-    such trial."""
+    """Return the number of the kept experiment whose change this experiment removes on trial.
+
+    Returns None if it is no such trial.
+    """
     number = experiment.talk.get("removes")
     return number if isinstance(number, int) else None
 
@@ -108,8 +110,10 @@ def _later(history: History) -> Mapping[int, Sequence[Measurement]]:
 
 
 def sigma_of(history: History) -> Sigma:
-    """Return sigma, the standard deviation of one run at a constant speed of the machine, pooled over everything that
-    was repeated."""
+    """Return sigma, the standard deviation of one run at a constant speed of the machine.
+
+    It is pooled over everything that was repeated.
+    """
     return noise_of(history)[1]
 
 
@@ -128,8 +132,7 @@ def noise_of(history: History, beside: Iterable[tuple[str, Run]] = ()) -> tuple[
 
 
 def _assumed(history: History) -> Slope:
-    """Return the slope that is assumed while nothing was repeated, from the curves of the baseline and the
-    incumbent."""
+    """Return the slope that is assumed before repeats, from the curves of the baseline and the incumbent."""
     first, best = history.baseline, history.incumbent
     if first is None or best is None or first.value is None:
         return Slope()
@@ -147,7 +150,7 @@ def _with_commits(history: History) -> Iterator[tuple[str, Run]]:
 def pair_sigma(history: History, axis: str | None, steep: float = 0.0) -> Sigma:
     """Return the standard deviation of the difference, on a common seed, between a change and its incumbent.
 
-    It is pooled over the changes of the same class as ``axis`` (:func:`sigma.pair_class`). ``steep`` says how values
+    It is pooled over the changes of the same class as ``axis`` (:func:`sigma.pair_class`).  ``steep`` says how values
     change with the work that a run could do at the machine's speed.
     """
     groups = []
@@ -164,8 +167,7 @@ def pair_sigma(history: History, axis: str | None, steep: float = 0.0) -> Sigma:
 
 
 def standing(history: History, experiment: Experiment) -> float:
-    """Return the value that a kept experiment counts with: the mean of its newest unselected runs, not the best of its
-    runs.
+    """Return the value that a kept experiment counts with: the mean of its newest unselected runs, not its best run.
 
     Raises ValueError when it has no value at all.
     """
@@ -179,7 +181,7 @@ def standing(history: History, experiment: Experiment) -> float:
 def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
     """Return the runs whose mean is :func:`standing`; empty for an imported experiment.
 
-    These are the undisturbed runs of the current regime, or all runs if there are none. Runs at the machine's usual
+    These are the undisturbed runs of the current regime, or all runs if there are none.  Runs at the machine's usual
     speed are preferred, because another speed changes the value.
     """
     every = runs_of(history, experiment)
@@ -234,7 +236,7 @@ def age(history: History) -> int:
 def looked_at(history: History) -> list[bool]:
     """Return for each experiment whether the incumbent ran in it or right after it, in the current regime.
 
-    Empty if there is no incumbent. An imported incumbent has no runs, so the experiment that imported it counts as its
+    Empty if there is no incumbent.  An imported incumbent has no runs, so the experiment that imported it counts as its
     run.
     """
     best = history.incumbent
@@ -248,8 +250,9 @@ def looked_at(history: History) -> list[bool]:
 
 
 def longest_usual(history: History) -> Usual:
-    """Return the longest time that a baseline run took for each phase. In a regime without a baseline run, return the
-    times of the regime's first repeat.
+    """Return the longest time that a baseline run took for each phase.
+
+    In a regime without a baseline run, return the times of the regime's first repeat.
 
     Raises ValueError without a baseline.
     """

@@ -49,8 +49,11 @@ MOST_RUNS_FOR_AUDIT = 6
 """Number of runs after which the judge gives up an edit that could not be audited."""
 
 UNCOUNTED_SAID, UNCOUNTED_HELD = 1.25, 1.4
-"""Multiples of the baseline's time for each token and matrix weight.  From the first on, the reason of a keep names the
-time; from the second on, the keep waits for a person.  Two passes over each batch took 1.5 to 2 times the time."""
+"""Multiples of the baseline's time for each token and matrix weight.
+
+From the first on, the reason of a keep names the time; from the second on, the keep waits for a person.  Two passes
+over each batch took 1.5 to 2 times the time.
+"""
 UNCOUNTED_MORE = 1.2
 """Multiple of the incumbent's time below which a keep does not wait for a person: the incumbent needed about as much
 time, and was kept or accepted."""
@@ -106,8 +109,10 @@ class Judge:
     limits: Sequence[Limit] = ()
     """Limits of the other figures, besides the metric."""
     budget_seconds: float | None = None
-    """Seconds of training, from which the number of steps of a repeat is calculated. None: the clock ends repeats
-    too."""
+    """Seconds of training, from which the number of steps of a repeat is calculated.
+
+    None: the clock ends repeats too.
+    """
 
     @property
     def rules(self) -> Rules:
@@ -148,8 +153,10 @@ class Judge:
         return self.worth_keeping(stages.decide(evidence, _stage(self.mode), self.rules), history, case)
 
     def _by_margin(self, history: History, case: Case) -> Decision:
-        """Decide without statistics. If the incumbent was kept in another regime, only its runs in the current regime
-        count."""
+        """Decide without statistics.
+
+        If the incumbent was kept in another regime, only its runs in the current regime count.
+        """
         rule, best = Margin(self.margin), history.incumbent
         if best is None or (history.regime == 0 and all(m.regime == 0 for m in best.measurements)):
             return rule.decide(history, case.measurements)
@@ -160,8 +167,10 @@ class Judge:
         return Verdict("invalid", f"{case.refreshes} runs of the incumbent gave no value: nothing to compare with")
 
     def believed(self, decision: Decision, history: History, case: Case) -> Decision:
-        """Return the decision; a keep whose gain is too good to be believed needs an audit first, if the target can
-        audit."""
+        """Return the decision.
+
+        A keep whose gain is too good to be believed needs an audit first, if the target can audit.
+        """
         kept = isinstance(decision, Verdict) and decision.status == "keep"
         if not kept or not case.auditable or case.accepted or history.incumbent is None:
             return decision
@@ -197,8 +206,7 @@ class Judge:
         return Verdict("discard", f"{said}, and its audit found {doubt}: discard", held=True)
 
     def _within_limits(self, decision: Decision, history: History, case: Case) -> Decision:
-        """Return the verdict ``limit`` for an edit that breaks a limit, unless it has lost anyway or all its runs
-        failed."""
+        """Return the verdict ``limit`` if an edit breaks a limit, unless it has lost anyway or all its runs failed."""
         going_on = isinstance(decision, Again) or decision.status == "keep"
         measured = mean_value([m for m in case.measurements if not m.tainted]) is not None
         if not self.limits or not going_on or not measured:

@@ -6,7 +6,7 @@ is held against bounds that narrow with the number of runs, as on one machine (:
 fewest runs takes the next one.  So a gain is kept only when a second machine has confirmed it, and a run there costs no
 more than a repeat on the first.
 
-A change may help one kind of chip alone. Such a change is discarded, and the reason calls it a platform keep.
+A change may help one kind of chip alone.  Such a change is discarded, and the reason calls it a platform keep.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def decide_on_machines(
 ) -> Decision:
     """Return a keep, a discard, or what to measure next and on which machine.
 
-    ``sides`` has every machine that takes part; the first of them is asked first. ``spread`` says how much effects
+    ``sides`` has every machine that takes part; the first of them is asked first.  ``spread`` says how much effects
     differ between machines (:func:`spread_between`).  Raises ValueError without a machine.
     """
     rules = rules or Rules()
@@ -165,8 +165,10 @@ def _next_run(
 def _without_sigma(
     sides: Sequence[OnMachine], now: Sequence[OnMachine], found: Mapping[str, Difference], rules: Rules
 ) -> Decision:
-    """Decide by the margin on each machine; this is done while nothing was repeated there, or while repeats agree to
-    the last digit."""
+    """Decide by the margin on each machine.
+
+    This is done while nothing was repeated there, or while repeats agree to the last digit.
+    """
     for side in now:
         if side.machine in found:
             verdict = by_margin(found[side.machine].gain, found[side.machine].before, rules.margin)
@@ -204,8 +206,10 @@ def platform_of(effects: Sequence[MachineEffect], spread: Between, bound: float)
 
 
 def _own_error(effects: Sequence[MachineEffect]) -> float:
-    """Return the standard error of the mean over just these machines, without an allowance for differences between
-    machines."""
+    """Return the standard error of the mean over just these machines.
+
+    It has no allowance for differences between machines.
+    """
     return together(effects, Between(0.0)).error
 
 

@@ -58,8 +58,10 @@ def by_margin(gain: float, before: float, margin: float) -> Verdict:
 
 
 def mean_value(measurements: Sequence[Measurement]) -> float | None:
-    """Return the mean value of the undisturbed measurements, or of all if each was disturbed; return None if no
-    measurement has a value."""
+    """Return the mean value of the undisturbed measurements, or of all if each was disturbed.
+
+    Returns None if no measurement has a value.
+    """
     found = [m for m in measurements if m.value is not None]
     counted = [m for m in found if not m.tainted] or found
     values = [m.value for m in counted if m.value is not None]
@@ -67,8 +69,10 @@ def mean_value(measurements: Sequence[Measurement]) -> float | None:
 
 
 def incumbent_value(incumbent: Experiment) -> float:
-    """Return the mean of the incumbent's measurements, or its recorded value if it has none.  Raises ValueError when it
-    has neither."""
+    """Return the mean of the incumbent's measurements, or its recorded value if it has none.
+
+    Raises ValueError when it has neither.
+    """
     value = mean_value(incumbent.measurements)
     if value is None:
         value = incumbent.value

@@ -22,8 +22,10 @@ def steps_in_budget(runs: Sequence[tuple[int, float]], budget_seconds: float) ->
 
 
 def missing(evidence: Evidence, now: Evidence, rules: Rules) -> Decision:
-    """Return what to measure when one side has no run that counts; after too many attempts, return the verdict
-    ``invalid``."""
+    """Return what to measure when one side has no run that counts.
+
+    After too many attempts, the verdict is ``invalid``.
+    """
     if now.candidate:
         if evidence.refreshes < rules.refreshes:
             return refresh(now, "the incumbent has no run that counts in this regime")
@@ -54,8 +56,9 @@ OTHER_SPEED = "the machine was not as fast as when the incumbent ran"
 
 
 def unlike(found: Difference, now: Evidence, rules: Rules) -> bool:
-    """Return whether a case is undecided only because the machine's speed differed; a run of the incumbent then settles
-    it.
+    """Return whether a case is undecided only because the machine's speed differed.
+
+    A run of the incumbent then settles it.
 
     A loss larger than the gain that a keep needs is clear at any speed.
     """
@@ -81,8 +84,10 @@ def effect_so_far(now: Evidence, found: Difference) -> str:
 
 
 def next_seed(taken: Sequence[Run], other: Sequence[Run]) -> int | None:
-    """Return a seed on which only ``other`` ran, so that the two form a pair. If there is none, return a new seed; if
-    neither ran, return None."""
+    """Return a seed on which only ``other`` ran, so that the two form a pair.
+
+    If there is none, return a new seed; if neither ran, return None.
+    """
     mine, theirs = {run.seed for run in taken}, [run.seed for run in other]
     free = [seed for seed in theirs if seed not in mine]
     if free:

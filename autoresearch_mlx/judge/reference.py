@@ -1,5 +1,4 @@
-"""Read two things from a session's runs: which speed of the machine counts as 1, and whether the steps of two files
-cost the same."""
+"""Find in a session's runs which speed of the machine counts as 1, and whether the steps of two files cost the same."""
 
 from __future__ import annotations
 
@@ -11,8 +10,11 @@ from autoresearch_mlx.experiment import History, Measurement, Reference
 from autoresearch_mlx.judge.history import taken_now
 
 _SAME_COST = 0.15
-"""Relative difference in processor time up to which the steps of two files count as equally expensive.  On a busy
-machine the time of the same step varies by as much, because programs push each other's data out of the caches."""
+"""Relative difference in processor time up to which the steps of two files count as equally expensive.
+
+On a busy machine the time of the same step varies by as much, because programs push each other's data out of the
+caches.
+"""
 
 _FASTER = 1.15
 """If a baseline run is more than this many times as fast as the reference, the reference ran on a busy machine."""
@@ -25,7 +27,7 @@ def reference_of(history: History, earlier: Sequence[Measurement] = ()) -> Refer
     """Return the reference: the speed of the first undisturbed run of the baseline in the current regime.
 
     In a regime without such a run, it is the speed of the first repeat.  ``earlier`` has runs that are not in the
-    ledger yet. If all of them were too slow, waiting for a quieter machine has not helped, and their own speed becomes
+    ledger yet.  If all of them were too slow, waiting for a quieter machine has not helped, and their own speed becomes
     the reference.
     """
     best = history.baseline
@@ -62,8 +64,9 @@ def _by(m: Measurement, speed: float, fastest: float) -> Measurement:
 
 
 def same_cost(run: Measurement, others: Sequence[Measurement]) -> int | None:
-    """Return the number of steps of the other runs if a step of ``run`` costs as much as one of theirs; otherwise
-    return None.
+    """Return the number of steps of the other runs if a step of ``run`` costs as much as one of theirs.
+
+    Returns None if it does not.
 
     The model must have the same size, a step the same tokens and nearly the same processor time.
     """
@@ -72,8 +75,11 @@ def same_cost(run: Measurement, others: Sequence[Measurement]) -> int | None:
 
 
 def speed_news(history: History) -> list[tuple[str, str]]:
-    """Return pairs of name and sentence: one if other programs slowed down the newest run too much, and one if the
-    machine was busy during the baseline."""
+    """Return warnings about the speed, each with a name and a sentence.
+
+    One says that other programs slowed down the newest run too much, the other that the machine was busy during the
+    baseline.
+    """
     found = []
     newest = max(history.experiments, key=lambda e: e.number) if history.experiments else None
     if history.baseline is not None and (share := reference_of(history).processor_share) < _QUIET_SHARE:

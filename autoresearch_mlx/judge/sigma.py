@@ -30,8 +30,9 @@ _CLASSES: Mapping[str, PairClass] = {"lr": "local", "weight_decay": "local", "sc
 
 
 def pooled(groups: Iterable[Sequence[float]], of: str = "commit") -> Sigma:
-    """Return the standard deviation within groups of values, pooled over the groups; ``of`` is the word for a group in
-    the text.
+    """Return the standard deviation within groups of values, pooled over the groups.
+
+    ``of`` is the word for a group in the text.
 
     It is sqrt(sum of squares / sum of (n - 1)), and the last sum is its degrees of freedom.  Residuals beyond 3 median
     absolute deviations are cut to 3 (winsorised): otherwise one run beside a backup job could make sigma so large that
@@ -85,8 +86,7 @@ def with_repeats(sigma: Sigma, values: Sequence[float]) -> Sigma:
 
 
 def moderated(own: Sigma, every: Sigma) -> Sigma:
-    """Return one machine's sigma from its own repeats and from those of all machines of its fleet (which include its
-    own).
+    """Return one machine's sigma, from its own repeats and from those of all machines of its fleet.
 
     A machine repeats little, so its variance is drawn towards that of all machines, which counts like six repeats
     (Smyth, "Linear models and empirical Bayes methods", Statistical Applications in Genetics and Molecular Biology 3,
@@ -101,8 +101,9 @@ def moderated(own: Sigma, every: Sigma) -> Sigma:
 
 
 def pair_differences(one: Iterable[Run], other: Iterable[Run], slope: float = 0.0) -> tuple[float, ...]:
-    """Return ``one`` minus ``other`` for each seed and regime in which both ran; the differences are one group for
-    :func:`pooled`.
+    """Return ``one`` minus ``other`` for each seed and regime in which both ran.
+
+    The differences are one group for :func:`pooled`.
 
     ``slope``: how values change with the work that the machine's speed allows; this part of a difference is subtracted.
     """

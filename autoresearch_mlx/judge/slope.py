@@ -20,8 +20,10 @@ from autoresearch_mlx.judge.sigma import pooled
 from autoresearch_mlx.judge.work import by_tokens, doubt
 
 _UNKNOWN_SHARE = 0.5
-"""Error of the slope if there is no curve, as a share of the value.  If the value is itself a time, the true slope
-equals the value, which is two of these errors from 0."""
+"""Error of the slope if there is no curve, as a share of the value.
+
+If the value is itself a time, the true slope equals the value, which is two of these errors from 0.
+"""
 _BEND = 0.15
 """Share of the correction that is added to its error, because a learning curve is not quite a straight line over
 ``log_work``."""

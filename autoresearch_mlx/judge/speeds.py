@@ -48,8 +48,10 @@ def steady(run: Run) -> bool:
 
 
 def mean_speed(measured: Sequence[Measurement]) -> float | None:
-    """Return the machine's mean speed in the runs that count, as a share of its usual speed; return None if it is
-    unknown."""
+    """Return the machine's mean speed in the runs that count, as a share of its usual speed.
+
+    Returns None if it is unknown.
+    """
     told = [m for m in measured if m.speed is not None]
     counted = [m for m in told if not m.tainted and m.value is not None] or told
     return fmean(m.speed for m in counted if m.speed is not None) if counted else None

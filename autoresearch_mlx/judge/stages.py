@@ -52,8 +52,10 @@ def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) 
 
 
 def settled_mode(recent_effects: Sequence[float], sigma: Sigma, rules: Rules) -> Mode:
-    """Return the mode that ``auto`` means now: ``fast`` while the last keeps gained much more than sigma, else
-    ``adaptive``."""
+    """Return the mode that ``auto`` means now.
+
+    It is ``fast`` while the last keeps gained much more than sigma, else ``adaptive``.
+    """
     last = [abs(effect) for effect in recent_effects[-rules.fast_window :]]
     if len(last) < rules.fast_proof or sigma.value is None:
         return "adaptive"
@@ -153,8 +155,10 @@ def incredible(comparison: Difference, rules: Rules) -> bool:
 
 
 def quarantine(comparison: Difference, runs: int, audited: bool, seed: int | None, rules: Rules) -> Decision | None:
-    """Return what a candidate with ``runs`` runs still needs before such a gain may count; return None if it needs
-    nothing more."""
+    """Return what a candidate with ``runs`` runs still needs before such a gain may count.
+
+    Returns None if it needs nothing more.
+    """
     if not incredible(comparison, rules) or (audited and runs > 1):
         return None
     if runs >= _PATIENCE:

@@ -1,5 +1,6 @@
-"""Estimate how much work runs could do on this machine: by their tokens if a step of the files costs the same, else by
-the machine's speed.
+"""Estimate how much work runs could do on this machine.
+
+Their tokens show it if a step of the files costs the same; otherwise the machine's speed does.
 
 The speed is measured with an error.  Programs beside a run also push its data out of the caches: on two cores with ten
 times as many busy programs, the processor time of the same step varied by 40 % within minutes.  The parent process
@@ -17,15 +18,19 @@ from statistics import fmean, median
 from autoresearch_mlx.judge.evidence import Run, Slope
 
 _DOUBT = 0.12
-"""Standard deviation of the difference between a slow run's ``log_work`` by its speed and by its tokens.  It was
-measured on 14 runs of 3 s on two cores with a load of 20, and is used until a session has enough repeats of its own."""
+"""Standard deviation of the difference between a slow run's ``log_work`` by its speed and by its tokens.
+
+It was measured on 14 runs of 3 s on two cores with a load of 20, and is used until a session has enough repeats of its
+own.
+"""
 _ENOUGH = 4
 """Degrees of freedom from which on a session's own repeats are used."""
 
 
 def by_tokens(*sides: Sequence[Run]) -> tuple[tuple[Run, ...], ...] | None:
-    """Return the runs, each with ``log_work`` computed from its tokens, relative to the last side's usual number of
-    tokens.
+    """Return the runs, each with ``log_work`` computed from its tokens.
+
+    It is relative to the usual number of tokens of the last side.
 
     Returns None if tokens are unknown.  Returns None too if the machine ran at its usual speed for all runs, because
     the tokens then vary only by chance.
