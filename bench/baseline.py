@@ -37,7 +37,7 @@ PHASES = ("start", "compile", "train", "evaluate")
 @click.option("--same-seed", is_flag=True, help="Use one seed for all runs, which leaves the machine's own noise.")
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE", help="Set a knob of train_mlx.py.")
 def main(seconds: float | None, runs: int, same_seed: bool, knobs: Sequence[str]) -> None:
-    """Measure the baseline several times; print one row a run, then mean and spread."""
+    """Measure the baseline several times; print a row for each run, then the mean and the spread."""
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(Path(folder))
         machine = read_machine()

@@ -2,7 +2,8 @@
 
     python -m bench.blas [--seconds 10]
 
-The rows take turns: MLX's own BLAS, the preloaded one with one thread, and with as many as there are cores.
+Three settings take turns: MLX's own BLAS, the preloaded one with one thread, and the preloaded one with a thread for
+each core.
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ class Edit:
 
 
 def without_effect(number: int) -> Edit:
-    """Return an edit of the text that changes the weight decay too little to matter; a knob has only six digits."""
+    """Return an edit of the text that changes the weight decay too little to matter; knobs are set with only six
+    digits."""
     value = f"WEIGHT_DECAY = {0.2 + 1e-9 * number:.9f}"
     step = {"title": value, "axis": "weight_decay", "search": "WEIGHT_DECAY = 0.2 ", "replace": f"{value} "}
     return Edit("nothing", step)

@@ -128,7 +128,7 @@ def make_lab(root: Path, seconds: float) -> Path:
 
 
 def output(command: list[str], lab: Path, environment: Mapping[str, str], log: Path, prompt: str = "") -> None:
-    """Run a command to its end, or for ten minutes; keep what it prints."""
+    """Run a command for at most ten minutes, and return what it prints."""
     with log.open("w") as kept:
         subprocess.run(
             command, cwd=lab, env=environment, input=prompt.encode(), stdout=kept, stderr=kept, timeout=600, check=False
@@ -142,7 +142,7 @@ def experiments(lab: Path) -> list[dict[str, Any]]:
 
 
 def surroundings(room: Path, path: str, url: str) -> dict[str, str]:
-    """Return an environment in which each agent finds the scripted model, and nothing of the person's."""
+    """Return an environment in which each agent finds the scripted model, and none of the person's own settings."""
     home = room / "home"
     (home / ".cache" / "autoresearch-mlx").mkdir(parents=True, exist_ok=True)
     for name, text in settings(url).items():
@@ -171,7 +171,7 @@ def surroundings(room: Path, path: str, url: str) -> dict[str, str]:
 
 
 def settings(url: str) -> dict[str, str]:
-    """Return the agents' own settings, by their paths in the home."""
+    """Return the texts of the agents' own settings files, by their paths below the home folder."""
     models = {"scripted": {"name": "scripted", "limit": {"context": 100_000, "output": 8_000}}}
     local = {"npm": "@ai-sdk/openai-compatible", "name": "local", "options": {"baseURL": f"{url}/v1", "apiKey": "none"}}
     opencode = {"model": "local/scripted", "autoupdate": False, "provider": {"local": {**local, "models": models}}}

@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _round(rng: random.Random) -> tuple[int, int, int]:
-    """Return the number of kills, of problems without the expected end, and of events that are there twice."""
+    """Return three counts: kills, problems without the expected end, and events that appear twice."""
     from autoresearch_mlx.setup.factory.ledger import FILE, open_book
     from autoresearch_mlx.store.journal import read_events
 

@@ -68,7 +68,7 @@ class Fitted:
     memory: Forest
     failing: Forest
     row_tokens: int = 0
-    """Tokens of one row of a device batch, where a batch smaller than one pass is refused; 0 where it is not."""
+    """Tokens of one row of a device batch, if a batch smaller than one pass is refused; 0 if it is allowed."""
 
     def true(self, values: Values) -> float | None:
         """Return the value without noise, in bits per byte; None if the run would fail."""
@@ -127,7 +127,8 @@ def _values(knobs: KnobFile, run: Mapping[str, str]) -> dict[str, Any]:
 def landscape(table: Table, sigma: float | None, row_tokens: int = 0) -> Fitted:
     """Fit the three forests to all rows.
 
-    ``sigma``: the noise that ``measure`` adds, in bits per byte; None: the deviation of the table's runs of the start.
+    ``sigma`` is the noise that ``measure`` adds, in bits per byte.  If it is None, it is the standard deviation of the
+    table's runs of the start.
     """
     done = ~np.isnan(table.values)
     return Fitted(
@@ -214,7 +215,7 @@ def main() -> None:
     for name, rows, right in (("failed", failed, True), ("ran", done, False)):
         if rows.any():
             share = np.mean([(kept.failing.predict(row) > 0.5) is right for row in table.rows[rows]])
-            print(f"{name}: {share:.1%} of {int(rows.sum())} told rightly")
+            print(f"{name}: {share:.1%} of {int(rows.sum())} predicted correctly")
 
 
 def _part(table: Table, chosen: NDArray[np.bool_]) -> Table:

@@ -43,7 +43,7 @@ OURS = "this package: over machines"
 
 
 def raw_list(fleet: Fleet, changes: Iterator[TrueChange]) -> None:
-    """Keep what beats the best number seen, on whatever machine that was."""
+    """Keep what beats the best number so far, whichever machine measured it."""
     best = min(fleet.measure(machine) for machine in range(fleet.world.machines))
     for at, change in enumerate(changes):
         value = fleet.measure(at % fleet.world.machines, change)
@@ -54,7 +54,7 @@ def raw_list(fleet: Fleet, changes: Iterator[TrueChange]) -> None:
 
 
 def levelled_list(fleet: Fleet, changes: Iterator[TrueChange]) -> None:
-    """Keep what beats the best number seen, after each machine's baseline was subtracted."""
+    """Keep what beats the best number so far, after the baseline of its machine was subtracted from each number."""
     levels = [fmean(fleet.measure(machine) for _ in range(3)) for machine in range(fleet.world.machines)]
     best = 0.0
     for at, change in enumerate(changes):
@@ -122,7 +122,7 @@ class Bench:
     number: int
     runs: dict[int, list[Run]] = field(default_factory=dict)
     looked: list[bool] = field(default_factory=list)
-    """For each change tried, whether the incumbent ran here in it."""
+    """For each change that was tried: whether the incumbent ran on this machine while it was judged."""
 
     def repeats(self) -> list[list[float]]:
         groups = ([run.value for run in runs if run.fresh] for runs in self.runs.values())
@@ -136,7 +136,7 @@ class Session:
     fleet: Fleet
     mode: Mode = "adaptive"
     spread: Between | None = None
-    """How much effects differ between machines; None: it is learned from the night's changes."""
+    """How much effects differ between machines; if None, this is learned from the night's changes."""
     rules: Rules = field(default_factory=Rules)
     machines: list[Bench] = field(default_factory=list)
     commit: int = 0
@@ -222,7 +222,7 @@ class Session:
 
 
 def by_judge(confirm: bool = False, mode: Mode = "adaptive") -> Rule:
-    """Let the judge decide on one machine; ``confirm``: the next machine must keep the change too."""
+    """Let the judge decide on one machine; with ``confirm``, the next machine must keep the change too."""
 
     def rule(fleet: Fleet, changes: Iterator[TrueChange]) -> None:
         session = Session(fleet, mode)

@@ -32,7 +32,7 @@ import autoresearch_mlx
 from bench.fleet_processes import MACHINES, Made, Running, counts, fleet, runs_twice, script, wait_for, wrong
 
 _LID_SECONDS = 80.0
-"""Longer than the time for which a machine may be away."""
+"""Seconds for which a machine with a closed lid stands still: longer than a machine may be away."""
 
 
 class Chaos:
@@ -44,7 +44,7 @@ class Chaos:
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.asleep: set[str] = set()
         self.answers: list[str] = []
-        """What visitors were told."""
+        """The answers that refused visitors got."""
         self.failed: list[str] = []
         self.night, self.begun = running.run(experiments), time.time()
         self.again: dict[str, int] = Counter()
@@ -71,7 +71,10 @@ class Chaos:
         print(f"{time.strftime('%H:%M:%S')} {kind}: {self.kinds[kind]()}", flush=True)
 
     def look(self) -> bool:
-        """Do what is due, and start the night again when it died.  Returns False, to stand in a condition."""
+        """Do what is due, and start the night again if it has died.
+
+        Returns False, so that a condition can call it with ``or``.
+        """
         due = [each for each in self.later if each[0] <= time.monotonic()]
         self.later = [each for each in self.later if each[0] > time.monotonic()]
         for _, action in due:
@@ -85,7 +88,7 @@ class Chaos:
 
     @property
     def left(self) -> int:
-        """Number of experiments that are still to be begun."""
+        """Number of experiments that have not begun yet."""
         begun = {e["number"] for e in self.running.events("finished") if e["number"] > 0}
         open_ = {e["number"] for e in self.running.events("started") if e["number"] > 0} - begun
         gone = {e["number"] for e in self.running.events("abandoned")}
@@ -97,7 +100,7 @@ class Chaos:
         return len(finished) > self.experiments and self.night.poll() is not None
 
     def finish(self) -> None:
-        """Do now what would be due later: nothing of ours stays stopped, and no disk stays full."""
+        """Do at once what is due later, so that no process stays stopped and no disk stays full."""
         for _, action in self.later:
             with suppress(OSError, psutil.Error):
                 action()
@@ -201,7 +204,7 @@ class Chaos:
         return "the disk of `tiny` is full for 20 s"
 
     def visitor(self, name: str, pairing: Path, says: str, **environment: str) -> str:
-        """Let a machine try to join; it must be told why not."""
+        """Let a machine try to join, and check that it is refused with the reason."""
         home = self.running.folder / f"home-{name}"
         command = [sys.executable, "-m", "autoresearch_mlx", "fleet", "join", str(pairing), "--name", name]
         command += ["--host", "127.0.0.1", "--home", str(home)]

@@ -169,7 +169,7 @@ def script(experiments: int) -> list[float]:
 
 
 def counts(running: Running, experiments: int) -> tuple[list[int], list[int]]:
-    """Return the numbers of lost experiments, which were begun and have no result, and of those with more than one."""
+    """Return two counts: experiments that began and have no result, and experiments with more than one result."""
     finished = running.events("finished")
     times = Counter(e["number"] for e in finished)
     dead = {e["number"] for e in finished if e["status"] == "interrupted"}

@@ -57,7 +57,7 @@ def night(lab: Path, experiments: int, agent: str, processes: int) -> None:
 
 
 def called(where: Path, *arguments: str) -> str:
-    """Run the command in a folder, and return what it prints; its messages go to stderr."""
+    """Run ``autoresearch-mlx`` in a folder and return its standard output; its messages go to stderr."""
     command: list[Any] = [sys.executable, "-m", "autoresearch_mlx", *arguments]
     return subprocess.run(command, cwd=where, stdout=subprocess.PIPE, text=True, check=True).stdout
 

@@ -33,9 +33,9 @@ class Night:
 
     recipe: str
     skipped: str = ""
-    """Why it could not be tried; empty if it was."""
+    """Why the recipe could not be tried; empty if it was tried."""
     wrong: str = ""
-    """What was not as it should be; empty if nothing was."""
+    """What went wrong; empty if nothing did."""
     number: str = ""
     """The number before and after."""
     kept: int = 0

@@ -27,7 +27,7 @@ from bench.landscapes import Values
 
 FILE = "train_mlx.py"
 MARGIN = 1.0
-"""An experiment is kept if it measures better than the incumbent by at least so many sigma."""
+"""Gain, in sigma, from which on an experiment is kept."""
 
 Landscape: TypeAlias = Drawn | Fitted
 Proposer: TypeAlias = Callable[[Context], Proposal]

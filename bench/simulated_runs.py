@@ -56,7 +56,7 @@ class Machine:
     """Whether the machine was slow during the last run."""
 
     def measure(self, quality: float, seed: int) -> float:
-        """Take one run of something that is truly ``quality`` sigma better than the baseline."""
+        """Take one run of a file whose true value is ``quality`` sigma better than the baseline's."""
         if self.taken >= self.runs:
             raise SpentError
         self.taken += 1
@@ -78,7 +78,7 @@ class Night:
     quality: float = 0.0
     reported: float = 0.0
     kept: list[tuple[float, float, bool | None]] = field(default_factory=list)
-    """(true gain, reported gain, whether the reported interval contains the true gain) of each keep.
+    """For each keep: its true gain, its reported gain, and whether the reported interval contains the true gain.
 
     The last is None if no interval is reported.
     """

@@ -64,7 +64,7 @@ class Row:
 
 
 class NoSchema:
-    """The same endpoint, to which no schema is sent: some servers ignore schemas."""
+    """The same endpoint without schemas, as for a server that ignores them."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -84,7 +84,7 @@ class NoSchema:
 
 
 def row(url: str, model: str, lab: str, form: str, proposals: int) -> Row:
-    """Ask for so many proposals, one after the other, each with a seed of its own."""
+    """Ask for a number of proposals, one after the other, each with a seed of its own."""
     path, metric, value, brief = LABS[lab]
     settings = AgentSettings(
         base_url=url,

@@ -125,7 +125,7 @@ def parts(script: Path, repeats: int) -> list[Part]:
         return statistics.median(spent)
 
     def both_ways(part: Any, *inputs: Any) -> Callable[[], Any]:
-        """Return forward and backward of a module or a function."""
+        """Return a function that runs a module or a function forward and backward."""
         if isinstance(part, nn.Module):
             weights = nn.value_and_grad(part, lambda x, *rest: mx.sum(part(x, *rest)))
             return lambda: weights(*inputs)

@@ -106,7 +106,8 @@ def of_class(module, name, cls):
 
 
 def wrap():
-    """Wrap what the editable modules define, wherever other modules have it by name; return the modules' names."""
+    """Wrap what the editable modules define, also where other modules have imported it; return the paths of the
+    modules."""
     names = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)

@@ -54,7 +54,7 @@ def shape(value, depth=DEPTH):
 
 
 def consumed(value):
-    """Return the result of a call with its iterator, if it is one, run to the end: a generator works only then."""
+    """Return the result of a call; an iterator is run to its end, because a generator does its work only then."""
     return list(value) if hasattr(value, "__next__") else value
 
 

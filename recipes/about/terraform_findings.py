@@ -134,7 +134,10 @@ def of_whole(blocks):
 
 
 def findings(folder):
-    """Return (what, finding) for each finding.  Raises ValueError for a file that is not HCL."""
+    """Return each finding as a pair: the block or file that has it, and what is wrong.
+
+    Raises ValueError for a file that is not HCL.
+    """
     blocks = read(folder)
     by_kind = {"variable": of_variable, "output": of_output, "resource": of_resource, "provider": settings}
     found = [(b.name, said) for b in blocks if b.kind in by_kind for said in by_kind[b.kind](b)]

@@ -46,7 +46,7 @@ def run(line, folder):
 
 
 def left_out(folder, names):
-    """Name the files that the copy does without."""
+    """Return the names of the files that are not copied."""
     return {".git", ".autoresearch", "node_modules", ".venv"} & set(names)
 
 

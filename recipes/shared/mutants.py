@@ -36,7 +36,8 @@ def mutants_of(text, lines):
 
 
 def alike(text, number):
-    """Return a program that does the same and is written differently: one more name in each function, no comments."""
+    """Return a program that does the same but is written differently: with one more name in each function, without
+    comments."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -163,7 +163,7 @@ def test_a_machine_that_ends_the_agent_is_waited_for(tmp_path: Path) -> None:
 
 
 def limited(lab: Lab, times: int, text: str = "usage limit reached, resets in 2 seconds") -> str:
-    """Return the shell line of a program that is at its limit so many times and makes edits after that."""
+    """Return the shell line of a program that reports a limit this number of times, and makes edits after that."""
     path = lab.root.parent / "agent.py"
     path.write_text(f"""\
 import pathlib, sys

@@ -1,4 +1,5 @@
-"""The task of an experiment: the person's wish comes first, else it is drawn so that each look draws the same."""
+"""The task of an experiment is the person's wish if there is one, else it is drawn; asking again draws the same
+task."""
 
 from __future__ import annotations
 

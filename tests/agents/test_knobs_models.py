@@ -176,7 +176,8 @@ def test_memory_is_learned_from_measured_runs(trials: list[Trial], point: tuple,
 
 @pytest.mark.parametrize("peaks", [(0.2, 0.1, 2.9), (1.4, 2.9, 0.1), (63.0, 8.0, 31.0)], ids=["a", "b", "c"])
 def test_peaks_of_a_few_megabytes_teach_nothing(peaks: tuple[float, ...]) -> None:
-    """They say when a short program was looked at; two equal nights on one machine must choose the same steps."""
+    """When a short program's peak was read is chance, and two equal nights on one machine must choose the same
+    steps."""
     trials = [sized(8, rows, 512, peak) for rows, peak in zip((64, 32, 128), peaks, strict=True)]
     assert np.array_equal(learn_memory(SIZES, trials).growth, learn_memory(SIZES, []).growth)
 

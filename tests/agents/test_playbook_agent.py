@@ -106,7 +106,7 @@ class Night:
 
 
 def helps(**gains: float) -> Callable[[Mapping[str, Any]], float]:
-    """Return a machine on which moving a knob away from the file's value gains so much, whatever else moves."""
+    """Return a score that each of these knobs lowers by its gain, once the knob differs from the file's value."""
     start = {name: knob.value for name, knob in read_knobs(FILE).items()}
     return lambda knobs: 1.0 - sum(gain for name, gain in gains.items() if knobs[name] != start[name])
 

@@ -1,4 +1,4 @@
-"""A pairing file that is damaged, foreign or open to others is told in words, before anything connects."""
+"""A pairing file that is damaged, foreign or readable by others is refused with a reason, before any connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wait for a quiet machine: bounded, told, and ended at once by who watches."""
+"""The wait for a quiet machine has a limit and is announced, and the watch can end it at once."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def evidences(draw: st.DrawFn) -> Evidence:
 
 
 def better(evidence: Evidence, by: float) -> Evidence:
-    """Return the same evidence with every run of the candidate better by so much."""
+    """Return the same evidence with every run of the candidate better by ``by``."""
     sign = -1 if evidence.direction == "min" else 1
     return replace(evidence, candidate=tuple(replace(r, value=r.value + sign * by) for r in evidence.candidate))
 

@@ -31,7 +31,7 @@ def ran(speed: float | None, stretch: float | None = None, **fields: object) -> 
 
 
 def runs(*work: float, gain: float = 0.0, first_seed: int = 0) -> tuple[Run, ...]:
-    """Return runs without noise that did so much work, as a logarithm."""
+    """Return runs without noise, one for each logarithm of the work that it did."""
     return tuple(Run(1.8 - gain + STEEP * x, seed, log_work=x) for seed, x in enumerate(work, first_seed))
 
 

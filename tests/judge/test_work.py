@@ -1,4 +1,4 @@
-"""Tokens tell the work of a slow run exactly where files cost the same; the speed tells it with an error."""
+"""Tokens show a slow run's work exactly if the files' steps cost the same; the speed shows it with an error."""
 
 from __future__ import annotations
 

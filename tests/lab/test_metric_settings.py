@@ -1,4 +1,4 @@
-"""The blocks [[metric]] and [[check]], and the section [tools], are read; what is wrong with one is told."""
+"""The blocks [[metric]] and [[check]], and the section [tools], are read; an error names what is wrong in one."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Thinker:
     refused: str | None = None
     name: str = "thinker"
     asked: list[tuple[int, bool, tuple[int, ...], tuple[str, ...]]] = field(default_factory=list)
-    """(number, whether ahead, the experiments that ran, the refusals) of each question."""
+    """For each question: the number, whether it was asked ahead, the running experiments, and the refusals."""
 
     def ahead_refused(self, context: Context) -> str | None:
         return self.refused

@@ -27,7 +27,7 @@ CODE = "\n\ndef gift(x):\n    return x\n"
 
 
 class MadeUp(TargetBase):
-    """A metric to be minimised: each knob gives 2 a step, the code's gift counts, and LUCK is noise."""
+    """A metric to be minimised: a knob's step gains 2, the code ``return x + 3`` gains 3, and LUCK is noise."""
 
     def __init__(self, session: Session) -> None:
         self.name, self.metric, self.direction = "made up", session.target.metric, session.target.direction

@@ -1,4 +1,4 @@
-"""What a run counts for when somebody writes the files that it measures: an agent's leftovers, an edit, its owner."""
+"""Whether a run counts during which its files are written: by an agent's leftover program, the edit, or the person."""
 
 from __future__ import annotations
 

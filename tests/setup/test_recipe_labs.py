@@ -70,7 +70,7 @@ def served(name: str, folder: Path, server: OpenAIServer) -> Lab:
 
 
 def by_rules(lab: Lab) -> Callable[[Received], Behaviour]:
-    """Return how a server answers that does what the lab's scripted model does."""
+    """Return the behaviour of a server that answers as the lab's scripted model does."""
     spec = importlib.util.spec_from_file_location("model", lab.root / "model.py")
     assert spec is not None and spec.loader is not None
     model = importlib.util.module_from_spec(spec)

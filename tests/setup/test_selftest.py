@@ -1,4 +1,4 @@
-"""`doctor --selftest`: a real run at a tiny size, and what is planted is found."""
+"""`doctor --selftest`: a real run at a tiny size, and faults that are planted are found."""
 
 from __future__ import annotations
 

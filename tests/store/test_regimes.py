@@ -155,7 +155,7 @@ def verdict(decision: Any) -> list[Any]:
 
 
 def verdicts(history: History) -> dict[str, Any]:
-    """Return the judge's verdicts on the ledger, and on candidates that are better than its incumbent by so much."""
+    """Return the judge's verdicts on the ledger, and on candidates that gain several amounts over its incumbent."""
     best = history.incumbent
     assert best is not None
     sigma, pairs = sigma_of(history), pair_sigma(history, "lr")

@@ -21,7 +21,7 @@ def runs(*values: float, first_seed: int = 0, selected: bool = False, regime: in
 
 
 def gains(*sigmas: float, **options: Any) -> Evidence:
-    """Return a candidate whose runs gain so many sigma over an incumbent with three runs of mean 1.8."""
+    """Return a candidate whose runs have these gains, in sigma, over an incumbent with three runs of mean 1.8."""
     return against((1.798, 1.8, 1.802), [1.8 - SIGMA * each for each in sigmas], **options)
 
 

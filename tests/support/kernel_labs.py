@@ -126,12 +126,12 @@ def target(tree: Path, task: Task = WAVE, reference: str = WAVE_TEXT) -> KernelT
 
 
 def candidate(tree: Path, body: str) -> Assignment:
-    """Write a candidate ``kernel(x)`` with this body into ``tree``; return the order to measure it."""
+    """Write a candidate ``kernel(x)`` with this body into ``tree``; return the assignment to measure it."""
     return assignment(tree, f"import mlx.core as mx\n\n\ndef kernel(x):\n    {body}\n")
 
 
 def assignment(tree: Path, text: str) -> Assignment:
-    """Write a candidate into ``tree``; return the order to measure it."""
+    """Write a candidate into ``tree``; return the assignment to measure it."""
     (tree / KERNEL).write_text(text)
     folder = tree / "run"
     folder.mkdir()

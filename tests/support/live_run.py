@@ -34,7 +34,7 @@ def slow_lab(root: Path) -> Lab:
 
 
 def sweep(count: int, **first: float) -> list[dict[str, Any]]:
-    """Return so many different edits, the first of which is ``first``."""
+    """Return this number of different edits; the first one is ``first``."""
     rest = [{"title": f"X = {4 + n / 100}", "knobs": {"X": 4 + n / 100}} for n in range(1, count + 1)]
     return [{"title": "to be skipped", "knobs": first}, *rest] if first else rest
 
@@ -62,7 +62,7 @@ def working(lab: Lab, *arguments: str, **environment: str) -> Iterator[Started]:
 
 
 def until(holds: Callable[[], object], what: str, seconds: float = 90.0) -> None:
-    """Wait; fail if it takes longer than a busy machine explains."""
+    """Wait until a condition holds; fail if that takes longer than even a busy machine needs."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, f"waited {seconds:g} s for {what}"

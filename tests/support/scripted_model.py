@@ -1,9 +1,9 @@
 """A checkpoint of a few hundred kilobytes that a real ``mlx_lm.server`` serves and whose weights hold scripted replies.
 
-One layer whose attention and MLP put out zeros leaves a table: this token, then that one.  A reply is a chain
-of tokens, a line each; the chat template decides with which chain the answer begins.  Whatever the temperature,
-the text comes out byte for byte.  Prompts are cut into tokens of four characters, so that the server's count is
-near that of a real model.
+The model has one layer, whose attention and MLP give zeros; what is left is a table that says which token follows
+which.  A reply is a chain of tokens, a line each; the chat template decides with which chain the answer begins.
+Whatever the temperature, the text comes out byte for byte.  Prompts are cut into tokens of four characters, so that the
+server's count is near that of a real model.
 
     write_model(tmp_path / "model", ["reply to experiment 1", ["to experiment 2", "and when that was refused"]])
     write_model(tmp_path / "model", ["first", "second"], by_turn())

@@ -210,7 +210,10 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
 
     def wait(self, seconds: float | None) -> None:
-        """Wait so many seconds, or for ever if None.  Raises Gone when the client leaves or the server stops first."""
+        """Wait for a number of seconds, or for ever if it is None.
+
+        Raises Gone when the client leaves or the server stops first.
+        """
         until = None if seconds is None else time.monotonic() + seconds
         while until is None or time.monotonic() < until:
             left = 0.02 if until is None else min(0.02, max(until - time.monotonic(), 0))

@@ -1,4 +1,4 @@
-"""What a target tells besides values reaches whoever proposes, and what it says of a hopeless start is said first."""
+"""What a target reports besides values reaches the agent, and its warning about a hopeless start is printed first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop is killed right before each of its effects: in a keep, in a discard, and in the first run of all."""
+"""The loop is killed right before each of its effects: in a keep, in a discard, and in a lab's very first run."""
 
 from __future__ import annotations
 

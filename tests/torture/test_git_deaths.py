@@ -72,7 +72,10 @@ def wrapped(tmp_path: Path, preload: Path) -> Git:
 
 
 def kill(lab: Lab, wrapped: Git, toll: Toll, call: int, end: str, *options: str) -> bool:
-    """Return whether git was killed there; if so, the run ended with a message or with git, and the next continues."""
+    """Kill git at this call, and return whether it was killed.
+
+    If so, check that the run ended and that the next one continues.
+    """
     done = wrapped.run(lab, call, end, *options)
     if done.returncode == 0 and end.isdigit():
         return False

@@ -34,7 +34,7 @@ if not mark.exists():
     Path("left.txt").touch()
 print(f"METRIC score={X:.6f}")
 """
-"""Says once that it runs, when it is asked to; anything that it writes later would spoil the next run."""
+"""A measured program that can be asked to say that it runs; what it writes later would spoil the next run."""
 AGENT = """\
 import os, sys, time
 from pathlib import Path
@@ -50,9 +50,9 @@ if not mark.exists():
 Path("solver.py").write_text(f"X = {x - 1}\\n")
 print("TITLE: one less")
 """
-"""A coding agent; in the middle of its edit it says once that it runs, when it is asked to."""
+"""A coding agent that can be asked to say once, in the middle of its edit, that it runs."""
 ENDS = {"the loop": "interrupted", "the program": "crash", "the agent": "keep"}
-"""An agent that died in the middle of its edit is asked again."""
+"""Status of the experiment, by the process that was killed; an agent that died during its edit is asked again."""
 
 
 THREE_LANES = ("--agent", SPREAD, "--lanes", "3")

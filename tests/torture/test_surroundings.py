@@ -192,7 +192,7 @@ def seconds_of(event: Any) -> list[float]:
 
 
 def test_loops_that_are_started_at_once_are_one(root: Path, toll: Toll) -> None:
-    """This is tested at the first run of all, and at a later one."""
+    """This is tested for a lab's very first run, and for a later one."""
     lab = torture_lab(root)
     for _ in range(2):
         loops = [launcher().start(("run", "--tag", TAG, *ONE), lab.root, os.environ) for _ in range(3)]
@@ -205,7 +205,7 @@ def test_loops_that_are_started_at_once_are_one(root: Path, toll: Toll) -> None:
 
 @pytest.mark.parametrize("holder", ["", "999999999\n", "1\n", "no number\n"])
 def test_a_lock_of_the_dead_holds_nobody(root: Path, holder: str) -> None:
-    """Whatever the file says, even if it has the number of a process that belongs to somebody else now."""
+    """It does not matter what the file says, even if its number now belongs to another process."""
     lab = torture_lab(root)
     lab.folder(TAG).mkdir(parents=True)
     (lab.folder(TAG) / "lock").write_text(holder)

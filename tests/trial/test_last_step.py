@@ -14,9 +14,9 @@ WEIGHTS = Path("weights.safetensors")
 
 
 def trained(clock: ByClock, step: float, ahead: bool) -> float:
-    """When a script's last step ends, in seconds of the budget.
+    """Return when a script's last step ends, in seconds of the budget.
 
-    ``ahead``: it asks for a batch when the step before last has ended, as one that lets MLX compute behind Python.
+    With ``ahead`` it asks for a batch one step earlier, as a script does while MLX still computes.
     """
     asks, ends, known = [0.0], [step], 0
     while True:

@@ -29,7 +29,7 @@ class Run:
 
 
 def run(folder: Path, *command: str, seconds: float = 20.0, **environment: str) -> Run:
-    """Run a child that may live so long; after that it is killed with the reason ``late``."""
+    """Run a child that is killed after this time, with the reason ``late``."""
     end = time.monotonic() + seconds
     events: list[Mapping[str, Any]] = []
     output: list[bytes] = []

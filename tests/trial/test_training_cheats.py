@@ -441,7 +441,7 @@ def test_keys_and_tokens_of_the_environment_do_not_reach_it(confined: Conditions
 
 
 def test_the_time_of_training_is_the_parents_whatever_the_script_tells(confined: Conditions, tmp_path: Path) -> None:
-    """It tells at its first step that it has trained; and it waits after the last one before it says so."""
+    """One script reports at its first step that it has trained; another one waits between its last step and its end."""
     early = tiny.measure(logged(TOLD), tmp_path / "early", replace(confined, steps=None, budget_seconds=1.0))
     assert early.value is None or (early.seconds.train or 0.0) < 0.5, "no batch came after that"
     late = at_the_end("import time\ntime.sleep(1.5)")

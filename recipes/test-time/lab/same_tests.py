@@ -55,7 +55,7 @@ class Recorder:
         pytest.raises = self.noted(pytest.raises)
 
     def noted(self, function):
-        """Return the function, made to keep the line that calls it."""
+        """Return the function, wrapped so that it notes the line that calls it."""
 
         @functools.wraps(function)
         def noting(*arguments, **named):

@@ -1,4 +1,4 @@
-"""A start that no edit could improve, or too few cases for the spread, is said before the night."""
+"""A message before the night says that no edit could improve the start, or that there are too few cases."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def test_what_an_agent_does_wrong_in_a_case_is_data(tmp_path: Path, sandbox: San
 
 
 def test_an_answer_that_no_file_can_hold_is_a_wrong_answer(tmp_path: Path, sandbox: Sandbox) -> None:
-    """Half of a surrogate pair, a process that ends without a word, and a request with NaN, each fail alone."""
+    """Half of a surrogate pair, a process that ends without answering, and a request with NaN fail one case each."""
     text = "import os\n" + agent(
         "if question == 'q0': return chr(0xD800)",
         "if question == 'q1': os._exit(0)",

@@ -1,4 +1,4 @@
-"""What a kept kernel brings to the whole training step: measured in pairs, and the first number that is said."""
+"""What a kept kernel gains for the whole training step is measured in pairs, and is the first number in the report."""
 
 from __future__ import annotations
 
