@@ -78,7 +78,8 @@ class Measurement:
     curve: tuple[tuple[float, float], ...] = ()
     """Training loss along the run, at most about twenty points: (share of the budget used, loss)."""
     regime: int = 0
-    """Number of the regime (:mod:`regimes`) in which it was taken: runs of different regimes cannot be compared."""
+    """Number of the regime (:mod:`regimes`) in which the run was taken; runs of different regimes cannot be
+    compared."""
     tainted: bool = False
     """True when the run was disturbed; its value is then ignored."""
     key: str | None = None
@@ -90,7 +91,7 @@ class Measurement:
     stretch: float | None = None
     """Wall-clock time of the training as a multiple of its budget in reference seconds; None: no clock ended it."""
     disturbed_by: str = ""
-    """What slowed it down, in words, even if the clock made up for it; empty if nothing did."""
+    """What slowed the run down, in words, even if the clock made up for it; empty if nothing did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,8 @@ class Experiment:
 
     @property
     def cut_off(self) -> bool:
-        """True when a crash of the tool or Ctrl-C ended it, so that it may be tried again; False after a skip."""
+        """True when a crash of the tool or Ctrl-C ended the experiment, so that it may be tried again; False after a
+        skip."""
         return self.status == "interrupted" and self.reason != SKIPPED
 
 
@@ -192,9 +194,9 @@ class Running:
     title: str
     axis: str | None
     knobs: KnobChanges
-    """The knobs that it changes in the version from which it started."""
+    """The knobs that the experiment changes in the version from which it started."""
     files: Mapping[str, str]
-    """Its version of every editable file, by the file's path in the lab."""
+    """The experiment's version of every editable file, by the file's path in the lab."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +244,7 @@ class Progress:
     share: float | None = None
     """Share of the training budget used; None while training is not running, or when there is no budget."""
     words: str | None = None
-    """What the run is waiting for, in phase ``waiting``; why it is paused, when no person has paused it."""
+    """What the run is waiting for, in phase ``waiting``; or why it is paused, if no person has paused it."""
     number: int | None = None
     """Number of the experiment, when several are measured side by side; None means the one that started last."""
 
@@ -264,17 +266,17 @@ class Stopper(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """The most that the baseline's runs took in this regime, in seconds by the parent's clocks.
+    """The longest times of the baseline's runs in this regime, in seconds by the parent's clocks.
 
     The limits of later runs follow from these figures.  A figure is None when it is not known.  Names that end in
     ``_cpu`` are processor seconds, the others wall-clock seconds.
     """
 
     start: float | None = None
-    """From the start of the process to the first batch."""
+    """Seconds from the start of the process to the first batch."""
     compile: float | None = None
     ending: float | None = None
-    """From the end of the budget to the end of the process: the last step, and saving the weights."""
+    """Seconds from the end of the budget to the end of the process: the last step, and saving the weights."""
     ending_cpu: float | None = None
     evaluate: float | None = None
     evaluate_cpu: float | None = None

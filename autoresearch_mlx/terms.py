@@ -20,7 +20,7 @@ LARGEST_COUNT = 1e10
 """Whole numbers from this on are written like other large numbers: columns have no place for all their digits."""
 
 LOGARITHM = "log_speedup"
-"""Metric whose values are natural logarithms of a speed-up: a percentage of one would say nothing."""
+"""Metric whose values are natural logarithms of a speed-up, so that a gain in percent would say nothing."""
 
 # Escape sequences for colours, cursor and window title, which a training script or a model may have written.
 _CODES = re.compile(

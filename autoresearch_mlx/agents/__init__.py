@@ -49,7 +49,9 @@ NAMES = (
 _WITHOUT_MODEL = ("knobs", "playbook", "upkeep")
 """Names of agents that ask no model and therefore read no notes and no ideas."""
 _IMPORT_HINT = "give it as module:Class, importable from here; known agents: " + ", ".join(NAMES)
-_CALL_HINT = "the class needs a name and a method propose(context), and takes no argument or settings=..."
+_CALL_HINT = (
+    "the class needs a name and a method propose(context), and is called with settings=... or without arguments"
+)
 
 
 def load_agent(name: str, office: Office) -> Agent:
@@ -87,7 +89,7 @@ def load_agent(name: str, office: Office) -> Agent:
 
 
 def unread(history: History) -> str:
-    """Return a message that no agent so far has read the person's notes and ideas; empty if one has."""
+    """Return a message if no agent so far has read the person's notes and ideas; else an empty text."""
     proposers = {e.agent for e in history.experiments if e.number > 0 and e.agent}
     if not proposers or not proposers.issubset(_WITHOUT_MODEL):
         return ""

@@ -36,7 +36,7 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """The services and settings for an agent, made once for a run and before the agent."""
+    """The services and settings that an agent gets; they are made once for each run."""
 
     settings: AgentSettings = field(default_factory=AgentSettings)
     seed: int = 0
@@ -59,7 +59,7 @@ class Office:
     record: Callable[[str, Mapping[str, Any]], None] = _unrecorded
     """Function that writes one event of a team into the session's ledger."""
     minutes: Callable[[], Sequence[Minute]] = tuple
-    """Function that returns the minutes of the session's team so far."""
+    """Function that returns the minutes of the session's team so far: each brief with its outcome."""
     carry: Callable[[Files, Files, Files], Files | str] = _uncarried
     """Function that carries changed files from one version to another; it returns the files, or why it cannot."""
 

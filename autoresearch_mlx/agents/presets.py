@@ -25,19 +25,19 @@ class Preset:
     line: str
     """Shell line that reads the prompt from standard input; ``{more}`` is the place for a person's own options."""
     drives: str
-    """Shell line that puts it in charge, so that it may also run commands; ``{tool}`` is the path of
+    """Shell line that puts the agent in charge, so that it may also run commands; ``{tool}`` is the path of
     autoresearch-mlx."""
     needs: str = ""
-    """The option in ``line`` that lets it edit files; empty if it needs none."""
+    """The option in ``line`` that lets the agent edit files; empty if no option is needed."""
     allows: str = ""
-    """Pattern of the options that let it edit; a person's own line needs one of them."""
+    """Pattern of the options that let the agent edit files; a person's own line needs one of them."""
 
     def shell_line(self, options: str = "") -> str:
         """Return the shell line with a person's own options."""
         return self.line.replace("{more}", f" {options}" if options else "")
 
     def driving_line(self, tool: str, options: str = "") -> str:
-        """Return the shell line that puts it in charge; ``tool`` is the path of autoresearch-mlx."""
+        """Return the shell line that puts the agent in charge; ``tool`` is the path of autoresearch-mlx."""
         return self.drives.replace("{tool}", tool).replace("{more}", f" {options}" if options else "")
 
 

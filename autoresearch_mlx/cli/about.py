@@ -60,7 +60,7 @@ def _line(question: str) -> str:
 
 
 def _proposal(found: Found) -> list[str]:
-    """Return the lines that show the lab: its settings, its other files, and what stays open."""
+    """Return the lines that show the lab: its settings, its other files, and what it does not cover."""
     proof = found.proof
     lines = ["", "proved; lab.toml:", ""]
     lines += [f"    {line}" for line in (proof.files or {})["lab.toml"].decode().rstrip("\n").splitlines()]

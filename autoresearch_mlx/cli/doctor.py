@@ -120,7 +120,7 @@ def finding_lines(finding: Finding, columns: int) -> list[str]:
 
 
 def findings_summary(findings: Sequence[Finding]) -> str:
-    """Return ``1 to fix, 2 to read``; lines marked ``x`` are to be fixed, lines marked ``!`` to be read."""
+    """Return a summary such as ``1 to fix, 2 to read``, which counts the lines marked ``x`` and ``!``."""
     fix, look = (sum(f.state == state for f in findings) for state in ("fail", "note"))
     said = [f"{count} to {verb}" for count, verb in ((fix, "fix"), (look, "read")) if count]
     return ", ".join(said) or "nothing to fix"

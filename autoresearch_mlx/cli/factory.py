@@ -1,4 +1,4 @@
-"""``factory``: from posts about problems to verified agents."""
+"""``factory``: make verified agents from posts about problems."""
 
 from __future__ import annotations
 

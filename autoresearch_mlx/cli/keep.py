@@ -86,7 +86,10 @@ def gc_command(tag: str | None, every: bool, age: timedelta, dry_run: bool, as_j
 @click.command("archive")
 @tag_option
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="File to write; default: autoresearch-TAG.tar.gz, here."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File to write; default: autoresearch-TAG.tar.gz in this folder.",
 )
 @click.option("--weights", is_flag=True, help="Include the incumbent's weights.")
 @json_option

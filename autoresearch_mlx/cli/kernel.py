@@ -163,8 +163,8 @@ def verify_command(
     """Measure what kept kernels bring to the whole training step; this is the number to report.
 
     Each kernel is put into a copy of the script, one at a time and then all together. The step with it and the plain
-    step are timed in alternation (A B B A) in one process, in several fresh processes. Without LAB: the lab you are in,
-    or all in kernels/. The script itself is not changed.
+    step are timed in alternation (A B B A), in each of several fresh processes. Without LAB it measures the lab you are
+    in, or all in kernels/. The script itself is not changed.
 
     \b
     Example:
@@ -199,8 +199,8 @@ def install_command(labs: tuple[Path, ...], script: Path | None, off: bool, tag:
     """Put the last kept kernel of each lab into the script, behind a switch such as KERNEL_ATTEND = True.
 
     The new lines stand after the function; no other line changes, and `remove` takes out exactly these lines. When a
-    kernel cannot be built, or its outputs at its first call are not the function's, the plain function is used and the
-    run's log says so. Without LAB: the lab you are in, or all in kernels/.
+    kernel cannot be built, or its first outputs differ from the function's, the plain function is used and the run's
+    log says so. Without LAB it takes the lab you are in, or all in kernels/.
 
     \b
     Example:
@@ -225,7 +225,7 @@ def install_command(labs: tuple[Path, ...], script: Path | None, off: bool, tag:
 def remove_command(functions: tuple[str, ...], script: Path | None, as_json: bool) -> None:
     """Take installed kernels out of the script again; without FUNCTION: all of them.
 
-    The file is then, byte by byte, what it was before, with all edits made elsewhere in it since. Lines of a kernel
+    The file is then, byte by byte, what it was before, apart from edits made elsewhere in it since. Lines of a kernel
     that were edited are left alone, and named.
 
     \b

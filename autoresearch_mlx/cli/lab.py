@@ -21,7 +21,9 @@ _NUMBERS = ("speed", "size", "test-time", "coverage", "bundle", "page", "terrafo
 )
 @click.option("--editable", metavar="PATH", multiple=True, help="--about: a file that may be edited; repeat for more.")
 @click.option("--guard", metavar="LINE", help="--about: the shell line that fails when an edit breaks something.")
-@click.option("--model", metavar="NAME", help="--about: the model to ask; `none`: rules alone; default: as for `run`.")
+@click.option(
+    "--model", metavar="NAME", help="--about: the model to ask; `none` uses rules alone; default: as for `run`."
+)
 @click.option(
     "--runs",
     type=click.IntRange(min=2),
@@ -36,7 +38,7 @@ _NUMBERS = ("speed", "size", "test-time", "coverage", "bundle", "page", "terrafo
     show_default=True,
     help="--about: the longest time that the tests may take.",
 )
-@click.option("--yes", is_flag=True, help="--about: write the proved lab without a question.")
+@click.option("--yes", is_flag=True, help="--about: write the lab without asking, once it is proved.")
 @json_option
 def init_command(
     directory: Path, recipe: str | None, about: str | None, yes: bool, as_json: bool, **given: Any

@@ -138,7 +138,7 @@ def _adopt(name: str, number: int, tag: str | None, as_json: bool) -> None:
     lab, place = _here()
     found = next((each for each in _pulled_from(_remote(name, lab, place), place) if each.number == number), None)
     if found is None:
-        known = f"`autoresearch-mlx share {name} log` lists the results that were"
+        known = f"`autoresearch-mlx share {name} log` lists what was pulled"
         raise LabError(f"nothing with the number {number} was pulled from {name}", known)
     # What strangers wrote never runs outside of a sandbox; values of knobs are not code.
     options = {"agent.repairs": 0, "sandbox.require": None if found.result.knobs else True}

@@ -33,7 +33,7 @@ def _json_option(text: str) -> Callable[[Function], Function]:
 @click.command("try")
 @click.option("-m", "--message", required=True, metavar="TEXT", help="What you changed and why, in one line.")
 @tag_option
-@click.option("--budget", type=TrainingBudget(), help="As for `run`; used only if this starts the session.")
+@click.option("--budget", type=TrainingBudget(), help="As for `run`; used only if this command starts the session.")
 @click.option("--detach", is_flag=True, help="Return at once with the experiment's number; `wait` gives the verdict.")
 @_json_option("Print the experiment as one JSON object; with --detach its number.")
 @sandbox_option

@@ -82,7 +82,9 @@ def main() -> None:
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--seconds", type=float, default=0.3, help="how long to multiply (default: 0.3)")
     parser.add_argument("--info", action="store_true", help="add what MLX reports about the device")
-    parser.add_argument("--bandwidth", type=int, metavar="MB", help="add the bandwidth of memory, over an array of MB")
+    parser.add_argument(
+        "--bandwidth", type=int, metavar="MB", help="add the bandwidth of memory, measured on an array of MB megabytes"
+    )
     options = parser.parse_args()
     found = measure(options.size, options.dtype, options.seconds)
     if options.bandwidth:

@@ -150,7 +150,7 @@ def parse_sysctl(text: str) -> dict[str, str]:
 
 
 def parse_sw_vers(text: str) -> str | None:
-    """Return ``macOS 15.6.1`` from the output of ``sw_vers``."""
+    """Return the system's name and version, such as ``macOS 15.6.1``, from the output of ``sw_vers``."""
     facts = parse_sysctl(text)
     version = facts.get("ProductVersion")
     return f"{facts.get('ProductName', 'macOS')} {version}" if version else None

@@ -19,7 +19,7 @@ _SIZES = {"cpu": ("512", "float32"), "gpu": ("2048", "bfloat16")}
 
 
 class Speed:
-    """Takes probes in the environment that training gets.
+    """Probes the machine's speed in the environment that training gets.
 
     After a probe has failed, no other is tried: each would delay a run.
     """

@@ -121,7 +121,7 @@ def to_conditions(budget: Budget, most_seconds: float) -> dict[str, Any]:
 
 
 def of_conditions(conditions: Mapping[str, Any]) -> Budget | None:
-    """Return the budget in a session's conditions; None when they have none, or one of a kind that is not known here.
+    """Return the budget in a session's conditions; None if they have no budget, or one of an unknown kind.
 
     Conditions that name no kind of budget have a budget of seconds.
     """

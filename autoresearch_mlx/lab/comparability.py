@@ -115,7 +115,7 @@ def budget_in_words(said: float | str) -> str:
 
 
 def _hardware(device: Any, machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts that describe the machine: among them its cores on a GPU, and the BLAS on a CPU."""
+    """Return the parts that describe the machine, including the number of GPU cores, or the BLAS where a CPU trains."""
     chip, gpu = machine.get("chip"), machine.get("gpu")
     named = gpu if device == "gpu" and gpu and gpu != chip else None
     own: dict[str, Any] = {"blas": machine.get("blas")} if device == "cpu" else {"gpu_cores": machine.get("gpu_cores")}

@@ -21,7 +21,8 @@ from autoresearch_mlx.lab.source import MARK, UNPARSABLE
 _RUN = 64
 """A piece of text with this many characters and no blank is checked for its entropy; a hexadecimal hash has 64."""
 _RUN_BITS = 3.2
-"""Highest entropy of such a piece, in bits per character: random hexadecimal has 4, one repeated character has 0."""
+"""Highest entropy of a long piece of text without blanks, in bits per character: random hexadecimal has 4, one repeated
+character has 0."""
 _DIGITS = 40
 """Maximum number of digits of one number: 128 bits need 39."""
 _NUMBERS = 64

@@ -20,7 +20,7 @@ class MetricSettings(Frozen):
     name: str
     """Name in the line ``METRIC name=value``, or a figure of every run: peak_memory_mb, tokens_per_second, ..."""
     primary: bool = False
-    """Whether it is the number that the loop improves; it then takes the place of target.metric and its direction."""
+    """Whether the loop improves this metric, which then takes the place of target.metric and its direction."""
     direction: Literal["min", "max"] = "min"
     unit: str = ""
     """Unit for people, such as ``ms``."""

@@ -56,7 +56,7 @@ _AXES: dict[str, tuple[str, ...]] = {
 _COSTLESS = frozenset({"lr", "weight_decay", "adam", "schedule", "rope", "softcap", "residual", "init", "seed"})
 """First words of the axes whose knobs change only numbers in a step, and not how much it computes."""
 _SWITCHES = frozenset({"softcap", "residual", "rope"})
-"""The axes among these on which the value 0 may switch off a part of the step."""
+"""Those of the ``_COSTLESS`` axes on which the value 0 may switch off a part of the step."""
 
 
 def axis_of(knob_name: str) -> str:
@@ -151,13 +151,14 @@ def read_knobs(text: str) -> dict[str, Knob]:
 
 
 def _comment_after(line: str, place: int) -> str:
-    """Return the comment behind a place in a line, counted in bytes of UTF-8; empty if other code lies between."""
+    """Return the comment after a position in a line, counted in bytes of UTF-8; empty if other code lies between."""
     rest = line.encode()[place:].decode().lstrip(" \t\f)")
     return rest if rest.startswith("#") else ""
 
 
 def _words(comment: re.Match[str]) -> tuple[str, ...]:
-    """Return the words of a range.  Commas may separate choices: ``choice relu, gelu``; else a remark follows them."""
+    """Return the words of a range comment.  Commas may separate choices (``choice relu, gelu``); in any other range a
+    remark follows the comma."""
     words = tuple(comment[2].split())
     if comment[1] != "choice" or len(words) != 1:
         return words
@@ -169,7 +170,7 @@ _NOTHING = object()
 
 
 def _value(node: ast.expr, ranged: bool) -> Any:
-    """Return the value of a constant, or ``_NOTHING`` if it is not one.  ``ranged``: it has a range comment."""
+    """Return the value of a constant, or ``_NOTHING`` if it is not one.  ``ranged``: whether it has a range comment."""
     if node.lineno == node.end_lineno:
         try:
             value = literal_of(node)
@@ -213,7 +214,7 @@ def set_knobs(text: str, values: Mapping[str, Any]) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """Split into lines as Python's parser does: ``splitlines`` also breaks at form feeds and U+2028."""
+    """Split a text into lines as Python's parser does: ``splitlines`` also breaks at form feeds and U+2028."""
     return list(io.StringIO(text, newline=""))
 
 

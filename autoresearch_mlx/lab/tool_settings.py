@@ -19,7 +19,8 @@ class ToolSettings(Frozen):
     separates alternatives, such as ``chromium | google-chrome``; one may be an absolute path, or a variable that holds
     one (``$CHROME_PATH``)."""
     system: tuple[str, ...] = ()
-    """What must be on the machine already, in the same form, since ``install`` does not install it: node, a browser."""
+    """Programs such as node or a browser that must be there already, because ``install`` does not install them; written
+    as in ``needs``."""
     install: str | None = None
     """Shell line, run in the lab's folder, that installs what is missing; shown to the person, never run by itself."""
 

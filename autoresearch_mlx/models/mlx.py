@@ -66,8 +66,8 @@ class MlxServer:
     def facts(self) -> ModelFacts:
         """Return the facts in the checkpoint's files, without starting anything.
 
-        Of a model on Hugging Face that is not downloaded, nothing is known.  Raises EndpointError
-        (refused) when ``model`` is neither a checkpoint nor a name on Hugging Face.
+        Nothing is known about a model on Hugging Face that is not downloaded.  Raises EndpointError (refused) when
+        ``model`` is neither a checkpoint nor a name on Hugging Face.
         """
         if self._facts is None:
             source = self._source()
@@ -82,8 +82,8 @@ class MlxServer:
 
         Raises EndpointError.  Its kind is overflow (found before anything is sent), unreachable (the server does not
         start), dropped (the server ended during the call) or hung (a deadline passed).  When it is unreachable or
-        dropped, the error contains the last lines of the server's log.  After that the server is ended too, because it
-        may go on reading the prompt for minutes.
+        dropped, the error contains the last lines of the server's log.  After a failed call the server is ended too,
+        because it may go on reading the prompt for minutes.
         """
         self._check_room(ask)
         loaded = 0.0 if self._running() else self._start(ask.seconds)

@@ -29,7 +29,7 @@ _TAIL_BYTES = 65536
 
 
 class Child:
-    """One running server.  Its output is appended to a log, and what this start wrote can be read back."""
+    """One running server.  Its output is appended to a log, and the part since this start can be read back."""
 
     def __init__(self, arguments: Sequence[str], log: Path | None) -> None:
         """Start the server on a free port of 127.0.0.1; without a log its output goes to a temporary file.

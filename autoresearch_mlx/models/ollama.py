@@ -130,7 +130,7 @@ class Ollama:
         while self._is_loaded():
             if time.monotonic() - started > seconds:
                 listed = ", ".join(each.name for each in self.loaded())
-                said = f"{self.where} still lists {listed} {seconds:g} s after {self.model} was to be unloaded"
+                said = f"{self.where} still lists {listed} {seconds:g} s after it was told to unload {self.model}"
                 raise EndpointError("hung", said, f"`ollama stop {self.model}`, or restart Ollama")
             time.sleep(_POLL_SECONDS)
         return time.monotonic() - started
@@ -154,7 +154,8 @@ class Ollama:
     # -- asking ---------------------------------------------------------------------------------------------------
 
     def _context_for(self, ask: Ask) -> int:
-        """Return the context to ask for, in tokens.  It never shrinks, because another size loads the model again."""
+        """Return the context to ask for, in tokens.  It never shrinks, because Ollama loads the model again for another
+        size."""
         caps = [cap for cap in (self.facts().context_tokens, self._most_context) if cap]
         most = min(caps, default=None)
         if most is not None and ask.prompt_tokens >= most:

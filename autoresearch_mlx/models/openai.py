@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 PUBLIC_URL = "https://api.openai.com/v1"
 ANY = "any"
-"""Name for whatever model a server has."""
+"""Name that stands for any model that a server has."""
 _STARTED_WITH = "default_model"
 """mlx_lm.server's name for the model that it was started with; servers with one model ignore the name."""
 _NO_KEY = "none"
@@ -320,7 +320,7 @@ class OpenAICompatible:
     def _find(self) -> Mapping[str, Any]:
         """Return the server's entry for this model, and ask for the model by that entry's name from now on.
 
-        A server that lists a single model answers with it, whatever the file or the path is called.  The name ``any``
+        If a server lists a single model, that one answers, whatever its file or path is called.  The name ``any``
         stands for the model that a server was started with: mlx_lm.server lists that one by its path, among all others
         on the disk.
         """
@@ -336,7 +336,7 @@ class OpenAICompatible:
         return found or {}
 
     def _slot_context(self) -> int | None:
-        """Return the context of one request to llama-server, which divides its whole context among several."""
+        """Return the context of one request to llama-server, which divides its whole context among several requests."""
         try:
             data = self.get(self.base_url.removesuffix("/v1") + "/props").data
         except EndpointError:

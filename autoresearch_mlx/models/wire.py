@@ -41,7 +41,7 @@ class Ask:
     seed: int | None = None
     think: Think = "auto"
     idle_seconds: float = 60.0
-    """Longest silence in the middle of the reply; then the call ends with the part that has come."""
+    """Longest silence in the middle of the reply, in seconds; after it the call ends with the part that has arrived."""
 
     @property
     def most_characters(self) -> int:
@@ -79,7 +79,7 @@ class ModelFacts:
     context_tokens: int | None = None
     """The longest context in tokens that the model can have."""
     size_bytes: int | None = None
-    """Size of its weights in bytes; when loaded, the model takes a little more memory."""
+    """Size of the model's weights in bytes; when loaded, the model takes a little more memory."""
     thinks: bool | None = None
     enforces_schema: bool = False
     """Whether the server is known to enforce a schema; replies are validated either way."""
@@ -94,7 +94,7 @@ class Endpoint(Protocol):
 
     @property
     def name(self) -> str:
-        """The name to choose it by, such as ``ollama:qwen3-coder:30b``."""
+        """The name by which a person chooses this model, such as ``ollama:qwen3-coder:30b``."""
         ...
 
     def facts(self) -> ModelFacts:
@@ -108,7 +108,7 @@ class Endpoint(Protocol):
     def release(self) -> float | None:
         """Unload the model from this machine's memory, wait until it is gone, and return the seconds that took.
 
-        Returns None when there was nothing to unload.  Raises EndpointError when the model stays.
+        Returns None when there was nothing to unload.  Raises EndpointError when the model stays in memory.
         """
         ...
 

@@ -1,6 +1,6 @@
 """Use a language model as the researcher that proposes edits.
 
-chat_agent    start here: one proposal from everything below
+chat_agent    start here: makes one proposal with the parts below
 calls         the calls to one endpoint: each is retried, limited by the caps, and stored
 ladder        the form in which a model is asked: a menu, values of knobs, search/replace blocks, or whole files
 opening       opens the conversation of one experiment in the first form that fits

@@ -173,5 +173,6 @@ def secrets_of(settings: AgentSettings, environment: Callable[[str], str | None]
 
 
 def _without(reply: Reply, secrets: Sequence[str]) -> Reply:
-    """Return the reply without any key that the server repeated: its text ends up in titles, files and commits."""
+    """Return the reply without any key that the server repeated: a reply's text ends up in titles, files and
+    commits."""
     return replace(reply, text=talks.blotted(reply.text, secrets), reasoning=talks.blotted(reply.reasoning, secrets))

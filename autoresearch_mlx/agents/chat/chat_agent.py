@@ -31,7 +31,7 @@ from autoresearch_mlx.lab.source import describe
 from autoresearch_mlx.models.wire import Ask, Endpoint, ModelFacts, Reply
 
 LOST_IN_A_ROW = 3
-"""Number of experiments, lost in a row to a silent server, after which the agent gives up."""
+"""Number of consecutive experiments lost to a silent server after which the agent gives up."""
 MOST_OVERFLOWS = 4
 """Number of times that the server may refuse a prompt as too long before the agent gives up."""
 MOST_CUT_OFFS = 2
@@ -327,8 +327,8 @@ class Chat:
         return self._silent[1]
 
     def _from_stock(self, context: Context) -> Proposal | None:
-        """Return an edit left over from an earlier reply; None without one, or while an idea of the person's is
-        waiting."""
+        """Return an edit left over from an earlier reply; None if there is none, or while the person's own idea
+        waits."""
         if self._tasks.wished(context) or (edit := self._stock.pick(context.files)) is None:
             return None
         self._thread = None
@@ -366,7 +366,7 @@ class Chat:
 def _chosen(thread: Thread, reply: Reply) -> tuple[Edit | None, str]:
     """Return the edit of the menu entry that a reply chooses, or what is wrong with the reply.
 
-    Returns neither if no menu was shown, or if the reply is a whole proposal, which is read as such.
+    Returns neither of the two if no menu was shown, or if the reply is a whole proposal.
     """
     if not thread.choices or reply.finish == "refused" or read_fields(reply.text)[0] is not None or OPENS in reply.text:
         return None, ""

@@ -27,7 +27,7 @@ from autoresearch_mlx.store.forms import LADDER
 TAIL = 1 / 8
 """Share of the context reserved for a bad answer and the explanation of what is wrong with it."""
 SHORT_TAIL = 600
-"""The same reserve in tokens for a form without code, where bad answers are short."""
+"""Reserve for a bad answer and its explanation, in tokens, in a form without code, where answers are short."""
 
 
 class NothingToChoose(PromptTooLong):
@@ -36,7 +36,8 @@ class NothingToChoose(PromptTooLong):
 
 @dataclass(frozen=True, slots=True)
 class FormSize:
-    """The tokens that the next question and its reply need at most in one form, or why this form is impossible."""
+    """The size of the next question in one form, in tokens, with the limit of its reply; or why the form is
+    impossible."""
 
     form: Form
     tokens: int | None

@@ -73,7 +73,7 @@ def own_limit(settings: AgentSettings) -> int | None:
 
 
 def context_tokens(settings: AgentSettings, facts: ModelFacts, learned: int | None) -> int:
-    """Return the context length in tokens: the smallest of the set, the reported and the learned length."""
+    """Return the smallest context length, in tokens, of those configured, reported and learned from refusals."""
     wanted = settings.context_tokens
     known = [facts.context_tokens or USUAL_CONTEXT, USUAL_CONTEXT if wanted == "auto" else wanted]
     return min([*known, learned] if learned is not None else known)

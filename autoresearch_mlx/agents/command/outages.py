@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 _LINES = 15
-"""Number of last lines of the output that are searched for such texts."""
+"""Number of last lines of the output that are searched for signs of an outage or a limit."""
 _SAID = 160
 _MARGIN_SECONDS = 30.0
 """Seconds to wait beyond the time that a service names."""

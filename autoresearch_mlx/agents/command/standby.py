@@ -1,4 +1,4 @@
-"""Let the optimiser propose while a coding agent has an outage or a used-up limit, or in turns with it."""
+"""Let the optimiser propose while a coding agent is away (an outage, a usage limit), or in turns with the agent."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Read a model's reply: fields in JSON, code in fences or search/replace blocks, and the edit that they make.
 
 reply         start here: turns a reply and the files into edits, each with new texts or a problem; raises nothing
-reply_parts   the lines, the prose and the proposals of a reply; a file before the edit, prepared once
+reply_parts   splits a reply into its prose and its proposals, and prepares a file for edits
 objects       finds the JSON objects in a text that have a proposal's fields
 choices       reads a choice from a menu, and defines the schemas of a choice and of knob values
 example       makes the example of an answer from the lab's own knobs, and recognises its copy

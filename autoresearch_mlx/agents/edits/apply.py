@@ -49,7 +49,7 @@ def changed(
     knobs: Mapping[str, Any],
     insisted: knob_values.Beyond = frozenset(),
 ) -> tuple[dict[str, str], Outcome]:
-    """Return the complete new text of every file that differs, and the result of the code alone.
+    """Return the complete new text of every file that differs, and the outcome of the code without the knobs.
 
     ``insisted``: values outside a knob's range that are let through, because they were refused before.
     """

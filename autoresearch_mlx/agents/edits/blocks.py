@@ -121,7 +121,8 @@ def _shifted(original: Original, block: Block) -> list[Place]:
 
 
 def _within(original: Original, block: Block) -> list[Place]:
-    """Find one line as a part of a line of the file; usually the model has left out the comment at its end."""
+    """Find a search text of one line inside a line of the file; usually the model left out the comment at the line's
+    end."""
     search, replace = _without_blank_ends(block.search, block.replace)
     needle, instead = search[0].strip(), replace[0].strip() if len(replace) == 1 else ""
     if len(search) > 1 or not instead:

@@ -4,7 +4,7 @@ choose_task   start here: an axis, an idea, a combination, something simpler, or
 task_texts    the texts of the tasks
 axes          wins and losses by axis, temporary bans, which axes belong together, the axis to try next
 axis_names    makes axes and titles comparable, however people and models write them
-idea          an idea, before it enters the backlog and in it; which drafts are added
+idea          an idea before it enters the backlog and after, and which drafts are added
 backlog       the waiting ideas: a journal in the session's folder
 listing       the backlog as plain text
 misses        near misses, and pairs of them to combine

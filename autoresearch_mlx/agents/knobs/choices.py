@@ -18,7 +18,7 @@ from autoresearch_mlx.experiment import Context
 MENU = 10
 """Number of moves on a menu."""
 _PLACES = (-0.2, -0.1, -0.04, 0.04, 0.1, 0.2)
-"""Steps to the values offered for a real number, as shares of its range."""
+"""Distances between a real number's present value and the values offered for it, as shares of its range."""
 _TICKS = 3
 """Number of values offered above and below the present one for a number that moves in ticks."""
 

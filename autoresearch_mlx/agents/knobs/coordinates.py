@@ -27,8 +27,8 @@ Array = NDArray[np.float64]
 OPTION = FIRST
 """The distance between any two options of a choice: the length of a first step."""
 TOGETHER = (("batch", "batch.device", 1), ("depth", "width", -1))
-"""Axes that change by the same factor (1), which keeps the number of passes, or by opposite ones (-1), which keeps the
-model's width.  Alone, one of them may fail or lose where both together gain."""
+"""Pairs of axes that change together: by the same factor (1), which keeps the number of passes, or by inverse factors
+(-1), which keeps the model's width.  Alone, one of them may fail or lose where both together gain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Coordinates:
     follower: NDArray[np.intp]
     """The knob whose column this knob shifts too; -1 for none."""
     ratio: Array
-    """By how much it shifts that column, for each unit of its own place."""
+    """How far this knob shifts that column, for each unit of its own place."""
 
     @property
     def option(self) -> float:
@@ -70,7 +70,7 @@ class Coordinates:
 
 
 def coordinates(space: Space) -> Coordinates:
-    """Return the scaling of this space."""
+    """Return the columns and scales for the knobs of this space."""
     unordered = np.array([d.range.kind == "choice" for d in space], dtype=bool)
     ticks = np.array([1.0 if d.range.kind == "choice" or not d.tick else min(1.0, FIRST / d.tick) for d in space])
     follower, ratio = _followers(space)
@@ -78,7 +78,8 @@ def coordinates(space: Space) -> Coordinates:
 
 
 def _followers(space: Space) -> tuple[NDArray[np.intp], Array]:
-    """Return, for each knob, the knob whose column it shifts, and by how much; only pairs that are placed by ratio."""
+    """Return, for each knob, the knob whose column it shifts, and by how much; only pairs whose places follow the
+    logarithm count."""
     follower, ratio = np.full(len(space), -1, dtype=np.intp), np.zeros(len(space))
     by_axis = {axis_of(d.name): index for index, d in enumerate(space)}
     for leads, follows, way in TOGETHER:

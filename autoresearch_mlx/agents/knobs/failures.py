@@ -1,9 +1,9 @@
 """Estimate the chance that a run fails: from its memory, from its step, and from outcomes close by.
 
-Most failures of a training are a lack of memory, and memory is predictable: it grows with the sizes in the file.  So
-the measured peak memory of all runs gives a model of memory, in doublings over the incumbent, and the chance of failing
-rises with it.  The chance is a logistic regression on memory and on the step of every knob, because some runs fail for
-other reasons (a rate that diverges, a batch that does not divide).
+Most failures of a training come from a lack of memory, and memory is predictable: it grows with the sizes in the file.
+So the measured peak memory of all runs gives a model of memory, in doublings over the incumbent, and the chance of
+failing rises with it.  The chance is a logistic regression on memory and on the step of every knob, because some runs
+fail for other reasons (a rate that diverges, a batch that does not divide).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PRIOR = -3.0
 """Log-odds of failing before anything is known, which is a chance of about 1 in 20."""
 RIDGE = 0.0007
 """Penalty on the slopes; it is weak because one more tick of a size may turn a safe run into a certain crash, and
-because the same settings fail again, whatever the noise."""
+because the same settings fail again, however noisy the measurements are."""
 RIDGE_PRIOR = 0.1
 STEPS = 12
 REACH = 0.05
@@ -36,7 +36,7 @@ RIDGE_DOUBLING = 0.02
 GROWTH = {"depth": 0.7, "width": 0.7, "batch.device": 0.9, "mlp": 0.2}
 """Expected doublings of memory for each doubling of a knob, by its axis; 0 for every other knob."""
 UNSURE, FIXED = 0.5, 0.1
-"""Standard deviation of that expectation, for the axes named above and for all others."""
+"""Standard deviation of the expected doublings, for the axes in ``GROWTH`` and for all others."""
 SCATTER = 0.1
 """Standard deviation of a measured memory around the model, in doublings."""
 LEAST_MB = 64.0
@@ -108,11 +108,11 @@ class FailureModel:
     slope: Array
 
     def chance(self, rows: Array, doublings: Array) -> Array:
-        """Return the chance of failing of each point, shape (points,); ``doublings`` of memory, shape (points,)."""
+        """Return the chance of failing of each point, shape (points,), from the expected ``doublings`` of memory."""
         return np.asarray(1 - (1 - self.beyond(rows, doublings)) * (1 - self._close_by(rows)))
 
     def beyond(self, rows: Array, doublings: Array) -> Array:
-        """Return the chance of failing by size and by the step of each knob alone; outcomes close by do not count."""
+        """Return the chance of failing that memory and the knobs' steps give, without regard to outcomes close by."""
         return _sigmoid(self.intercept + self.per_doubling * doublings + (rows - self.origin) @ self.slope)
 
     def _close_by(self, rows: Array) -> Array:

@@ -40,7 +40,7 @@ _INTEREST = {
 
 _DOWN = frozenset({"batch"})
 """Axes whose smaller values gained first in the public records: the H100's best change halved the batch, and all logs
-of Apple chips went down with it."""
+of Apple chips reduced it too."""
 
 
 def interest(space: Space) -> NDArray[np.float64]:

@@ -59,8 +59,7 @@ def _ascent(pool: Pool, start: int) -> list[Move]:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The single steps, with what each changes in the models; a point is a choice of steps, ``{knob: place in the
-    pool}``.
+    """The single steps, and what each changes in the models.  A joint move chooses some of them, ``{knob: index}``.
 
     ``index``, ``unit`` (the place in the knob's range), ``length`` (squared) and ``growth`` have shape (steps,).
     ``columns``, shape (steps, 2), are the columns that a step changes: its own and its follower's, or -1.
@@ -103,7 +102,7 @@ class Pool:
         return np.asarray((total <= RADIUS**2) & ((used[self.index] > 0) | (len(chosen) < MOST)))
 
     def score(self, chosen: dict[int, int]) -> Array:
-        """Return the expected gain, less the risk, of the chosen steps with each step of the pool added; shape
+        """Return the expected gain, less the risk, of adding each step of the pool to the chosen ones; shape
         (steps,)."""
         units, grown = self._at(chosen)
         each = np.tile(units, (len(self.steps), 1))

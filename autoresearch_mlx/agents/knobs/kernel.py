@@ -21,9 +21,11 @@ from autoresearch_mlx.agents.knobs.coordinates import Array
 STEPS = 40
 RATE = 0.15
 USUAL = (0.2, 0.7, 0.4, 0.03)
-"""The usual length of a single knob and of all knobs together, the share of the joint part, and the share of noise."""
+"""The usual values of the length scale of a single knob, that of all knobs together, the share of the joint part, and
+the share of noise."""
 UNSURE = (0.5, 0.5, 1.0, 1.5)
-"""Standard deviations of the priors on these four: of their logarithms, and of the log-odds of the share."""
+"""Standard deviations of the priors on the four values of ``USUAL``: of their logarithms, and of the share's
+log-odds."""
 UNSURE_RELEVANCE = 2.0
 NOISE = (1e-4, math.e)
 """Bounds of the noise."""

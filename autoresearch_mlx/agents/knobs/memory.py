@@ -1,8 +1,9 @@
 """Read the ledger for the optimiser: every past experiment becomes a point with its outcome.
 
-Nothing is stored between proposals: a resumed session replays the same history and knows the same.  Values become
-*scores*: the part of the gain over the baseline that comes from knobs; positive is better.  A kept change of code moves
-the metric but no knob.  It adds nothing to the scores, so that points from before and after it stay comparable.
+Nothing is stored between proposals: a resumed session replays the same history and so has the same knowledge.  Values
+become *scores*: the part of the gain over the baseline that comes from knobs; positive is better.  A kept change of
+code moves the metric but no knob.  It adds nothing to the scores, so that points from before and after it stay
+comparable.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Trial:
 
     point: Point
     origin: Point
-    """The incumbent from which it started."""
+    """The incumbent from which the experiment started."""
     score: float | None
     """Gain over the baseline's knobs, in the metric's unit; None when the experiment failed."""
     gain: float | None
@@ -39,7 +40,7 @@ class Trial:
 
     @property
     def moved(self) -> tuple[int, ...]:
-        """Indices of the knobs whose values differ from its origin."""
+        """Indices of the knobs whose values differ from the trial's origin."""
         pairs = zip(self.point, self.origin, strict=True)
         return tuple(i for i, (here, there) in enumerate(pairs) if here != there)
 
@@ -93,7 +94,8 @@ def remember(space: Space, history: History, running: Sequence[Running] = ()) ->
 
 
 def _place(space: Space, running: Running) -> Point:
-    """Return the point that a running experiment measures; a knob that it does not have keeps its value here."""
+    """Return the point that a running experiment measures; a knob that the experiment lacks has its value in the
+    present files."""
     knobs = {path: read_knobs(text) for path, text in running.files.items()}
     values = list(space.start)
     for i, dimension in enumerate(space):
@@ -124,8 +126,8 @@ def _origins(space: Space, history: History) -> dict[int, Point]:
 def _moved(space: Space, point: Point, knobs: KnobChanges, back: bool = False) -> Point:
     """Return the point after these changes, or with ``back`` the point before them.
 
-    Changes of knobs outside the space are ignored, and so are values outside the kind of a range
-    (``MATRIX_LR = "auto"``).
+    Changes of knobs outside the space are ignored, and so are values of another kind than the range's, such as
+    ``"auto"``.
     """
     values = list(point)
     for i, dimension in enumerate(space):

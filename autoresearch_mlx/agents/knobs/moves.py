@@ -65,8 +65,8 @@ def _neighbours(dimension: Dimension, width: float, shares: Sequence[float]) -> 
 
 
 def paired_moves(space: Space, known: frozenset[int]) -> list[Move]:
-    """Return steps of two knobs that belong together, each way; only pairs of ``known`` knobs, given by their
-    indices."""
+    """Return steps of two knobs that belong together, in both directions; ``known`` has the indices of the knobs to
+    use."""
     by_axis = {axis_of(space.dimensions[index].name): index for index in sorted(known)}
     found = []
     for first, second, way in TOGETHER:
@@ -91,7 +91,7 @@ def _next_values(dimension: Dimension) -> list[Any]:
 
 
 def _scaled(dimension: Dimension, value: Any, leader: Dimension, way: int) -> Any:
-    """Return this knob's value times the leader's factor to the power ``way``; None where it has no such value."""
+    """Return this knob's value times the other knob's factor to the power ``way``; None if it has no such value."""
     if dimension.range.kind == "choice" or leader.value <= 0:
         return None
     wanted = dimension.value * (value / leader.value) ** way

@@ -51,7 +51,7 @@ class Outlook:
 
     @property
     def moved_alone(self) -> frozenset[int]:
-        """The knobs that some trial moved by itself."""
+        """The knobs that some trial changed alone."""
         return frozenset(t.moved[0] for t in self.trials if len(t.moved) == 1)
 
     def rank(self, moves: Sequence[Move]) -> Array:

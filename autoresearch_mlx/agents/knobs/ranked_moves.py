@@ -25,14 +25,14 @@ class RankedMove:
     """One change of the incumbent that has not been tried yet, with what the optimiser expects of it."""
 
     axis: str
-    """The axis of the knob that it moves furthest."""
+    """The axis of the knob that the move changes most, as a share of its range."""
     changes: KnobChanges
     files: Mapping[str, str]
-    """The whole new text of each file that it changes, by the file's path."""
+    """The whole new text of each file that the move changes, by the file's path."""
     gain: float | None
     """Expected gain over the incumbent, in the metric's unit; positive is better.  None until a gain was measured."""
     deviation: float | None
-    """Standard deviation of that expectation, in the metric's unit."""
+    """Standard deviation of the expected gain, in the metric's unit."""
     failing: float
     """Chance that the run fails, from 0 to 1."""
 
@@ -64,7 +64,7 @@ def _spread(outlook: Outlook, moves: list[Move]) -> Iterator[Move]:
 
 
 def axis_of_move(outlook: Outlook, move: Move) -> str:
-    """Return the axis of the knob that a move moves furthest, as a share of its range."""
+    """Return the axis of the knob that a move changes most, as a share of its range."""
     dimensions = outlook.space.dimensions
 
     def way(step: Step) -> float:

@@ -1,8 +1,8 @@
 """Define the search space of a lab: every movable knob of its files is one coordinate from 0 to 1.
 
-For rates and sizes ratios matter, for shares differences matter.  So ``log`` and ``pow2`` knobs, and whole numbers over
-a wide range, are placed by their logarithm, and the others evenly.  The options of a choice have no order; their places
-only number them.
+Ratios matter for rates and sizes, differences for shares.  So ``log`` and ``pow2`` knobs, and whole numbers over a wide
+range, are placed by their logarithm, and the others evenly.  The options of a choice have no order; their places only
+number them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Dimension:
 
     @property
     def by_ratio(self) -> bool:
-        """Whether places follow the logarithm: for rates and sizes, and for whole numbers over a wide range."""
+        """Whether a value's place follows its logarithm, as for rates, sizes, and whole numbers over a wide range."""
         r = self.range
         return r.kind in ("log", "pow2") or (r.kind == "int" and r.low >= 1 and WIDE * r.low <= r.high)
 

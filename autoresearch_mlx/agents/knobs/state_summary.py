@@ -55,7 +55,8 @@ def _line(name: str, items: Sequence[str]) -> str:
 
 
 def _best(space: Space, memory: Memory) -> list[str]:
-    """Describe the points with the highest scores by their differences from the file; equal scores: older first."""
+    """Describe the points with the highest scores by their differences from the file; of equal ones, the older comes
+    first."""
     scores: dict[Point, float] = {}
     for trial in memory.trials:
         if trial.score is not None:

@@ -28,7 +28,7 @@ class Winner:
     """A strategy that won.
 
     All values in ``changes`` are known.  ``gain`` is the sum of its kept gains in bits per byte, each over the
-    incumbent of its time.
+    incumbent at that time.
     """
 
     axis: str

@@ -157,7 +157,7 @@ def _record(material: Material, detail: Detail) -> list[str]:
 
 
 def too_small(context: Context, room: int, least: int, files: bool = True) -> PromptTooLong:
-    """Return the error for a prompt that does not fit; ``files``: it contains the editable files."""
+    """Return the error for a prompt that does not fit; ``files`` says whether it contains the editable files."""
     inside = sum(estimate(text) for text in context.files.values())
     of_them = f", {inside:,} of them {', '.join(context.files)}" if files else ""
     return PromptTooLong(

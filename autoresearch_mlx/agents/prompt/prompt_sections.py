@@ -111,7 +111,7 @@ class Detail:
     """Share of the target's findings that is kept; the end is cut off."""
     elsewhere: bool = True
     hooks: int | None = None
-    """Largest number of characters of each text of a hook; None: all, 0: no text."""
+    """Largest number of characters shown of each text that a hook printed; None: all of it, 0: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

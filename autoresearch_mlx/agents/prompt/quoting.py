@@ -42,6 +42,6 @@ def block(text: str, info: str = "") -> str:
 
 
 def tail(text: str, lines: int, width: int = 240) -> str:
-    """Return the last lines of a log, tamed; blank lines are left out, and long lines are cut."""
+    """Return the last lines of a log, made safe by :func:`tame`; blank lines are left out, and long lines are cut."""
     kept = [line.rstrip() for line in tame(text[-_LONGEST * width * lines :]).split("\n") if line.strip()][-lines:]
     return "\n".join(cut(line[: 4 * width], width) for line in kept)

@@ -76,7 +76,7 @@ def _unified(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 
 
 def render(failures: Sequence[Failure], code: bool, logs: bool) -> str:
-    """Write the failures; without their code, their logs are left out too."""
+    """Write the failures as text; without their code, their logs are left out too."""
     return "\n\n".join(_render(failure, code, code and logs) for failure in failures)
 
 

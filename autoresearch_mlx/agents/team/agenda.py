@@ -42,7 +42,8 @@ class Agenda:
     keeps: tuple[int, ...]
 
     def free(self, taken: Collection[str]) -> tuple[str, ...]:
-        """Return the axes for a new brief that are not taken; exhausted and stale ones only when no other is left."""
+        """Return the axes that a new brief may have; exhausted and stale ones are among them only if no other is
+        left."""
         left = [note for note in self.axes if note.axis not in taken]
         fresh = [note for note in left if not note.exhausted and class_of(note.axis) not in self.stale]
         return tuple(note.axis for note in fresh or left)

@@ -330,7 +330,7 @@ class Team:
         return proposal
 
     def _again(self, context: Context) -> Proposal | None:
-        """Ask the author of a refused proposal again; None for a bracket, which has no other proposal."""
+        """Ask the author of a refused proposal for another one; return None for a bracket, which has no other."""
         assert self._last is not None
         _, junior, brief = self._last
         if junior is None:

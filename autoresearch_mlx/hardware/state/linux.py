@@ -42,7 +42,7 @@ def read(root: Path) -> State:
 
 
 def power(root: Path) -> Literal["mains", "battery"] | None:
-    """Return the source of power; None for a machine without a battery that names no supply, such as a server."""
+    """Return the source of power; None for a machine that has no battery and names no supply, such as a server."""
     online = [_text(s / "online") for s in _supplies(root) if _text(s / "type") in ("Mains", "USB")]
     if "1" in online:
         return "mains"

@@ -31,7 +31,7 @@ COMMANDS = {
     "gpu": ("ioreg", "-r", "-c", "IOAccelerator", "-d", "1", "-w", "0"),
 }
 _PRESSURES: dict[str, Pressure] = {"1": "normal", "2": "warning", "4": "critical"}
-"""Values of kern.memorystatus_vm_pressure_level."""
+"""Memory pressure by the value of kern.memorystatus_vm_pressure_level."""
 _AWAKE = "Prevent sleep while display is on"
 """Name of a power assertion that powerd holds while a display is awake; Apple Silicon has no IODisplayWrangler to
 ask."""
