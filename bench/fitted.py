@@ -71,7 +71,7 @@ class Fitted:
     """Tokens of one row of a device batch, if a batch smaller than one pass is refused; 0 if it is allowed."""
 
     def true(self, values: Values) -> float | None:
-        """Return the value without noise, in bits per byte; None if the run would fail."""
+        """Return the value without noise, in bits per byte, or None if the run would fail."""
         if values["TOTAL_BATCH_SIZE"] < self.row_tokens * values["DEVICE_BATCH_SIZE"]:
             return None
         row = features(self.knobs, values)

@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def night(machines: tuple[Made, ...], experiments: int, seconds: float) -> float:
-    """Measure a night and print what came of it; return its wall-clock time in seconds."""
+    """Run a night and print its outcome; return its wall-clock time in seconds."""
     steps = script(experiments)
     with tempfile.TemporaryDirectory() as name, fleet(Path(name), machines, steps, seconds) as running:
         began = time.monotonic()

@@ -74,8 +74,7 @@ class ComputeLaw:
     steps.
 
     Parameters and tokens each lower the loss by a power law (arXiv:2203.15556), the best batch grows
-    with the tokens, and the best learning rate with batch and against width.  Nothing here is a sum
-    over single knobs.
+    with the tokens, and the best learning rate with batch and against width.  The value is not a sum over single knobs.
     """
 
     size: float
@@ -130,7 +129,7 @@ class Landscape:
     sigma: float = 0.0
 
     def true(self, values: Values) -> float | None:
-        """Return the value without noise, in bits per byte; None if the run would fail."""
+        """Return the value without noise, in bits per byte, or None if the run would fail."""
         if self.fails(values):
             return None
         return START + self._cost(values) - self._cost(START_VALUES)

@@ -29,7 +29,7 @@ EXPERIMENTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """What became of one recipe."""
+    """The outcome of one recipe."""
 
     recipe: str
     skipped: str = ""

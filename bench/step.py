@@ -6,8 +6,8 @@
 
 Each part runs alone, forward and backward, on random inputs of its real shape; the time is processor time, the median
 of ``--repeats``.  The column ``products`` is the time that the part's matrix products would take at the speed of a
-large product on this machine, measured in the same process: the roofline.  What is above it is everything else:
-elementwise functions, sums, copies, gathers.
+large product on this machine, measured in the same process: the roofline.  The rest of a part's time goes into
+elementwise functions, sums, copies and gathers.
 """
 
 from __future__ import annotations

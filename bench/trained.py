@@ -54,7 +54,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a child found."""
+    """The result of a child."""
 
     value: float
     """val_bpb; NaN if it was not evaluated."""

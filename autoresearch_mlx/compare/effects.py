@@ -171,12 +171,12 @@ def _gather(axis: str, found: Sequence[Effect]) -> AxisEffect:
 
 
 def difference(value: float | None, over: float | None, direction: Direction) -> float | None:
-    """Return how much better ``value`` is than ``over``, in the metric's unit; None if either is unknown."""
+    """Return how much better ``value`` is than ``over``, in the metric's unit, or None if either is unknown."""
     if value is None or over is None:
         return None
     return over - value if direction == "min" else value - over
 
 
 def percent(gain: float | None, of: float | None) -> float | None:
-    """Return a gain in percent of the value ``of``; None if either is unknown or that value is 0."""
+    """Return a gain in percent of the value ``of``, or None if either is unknown or that value is 0."""
     return None if gain is None or not of else 100 * gain / abs(of)

@@ -43,7 +43,7 @@ class Noise:
         return self.sigma * math.sqrt(2) if self.known and self.sigma is not None else None
 
     def interval(self, effect: Effect) -> tuple[float, float] | None:
-        """Return the ends of the 90 % interval of a gain, unshrunk; None without a gain or without a sigma."""
+        """Return the ends of a gain's 90 % interval, which is not shrunk, or None if the gain or sigma is unknown."""
         error = self.error(effect)
         if effect.gain is None or error is None or self.dof < 1:
             return None
@@ -51,7 +51,7 @@ class Noise:
         return effect.gain - reach, effect.gain + reach
 
     def sigmas(self, gain: float | None) -> float | None:
-        """Return a gain in standard deviations of one run; None if either is unknown."""
+        """Return a gain in standard deviations of one run, or None if either is unknown."""
         return gain / self.sigma if gain is not None and self.known and self.sigma else None
 
 

@@ -64,7 +64,7 @@ class Held:
     """Mean effect of the change over the machines, in sigma."""
     where: Where
     chip: str | None
-    """The chip on which alone it wins; None for every other change."""
+    """The chip, if the change wins on one kind of chip alone; None for every other change."""
 
     @property
     def where_in_words(self) -> str:
@@ -111,7 +111,7 @@ class Fleetwide:
 
 
 def fleetwide(history: History) -> Fleetwide | None:
-    """Return the machines of a session side by side; None unless two machines or more of a fleet have taken runs."""
+    """Return the machines of a session side by side, or None unless two machines or more of a fleet have taken runs."""
     seen = views(history)
     if len(seen) < 2:
         return None

@@ -72,7 +72,10 @@ def _candidates(there: Sequence[Effect], here: Sequence[Effect]) -> Iterator[Pai
 
 
 def distance(a: Run, b: Run) -> float | None:
-    """Return how much the changes of two runs differ, 0 or more; None if they are not the same change at all."""
+    """Return how much the changes of two runs differ, at least 0.
+
+    Returns None if they are not the same change at all.
+    """
     ours, theirs = _moves(a), _moves(b)
     if not ours and not theirs:
         return 0.0 if a.axis == b.axis and a.axis in ONE_CHANGE else None

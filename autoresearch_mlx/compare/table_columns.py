@@ -157,7 +157,7 @@ def _rises(columns: Columns) -> bool:
 
 
 def number_in(cell: str) -> float | None:
-    """Return the number in a cell; None if the cell is not a number."""
+    """Return the number in a cell, or None if the cell is not a number."""
     try:
         return float(cell)
     except ValueError:

@@ -128,7 +128,7 @@ def _sized(read: Reading, known: Mapping[str, Any]) -> Reading | None:
 
 
 def _number(name: str, text: str, unit: str) -> Any:
-    """Return the text as a value of this knob; None if it cannot be one."""
+    """Return the text as a value of this knob, or None if it cannot be one."""
     if unit and unit.rstrip("s") not in {word.rstrip("s") for word in _UNITS.get(name, "").split()}:
         return None
     text = text.replace(" ", "").replace("**", "^").replace("percent", "%")

@@ -162,7 +162,7 @@ def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
     decision = decide_on_machines(_sides(judge, parts), spread_of(seen), mode, judge.rules)
     for view, part in measured:
         held = decision
-        if any(m.value is not None and not m.tainted for m in part.measurements):  # else no gain was measured there
+        if any(m.value is not None and not m.tainted for m in part.measurements):  # without one, no gain was measured
             held = judge.worth_keeping(judge.believed(held, view.history, part), view.history, part)
         held = judge.checked(held, view.history, part)
         if held is not decision and not _keeps(held):

@@ -34,7 +34,7 @@ class Beside:
 
 
 def slowed(history: History) -> Beside | None:
-    """Compare the speeds of runs with and without a thinking model; None until there are enough of both.
+    """Return the speeds of runs with and without a thinking model, or None until there are enough of both.
 
     Runs of the incumbent between experiments count as runs without one.
     """

@@ -88,8 +88,8 @@ class Combined:
 def combine(estimates: Sequence[Estimate], spread: Between | None = None) -> Combined:
     """Return the mean effect over machines from one estimate or more, each from another machine.
 
-    ``spread``: the variance between machines, as known from many changes; None: it is estimated from these estimates
-    alone.  Raises ValueError without an estimate.
+    ``spread`` is the variance between machines, as known from many changes.  If it is None, the variance is estimated
+    from these estimates alone.  Raises ValueError without an estimate.
     """
     if not estimates:
         raise ValueError("there is nothing to combine")

@@ -131,7 +131,7 @@ def _recent(curve: Curve, window: float) -> list[tuple[float, float]]:
 
 
 def loss_at(curve: Curve, share: float) -> float | None:
-    """Return the loss at this progress by linear interpolation; None outside the curve."""
+    """Return the loss at this progress by linear interpolation, or None outside the curve."""
     for (left, low), (right, high) in pairwise(curve):
         if left <= share <= right:
             return low if right == left else low + (high - low) * (share - left) / (right - left)

@@ -131,9 +131,9 @@ class Again:
     reason: str
     whom: Whom = "candidate"
     seed: int | None = None
-    """Seed to run on; None: the session's next one."""
+    """Seed to run on; None means the session's next seed."""
     steps: int | None = None
-    """Number of steps after which the run ends; None: the clock ends it."""
+    """Number of steps after which the run ends; None means that the clock ends it."""
     audit: bool = False
     """True if the candidate's run is to be audited as well."""
     gain: float = 0.0

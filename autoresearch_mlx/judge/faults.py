@@ -17,7 +17,7 @@ _PARTIES = ("machine", "tool")
 
 
 def fault_of(measured: Measurement) -> str | None:
-    """Return what the machine or the tool did to end this run, in words; None when neither ended it."""
+    """Return what the machine or the tool did to end this run, in words, or None if neither ended it."""
     if measured.extra.get("fault") not in _PARTIES:
         return None
     return str(measured.extra.get("tainted") or measured.reason)
@@ -40,7 +40,7 @@ def faults_at_the_end(measurements: Sequence[Measurement]) -> int:
 
 
 def decide_faults(history: History, measurements: Sequence[Measurement], tried: bool) -> Decision | None:
-    """Return what follows after three runs in a row that the machine ended; None while there are fewer.
+    """Return what follows after three runs in a row that the machine ended, or None while there are fewer.
 
     What the machine did is not part of the reason: the loop adds it.
 

@@ -80,7 +80,7 @@ def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
 
 
 def cases_of(m: Measurement) -> Mapping[str, float] | None:
-    """Return the score of each case behind a run's value; None when the value is not a mean over cases."""
+    """Return the score of each case behind a run's value, or None if the value is not a mean over cases."""
     found = m.extra.get("cases")
     return {str(case): float(score) for case, score in found.items()} if isinstance(found, Mapping) and found else None
 

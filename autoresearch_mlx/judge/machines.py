@@ -69,7 +69,7 @@ class MachineEffect:
 
 
 def effect_on(machine: str, chip: str, found: Difference) -> MachineEffect | None:
-    """Return a difference as the effect on a machine; None while its sigma is unknown."""
+    """Return a difference as the effect on a machine, or None while its sigma is unknown."""
     if not (found.error and found.sigma):
         return None
     runs = found.runs_candidate, found.runs_incumbent
@@ -188,7 +188,7 @@ def _not_for_all(effects: Sequence[MachineEffect], spread: Between, bound: float
 
 
 def platform_of(effects: Sequence[MachineEffect], spread: Between, bound: float) -> str | None:
-    """Return the chip on which alone a change wins; None when there is no such chip.
+    """Return the chip if a change wins on one kind of chip alone, else None.
 
     Its effect there is at least ``bound`` standard errors above 0 and clearly above the effect on all other machines,
     which have no gain.

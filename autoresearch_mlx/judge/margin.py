@@ -82,7 +82,7 @@ def incumbent_value(incumbent: Experiment) -> float:
 
 
 def verdict_on_failure(measured: Measurement) -> Verdict | None:
-    """Return the verdict on an experiment whose run has no value; None when the run has a value."""
+    """Return the verdict on an experiment whose run has no value, or None if the run has a value."""
     if measured.failure is None:
         return None
     return Verdict("discard" if measured.failure == "stopped" else measured.failure, measured.reason)

@@ -63,7 +63,10 @@ def _repeats_agree(*sides: Sequence[Measurement]) -> bool:
 
 
 def _dearer(ours: Sequence[Measurement], theirs: Sequence[Measurement]) -> str | None:
-    """Say which figure exceeds its limit; None when none does.  A figure that one side lacks is not compared."""
+    """Return a sentence on a figure that exceeds its limit, or None if none does.
+
+    A figure that one side lacks is not compared.
+    """
     for name, entry in _table(ours[-1], "secondary").items() if ours else ():
         limit = entry.get("limit") if isinstance(entry, Mapping) else None
         now, before = _figure(ours, name), _figure(theirs, name)

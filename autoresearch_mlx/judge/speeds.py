@@ -38,7 +38,7 @@ def _beyond(difference: float) -> float:
 
 
 def log_tokens(m: Measurement) -> float | None:
-    """Return the natural logarithm of the tokens of a run; None where these or the machine's speed are unknown."""
+    """Return the natural logarithm of the tokens of a run, or None where these or the machine's speed are unknown."""
     return math.log(m.tokens) if m.tokens and m.tokens > 0 and m.speed is not None else None
 
 

@@ -128,7 +128,7 @@ def _staged(now: Evidence, found: Difference, stages: Stages, rules: Rules) -> D
 
 
 def _shorter(now: Evidence, found: Difference, rules: Rules) -> Decision | None:
-    """Return the verdict keep for shorter code whose result was equal in two runs; None in any other case."""
+    """Return the verdict keep for shorter code whose result was equal in two runs, or None in any other case."""
     if now.lines_removed <= 0 or found.score <= rules.neutral or found.blurred:
         return None
     if len(now.candidate) < 2:

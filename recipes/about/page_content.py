@@ -104,7 +104,7 @@ def contents(folder, pages, sheets):
 
 
 def missing(before, now):
-    """Return what the first version has and this one lacks, in words; None if it lacks nothing."""
+    """Return what the first version has and this one lacks, in words, or None if it lacks nothing."""
     styled = Counter()
     for each in now.values():
         styled += Counter(each.get("style", {}))

@@ -35,7 +35,7 @@ class Block:
         return ".".join((self.kind, *self.labels))
 
     def text(self, attribute):
-        """Return an attribute as it is written, without quotes around a whole string; None when it is not set."""
+        """Return an attribute as it is written, without quotes around a whole string, or None if it is not set."""
         value = self.attributes.get(attribute)
         return value if value is None else value.strip().strip('"')
 

@@ -24,7 +24,7 @@ RUN_MB = 4096.0
 
 
 def ran(megabytes: float | None = RUN_MB) -> Context:
-    """Return a session whose last run took so much memory."""
+    """Return a session whose last run took this much memory."""
     last = experiment(1, "discard", 20.0, ran={"peak_memory_mb": megabytes})
     return small(history=History((experiment(0, "keep", 11.0), last), "score", "min"), number=2)
 

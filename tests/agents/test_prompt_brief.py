@@ -99,7 +99,7 @@ def test_an_older_version_is_named_as_such() -> None:
 
 @pytest.fixture(scope="module")
 def briefs() -> dict[int, Brief]:
-    """Return the prompts of one night for every limit that is large enough."""
+    """Return the prompts of one night, for each limit on their length under which a prompt fits."""
     found, context = {}, night()
     state = describe_state(context)
     for room in range(8000, 13500, 250):

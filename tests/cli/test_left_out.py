@@ -1,4 +1,4 @@
-"""What of a person's checkout is not in a session is said once before the first run, and in ``status``."""
+"""A message before the first run, and ``status``, say which parts of a person's checkout are not in the session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What files and people write is read as it is: byte order marks, tiny and huge numbers, titles with control codes."""
+"""Text from files and people is read correctly: byte order marks, tiny and huge numbers, titles with control codes."""
 
 from __future__ import annotations
 

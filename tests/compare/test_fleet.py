@@ -15,7 +15,7 @@ from autoresearch_mlx.store.ledger import read
 
 GOLDEN = Path(__file__).parent / "golden"
 LEDGER = GOLDEN / "fleet" / "ledger.jsonl"
-"""A night of fourteen changes on an M4 Max and an M1, a quarter apart in their values; our judge gave the verdicts."""
+"""A night of fourteen changes on an M4 Max and an M1, whose values differ by 0.25; our judge gave the verdicts."""
 
 
 @pytest.fixture(scope="module")

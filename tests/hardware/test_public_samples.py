@@ -1,4 +1,4 @@
-"""Outputs of real Macs that people have published, each with its source in the first line: parsed, or refused.
+"""Published outputs of real Macs, each with its source in the first line, are parsed or refused.
 
 They were not recorded by us.
 """

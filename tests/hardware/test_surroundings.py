@@ -58,7 +58,7 @@ class Hands:
 
 @contextmanager
 def around(lab: Lab, readings: Readings, **wanted: bool) -> Iterator[Session]:
-    """Return a session whose machine is in the states of the readings; each look gets a new one."""
+    """Return the surroundings of a session; each time they look at the machine, they get the next of these states."""
     with opened(lab, "t") as session:
         settings = MachineSettings(**wanted)  # type: ignore[arg-type]
         hours = iter(range(0, 10**6, 3600))

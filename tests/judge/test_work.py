@@ -20,7 +20,7 @@ FAST = [Run(3.3, seed, log_tokens=math.log(16_000)) for seed in range(3)]
 
 
 def slow(tokens: int, seed: int = 9, told: float = -0.3, gain: float = 0.0) -> Run:
-    """A run on a slow machine, whose value follows its tokens, while its speed tells something else."""
+    """Return a run on a slow machine, whose value follows its tokens, while its speed shows something else."""
     work = math.log(tokens / 16_000)
     return Run(3.3 - gain + STEEP * work, seed, log_work=told, log_tokens=math.log(tokens), off_speed=True)
 

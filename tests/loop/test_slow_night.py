@@ -1,4 +1,5 @@
-"""A night on a machine that other programs slow down, through the real loop: a person's own target tells the speed."""
+"""A night on a machine that other programs slow down, through the real loop; a target of the test's own reports the
+speed."""
 
 from __future__ import annotations
 

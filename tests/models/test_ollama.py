@@ -40,7 +40,7 @@ def at(server: OllamaServer, model: str = "tiny:1b", **more: Any) -> Ollama:
 
 
 def long_ask(tokens: int, max_tokens: int = 1000, claimed: int | None = None) -> Ask:
-    """Return a prompt of so many tokens, as the server counts them."""
+    """Return a prompt with this number of tokens, as the server counts them."""
     return Ask((Message("user", "abcd" * tokens),), claimed or tokens, max_tokens, 20.0)
 
 

@@ -1,4 +1,4 @@
-"""What strangers publish is read within bounds: a result, or a reason in words; never an exception."""
+"""A result that a stranger published is read within limits, or refused with a reason; it never raises an exception."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What lies in a worktree is proved to be the commit, whatever git's filters make of it; what changes is named."""
+"""The files of a worktree are proved to be those of the commit, whatever git's filters do; files that change are
+named."""
 
 from __future__ import annotations
 

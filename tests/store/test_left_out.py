@@ -1,4 +1,4 @@
-"""What of a person's checkout is not in a session: edits without a commit, unknown files, a HEAD that moved on."""
+"""The parts of a person's checkout that are not in a session: uncommitted edits, unknown files, newer commits."""
 
 from __future__ import annotations
 

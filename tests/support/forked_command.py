@@ -195,7 +195,7 @@ def serve(requests: socket.socket) -> None:
     for library in IMPORTED_LATE:
         importlib.import_module(library)
     gc.collect()
-    gc.freeze()  # what no collection looks at is not copied into the forks
+    gc.freeze()  # objects that no garbage collection visits are not copied into the forks
     woken, wakes = socket.socketpair()
     for end in (woken, wakes):
         end.setblocking(False)

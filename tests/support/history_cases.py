@@ -56,5 +56,5 @@ def context(
 
 
 def at(minutes: float) -> str:
-    """Return a time so many minutes from now, as the ledger writes it."""
+    """Return the time this number of minutes from now, as the ledger writes it."""
     return (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat(timespec="seconds")

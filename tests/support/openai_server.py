@@ -13,7 +13,7 @@ class OpenAIServer(ModelServer):
     """``base_url`` ends in /v1.
 
     ``models``: the entries of /v1/models; None: there is no such list.  ``key``: the key that it accepts, if it wants
-    one. ``unknown_fields``: fields that it refuses with a 400 that names them.  ``lmstudio``: the entries of LM
+    one.  ``unknown_fields``: fields that it refuses with a 400 that names them.  ``lmstudio``: the entries of LM
     Studio's own list, with ``loaded_instances``; if ``unloads`` is False, they stay loaded whatever is asked.
     """
 
@@ -26,7 +26,7 @@ class OpenAIServer(ModelServer):
         self.unknown_fields: set[str] = set()
         self.refusal_status = 400
         self.props: dict[str, Any] | None = None
-        """What llama-server tells under /props."""
+        """The answer of llama-server to /props."""
         self.lmstudio: list[dict[str, Any]] | None = None
         self.lmstudio_v0: list[dict[str, Any]] | None = None
         self.unloads = True

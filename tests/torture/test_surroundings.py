@@ -72,7 +72,7 @@ def disk_lab(disk: Path) -> Lab:
 
 
 def fill(disk: Path, left: int) -> Path:
-    """Fill the disk until only so many bytes are left."""
+    """Fill the disk until only this number of bytes is left."""
     filler = disk / "filler"
     free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
     with suppress(OSError), filler.open("wb") as file:  # another process may be faster

@@ -46,7 +46,7 @@ def first(lines: str) -> str:
 
 
 def earliest(lines: str) -> str:
-    """Return the script with these lines before anything of ours is imported."""
+    """Return the script with these lines before any module of this package is imported."""
     return f"{lines}\n{tiny.script()}"
 
 

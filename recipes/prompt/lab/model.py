@@ -37,7 +37,7 @@ def words(text):
 
 
 def nearest(examples, message):
-    """Return the label of the example with the most words in common; None without examples."""
+    """Return the label of the example with the most words in common, or None without examples."""
     if not examples:
         return None
     return max(examples, key=lambda example: len(words(example[0]) & words(message)))[1].lower()

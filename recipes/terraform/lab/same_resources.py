@@ -97,7 +97,7 @@ def kept(body):
 
 
 def refused(before, now):
-    """Return why the second version is not the first one with safer settings; None if it is."""
+    """Return why the second version is not the first one with safer settings, or None if it is."""
     for address, body in before.items():
         if address not in now:
             return f"{address} is gone"

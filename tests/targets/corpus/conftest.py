@@ -38,7 +38,8 @@ def write_shard(path: Path, texts: list[str], column: str = "text", group: int =
 
 @dataclass
 class Hub:
-    """Serves ``root/<owner>/<dataset>/<file>``; ``cut`` breaks a connection after so many bytes, once for each file."""
+    """Serves ``root/<owner>/<dataset>/<file>``; ``cut`` breaks a connection after a number of bytes, once for each
+    file."""
 
     root: Path
     cut: list[int] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Byte-level BPE: no text is unknown, no text of a user is special, and the bytes add up."""
+"""Byte-level BPE encodes any text, takes no text of a user for a special token, and counts bytes correctly."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_answers_hard_coded_beside_the_agent_gain_nothing_on_hidden_cases(tmp_pa
     (steps := tmp_path / "steps.json").write_text(json.dumps([{"title": "a table", "files": {"agent.py": trick}}]))
     done = command_line("run", "--agent", f"scripted:{steps}", "--experiments", "1", "--tag", "t", cwd=lab.root)
     assert done.returncode == 0, done.stderr
-    assert read(lab.folder("t") / FILE).history.experiments[-1].status == "keep"  # its dev cases alone cannot tell
+    assert read(lab.folder("t") / FILE).history.experiments[-1].status == "keep"  # its dev cases alone cannot show that
     command_line("certify", "--pairs", "2", "--tag", "t", cwd=lab.root)
     event = read(lab.folder("t") / FILE).certificates[-1]
     assert (event["effect"], event["certified"]) == (0.0, False), event["words"]
