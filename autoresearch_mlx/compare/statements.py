@@ -51,8 +51,8 @@ class Statement:
 def read_statement(text: str, known: Mapping[str, Any], width_follows: bool = False) -> Statement:
     """Return the change in a statement.
 
-    ``known`` has the values of knobs before it.  ``width_follows`` is True if the line gives ASPECT_RATIO elsewhere,
-    from which a width follows.  Never raises.
+    ``known`` has the values of knobs before the change.  ``width_follows`` is True if the line gives ASPECT_RATIO
+    elsewhere, from which a width follows.  Never raises.
     """
     if window := _window(text, known):
         return window

@@ -40,11 +40,11 @@ def faults_at_the_end(measurements: Sequence[Measurement]) -> int:
 
 
 def decide_faults(history: History, measurements: Sequence[Measurement], tried: bool) -> Decision | None:
-    """Return what follows after three runs in a row that the machine ended, or None while there are fewer.
+    """Return what to do after the machine has ended three runs in a row, or None while there are fewer.
 
     What the machine did is not part of the reason: the loop adds it.
 
-    ``tried`` is True when the incumbent was measured after them; its run is then the newest repeat in the history.
+    ``tried`` is True if the incumbent was measured after these runs; its run is then the newest repeat in the history.
     """
     if (count := faults_at_the_end(measurements)) < FAULTS_IN_A_ROW:
         return None

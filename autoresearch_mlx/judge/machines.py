@@ -77,14 +77,14 @@ def effect_on(machine: str, chip: str, found: Difference) -> MachineEffect | Non
 
 
 def effects_of(sides: Iterable[OnMachine], most: int) -> tuple[MachineEffect, ...]:
-    """Return the effect on each machine that has runs of both sides and a sigma; ``most`` as in :func:`difference`."""
+    """Return the effect on each machine that has runs of both sides and a sigma.  ``most``: see :func:`difference`."""
     now = [(side, counted(side.evidence)) for side in sides]
     found = (effect_on(s.machine, s.chip, difference(e, most)) for s, e in now if e.candidate and e.incumbent)
     return tuple(each for each in found if each is not None)
 
 
 def together(effects: Sequence[MachineEffect], spread: Between | None = None) -> Combined:
-    """Return the mean effect over machines, in sigma; as :func:`combined.combine`."""
+    """Return the mean effect over machines, in sigma, as :func:`combined.combine` computes it."""
     return combine([each.estimate for each in effects], spread)
 
 

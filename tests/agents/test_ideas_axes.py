@@ -113,7 +113,7 @@ KNOWN = ("batch", "depth", "lr.matrix", "rope", "softcap")
 def choices(history_of: list[Experiment], numbers: int = 1500) -> Counter[str | None]:
     history = night(*history_of)
     first = len(history_of) + 1
-    # The same history for every number: only the random draws differ, so the shares are those of the rule.
+    # Every number gets the same history; only the random draws differ, so the shares that are measured are the rule's.
     return Counter(choose_axis(KNOWN, history, seed, first) for seed in range(numbers))
 
 

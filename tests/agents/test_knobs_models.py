@@ -158,7 +158,7 @@ def test_before_a_run_was_measured_the_names_of_the_sizes_tell_the_memory() -> N
     [
         # Memory in proportion to the rows; twice the rows take twice as much.
         ([sized(8, 64, 512, 40e3), sized(8, 32, 512, 20e3), sized(8, 16, 512, 10e3)], (8, 128, 512, 0.04), 0.85, 1.1),
-        # Depth that costs nothing is learned to cost nothing.
+        # If depth takes no memory, that is learned.
         ([sized(8, 64, 512, 40e3), sized(4, 64, 512, 40e3), sized(6, 64, 512, 40e3)], (16, 64, 512, 0.04), -0.1, 0.2),
         # A knob without a telling name is learned from the runs alone.
         (
@@ -296,7 +296,8 @@ def test_without_both_knobs_of_a_pair_placed_by_ratio_each_keeps_its_own_column(
 
 
 def test_one_crash_of_too_small_a_batch_warns_of_too_large_passes() -> None:
-    """Half the batch crashed, because it is less than one pass; a device batch that doubles the pass is as bad."""
+    """Half the batch crashed, because it is less than one pass; a device batch that doubles the pass would crash
+    too."""
     where = coordinates(PAIRS)
     points = [PAIRS.start, (8, 64, 2**17, 64), (6, 64, 2**18, 64), (8, 80, 2**18, 64)]
     rows = where.rows(points)
@@ -306,7 +307,7 @@ def test_one_crash_of_too_small_a_batch_warns_of_too_large_passes() -> None:
 
 
 def test_joint_moves_are_scored_as_the_models_score_the_whole_point() -> None:
-    """Steps that change two columns (depth, total batch) are among them."""
+    """Some of the moves change two columns (depth, total batch)."""
     gained = [(PAIRS.start, 0.0), ((7, 64, 2**18, 64), -0.2), ((8, 72, 2**18, 64), 0.3), ((8, 64, 2**19, 64), -0.5)]
     trials = tuple(Trial(point, PAIRS.start, gain, gain, False) for point, gain in gained)
     outlook = look(PAIRS, Memory(trials, frozenset(), 0.0))

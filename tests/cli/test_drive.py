@@ -30,7 +30,7 @@ DRIVE = f"sed -i.old s/4.0/3.0/ solver.py; {TOOL} try --detach -m 'by the agent'
 
 
 def beside(folder: Path, lab: Lab, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command with the agents in ``folder`` on PATH; the fork of a process needs no new interpreter for that."""
+    """Run a command in a forked process, with the agents in ``folder`` on PATH."""
     environment = {**os.environ, "COLUMNS": "100", "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
     done = launcher().run(arguments, lab.root, environment, seconds=120)
     assert "Traceback" not in done.stderr, done.stderr

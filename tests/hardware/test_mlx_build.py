@@ -1,4 +1,5 @@
-"""MLX's builds for a Mac: named, warned of, and part of what values and calibrations depend on."""
+"""MLX's builds for a Mac are named, warned of if they do not fit, and part of what values and calibrations depend
+on."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ INCUMBENT = [run(), replace(run(), steps=104, tokens=20_800, machine={**QUIET, "
 
 
 def slowed(**changes: Any) -> Measurement:
-    """A run that was cut off after 40 steps on a busy machine; caches made a step 10 % dearer."""
+    """Return a run that was cut off after 40 steps on a busy machine, on which a step took 10 % more processor time."""
     half = run(0.4, tainted=True, processor_seconds=4.4)
     return replace(replace(half, steps=40, tokens=8_000), **changes)
 

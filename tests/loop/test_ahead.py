@@ -21,7 +21,7 @@ from autoresearch_mlx.loop.research import research
 
 @dataclass
 class Thinker:
-    """An agent that thinks ahead by a list of steps."""
+    """An agent that can think ahead; its proposals come from a list."""
 
     steps: list[dict[str, float] | str]
     refused: str | None = None

@@ -1,4 +1,4 @@
-"""Nights on a machine that fails: its failures are no crashes, and a file that imitates them gains nothing."""
+"""Nights on a machine that fails: its failures do not count as crashes, and a file that imitates them gains nothing."""
 
 from __future__ import annotations
 

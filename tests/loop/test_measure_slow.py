@@ -25,7 +25,7 @@ OTHERS = "other programs took 80 % of the processor: python"
 
 @dataclass
 class Training(TargetBase):
-    """A program that reports what a training does; runs of these numbers, from 0, meet a machine that is too slow."""
+    """A program that reports as a training does; the machine is too slow in the runs with these numbers, from 0."""
 
     target: Target
     slow: Sequence[int]

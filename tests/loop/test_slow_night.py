@@ -1,4 +1,4 @@
-"""A night on a machine that other programs slow down, through the real loop; a target of the test's own reports the
+"""A night through the real loop, on a machine that other programs slow down; the test's own target reports the
 speed."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from autoresearch_mlx.targets.contract import Place, TargetBase, TargetKind
 
 STEEP, SIGMA, TOKENS = 0.4, 0.01, 16_000
 SPEEDS = (1.0, 1.0, 1.0, 0.35, 0.5, 0.9, 0.3, 0.7, 1.0, 0.45, 0.6, 0.33, 0.8)
-"""Speed of the machine in one run after another, over and over: the baseline had it to itself."""
+"""Speed of the machine in each run, one after the other; the list repeats.  The baseline had the machine to itself."""
 NULL, WIN = {"WEIGHT_DECAY": 0.2}, {"MATRIX_LR": 0.03}
 
 

@@ -1,4 +1,5 @@
-"""Run a short night on whatever standard error is; test_report_terminal starts this as a child process."""
+"""Run a short night that shows its progress on standard error, be it a terminal or not; test_report_terminal starts
+this as a child process."""
 
 from __future__ import annotations
 

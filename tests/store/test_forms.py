@@ -1,4 +1,4 @@
-"""The rung on which a model is asked follows from its own experiments in the ledger."""
+"""The form in which a model is asked follows from its own experiments in the ledger."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def text_of(page: Page, selector: str) -> str:
 
 
 def waited(page: Page, holds: Callable[[], Any], what: str, seconds: float = 30.0) -> None:
-    """Wait while the page goes on; it only runs while it is asked for something."""
+    """Wait while the page works; it only does so while the test asks it for something."""
 
     def held() -> Any:
         try:

@@ -42,7 +42,7 @@ class Started:
     """
 
     def __init__(self, arguments: Sequence[str], pid: int, status: int, out: int | None, err: int | None) -> None:
-        """``status``, ``out`` and ``err`` are open file descriptors: of the exit code, the output and the errors."""
+        """``status``, ``out`` and ``err`` are open file descriptors for the exit code, the output and the errors."""
         self.args, self.pid, self.returncode = arguments, pid, cast("int | None", None)
         self._status = os.fdopen(status, "rb", buffering=0)
         self.stdout, self.stderr = (None if fd is None else os.fdopen(fd, encoding="utf-8") for fd in (out, err))

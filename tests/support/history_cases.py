@@ -1,4 +1,4 @@
-"""Make histories in a few words, for tests of what follows from them."""
+"""Make histories in a few words, for tests of code that reads a history."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def test_a_gap_counts_when_it_is_beyond_noise_and_as_large_as_the_gain() -> None
 
 
 def test_gains_over_the_incumbent_on_the_same_rows_decide_where_they_are_known() -> None:
-    """Text of another kind is harder for both scripts, which means nothing."""
+    """Text of another kind is harder for both scripts, which says nothing about the edit."""
     sets = {"validation": rows(1.5), "hidden": rows(1.9)}
     alike = {"validation": Gained(0.4, 0.01), "hidden": Gained(0.38, 0.01)}
     assert contradiction(sets, 1.5, 0.4, alike) is None

@@ -11,7 +11,7 @@ from autoresearch_mlx.trial.scoring import BOUND, Losses, Score, bits_per_byte, 
 
 @pytest.fixture(params=["cpu", "gpu"])
 def score(request: pytest.FixtureRequest) -> Score:
-    """Score in both ways; without a GPU, MLX runs the GPU's way on the CPU."""
+    """Return the scores by the code for a CPU and by that for a GPU, which MLX runs on a CPU here."""
     return score_on(request.param)
 
 

@@ -1,4 +1,4 @@
-"""Best fit, BOS at every start, no padding, and the rest of a cut document."""
+"""Rows are packed by best fit, each begins with BOS, none is padded, and a cut document's rest is dropped or kept."""
 
 from __future__ import annotations
 

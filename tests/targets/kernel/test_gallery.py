@@ -39,7 +39,7 @@ STATIC = {
         "return __import__('time').sleep(x)",
     ],
 }
-"""Kinds that the static gates refuse: nothing of them ever runs."""
+"""Kinds of cheats that the static gates refuse, so that none of them ever runs."""
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_cheat_that_runs_fails_at_a_gate_with_its_reason(tmp_path: Path, body:
     assert said in measured.reason
 
 
-# --- gates that no listed name can fail: the reference itself runs in the candidate's place, and misbehaves
+# --- gates that a candidate cannot fail with the listed names: the reference runs in its place, and misbehaves
 
 
 def misbehaving(tree: Path, reference: str, differentiated: bool = False) -> tuple[str | None, str]:
