@@ -33,7 +33,7 @@ REMARK = (
 class Point:
     """The state after one experiment.
 
-    Sums start at the baseline; they are None from the first experiment on whose part is unknown.
+    Sums start at the baseline; they are None from the first experiment whose part is unknown.
     """
 
     number: int

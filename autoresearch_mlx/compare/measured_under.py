@@ -41,7 +41,7 @@ def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[st
 
     They come from the first line of its ledger, and from the machine that its measurements record.
 
-    Empty for a session of another program, which has no conditions in common with any table.
+    The result is empty for a session of another program, which has no conditions in common with any table.
     """
     conditions = record.get("conditions") or {}
     if conditions.get("data_sha256") is None:

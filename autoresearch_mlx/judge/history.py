@@ -44,7 +44,7 @@ def _whole(stopped: Measurement) -> float:
 def removed(experiment: Experiment) -> int | None:
     """Return the number of the kept experiment whose change this experiment removes on trial.
 
-    Returns None if it is no such trial.
+    Returns None if this experiment removes nothing.
     """
     number = experiment.talk.get("removes")
     return number if isinstance(number, int) else None
@@ -121,7 +121,7 @@ def noise_of(history: History, beside: Iterable[tuple[str, Run]] = ()) -> tuple[
     """Return how values change with the machine's speed, and the standard deviation of one run, from all repeats.
 
     ``beside`` has more runs under the same conditions, each with the name of the version that ran.  A machine of a
-    fleet has a sigma of its own, as far as it has repeated enough (:func:`sigma.moderated`).
+    fleet has a sigma of its own once it has enough repeats (:func:`sigma.moderated`).
     """
     groups = sigma.replicates(chain(_with_commits(history), beside))
     steep, noise = slope.learned(groups, _assumed(history))

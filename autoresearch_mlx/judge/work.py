@@ -52,7 +52,7 @@ def _at(run: Run, origin: float) -> Run:
 def compared(
     candidate: Sequence[Run], incumbent: Sequence[Run], slope: Slope, same_cost: bool
 ) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
-    """Return both sides' runs, ready to be compared; ``same_cost``: a step of the two files does the same work.
+    """Return both sides' runs, ready to be compared; ``same_cost``: whether a step of the two files does the same work.
 
     If only the speed shows the work, its error becomes an error of the values.
     """

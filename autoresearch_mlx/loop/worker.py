@@ -40,7 +40,7 @@ class Errand:
     steps: int | None = None
     usual: Usual | None = None
     habits: Sequence[float] = ()
-    """Gaps in seconds between two steps that these files usually have, and which do not count as disturbances."""
+    """Gaps in seconds between two steps that are usual for these files and so do not count as disturbances."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ def read_events(path: Path) -> Events:
 
 
 class Writer:
-    """A journal that is open for a moment, with its events and a method that adds one."""
+    """A journal that is open for writing: its events, and a method that adds one."""
 
     def __init__(self, path: Path, file: IO[bytes]) -> None:
         self._path, self._file = path, file

@@ -268,7 +268,7 @@ class Chat:
         return first
 
     def _unusable(self, thread: Thread, reply: Reply) -> str | None:
-        """Say, in words for the model, why a reply cannot be read at all; adjust the next call to avoid this."""
+        """Tell the model why its reply cannot be read at all, and change the next call so that it can be."""
         if reply.finish == "refused":
             return f"The request was refused: {reply.text.strip()[:500] or 'no reason was given'}"
         if reply.finish == "length":
