@@ -118,7 +118,7 @@ class Ahead:
         thought.thread.start()
 
     def _last(self, history: History) -> bool:
-        """Return whether the limits of the run allow no experiment after the running one."""
+        """Return whether the running experiment is the last one that the limits of the run allow."""
         come = sofar(history, self._orders.policy, self.done + 1, self.idle + 1)
         both = None if come.next_seconds is None else 2 * come.next_seconds
         return self._session.lanes > 1 or self._orders.over(replace(come, next_seconds=both)) is not None

@@ -84,7 +84,7 @@ class _Lab:
 def _temporary(inside: Path | None) -> Iterator[Path]:
     """Make a temporary folder; at the end, end the processes that still work in it, and remove it.
 
-    Some may be unknown otherwise, because a signal can arrive while a program is being started.
+    Processes are found by this folder, because a signal can arrive while one is being started and is still unknown.
     """
     with tempfile.TemporaryDirectory(prefix="autoresearch-check-", dir=inside) as temporary:
         try:

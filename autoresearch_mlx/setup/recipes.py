@@ -1,4 +1,4 @@
-"""Read the recipes in this package: labs for numbers of other kinds than a training's, each with a measuring script.
+"""Read the recipes in this package: labs that improve other numbers than a training's, each with a measuring script.
 
 A recipe is a folder of ``recipes/`` with the recipe's name: ``recipe.toml`` describes it in words, and ``lab/`` has the
 files of the new lab.  The recipes are found by their folders, and the wheel contains all of ``recipes/``.  To add one:

@@ -2,13 +2,13 @@
 
     session     once, first: tag, target, metric, direction, conditions
     started     before any work on an experiment: its number, its base commit and, with several lanes, its worker
-    proposed    in a fleet, the proposal of a started experiment, which goes on after a death
+    proposed    in a fleet, the proposal of a started experiment, which can go on after a crash
     moved       the worker of a fleet that continues a started experiment
-    finished    the experiment, whole
+    finished    the complete experiment
     abandoned   the agent had nothing to propose; the number is free again
     carried     the change of an experiment was carried to a newer incumbent, and is measured again there; the line has
                 its runs on the old base
-    agenda      what the chief of a team knows
+    agenda      the notes of the chief of a team
     brief       a brief of the chief to a junior (:mod:`minutes`)
     brief_ended a brief that led to no experiment, and why
     accepted    a person vouches for the gain of an experiment that was too good to be believed
@@ -18,10 +18,10 @@
     late        a run that a machine of a fleet delivered after its experiment was measured elsewhere; it does not count
     rules       the settings that verdicts depend on have changed (:mod:`rules`)
     paired      one run of a certification
-    certified   what a certification found
-    in_step     what a kept kernel brings to the whole training step (`kernel verify`)
-    alone       one run of a single change of a session, or of the baseline beside it (`finalize`)
-    finalized   what `finalize` found, and the branches that it made
+    certified   the result of a certification
+    in_step     how much a kept kernel speeds up the whole training step (`kernel verify`)
+    alone       one run of a single change of a session, or of the baseline for comparison (`finalize`)
+    finalized   the findings of `finalize`, and the branches that it made
 
 Every line is on the disk before work continues (:mod:`journal`).  A process that dies leaves ``started``
 without ``finished``.  Lines and keys that this version does not know stay as they are.  ``results.tsv`` is a view,

@@ -80,7 +80,7 @@ class Tried:
             return "wait longer (--test-seconds), or name a shorter command that fails on wrong results: --guard 'LINE'"
         if "No module named pytest" in self.failed[0].said:
             command = "`python3 -m venv .venv && .venv/bin/pip install pytest` in the repository installs it"
-            return f"{command}, with what your tests import beside it; or name another command: --guard 'LINE'"
+            return f"{command}; install there what your tests import, too, or name another command: --guard 'LINE'"
         if re.search(r"No module named|Cannot find module|command not found|: not found", self.failed[0].said):
             place = "install what is missing, for example into .venv or node_modules of the repository"
             return f"{place}, or name another command: --guard 'LINE'"

@@ -75,9 +75,9 @@ def restore(lab: Lab, file: Path, tag: str | None) -> Restored:
 
 
 def missing_here(lab: Lab, tag: str) -> AutoresearchError | None:
-    """Return an error that names a thing that the session needs and this machine lacks, such as a corpus.
+    """Return an error if this machine lacks something that the session needs, such as a corpus.
 
-    Returns None if nothing is lacking.
+    The error says what is missing.  Returns None if nothing is.
     """
     record = read(lab.folder(tag) / FILE).session
     try:

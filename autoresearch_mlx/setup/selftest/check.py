@@ -11,7 +11,7 @@ State: TypeAlias = Literal["ok", "note", "fail", "absent"]
 """``note`` means that the part works but deserves a look; ``absent`` means that there is nothing to check on this
 system or in this call."""
 Doing: TypeAlias = Callable[[str], None]
-"""Function that gets words about the present work of a check; if the check hangs, the report quotes these words."""
+"""Function to which a check says what it is doing now; if the check hangs, the report quotes these words."""
 
 
 @dataclass(frozen=True, slots=True)
