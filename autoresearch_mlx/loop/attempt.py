@@ -254,7 +254,7 @@ class Attempt:
     def _refresh(self, again: Again, watch: Watch) -> None:
         """Run the incumbent once more, unless another lane has just done so.
 
-        Only one lane at a time runs the incumbent, because its run may be the one that the next lane needs.
+        Only one lane at a time runs the incumbent, so that the next lane can use that run.
         """
         turn = threading.Lock() if self.worker.machine else self.session.refreshing
         while not turn.acquire(timeout=_TURN_SECONDS):

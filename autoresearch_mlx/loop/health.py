@@ -23,7 +23,7 @@ class Health:
     rest_seconds: float = FIRST_REST
     """Seconds of the next rest."""
     bench_seconds: float = FIRST_BENCH
-    """Seconds for which a machine of a fleet gets no run after the next one that it cannot take."""
+    """Seconds for which a machine of a fleet gets no run the next time that it fails to take one."""
     _benched: float = 0.0
     _faults: int = 0
     _words: str = ""

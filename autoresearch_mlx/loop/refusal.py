@@ -28,7 +28,7 @@ class Candidate:
     """The editable files of the version from which it starts."""
     proposal: Proposal
     origin: str
-    """Name of that version, in words."""
+    """Words for that version, such as ``the incumbent``."""
     running: Sequence[Running] = ()
     """Experiments that other lanes are measuring."""
 

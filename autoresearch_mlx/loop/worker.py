@@ -70,7 +70,7 @@ class Worker:
     health: Health = field(default_factory=Health)
     """Counts the runs that this machine has ended; all its lanes share it."""
     run_facts: PlanFacts = field(default_factory=PlanFacts)
-    """Facts about a run on this machine that are known before it is taken."""
+    """Facts about a run on this machine that are known before the run is taken."""
     memory_bytes: int | None = None
     """Main memory of the machine in bytes, which a model may have to share with training."""
     free_bytes: int | None = None

@@ -191,7 +191,7 @@ def _left_out(ask: Ask) -> frozenset[str]:
 
 
 def _stored(ask: Ask, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield (path, name of its content as git would store it); nothing for files that git cannot read."""
+    """Yield (path, name of its content as git would store it) for each file that git can read."""
     for at in range(0, len(paths), _AT_ONCE):
         some = paths[at : at + _AT_ONCE]
         with suppress(WorkspaceError):  # one of the files may just have been removed

@@ -34,7 +34,7 @@ def tags_taken(root: Path) -> frozenset[str]:
 
 
 def refuse_taken(root: Path, tag: str) -> None:
-    """Raise LabError when a new session with this tag would share a branch or refs with something that exists.
+    """Raise LabError when the branch or the refs of a new session with this tag already exist or cannot be made.
 
     The error is a TagTaken, except when an existing ref makes every tag impossible.
     """
