@@ -218,7 +218,7 @@ def _read(place: Place, commits: Mapping[str, str]) -> dict[str, bytes | str]:
 def read_files(pool: Path, pulled: Pulled) -> tuple[dict[str, str], dict[str, str]]:
     """Return the files of a winning edit by path, before and after the edit; only files that the result names.
 
-    Raises LabError when a file is missing, too large, or not UTF-8 text.
+    Raises LabError if a file is missing, too large, or not UTF-8 text.
     """
     after, before = (_tree(pool, f"{pulled.commit}{up}", pulled) for up in ("^", "^^"))
     if missing := [path for path in pulled.result.files if path not in after]:

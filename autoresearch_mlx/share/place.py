@@ -91,7 +91,10 @@ class Place:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Lock the exchange for this process.  Raises LockedError when another process holds it for two minutes."""
+        """Lock the exchange for this process.
+
+        Raises LockedError if another process holds the lock for two minutes.
+        """
         with (self.folder / "lock").open("a") as file:
             if not take_lock(file, _LOCK_SECONDS):
                 raise LockedError("another process of this lab exchanges results at the moment", "try again later")

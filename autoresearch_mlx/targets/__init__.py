@@ -1,1 +1,1 @@
-"""Define what is optimised: ``pretrain`` (train_mlx.py on MLX), or ``command`` (a program that prints a number)."""
+"""Define the targets, which say what is improved and measure it: ``pretrain``, ``command``, ``evals``, ``kernel``."""

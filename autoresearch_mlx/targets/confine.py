@@ -1,4 +1,4 @@
-"""Confine runs: choose their limits and their sandbox, and test before the first run that the sandbox holds."""
+"""Confine runs: choose their limits and their sandbox, and test the sandbox before the first run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def in_the_record(found: Sandbox | NoSandbox) -> str:
 
 
 def limits_of(settings: Settings, profile: Profile) -> Limits:
-    """Return the limits of one run on this machine, in bytes.  Lanes share the memory unless lab.toml names a limit."""
+    """Return the limits of one run on this machine, in bytes.
+
+    Lanes share the memory unless lab.toml sets a limit.
+    """
 
     def settled(wanted: float | str, automatic: int | None) -> int | None:
         return int(wanted * GB) if isinstance(wanted, float | int) else automatic
@@ -65,8 +68,8 @@ def limits_row(limits: Limits) -> Finding:
 def confine(target: T, settings: SandboxSettings, private: Sequence[Path], say: Say) -> T:
     """Test the sandbox and return the target with it; if it does not hold, warn and return the target without one.
 
-    ``private``: the ledger and other paths that no run may open.  The test takes about 0.3 s.  A target that cannot be
-    confined is returned as it is.  Raises ConfigError when the settings require a sandbox and there is none.
+    ``private`` has the ledger and other paths that no run may open.  The test takes about 0.3 s.  A target that
+    cannot be confined is returned as it is.  Raises ConfigError if the settings require a sandbox and there is none.
     """
     if not isinstance(target, Confinable):
         if settings.require:

@@ -1,9 +1,9 @@
-"""Define what the rest of the program expects of a target.
+"""Define the interface of a target to the rest of the program.
 
 A target comes in two halves.  A :class:`TargetKind` does everything that is needed before a measurement: it chooses
-what a session fixes, writes that into the ledger and reads it back, names what values depend on, and supplies lines for
-`doctor` and `plan`.  It builds the other half, an :class:`autoresearch_mlx.experiment.Target`, which takes the
-measurements of one session.
+the conditions that stay the same for a whole session, writes them into the ledger and reads them back, names the
+facts on which values depend, and supplies lines for `doctor` and `plan`.  It builds the other half, an
+:class:`autoresearch_mlx.experiment.Target`, which takes the measurements of one session.
 
 A target of your own subclasses :class:`TargetKind` and :class:`TargetBase` and implements ``build`` and ``measure``;
 everything else has a default.  CONTRIBUTING.md has a complete example.
@@ -51,7 +51,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of `doctor`.  ``fail``: the loop cannot run; ``note``: it can run, but the line deserves a look."""
+    """One line of `doctor`.
+
+    With status ``fail`` the loop cannot run; with ``note`` it can, but a person should look.
+    """
 
     section: str
     name: str
@@ -69,11 +72,11 @@ class PlanFacts:
     timeout_seconds: float | None = None
     """The longest time that one run may take."""
     overhead_seconds: float | None = None
-    """Time of one run beyond its training: start, compilation, evaluation."""
+    """Time that one run takes besides its training, for start, compilation and evaluation."""
     overhead_source: str | None = None
     """Where the overhead was measured, in words."""
     peak_bytes: int | None = None
-    """The largest memory that was measured for a run."""
+    """The largest memory that a run was measured to use."""
     gpu_memory_bytes: int | None = None
     """Memory of the GPU, if it has its own."""
 
@@ -92,7 +95,7 @@ class TargetKind(ABC, Generic[C]):
     editable: ClassVar[tuple[str, ...]] = ("train_mlx.py",)
     """Default of ``target.editable``."""
     bounds_literals: ClassVar[bool] = False
-    """Whether edits have limits on literals by default, because the file must learn what it knows by training."""
+    """Whether edits have limits on literals by default, because all knowledge in the file must come from training."""
 
     # --- what a session fixes
 
@@ -101,14 +104,14 @@ class TargetKind(ABC, Generic[C]):
         return None
 
     def fit(self, place: Place) -> Profile:
-        """Return the profile that a new session starts from; by default the machine's profile."""
+        """Return the profile for a new session; by default the machine's profile."""
         return place.profile
 
     def settle(self, place: Place) -> C:
-        """Return the conditions that a new session fixes; by default they come from the table ``[target.options]``.
+        """Return the conditions of a new session; by default they come from the table ``[target.options]``.
 
-        Raises ConfigError when a name or a value of the table does not fit the class of the conditions, or another
-        AutoresearchError when something that the target needs is missing.
+        Raises ConfigError if a name or a value of the table does not fit the class of the conditions, and another
+        AutoresearchError if something that the target needs is missing.
         """
         options = place.settings.target.options
         names = [field.name for field in dataclasses.fields(self.conditions)]
@@ -130,7 +133,7 @@ class TargetKind(ABC, Generic[C]):
     def read(self, recorded: Mapping[str, Any]) -> C:
         """Return the conditions from a ledger.  Unknown names are ignored, because a later version may write more.
 
-        Raises ConfigError when a value is missing.
+        Raises ConfigError if a value is missing.
         """
         names = {field.name for field in dataclasses.fields(self.conditions)}
         try:
@@ -146,21 +149,21 @@ class TargetKind(ABC, Generic[C]):
         return {f"target.options.{name}": value for name, value in self.record(conditions).items()}
 
     def key_parts(self, conditions: C, machine: Machine) -> Mapping[str, Any]:
-        """Return, by name, the facts on which a value depends, apart from the edited files.
+        """Return the facts on which a value depends besides the edited files, by name.
 
-        Two values can be compared only where all of these are equal.
+        Two values can be compared only if all of these are equal.
         """
         said = json.dumps(self.record(conditions), sort_keys=True, default=str)
         return {"program": f"{self.name} {said}", "machine": machine.chip}
 
     def missing(self, conditions: C) -> AutoresearchError | None:
-        """Return an error that says why a session with these conditions cannot go on here; None when it can."""
+        """Return an error that says why a session with these conditions cannot continue here; None if it can."""
         return None
 
     # --- how it starts
 
     def preset(self, knobs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return those of the profile's ``knobs`` that should be written into the baseline; by default none."""
+        """Return the ones of the profile's ``knobs`` that should be written into the baseline; by default none."""
         return {}
 
     def margin(self, profile: Profile) -> float:
@@ -168,7 +171,7 @@ class TargetKind(ABC, Generic[C]):
         return 0.0
 
     def calibrates(self, settings: Settings) -> bool:
-        """Tell whether a machine with a GPU is measured before its first session."""
+        """Return whether a machine with a GPU is calibrated before its first session."""
         return False
 
     @abstractmethod
@@ -176,7 +179,7 @@ class TargetKind(ABC, Generic[C]):
         """Return the target that measures under these conditions.
 
         ``place.settings.target`` holds the metric and the direction of the session.  Raises ConfigError, or another
-        AutoresearchError when something that the target needs is missing.
+        AutoresearchError if something that the target needs is missing.
         """
 
     # --- its own lines
@@ -186,16 +189,16 @@ class TargetKind(ABC, Generic[C]):
         return iter(())
 
     def plan_before(self, place: Place) -> PlanFacts:
-        """Return what is known about the runs of a session that would begin now."""
+        """Return the facts that are known about the runs of a session that would begin now."""
         return PlanFacts()
 
     def plan_of(self, conditions: C, place: Place, preset: Mapping[str, Any]) -> PlanFacts:
-        """Return what is known about the runs of a session that began with this preset."""
+        """Return the facts that are known about the runs of a session that began with this preset."""
         return PlanFacts()
 
 
 class TargetBase:
-    """Default answers for a target.  A subclass adds ``name``, ``metric``, ``direction`` and ``measure``."""
+    """Default methods of a target.  A subclass adds ``name``, ``metric``, ``direction`` and ``measure``."""
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -222,7 +225,7 @@ class TargetBase:
 
 @dataclass(frozen=True, slots=True)
 class Rescoring:
-    """Another evaluation of weights that were kept."""
+    """A further evaluation of weights that a run has left."""
 
     rows: int
     """Number of rows that it scores."""
@@ -234,7 +237,7 @@ class Rescoring:
 
 @runtime_checkable
 class Rescorable(Protocol):
-    """A target whose runs leave a file that can be scored again: `autoresearch-mlx evaluate`."""
+    """A target whose runs leave a file that `autoresearch-mlx evaluate` can score again."""
 
     @property
     def kept_file(self) -> str:
@@ -242,9 +245,9 @@ class Rescorable(Protocol):
         ...
 
     def rescoring(self, split: Split, rows: int | None, full: bool) -> Rescoring:
-        """Return an evaluation on the first ``rows`` rows of a split, or on all rows when ``rows`` is None.
+        """Return an evaluation on the first ``rows`` rows of a split, or on all rows if ``rows`` is None.
 
-        With ``full`` it covers as many tokens as upstream scores.  Raises LabError when the split has too few rows.
+        With ``full`` it scores as many tokens as upstream.  Raises LabError if the split has too few rows.
         """
         ...
 
@@ -254,21 +257,20 @@ class Certifiable(Protocol):
     """A target that knows whether a certificate of its values would mean anything."""
 
     def certify_refused(self) -> str | None:
-        """Say, in words for the person, why no certificate is given; return None when one may be given."""
+        """Return why no certificate is given, in words for the person; None if one may be given."""
         ...
 
 
 @runtime_checkable
 class Auditable(Protocol):
-    """A target that can do more than repeat a run whose gain is too good to be believed: it can examine that run."""
+    """A target that can audit a run whose gain is too good to be believed, instead of only repeating the run."""
 
     def audit(self, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
-        """Return the measurement with ``extra["audited"]`` True, or with a failure where the audit contradicts it.
+        """Return the measurement with ``extra["audited"]`` True, or with a failure if the audit contradicts it.
 
-        ``assignment``: the assignment of that run; its folder still holds the files that the run left, and its
-        ``incumbent`` lays out the run that it is compared with.  ``gain``: the apparent gain of the run, in the
-        metric's unit.  If the audit leaves a doubt that only a person can settle, ``extra["audit_doubt"]`` states it in
-        words.
+        ``assignment`` is that of the run.  Its folder still has the files that the run left, and its ``incumbent``
+        restores the run for comparison.  ``gain`` is the apparent gain of the run, in the metric's unit.  If the
+        audit leaves a doubt that only a person can settle, ``extra["audit_doubt"]`` states it in words.
         """
         ...
 
@@ -278,9 +280,10 @@ class Confinable(Protocol):
     """A target whose runs are confined by the system's sandbox."""
 
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
-        """Test the sandbox with real children; say why runs would not be confined, or return None when it holds.
+        """Test the sandbox with real children; return why runs would not be confined, or None if it holds.
 
-        ``private``: paths that no run may open.  Raises LabError when nothing could be measured, with or without it.
+        ``private`` has paths that no run may open.  Raises LabError if nothing can be measured, with or without the
+        sandbox.
         """
         ...
 
@@ -291,10 +294,10 @@ class Confinable(Protocol):
 
 @runtime_checkable
 class Informing(Protocol):
-    """A target that tells whoever proposes the next edit more about its runs than their values."""
+    """A target that reports more about its runs than values, for the agent that proposes the next edit."""
 
     def findings(self, folder: Path, history: History) -> str:
-        """Return the target's findings from the runs, for a model or a coding agent; empty when there are none.
+        """Return the target's findings from the runs, for a model or a coding agent; empty if there are none.
 
         ``folder`` is the session's folder; it has the logs that the measurements name.  The text may quote output of
         edited code, so prompts treat it as data.  Raises nothing.
@@ -304,12 +307,12 @@ class Informing(Protocol):
 
 @runtime_checkable
 class Appraising(Protocol):
-    """A target that can judge from runs of the unedited file whether a night is worth its time."""
+    """A target that can judge from runs of the unedited file whether a night is worthwhile."""
 
     def appraise(self, runs: Sequence[Measurement]) -> Sequence[Finding]:
-        """Return findings about a night from runs of one version; status ``fail`` means that no edit could be kept.
+        """Return findings about a coming night from runs of one version; ``fail`` means that no edit could be kept.
 
-        `check` shows the findings, and so does `run` once the baseline is measured.  All ``runs`` have a value.
+        `check` shows the findings, and so does `run` after measuring the baseline.  All ``runs`` have a value.
         """
         ...
 

@@ -1,8 +1,8 @@
-"""Guard the loop against a person's own target, whose code may raise any error or return a wrong type.
+"""Guard the loop against errors in a person's own target, which may raise any error or return a wrong type.
 
-An error or a wrong value from ``measure`` or ``smoke`` becomes data: a measurement with a failure and a reason.  An
-error or a wrong value from any other method becomes a ConfigError or a LabError that names the method.
-KeyboardInterrupt and the errors of this package pass through unchanged.
+An error or a wrong value from ``measure`` or ``smoke`` becomes a measurement with a failure and a reason.  An error
+or a wrong value from any other method becomes a ConfigError or a LabError that names the method.  KeyboardInterrupt
+and the errors of this package pass through unchanged.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _LOG = "log.txt"
 
 
 class GuardedKind(TargetKind[Any]):
-    """A person's own kind of target.  Each method calls the same method of that kind and checks the answer."""
+    """Wraps a person's own kind of target: each method calls the same method of that kind and checks the result."""
 
     def __init__(self, inner: TargetKind[Any], where: str) -> None:
-        """Check the attributes of the class; ``where`` names it in messages.  Raises ConfigError."""
+        """Check the attributes of the kind; ``where`` names it in messages.  Raises ConfigError."""
         self.inner, self.where = inner, where
         if not isinstance(name := getattr(inner, "name", None), str) or not name:
             self._wrong("has no name", 'the class needs name = "..."')
@@ -97,7 +97,7 @@ class GuardedKind(TargetKind[Any]):
         return guarded(self._ask("build", self.inner.build, conditions, place), self.where)
 
     def doctor_rows(self, place: Place) -> Iterator[Finding]:
-        """Yield the kind's rows; turn an error into a row, so that `doctor` can still show the others."""
+        """Yield the kind's lines for `doctor`; an error becomes a line, so that `doctor` can still show the others."""
         try:
             for row in self._ask("doctor_rows", lambda: list(self.inner.doctor_rows(place))):
                 if not isinstance(row, Finding):
@@ -120,7 +120,10 @@ class GuardedKind(TargetKind[Any]):
         return _of_type(kind, self.where, method, self._ask(method, call, *given), ConfigError)
 
     def _json(self, method: str, call: Callable[..., Any], *given: Any) -> Mapping[str, Any]:
-        """Call a method and return its answer, a table that the ledger can hold.  Raises ConfigError for any other."""
+        """Call a method that must return a table of JSON values, and return the table.
+
+        Raises ConfigError for other results.
+        """
         table = cast(Mapping[str, Any], self._of(Mapping, method, call, *given))
         try:
             json.dumps(dict(table), allow_nan=False)
@@ -135,10 +138,10 @@ class GuardedKind(TargetKind[Any]):
 
 
 class _Guarded:
-    """A person's own target; see the top of this module."""
+    """Wraps a person's own target, as the docstring of this module explains."""
 
     def __init__(self, inner: Any, where: str) -> None:
-        """Read the target's properties once.  Raises ConfigError when one is missing or has a wrong type."""
+        """Read the target's properties once.  Raises ConfigError if one is missing or has a wrong type."""
         self.inner, self.where = inner, where
         with _asking(where, "build", ConfigError):
             self.name: str = _of_type(str, where, "name", inner.name, ConfigError)
@@ -171,7 +174,7 @@ class _Guarded:
         return cast("str | None", _of_type((str, type(None)), self.where, method, words, LabError))
 
     def _data(self, call: Callable[..., Any], assignment: Assignment, *given: Any) -> Any:
-        """Return what a run returns; turn an error into a crash, and write its traceback into the run's log."""
+        """Return the result of a run; an error becomes a crash, and its traceback goes into the run's log."""
         try:
             return call(assignment, *given)
         except AutoresearchError:
@@ -236,11 +239,14 @@ _ALSO: Mapping[Any, type[_Guarded]] = {
     Informing: _Informs,
     Appraising: _Appraises,
 }
-"""The optional protocols that a target may implement, besides the one that every target implements."""
+"""The optional protocols that a target may implement in addition to the one for all targets."""
 
 
 def guarded(target: object, where: str) -> Target:
-    """Return the target behind the guard, with the same protocols.  Raises ConfigError for any other object."""
+    """Return the target wrapped in a guard with the same protocols.
+
+    Raises ConfigError for an object that is no target.
+    """
     also = [guard for protocol, guard in _ALSO.items() if isinstance(target, protocol)]
     return cast(Target, type("Guarded", (*also, _Guarded), {})(target, where))
 

@@ -1,4 +1,4 @@
-"""Check the measurement that a person's own target returns, and turn any mistake in it into a failure with a reason."""
+"""Check the measurement that a person's own target returns; a mistake in it becomes a failure with a reason."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from autoresearch_mlx.experiment import Assignment, Failure, Measurement, Second
 
 
 def checked(found: object, assignment: Assignment, where: str, needs_value: bool = True) -> Measurement:
-    """Return a well-formed measurement: ``found``, or ``invalid`` with the reason.
+    """Return ``found`` if it is a correct measurement, else an ``invalid`` one with the reason.
 
-    Numbers of numpy and similar libraries become Python's.  ``needs_value``: a run without a failure must have a value.
+    Numbers of numpy and similar libraries become Python's.  With ``needs_value``, a run without a failure must have a
+    value.
     """
     if not isinstance(found, Measurement):
         shown = "nothing" if found is None else f"a {type(found).__name__}"
@@ -37,7 +38,7 @@ def checked(found: object, assignment: Assignment, where: str, needs_value: bool
 
 
 def _plain(found: Any) -> Any:
-    """Return a number as Python's own, also inside a table or a tuple; return anything else unchanged."""
+    """Return numbers, also inside a table or a tuple, as Python's own types; return anything else unchanged."""
     if found is None or isinstance(found, bool | int | float | str):
         return found
     if isinstance(found, Integral):
@@ -115,4 +116,4 @@ _RIGHT: Mapping[str, Callable[[object], bool]] = {
     "stretch": _finite,
     "disturbed_by": lambda found: isinstance(found, str),
 }
-"""For each field of a measurement, the function that tells whether its value has the right type."""
+"""Field of a measurement -> function that returns whether its value has the right type."""

@@ -21,13 +21,13 @@ BUILT_IN = {
     "evals": "autoresearch_mlx.targets.evals.kind:EvalsKind",
     "kernel": "autoresearch_mlx.targets.kernel.kind:KernelKind",
 }
-"""Names of the built-in kinds, each with its class as ``module:Class``; a module is imported only when it is needed."""
+"""Name of a built-in kind -> its class as ``module:Class``; a module is imported only if it is needed."""
 
 
 def kind_of(settings: Settings, root: Path) -> TargetKind[Any]:
-    """Return the kind of target that the settings name, once it has checked the settings.
+    """Return the kind of target that the settings name, after it has checked the settings.
 
-    ``root``: the lab's folder, which may contain the module of the class.  Raises ConfigError.
+    ``root`` is the lab's folder, which may contain the module of the class.  Raises ConfigError.
     """
     found = find_kind(settings.target.kind, root)
     found.check(settings)
@@ -35,7 +35,7 @@ def kind_of(settings: Settings, root: Path) -> TargetKind[Any]:
 
 
 def find_kind(name: str, root: Path) -> TargetKind[Any]:
-    """Return the kind of target of this name.  Raises ConfigError when there is none, or when it cannot be loaded."""
+    """Return the kind of target with this name.  Raises ConfigError if there is none, or if it cannot be loaded."""
     packages = offered(GROUP)
     where = BUILT_IN.get(name) or packages.get(name) or (name if _is_path(name) else None)
     if where is None:
@@ -59,9 +59,9 @@ def find_kind(name: str, root: Path) -> TargetKind[Any]:
 
 
 def with_defaults(settings: Settings, kind: TargetKind[Any]) -> Settings:
-    """Return the settings; metric, direction and editable files that they leave out are taken from the kind.
+    """Return the settings with the kind's metric, direction and editable files where they name none.
 
-    Raises ConfigError when one of the kind's values cannot be used.
+    Raises ConfigError if one of the kind's values cannot be used.
     """
     given = settings.target.model_fields_set
     own = {name: getattr(kind, name) for name in ("metric", "direction", "editable") if name not in given}

@@ -1,4 +1,4 @@
-"""Find the programs that a lab measures with: in the lab's own folder of tools, or on PATH."""
+"""Find the programs with which a lab measures, in the lab's own folder of tools or on PATH."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autoresearch_mlx.lab.tool_settings import ToolSettings
 from autoresearch_mlx.targets.contract import Finding, Place
 
 _BIN = ("bin", "node_modules/.bin")
-"""Folders of programs in a folder of tools: of a Python environment, and of packages installed by npm."""
+"""Folders with programs in a folder of tools: those of a Python environment, and of packages installed by npm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Tools:
     wanted: ToolSettings
 
     def environment(self) -> dict[str, str]:
-        """Return the variables with which a shell line finds the lab's tools; none if the lab has no folder of them.
+        """Return the variables with which a shell command finds the lab's tools; none if there are no tools.
 
         ``AUTORESEARCH_TOOLS`` is the folder, for a script that reads files in it.
         """
@@ -35,7 +35,7 @@ class Tools:
         return {"PATH": path, "AUTORESEARCH_TOOLS": str(self.folder)}
 
     def found(self, need: str) -> str | None:
-        """Return the path of the first alternative of ``need`` that is there; None if there is none."""
+        """Return the path of the first alternative of ``need`` that exists; None if there is none."""
         return next(filter(None, map(self._one, need.split("|"))), None)
 
     def _one(self, name: str) -> str | None:
@@ -52,11 +52,11 @@ class Tools:
         return [str(self.folder / name) for name in _BIN]
 
     def missing(self) -> tuple[str, ...]:
-        """Return the needs of which no alternative is there."""
+        """Return the needed tools of which no alternative exists."""
         return tuple(need for need in self.wanted.all if self.found(need) is None)
 
     def refuse_missing(self) -> None:
-        """Raise LabError, with the shell line that installs them, if a tool is missing."""
+        """Raise LabError if a tool is missing; the error has the shell command that installs it."""
         if missing := self.missing():
             one = f"{_in_words(missing[0])}, which is" if len(missing) == 1 else f"{_named(missing)}, which are"
             said = f"this lab measures with {one} neither in {self.folder} nor on PATH"
@@ -85,7 +85,7 @@ def tools_of(place: Place) -> Tools:
 
 
 def names_of(need: str) -> list[str]:
-    """Return the alternatives of a need as a person calls them: ``node_modules/axe-core/package.json`` is axe-core."""
+    """Return the common names of a tool's alternatives: ``node_modules/axe-core/package.json`` is axe-core."""
     paths = (each.strip() for each in need.split("|"))
     names = (Path(path).parent.name if path.endswith("/package.json") else Path(path).name for path in paths)
     return [f"the program that {name[1:]} names" if name.startswith("$") else name for name in names]

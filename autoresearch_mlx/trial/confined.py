@@ -47,7 +47,7 @@ def confined(
     """Return the command, the environment and the watch for a child that runs under ``permissions``.
 
     Without a sandbox the command is unchanged.  Variables that hold keys and tokens are left out of the environment in
-    any case.  Raises OSError when no temporary folder can be made in the run folder.
+    any case.  Raises OSError if no temporary folder can be made in the run folder.
     """
     mark, watch = watched(conditions, assignment)
     environment = {

@@ -84,7 +84,7 @@ class Trial:
 
         The parent process serves the rows, each once per epoch, in an order that depends on the seed alone.
         Candidates with different batch sizes see the same data, because the batch size only divides this sequence
-        differently.  Raises ValueError when ``batch_size`` is not a positive integer.
+        differently.  Raises ValueError if ``batch_size`` is not a positive integer.
         """
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}")
@@ -136,7 +136,7 @@ class Trial:
             self._read(previous)
 
     def finish(self) -> None:
-        """Wait for the last step and check its loss.  Raises TrainingFailed when it is not finite."""
+        """Wait for the last step and check its loss.  Raises TrainingFailed if it is not finite."""
         self._settle()
 
     def check(self) -> None:

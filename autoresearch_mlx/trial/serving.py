@@ -164,7 +164,7 @@ class Rows:
         """Share of the budget that was used when the last rows were served, as the parent counts it."""
 
     def take(self, wanted: int) -> npt.NDArray[np.uint16] | None:
-        """Return the next rows, uint16 [wanted, width]; None when the training is over."""
+        """Return the next rows, uint16 [wanted, width]; None if the training is over."""
         try:
             os.write(self._asks, _COUNT.pack(wanted))
         except BrokenPipeError:

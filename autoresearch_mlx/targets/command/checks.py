@@ -1,4 +1,4 @@
-"""Define the checks that an edit must pass before it is measured, and what became of each of them."""
+"""Define the checks that an edit must pass before it is measured, and their outcomes."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ State: TypeAlias = Literal["passed", "failed", "timeout", "not run"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A shell line that must end with exit code 0."""
+    """A shell command that must end with exit code 0."""
 
     name: str
     run: str
     timeout_seconds: float
-    """The longest time in seconds that it may take."""
+    """Time limit of the command, in seconds."""
 
     @property
     def prefix(self) -> str:
-        """The beginning of the reason for a failure."""
+        """The words with which the reason for a failure begins."""
         return "the guard failed: " if self.name == GUARD else f"the check {self.name!r} failed: "
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one check; by default it did not run, because an earlier one failed."""
+    """The outcome of one check; by default the check did not run, because an earlier one failed."""
 
     name: str
     state: State = "not run"
     seconds: float | None = None
-    """Wall-clock seconds that it took; None when it did not run."""
+    """Wall-clock seconds that the check took; None if it did not run."""
 
     @classmethod
     def of(cls, check: Check, ended: Ended, failure: tuple[Failure, str] | None) -> Outcome:

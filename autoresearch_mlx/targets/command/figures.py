@@ -1,4 +1,4 @@
-"""Read the figures from a program's output: lines ``METRIC name=value``, or the first group of a pattern."""
+"""Read figures from a program's output: from lines ``METRIC name=value``, or the metric by a pattern."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autoresearch_mlx.trial.runner import Ended
 
 METRIC = re.compile(rf"^METRIC\s+({METRIC_NAME.pattern})\s*=\s*(\S+)\s*$")
 _NEARLY = re.compile(rf"^\s*metric\b|\bmetric\s+{METRIC_NAME.pattern}\s*[=:]", re.IGNORECASE)
-"""A line that was probably meant to give the metric, but has text before ``METRIC`` or another form."""
+"""Pattern of a line that was probably meant to print the metric, but has text before ``METRIC`` or a wrong form."""
 _LONGEST_QUOTE = 80
 _LINE_ENDS = re.compile(rb"[\r\n]")
 _LINE_LIMIT = 65536
@@ -27,13 +27,13 @@ OF_EVERY_RUN = ("peak_memory_mb",)
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure that lab.toml declares."""
+    """A figure (a number that a program prints) that lab.toml declares."""
 
     name: str
     repeats: int = 1
-    """Number of runs whose median counts."""
+    """Number of runs, whose median counts."""
     run: str | None = None
-    """Shell line that prints it; None: the target's."""
+    """Shell command that prints the figure; None for the target's own command."""
 
 
 @dataclass(slots=True)
@@ -41,15 +41,15 @@ class Taken:
     """The figures of one measurement, which may consist of several runs."""
 
     values: dict[str, list[float]] = field(default_factory=dict)
-    """The values of each declared figure, by its name: one for each run, the first run first."""
+    """Name of each declared figure -> its values, one for each run, in the order of the runs."""
     undeclared: dict[str, float] = field(default_factory=dict)
-    """The last value of each other figure that was printed."""
+    """Name of each other figure that was printed -> its last value."""
     seconds: float = 0.0
     """Wall-clock seconds of all runs together."""
     peak_memory_mb: float | None = None
 
     def add(self, ran: Ended, found: Figures, wanted: Sequence[Figure], number: int) -> tuple[Failure, str] | None:
-        """Add what run ``number`` (from 0) of a line printed; return a failure if a required figure is missing."""
+        """Add the figures that run ``number`` (from 0) printed; return a failure if a required figure is missing."""
         found.end()
         self.seconds += ran.seconds
         self.peak_memory_mb = max(filter(None, (self.peak_memory_mb, ran.peak_memory_mb)), default=None)
@@ -70,18 +70,18 @@ class Taken:
         return None
 
     def value(self, name: str) -> float | None:
-        """Return the median of a figure's values; None when it has none."""
+        """Return the median of a figure's values; None if it has none."""
         return median(self.values[name]) if self.values.get(name) else None
 
     def others(self, metric: str) -> dict[str, Any]:
-        """Return all figures but the metric; ``values`` has each single value where a median counts."""
+        """Return all figures except the metric; for figures with several runs, ``values`` has each single value."""
         medians = {name: median(values) for name, values in self.values.items() if name != metric}
         several = {name: values for name, values in self.values.items() if len(values) > 1}
         return {**self.undeclared, **medians, **({"values": several} if several else {})}
 
 
 class Figures:
-    """Reads the metric and other ``METRIC`` lines from a program's output; the last line with a name counts."""
+    """Reads the metric and other ``METRIC`` lines from a program's output; for each name the last line counts."""
 
     def __init__(self, pattern: str | None, metric: str) -> None:
         self.value: float | None = None
@@ -99,13 +99,13 @@ class Figures:
             self._line(line.decode(errors="replace"))
 
     def end(self) -> None:
-        """Read the last line, which may have no line end."""
+        """Read the last line, which may lack a line end."""
         if self._rest:
             self._line(self._rest.decode(errors="replace"))
             self._rest = b""
 
     def failure(self) -> tuple[Failure, str] | None:
-        """Say why there is no number; return None when there is one."""
+        """Return why the metric could not be read; None if it could."""
         if self._text is None:
             wanted = f"/{self._pattern.pattern}/" if self._pattern else f"METRIC {self.metric}=value"
             return "invalid", f"the program ended without printing {wanted}{self._printed_instead()}"
@@ -114,7 +114,7 @@ class Figures:
         return None
 
     def _printed_instead(self) -> str:
-        """Return the end of a sentence that says what the program printed instead; empty if nothing was similar."""
+        """Return the end of a sentence about similar lines that the program printed; empty if there were none."""
         if self._pattern is not None:
             return ""
         if self._near:
@@ -140,7 +140,7 @@ class Figures:
 
 
 def _without_backspaces(text: str) -> str:
-    """Return the text as a terminal shows it after backspaces, with which some progress bars erase their figures."""
+    """Return the text as a terminal shows it: some progress bars erase their numbers with backspaces."""
     if "\b" not in text:
         return text
     shown: list[str] = []

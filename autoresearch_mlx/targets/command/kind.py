@@ -1,4 +1,4 @@
-"""Define the conditions of a session of the target ``command``: the shell lines that it runs."""
+"""Define the conditions of a session of the target ``command``: the shell commands that it runs."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from autoresearch_mlx.targets.contract import Finding, Place, PlanFacts, TargetK
 from autoresearch_mlx.targets.tools import tools_of
 
 _BLOCKS = ("check", "metric")
-"""Conditions that are blocks of lab.toml."""
+"""Conditions that lab.toml gives as blocks, such as ``[[check]]``."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommandConditions:
-    """The program that is measured.  The ledger keeps the same names."""
+    """The program that is measured.  The ledger uses the same names."""
 
     run: str
-    """Shell line that prints the metric."""
+    """Shell command that prints the metric."""
     guard: str | None = None
-    """Shell line that must end with exit code 0, or the metric does not count."""
+    """Shell command that must end with exit code 0, or the metric does not count."""
     pattern: str | None = None
-    """Regular expression whose first group is the number; None: the line ``METRIC name=value``."""
+    """Regular expression whose first group is the number; None for lines ``METRIC name=value``."""
     timeout_seconds: float = 600.0
-    """The longest time in seconds that the program may run, and that its guard may run."""
+    """Time limit for the program, and for its guard, in seconds."""
     check: tuple[Mapping[str, Any], ...] = ()
-    """The blocks ``[[check]]``, as they are written in lab.toml."""
+    """The blocks ``[[check]]`` of lab.toml, unchanged."""
     metric: tuple[Mapping[str, Any], ...] = ()
-    """The blocks ``[[metric]]``."""
+    """The blocks ``[[metric]]`` of lab.toml, unchanged."""
 
     def checks(self) -> tuple[Check, ...]:
         """Return the checks of an edit, the guard first."""
@@ -74,7 +74,7 @@ class CommandKind(TargetKind[CommandConditions]):
         )
 
     def record(self, conditions: CommandConditions) -> dict[str, Any]:
-        """Return the conditions; blocks are left out where there are none, as earlier versions wrote it."""
+        """Return the conditions as JSON values; empty blocks are left out, as in earlier versions."""
         recorded = asdict(conditions)
         blocks = {name: list(recorded.pop(name)) for name in _BLOCKS}
         return {**recorded, **{name: block for name, block in blocks.items() if block}}
@@ -88,7 +88,7 @@ class CommandKind(TargetKind[CommandConditions]):
         return {**{f"target.{name}": value for name, value in recorded.items()}, **blocks}
 
     def key_parts(self, conditions: CommandConditions, machine: Machine) -> Mapping[str, Any]:
-        """Return the parts of the comparability key; how a declared metric is measured belongs to the program."""
+        """Return the parts of the comparability key; the commands of declared metrics are part of the program."""
         parts = program_parts(self.record(conditions), {"chip": machine.chip})
         measured = [
             f"{each.name} x {each.repeats}" + (f": {each.run}" if each.run else "") for each in conditions.figures()
@@ -124,6 +124,6 @@ class CommandKind(TargetKind[CommandConditions]):
 
 
 def _as_name(text: str) -> str:
-    """Return the nearest name that a ``METRIC`` line can have: ``val_loss`` for ``val-loss``."""
+    """Return the most similar name that a ``METRIC`` line can have: ``val_loss`` for ``val-loss``."""
     name = re.sub(r"[^\w.]+", "_", text).strip("_.") or "metric"
     return name if METRIC_NAME.fullmatch(name) else f"_{name}"

@@ -1,10 +1,10 @@
-"""The target ``command``: any program that prints a number.
+"""Measure with any program that prints a number: the target ``command``.
 
 The number is taken from the last line ``METRIC name=value`` of its output, or from the first group of a regular
 expression.  Carriage returns end a line too, and colours are ignored, because progress bars write both.  A guard and
-named checks, if there are any, must end with exit code 0 before the program runs.  The program runs in the worktree, so
-the code that measures should not be in ``editable``: an edited file could print any number.  It runs without a sandbox,
-because it is the user's own program; but its memory, the disk, and processes that it leaves running are watched.
+named checks, if there are any, must end with exit code 0 before the program runs.  The program runs in the worktree,
+so ``editable`` should not name code that measures: an edited file could print any number.  It runs without a sandbox,
+because it is the person's own program; but its memory, the disk, and processes that it leaves running are watched.
 """
 
 from __future__ import annotations
@@ -27,15 +27,18 @@ from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 from autoresearch_mlx.trial.speed.clock import ReferenceClock
 
 _MOST_PROCESSES = 1000
-"""Largest number of processes: a parallel build has a few hundred; a fork bomb passes this number in a second."""
+"""Largest number of processes.
+
+A parallel build has a few hundred, and a fork bomb exceeds this number in a second.
+"""
 
 _LEAST_SECONDS = 3.0
-"""Shortest run in seconds for which the machine's speed is recorded: in a shorter run it is read only a few times."""
+"""Shortest run in seconds for which the machine's speed is recorded; in shorter runs it is read too few times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command(TargetBase):
-    """A program to measure: ``run`` and the checks are shell lines, with the seed in AUTORESEARCH_SEED."""
+    """A program to measure: ``run`` and the checks are shell commands, with the seed in AUTORESEARCH_SEED."""
 
     run: str
     metric: str
@@ -43,18 +46,18 @@ class Command(TargetBase):
     checks: tuple[Check, ...] = ()
     """Checks that an edit must pass before the program runs, in this order."""
     figures: tuple[Figure, ...] = ()
-    """The figures that lab.toml declares; the metric is one of them, or is printed once by ``run``."""
+    """The figures that lab.toml declares; if the metric is not among them, ``run`` prints it once."""
     pattern: str | None = None
     timeout_seconds: float = 600.0
-    """The longest time in seconds of one run of the program."""
+    """Time limit for one run of the program, in seconds."""
     limits: Limits = field(default_factory=Limits)
-    """Memory of the program and its children, and disk space that must stay free; its folder may have any size."""
+    """Limits on the memory of the program with its children, and on free disk space; its folder may have any size."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Environment variables by which the shell lines find the lab's tools."""
+    """Environment variables with which the shell commands find the lab's tools."""
     name: str = "command"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Refuse Python files that do not parse; other languages are left to the program."""
+        """Refuse Python files that do not parse; files in other languages are not checked."""
         for path, text in files.items():
             if path.endswith(".py"):
                 try:
@@ -64,7 +67,7 @@ class Command(TargetBase):
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Return None: only the program's owner knows a shorter run, and the guard precedes each measurement anyway."""
+        """Return None, because a general program has no shorter run, and the guard precedes each measurement anyway."""
         return None
 
     def measure(self, assignment: Assignment) -> Measurement:
@@ -107,7 +110,7 @@ class Command(TargetBase):
         return done if failure is None or ran is None else not_counted(done, blame(ran, path))
 
     def _lines(self) -> list[tuple[str, list[Figure]]]:
-        """Return each shell line that measures, with the figures that it prints; the line of the metric comes first."""
+        """Return each shell command that measures, with the figures that it prints; the metric's comes first."""
         primary = next((each for each in self.figures if each.name == self.metric), Figure(self.metric))
         lines = {primary.run or self.run: [primary]}
         for figure in self.figures:
@@ -125,7 +128,7 @@ class Command(TargetBase):
         on_output: Callable[[bytes], None],
         look: Callable[[Watch], None] = lambda watch: None,
     ) -> Ended:
-        """Run a shell line to its end; ``look`` is called about ten times a second while it runs."""
+        """Run a shell command to its end; ``look`` is called about ten times a second meanwhile."""
         began, marker = time.monotonic(), uuid.uuid4().hex
         watch = Watch(
             replace(self.limits, folder=assignment.tree, folder_bytes=None, processes=_MOST_PROCESSES), marker

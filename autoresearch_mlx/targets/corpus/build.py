@@ -38,10 +38,10 @@ from autoresearch_mlx.targets.corpus.rows import (
 from autoresearch_mlx.targets.corpus.sources import Fixed, Pooled, Request
 
 EVAL_TOKENS = 40 * 524_288
-"""Number of tokens that upstream's evaluation scores; by default no more are held out where text is plentiful."""
+"""Number of tokens that upstream's evaluation scores; by default no more are held out of a large source."""
 ADD_TEXT = "Add text, or ask for a shorter seq_len or fewer rows, or use `autoresearch-mlx prepare stdlib`."
 SAY_SECONDS = 10.0
-"""Time between two lines about the progress."""
+"""Seconds between two progress messages."""
 SHUFFLE_SEED = 0
 SKIPPED_NAMES = 10
 PACKING: dict[Policy, str] = {
@@ -51,16 +51,16 @@ PACKING: dict[Policy, str] = {
 
 
 class TooFewRows(CorpusError):
-    """Raised when the text does not fill the rows of a split."""
+    """Raised when there is too little text to fill the rows of a split."""
 
 
 class NearCopies(TooFewRows):
-    """Raised when the text can fill the rows only with documents that are nearly the same as others."""
+    """Raised when the rows could be filled only with documents that are nearly the same as others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What every step needs: the folder for the files, the request, and the function that shows progress."""
+    """The values that every step needs: the folder for the files, the request, and the function that shows progress."""
 
     folder: Path
     request: Request
@@ -68,11 +68,11 @@ class Bench:
 
     @property
     def width(self) -> int:
-        """Number of tokens of a stored row: seq_len inputs and one more target."""
+        """Number of tokens in a stored row: seq_len inputs and one more target."""
         return self.request.seq_len + 1
 
     def write(self, name: Split, rows: Iterator[Rows], needed: int) -> int:
-        """Write one split and return its number of rows.  Raises CorpusError when there are fewer than ``needed``."""
+        """Write one split and return its number of rows.  Raises CorpusError if there are fewer than ``needed``."""
         written = write_rows(self.folder / f"{name}.npy", rows, self.width)
         if written < needed:
             raise TooFewRows(
@@ -100,7 +100,7 @@ def build(source: Pooled | Fixed, request: Request, folder: Path, name: str, say
 
 
 def _fixed(source: Fixed, bench: Bench) -> tuple[Any, dict[str, Any]]:
-    """Pack the held-out rows first, so that documents they contain can be left out of the training text."""
+    """Pack the held-out rows, then the training rows without documents that the held-out rows contain."""
     tokenizer, bos = _train(source.train(), bench, f"up to {bpe.TRAINING_CHARS / 1e6:,.0f} MB")
     seen: set[int] = set()
     known = Known()
@@ -128,7 +128,7 @@ def _held_out(source: Fixed, request: Request) -> Iterator[tuple[Split, Batches,
 
 def _pooled(source: Pooled, bench: Bench) -> tuple[Any, dict[str, Any]]:
     found = split.survey(source)
-    if bench.request.source != "stdlib":  # nobody can correct Python's own test files
+    if bench.request.source != "stdlib":  # a person cannot correct Python's own test files
         _tell_skipped(found.skipped, bench.say)
     if not found.bytes:
         raise CorpusError(f"{_subject(bench.request)} holds no text: its files are empty or not text", ADD_TEXT)
@@ -148,7 +148,7 @@ def _pooled(source: Pooled, bench: Bench) -> tuple[Any, dict[str, Any]]:
 def _split(
     source: Pooled, bench: Bench, found: split.Survey, readable: Callable[[], Batches] | None, drop: bool = True
 ) -> tuple[Any, dict[str, Any]]:
-    """Hold out documents of a pool that are not among ``readable``, and pack all rows.  Raises TooFewRows."""
+    """Hold out documents that are not in ``readable``, and pack the rows of all splits.  Raises TooFewRows."""
     asked: dict[Split, int | None] = {"val": bench.request.val_rows, "hidden": bench.request.hidden_rows}
     aside = split.set_aside(found, asked.values(), bench.width, readable() if readable else None)
 
@@ -181,7 +181,7 @@ def _split(
 
 
 def _without_copies(held: list[str], rest: Batches, say: Say) -> tuple[list[str], int]:
-    """Drop documents of which nearly the same text is elsewhere too: in the training text, or in another split."""
+    """Drop documents that are nearly the same as text in the training text or in another split."""
     flags = copied(held, rest)
     kept = [text for text, near in zip(held, flags, strict=True) if not near]
     if dropped := len(held) - len(kept):
@@ -256,7 +256,7 @@ def _tell_skipped(skipped: tuple[Path, ...], say: Say) -> None:
 
 
 def _told(batches: Batches, total: int | None, say: Say) -> Batches:
-    """Pass the batches on, and report progress every ten seconds."""
+    """Yield the batches unchanged, and report progress every ten seconds."""
     spoken, done = time.monotonic(), 0
     for batch in batches:
         yield batch

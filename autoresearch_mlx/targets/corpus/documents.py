@@ -1,7 +1,7 @@
 """Read documents from files: plain text, Python source, JSON lines and parquet, in batches.
 
-A batch is a list of at most 128 texts.  Upstream's packer also reads 128 texts at a time, so the same shard gives the
-same rows.
+A batch is a list of at most 128 texts.  Upstream's packer also reads 128 texts at a time, so a shard gives the same
+rows here and there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from autoresearch_mlx.errors import CorpusError
 
 Batches: TypeAlias = Iterator[list[str]]
 Skip: TypeAlias = Callable[[Path], None]
-"""Function that is called with every file that is left out because it is not text."""
+"""Function that is called with each file that is left out because it is not text."""
 
 BATCH = 128
 SUFFIXES = (".txt", ".md", ".py", ".jsonl", ".parquet")
@@ -47,7 +47,7 @@ def batched(documents: Iterable[str]) -> Batches:
 
 
 def chapters(text: str, limit: int) -> Iterator[str]:
-    """Cut a text into pieces of at most ``limit`` characters; where possible a piece ends at a line end."""
+    """Cut a text into pieces of at most ``limit`` characters, at the ends of lines if possible."""
     start = 0
     while len(text) - start > limit:
         end = text.rfind("\n", start, start + limit) + 1
@@ -61,7 +61,7 @@ def chapters(text: str, limit: int) -> Iterator[str]:
 def parquet(path: Path, first: int = 0, last: int | None = None) -> Batches:
     """Yield the column ``text`` of rows ``first`` to ``last`` (exclusive), with one row group in memory at a time.
 
-    Raises CorpusError when the file is not a readable parquet file, or has no column ``text`` of strings.
+    Raises CorpusError if the file is not a readable parquet file, or has no column ``text`` of strings.
     """
     file = _open_parquet(path)
     try:
@@ -126,7 +126,7 @@ def _jsonl(path: Path) -> Iterator[str]:
 
 
 def _plain(path: Path) -> str | None:
-    """Return the text of a file, or None when it is not text in the encoding that it declares (UTF-8 by default)."""
+    """Return the text of a file, or None if it is not text in the encoding that it declares (UTF-8 by default)."""
     try:
         with _reading(path), _text_file(path) as file:
             text = file.read()

@@ -1,7 +1,7 @@
 """Download files from the hub: show progress, resume after a kill, and check each finished file.
 
-The hub's own library finds the file, its size and its hash, and sends the user's token if there is one.  The bytes are
-fetched here, because the library keeps no partial file from one process to the next: a killed download of a gigabyte
+The hub's own library finds the file, its size and its hash, and sends the user's token if there is one.  The bytes
+are fetched here, because the library keeps no partial file after its process ends: a killed download of a gigabyte
 would begin again.  These files lie beside each other in one folder:
 
     shard_00000.parquet                 whole and verified
@@ -29,7 +29,7 @@ from autoresearch_mlx.targets.corpus.rows import sha256_of
 Say: TypeAlias = Callable[[str], None]
 
 ATTEMPTS = 4
-"""A download ends after this many attempts in a row without a new byte; the pauses are 1, 2 and 4 seconds."""
+"""Number of attempts in a row without a new byte after which a download fails; the pauses are 1, 2 and 4 seconds."""
 CHUNK_BYTES = 1 << 16
 TIMEOUT_SECONDS = 30.0
 SAY_SECONDS = 5.0
@@ -54,7 +54,7 @@ class Remote:
 def fetch(repository: str, name: str, folder: Path, say: Say, endpoint: str | None = None) -> Path:
     """Return the local path of a file in a dataset of the hub; download the file first if it is not here.
 
-    Raises CorpusError when the hub cannot be reached, has no such file, or sends something else.
+    Raises CorpusError if the hub cannot be reached, has no such file, or sends wrong content.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def fetch(repository: str, name: str, folder: Path, say: Say, endpoint: str | No
 def receipt(path: Path) -> dict[str, Any] | None:
     """Return the size, etag and commit of a finished download.
 
-    Returns None when ``path`` is not a finished download, or has lost bytes.
+    Returns None if ``path`` is not a finished download, or has lost bytes.
     """
     try:
         known: dict[str, Any] = json.loads(_receipt_path(path).read_text(encoding="utf-8"))
@@ -130,7 +130,7 @@ def _transfer(remote: Remote, part: Path, say: Say) -> None:
 
 
 def _stream(remote: Remote, part: Path, have: int, say: Say) -> None:
-    """Append the missing bytes, unbuffered, so that a kill loses nothing that has arrived."""
+    """Append the missing bytes without buffering, so that a kill loses no byte that has arrived."""
     from huggingface_hub import get_session, get_token
 
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
@@ -160,7 +160,7 @@ def _told(chunks: Iterator[bytes], have: int, remote: Remote, say: Say) -> Itera
 
 
 def _check(remote: Remote, part: Path) -> None:
-    """Check the size, and the SHA-256 where the hub gives it.  Raises CorpusError and removes a file that differs."""
+    """Check the size, and the SHA-256 if the hub gives it.  Removes a file that differs, and raises CorpusError."""
     size = _size(part)
     wrong = f"{size:,} bytes, not {remote.size:,}" if size != remote.size else ""
     if not wrong and re.fullmatch(r"[0-9a-f]{64}", remote.etag) and (found := sha256_of(part)) != remote.etag:
@@ -185,7 +185,7 @@ def _locked(path: Path, say: Say) -> Iterator[None]:
 
 
 def _final(error: Exception) -> bool:
-    """Tell whether another attempt cannot change the hub's answer (not found, not allowed)."""
+    """Return whether the hub's answer is final (not found, not allowed), so that another attempt is useless."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return isinstance(status, int) and 400 <= status < 500 and status not in (408, 429)
 

@@ -20,7 +20,7 @@ CHUNK_ROWS = 4096
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn an error of the operating system while writing ``path`` into a CorpusError that names a remedy."""
+    """Turn an operating system's error while writing ``path`` into a CorpusError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -34,8 +34,8 @@ def writing(path: Path) -> Iterator[None]:
 def write_rows(path: Path, rows: Iterable[Rows], width: int) -> int:
     """Write rows, uint16 ``[width]``, into one .npy file as they come; return their number.
 
-    The header's length is fixed, so that the row count can be filled in at the end.  Raises CorpusError, also when the
-    disk is full; a memory map would end the process with SIGBUS then.
+    The header's length is fixed, so that the row count can be filled in at the end.  Raises CorpusError, for example
+    if the disk is full; with a memory map, a full disk would end the process with SIGBUS.
     """
     count = 0
     with writing(path):
@@ -59,7 +59,7 @@ def write_rows(path: Path, rows: Iterable[Rows], width: int) -> int:
 
 
 def shuffle_rows(path: Path, seed: int) -> None:
-    """Put the rows of a .npy file into the random order of ``seed``; 4096 rows are in memory at a time."""
+    """Shuffle the rows of a .npy file in the order that ``seed`` gives; at most 4096 rows are in memory at a time."""
     rows: Rows = np.load(path, mmap_mode="r", allow_pickle=False)
     order = np.random.default_rng(seed).permutation(len(rows))
     shuffled = path.with_suffix(".shuffled")
@@ -72,7 +72,7 @@ def shuffle_rows(path: Path, seed: int) -> None:
 def count(rows: Rows, weights: npt.NDArray[np.int32], bos: int) -> tuple[int, int]:
     """Return how many bytes of text ``rows`` encode, and how many BOS tokens they contain.
 
-    ``rows``: uint16 ``[count, width]``; ``weights``: int32 ``[vocab_size]``, the bytes of each token.
+    ``rows`` is uint16 ``[count, width]``; ``weights`` is int32 ``[vocab_size]``, the number of bytes of each token.
     """
     text_bytes = begins = 0
     for start in range(0, len(rows), CHUNK_ROWS):

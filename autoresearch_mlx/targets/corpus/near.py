@@ -1,9 +1,9 @@
 """Find near copies of documents by sketches of their text.
 
-A sketch is a sample of the hashes of all windows of 48 bytes, after layout and case are removed: the hashes that are
-divisible by 16.  (Broder, "On the resemblance and containment of documents", 1997: a sample by modulus preserves
-containment, which MinHash does not.)  Equal passages have equal samples wherever they occur, so a copy that was cut,
-indented or extended is still found.
+A sketch is a sample of hashes: a hash is computed for each window of 48 bytes, after layout and case are removed, and
+kept if it is divisible by 16.  (Broder, "On the resemblance and containment of documents", 1997: a sample by modulus
+preserves containment, which MinHash does not.) Equal passages have equal samples wherever they occur, so a copy is
+found even if it was cut, indented or extended.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy.typing as npt
 Hashes = npt.NDArray[np.uint64]
 
 WINDOW = 48
-"""Length of a window in bytes: about ten words.  Two different texts hardly ever share so many by chance."""
+"""Length of a window in bytes, about ten words.  Two different texts rarely share ten words in a row by chance."""
 SHARE = 0.5
-"""A document is a near copy when at least this share of its sampled windows also occurs elsewhere."""
+"""A document is a near copy if at least this share of its sampled windows also occurs elsewhere."""
 _ONE_IN = np.uint64(16)
 _FACTOR = 0x9E3779B97F4A7C15
 _BLANKS = b" \t\r\n\f\v"
@@ -26,13 +26,14 @@ _LOWER = bytes(range(256)).lower()
 
 
 def sketch(text: str) -> Hashes:
-    """Return the sampled window hashes of a text, sorted and without duplicates; empty for a text below one window."""
+    """Return the sampled window hashes of a text, sorted and without duplicates; a short text has none."""
     data = np.frombuffer(text.encode("utf-8").translate(_LOWER, _BLANKS), np.uint8).astype(np.uint64)
     if len(data) < WINDOW:
         return np.empty(0, np.uint64)
     hashes = np.zeros(len(data) - WINDOW + 1, np.uint64)
     mixed = data * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(1)
-    # Hash windows by doubling: the hash of 16 bytes from those of 8 and 8, and so on, all modulo 2**64.
+    # Hash windows by doubling: the hash of 16 bytes is made from the hashes of two times 8 bytes, and so on, modulo
+    # 2**64.
     power, length = _FACTOR, 1
     part = mixed
     while length < 16:
@@ -47,7 +48,7 @@ def sketch(text: str) -> Hashes:
 
 
 class Known:
-    """The windows of the known documents.  A document that was added counts only after ``settle`` is called."""
+    """The windows of the known documents.  An added document counts only after the next call of ``settle``."""
 
     def __init__(self) -> None:
         self._sketches: list[Hashes] = []
@@ -73,7 +74,7 @@ class Known:
         return bool(((found >= SHARE * self._sizes) & (found > 0)).any())
 
     def settle(self) -> None:
-        """Let all documents that were added so far count."""
+        """Make all documents count that were added so far."""
         if not self._sketches:
             return
         self._sizes = np.array([len(each) for each in self._sketches], np.int64)
@@ -84,7 +85,7 @@ class Known:
 
 
 def copied(documents: list[str], others: Iterable[list[str]]) -> list[bool]:
-    """Tell for each document whether at least half of it also occurs in ``others`` or in another of the documents."""
+    """Return for each document whether at least half of it also occurs in ``others`` or in another of the documents."""
     sketches = [sketch(text) for text in documents]
     everything = np.concatenate([*sketches, np.empty(0, np.uint64)])
     windows, times = np.unique(everything, return_counts=True)

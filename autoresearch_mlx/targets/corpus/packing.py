@@ -1,10 +1,10 @@
 """Pack documents into rows of equal width by best fit, without padding.
 
-Every row starts with BOS, and so does every document.  A row takes the longest waiting document that still fits; when
-none fits, the shortest is cut to fill the row.  The policy decides what happens to the rest of the cut document:
+Every row starts with BOS, and so does every document.  Each row is filled with the longest waiting document that
+still fits; if none fits, the shortest is cut to fill the row.  The policy decides about the rest of the cut document:
 
 ``crop``    it is dropped, as in karpathy/autoresearch, so that val_bpb can be compared with its runs;
-``split``   it waits again, with a BOS of its own.  Documents longer than a row are cut into row-sized pieces first, so
+``split``   it waits again, with a new BOS.  Documents longer than a row are cut into row-sized pieces first, so
             that only the last, incomplete row is lost.
 """
 
@@ -23,11 +23,11 @@ Tokens: TypeAlias = Rows
 """One document: uint16 ``[n]``, without BOS."""
 
 WAITING = 1000
-"""Number of documents that wait to be chosen, as in upstream."""
+"""Number of documents from which the packer chooses, as in upstream."""
 
 
 class Shelf:
-    """Waiting documents by length; of two equally long documents, the one that came first is taken first."""
+    """Waiting documents, sorted by length; of two equally long documents, the earlier one is taken first."""
 
     def __init__(self) -> None:
         self._keys: list[tuple[int, int]] = []
@@ -44,7 +44,7 @@ class Shelf:
         self._arrivals += 1
 
     def take(self, room: int) -> Tokens:
-        """Remove and return the longest document of at most ``room`` tokens, or the shortest of all when none fits."""
+        """Remove and return the longest document of at most ``room`` tokens, or the shortest of all if none fits."""
         fits = bisect_right(self._keys, (room, self._arrivals))
         first = bisect_left(self._keys, (self._keys[fits - 1][0], -1)) if fits else 0
         return self._documents.pop(self._keys.pop(first)[1])
@@ -62,7 +62,7 @@ def pack(batches: Iterable[list[Tokens]], width: int, bos: int, policy: Policy) 
 
 
 def _fill(shelf: Shelf, source: Iterator[list[Tokens]], width: int, bos: int, policy: Policy) -> Rows | None:
-    """Return one full row, or None when the text ends before it is full."""
+    """Return one full row, or None if the text ends first."""
     parts: list[Tokens] = []
     room = width
     while room:

@@ -1,7 +1,7 @@
 """Find the corpus for a request, or build it.
 
 A corpus is built in a temporary folder that is renamed at the end, so a folder with the corpus's name is always
-complete.  The next ``prepare`` removes the folders of a killed one; downloads are kept and go on where they stopped.
+complete.  The next ``prepare`` removes the folders of a killed one; downloads are kept and resumed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RECIPE = 2
 same request; corpora of an older recipe are then no longer used."""
 SHORTEST_ROW = 8
 SMALLEST_VOCAB, LARGEST_VOCAB = 260, 65_536
-"""Smallest and largest vocabulary: 256 bytes and 4 special tokens; the number of values of 16 bits."""
+"""Smallest and largest vocabulary: it must have 256 bytes and 4 special tokens, and ids must fit into 16 bits."""
 
 
 def default_cache() -> Path:
@@ -38,13 +38,13 @@ def default_cache() -> Path:
 
 
 def find(request: Request, cache: Path) -> Corpus | None:
-    """Return the corpus for this request; None when it was not prepared.  Raises CorpusError when it is damaged."""
+    """Return the corpus for this request; None if it was not prepared.  Raises CorpusError if it is damaged."""
     place = _place(request, cache)
     return open_corpus(place) if place.exists() else None
 
 
 def find_by_hash(sha256: Mapping[str, str], cache: Path) -> Corpus | None:
-    """Return the corpus whose files have these hashes, whatever its name; damaged ones are passed over."""
+    """Return the corpus whose files have these hashes, whatever its name; damaged corpora are skipped."""
     for manifest in sorted((cache / "corpora").glob(f"[!.]*/{MANIFEST}")):
         with suppress(CorpusError):
             corpus = open_corpus(manifest.parent)
@@ -56,7 +56,7 @@ def find_by_hash(sha256: Mapping[str, str], cache: Path) -> Corpus | None:
 def prepare(request: Request, cache: Path, say: Say, endpoint: str | None = None) -> Corpus:
     """Return the corpus for this request; build it first if there is none.
 
-    ``endpoint`` replaces the hub's address.  Raises CorpusError, and then leaves only finished or resumable downloads.
+    ``endpoint`` replaces the hub's address.  Raises CorpusError; then only finished or resumable downloads remain.
     """
     place = _place(request, cache)
     if found := _usable(place, say):
@@ -141,12 +141,12 @@ def _publish(building: Path, place: Path) -> None:
     try:
         building.rename(place)
     except OSError:
-        if not place.exists():  # it exists when another process was faster; its rows are the same
+        if not place.exists():  # it exists if another process was faster; its rows are the same
             raise
 
 
 def _sweep(folder: Path, say: Say) -> None:
-    """Remove the folders of processes that have died; a living process may still be at work."""
+    """Remove the folders of processes that have died; those of living processes may be in use."""
     for leftover in folder.glob(".building-*"):
         pid = leftover.name.rpartition("-")[2]
         if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):

@@ -26,32 +26,33 @@ MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 TOKEN_BYTES = "token_bytes.npy"
 HEADER_BYTES = 128
-"""Length of the .npy header of every row file; since it is fixed, a file's size can be checked without opening it."""
+"""Length of the .npy header of every row file; as it is fixed, a file's size can be checked without opening it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The contents of a corpus and its source; ``manifest.json`` has the same fields."""
+    """The description of a corpus and its source; ``manifest.json`` has the same fields."""
 
     schema: int
     name: str
     source: str
     source_detail: dict[str, Any]
-    """Repository, commit and shards; or folder, file count, SHA-256 of the text, and the number of skipped files."""
+    """Repository, commit and shards of a dataset, or folder, file count, SHA-256 of the text and number of skipped
+    files."""
     sha256: dict[str, str]
     """SHA-256 of every file except the manifest, by the file's name."""
     tokenizer_sha256: str
     vocab_size: int
-    """Number of tokens of the tokenizer; smaller than requested when the text yields no more."""
+    """Number of tokens of the tokenizer; smaller than requested if the text yields no more."""
     seq_len: int
     bos: int
     rows: dict[str, int]
     tokens: dict[str, int]
     """Number of tokens of each split, including BOS: rows * (seq_len + 1)."""
     bytes: dict[str, int]
-    """Number of bytes of text that these tokens encode."""
+    """Number of bytes of text in each split."""
     documents: dict[str, int]
-    """Number of BOS tokens in the rows: documents, or pieces of long documents, that begin there."""
+    """Number of BOS tokens in the rows of each split, which is the number of documents or pieces of long documents."""
     bytes_per_token: float
     """Bytes per token in the training rows; BOS counts as a token."""
     packing: str
@@ -92,7 +93,7 @@ class Corpus:
 
 
 def open_corpus(folder: Path) -> Corpus:
-    """Open a prepared corpus after quick checks: the manifest can be read, and files exist with the right sizes.
+    """Open a prepared corpus after quick checks: the manifest is readable, and all files exist with the right sizes.
 
     Raises CorpusError, which names the file and the next step.  :func:`verify` checks the content.
     """
@@ -116,7 +117,7 @@ def verify(corpus: Corpus) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read ``manifest.json``.  Raises CorpusError when it is missing, is not a manifest, or has a later schema."""
+    """Read ``manifest.json``.  Raises CorpusError if it is missing, is not a manifest, or has a later schema."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

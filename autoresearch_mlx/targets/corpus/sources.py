@@ -1,8 +1,8 @@
 """Define the sources of text: two datasets of the hub, a folder, and the standard library.
 
-A ``Pooled`` source is one stream of documents, which is split here by a hash of each document; its text is scarce, so
-nothing is thrown away.  A ``Fixed`` source is already split; its text is plentiful, so it is packed in the same way as
-in karpathy/autoresearch.
+A ``Pooled`` source is one stream of documents, which is split here by a hash of each document.  It is small, so no
+text is thrown away.  A ``Fixed`` source is already split.  It is large, so it is packed in the same way as in
+karpathy/autoresearch.
 """
 
 from __future__ import annotations
@@ -35,23 +35,25 @@ CLIMBMIX = "karpathy/climbmix-400b-shuffle"
 CLIMBMIX_VAL = 6542
 """Upstream's pinned validation shard, the last one of the dataset."""
 CLIMBMIX_HIDDEN = 6541
-"""The shard before it, for certification: one more download than upstream needs, and never trained on."""
+"""The shard before it, which is held out for certification: one more download than upstream needs."""
 TINYSTORIES = "karpathy/tinystories-gpt4-clean"
 TINYSTORIES_FILE = "tinystories_gpt4_clean.parquet"
 TINYSTORIES_PART = 10_000
 """Number of rows of each held-out part.  The dataset's card: rows 0 to 9,999 are for testing, the next 10,000 for
 validation, the rest for training."""
 CHAPTER_CHARS_PER_TOKEN = 8
-"""A text is cut before the split when it is longer than this number of characters times the tokens of a row (about two
-rows).  Otherwise two or three long files could fill a held-out split, and the score would be about them alone."""
+"""A text longer than this number of characters times the tokens of a row (about two rows) is cut before the split.
+
+Otherwise two or three long files could fill a held-out split, and the score would depend on them alone.
+"""
 CHAPTERS_PER_CORPUS = 256
-"""A small corpus is cut into at least this many pieces, so that even a single file gives three splits."""
+"""Least number of pieces into which a small corpus is cut, so that even a single file gives three splits."""
 SHORTEST_CHAPTER = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to prepare.  ``path`` is for the source ``folder``, ``shards`` for ``climbmix``."""
+    """The request for a corpus.  ``path`` is for the source ``folder``, ``shards`` for ``climbmix``."""
 
     source: str
     path: Path | None = None
@@ -59,7 +61,7 @@ class Request:
     vocab_size: int = 8192
     seq_len: int = 2048
     val_rows: int | None = None
-    """Rows to hold out; None: a share of the text, or upstream's 20,971,520 tokens where text is plentiful."""
+    """Rows to hold out; None for a share of the text, or for upstream's 20,971,520 tokens of a large source."""
     hidden_rows: int | None = None
 
 
@@ -67,19 +69,19 @@ class Request:
 class Pooled:
     """One stream of documents that can be read several times.
 
-    ``text(skip)`` starts it, and calls ``skip`` with each file that it leaves out.
+    ``text(skip)`` starts the stream, and calls ``skip`` with each file that it leaves out.
     """
 
     text: Callable[[Skip], Batches]
     detail: dict[str, Any]
     open_text: Callable[[], Batches] | None = None
-    """Function that starts a stream of the text that the edited code can read; rows that score are never taken from it.
-    None if the edited code can read no text."""
+    """Function that starts a stream of the text that the edited code can read, which never becomes held-out rows; None
+    if the edited code can read no text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """Three streams, as the publisher split them; each call starts a stream from its beginning."""
+    """Three streams, one for each of the publisher's splits; each call starts a stream from its beginning."""
 
     train: Callable[[], Batches]
     val: Callable[[], Batches]
@@ -88,9 +90,9 @@ class Fixed:
 
 
 def standard_library(say: Say, seq_len: int) -> Pooled:
-    """Return Python's standard library as a source; for modules written in C it has their docstrings.
+    """Return Python's standard library as a source, with the docstrings of modules written in C.
 
-    The held-out documents come from the packages that the sandbox denies.
+    The held-out documents come from packages that the sandbox keeps closed.
     """
     files = stdlib.source_files()
     if not stdlib.has_tests():
@@ -111,7 +113,7 @@ def standard_library(say: Say, seq_len: int) -> Pooled:
 
 
 def folder(path: Path, seq_len: int) -> Pooled:
-    """Return the text files of a folder.  Raises CorpusError when it has no file of a known kind."""
+    """Return the text files of a folder as a source.  Raises CorpusError if it has no file of a known kind."""
     files = folder_files(path)
     limit = _chapter_limit(files, seq_len)
 
@@ -122,7 +124,10 @@ def folder(path: Path, seq_len: int) -> Pooled:
 
 
 def climbmix(shards: int, downloads: Path, say: Say, endpoint: str | None) -> Fixed:
-    """Return ClimbMix: shards 0 to ``shards`` - 1 are for training, the last two are held out.  Raises CorpusError."""
+    """Return ClimbMix as a source: shards 0 to ``shards`` - 1 for training, the last two held out.
+
+    Raises CorpusError.
+    """
     if not 1 <= shards <= CLIMBMIX_HIDDEN:
         raise CorpusError(f"{shards} training shards: {CLIMBMIX} has {CLIMBMIX_HIDDEN} to train on", "Try --shards 10.")
     wanted = [CLIMBMIX_VAL, CLIMBMIX_HIDDEN, *range(shards)]
@@ -136,7 +141,7 @@ def climbmix(shards: int, downloads: Path, say: Say, endpoint: str | None) -> Fi
 
 
 def tinystories(downloads: Path, say: Say, endpoint: str | None) -> Fixed:
-    """Return TinyStories, split as its card says.  Raises CorpusError."""
+    """Return TinyStories as a source, split as its card says.  Raises CorpusError."""
     path = _fetch(TINYSTORIES, TINYSTORIES_FILE, downloads, say, endpoint)
     part = TINYSTORIES_PART
     return Fixed(
@@ -148,7 +153,7 @@ def tinystories(downloads: Path, say: Say, endpoint: str | None) -> Fixed:
 
 
 def folder_files(path: Path) -> list[Path]:
-    """Return the text files below a folder, sorted, without hidden ones.  Raises CorpusError."""
+    """Return the text files below a folder, sorted, without hidden files.  Raises CorpusError."""
     if not path.is_dir():
         what = "is a file, not a folder" if path.exists() else "does not exist"
         raise CorpusError(f"{path} {what}", "Name a folder with text in it: `autoresearch-mlx prepare folder PATH`.")
@@ -166,10 +171,10 @@ def folder_files(path: Path) -> list[Path]:
 
 
 def fingerprint(source: str, path: Path | None, shards: int) -> str:
-    """Return a hash of what defines a source besides its name.  Raises CorpusError.
+    """Return a hash of everything that defines a source besides its name.
 
-    It must be quick, because it is computed at every start.  So a file is identified by its name, its size and (in a
-    folder) its time of change, and Python's own library by Python's version.
+    Raises CorpusError.  This must be quick, because it is computed at every start.  So a file is identified by its
+    name, its size and (in a folder) its time of change, and Python's own library by Python's version.
     """
     if source == "climbmix":
         return f"{CLIMBMIX} {shards}"
@@ -196,7 +201,7 @@ def _fetch(repository: str, name: str, downloads: Path, say: Say, endpoint: str 
     try:
         check_parquet(path)
     except CorpusError as error:
-        discard(path)  # a bad file must not be taken for a good one by the next run
+        discard(path)  # the next run must not take a bad file for a good one
         raise CorpusError(f"{error}; the download has been removed", OFFLINE) from error
     return path
 

@@ -1,4 +1,4 @@
-"""Choose the documents that are held out, by a hash of their content, before there is a tokenizer."""
+"""Choose the held-out documents by a hash of their content, before there is a tokenizer."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from autoresearch_mlx.targets.corpus.sources import Pooled
 SHARE = 0.015
 """Share of the text for each of the two held-out splits, when no number of rows is requested."""
 SMALLEST = 8
-"""Smallest number of rows of a split: fewer rows measure nothing."""
+"""Smallest number of rows of a split; fewer rows would measure too little."""
 BYTES_PER_TOKEN = 8
-"""Bytes set aside for each token: more than any prose or code needs, as tokens cannot be counted yet."""
+"""Bytes of text set aside for each token, more than prose or code needs, because tokens cannot be counted yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Facts about the documents of a pool, collected in one pass."""
+    """Facts about the documents of a source, collected in one pass."""
 
     keys: npt.NDArray[np.uint64]
     """Hash of each document, ``[documents]``."""
@@ -42,7 +42,7 @@ class Survey:
 
 
 def survey(pool: Pooled) -> Survey:
-    """Read a pool once.  Raises CorpusError."""
+    """Read a source once and return the facts about its documents.  Raises CorpusError."""
     keys, sizes, skipped = array("Q"), array("q"), list[Path]()
     digest = hashlib.sha256()
     for batch in pool.text(skipped.append):
@@ -58,8 +58,8 @@ def set_aside(found: Survey, rows: Iterable[int | None], width: int, readable: B
     """Return the keys of the documents that are set aside for the held-out splits: the lowest keys.
 
     Enough documents are set aside to fill the rows, with a reserve, but never more than half of the text in bytes.
-    They do not train the tokenizer.  Those that the splits do not need in the end go back to the training text.  No
-    document of ``readable`` is set aside.
+    They do not train the tokenizer.  Documents that the splits do not need in the end return to the training text.
+    No document of ``readable`` is set aside.
     """
     keys, first = np.unique(found.keys, return_index=True)
     if readable is not None:
@@ -73,7 +73,7 @@ def set_aside(found: Survey, rows: Iterable[int | None], width: int, readable: B
 
 
 def take(documents: Iterator[Tokens], rows: int, width: int) -> list[Tokens]:
-    """Take documents from the front of ``documents`` until they fill ``rows`` rows or none is left."""
+    """Take documents from ``documents`` until they fill ``rows`` rows or none is left."""
     taken: list[Tokens] = []
     tokens = 0
     while tokens < rows * width and (document := next(documents, None)) is not None:
@@ -83,25 +83,25 @@ def take(documents: Iterator[Tokens], rows: int, width: int) -> list[Tokens]:
 
 
 def key(text: str) -> int:
-    """Return 64 bits of the BLAKE2b hash of a text, so that equal documents always go into the same split."""
+    """Return 64 bits of the BLAKE2b hash of a text, which puts equal documents into the same split."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "big")
 
 
 def noted(batches: Batches, seen: set[int]) -> Batches:
-    """Pass the batches on, and add the key of each document to ``seen``."""
+    """Yield the batches unchanged, and add the key of each document to ``seen``."""
     for batch in batches:
         seen.update(key(text) for text in batch)
         yield batch
 
 
 def without_copies(batches: Batches, known: Known) -> Batches:
-    """Pass the batches on without near copies of the known documents."""
+    """Yield the batches without near copies of the known documents."""
     for batch in batches:
         yield [text for text in batch if not known.near(text)]
 
 
 def learned(batches: Batches, known: Known) -> Batches:
-    """Pass the batches on, and add each document to the known ones."""
+    """Yield the batches unchanged, and add each document to the known ones."""
     for batch in batches:
         for text in batch:
             known.add(text)
@@ -109,13 +109,13 @@ def learned(batches: Batches, known: Known) -> Batches:
 
 
 def without(batches: Batches, seen: Iterable[int]) -> Batches:
-    """Pass the batches on without the documents whose keys are in ``seen`` when the first batch is read."""
+    """Yield the batches without the documents whose keys are in ``seen`` when the first batch is read."""
     known = frozenset(seen)
     for batch in batches:
         yield [text for text in batch if key(text) not in known]
 
 
 def only(batches: Batches, wanted: frozenset[int]) -> list[str]:
-    """Return the wanted documents, each one once, in the order of their keys."""
+    """Return the documents with these keys, each one once, in the order of the keys."""
     found = {key(text): text for batch in batches for text in batch if key(text) in wanted}
     return [found[each] for each in sorted(found)]

@@ -10,8 +10,10 @@ from pathlib import Path
 
 INSTALLED = frozenset({"site-packages", "dist-packages", "__pycache__"})
 CLOSED = ("idlelib", "lib2to3", "pydoc_data", "test", "tkinter", "turtledemo")
-"""Packages of the standard library that no training needs: neither Python nor MLX nor numpy imports them at its start.
-The sandbox denies them to the edited code, so that the rows that score can come from their text."""
+"""Packages of the standard library that no training needs: Python, MLX and numpy do not import them at their start.
+
+The sandbox keeps the edited code from reading them, so that held-out rows can come from their text.
+"""
 IN_C = (
     *("array", "atexit", "binascii", "builtins", "cmath", "errno", "fcntl", "gc", "grp", "itertools", "marshal"),
     *("math", "mmap", "posix", "pwd", "pyexpat", "resource", "select", "sys", "syslog", "termios", "time"),
@@ -35,17 +37,17 @@ def source_files() -> list[Path]:
 
 
 def is_closed(file: Path) -> bool:
-    """Tell whether a file of the standard library is one that the sandbox denies."""
+    """Return whether the sandbox keeps a file of the standard library closed."""
     return file.relative_to(root()).parts[0] in CLOSED
 
 
 def has_tests() -> bool:
-    """Tell whether the ``test`` package is there; some systems ship it separately, and it is over half of the text."""
+    """Return whether the ``test`` package, over half of the text, is installed; some systems ship it separately."""
     return (root() / "test" / "test_grammar.py").exists()
 
 
 def docstrings() -> Iterator[str]:
-    """Yield one text for each module written in C: its documentation and that of its members."""
+    """Yield one text for each module written in C: its docstring and those of its members."""
     for name in IN_C:
         try:
             module = importlib.import_module(name)

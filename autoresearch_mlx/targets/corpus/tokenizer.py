@@ -16,13 +16,13 @@ SPLIT_PATTERN = (
     r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,2}"
     r"| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
 )
-"""GPT-4's pattern with digits in groups of one or two, which suits a small vocabulary."""
+"""GPT-4's split pattern with digits in groups of one or two, which suits a small vocabulary."""
 SPECIAL_TOKENS = tuple(f"<|reserved_{i}|>" for i in range(4))
 BOS = SPECIAL_TOKENS[0]
 DOCUMENT_CHARS = 10_000
-"""Number of characters of one document that train the tokenizer, as in upstream."""
+"""Number of characters of one document on which the tokenizer is trained, as in upstream."""
 TRAINING_CHARS = 1_000_000_000
-"""Number of characters of all documents together that train it, as in upstream."""
+"""Number of characters of all documents together on which the tokenizer is trained, as in upstream."""
 
 
 def train(batches: Iterable[list[str]], vocab_size: int) -> Tokenizer:
@@ -75,8 +75,8 @@ def encode(tokenizer: Tokenizer, batches: Iterable[list[str]]) -> Iterator[list[
 def token_bytes(tokenizer: Tokenizer) -> npt.NDArray[np.int32]:
     """Return each token's number of bytes of text, int32 ``[vocab_size]``, 0 for special tokens.
 
-    The tokenizer writes a token with one letter for each byte, so its number of letters is its number of bytes, even
-    when the bytes are an incomplete piece of UTF-8.
+    The tokenizer writes a token with one letter for each byte, so the number of letters is the number of bytes, even
+    if the bytes are an incomplete piece of UTF-8.
     """
     weights = np.zeros(tokenizer.get_vocab_size(), dtype=np.int32)
     for token, index in tokenizer.get_vocab().items():
@@ -85,7 +85,7 @@ def token_bytes(tokenizer: Tokenizer) -> npt.NDArray[np.int32]:
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:
-    """Treat special tokens that are written in a text as plain text; the saved file does not keep this switch."""
+    """Make the tokenizer treat special tokens in a text as plain text; its saved file does not keep this setting."""
     tokenizer.encode_special_tokens = True
     return tokenizer
 

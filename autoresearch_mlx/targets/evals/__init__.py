@@ -1,1 +1,1 @@
-"""The target ``evals``: improve an agent, scored by cases that it cannot read."""
+"""Improve an agent, which is scored by cases that it cannot read: the target ``evals``."""

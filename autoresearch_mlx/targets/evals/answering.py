@@ -1,4 +1,4 @@
-"""Let an agent in a sandbox answer cases one after the other, and record what each case used."""
+"""Let an agent in a sandbox answer cases one after the other, and record each case's calls, tokens and time."""
 
 from __future__ import annotations
 
@@ -35,38 +35,38 @@ _START_SECONDS = 120.0
 """Longest time in seconds for importing the agent's file."""
 _FILE_BYTES = 2**30
 _FAILED_ANSWERS = 3
-"""Number of tries of a case on which the model's server fails, although the server answers other calls."""
+"""Number of tries of a case if the model's server fails on it although it answers other calls."""
 _LOOK_SECONDS, _PROBE_SECONDS = 0.5, 30.0
-"""Seconds between two test calls to a server that is away, and the time limit of one test call."""
+"""Seconds between two test calls to a server that does not answer, and the time limit of one test call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the agent runs, and what it may touch there."""
+    """The place where the agent runs: its folder, and the paths that it may not open."""
 
     folder: Path
-    """Folder with copies of the files that the agent may read; its working directory."""
+    """The agent's working directory, with copies of the files that it may read."""
     closed: tuple[Path, ...]
-    """Paths that stay closed even inside a readable folder: the cases."""
+    """Paths of the cases, which stay closed even inside a readable folder."""
     sandbox: Sandbox | None
     limits: Limits
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One case, answered once."""
+    """One case and the agent's answer to it."""
 
     case: Case
     repeat: int
     answer: Any
     error: str
-    """Why there is no answer; empty when there is one."""
+    """Reason why there is no answer; empty if there is one."""
     seconds: float
     account: Account
 
 
 class Broken(Exception):
-    """Raised when the agent's file cannot be imported, or the agent's process dies repeatedly."""
+    """Raised when the agent's file cannot be imported, or when its process dies repeatedly."""
 
     def __init__(self, reason: str, ended: Ended) -> None:
         super().__init__(reason)
@@ -82,10 +82,11 @@ def answer_cases(
     progress: Callable[[int], None],
     tools: Sequence[Mapping[str, Any]],
 ) -> list[Answered]:
-    """Answer cases, each with the number of its repeat, in the given order; ``progress`` gets the count of answers.
+    """Let the agent answer cases in the given order; each comes with the number of its repeat.
 
-    Waits while the model's server is away, then asks the case again.  Raises Broken when the agent cannot run,
-    EndpointError when the server stays away, AutoresearchError when the server's settings are wrong.
+    ``progress`` is called with the number of answers so far.  If the model's server does not answer, the case is
+    repeated later.  Raises Broken if the agent cannot run, EndpointError if the server does not come back, and
+    AutoresearchError if the server's settings are wrong.
     """
     done: list[Answered] = []
     failures = deaths = 0
@@ -129,7 +130,7 @@ def _shifted(progress: Callable[[int], None], before: int, count: int) -> None:
 
 
 class _AgentProcess:
-    """One process of the agent, from its start to the last case or to its death."""
+    """One process of the agent, from its start to the last case or until it dies."""
 
     def __init__(
         self,
@@ -183,7 +184,7 @@ class _AgentProcess:
             self._stop_asking()
 
     def failed(self, reason: str) -> Answered:
-        """Return the current case, recorded as one without an answer."""
+        """Record the current case as one without an answer, and return it."""
         case, repeat = self._cases[len(self.done)]
         return Answered(case, repeat, None, reason, time.monotonic() - self._began, self._account)
 

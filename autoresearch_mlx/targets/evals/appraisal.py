@@ -1,4 +1,4 @@
-"""Judge the dev cases before a night, and describe the failed ones to whoever proposes the next edit."""
+"""Judge the dev cases before a night, and describe the failed cases to the agent that proposes the next edit."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from autoresearch_mlx.targets.contract import Finding
 TRACES = "traces.jsonl"
 _SECTION = "check"
 LEAST_FIXED = 3
-"""Number of cases that must turn from wrong to right, and none from right to wrong, before an edit is kept: the score
-of such a change is 1.53 standard errors (``judge/by_case.py``), and the last stage of the judge asks for 1.5."""
+"""Number of cases that an edit must turn from wrong to right, and none from right to wrong, before it is kept.
+
+Such a change is 1.53 standard errors (``judge/by_case.py``), and the last stage of the judge requires 1.5.
+"""
 _GAIN = 0.1
 """Gain in score that a night should be able to detect."""
 _KEPT, _SEEN = 1.5, 1.28
-"""Two normal scores: the judge's last bound, and a chance of nine in ten (power)."""
+"""Two quantiles of the normal distribution: the judge's last bound, and that of a power of 0.9."""
 _SHOWN, _LONGEST = 8, 600
-"""Most failed cases in the findings, and most characters of each text in them."""
+"""Largest number of failed cases in the findings, and of characters of each text in them."""
 
 
 def appraised(runs: Sequence[Measurement]) -> list[Finding]:
-    """Return findings from runs of one version: whether the dev cases are too easy, too hard, or too few."""
+    """Return whether the dev cases are too easy, too hard or too few, judged by runs of one version."""
     tables = [m.extra["cases"] for m in runs if isinstance(m.extra.get("cases"), Mapping)]
     if not tables:
         return []
@@ -52,7 +54,7 @@ def appraised(runs: Sequence[Measurement]) -> list[Finding]:
 
 
 def _spread(tables: Sequence[Mapping[str, float]], means: Mapping[str, float], n: int) -> list[Finding]:
-    """Say how many cases it takes to see a gain of 0.1, if the scores vary from run to run and there are too few."""
+    """Return how many cases are needed to detect a gain of 0.1, if scores vary between runs and there are too few."""
     if len(tables) < 2:
         return []
     within = fmean(
@@ -71,7 +73,7 @@ def _spread(tables: Sequence[Mapping[str, float]], means: Mapping[str, float], n
 
 
 def findings(folder: Path, history: History) -> str:
-    """Return the incumbent's failed dev cases with their traces, then which cases each later experiment changed."""
+    """Return the incumbent's failed dev cases with their traces, and the cases that each later experiment changed."""
     best = history.incumbent
     if best is None:
         return ""

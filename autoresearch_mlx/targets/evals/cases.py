@@ -1,6 +1,6 @@
 """Read the cases that score an agent, and split them into dev, guard and hidden by a hash of their ids.
 
-``cases.jsonl`` has one case a line:
+``cases.jsonl`` has one case in each line:
 
     {"id": "area-3", "tags": ["units"], "input": "2 acres in m2?", "check": {"number": 8093.7, "tolerance": 1}}
 """
@@ -28,7 +28,7 @@ KINDS: Mapping[str, frozenset[str]] = {
     "python": frozenset(),
     "rubric": frozenset({"reference"}),
 }
-"""Kinds of checks; each kind maps to the other fields that it may have."""
+"""Kind of a check -> other fields that it may have."""
 FUNCTION = re.compile(r"([\w./-]+\.py):([A-Za-z_]\w*)")
 """Pattern of a file and a function in it, such as ``checks.py:is_sorted``."""
 _HINT = "docs/agents-as-targets.md describes the file of cases"
@@ -40,7 +40,7 @@ class Case:
 
     id: str
     input: Any
-    """The question: any JSON value, which the agent gets as it is."""
+    """The question, any JSON value, which the agent gets unchanged."""
     check: Mapping[str, Any]
     tags: tuple[str, ...] = ()
 
@@ -55,7 +55,7 @@ class Case:
 
 
 def part_of(case_id: str, dev_share: float, guard_share: float) -> Part:
-    """Return the part of a case.  It depends on the id alone, so a new case moves no other case."""
+    """Return the part to which a case belongs.  It depends on the id alone, so a new case moves no other case."""
     at = int.from_bytes(hashlib.sha256(case_id.encode()).digest()[:6]) / 2**48
     return "dev" if at < dev_share else "guard" if at < dev_share + guard_share else "hidden"
 
@@ -123,7 +123,7 @@ def _check(check: Any) -> Mapping[str, Any]:
 
 
 def _wrong(kind: str, check: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the value of a check; None for a sound one."""
+    """Return what is wrong with the value of a check; None if nothing is wrong."""
     value = check[kind]
     if not isinstance(check.get("ignore_case", False), bool):
         return "ignore_case is true or false"

@@ -1,4 +1,4 @@
-"""Define the options that a session of the target ``evals`` fixes, and read its cases."""
+"""Define the options of a session of the target ``evals``, and read its cases."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from autoresearch_mlx.lab.source import UNPARSABLE, parse, why_unparsable
 from autoresearch_mlx.targets.evals.cases import Case, Part, read_cases, split
 
 SCRIPTED = "scripted:"
-"""Prefix of a model's name; a Python file with ``reply(messages, seed)`` follows, and stands in for a server."""
+"""Prefix of a model's name that is followed by a Python file, whose ``reply(messages, seed)`` replaces a server."""
 MOST_REPEATS = 1000
 DOCS = "docs/agents-as-targets.md describes the options"
 
 
 @dataclass(frozen=True, slots=True)
 class EvalsConditions:
-    """The table ``[target.options]`` of lab.toml; the ledger keeps the same names."""
+    """The table ``[target.options]`` of lab.toml; the ledger uses the same names."""
 
     model: str = ""
     """The model's name on its server, or ``scripted:FILE``."""
@@ -43,38 +43,45 @@ class EvalsConditions:
     files: tuple[str, ...] = ()
     """More files of the lab that the agent may read; it may always read the editable files."""
     repeats: int = 1
-    """How often each case runs in one measurement."""
+    """Number of times that each case runs in one measurement."""
     dev_share: float = 0.5
     guard_share: float = 0.2
-    """Share of the cases in dev, and in guard; all other cases are hidden."""
+    """Share of the cases in guard.  ``dev_share`` is the share in dev, and all other cases are hidden."""
     calls: int = 12
     tokens: int = 20_000
     tool_calls: int = 24
     seconds: float = 60.0
-    """Budget of one case: calls of the model, their tokens, calls of tools, and time."""
+    """Budget of one case in seconds.
+
+    The fields before this one limit calls of the model, their tokens, and calls of tools.
+    """
     tokens_limit: float | None = None
     seconds_limit: float | None = None
     errors_limit: float | None = None
-    """Largest rise of tokens, seconds and errors for a kept edit, as a share of the incumbent's; None: no limit."""
+    """Largest rise of errors that an edit may cause and be kept, as a share of the incumbent's; None for no limit.
+
+    The fields before this one limit tokens and seconds in the same way.
+    """
     judge_model: str = ""
     judge_endpoint: str = ""
-    """The model that judges rubrics, and its server; empty: the agent's model."""
+    """Server of ``judge_model``, which judges rubrics; both are empty for the agent's own model."""
     votes: int = 2
-    """Number of votes on a rubric; each vote asks the judge twice, in two orders."""
+    """Number of votes on a rubric; in each vote the judge is asked two opposite questions."""
     patience_seconds: float = 600.0
-    """How long a measurement waits for a server that is down."""
+    """Seconds for which a measurement waits for a server that does not answer."""
     cases_sha256: str = ""
     own_sha256: str = ""
-    """SHA-256 of the cases, and of the tools, checks and scripted model together; computed when the session begins."""
+    """SHA-256 of the tools, checks and scripted model together; like that of the cases, it is computed when the session
+    begins."""
 
     @property
     def script(self) -> str | None:
-        """File of the scripted model; None for a server."""
+        """File of the scripted model; None if the model runs on a server."""
         return self.model.removeprefix(SCRIPTED) if self.model.startswith(SCRIPTED) else None
 
 
 def wrong_with(c: EvalsConditions) -> str | None:
-    """Return what is wrong with the options, in words; None when nothing is."""
+    """Return what is wrong with the options, in words; None if nothing is wrong."""
     if not c.model:
         return 'target.options.model is missing: name a model of the server, or a file as "scripted:model.py"'
     if c.script == "":
@@ -103,7 +110,7 @@ def wrong_with(c: EvalsConditions) -> str | None:
 
 
 def cases_path(c: EvalsConditions, root: Path) -> Path:
-    """Return the path of the cases.  Raises ConfigError for a text that is no path."""
+    """Return the path of the file of cases.  Raises ConfigError for a text that is not a path."""
     try:
         return (root / Path(c.cases).expanduser()).resolve()
     except (ValueError, RuntimeError) as error:
@@ -133,7 +140,7 @@ def hashes(c: EvalsConditions, root: Path) -> tuple[str, str]:
 
 
 def parts_of(c: EvalsConditions, root: Path) -> Mapping[Part, tuple[Case, ...]]:
-    """Return the cases of each part.  Raises ConfigError when dev is empty or a file has changed."""
+    """Return the cases of each part.  Raises ConfigError if dev is empty or a file has changed."""
     if hashes(c, root) != (c.cases_sha256, c.own_sha256):
         said = "the cases, or the tools, checks or scripted model beside them, have changed since the session began"
         raise ConfigError(said, "put them back, or start another session with --tag NAME")
@@ -145,7 +152,7 @@ def parts_of(c: EvalsConditions, root: Path) -> Mapping[Part, tuple[Case, ...]]:
 
 
 def from_ledger(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a ledger with lists turned back into tuples, which JSON lacks."""
+    """Return the values from a ledger with lists turned back into tuples, because JSON has no tuples."""
     return {name: tuple(value) if name == "files" else value for name, value in recorded.items()}
 
 
@@ -158,7 +165,7 @@ def _is_address(endpoint: str) -> bool:
 
 
 def _own_wrong(data: bytes, name: str, c: EvalsConditions, cases: tuple[Case, ...]) -> str | None:
-    """Return what is wrong with a file of the person's code: it does not parse, or lacks a function that is called."""
+    """Return what is wrong with a file of the person's code: it does not parse, or lacks a function that is needed."""
     if not name.endswith(".py"):
         return "it is no Python file"
     try:

@@ -25,7 +25,7 @@ from autoresearch_mlx.trial.sandbox.landlock import PORTS_ABI, abi
 
 
 class EvalsKind(TargetKind[EvalsConditions]):
-    """An agent, scored by cases that it cannot read."""
+    """The kind of target that improves an agent, which is scored by cases that it cannot read."""
 
     name = "evals"
     conditions = EvalsConditions

@@ -26,9 +26,9 @@ _SECONDS = 60.0
 
 
 def sandbox_breach(sandbox: Sandbox, private: Sequence[Path]) -> str | None:
-    """Return the first forbidden action that worked, or allowed action that failed; None when the sandbox holds.
+    """Return the first forbidden action that worked, or allowed action that failed; None if the sandbox holds.
 
-    ``private``: the cases and other paths that the agent may not open.
+    ``private`` has the cases and other paths that the agent may not open.
     """
     with (
         tempfile.TemporaryDirectory(prefix="autoresearch-") as name,

@@ -22,7 +22,7 @@ from autoresearch_mlx.targets.evals.upstream import Away, Refused, Upstream
 _MOST_BYTES = 4 * 2**20
 _MOST_THREADS = 32
 _LONGEST = 4000
-"""Most characters of a text that a trace keeps."""
+"""Largest number of characters of a text in a trace."""
 
 
 @dataclass(slots=True)
@@ -34,16 +34,16 @@ class Account:
     calls: int = 0
     tool_calls: int = 0
     tokens: int | None = 0
-    """Tokens of all calls; None when the server did not say."""
+    """Tokens of all calls; None if the server did not report them."""
     refused: str = ""
-    """Message that names the budget that is used up; empty while every budget has some left."""
+    """Message that names the budget that is used up; empty while none is."""
     trace: list[dict[str, Any]] = field(default_factory=list)
     away: Exception | None = None
-    """Failure of the model's server, or of the settings, that ended the case."""
+    """Error of the model's server, or in the settings, that ended the case."""
 
 
 class Proxy:
-    """A server for the cases of one measurement; ``open`` begins a case and ends the case before it."""
+    """A server for the cases of one measurement; ``open`` begins a case and ends the previous one."""
 
     def __init__(self, conditions: EvalsConditions, upstream: Upstream, scorer: Scorer) -> None:
         self.conditions, self.upstream, self.scorer = conditions, upstream, scorer
@@ -144,7 +144,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a broken connection: the process at its other end was killed."""
+        """Ignore a broken connection, because the process at its other end was killed."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -188,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Write nothing: the traces record the calls."""
+        """Write nothing, because the traces record the calls."""
 
 
 def _error(status: int, message: str) -> tuple[int, dict[str, Any]]:

@@ -1,8 +1,8 @@
-"""Let a pinned model judge an answer by a rubric, in several votes of two questions each.
+"""Let a fixed model judge an answer by a rubric, in several votes of two questions each.
 
-An answer may try to steer the judge.  So it is quoted between random marks, the judge replies with one of two words
-drawn anew for each question, and the second question of a vote asks for the opposite.  An answer that makes the judge
-say the same to both questions loses the vote.
+An answer may try to influence the judge.  So it is quoted between random marks, the judge replies with one of two
+random words, which are new for each question, and the second question of a vote asks for the opposite.  If the judge
+replies the same to both questions, the answer loses the vote.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ _STEERS = re.compile(
 def judged(case: Case, answer: Any, votes: int, ask: Ask, secret: str) -> Score:
     """Return the share of votes for the answer; 0 for an answer that addresses the judge.
 
-    A vote asks two questions: first whether the answer meets the rubric (with a reference: is at least as good), then,
-    with the texts in the opposite order, whether it fails to (is worse).  The vote is won by a yes and then a no.
+    A vote asks two questions: whether the answer meets the rubric, then whether it fails to meet it.  If the rubric
+    has a reference, the questions are whether the answer is at least as good as the reference, then, with the texts
+    in the opposite order, whether it is worse.  The answer wins the vote if the replies are yes and no.
     """
     text = (answer if isinstance(answer, str) else json.dumps(answer))[:_LONGEST]
     if answer is None or not text.strip():
@@ -50,7 +51,7 @@ def judged(case: Case, answer: Any, votes: int, ask: Ask, secret: str) -> Score:
 
 
 def _said(case: Case, text: str, vote: int, order: int, ask: Ask, secret: str) -> bool | None:
-    """Return whether the judge replied yes to the question of this order; None when it replied neither word."""
+    """Return whether the judge replied yes to the question of this order; None if it replied neither word."""
     drawn = hashlib.sha256(f"{secret}\0{case.id}\0{vote}\0{order}".encode()).digest()
     yes = _WORDS[drawn[0] % len(_WORDS)]
     no = _WORDS[(drawn[0] + 1 + drawn[1] % (len(_WORDS) - 1)) % len(_WORDS)]
@@ -61,7 +62,7 @@ def _said(case: Case, text: str, vote: int, order: int, ask: Ask, secret: str) -
 
 
 def messages_of(case: Case, text: str, order: int, yes: str, no: str, mark: str) -> list[dict[str, str]]:
-    """Return the question: order 0 asks whether the answer is good, order 1 whether it is bad."""
+    """Return the question to the judge: order 0 asks whether the answer is good, order 1 whether it is bad."""
     rubric, reference = f"Rubric:\n{case.check['rubric']}", case.check.get("reference")
     question = f"The question was:\n{case.input if isinstance(case.input, str) else json.dumps(case.input)}"
     quoted = f"ANSWER, between the marks {mark}:\n<<{mark}\n{text.replace(mark, '')}\n{mark}>>"

@@ -21,7 +21,7 @@ _SECONDS = 20.0
 
 
 class Scorer:
-    """The scorer's process.  It starts at the first question, and again after a question that it did not answer."""
+    """The scorer's process.  It is started for the first question, and again if it did not answer a question."""
 
     def __init__(self, root: Path, tools: str, script: str | None, folder: Path) -> None:
         self._setup = {"root": str(root), "tools": tools or None, "model": script}
@@ -31,7 +31,10 @@ class Scorer:
         self._rest = b""
 
     def ask(self, seconds: float = _SECONDS, **question: Any) -> Mapping[str, Any]:
-        """Return the answer; its field ``error`` says what went wrong.  Threads that ask at once take turns."""
+        """Return the answer; its field ``error`` says what went wrong.
+
+        Threads that ask at the same time take turns.
+        """
         with self._turn:
             try:
                 process = self._running()

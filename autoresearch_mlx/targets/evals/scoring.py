@@ -1,4 +1,4 @@
-"""Score answers, by a check in the scorer's process or by a model that judges a rubric."""
+"""Score answers by a check in the scorer's process or by a model that judges a rubric."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Scored:
     score: float
     why: str
     broken: str = ""
-    """Why the check itself failed, so that the run has no value; empty when it worked."""
+    """Reason why the check itself failed, so that the run has no value; empty if it worked."""
 
     def trace(self) -> str:
-        """Return a line of JSON with all facts about this answer, for whoever proposes the next edit."""
+        """Return a line of JSON with all facts about this answer, for the agent that proposes the next edit."""
         case, account = self.answered.case, self.answered.account
         entry: dict[str, Any] = {
             "id": case.id,
@@ -54,14 +54,14 @@ class Scored:
 
 
 def encodable(text: str) -> str:
-    """Return a text with a question mark for each half of a surrogate pair, which UTF-8 cannot hold."""
+    """Return a text with a question mark for each half of a surrogate pair, which UTF-8 cannot encode."""
     return text.encode(errors="replace").decode()
 
 
 def score_all(
     answered: Sequence[Answered], scorer: Scorer, judge: Upstream, c: EvalsConditions, assignment: Assignment
 ) -> list[Scored]:
-    """Return the score of each answer.  Raises EndpointError when the judging model stays away."""
+    """Return the score of each answer.  Raises EndpointError if the model that judges does not answer."""
     found = []
     for each in answered:
         assignment.watch(Progress("evaluate"))

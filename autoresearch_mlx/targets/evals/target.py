@@ -1,4 +1,4 @@
-"""The target ``evals``: an agent answers cases in a sandbox, and another process scores its answers."""
+"""Measure an agent: it answers cases in a sandbox, and another process scores its answers."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from autoresearch_mlx.trial.sandbox.limits import Limits
 
 _SMOKE_CASES = 2
 _AGENT = "agent"
-"""Name of the folder, within a run's folder, that holds copies of the files that the agent may read."""
+"""Name of the folder in a run folder that has copies of the files that the agent may read."""
 _SLACK = {"tokens": 0.0, "seconds": 0.0, "errors": 0.02}
-"""Rise of each secondary figure that is always allowed, because any share of an incumbent's 0 would be 0."""
+"""Rise of each secondary figure that is always allowed, because any share of an incumbent's figure of 0 is 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ class Evals(TargetBase):
 
     conditions: EvalsConditions
     root: Path
-    """The lab's folder: the cases and the person's own code are read there, never in the worktree."""
+    """The lab's folder, from which the cases and the person's own code are read, never from the worktree."""
     parts: Mapping[Part, tuple[Case, ...]]
     editable: tuple[str, ...]
     metric: str = "score"
     direction: Direction = "max"
     sandbox: Sandbox | None = None
     open_because: str = ""
-    """Why runs are not confined; empty when they are."""
+    """Reason why runs are not confined; empty if they are."""
     limits: Limits = field(default_factory=Limits)
     machine: Mapping[str, Any] = field(default_factory=dict)
     name: str = "evals"
@@ -77,7 +77,7 @@ class Evals(TargetBase):
         return None
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Refuse Python that does not parse, and an agent file that lacks the entry function."""
+        """Refuse Python files that do not parse, and an agent's file that lacks the entry function."""
         file, _, function = self.conditions.entry.rpartition(":")
         for path, text in files.items():
             if path.endswith(".py"):
@@ -92,14 +92,14 @@ class Evals(TargetBase):
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Answer two dev cases; an agent that answers neither, or cannot be imported, fails here."""
+        """Let the agent answer two dev cases; it fails if it answers neither, or cannot be imported."""
         cases = [(case, 0) for case in self.parts["dev"][:_SMOKE_CASES]]
         return self._measured(assignment, {"dev": cases}, "smoke")
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Answer and score the dev and guard cases, or the hidden ones for a certificate.
+        """Let the agent answer the dev and guard cases, or the hidden ones for a certificate, and score the answers.
 
-        Raises EndpointError when the model's server stays away, so that the experiment does not count.
+        Raises EndpointError if the model's server does not answer, so that the experiment does not count.
         """
         wanted: tuple[Part, ...] = ("dev", "guard") if assignment.split == "val" else ("hidden",)
         repeats = range(self.conditions.repeats)
@@ -125,7 +125,8 @@ class Evals(TargetBase):
                     def progress(count: int, before: int = done) -> None:
                         assignment.watch(Progress(phase, share=(before + count) / max(1, whole)))
 
-                    # The agent's output on guard and hidden cases must not reach whoever proposes the next edit.
+                    # The agent's output on guard and hidden cases must not reach the agent that proposes the next
+                    # edit.
                     output = log if part == "dev" else assignment.folder / f"{part}.txt"
                     try:
                         answered = answer_cases(cases, proxy, place, assignment, output, progress, tools["tools"])
@@ -176,9 +177,9 @@ class Evals(TargetBase):
         return Measurement(None, assignment.seed, failure, reason, seconds=seconds, log=log, machine=self.machine)
 
     def _laid_out(self, assignment: Assignment) -> Path:
-        """Copy the files that the agent may read into a folder of their own, and return it.
+        """Copy the files that the agent may read into a new folder, and return it.
 
-        The folder has no other file of the lab, and so none of the cases.
+        The folder has no other file of the lab, so it has no cases.
         """
         folder = assignment.folder / _AGENT
         shutil.rmtree(folder, ignore_errors=True)
@@ -193,7 +194,7 @@ class Evals(TargetBase):
         return folder
 
     def _closed(self) -> tuple[Path, ...]:
-        """Return the files with answers, which the sandbox hides even where they lie in a readable folder."""
+        """Return the files with answers, which the sandbox keeps closed even in a readable folder."""
         from autoresearch_mlx.lab.assets import asset
 
         shipped = [asset(f"examples/tool-agent/{name}") for name in ("cases.jsonl", "model.py")]
@@ -206,11 +207,11 @@ class Evals(TargetBase):
         return findings(folder, history)
 
     def appraise(self, runs: Sequence[Measurement]) -> Sequence[Finding]:
-        """Say whether the dev cases are too easy, too hard, or too few."""
+        """Return whether the dev cases are too easy, too hard, or too few."""
         return appraised(runs)
 
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
-        """Test the sandbox with a real child process; say why it does not hold, or return None when it does."""
+        """Test the sandbox with a real child process; return why it does not hold, or None if it does."""
         if self.sandbox is None:
             return self.open_because
         return sandbox_breach(self.sandbox, [cases_path(self.conditions, self.root), *private])
@@ -235,7 +236,7 @@ def _means(scored: Sequence[Scored]) -> dict[str, float]:
 
 
 def _figures(scored: Sequence[Scored]) -> dict[str, float | None]:
-    """Return the mean tokens and seconds of a case, and the share of cases that ended in an error; None: unknown."""
+    """Return the mean tokens and seconds of a case, and the share of cases that ended in an error; None if unknown."""
     tokens = [s.answered.account.tokens for s in scored]
     known = [t for t in tokens if t is not None]
     return {

@@ -1,4 +1,4 @@
-"""Call the model that the session fixed: on its server, or in the person's script."""
+"""Call the session's model, on its server or in the person's script."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PASSED_ON = ("messages", "tools", "tool_choice", "response_format", "stop")
 
 
 class Away(Exception):
-    """Raised when the model's server does not answer; the agent is not to blame."""
+    """Raised when the model's server does not answer, so that the agent is not to blame."""
 
 
 class Refused(Exception):
@@ -36,9 +36,9 @@ class Upstream:
     scorer: Scorer
 
     def chat(self, request: Mapping[str, Any], seed: int, seconds: float) -> dict[str, Any]:
-        """Return the reply in OpenAI's form.
+        """Return the reply as an object of OpenAI's API.
 
-        Raises Away, Refused, and ConfigError when the server refuses the key or does not know the model.
+        Raises Away, Refused, and ConfigError if the server refuses the key or does not know the model.
         """
         if not self.endpoint:
             return self._scripted(request.get("messages") or [], seed, seconds)
@@ -71,7 +71,7 @@ class Upstream:
         import httpx2
 
         try:
-            # What an agent sends can hold what JSON in UTF-8 cannot: NaN, halves of surrogate pairs.
+            # An agent's request can contain values that JSON in UTF-8 cannot express: NaN, halves of surrogate pairs.
             sent = json.dumps(dict(body), allow_nan=False, ensure_ascii=True).encode()
         except (ValueError, RecursionError) as error:
             raise Refused(f"the request cannot be sent: {error}") from None
@@ -100,14 +100,14 @@ class Upstream:
             raise Refused(f"the scripted model failed: {found['error']}")
         read, said = sum(len(str(m.get("content", "")).split()) for m in messages), len(found["text"].split())
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": found["text"]}}
-        # A scripted model has no tokens; its words stand for them.
+        # A scripted model has no tokens, so its words are counted instead.
         usage = {"prompt_tokens": read, "completion_tokens": said, "total_tokens": read + said}
         reply = {"object": "chat.completion", "created": int(time.time()), "model": self.model}
         return {"id": "scripted", **reply, "choices": [choice], "usage": usage}
 
 
 def is_reply(found: Any) -> TypeGuard[dict[str, Any]]:
-    """Return whether a server's JSON has the form of a reply: choices with a message, and usage as an object."""
+    """Return whether a server's JSON is a reply: it must have choices with a message, and usage must be an object."""
     choices = found.get("choices") if isinstance(found, dict) else None
     first = choices[0] if isinstance(choices, list) and choices else None
     message = first.get("message") if isinstance(first, dict) else None

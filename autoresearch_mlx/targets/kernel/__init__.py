@@ -1,1 +1,1 @@
-"""Make one function of a training step faster: profile the step, take a function out, and search for a faster one."""
+"""Make a function of a training step faster: profile the step, take the function out, search for a faster version."""

@@ -1,4 +1,4 @@
-"""List the names that a candidate may use; none reads a value, a clock, a file, a stream, or Python's internals."""
+"""List the names that a candidate may use; none gives access to values, clocks, files, streams or Python internals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FAST = _names("cross_entropy layer_norm rms_norm rope scaled_dot_product_attenti
 NUMBER_TYPES = _names(
     "bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 inf pi e newaxis array"
 )
-"""Number types and constants of ``mx``; ``mx.array`` for annotations."""
+"""Number types and constants of ``mx``, and ``mx.array`` for annotations."""
 OF_AN_ARRAY = _names(
     """
     shape dtype ndim size T abs all any append argmax argmin astype cos cumsum exp flatten log log1p logsumexp max mean
@@ -36,6 +36,6 @@ OF_AN_ARRAY = _names(
 MATH = _names("ceil e exp floor inf log log2 pi sqrt tanh")
 BUILT_IN = _names("abs bool enumerate float int len list max min range reversed round sum tuple zip")
 KEYWORDS_REFUSED = frozenset({"stream", "s"})
-"""Arguments that move work to another stream or device; a candidate may not use them."""
+"""Names of arguments that move work to another stream or device, which a candidate may not use."""
 LONGEST_RANGE = 1_000_000
-"""Most rounds of a loop whose bound is written as a number."""
+"""Largest number of rounds in a loop whose bound is written as a number."""

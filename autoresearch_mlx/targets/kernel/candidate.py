@@ -1,9 +1,9 @@
-"""Read a candidate, ``kernel.py``, without running it, and refuse one that does more than compute.
+"""Read a candidate, the file ``kernel.py``, without running it, and refuse it if it does more than compute.
 
 A candidate has one or more of three forms.  ``kernel(...)`` composes functions of ``mx`` and runs on every machine;
-``METAL`` and
-``CUDA`` are the bodies of kernels: ``launch(shapes)`` gives their geometry, and the harness launches them.  A candidate
-may use only listed names, so it cannot reach a clock, a file, a stream, a global store or the reference.
+``METAL`` and ``CUDA`` are the bodies of kernels: ``launch(shapes)`` returns their launch geometry, and the harness
+launches them.  A candidate may use only listed names, so it cannot reach a clock, a file, a stream, global state or
+the reference.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ _ENTRY, _LAUNCH = "kernel", "launch"
 
 
 class Refused(Exception):
-    """Raised for a candidate that may not run; the text tells its author why."""
+    """Raised for a candidate that may not run; the text gives the reason for its author."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A candidate that passed the static gates."""
+    """A candidate that has passed the static gates."""
 
     source: str
     """The text of kernel.py."""
     forms: tuple[Form, ...]
-    """Forms that the candidate has; empty if the reference itself runs, as in the first candidate of some tasks."""
+    """Forms of the candidate; empty if the reference itself runs, as for the first candidate of some tasks."""
     compiled: bool
     """``COMPILE``: whether the composition runs under mx.compile."""
     constants: Mapping[str, Any]
-    """Constants at the top level: METAL, CUDA, HEADER, TEMPLATE, and numbers."""
+    """Constants at the top level of the file: METAL, CUDA, HEADER, TEMPLATE, and numbers."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
 
     def form_for(self, back_end: str | None) -> Form | None:
-        """Return the form that runs on this back end (metal, cuda, or None); None when the candidate lacks one."""
+        """Return the form that runs on this back end (metal, cuda, or None); None if the candidate has none for it."""
         if back_end is not None and back_end in self.forms:
             return next(form for form in self.forms if form == back_end)
         return "mlx" if "mlx" in self.forms else None
@@ -59,7 +59,7 @@ def candidate_from(text: str) -> Candidate:
 
 
 def kernel_name(task: str, source: str, header: str, template: str) -> str:
-    """Return the name under which MLX compiles a kernel; it contains a hash of everything in the kernel.
+    """Return the name under which MLX compiles a kernel, which contains a hash of everything in the kernel.
 
     Before MLX 0.32.2 two kernels with the same name shared a cache entry, so the second ran the first one's code.
     """
@@ -68,7 +68,7 @@ def kernel_name(task: str, source: str, header: str, template: str) -> str:
 
 
 def read_candidate(text: str, task: Task) -> Candidate:
-    """Return the candidate in ``text``.  Raises Refused."""
+    """Return the candidate in ``text``.  Raises Refused if it does more than compute."""
     try:
         tree = parse(text)
     except UNPARSABLE as error:
@@ -94,7 +94,7 @@ def read_candidate(text: str, task: Task) -> Candidate:
 
 
 def _top_level(tree: ast.Module) -> tuple[dict[str, Any], dict[str, ast.FunctionDef]]:
-    """Return the constants and functions of the file; refuse every other statement."""
+    """Return the constants and functions of the file.  Raises Refused for any other statement."""
     constants: dict[str, Any] = {}
     functions: dict[str, ast.FunctionDef] = {}
     for node in tree.body:
@@ -165,7 +165,7 @@ _PARTS = (ast.operator, ast.boolop, ast.unaryop, ast.cmpop, ast.expr_context, as
 
 
 class _Body:
-    """Checks one function: every name that it reads must be local, a constant of the file, or on the list."""
+    """Checks one function: every name that it reads must be local, a constant of the file, or an allowed name."""
 
     def __init__(
         self, function: ast.FunctionDef, constants: Mapping[str, Any], functions: Mapping[str, ast.FunctionDef]

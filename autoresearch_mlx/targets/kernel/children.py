@@ -1,4 +1,4 @@
-"""Run a module of ``inside/`` in a child process, confined where the system has a sandbox."""
+"""Run a module of ``inside/`` in a child process, which is confined if the system has a sandbox."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FILE_BYTES = 4 * 2**30
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a child process gets from this machine: device, environment and sandbox."""
+    """The part of a child process that depends on this machine: device, environment and sandbox."""
 
     device: str
     environment: Mapping[str, str]
@@ -52,7 +52,7 @@ def surroundings(machine: Machine, device: str, sandbox: Sandbox | NoSandbox) ->
 
 
 def environment_of(around: Surroundings, folder: Path, added: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return a child's environment, without keys and tokens, and with a temporary folder of its own."""
+    """Return a child's environment, without keys and tokens, and with a private temporary folder."""
     plain = without_secrets(child_process_environment({**around.environment, **(added or {})}))
     return {**plain, **private_tmp(folder)}
 
@@ -60,7 +60,7 @@ def environment_of(around: Surroundings, folder: Path, added: Mapping[str, str] 
 def command_of(
     around: Surroundings, module: str, arguments: Sequence[str], read: Sequence[Path], folder: Path
 ) -> list[str]:
-    """Return the command of a child that may read ``read`` and its own packages, and write into ``folder``."""
+    """Return the command of a child that may read its packages and the paths ``read``, and write into ``folder``."""
     command = python_command("-m", f"{INSIDE}.{module}", *arguments)
     if around.sandbox is None:
         return command
@@ -78,7 +78,7 @@ def command_of(
 def asked(around: Surroundings, module: str, request: str, read: Sequence[Path], seconds: float) -> Mapping[str, Any]:
     """Run a module of ``inside/`` with a request, and return the JSON object that it writes.
 
-    Raises LabError when the child fails, takes longer than ``seconds``, or reports an error.
+    Raises LabError if the child fails, takes longer than ``seconds``, or reports an error.
     """
     with tempfile.TemporaryDirectory(prefix="autoresearch-kernel-") as made:
         folder = Path(made).resolve()

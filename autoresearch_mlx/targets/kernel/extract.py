@@ -1,4 +1,4 @@
-"""Make a kernel lab: the function as a reference, the inputs for trying candidates, and a first candidate."""
+"""Make a kernel lab: a function as the reference, inputs for testing candidates, and a first candidate."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from autoresearch_mlx.targets.kernel.sliced import sliced
 from autoresearch_mlx.targets.kernel.task import KERNEL, REFERENCE, TASK, Array, Task
 
 FOLDER = "kernels"
-"""Folder of kernel labs, beside the script; git ignores it, because each lab is a repository of its own."""
+"""Folder of kernel labs beside the script; git ignores it, because each lab is a separate repository."""
 _SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A function to take out: its text, and how the step calls it."""
+    """A function to take out of the script: its text, and the arguments with which the step calls it."""
 
     name: str
     function: str
@@ -46,9 +46,9 @@ class Wanted:
 
 
 def row_named(profile: Profile, name: str) -> Row | FunctionRow:
-    """Return a row of the profile: a number for an operation, f1 for a function, or the function's own name.
+    """Return the row of the profile with this name: the number of an operation, or ``f1`` or a name for a function.
 
-    Raises LabError.
+    Raises LabError if there is none.
     """
     for row in profile.rows:
         if name == str(row.number):
@@ -62,7 +62,7 @@ def row_named(profile: Profile, name: str) -> Row | FunctionRow:
 
 
 def wanted_of(row: Row | FunctionRow, script: Path) -> Wanted:
-    """Return the function or operation of a row of the profile.  Raises LabError when it cannot be taken out."""
+    """Return the function or operation of a row of the profile.  Raises LabError if it cannot be taken out."""
     if isinstance(row, FunctionRow):
         text = sliced(script.read_text(encoding="utf-8"), row.function, script.name)
         shown = {"row": row.name, "calls": row.calls, "seconds": row.seconds, "share": row.share, "gain": row.gain}
@@ -86,8 +86,9 @@ def extract(
 ) -> Task:
     """Write a kernel lab into ``folder``, which must not exist; return its task.
 
-    ``first``: text of the first candidate; None: the reference's own text, or an empty candidate if that is refused.
-    Raises LabError when the function cannot be a task, or the candidate is refused.
+    ``first`` is the text of the first candidate.  If it is None, the reference's own text is used, or a candidate
+    that replaces nothing if that text is refused.  Raises LabError if the function cannot be a task, or if ``first``
+    is refused.
     """
     if folder.exists() and any(folder.iterdir()):
         raise LabError(f"{folder} is not empty", "choose another: kernel extract ROW --to DIR")
@@ -113,7 +114,7 @@ def extract(
 
 
 def _own_text(wanted: Wanted, task: Task) -> str:
-    """Return the reference as a candidate; if that is refused, a candidate that replaces nothing."""
+    """Return the reference's text as a candidate; if it is refused, return a candidate that replaces nothing."""
     text = first_candidate(wanted.reference, wanted.function, task)
     try:
         read_candidate(text, task)
@@ -162,7 +163,7 @@ def _write(folder: Path, wanted: Wanted, task: Task, first: str) -> None:
 
 
 def remembered(state: Path, script: Path, text: str) -> Mapping[str, Any] | None:
-    """Return the last profile of the script if it was taken with this ``text``; else None."""
+    """Return the last profile of the script if it was made from this ``text``, else None."""
     try:
         found: Mapping[str, Any] = json.loads((state / _NOTE).read_text(encoding="utf-8"))
         same = found["text"] == text and found["path"] == str(script)
@@ -172,7 +173,7 @@ def remembered(state: Path, script: Path, text: str) -> Mapping[str, Any] | None
 
 
 def remember(state: Path, script: Path, text: str, profile: Profile, sizes: Mapping[str, int]) -> None:
-    """Keep a profile of a script with this ``text``, so that `kernel extract` need not profile the script again."""
+    """Save a profile of a script with this ``text``, so that `kernel extract` need not profile the script again."""
     said = {"path": str(script), "text": text, "sizes": dict(sizes)}
     (state / _NOTE).write_text(json.dumps({**said, "profile": profile.to_json()}), encoding="utf-8")
 

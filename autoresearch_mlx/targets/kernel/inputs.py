@@ -1,4 +1,4 @@
-"""Make the inputs of a task from a seed, in the same way in every process."""
+"""Make the inputs of a task from a seed, equal in every process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autoresearch_mlx.targets.kernel.task import Array, Sizes, Task
 
 
 def values(task: Task, sizes: Sizes, seed: int, scale: float = 1.0) -> list[Any]:
-    """Return numpy arrays for the task's arrays: float32, int32 or bool.
+    """Return the values of the task's arrays as numpy arrays of float32, int32 or bool.
 
     ``scale`` multiplies the spread of the floats.
     """
@@ -19,7 +19,7 @@ def values(task: Task, sizes: Sizes, seed: int, scale: float = 1.0) -> list[Any]
 
 
 def cotangents(shapes: list[tuple[int, ...]], seed: int) -> list[Any]:
-    """Return float32 numpy arrays, the cotangents for the gradients."""
+    """Return the cotangents for the gradients, as float32 numpy arrays."""
     random = np.random.default_rng([seed, 11])
     return [random.standard_normal(shape).astype(np.float32) for shape in shapes]
 

@@ -1,4 +1,4 @@
-"""Put a kernel into the text of a training script, behind a switch, and take it out again byte by byte.
+"""Put a kernel with an on/off switch into the text of a training script, and remove it again without a trace.
 
 A kernel is a block of lines between two markers, directly after the function that it replaces.  The block defines the
 switch ``KERNEL_NAME``, a function with the candidate's text, and one statement that replaces the function.
@@ -27,27 +27,30 @@ _FACTS = (
     *("name", "parameters", "arrays", "constants", "outputs", "differentiated", "sizes", "free"),
     *("tolerance", "typical"),
 )
-"""The parts of a task that the installed kernel needs: when it may be called, and for the gate at its first call."""
+"""The parts of a task that the installed kernel needs, to decide when it may be called and to check its first call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """One kernel that stands in a script."""
+    """A kernel that is installed in a script."""
 
     function: str
     digest: str
     """First digits of the SHA-256 of the candidate's text."""
     on: bool
-    """Position of the switch."""
+    """Whether the switch is on."""
     edited: bool
-    """Whether a line of the block besides the switch was changed since it was installed."""
+    """Whether a line of the block other than the switch was changed after it was installed."""
     start: int
     end: int
-    """Positions of the block in the text, with the blank lines before it."""
+    """Position of the end of the block in the text.
+
+    The block begins at ``start``, with the blank lines before it.
+    """
 
 
 def digest_of(source: str) -> str:
-    """Return the first digits of the SHA-256 of a candidate's text, by which installed kernels are told apart."""
+    """Return the first digits of the SHA-256 of a candidate's text, which identify an installed kernel."""
     return hashlib.sha256(source.encode()).hexdigest()[:12]
 
 
@@ -56,10 +59,10 @@ def switch_of(function: str) -> str:
 
 
 def with_kernel(text: str, task: Task, source: str, script: str, on: bool = True) -> str:
-    """Return the script's text with a kernel behind its function.
+    """Return the script's text with a kernel added after the function that it replaces.
 
-    ``source``: text of kernel.py, which passed the static gates.  ``on``: position of the switch.  Raises LabError when
-    the script no longer has the function, or has a kernel in its place already.
+    ``source`` is the text of kernel.py, which has passed the static gates.  ``on`` is the position of the switch.
+    Raises LabError if the script no longer has the function, or if it already has a kernel for it.
     """
     if any(each.function == task.function for each in installed_in(text)):
         said = f"{script} has a kernel for {task.function} already"
@@ -79,9 +82,9 @@ def with_kernel(text: str, task: Task, source: str, script: str, on: bool = True
 
 
 def without_kernel(text: str, function: str, script: str) -> str:
-    """Return the script's text without the kernel of a function: the bytes from before it was installed.
+    """Return the script's text without the kernel of a function, exactly as it was before the kernel was installed.
 
-    Raises LabError when there is no such kernel, or when its lines were edited, which would lose the edit.
+    Raises LabError if there is no such kernel, or if its lines were edited, because the edit would be lost.
     """
     found = next((each for each in installed_in(text) if each.function == function), None)
     if found is None:
@@ -96,7 +99,7 @@ def without_kernel(text: str, function: str, script: str) -> str:
 
 
 def installed_in(text: str) -> tuple[Installed, ...]:
-    """Return the kernels in a script, in order.  Raises LabError for a block that has no end."""
+    """Return the kernels in a script, in the order of the text.  Raises LabError for a block that has no end."""
     found = []
     for begin in _BEGIN.finditer(text):
         name = begin["name"]
@@ -117,7 +120,7 @@ def installed_in(text: str) -> tuple[Installed, ...]:
 
 
 def _end_of(text: str, task: Task, script: str) -> int:
-    """Return the number of the line on which the function ends.  Raises LabError when the script lacks it."""
+    """Return the number of the line on which the function ends.  Raises LabError if the script lacks the function."""
     try:
         tree = parse(text)
     except UNPARSABLE as error:
@@ -142,7 +145,7 @@ def _end_of(text: str, task: Task, script: str) -> int:
 
 
 def _block(task: Task, source: str, mark: str, on: bool) -> str:
-    """Return the lines of a kernel."""
+    """Return the lines of the block that installs a kernel."""
     name, switch = task.function, switch_of(task.function)
     inner = f"_kernel_of_{name.strip('_')}"
     facts = {each: value for each, value in json.loads(task.to_json()).items() if each in _FACTS}
@@ -174,7 +177,7 @@ if {switch}:
 
 
 def _written(facts: Mapping[str, Any]) -> str:
-    """Return the facts of a task as Python, one line for each fact and for each array."""
+    """Return the facts of a task as Python source, one line for each fact and for each array."""
     lines = []
     for name, value in facts.items():
         if name == "arrays":
@@ -191,7 +194,7 @@ def _told(array: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _literal(value: Any) -> str:
-    """Return a JSON value as Python, with its texts in double quotes."""
+    """Return a JSON value as Python source, with texts in double quotes."""
     match value:
         case dict():
             return "{" + ", ".join(f"{_literal(name)}: {_literal(each)}" for name, each in value.items()) + "}"
@@ -204,7 +207,7 @@ def _literal(value: Any) -> str:
 
 
 def _indented(source: str) -> str:
-    """Return a file as the body of a function; the lines of a text that is a value stay as they are."""
+    """Return a file's text, indented as the body of a function; lines inside a text constant stay unchanged."""
     source = source.replace("\r\n", "\n").rstrip("\n")
     nodes = list(ast.walk(ast.parse(source)))
     docstrings = [node.value for node in nodes if isinstance(node, ast.Expr)]
@@ -225,12 +228,12 @@ def _seal(body: str) -> str:
 
 
 def _seal_of(block: str) -> str:
-    """Return the hash of the present lines of a block, which begins with its marker and its seal."""
+    """Return the hash of a block's lines as they are now; the block begins with its marker and its seal."""
     return _seal("".join(block.splitlines(keepends=True)[2:]))
 
 
 def _switched(block: str, name: str) -> tuple[bool, str]:
-    """Return the position of a block's switch, and the seal that was written when it was installed."""
+    """Return whether a block's switch is on, and the seal that was written when the block was installed."""
     switch = re.search(rf"^{switch_of(name)} = (\w+)", block, re.MULTILINE)
     sealed = re.search(r"^# sealed (\w+)$", block, re.MULTILINE)
     return switch is not None and switch[1] == "True", sealed[1] if sealed else ""

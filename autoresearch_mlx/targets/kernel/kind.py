@@ -32,27 +32,30 @@ _TIMEOUT = 180.0
 
 @dataclass(frozen=True, slots=True)
 class KernelConditions:
-    """What a session of this target fixes."""
+    """The conditions of a session of this target."""
 
     task_sha256: str
     """SHA-256 of task.json and reference.py together."""
     baseline: str
-    """Fastest version of the reference on this machine: eager, compiled or fast."""
+    """Version of the reference that is the fastest on this machine: eager, compiled or fast."""
     baseline_seconds: Mapping[str, float]
-    """Seconds of one call of each version, as measured when the session began."""
+    """Version -> seconds of one call, as measured when the session began."""
     held_out: Sizes
-    """Sizes of the held-out shape, which only `certify` times; drawn when the session began, and in no prompt."""
+    """Sizes of the held-out shape, which were drawn when the session began.
+
+    Only `certify` times it, and no prompt shows it.
+    """
     device: str
     chip: str
     mlx: str
     believe: float = _BELIEVED
-    """Largest believable speed-up over the baseline; a higher number is refused."""
+    """Largest speed-up over the baseline that is accepted; a larger one counts as an error."""
     timeout_seconds: float = _TIMEOUT
     """Longest time of one measurement, in seconds."""
 
 
 class KernelKind(TargetKind[KernelConditions]):
-    """One function of a training step, to be made faster."""
+    """The kind of target that makes one function of a training step faster."""
 
     name = "kernel"
     conditions = KernelConditions
@@ -96,7 +99,7 @@ class KernelKind(TargetKind[KernelConditions]):
         }
 
     def key_parts(self, conditions: KernelConditions, machine: Machine) -> Mapping[str, Any]:
-        """Return the facts on which a value depends; MLX's version is one, as it changes speed as much as a kernel."""
+        """Return the facts on which a value depends, such as MLX's version, which affects speed as much as a kernel."""
         limits = {"believe": (conditions.believe, _BELIEVED), "timeout": (conditions.timeout_seconds, _TIMEOUT)}
         others = "".join(f", {name} {value:g}" for name, (value, usual) in limits.items() if value != usual)
         said = f"kernel {conditions.task_sha256} against {conditions.baseline}{others}"
@@ -109,7 +112,7 @@ class KernelKind(TargetKind[KernelConditions]):
         return 0.02
 
     def build(self, conditions: KernelConditions, place: Place) -> KernelTarget:
-        """Build the target.  Raises LabError when task.json or reference.py has changed since the session began."""
+        """Build the target.  Raises LabError if task.json or reference.py has changed since the session began."""
         root, wanted = place.lab.root, place.settings.target
         task = read_task(root)
         if sealed(root) != conditions.task_sha256:
@@ -160,7 +163,7 @@ class KernelKind(TargetKind[KernelConditions]):
 
 
 def baseline_seconds(task: Task, root: Path, around: Surroundings, limits: Limits) -> dict[str, float]:
-    """Time each version of the reference on the model's sizes; return seconds of one call.  Raises LabError."""
+    """Time each version of the reference on the model's sizes; return the seconds of one call.  Raises LabError."""
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="autoresearch-kernel-") as made:
         folder = Path(made).resolve()
@@ -187,7 +190,7 @@ def _around(place: Place) -> Surroundings:
 
 
 def mlx_version() -> str:
-    """Return the version of MLX that is installed; "none" if it is not."""
+    """Return the installed version of MLX, or "none" if MLX is not installed."""
     try:
         return version("mlx")
     except PackageNotFoundError:

@@ -35,7 +35,7 @@ def first_candidate(reference: str, function: str, task: Task) -> str:
 
 
 def no_candidate(task: Task, why: str) -> str:
-    """Return a first candidate that replaces nothing, so that the reference itself runs."""
+    """Return a first candidate that defines no kernel, so that the reference itself runs."""
     return (
         f'"""A candidate for {task.name}.  It replaces nothing yet: the reference itself runs.\n\n'
         f"The reference's own text cannot be a candidate: {why}.\n"

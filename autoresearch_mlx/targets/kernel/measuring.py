@@ -17,9 +17,9 @@ _MOST_CALLS = 2000
 
 
 def trials_of(task: Task, chance: random.Random, timed: Sizes, hidden: bool) -> tuple[Trial, ...]:
-    """Return the inputs on which a candidate has to be right; their seeds are drawn after the candidate was frozen.
+    """Return the inputs on which a candidate must be right; their seeds are drawn after the candidate was frozen.
 
-    The sizes are those that are timed (with usual, small and large values), the odd ones, and sizes drawn for this run.
+    The sizes are the timed ones (with usual, small and large values), the odd ones, and sizes drawn for this run.
     """
 
     def seed() -> int:
@@ -46,23 +46,23 @@ def in_words(sizes: Sizes) -> str:
 
 @dataclass
 class Findings:
-    """The results of a conversation with a bench."""
+    """The results of a conversation with a bench process."""
 
     form: str | None = None
     ratio: Ratio | None = None
     copy_seconds: float | None = None
-    """Seconds of a call that only moves the bytes of the inputs."""
+    """Seconds of a call that only copies the inputs."""
     files: list[Mapping[str, Any]] = field(default_factory=list)
     """Files for the referee to check, with the sizes, seed and scale of their inputs."""
     said: list[str] = field(default_factory=list)
     """Description of each file, in words."""
     doing: str = ""
-    """Description of what the bench is doing at present."""
+    """Description of the current work of the bench."""
     smoke: bool = False
 
 
 def smoke(trials: tuple[Trial, ...], found: Findings) -> Talk:
-    """Ask the bench for one set of outputs only."""
+    """Ask the bench for the outputs of one trial only."""
     reply: Reply = yield {"do": "prepare"}
     found.form = reply.fields["form"]
     yield from _try(trials[0], trials[0].name, found)
@@ -101,7 +101,7 @@ def _try(trial: Trial, name: str, found: Findings) -> Talk:
 
 
 def paired(theirs: str, ours: str, pairs: int) -> Generator[Command, Reply, Ratio]:
-    """Time two sides in alternation and return their Ratio; each block takes a few hundredths of a second."""
+    """Time two functions in alternation and return their Ratio; each block takes a few hundredths of a second."""
     calls = {}
     for side in (theirs, ours):
         yield {"do": "block", "side": side, "calls": 1}  # the first call compiles
@@ -123,7 +123,7 @@ def _each(side: str) -> Generator[Command, Reply, float]:
 
 
 def baselines(names: tuple[Baseline, ...], found: dict[str, float]) -> Talk:
-    """Time the versions of the reference in turn, and put the seconds of one call into ``found``."""
+    """Time each version of the reference, and add the seconds of one call to ``found``."""
     yield {"do": "lay out"}
     calls = {}
     for name in names:

@@ -27,7 +27,7 @@ POSITIVE = frozenset({"Log", "Sqrt", "Power", "Divide"})
 
 
 def operation_source(op: Operation) -> str:
-    """Return a file with ``operation(a, b, ...)``.
+    """Return the text of a Python file with ``operation(a, b, ...)``.
 
     Raises LabError for an operation that no kernel can replace alone, such as a look-up or a view.
     """

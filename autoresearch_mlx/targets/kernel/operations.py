@@ -1,4 +1,4 @@
-"""Define the operations of a traced step, and their JSON form, in which a child process sends them to its parent."""
+"""Define the operations of a traced step, and the JSON form in which a child process sends them to its parent."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 Shape = tuple[int, ...]
 BYTES = {"bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "float16": 2, "bfloat16": 2, "int32": 4}
-"""Bytes of one number, by type.  Any other type counts as eight bytes if its name ends in 64, else as four."""
+"""Number type -> bytes of one number.  Other types count as eight bytes if their names end in 64, else as four."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """Shape and number type of one array."""
+    """The shape and number type of one array."""
 
     shape: Shape
     dtype: str
@@ -31,17 +31,17 @@ class Spec:
 class Operand:
     """One input of an operation: an array in memory, and the views through which the operation reads it.
 
-    A view (a transpose, a broadcast) costs nothing by itself, but determines the order in which memory is read, so a
-    replay has to repeat it.
+    A view (a transpose, a broadcast) takes no time by itself, but determines the order in which memory is read, so a
+    replay must repeat it.
     """
 
     base: Spec
     views: tuple[tuple[str, Any], ...] = ()
     """Names and arguments of the views, from the array in memory to the operation."""
     read: Spec | None = None
-    """The array as the operation sees it, after the views; None: the array itself."""
+    """The array as the operation sees it, after the views; None for the array itself."""
     value: float | None = None
-    """Value of the input if it is a scalar constant; else None."""
+    """Value of the input if it is a scalar constant, else None."""
 
     @property
     def seen(self) -> Spec:
@@ -50,7 +50,7 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation of the graph, with all that its time depends on."""
+    """One operation of the graph, with everything on which its time depends."""
 
     name: str
     arguments: Any
@@ -59,13 +59,13 @@ class Operation:
 
     @property
     def row(self) -> tuple[str, tuple[Shape, ...], str]:
-        """Return the key of the operation's row in the table: name, shapes of the inputs, number type of the output."""
+        """Return the key of the operation's row in the profile: name, shapes of inputs, number type of the output."""
         shapes = tuple(operand.seen.shape for operand in self.inputs) or tuple(spec.shape for spec in self.outputs)
         return self.name, shapes, self.outputs[0].dtype if self.outputs else ""
 
     @property
     def bytes(self) -> int:
-        """Return the least number of bytes that the operation must read and write."""
+        """Return the smallest number of bytes that the operation must read and write."""
         read = sum(min(operand.base.bytes, operand.seen.bytes) for operand in self.inputs)
         return read + sum(spec.bytes for spec in self.outputs)
 

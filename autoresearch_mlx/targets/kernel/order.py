@@ -1,4 +1,4 @@
-"""Define the order for one measurement: the JSON that the bench process and the referee read."""
+"""Define the order, the instructions for one measurement that the bench and the referee read as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autoresearch_mlx.targets.kernel.task import Sizes, Task, task_from
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One set of inputs on which a candidate is tried: sizes, seed and spread."""
+    """One set of inputs on which a candidate is tested: sizes, seed and spread."""
 
     name: str
     """Name of the trial, and of the files with its outputs."""
@@ -21,18 +21,18 @@ class Trial:
     seed: int
     scale: float = 1.0
     kind: str = ""
-    """Description in words: ``the model's shape``, ``an odd shape``."""
+    """Description in words, such as ``the model's shape`` or ``an odd shape``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One measurement of one candidate."""
+    """The instructions for one measurement of one candidate."""
 
     task: Task
     reference: str
     """Path of reference.py."""
     candidate: Candidate | None
-    """The candidate to measure; None: only the baselines are timed."""
+    """The candidate to measure, or None if only the baselines are timed."""
     device: str
     folder: str
     """Folder for the outputs."""
@@ -40,7 +40,7 @@ class Order:
     timed: Sizes
     """Sizes on which the candidate is timed."""
     seed: int
-    """Seed of the inputs that are timed."""
+    """Seed of the timed inputs."""
 
     def to_json(self) -> str:
         plain = asdict(self) | {

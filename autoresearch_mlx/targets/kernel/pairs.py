@@ -1,4 +1,4 @@
-"""Turn timed blocks, taken in alternation, into one number: the paired log ratio of two times."""
+"""Compute the paired log ratio of two times from blocks that were timed in alternation."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from statistics import median, stdev
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How much faster one side was than the other, from pairs of blocks."""
+    """The speed of one function relative to another, from pairs of timed blocks."""
 
     log: float
-    """Median of the pairs' ln(their time / our time); above 0 means that ours is faster."""
+    """Median of ln(their time / our time) over the pairs; above 0 if our function is faster."""
     low: float
     high: float
-    """90 % interval of the mean of the pairs."""
+    """Upper end of the 90 % interval for the mean of the pairs; ``low`` is the lower end."""
     pairs: int
     theirs: float
     ours: float
-    """Median seconds of one call."""
+    """Median seconds of one call of our function; ``theirs`` is that of the other."""
 
     @property
     def factor(self) -> float:
@@ -31,12 +31,12 @@ class Ratio:
 
 
 def order(pairs: int) -> list[bool]:
-    """Return which side each block times (True: theirs), in the order A B B A A B B A, so that drift cancels."""
+    """Return for each block whether it times their function, in the order A B B A A B B A, so that drift cancels."""
     return [(block % 4) in (0, 3) for block in range(2 * pairs)]
 
 
 def ratio(theirs: Sequence[float], ours: Sequence[float]) -> Ratio:
-    """Return the ratio from seconds of one call, in the order in which the pairs were taken.
+    """Return the ratio from the seconds of one call, given in the order of the pairs.
 
     The interval assumes that the mean of the logarithms is normal; a single pair has an interval of length 0.
     """

@@ -1,4 +1,4 @@
-"""Turn a child process's measurements into the table of a step: rows, shares, and the gain that is left."""
+"""Turn a child process's measurements into the profile of a step: rows, shares, and possible gains."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoresearch_mlx.targets.kernel.operations import Operation, Shape, operati
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of operations: all calls of one operation in a step with the same shapes and number type."""
+    """One row of the profile: all calls of one operation in a step with the same shapes and number type."""
 
     number: int
     op: str
@@ -20,9 +20,9 @@ class Row:
     dtype: str
     calls: int
     seconds: float | None
-    """Time of all its calls in a step together; None when the operation could not be replayed."""
+    """Time of all its calls in a step together; None if the operation could not be replayed."""
     share: float | None
-    """Percent of the time of all replays together."""
+    """Percentage of the time of all replays together."""
     cumulative: float | None
     """Sum of the shares down to this row."""
     limit: float | None
@@ -30,17 +30,20 @@ class Row:
     gain: float | None
     """Largest part of the step that can still be saved, in percent, by Amdahl's law: share x (1 - 1 / limit)."""
     why: str = ""
-    """Why the operation could not be replayed; empty when it was."""
+    """Reason why the operation could not be replayed; empty if it was."""
     operation: Mapping[str, Any] | None = None
-    """One of the row's operations in full; `kernel extract` makes a task from it."""
+    """One of the row's operations with all details, from which `kernel extract` makes a task."""
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionRow:
-    """One row of functions: all calls of one function with arguments of the same form.  One may contain another."""
+    """One row for a function of the script: all its calls with arguments of the same form.
+
+    It may contain other functions.
+    """
 
     name: str
-    """``f1``, ``f2`` ...: the function's name for `kernel extract`."""
+    """The row's name for `kernel extract`: ``f1``, ``f2`` and so on."""
     function: str
     arguments: tuple[tuple[str, Any], ...]
     """(parameter, [shape, number type] or {"constant": value}) of each argument."""
@@ -50,7 +53,7 @@ class FunctionRow:
     calls: int
     seconds: float | None
     share: float | None
-    """Percent of the measured step."""
+    """Percentage of the measured step."""
     limit: float | None
     gain: float | None
     why: str = ""
@@ -67,9 +70,9 @@ class Profile:
     script: str
     mode: str
     step_seconds: float
-    """Median of the measured steps."""
+    """Median seconds of the measured steps."""
     replayed_seconds: float
-    """Sum of all replays."""
+    """Seconds of all replays together."""
     building_seconds: float
     """Time that the script and MLX take to build the step's graph; no replay includes it."""
     rows: tuple[Row, ...]
@@ -77,7 +80,7 @@ class Profile:
     copy_bytes_per_second: float
     flops_per_second: float
     clock: str
-    """Kind of the seconds: ``processor`` time or ``wall`` time."""
+    """Kind of time in which seconds are counted: ``processor`` or ``wall``."""
     chip: str
     mlx: str
     notes: tuple[str, ...] = ()
@@ -89,7 +92,7 @@ class Profile:
 
     @property
     def remainder(self) -> float:
-        """Seconds of the measured step less those of the replays; negative when the replays take longer."""
+        """Seconds of the measured step less those of the replays; negative if the replays take longer."""
         return self.step_seconds - self.replayed_seconds
 
 
@@ -121,7 +124,7 @@ class _Sum:
     calls: int
     seconds: float | None
     least: float
-    """Seconds that the calls would take at the highest speeds measured on this machine."""
+    """Seconds that the calls would take at the highest speeds that were measured on this machine."""
     why: str
 
 

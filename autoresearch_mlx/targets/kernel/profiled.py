@@ -20,7 +20,7 @@ _SECONDS = 540.0
 
 
 def script_of(root: Path, script: Path | None) -> Path:
-    """Return the script to profile, by default the lab's.  Raises LabError when there is none."""
+    """Return the script to profile, by default the lab's.  Raises LabError if there is none."""
     found = (script if script is not None else root / SCRIPT).resolve()
     if not found.is_file():
         raise LabError(f"there is no script {found}", "name one: --script FILE; it defines build_model and train")
@@ -28,7 +28,7 @@ def script_of(root: Path, script: Path | None) -> Path:
 
 
 def sizes_of(settings: Settings, fit: MachineProfile, sizes: Mapping[str, int | None]) -> dict[str, int]:
-    """Return ``vocab_size``, ``seq_len`` and ``rows``: the given, else the lab's, else those that fit the machine."""
+    """Return ``vocab_size``, ``seq_len`` and ``rows`` as given, else the lab's, else sizes that fit the machine."""
     return {
         "vocab_size": sizes.get("vocab_size") or _or(settings.data.vocab_size, fit.vocab_size),
         "seq_len": sizes.get("seq_len") or _or(settings.data.seq_len, fit.seq_len),
@@ -45,7 +45,7 @@ def profiled(
     seed: int,
     sizes: Mapping[str, int],
 ) -> Profile:
-    """Profile a script in a child process.  Raises LabError when it cannot be run or traced."""
+    """Profile a script in a child process.  Raises LabError if it cannot be run or traced."""
     request = Request(str(script), mode, fit.device, seed=seed, **sizes)
     around = surroundings(machine, fit.device, sandbox)
     measured = asked(around, "profile", request.to_json(), [script.parent], _SECONDS)

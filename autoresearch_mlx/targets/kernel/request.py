@@ -1,4 +1,4 @@
-"""Define the requests to the child processes that profile a script or take out a function."""
+"""Define the requests to child processes that profile a script, take out a function, or time steps."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ Mode: TypeAlias = Literal["step", "forward"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One script to profile, and the sizes of its inputs."""
+    """A request to profile a script, with the sizes of its inputs."""
 
     script: str
     """Path of the script."""
     mode: Mode
-    """A whole training step, or one forward pass of the model."""
+    """Whether to profile a whole training step or one forward pass of the model."""
     device: str
     vocab_size: int
     seq_len: int
     rows: int = 8
-    """Rows of a forward pass; a training step uses the script's own number."""
+    """Number of rows of a forward pass; a training step uses the script's own number."""
     seed: int = 42
 
     def to_json(self) -> str:
@@ -34,7 +34,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class TakeOut:
-    """One function to take out of a script, or of a starter's reference."""
+    """A request to take one function out of a script or of a starter's reference."""
 
     name: str
     """Name of the task."""
@@ -62,12 +62,12 @@ class TakeOut:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """Two versions of a script whose steps are timed in alternation."""
+    """A request to time the steps of two versions of a script in alternation."""
 
     plain: str
     """Path of the script without the kernels."""
     changed: str
-    """Path of the script with them."""
+    """Path of the script with the kernels."""
     functions: list[str]
     """Functions that have a kernel in ``changed``."""
     device: str
@@ -75,7 +75,7 @@ class Steps:
     seq_len: int
     pairs: int
     block_seconds: float
-    """Least seconds of the steps that are timed in one block."""
+    """Least total seconds of the steps that are timed in one block."""
     seed: int = 42
 
     def to_json(self) -> str:

@@ -14,7 +14,7 @@ _HEAD = '"""The function as it was in {script}, with all that it uses. A candida
 def sliced(text: str, function: str, script: str) -> str:
     """Return a Python file with the function and all imports, constants and functions that it uses, in order.
 
-    Raises LabError when the script does not define the function at the top level.
+    Raises LabError if the script does not define the function at the top level.
     """
     tree = parse(text)
     defined: dict[str, list[ast.stmt]] = {}

@@ -11,7 +11,7 @@ from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.targets.kernel.extract import Wanted
 
 METAL = "kernel_metal.py"
-"""Name of a starter's Metal candidate in the lab; it lies beside kernel.py until somebody tries it."""
+"""Name of the file with a starter's Metal candidate, which lies beside kernel.py for a person to try."""
 _TEXTS = Path(__file__).parent / "inside" / "starters"
 
 
@@ -22,7 +22,7 @@ class Starter:
     name: str
     words: str
     arguments: Mapping[str, tuple[tuple[str, Any], ...]]
-    """For a ``cpu`` and a ``gpu``: parameters, each with (shape, number type) or a constant."""
+    """``cpu`` or ``gpu`` -> parameters, each with (shape, number type) or a constant."""
     outputs: int = 1
     differentiated: bool = True
 
@@ -31,7 +31,7 @@ class Starter:
         return (_TEXTS / self.name / f"{file}.py").read_text(encoding="utf-8")
 
     def wanted(self, device: str) -> Wanted:
-        """Return the function to make a lab of."""
+        """Return the function from which to make a kernel lab."""
         arguments = [[name, _argument(value)] for name, value in self.arguments[device]]
         return Wanted(
             self.name,
@@ -86,7 +86,7 @@ STARTERS = (
 
 
 def starter_named(name: str) -> Starter:
-    """Return a starter.  Raises LabError when there is none of that name."""
+    """Return the starter with this name.  Raises LabError if there is none."""
     found = next((each for each in STARTERS if each.name == name), None)
     if found is None:
         raise LabError(f"there is no starter {name}", f"starters: {', '.join(each.name for each in STARTERS)}")

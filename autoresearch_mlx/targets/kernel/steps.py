@@ -1,4 +1,4 @@
-"""Measure what kernels bring to the whole training step: two versions of a script, in fresh processes."""
+"""Measure how much kernels speed up the whole training step: two versions of a script, in new processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _BLOCK_SECONDS = 0.25
 _SECONDS = 900.0
 """Longest time of one process, in seconds."""
 MOST_APART = 0.01
-"""Largest difference of a loss in the first steps, as a share of the loss, up to which two versions do the same."""
+"""Largest difference between the losses of the first steps, as a share of the loss, at which versions count as
+equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +40,25 @@ class Versions:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """What the processes measured."""
+    """The measurements of all processes."""
 
     logs: tuple[float, ...]
-    """For each process, ln(seconds of a plain step / seconds of a step with the kernels): the median of its pairs."""
+    """Median over the pairs of each process of ln(seconds of a plain step / seconds of a step with the kernels)."""
     plain_seconds: float
     seconds: float
-    """Median seconds of one step, plain and with the kernels."""
+    """Median seconds of one step with the kernels; ``plain_seconds`` is that without them."""
     pairs: int
-    """Pairs of blocks in each process."""
+    """Number of pairs of blocks in each process."""
     steps: int
-    """Timed steps of a block."""
+    """Number of timed steps in a block."""
     apart: float | None
-    """Largest difference of a loss in the first steps, as a share of the loss; None when a loss is not finite."""
+    """Largest difference between the losses of the first steps, as a share of the loss; None if a loss is not
+    finite."""
     partly: str = ""
-    """Which functions the step also calls without their kernel, and why; empty if there are none."""
+    """A sentence about functions that the step also calls without their kernel, with the reason; empty if there are
+    none."""
     unused: str = ""
-    """Why the step cannot be said to use a kernel, in which case there are no measurements; empty when it uses one."""
+    """Reason why the step does not seem to use a kernel, and so was not measured; empty if it uses all of them."""
 
 
 def blocks_of(
@@ -63,7 +66,7 @@ def blocks_of(
 ) -> Blocks:
     """Time both versions; ``said`` is called with the number of each process before it starts.
 
-    Raises LabError when the script cannot be run.
+    Raises LabError if the script cannot be run.
     """
     found: list[Mapping[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="autoresearch-kernel-") as made:
@@ -107,7 +110,7 @@ def _summed(found: Sequence[Mapping[str, Any]], pairs: int) -> Blocks:
 
 
 def _partly(uses: Mapping[str, Mapping[str, Any]]) -> str:
-    """Say which functions a step calls without their kernel too: a kernel covers one row of the profile."""
+    """Return which functions a step also calls without their kernel, because a kernel covers one row of the profile."""
     said = []
     for name, each in uses.items():
         if each["plain"]:
@@ -117,7 +120,7 @@ def _partly(uses: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def script_text(path: Path) -> str:
-    """Return a script's text with its line ends as they are.  Raises LabError."""
+    """Return a script's text with unchanged line ends.  Raises LabError if it cannot be read."""
     try:
         return path.read_bytes().decode("utf-8")
     except OSError as error:

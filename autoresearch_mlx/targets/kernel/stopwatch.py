@@ -1,4 +1,4 @@
-"""Talk with a bench process: send it one command at a time, and time each command from outside.
+"""Control a bench process: send it one command at a time, and time each command from outside.
 
 On a Linux CPU the time is the processor time that the operating system counted for the process; elsewhere the parent's
 clock takes it.  The bench process itself reports no time.
@@ -38,7 +38,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The reason why a conversation ended early."""
+    """The reason why a conversation with the bench ended early."""
 
     failure: Failure
     reason: str
@@ -72,10 +72,10 @@ def converse(
     seconds: float,
     marker: str,
 ) -> tuple[Failed | None, Ended]:
-    """Start a bench, and send it what ``talk`` yields; each reply is sent back into ``talk``.
+    """Start a bench, and send it the commands that ``talk`` yields; each reply is sent back into ``talk``.
 
-    ``look`` is called about ten times a second with the seconds left.  Returns the reason if the
-    conversation ended early, else None; and how the process ended.  An exception from ``look`` ends the process.
+    ``look`` is called about ten times a second with the seconds left, and an exception from it ends the process.
+    Returns two values: the reason if the conversation ended early, else None; and how the process ended.
     """
     path = folder / "order.json"
     path.write_text(order.to_json(), encoding="utf-8")

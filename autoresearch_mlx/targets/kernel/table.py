@@ -10,7 +10,7 @@ from autoresearch_mlx.targets.kernel.profile import FunctionRow, Profile, Row
 from autoresearch_mlx.terms import cut, plural, table, wrap
 
 _SAME_WITHIN = 0.25
-"""If the replays differ from the measured step by more than this share of the step, the difference is explained."""
+"""Difference between replays and measured step, as a share of the step, above which the table explains it."""
 
 
 def lines(profile: Profile, top: int, width: int) -> Iterator[str]:
@@ -106,7 +106,7 @@ def _percent(share: float | None) -> str:
 
 
 def picture(profile: Profile, top: int = 20) -> str:
-    """Return an SVG of bars: the share of each row, and in a darker tone the part that can still be gained."""
+    """Return a bar chart as SVG: the share of each row, and in a darker colour the part that can still be gained."""
     rows = [row for row in profile.rows[:top] if row.share is not None]
     bar, left, wide = 22, 330, 420
     height = 60 + bar * len(rows)

@@ -1,4 +1,4 @@
-"""The target ``kernel``: measure one candidate for one function.
+"""Measure one candidate for one function: the target ``kernel``.
 
 A measurement has two child processes.  The bench runs the candidate and the baseline, and saves their outputs; it
 is timed from outside.  The referee computes the reference and compares.  The seeds are drawn here, after the candidate
@@ -43,7 +43,7 @@ from autoresearch_mlx.trial.sandbox.permissions import TMP
 
 _REFEREE_SECONDS = 120.0
 _FASTER_THAN_A_COPY = 0.5
-"""The measured roofline: a call is not believed if it takes less than this share of the time of copying the inputs."""
+"""Share of the time for copying the inputs (the measured roofline) below which the time of a call is not believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,12 @@ class KernelTarget(TargetBase):
     direction: Direction = "max"
     machine: Mapping[str, Any] = field(default_factory=dict)
     unconfined: str | None = None
-    """Why runs are not confined; None when they are."""
+    """Reason why runs are not confined; None if they are."""
     name: str = "kernel"
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """Return the sets of cases: ``hidden`` is the held-out shape, if the task has a free size."""
+        """Return the names of the splits; ``hidden`` is the held-out shape, which needs a task with a free size."""
         return ("val", "hidden") if self.task.free else ("val",)
 
     @property
@@ -83,7 +83,7 @@ class KernelTarget(TargetBase):
         return "two kernels that are timed at once slow each other down, so neither could be measured"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Say which static gate a candidate fails; None when it passes them all."""
+        """Return which static gate a candidate fails; None if it passes all."""
         try:
             read_candidate(files.get(KERNEL, ""), self.task)
         except Refused as refused:
@@ -91,11 +91,11 @@ class KernelTarget(TargetBase):
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Try the candidate on the model's shape alone: most wrong candidates fail here, within seconds."""
+        """Test the candidate on the model's shape alone, where most wrong candidates fail within seconds."""
         return self._measured(assignment, short=True)
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Pass a candidate through the gates, and time it.  A failure is returned as data that names the gate."""
+        """Test a candidate with all gates, and time it.  A failure is returned as data that names the gate."""
         return self._measured(assignment, short=False)
 
     # --- one measurement
@@ -156,7 +156,7 @@ class KernelTarget(TargetBase):
         return self._measurement(assignment, found, ended, failed, began)
 
     def _judged(self, assignment: Assignment, order: Order, found: Findings, folder: Path) -> Failed | None:
-        """Let the referee compare all outputs; return the first gate that the outputs fail."""
+        """Let the referee compare all outputs; return the first gate that they fail, or None."""
         files = [*found.files]
         ghost = order.trials[0]
         if (folder / "ghost.npz").exists():
@@ -247,7 +247,7 @@ class KernelTarget(TargetBase):
     # --- the sandbox
 
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
-        """Run a program in the sandbox; say why runs are not confined, or return None when they are."""
+        """Run a program in the sandbox; return why runs are not confined, or None if they are."""
         return self.unconfined
 
     def without_sandbox(self, why: str) -> Self:

@@ -1,4 +1,4 @@
-"""Define a task: one function to make faster, the inputs for trying candidates, and the tolerances.
+"""Define a task: a function to make faster, the inputs for testing candidates, and the tolerances.
 
 `kernel extract` writes the task as ``task.json`` beside ``reference.py``; neither file is ever editable.
 """
@@ -30,13 +30,13 @@ class Array:
     name: str
     dtype: str
     axes: tuple[str | int, ...]
-    """For each axis, the name of a size or a fixed number."""
+    """Size of each axis: the name of a size, or a fixed number."""
     mean: float = 0.0
     std: float = 1.0
     below: str | int | None = None
-    """Bound of whole numbers, which are below it: the name of a size, or a number."""
+    """Upper bound of integers, which are below it: the name of a size, or a number."""
     lower: bool = False
-    """Whether booleans form a lower triangle, as a causal mask does; else they are random."""
+    """Whether booleans form a lower triangle, like a causal mask; otherwise they are random."""
 
     def shape(self, sizes: Sizes) -> Shape:
         return tuple(each if isinstance(each, int) else sizes[each] for each in self.axes)
@@ -44,7 +44,7 @@ class Array:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One function to make faster, with everything about it that candidates cannot change."""
+    """A function to make faster, with everything about it that candidates cannot change."""
 
     name: str
     function: str
@@ -58,17 +58,17 @@ class Task:
     differentiated: bool
     """Whether the step takes the function's gradient; the gradient is then checked and timed too."""
     sizes: Sizes
-    """The model's sizes, which are timed."""
+    """Name -> size in the model, at which candidates are timed."""
     free: tuple[str, ...]
     """Names of the sizes that may take other values."""
     odd: tuple[Sizes, ...]
-    """Further sizes on which a candidate has to be right."""
+    """Further sizes at which a candidate must be right."""
     tolerance: float
     """Largest error of one number, as a share of its size and of the typical size of the output."""
     typical: float
     """Largest root-mean-square error, as a share of the typical size of the output."""
     baselines: tuple[Baseline, ...]
-    """Versions of the reference that a candidate has to beat."""
+    """Versions of the reference; a candidate must beat the fastest."""
     script: str = ""
     """Name of the script that the function was taken from; empty for a starter."""
     row: Mapping[str, Any] | None = None
@@ -85,7 +85,7 @@ class Task:
         return json.dumps(asdict(self), indent=2) + "\n"
 
     def drawn_sizes(self, chance: random.Random) -> dict[str, int]:
-        """Return sizes near the model's that are not the model's, drawn by ``chance``; fixed sizes stay."""
+        """Return random sizes near the model's, drawn with ``chance``; sizes that may not change stay the same."""
         drawn = dict(self.sizes)
         for name in self.free:
             least = max(1, int(self.sizes[name] * _LEAST_FREE))
@@ -96,7 +96,7 @@ class Task:
 
 
 def task_from(text: str) -> Task:
-    """Return the task in a JSON text.  Raises LabError when the text is malformed."""
+    """Return the task in a JSON text.  Raises LabError if the text is malformed."""
     try:
         found: dict[str, Any] = json.loads(text)
         arrays = tuple(Array(**each | {"axes": tuple(each["axes"])}) for each in found.pop("arrays"))
@@ -108,7 +108,7 @@ def task_from(text: str) -> Task:
 
 
 def read_task(folder: Path) -> Task:
-    """Return the task of a kernel lab.  Raises LabError when there is none."""
+    """Return the task of a kernel lab.  Raises LabError if there is none."""
     try:
         return task_from((folder / TASK).read_text(encoding="utf-8"))
     except OSError as error:
@@ -117,7 +117,7 @@ def read_task(folder: Path) -> Task:
 
 
 def sealed(root: Path) -> str:
-    """Return a SHA-256 of task.json and reference.py.  Raises LabError when one is missing."""
+    """Return the SHA-256 of task.json and reference.py together.  Raises LabError if one is missing."""
     digest = hashlib.sha256()
     for name in (TASK, REFERENCE):
         try:

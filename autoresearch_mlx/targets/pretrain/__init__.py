@@ -1,1 +1,1 @@
-"""The target ``pretrain``: train the edited script for a fixed budget, then score its weights."""
+"""Train the edited script for a fixed budget, then score its weights: the target ``pretrain``."""

@@ -2,8 +2,8 @@
 
     python -P -m autoresearch_mlx.targets.pretrain.alone PATH/train_mlx.py
 
-The closing lines go to stdout, progress goes to stderr.  ``val_bpb`` comes from the sealed evaluator.  A figure that
-was not measured is left out.
+The closing lines go to stdout, and progress goes to stderr.  ``val_bpb`` comes from the sealed evaluator.  Values
+that were not measured are left out.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.autopsy import tail_of
 
 RUN = "run"
-"""Name of the folder into which the run writes, beside the copy of the script."""
+"""Name of the run folder, beside the copy of the script."""
 
 
 def main(script: Path) -> int:
-    """Measure ``script`` once; return the exit code: 0 when there is a score, else 1."""
+    """Measure ``script`` once; return the exit code: 0 if there is a score, else 1."""
     began = time.monotonic()
     try:
         target = target_of(script)
@@ -70,7 +70,7 @@ def target_of(script: Path) -> Pretrain:
 
 
 def measure(target: Pretrain, script: Path, folder: Path) -> Measurement:
-    """Run a copy of the script once, so that nothing it writes beside itself stays behind."""
+    """Run a copy of the script once, so that files that it writes beside itself do not stay in the lab."""
     tree, run = folder / "tree", folder / RUN
     tree.mkdir()
     run.mkdir()
@@ -97,7 +97,7 @@ def trailer(m: Measurement, total_seconds: float, depth: object, peak: Peak | No
 
 
 def peak_of(target: Pretrain) -> Peak | None:
-    """Return the machine's best matrix product, from its calibration or measured now; None when MLX does not work."""
+    """Return the machine's best matrix product, from its calibration or measured now; None if MLX does not work."""
     if target.peak is not None:
         return target.peak
     conditions = target.conditions

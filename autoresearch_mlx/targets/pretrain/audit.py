@@ -28,28 +28,30 @@ HIDDEN = "hidden"
 _ERRORS = 3.0
 """Number of standard errors up to which two sets of rows may differ by chance."""
 _SHARE = 0.5
-"""Share of the gain by which the two sets may differ; if only the validation rows gain, they differ by all of it."""
+"""Share of the gain by which the two sets may differ; if only the validation rows improve, they differ by the whole
+gain."""
 _SAME = 0.002
-"""Share of a value by which the score of the same weights may change in float64 and with other cuts."""
+"""Share of a score by which it may change for the same weights in float64 and with other cuts."""
 _TOLD = 2.0
-"""Ratio of training loss (reported or measured) to validation loss that dropout or smoothing does not explain."""
+"""Ratio of training loss (reported or measured) to validation loss above which dropout or smoothing is no
+explanation."""
 _TIMES = 3.0 * (1 + CUTS)
-"""Time limit as a multiple of an evaluation's: three sets of rows, whole and cut, by one process at a time."""
+"""Time limit as a multiple of an evaluation's time, for three sets of rows, whole and cut, by one process at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gained:
-    """What a change gains on one set of rows, in bits per byte, and its standard error."""
+    """The gain of an edit on one set of rows, in bits per byte, and its standard error."""
 
     value: float
     error: float
 
 
 def audited(conditions: Conditions, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
-    """Return the measurement with the findings of its audit in ``extra``; ``invalid`` where the audit contradicts it.
+    """Return the measurement with the findings of its audit in ``extra``; ``invalid`` if the audit contradicts it.
 
-    ``gain``: the apparent gain of the run, in bits per byte.  The assignment's folder holds the run's weights, and its
-    ``incumbent`` may lay out the run that it is compared with, which is then scored on the same rows.
+    ``gain`` is the apparent gain of the run, in bits per byte.  The assignment's folder has the run's weights, and
+    its ``incumbent`` may restore the run for comparison, which is then scored on the same rows.
     """
     if measured.value is None:
         return measured
@@ -73,7 +75,7 @@ def audited(conditions: Conditions, assignment: Assignment, measured: Measuremen
 
 
 def _reference(conditions: Conditions, assignment: Assignment, limit: Limit, draw: int) -> _Auditing | None:
-    """Score the incumbent's weights on the same rows; None when there are no weights, or they cannot be scored."""
+    """Score the incumbent's weights on the same rows; return None if there are none or they cannot be scored."""
     kept = None if assignment.incumbent is None else assignment.incumbent()
     if kept is None:
         return None
@@ -83,12 +85,12 @@ def _reference(conditions: Conditions, assignment: Assignment, limit: Limit, dra
 
 
 def _gains(found: _Auditing, reference: _Auditing | None) -> dict[str, Gained]:
-    """Return the gain over the incumbent's weights on each set of rows; empty when those weights were not scored."""
+    """Return the gain over the incumbent's weights on each set of rows; empty if those weights were not scored."""
     return {} if reference is None else {name: gained(found.rows[name], reference.rows[name]) for name in found.rows}
 
 
 def gained(rows: Rows, before: Rows) -> Gained:
-    """Return the gain of a change, from the bits and bytes of each row, [2, n], after it (``rows``) and ``before``."""
+    """Return the gain of an edit, from bits and bytes of each row, [2, n], after the edit (``rows``) and ``before``."""
     won, size = before[0] - rows[0], rows[1]
     value = float(won.sum() / size.sum())
     left = won - value * size
@@ -99,10 +101,10 @@ def gained(rows: Rows, before: Rows) -> Gained:
 def contradiction(
     sets: Mapping[str, Mapping[str, float]], value: float, gain: float, gains: Mapping[str, Gained]
 ) -> str | None:
-    """Say which of the scored sets of rows contradicts the score, and how; return None when none does.
+    """Return which set of rows contradicts the score, and how; None if none does.
 
-    ``gains``: the gains over the incumbent on the same rows.  Rows differ in difficulty far more than two models differ
-    on one row.  So the gains decide where they are known, and the values alone where they are not.
+    ``gains`` are the gains over the incumbent on the same rows.  Rows differ in difficulty far more than two models
+    differ on one row.  So the gains decide if they are known, and otherwise the values alone.
     """
     found = sets[VALIDATION]
     again, slack = found["value"], _ERRORS * found["lookahead_error"] + _SAME * abs(value)
@@ -122,7 +124,7 @@ def contradiction(
 
 
 def _short(name: str, sets: Mapping[str, Mapping[str, float]], gains: Mapping[str, Gained]) -> tuple[float, float]:
-    """Return by how much a set falls short of the validation rows, in bits per byte, and the standard error."""
+    """Return how much worse a set is than the validation rows, in bits per byte, and the standard error."""
     if gains:
         here, other = gains[VALIDATION], gains[name]
         return here.value - other.value, math.hypot(here.error, other.error)
@@ -131,9 +133,9 @@ def _short(name: str, sets: Mapping[str, Mapping[str, float]], gains: Mapping[st
 
 
 def _on_training(sets: Mapping[str, Mapping[str, float]], gain: float, gains: Mapping[str, Gained]) -> str:
-    """Say that a gain is far smaller on rows of the training text; return an empty text when it is not.
+    """Return a sentence if the gain is far smaller on rows of the training text, else an empty text.
 
-    This happens with a model that knows all rows that score, but it can also happen with an honest remedy for
+    This happens with a model that knows all held-out rows, but it can also happen with an honest remedy for
     overfitting.
     """
     if TRAINING not in gains:
@@ -146,7 +148,7 @@ def _on_training(sets: Mapping[str, Mapping[str, float]], gain: float, gains: Ma
 
 
 def unexplained(sets: Mapping[str, Mapping[str, float]], told: Any) -> str:
-    """Say what a person should look at before believing the run; return an empty text when there is nothing."""
+    """Return what a person should check before believing the run; an empty text if there is nothing."""
     nats = sets[VALIDATION]["nats"]
     if isinstance(told, int | float) and told > _TOLD * nats:
         return f"the script reported a training loss of {told:.4g} nats, but the validation rows cost {nats:.4g}"
@@ -161,7 +163,7 @@ def _facts(sets: Mapping[str, Mapping[str, float]], gains: Mapping[str, Gained])
 
 
 class _Auditing(Evaluation):
-    """The parent's view of an audit; afterwards ``sets`` holds the findings on each set of rows."""
+    """The parent's view of an audit; after it, ``sets`` has the findings on each set of rows."""
 
     module = "autoresearch_mlx.trial.audit"
 
@@ -174,11 +176,11 @@ class _Auditing(Evaluation):
         super().__init__(conditions, quiet, limit=limit)
         self.sets: dict[str, dict[str, float]] = {}
         self.rows: dict[str, Rows] = {}
-        """For each set, an array [2, n]: the bits that each row cost, and the bytes of each row."""
+        """Name of each set -> array [2, n] with the loss of each row in bits and the length of each row in bytes."""
         self._draw, self._rows_out = draw, ""
 
     def logged(self, path: Path) -> Ended:
-        """Run the audit, with its output at the end of the log at ``path``."""
+        """Run the audit, and append its output to the log at ``path``."""
         with tempfile.TemporaryDirectory() as folder, Log(path) as log:
             log.write(b"--- audit ---\n")
             self._rows_out = str(Path(folder) / "rows.npz")

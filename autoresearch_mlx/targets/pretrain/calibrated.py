@@ -15,26 +15,26 @@ from autoresearch_mlx.targets.pretrain.data import last_corpus
 
 
 def basis_here(settings: Settings, lab: Lab | None, machine: Machine, profile: Profile) -> Basis:
-    """Return what a calibration for this lab depends on: machine, profile, and the shape of the rows."""
+    """Return the facts on which a calibration for this lab depends: machine, profile, and the shape of the rows."""
     return basis_of(machine, profile, *_shape(settings, lab, profile))
 
 
 def calibration_here(
     settings: Settings, lab: Lab | None, machine: Machine, profile: Profile
 ) -> tuple[Calibration | None, str | None]:
-    """Return the calibration for this lab, or None with the reason; the reason is None when none was ever taken."""
+    """Return the calibration for this lab, or None with the reason; the reason is None if none was ever taken."""
     if settings.hardware.calibrate == "never":
         return None, "not used: hardware.calibrate = never"
     return load(basis_here(settings, lab, machine, profile), corpora.default_cache())
 
 
 def chosen_by_hand(settings: Settings) -> bool:
-    """Tell whether the settings name a budget or a profile; if so, a calibration changes neither budget nor batch."""
+    """Return whether the settings name a budget or a profile; then a calibration changes neither budget nor batch."""
     return settings.budget.seconds != "auto" or settings.hardware.profile != "auto"
 
 
 def fit_to_machine(settings: Settings, lab: Lab, machine: Machine, profile: Profile, say: Say) -> Profile:
-    """Return the profile with the budget and the batch that the calibration chooses; unchanged when there is none."""
+    """Return the profile with the calibration's budget and batch; unchanged if there is no calibration."""
     if chosen_by_hand(settings):
         return profile
     calibration, why = calibration_here(settings, lab, machine, profile)

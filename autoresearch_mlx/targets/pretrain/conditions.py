@@ -1,4 +1,4 @@
-"""Define the conditions of a session of the target ``pretrain``, and how its ledger keeps them."""
+"""Define the conditions of a session of the target ``pretrain``, and their form in the ledger."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from autoresearch_mlx.targets.contract import RESTART
 
 @dataclass(frozen=True, slots=True)
 class PretrainConditions:
-    """Data, budget and device of every run of a session."""
+    """The data, budget and device of every run of a session."""
 
     script: str
     """The training script, relative to the lab."""
     corpus: str
-    """Folder of the corpus on the machine that began the session."""
+    """Folder of the corpus on the machine on which the session began."""
     source: str
     """Source of the text: stdlib, climbmix, tinystories or folder."""
     data_sha256: Mapping[str, str]
@@ -29,13 +29,13 @@ class PretrainConditions:
     seq_len: int
     """Number of tokens of a row."""
     eval_rows: int
-    """Number of rows that score a run."""
+    """Number of rows on which a run is scored."""
     eval_rows_wanted: int | None
     """Number of rows that the settings ask for; the corpus may have fewer.  None in old ledgers."""
     device: Device
     budget: Budget
     max_seconds: float | None
-    """The longest training, in seconds, under a budget of tokens or operations; None for a budget of seconds."""
+    """The longest training time in seconds for a budget of tokens or operations; None for a budget of seconds."""
     compile_seconds: float
     """Seconds that the first step may take on top of the budget."""
     evaluate_seconds: float
@@ -44,16 +44,16 @@ class PretrainConditions:
     """Memory limit in bytes that MLX is given; None leaves it to MLX."""
 
     text_closed: bool = False
-    """Whether the edited code cannot read the text of rows that score; False in old ledgers."""
+    """Whether the edited code is kept from reading the held-out text; False in old ledgers."""
 
     @property
     def training_seconds(self) -> float | None:
-        """Training time of a run in seconds; None where a number of tokens or operations ends it."""
+        """Training time of a run in seconds; None if a number of tokens or operations ends it."""
         return self.budget.amount if self.budget.kind == "seconds" else None
 
     @property
     def most_seconds(self) -> float:
-        """The longest training of a run, in seconds."""
+        """The longest training time of a run, in seconds."""
         return self.budget.amount if self.budget.kind == "seconds" else float(self.max_seconds or 0.0)
 
     def to_json(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class PretrainConditions:
     def from_json(cls, recorded: Mapping[str, Any]) -> PretrainConditions:
         """Return the conditions from a ledger.
 
-        Raises ConfigError when a value is missing, or when this version does not know the kind of budget.
+        Raises ConfigError if a value is missing, or if this version does not know the kind of budget.
         """
         ends = budget.of_conditions(recorded)
         if ends is None:

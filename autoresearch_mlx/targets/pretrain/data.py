@@ -15,13 +15,13 @@ from autoresearch_mlx.targets.corpus.rows import Corpus, open_corpus
 from autoresearch_mlx.targets.pretrain.conditions import PretrainConditions
 
 _SCARCE_EVAL_TOKENS = 2**19
-"""Largest number of tokens that are held out where text is scarce."""
+"""Largest number of tokens that are held out of a small source."""
 
 
 def recorded_corpus(conditions: PretrainConditions, cache: Path) -> Corpus:
-    """Return a session's corpus, from its recorded place or else from ``cache``, where its hashes identify it.
+    """Return a session's corpus, from its recorded folder or else from ``cache``, where its hashes identify it.
 
-    Raises CorpusError when neither place has it.
+    Raises CorpusError if neither has it.
     """
     place, wanted = Path(conditions.corpus), conditions.data_sha256
     here = open_corpus(place) if place.exists() else None
@@ -41,8 +41,8 @@ def recorded_corpus(conditions: PretrainConditions, cache: Path) -> Corpus:
 def choose_corpus(settings: Settings, lab: Lab, profile: Profile, say: Say) -> Corpus:
     """Return the corpus that a new session trains on.
 
-    The settings may name it.  The default is the corpus that the lab prepared last, or else the text of the standard
-    library, which is prepared now.  Raises CorpusError.
+    The settings may name it.  Otherwise it is the corpus that was prepared last for the lab, or else the text of the
+    standard library, which is prepared now.  Raises CorpusError.
     """
     if settings.data.source == "auto" and (last := last_corpus(lab)) is not None:
         return last
@@ -60,7 +60,7 @@ def corpus_request(settings: Settings, profile: Profile) -> corpora.Request:
     data = settings.data
     source = "stdlib" if data.source == "auto" else data.source
     seq_len: int = _or(data.seq_len, profile.seq_len)
-    # Where text is scarce, every row that is held out is missing from training.
+    # In a small source, every held-out row is missing from training.
     enough = _SCARCE_EVAL_TOKENS // seq_len if source in ("stdlib", "folder") else profile.eval_rows
     return corpora.Request(
         source=source,
@@ -73,7 +73,7 @@ def corpus_request(settings: Settings, profile: Profile) -> corpora.Request:
 
 
 def last_corpus(lab: Lab) -> Corpus | None:
-    """Return the corpus that `prepare` made last for this lab; None when it is gone.  Raises CorpusError."""
+    """Return the corpus that `prepare` made last for this lab; None if it no longer exists.  Raises CorpusError."""
     try:
         folder = Path((lab.state / CORPUS).read_text().strip())
     except OSError:
@@ -82,7 +82,7 @@ def last_corpus(lab: Lab) -> Corpus | None:
 
 
 def remember_corpus(lab: Lab, corpus: Corpus) -> None:
-    """Make this the corpus of the lab's next sessions."""
+    """Make ``corpus`` the default for the lab's next sessions."""
     lab.make_state()
     (lab.state / CORPUS).write_text(f"{corpus.folder}\n")
 

@@ -1,4 +1,4 @@
-"""Settle the conditions of a session of the target ``pretrain``, and build the target that measures under them."""
+"""Choose the conditions of a session of the target ``pretrain``, and build the target that measures under them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _MB = 2**20
 
 
 class PretrainKind(TargetKind[PretrainConditions]):
-    """Train the edited script for a fixed budget on a fixed corpus, then score its weights in another process."""
+    """The kind of target that trains the edited script on a fixed budget and corpus, and scores its weights."""
 
     name = "pretrain"
     bounds_literals = True
     conditions = PretrainConditions
 
     def check(self, settings: Settings) -> None:
-        """Refuse lanes here, and not only in the target, which is built after the text has been prepared."""
+        """Refuse more than one lane already here, because the target is built only after the text has been prepared."""
         if (lanes := settings.run.lanes) > 1:
             why = "two trainings on one machine slow each other down, so neither could be measured"
             said = f"the target pretrain cannot have {lanes} lanes: {why}"
@@ -49,7 +49,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
         return fit_to_machine(place.settings, place.lab, place.machine, place.profile, place.say)
 
     def settle(self, place: Place) -> PretrainConditions:
-        """Return the conditions of a new session; prepare the standard library's text when the lab has no corpus."""
+        """Return the conditions of a new session; prepare the standard library's text if the lab has no corpus."""
         settings, profile = place.settings, place.profile
         script = _script(settings.target.editable)
         corpus = choose_corpus(settings, place.lab, profile, place.say)
@@ -116,7 +116,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
         return settings.hardware.calibrate == "auto" and not chosen_by_hand(settings)
 
     def build(self, conditions: PretrainConditions, place: Place) -> Pretrain:
-        """Build the target.  Raises CorpusError when its corpus is gone or was changed."""
+        """Build the target.  Raises CorpusError if its corpus is missing or was changed."""
         corpus = recorded_corpus(conditions, default_cache())
         blas = find_blas(default_cache(), place.machine)
         found = sandbox_of(place.settings)
@@ -210,9 +210,9 @@ class PretrainKind(TargetKind[PretrainConditions]):
 
 
 def expected(settings: Settings, profile: Profile, calibration: Calibration | None) -> PlanFacts:
-    """Return what is known about a run under these settings.
+    """Return the facts that are known about a run under these settings.
 
-    ``calibration``: this machine's calibration; None if there is none.
+    ``calibration`` is this machine's, or None if there is none.
     """
     wanted = settings.budget.seconds
     by_hand = chosen_by_hand(settings)

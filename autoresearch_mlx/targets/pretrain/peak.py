@@ -1,6 +1,6 @@
-"""Find the machine's best measured matrix product, the divisor of MFU.
+"""Find the machine's best measured matrix product, by which MFU is computed.
 
-MFU is the share of the machine's arithmetic that training uses.
+MFU (model FLOPs utilisation) is the share of the machine's peak speed that training uses.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def measured_peak(
 ) -> Peak | None:
     """Return the best matrix product that was measured here; its words also give the value from the table of chips.
 
-    Returns None when the session does not train on the profile's device, or when there is no recent measurement.  The
-    product does not depend on the conditions, but a calibration is looked up by them.
+    Returns None if the session does not train on the profile's device, or if there is no recent measurement.  The
+    conditions are needed only to find the calibration.
     """
     calibration = (
         calibration_of(settings, conditions, machine, profile) if conditions.device == profile.device else None
@@ -56,7 +56,7 @@ def measured_peak(
 
 
 def table_beside(machine: Machine, dtype: str) -> str:
-    """Return what the table of chips says: `` (table: 8.1 TFLOPS float16, estimate)``; empty for an unknown chip."""
+    """Return the chip's entry in the table as `` (table: 8.1 TFLOPS float16, estimate)``; empty for an unknown chip."""
     try:
         found = find_chip(machine, read_chips())
     except TableError:
@@ -66,9 +66,9 @@ def table_beside(machine: Machine, dtype: str) -> str:
 
 
 def run_probe(environment: Mapping[str, str], size: int, dtype: str, *more: str) -> dict[str, Any]:
-    """Run the probe in the environment of a training, and return what it prints.
+    """Run the probe in the environment of a training run, and return the JSON that it prints.
 
-    ``size``: rows and columns of the matrices.  Raises OSError, ValueError, SubprocessError.
+    ``size`` is the number of rows and columns of the matrices.  Raises OSError, ValueError, SubprocessError.
     """
     command = python_command("-m", "autoresearch_mlx.hardware.gflops", "--size", str(size), "--dtype", dtype, *more)
     around, limit = trusted_environment(environment), _PROBE_SECONDS

@@ -1,4 +1,4 @@
-"""Find the text of the rows that score on this machine, so that the sandbox can deny it to the edited code."""
+"""Find the held-out text on this machine, so that the sandbox can keep the edited code from reading it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LIBRARIES = (
     "/nix/store/*",
     "/Library/Developer/CommandLineTools",
 )
-"""Folders in which a system keeps Python installations that a confined process could read."""
+"""Folders of the system's Python installations, which a confined process could read."""
 _INSIDE = (
     "lib*/python*",
     "lib*/pypy*",
@@ -41,19 +41,19 @@ _UNCLOSED = (
 
 @dataclass(frozen=True, slots=True)
 class Secrecy:
-    """The paths that the sandbox has to deny, and why denying them may not be enough."""
+    """The paths that the sandbox must keep closed, and the reason if that is not enough."""
 
     closed: tuple[Path, ...] = ()
     in_tree: tuple[str, ...] = ()
-    """Copies of the text in the worktree, as paths relative to it."""
+    """Copies of the held-out text in the worktree, as paths relative to it."""
     open_because: str | None = None
-    """Why the edited code can read the text of rows that score; None when it cannot."""
+    """Reason why the edited code can read the held-out text; None if it cannot."""
 
 
 def secrecy_of(corpus: Corpus, lab: Lab) -> Secrecy:
     """Return where the text of a corpus lies.
 
-    This takes milliseconds, except for the source ``folder``, whose whole folder is listed.
+    This takes milliseconds, except for the source ``folder``, for which the whole folder is listed.
     """
     manifest = corpus.manifest
     if manifest.source == "stdlib":
@@ -68,7 +68,7 @@ def _held_apart(detail: Mapping[str, Any]) -> bool:
 
 
 def _copies() -> Iterator[Path]:
-    """Yield the closed packages of every Python that a confined process may read, and libraries in zip files."""
+    """Yield the closed packages of every Python installation that a confined process may read, and zipped libraries."""
     places = {stdlib.root()}
     roots = {Path(prefix) for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)}
     for pattern in _LIBRARIES:
@@ -81,7 +81,7 @@ def _copies() -> Iterator[Path]:
 
 
 def _other(place: Path, name: str) -> bool:
-    """Tell whether an installed package only shares its name with a closed one, as ``test`` often does."""
+    """Return whether an installed package only has the same name as a closed one, as ``test`` often has."""
     return name == "test" and place.name in stdlib.INSTALLED
 
 

@@ -1,4 +1,4 @@
-"""The target ``pretrain``: train the edited script for a fixed budget, then score its weights in another process."""
+"""Measure the edited script: train it for a fixed budget, then score its weights in another process."""
 
 from __future__ import annotations
 
@@ -42,33 +42,35 @@ from autoresearch_mlx.trial.training import Training
 
 _CONTRACT = ("build_model", "train")
 _SMOKE_STEPS = 2
-"""Number of steps of a smoke run.  There must be two: the first step compiles, and only the second step runs on state
-that a step has changed."""
+"""Number of steps of a smoke run.
+
+It must be two: the first step compiles, and only the second uses state that a step has changed.
+"""
 _SMOKE_SECONDS = 10.0
-"""Budget in seconds from which the time limits of a smoke run follow; the run itself ends after its steps."""
+"""Budget in seconds from which the time limits of a smoke run are computed; the run itself ends after its steps."""
 _SMOKE_ROWS = 4
 FULL_TOKENS = 40 * 524_288
 """Number of tokens that karpathy/autoresearch scores: EVAL_TOKENS in its prepare.py."""
 _SECONDS_EACH = 60.0
-"""Seconds that a rescoring may take for each multiple of the session's own number of rows."""
+"""Seconds that scoring again may take for each multiple of the session's number of rows."""
 _EXTRA = ("loss", "num_params", "matrix_params")
 _MEASURED = ("tables", "ending_seconds", "ending_cpu_seconds", "train_cpu_seconds")
-"""Facts about the baseline's runs with which later runs are compared (``experiment.Usual``)."""
+"""Names of the facts about the baseline's runs with which later runs are compared (``experiment.Usual``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pretrain(TargetBase):
-    """Measures one training script that may be edited; rows, budget and device are fixed."""
+    """Measures an edited training script on fixed rows, with a fixed budget and on a fixed device."""
 
     conditions: Conditions
     name: str = "pretrain"
     metric: str = "val_bpb"
     direction: Direction = "min"
     peak: Peak | None = None
-    """The machine's best matrix product, the divisor of MFU; None when there is no fresh measurement."""
+    """The machine's best matrix product, by which MFU is computed; None if there is no recent measurement."""
 
     open_text: str | None = None
-    """Why the edited code can read the text of rows that score; None when it cannot."""
+    """Reason why the edited code can read the held-out text; None if it cannot."""
 
     kept_file: str = WEIGHTS
 
@@ -93,11 +95,11 @@ class Pretrain(TargetBase):
         return f"two trainings on one {device} slow each other down, so neither could be measured"
 
     def certify_refused(self) -> str | None:
-        """Say why no certificate is given, when the edited code can read the text of the rows that score; else None."""
+        """Return why no certificate is given, if the edited code can read the held-out text; else None."""
         return None if self.open_text is None else f"this is demonstration text: {self.open_text}"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Check the syntax of the script, and that it defines what the harness calls, without running it."""
+        """Check without running the script that it parses and defines the functions that the harness calls."""
         for path, text in files.items():
             if not path.endswith(".py"):
                 continue
@@ -110,7 +112,7 @@ class Pretrain(TargetBase):
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Take two steps at full size and evaluate a few rows; a script that cannot run fails here within seconds."""
+        """Train for two steps at full size and evaluate a few rows; a script that cannot run fails within seconds."""
         rows = min(_SMOKE_ROWS, self.conditions.eval_rows)
         brief = replace(
             self.conditions,
@@ -129,7 +131,7 @@ class Pretrain(TargetBase):
         return self._sealed(assignment)
 
     def _sealed(self, assignment: Assignment, limit: Limit | None = None) -> Measurement:
-        """Take one measurement; it is invalid when the measuring code or the data changed meanwhile."""
+        """Take one measurement; it is invalid if the measuring code or the data changed meanwhile."""
         before = seal.take(sealed_files(self.conditions), manifest_hashes(self.conditions))
         try:
             done = self._measure(assignment, limit)
@@ -202,7 +204,7 @@ class Pretrain(TargetBase):
     # --- a gain too good to be believed
 
     def audit(self, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
-        """Score the run's weights again, with fewer assumptions and also on other rows (:mod:`audit`)."""
+        """Score the run's weights again, with fewer assumptions and on further rows (:mod:`audit`)."""
         before = seal.take(sealed_files(self.conditions), manifest_hashes(self.conditions))
         try:
             done = audited(replace(self.conditions, split=assignment.split), assignment, measured, gain)
@@ -231,9 +233,9 @@ class Pretrain(TargetBase):
     # --- the sandbox
 
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
-        """Test the sandbox with real children; say why it does not hold, or return None when it does.
+        """Test the sandbox with real children; return why it does not hold, or None if it does.
 
-        Raises LabError when MLX computes wrong numbers, with or without a sandbox.
+        Raises LabError if MLX computes wrong numbers, with or without a sandbox.
         """
         sandbox = self.conditions.sandbox
         if sandbox is None:
@@ -250,7 +252,7 @@ class Pretrain(TargetBase):
         return replace(self, conditions=replace(self.conditions, sandbox=None, machine=machine))
 
     def _mfu(self, training: Training) -> dict[str, Any]:
-        """Return MFU in percent and the peak in words, by name; empty when the speed or the peak is unknown."""
+        """Return MFU in percent and the peak in words, by name; empty if the speed or the peak is unknown."""
         rate, matrix = training.tokens_per_second(), training.facts.get("matrix_params")
         if self.peak is None or not rate or not matrix:
             return {}
@@ -284,7 +286,7 @@ def sealed_files(conditions: Conditions) -> list[Path]:
 
 
 def manifest_hashes(conditions: Conditions) -> dict[Path, str]:
-    """Return the SHA-256 that the corpus's manifest gives for each file of data; empty without a manifest."""
+    """Return the SHA-256 of each data file from the corpus's manifest; empty without a manifest."""
     folder = conditions.train_rows.parent
     try:
         return {folder / name: value for name, value in read_manifest(folder / MANIFEST).sha256.items()}

@@ -27,19 +27,19 @@ from autoresearch_mlx.trial.spec import EVENTS_ENV
 MOST_BYTES = 60_000
 """Longest answer in bytes of JSON: the parent reads events in lines of at most 64 KB."""
 _SECONDS = 3600.0
-"""Longest wait in seconds for a reply of the harness, which has time limits of its own."""
+"""Longest wait in seconds for a reply of the harness, whose own time limits are shorter."""
 
 
 class BudgetSpent(Exception):
-    """Raised by a call of the model or a tool when the budget of the case is used up."""
+    """Raised by a call of the model or a tool after the budget of the case is used up."""
 
 
 class CallFailed(Exception):
-    """Raised when the model or a tool answers with an error; the text is that error."""
+    """Raised when the model or a tool answers with an error; the text is the error's."""
 
 
 class Tools:
-    """The model, and the lab's tools as methods: all that an agent may use in one case.
+    """Everything that an agent may use in one case: the model, and the lab's tools as methods.
 
     ``tools.model(messages)`` returns the text of the model's reply; ``tools.calculator(expression="2+2")`` calls a
     tool, and ``tools.call("calculator", expression="2+2")`` does the same.
@@ -63,7 +63,7 @@ class Tools:
         return str(self.chat(messages, **options)["choices"][0]["message"].get("content") or "")
 
     def chat(self, messages: str | Sequence[Mapping[str, Any]], **options: Any) -> Any:
-        """Return the whole reply in OpenAI's form."""
+        """Return the model's whole reply as an object of OpenAI's API."""
         listed = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
         return self._post("/v1/chat/completions", {"messages": listed, **options})
 
@@ -105,7 +105,7 @@ def main(entry: str, descriptor: int) -> None:
             if not child:
                 _one_case(run, case, events)
             _, status = os.waitpid(child, 0)
-            # Of two lines about a case the parent takes the first, so this one counts only where the agent wrote none.
+            # Of two lines about a case the parent takes the first, so this line counts only if the agent wrote none.
             _say(events, {"case": case["token"], "error": f"its process {_ended(status)}"})
 
 

@@ -1,4 +1,7 @@
-"""Check one answer.  Runs in the scorer's process, because an answer can make a regular expression run for hours."""
+"""Check one answer.
+
+This runs in the scorer's process, because an answer can make a regular expression run for hours.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,9 @@ class Score(NamedTuple):
 
 
 def checked(check: Mapping[str, Any], answer: Any, case: Mapping[str, Any], own: Callable[[str], Any]) -> Score:
-    """Return the score of an answer by any check but a rubric.
+    """Return the score of an answer by any check except a rubric.
 
-    ``own`` looks up the person's function by a name such as ``checks.py:is_sorted``.  The function gets the answer and
+    ``own`` finds the person's function by a name such as ``checks.py:is_sorted``.  The function gets the answer and
     the case (id and input), and returns True, False, or a number from 0 to 1.  Its exceptions propagate.
     """
     if "python" in check:
@@ -44,7 +47,7 @@ def checked(check: Mapping[str, Any], answer: Any, case: Mapping[str, Any], own:
 
 
 def _by_number(check: Mapping[str, Any], text: str) -> Score:
-    """Return 1 for an answer with one number, if that number is right; an answer with several numbers scores 0."""
+    """Return score 1 if the answer has exactly one number and it is right, else 0."""
     numbers = [float(found.replace(",", "")) for found in numbers_in(text)]
     if len(numbers) != 1:
         return Score(
@@ -84,7 +87,7 @@ def _by_function(function: Any, answer: Any, case: Mapping[str, Any]) -> Score:
 
 
 def _text(answer: Any) -> str | None:
-    """Return an answer as text, with each run of white space as one space; None for no answer."""
+    """Return an answer as text, with each run of white space as one space; None if there is no answer."""
     if answer is None:
         return None
     return " ".join((answer if isinstance(answer, str) else json.dumps(answer)).split())

@@ -1,10 +1,10 @@
-"""Run the person's own code in a process of its own: tools, Python checks, a scripted model.
+"""Run the person's own code in a separate process: tools, Python checks, a scripted model.
 
     python -P -m autoresearch_mlx.targets.evals.inside.scorer SETUP
 
-SETUP is a JSON object: ``root``, the lab's folder; ``tools`` and ``model``, file names in it or null.  The
-process answers each line on its standard input with one line of JSON, and ends when its input is closed.  What the
-person's code prints goes to standard error.
+SETUP is a JSON object with ``root``, the lab's folder, and with ``tools`` and ``model``, file names in it or null.
+The process answers each line on its standard input with one line of JSON, and ends when its input is closed.  What
+the person's code prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def tools_of(module: ModuleType) -> dict[str, Callable[..., Any]]:
 
 
 def described(tools: Mapping[str, Callable[..., Any]]) -> list[dict[str, Any]]:
-    """Return name, parameters and description of each tool, for a prompt."""
+    """Return the name, parameters and description of each tool, for a prompt."""
     return [
         {
             "name": name,

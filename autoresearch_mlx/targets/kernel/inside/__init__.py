@@ -1,1 +1,1 @@
-"""Code that imports MLX, and runs in child processes only."""
+"""Run the parts of the target ``kernel`` that import MLX; they run in child processes only."""

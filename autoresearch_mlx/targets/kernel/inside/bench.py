@@ -2,9 +2,9 @@
 
     python -P -m autoresearch_mlx.targets.kernel.inside.bench ORDER
 
-ORDER is the path of an Order.  The parent writes one command a line to standard input, and times each block itself, by
-its own clock or by the processor time that the operating system counts for this process.  This process never reports a
-time or a verdict: it computes, and saves outputs for the referee.
+ORDER is the path of an Order.  The parent writes one command in each line to standard input, and times each block
+itself, by its own clock or by the processor time that the operating system counts for this process.  This process
+never reports a time or a verdict: it only computes, and saves outputs for the referee.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Bench:
         self.last: tuple[int, list[mx.array]] | None = None
 
     def prepare(self) -> dict[str, Any]:
-        """Make the candidate's function.  Raises Broken when it cannot run on this machine."""
+        """Make the candidate's function.  Raises Broken if it cannot run on this machine."""
         from importlib.metadata import version
 
         order, candidate = self.order, self.order.candidate
@@ -83,7 +83,7 @@ class Bench:
         return {"form": self.form}
 
     def _dry_launch(self) -> None:
-        """Compute the geometry for the model's sizes, so that a wrong geometry is found without a GPU too."""
+        """Compute the launch geometry for the model's sizes, so that a wrong geometry is found even without a GPU."""
         task, candidate = self.order.task, self.order.candidate
         assert candidate is not None
         arrays = arrays_of(task, made.values(task, task.sizes, self.order.seed))
@@ -94,7 +94,7 @@ class Bench:
             raise Broken(why)
 
     def try_out(self, trial: Trial, function: OfArrays, name: str) -> dict[str, Any]:
-        """Compute one trial, save its outputs, and return the names of its changed inputs."""
+        """Compute the outputs for one trial, save them, and return the names of inputs that the function changed."""
         task = self.order.task
         values = made.values(task, trial.sizes, trial.seed, trial.scale)
         arrays = arrays_of(task, values)
@@ -119,7 +119,7 @@ class Bench:
         return {"changed": changed}
 
     def ghost(self, trial: Trial) -> dict[str, Any]:
-        """Save the outputs of a no-op in the candidate's place, for the gate that it must fail."""
+        """Save the outputs of a function that computes nothing, to check that the gates refuse them."""
 
         def nothing(*arrays: mx.array) -> list[mx.array]:
             # The product makes the no-op depend on its inputs, so that its gradient exists.
@@ -130,7 +130,7 @@ class Bench:
         return self.try_out(trial, nothing, "ghost")
 
     def lay_out(self) -> dict[str, Any]:
-        """Make the inputs that are timed."""
+        """Make the inputs for the timed calls."""
         order, task = self.order, self.order.task
         for number in range(_SETS):
             arrays = arrays_of(task, made.values(task, order.timed, order.seed + number))
@@ -151,7 +151,7 @@ class Bench:
         return {}
 
     def copy(self) -> dict[str, Any]:
-        """Add a side that only moves the bytes of the inputs: the measured roofline."""
+        """Add a function that only copies the inputs, whose time is a lower limit for the candidate's: the roofline."""
 
         def moved(arrays: list[mx.array], cotangents: list[mx.array]) -> list[mx.array]:
             return [mx.negative(each) if each.dtype != mx.bool_ else mx.logical_not(each) for each in arrays]
@@ -160,7 +160,7 @@ class Bench:
         return {}
 
     def block(self, side: str, calls: int) -> dict[str, Any]:
-        """Call one side a number of times, each time on the next set of inputs."""
+        """Call the candidate or a baseline a number of times, each time with the next set of inputs."""
         function, sets = self.sides[side], self.sets
         at, found = 0, []
         for call in range(calls):
@@ -171,7 +171,7 @@ class Bench:
         return {}
 
     def last_outputs(self, name: str) -> dict[str, Any]:
-        """Save the outputs of the last timed call, and return the number of its set of inputs."""
+        """Save the outputs of the last timed call, and return the number of the input set that it used."""
         assert self.last is not None
         at, found = self.last
         save(Path(self.order.folder) / f"{name}.npz", found)
@@ -195,7 +195,7 @@ def main(path: str) -> None:
 
 
 def done(bench: Bench, command: Mapping[str, Any]) -> dict[str, Any]:
-    """Carry out one command."""
+    """Carry out a command of the parent, and return the answer."""
     trials = {trial.name: trial for trial in bench.order.trials}
     match command:
         case {"do": "prepare"}:

@@ -1,4 +1,4 @@
-"""Record the calls of the script's own functions while a step is traced, with their arguments."""
+"""Record the calls of the script's functions, with their arguments, while a step is traced."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _CONTRACT = ("build_model", "train")
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a function of the script whose arguments are arrays and constants."""
+    """A call of a function of the script; its arguments are arrays and constants."""
 
     name: str
     arguments: tuple[tuple[str, Argument], ...]
     """(parameter, argument) pairs; an argument is the spec of an array, or a constant."""
     outputs: tuple[Spec, ...]
     differentiated: bool
-    """Whether the call was inside a function whose gradient is taken."""
+    """Whether the call was made inside a function whose gradient is taken."""
 
     @property
     def arrays(self) -> tuple[Spec, ...]:
@@ -36,7 +36,7 @@ class Call:
 
 
 def functions_of(module: ModuleType) -> dict[str, Callable[..., Any]]:
-    """Return the plain functions at the top level of the script, except those of the contract."""
+    """Return the plain functions at the top level of the script, except those that the harness calls."""
     own = inspect.getmembers(module, inspect.isfunction)
     return {name: f for name, f in own if f.__module__ == module.__name__ and name not in _CONTRACT}
 
@@ -90,7 +90,7 @@ def watched_calls(module: ModuleType, seen: Callable[[str, inspect.BoundArgument
 
 @contextmanager
 def recorded_calls(module: ModuleType, calls: Counter[Call]) -> Iterator[None]:
-    """Count the calls of the script's functions that take arrays and constants, and return arrays."""
+    """Count the calls of the script's functions that take arrays and constants and return arrays."""
 
     def seen(name: str, bound: inspect.BoundArguments, result: Any, differentiated: bool) -> None:
         call = call_of(name, bound, result, differentiated)
@@ -102,7 +102,7 @@ def recorded_calls(module: ModuleType, calls: Counter[Call]) -> Iterator[None]:
 
 
 def call_of(name: str, bound: inspect.BoundArguments, result: Any, differentiated: bool) -> Call | None:
-    """Return the call; None when it has an argument that is neither an array nor a constant, or no array at all."""
+    """Return the call; None if an argument is neither an array nor a constant, or if no argument is an array."""
     results = result if isinstance(result, tuple) else (result,)
     if not all(isinstance(each, mx.array) for each in results):
         return None

@@ -24,7 +24,7 @@ OfArrays = Callable[..., list[mx.array]]
 
 
 class Broken(Exception):
-    """Raised when a candidate returns something that does not fit the task; the text says what."""
+    """Raised when the result of a candidate does not fit the task; the text says why."""
 
 
 def back_end() -> str | None:
@@ -35,7 +35,7 @@ def back_end() -> str | None:
 
 
 def reference_of(task: Task, path: str, name: str | None = None) -> OfArrays:
-    """Return the reference, or another function of its file, as a function of the task's arrays."""
+    """Return the reference, or another function in its file, as a function of the task's arrays."""
     module = load(Path(path), "reference_of_the_task")
     return of_arrays(task, getattr(module, name or task.function))
 
@@ -58,7 +58,7 @@ def of_arrays(task: Task, function: Callable[..., Any]) -> OfArrays:
 def candidate_function(task: Task, candidate: Candidate, form: Form, reference: OfArrays, poison: bool) -> OfArrays:
     """Return the candidate as a function of the task's arrays.
 
-    ``poison`` fills the outputs of a kernel with NaN before it runs, so that unwritten numbers are found.
+    With ``poison``, the outputs of a kernel are filled with NaN before it runs, so that unwritten numbers are found.
     """
     space = _space(candidate)
     if form == "mlx":
@@ -88,7 +88,7 @@ def launched(
     reference: OfArrays,
     poison: bool,
 ) -> OfArrays:
-    """Return a Metal or CUDA kernel as a function of the task's arrays.  ``constants``: those of the candidate."""
+    """Return a Metal or CUDA kernel as a function of the task's arrays; ``constants`` are the candidate's."""
     source, header = constants[form.upper()], constants.get("HEADER", "")
     inputs = [name for name in task.parameters if name in {a.name for a in task.arrays} or _number(task, name)]
     template = template_of(constants)
@@ -142,7 +142,7 @@ def _geometry(
 
 
 def with_reference_gradient(forward: OfArrays, reference: OfArrays) -> OfArrays:
-    """Return the function with the gradient of the reference, because a kernel has none."""
+    """Return the function with the gradient of the reference, because a kernel has no gradient."""
     function: Any = mx.custom_function(forward)
 
     @function.vjp  # type: ignore[untyped-decorator]
@@ -177,7 +177,7 @@ def forward_and_gradients(
 
 
 def whole(function: OfArrays, differentiated: bool) -> Callable[[list[mx.array], list[mx.array]], list[mx.array]]:
-    """Return the function to time: it computes the outputs, and the gradients too if the step takes them."""
+    """Return the function to time, which computes the outputs and, if the step takes them, the gradients."""
 
     def timed(inputs: list[mx.array], cotangents: list[mx.array]) -> list[mx.array]:
         if not differentiated:
@@ -193,7 +193,7 @@ def _is_float(array: mx.array) -> bool:
 
 
 def arrays_of(task: Task, values: Sequence[Any], exact: bool = False) -> list[mx.array]:
-    """Return MLX arrays of numpy values in the task's number types; ``exact``: floats stay float32."""
+    """Return numpy values as MLX arrays in the task's number types; with ``exact``, floats stay float32."""
     made = []
     for array, value in zip(task.arrays, values, strict=True):
         kind = mx.float32 if exact and "float" in array.dtype else number_type(array.dtype)

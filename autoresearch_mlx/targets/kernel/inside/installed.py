@@ -1,8 +1,8 @@
-"""Replace a function of a training script by its kernel, with the plain function to fall back on.
+"""Replace a function of a training script with its kernel, and use the plain function where the kernel does not fit.
 
-A kernel is used only for arguments that its task covers, and only if it passes a gate at the first call with their
-shapes: its outputs, and its gradients if the step takes them, are compared with those of the plain function.  Otherwise
-the plain function is used, and a line in the run's log says why.
+A kernel is used only for arguments that its task covers, and only if it passes a check at the first call with their
+shapes: its outputs, and its gradients if the step takes them, are compared with those of the plain function.
+Otherwise the plain function is used, and a line in the run's log says why.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _FORMS = ("metal", "cuda")
 
 @dataclass
 class Uses:
-    """How often a script called a function with its kernel and without, and why without."""
+    """The number of calls of a function with its kernel and without it, and the reason for those without."""
 
     kernel: int = 0
     plain: int = 0
     why: str = ""
-    """Why the plain function was used the first time; empty if it never was."""
+    """Reason why the plain function was used the first time; empty if it never was."""
 
 
 @dataclass
 class _Kernel:
-    """The kernel of one function, and what is known about the arguments it can take."""
+    """The kernel of one function, and for which arguments it is known to work or not."""
 
     task: Task
     plain: Callable[..., Any]
@@ -56,7 +56,7 @@ class _Kernel:
     uses: Uses = field(default_factory=Uses)
     known: dict[Any, Callable[..., Any] | None] = field(default_factory=dict)
     said: int = 0
-    """Number of lines that the log has about it."""
+    """Number of lines about it in the log."""
     built: tuple[Callable[..., Any], OfArrays] | None = None
 
     def chosen(self, given: Mapping[str, Any]) -> Callable[..., Any]:
@@ -79,7 +79,7 @@ class _Kernel:
     def _tried(self, given: Mapping[str, Any]) -> Callable[..., Any] | None:
         try:
             why, kernel = self._why_not(given)
-        except Exception as error:  # whatever the kernel raises: the training must not end by it
+        except Exception as error:  # any error of the kernel, because none may end the training
             why, kernel = f"it cannot be built or run: {type(error).__name__}: {error}".splitlines()[0][:300], None
         if why:
             self.uses.why = self.uses.why or why
@@ -133,7 +133,7 @@ class _Kernel:
         return in_order, of_arrays(task, composed)
 
     def _fails(self, sizes: Sizes, seed: int) -> str | None:
-        """Compare the kernel with the plain function on inputs of our own; say what is wrong, or return None."""
+        """Compare the kernel with the plain function on random inputs; return what is wrong, or None."""
         assert self.built is not None
         task, plain = self.task, of_arrays(self.task, self.plain)
         arrays = arrays_of(task, made.values(task, sizes, seed))
@@ -151,7 +151,7 @@ class _Kernel:
 
 
 def _unlike(task: Task, name: str, value: mx.array, sizes: dict[str, int]) -> str | None:
-    """Say how an array differs from those that the task covers, and note its sizes; None when it does not."""
+    """Return how an array differs from those that the task covers, or None; add its sizes to ``sizes``."""
     array = next(each for each in task.arrays if each.name == name)
     kind = str(value.dtype).removeprefix("mlx.core.")
     if kind != array.dtype:
@@ -170,9 +170,10 @@ def _unlike(task: Task, name: str, value: mx.array, sizes: dict[str, int]) -> st
 def installed(
     plain: Callable[..., Any], make: Callable[[], Mapping[str, Any]], facts: Mapping[str, Any]
 ) -> Callable[..., Any]:
-    """Return the function that the script calls in place of ``plain``.
+    """Return the function that the script calls instead of ``plain``.
 
-    ``make`` returns the names that the candidate defines; ``facts`` are the parts of its task.
+    ``make`` returns the names that the candidate defines, and ``facts`` are the parts of its task that are needed
+    here.
     """
     task = task_from(json.dumps({**_UNUSED, **facts}))
     signature = _signature(plain, task)

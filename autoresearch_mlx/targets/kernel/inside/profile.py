@@ -33,9 +33,9 @@ from autoresearch_mlx.targets.kernel.request import Request
 
 _WARM_STEPS, _LEAST_STEPS, _MOST_STEPS = 2, 4, 40
 _STEP_SECONDS = 2.0
-"""Target for the total seconds of the measured steps."""
+"""Total seconds that the measured steps should take."""
 _ALONE = 2**30
-"""A result size so large that calls are evaluated one at a time, as a function may have hundreds of operations."""
+"""Result size that makes calls be evaluated one at a time, because a function may have hundreds of operations."""
 _PEAK_SIDES = (256, 1024)
 _COPY_BYTES = (2**17, 2**20, 2**24, 2**26)
 
@@ -55,9 +55,9 @@ def main(request_path: str, result_path: str) -> None:
 
 
 def profiled(request: Request) -> dict[str, Any]:
-    """Return the measured step, the operations and functions with their times, and the machine's limits.
+    """Return the time of the step, the operations and functions with their times, and the machine's limits.
 
-    Raises ScriptFailed when the script has no step that can be run or traced.
+    Raises ScriptFailed if the script has no step that can be run or traced.
     """
     module = load(Path(request.script))
     needs(module, "build_model", *(["train"] if request.mode == "step" else []))
@@ -85,7 +85,7 @@ def profiled(request: Request) -> dict[str, Any]:
 
 
 def _step(module: Any, request: Request) -> tuple[list[float], list[tuple[int, int]]]:
-    """Run a few steps; return their seconds, and the shapes of the batches of one step."""
+    """Run a few steps; return the seconds of each, and the shapes of the batches of one step."""
     model = module.build_model(request.vocab_size, request.seq_len)
     clock = Clock(model)
     first = Steps(request.vocab_size, request.seq_len, _WARM_STEPS, between=clock)
@@ -121,7 +121,7 @@ def _timed(op: Operation, calls: int, host: dict[str, Callable[..., Any]], empty
 
 
 def _function(module: Any, call: Call, calls: int, empty: float) -> dict[str, Any]:
-    """Time one function of the script alone, with its gradient if the step takes that."""
+    """Time one function of the script alone, with its gradient if the step takes it."""
     function = getattr(module, call.name)
     specs = call.arrays
     known = {
@@ -166,12 +166,12 @@ def _with_gradient(run: Callable[..., Any], outputs: tuple[Spec, ...]) -> Callab
 
 
 def _index_limit(specs: tuple[Spec, ...]) -> int:
-    """Return a bound for whole-number inputs: the last axis of the first array of floats, or 2."""
+    """Return an upper bound for integer inputs: the last axis of the first array of floats, or 2."""
     return next((spec.shape[-1] for spec in specs if "float" in spec.dtype and spec.shape), 2)
 
 
 def _copy_speed() -> float:
-    """Return the fastest copy measured here, in bytes per second, read and written."""
+    """Return the speed of the fastest copy measured here, in bytes read and written per second."""
     best = 0.0
     for size in _COPY_BYTES:
         array = mx.ones((size // 4,))
@@ -181,7 +181,7 @@ def _copy_speed() -> float:
 
 
 def _product_speed() -> float:
-    """Return the fastest float32 matrix product measured here, in floating-point operations per second."""
+    """Return the speed of the fastest float32 matrix product measured here, in FLOPs per second."""
     best = 0.0
     for side in _PEAK_SIDES:
         square = mx.array(np.random.default_rng(0).standard_normal((side, side)).astype(np.float32))

@@ -2,7 +2,8 @@
 
     python -P -m autoresearch_mlx.targets.kernel.inside.referee ORDER RESULT
 
-The reference is computed in float32 on the CPU, from the same seeds.  RESULT gets the verdict on each file as JSON.
+The reference is computed in float32 on the CPU, from the same seeds.  The verdict on each file goes to RESULT as
+JSON.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from autoresearch_mlx.targets.kernel.order import Order, order_from
 from autoresearch_mlx.targets.kernel.task import Sizes, Task
 
 _FEW = 16
-"""An output with fewer numbers, at other sizes than the model's, is judged number by number and not by its average
-error, because the rounding of one small number can exceed the bound of the average."""
+"""Number of values below which an output, at other sizes than the model's, is judged value by value and not by its
+average error, because the rounding of one small value can exceed the bound for the average."""
 
 
 def main(path: str, result: str) -> None:
@@ -38,7 +39,7 @@ def main(path: str, result: str) -> None:
 
 
 def _verdict(order: Order, reference: OfArrays, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``why`` a file of outputs is wrong (None when it is right), with the sizes of its errors."""
+    """Return the verdict on a file of outputs: ``why`` it is wrong (None if it is right), and its errors."""
     try:
         found = read(Path(order.folder) / f"{wanted['file']}.npz")
     except (OSError, ValueError) as error:
@@ -58,7 +59,7 @@ def _repeat(first: list[tuple[str, Any]], second: list[tuple[str, Any]]) -> str 
 def compared(
     task: Task, reference: OfArrays, sizes: Sizes, seed: int, scale: float, found: list[tuple[str, Any]]
 ) -> dict[str, Any]:
-    """Compare the outputs, and the gradients that follow them, with the reference's."""
+    """Compare outputs, and the gradients that follow them, with the reference's."""
     values = made.values(task, sizes, seed, scale)
     exact = arrays_of(task, values, exact=False)
     types = [(tuple(each.shape), _name(each.dtype)) for each in reference(*exact)]

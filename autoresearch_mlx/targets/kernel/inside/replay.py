@@ -1,4 +1,4 @@
-"""Run each operation again alone, to measure its time.
+"""Replay each operation alone, to measure its time.
 
 An operation is repeated many times, on inputs with the same shapes, number types and memory order as in the step.
 """
@@ -58,20 +58,21 @@ _SAME: Mapping[str, Callable[..., mx.array]] = {
     "Copy": lambda x: mx.contiguous(x),
     "Contiguous": lambda x: mx.contiguous(x),
 }
-"""Operations whose MLX function takes the same inputs and no other arguments."""
+"""Operations whose function in MLX takes the same inputs and no other arguments."""
 _REDUCE = ("all", "any", "sum", "prod", "min", "max")
 _LOG = {0: mx.log2, 1: mx.log10, 2: mx.log}
 _SECONDS, _ROUNDS = 0.006, 3
 _TOGETHER_BYTES = 2 * 2**20
-"""Most bytes of results in one evaluation; more would need fresh memory, which a step does not need."""
+"""Largest size of the results of one evaluation in bytes; larger results need new memory, which a step does not
+need."""
 
 
 class NotReplayed(Exception):
-    """Raised for an operation that this module cannot repeat; the text says why."""
+    """Raised for an operation that this module cannot replay; the text says why."""
 
 
 def replayed(op: Operation, host: Mapping[str, Callable[..., Any]], empty: float) -> float:
-    """Return the seconds of one call of an operation alone: the median of rounds, minus an empty evaluation.
+    """Return the seconds of one call of an operation alone: the median of several rounds, less an empty evaluation.
 
     Raises NotReplayed.
     """
@@ -80,7 +81,7 @@ def replayed(op: Operation, host: Mapping[str, Callable[..., Any]], empty: float
 
 
 def prepared(op: Operation, host: Mapping[str, Callable[..., Any]]) -> tuple[Callable[..., Any], list[mx.array]]:
-    """Return a function and inputs that repeat one operation.  Raises NotReplayed."""
+    """Return a function and inputs that replay one operation.  Raises NotReplayed."""
     limit = _index_limit(op)
     views = [_viewed(operand, limit) for operand in op.inputs]
     function = _function(op, host)
@@ -103,7 +104,7 @@ def prepared(op: Operation, host: Mapping[str, Callable[..., Any]]) -> tuple[Cal
 
 
 def seconds_of(function: Callable[..., Any], inputs: Sequence[mx.array], result_bytes: int) -> float:
-    """Return the seconds of one call: the median of rounds with equal numbers of calls.
+    """Return the seconds of one call: the median of several rounds with equal numbers of calls.
 
     Calls whose results (``result_bytes`` each) are small are evaluated several at a time.
     """
@@ -121,20 +122,20 @@ def _timed(function: Callable[..., Any], inputs: Sequence[mx.array], rounds: int
 
 
 def empty_seconds() -> float:
-    """Return the seconds of a call that computes almost nothing: building the graph, starting it, and waiting."""
+    """Return the seconds of a call that computes almost nothing, only builds the graph, starts it and waits."""
     small = mx.zeros(())
     mx.eval(small)
     return seconds_of(lambda x: mx.negative(x), [small], 4)
 
 
 def number_type(name: str) -> mx.Dtype:
-    """Return MLX's number type with this name; only ``bool`` has another name in MLX."""
+    """Return MLX's number type of this name; ``bool`` is ``bool_`` there, all others have the same name."""
     found: mx.Dtype = getattr(mx, "bool_" if name == "bool" else name)
     return found
 
 
 def sample(spec: Spec, seed: int, limit: int = 2) -> mx.array:
-    """Return an array for this spec: floats between 0.5 and 1.5, whole numbers below ``limit``, random booleans."""
+    """Return a random array for this spec: floats between 0.5 and 1.5, integers below ``limit``, booleans."""
     random = np.random.default_rng(seed)
     kind = number_type(spec.dtype)
     if spec.dtype == "bool":
@@ -145,7 +146,7 @@ def sample(spec: Spec, seed: int, limit: int = 2) -> mx.array:
 
 
 def _index_limit(op: Operation) -> int:
-    """Return an upper bound of the indices of an operation, which are below it."""
+    """Return a bound for the indices of an operation; each index must be below it."""
     if op.name in ("Gather", "Scatter", "GatherAxis", "ScatterAxis") and op.inputs and op.inputs[0].seen.shape:
         return min(op.inputs[0].seen.shape[axis] for axis in _axes(op))
     return 2

@@ -1,4 +1,4 @@
-"""Save arrays to files with their number types: a bench process writes them, and its referee reads them."""
+"""Save arrays with their number types to files, which the bench writes and the referee reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def save(path: Path, arrays: Sequence[mx.array]) -> None:
-    """Write arrays without changing a bit; bfloat16, which numpy lacks, is written as 16-bit whole numbers."""
+    """Write arrays bit by bit; bfloat16, which numpy lacks, is written as 16-bit integers."""
     named: dict[str, Any] = {}
     for at, array in enumerate(arrays):
         kind = str(array.dtype).removeprefix("mlx.core.")
@@ -21,7 +21,7 @@ def save(path: Path, arrays: Sequence[mx.array]) -> None:
 
 
 def read(path: Path) -> list[tuple[str, Any]]:
-    """Return (number type, numpy array) of each array; bfloat16 becomes float32, which holds all its values.
+    """Return (number type, numpy array) of each array; bfloat16 becomes float32, which can express all its values.
 
     Raises OSError or ValueError for a file that is missing or malformed.
     """

@@ -1,4 +1,4 @@
-"""Load a training script, and run its ``train`` with batches of our own: no corpus, no clock, no scorer."""
+"""Load a training script and run its ``train`` on random batches, without a corpus, a clock or a scorer."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Batch = tuple[mx.array, mx.array]
 
 
 class ScriptFailed(Exception):
-    """Raised when the script cannot be profiled; the text tells its owner why."""
+    """Raised when the script cannot be profiled; the text gives the reason for its author."""
 
 
 def load(path: Path, name: str = "profiled_script") -> ModuleType:
-    """Import a script under a name of its own.  Raises ScriptFailed when it cannot be imported."""
+    """Import a script as a module called ``name``.  Raises ScriptFailed if it cannot be imported."""
     found = importlib.util.spec_from_file_location(name, path)
     if found is None or found.loader is None:
         raise ScriptFailed(f"{path.name} is not a Python file")
@@ -35,7 +35,7 @@ def load(path: Path, name: str = "profiled_script") -> ModuleType:
 
 
 def needs(module: ModuleType, *names: str) -> None:
-    """Raise ScriptFailed when the script lacks one of these functions."""
+    """Raise ScriptFailed if the script lacks one of these functions."""
     if missing := [name for name in names if not callable(getattr(module, name, None))]:
         raise ScriptFailed(f"the script has no {' and no '.join(f'{name}()' for name in missing)}")
 
@@ -47,16 +47,14 @@ def tokens(rows: int, seq_len: int, vocab_size: int, seed: int) -> Batch:
 
 
 def now() -> float:
-    """Return the time for measuring, in seconds: processor time of all threads on a CPU, which other programs disturb
-    less; else the time of a clock.
-    """
+    """Return the reading of a clock in seconds; on a CPU, of processor time, which other programs disturb less."""
     return time.process_time() if mx.default_device() == mx.Device(mx.cpu) else time.perf_counter()
 
 
 class Steps:
-    """Replaces the trial that the harness passes to ``train``: serves batches until a number of steps is logged.
+    """Replaces the trial that the harness passes to ``train``: it serves batches until a number of steps is logged.
 
-    ``between`` is called with the number of each step before the step; it may wait for queued work and take times.
+    ``between`` is called before each step with the step's number; it may wait for queued work and read a clock.
     """
 
     def __init__(
@@ -70,7 +68,7 @@ class Steps:
     ) -> None:
         self.seed, self.vocab_size, self.seq_len = seed, vocab_size, seq_len
         self.progress = 0.5
-        """Progress in the middle of a run, where every schedule is active."""
+        """The progress in the middle of a run, when every schedule is active."""
         self.tokens_served = 0
         self.losses: list[Any] = []
         self.shapes: list[tuple[int, int]] = []
@@ -99,7 +97,7 @@ class Steps:
 
 
 class Clock:
-    """Times steps: waits for all queued work before each step, so that a step's time includes all of its work."""
+    """Times steps.  All queued work is finished before each step, so that a step's time includes all of its work."""
 
     def __init__(self, model: Any) -> None:
         self.seconds: list[float] = []

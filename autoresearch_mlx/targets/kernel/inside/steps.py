@@ -2,8 +2,8 @@
 
     python -P -m autoresearch_mlx.targets.kernel.inside.steps REQUEST RESULT
 
-REQUEST is the JSON of a Steps.  RESULT gets the seconds of a step in each block, by side, the losses of both sides, and
-how often each kernel was used; or the reason why nothing could be measured.
+REQUEST is the JSON of a Steps.  The result in RESULT has the seconds of a step in each block and the losses, both
+without and with kernels, and how often each kernel was used; or the reason why nothing could be measured.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from autoresearch_mlx.targets.kernel.pairs import order
 from autoresearch_mlx.targets.kernel.request import Steps as Request
 
 _WARM, _LEAST, _MOST = 2, 2, 400
-"""Steps at the start of a block that are not timed, and the fewest and most that are."""
+"""Number of untimed steps at the start of a block, and the smallest and largest number of timed steps."""
 _GHOST_STEPS = 3
 
 
@@ -42,7 +42,7 @@ def main(request_path: str, result_path: str) -> None:
 
 
 def timed(request: Request) -> dict[str, Any]:
-    """Return the blocks of both sides.  Raises ScriptFailed when the step does not use a kernel."""
+    """Return the timed blocks without and with kernels.  Raises ScriptFailed if the step does not use a kernel."""
     sides = {True: load(Path(request.plain), "plain_script"), False: load(Path(request.changed), "changed_script")}
     for module in sides.values():
         needs(module, "build_model", "train")
@@ -67,14 +67,14 @@ def timed(request: Request) -> dict[str, Any]:
 
 
 class _Run:
-    """One call of ``train``: seconds of its steps, its losses, and the sums of its weights at the end."""
+    """The results of one call of ``train``: seconds of the steps, losses, and sums of the weights at the end."""
 
     def __init__(self, seconds: list[float], losses: list[float], weights: list[float]) -> None:
         self.seconds, self.losses, self.weights = seconds, losses, weights
 
 
 def _run(module: ModuleType, request: Request, steps: int) -> _Run:
-    """Train a fresh model for some steps; every run has the same seed and the same batches."""
+    """Train a new model for some steps; every run has the same seed and the same batches."""
     mx.random.seed(request.seed)
     model = module.build_model(request.vocab_size, request.seq_len)
     clock = Clock(model)
@@ -105,7 +105,7 @@ def _unused(uses: dict[str, dict[str, Any]]) -> str | None:
 
 
 def _ghost(module: ModuleType, request: Request, right: _Run) -> str | None:
-    """Run a few steps with wrong results of each function: if losses and weights stay the same, they are unused."""
+    """Run a few steps with wrong results of each function; return a reason if losses and weights stay the same."""
     for name in request.functions:
         plain = getattr(module, name)
 
@@ -124,12 +124,12 @@ def _ghost(module: ModuleType, request: Request, right: _Run) -> str | None:
 
 
 def _spoilt(array: mx.array) -> mx.array:
-    """Return other numbers; none is NaN, which would show even where the step multiplies the result by 0."""
+    """Return wrong values for an array, without NaN, which would show even if the step multiplies the result by 0."""
     return (1 - array).astype(array.dtype) if mx.issubdtype(array.dtype, mx.floating) else array
 
 
 def _apart(plain: _Run, changed: _Run) -> float | None:
-    """Return the largest difference of a loss, as a share of the loss; None when one of them is not finite."""
+    """Return the largest difference between two losses, as a share of the loss; None if a loss is not finite."""
     pairs = list(zip(plain.losses, changed.losses, strict=True))
     if not all(math.isfinite(each) for pair in pairs for each in pair):
         return None

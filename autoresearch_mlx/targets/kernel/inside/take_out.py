@@ -1,9 +1,10 @@
-"""Observe a function in a running step, and find inputs and tolerances for trying candidates:
+"""Observe a function in a running step, and find inputs and tolerances for testing candidates:
 
     python -P -m autoresearch_mlx.targets.kernel.inside.take_out REQUEST RESULT
 
-REQUEST is the JSON of a TakeOut.  RESULT gets what a task needs: the arrays with their spread, the sizes that may
-change, odd sizes, tolerances, and the versions of the reference that work; or the reason why no task can be made.
+REQUEST is the JSON of a TakeOut.  The result in RESULT has the parts of a task: the arrays with their spread, the
+sizes that may change, odd sizes, tolerances, and the versions of the reference that work; or the reason why no task
+can be made.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from autoresearch_mlx.targets.kernel.task import Array, Baseline, Task
 
 _ODD = (1, 3, 17)
 _FLOORS = {"float32": (2e-5, 2e-6), "float16": (4e-3, 1e-3), "bfloat16": (3e-2, 8e-3)}
-"""Smallest tolerance of one number, and smallest of the typical error, by number type."""
+"""Number type -> smallest tolerance for one number, and for the typical error."""
 _ROUNDING = 6e-8
-"""Half the distance between neighbouring float32 numbers, as a share of the number."""
+"""Rounding error of float32: half the distance between neighbouring numbers, as a share of the number."""
 
 
 def main(request_path: str, result_path: str) -> None:
@@ -48,7 +49,7 @@ def main(request_path: str, result_path: str) -> None:
 
 
 def taken_out(wanted: TakeOut) -> dict[str, Any]:
-    """Return the task as JSON.  Raises ScriptFailed when the function cannot be a task, with the reason."""
+    """Return the task as JSON values.  Raises ScriptFailed with the reason if the function cannot be a task."""
     seen = _seen(wanted) if wanted.script else {}
     function = getattr(load(Path(wanted.reference), "reference_of_the_task"), wanted.function, None)
     if function is None:
@@ -124,7 +125,7 @@ def _listed(value: Any) -> Any:
 def _arrays(
     arguments: list[list[Any]], seen: Mapping[str, Any]
 ) -> tuple[tuple[Array, ...], dict[str, int], dict[str, Any]]:
-    """Return the arrays, the model's sizes, and the constants; equal sizes get one name."""
+    """Return the arrays, the model's sizes, and the constants; equal sizes share a name."""
     sizes: dict[str, int] = {}
     names: dict[int, str] = {}
     arrays, constants = [], {}
@@ -147,7 +148,7 @@ def _arrays(
 
 
 def _bounded(array: Array, arrays: list[Array]) -> Array:
-    """Return a starter's array of whole numbers with a bound: the last axis of the first array of floats."""
+    """Return a starter's array of integers with an upper bound: the last axis of the first array of floats."""
     floats = [each for each in arrays if "float" in each.dtype and each.axes]
     return replace(array, below=floats[0].axes[-1]) if "int" in array.dtype and floats else array
 
@@ -175,7 +176,7 @@ def _works(task: Task, reference: OfArrays, sizes: Mapping[str, int]) -> bool:
 
 
 def _free(task: Task, reference: OfArrays) -> list[str]:
-    """Return the sizes that may change, alone and all together."""
+    """Return the sizes that may change, each one alone and all of them together."""
     alone = [
         name
         for name, size in task.sizes.items()
@@ -203,7 +204,7 @@ def _exact(reference: OfArrays, arrays: list[mx.array]) -> list[Any]:
 
 
 def _tolerances(task: Task, reference: OfArrays) -> tuple[float, float]:
-    """Return the largest and the typical error that rounding alone may cause, each with a margin."""
+    """Return the largest and the typical error that rounding may cause, each with a margin."""
     arrays = arrays_of(task, made.values(task, task.sizes, 5))
     right = _exact(reference, arrays)
     kind = next((array.dtype for array in task.arrays if "float" in array.dtype), "float32")
@@ -230,7 +231,7 @@ def _tolerances(task: Task, reference: OfArrays) -> tuple[float, float]:
 
 
 def _filtered(task: Task, reference: OfArrays, tolerance: float) -> str | None:
-    """Say how a candidate that computes nothing could pass this task; None when none could."""
+    """Return how a candidate that computes nothing could pass this task; None if none could."""
     first = _exact(reference, arrays_of(task, made.values(task, task.sizes, 21)))
     for at, output in enumerate(first):
         what = f"output {at + 1}" if task.outputs > 1 else "its output"

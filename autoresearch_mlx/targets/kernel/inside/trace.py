@@ -1,9 +1,9 @@
 """Trace one training step, or one forward pass, into its MLX operations.
 
-``mx.export_function`` traces a function and hands the operations to a callback.  We trace the script's own ``train``
-twice, for one step and for two.  The difference is one step in the middle of a run, without the work that a run does
-only once (such as making the optimiser's state).  A trace is a graph and computes nothing, so ``mx.eval`` does nothing
-during a trace, and functions are not compiled.
+``mx.export_function`` traces a function and passes the operations to a callback.  We trace the script's own ``train``
+twice, once for one step and once for two.  The difference is one step in the middle of a run, without work that a run
+does only once (such as making the optimiser's state).  A trace is a graph and computes nothing, so ``mx.eval`` does
+nothing during a trace, and functions are not compiled.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ from autoresearch_mlx.targets.kernel.inside.script import ScriptFailed, Steps, n
 from autoresearch_mlx.targets.kernel.operations import Operand, Operation, Spec, frozen
 
 VIEWS = {"Broadcast", "Transpose", "Squeeze", "ExpandDims", "Flatten", "Unflatten", "Reshape", "Slice", "AsStrided"}
-"""Views: operations that only change how memory is read.  They count as part of the operation that reads the memory."""
+"""Operations that only change how memory is read (views).  They count as part of the operation that reads it."""
 _IN_A_TRACE = "during function transformations"
-"""Part of MLX's error message when a function reads an array's value during a trace."""
+"""Part of MLX's error message if a function reads an array's value during a trace."""
 _MARK = -7.25e30
-"""A factor that no script uses.  In a trace, a product with it marks a function that computes outside MLX."""
+"""A factor that no script uses.
+
+In a trace, a product with this factor marks a function that computes outside MLX.
+"""
 HOST, HOST_GRADIENT = "host:", "host gradient:"
 """Prefixes of the names of such a function, and of its gradient, in the list of operations."""
 
@@ -40,7 +43,7 @@ class Trace:
     calls: Counter[Call] = field(default_factory=Counter)
     """Calls of the script's own functions."""
     host: dict[str, Callable[..., Any]] = field(default_factory=dict)
-    """Functions that compute outside MLX, by the name of their operation."""
+    """Name of an operation -> function that computes it outside MLX."""
     notes: list[str] = field(default_factory=list)
     building_seconds: float = 0.0
     """Time that the script and MLX took to build the graph."""
@@ -58,9 +61,9 @@ class Trace:
 class CustomFunction:
     """Replaces ``mx.custom_function``, whose own operation cannot be exported.
 
-    Outside a trace it behaves as the real one.  In a trace, a function that MLX can trace is traced as it is, with
-    MLX's own gradient; a function that reads values (with numpy, say) becomes a product with a marked constant, and so
-    does its gradient.
+    Outside a trace it behaves like the real one.  In a trace, a function that MLX can trace is traced unchanged, with
+    MLX's own gradient.  A function that reads values (with numpy, say) becomes a product with a marked constant, and
+    so does its gradient.
     """
 
     active: ClassVar[Trace | None] = None
@@ -112,7 +115,7 @@ class CustomFunction:
 def trace_step(module: ModuleType, vocab: int, seq_len: int, batches: Sequence[tuple[int, int]]) -> Trace:
     """Return the operations of one step of ``train`` in the middle of a run.
 
-    ``batches``: shapes of the batches of one step.  Raises ScriptFailed when the step cannot be traced.
+    ``batches`` has the shapes of the batches of one step.  Raises ScriptFailed if the step cannot be traced.
     """
     return _steps(module, vocab, seq_len, batches, 2).minus(_steps(module, vocab, seq_len, batches, 1))
 
@@ -169,7 +172,7 @@ def _trace(module: ModuleType, function: Callable[..., Any], inputs: Sequence[mx
 
 @contextmanager
 def _tracing(trace: Trace) -> Iterator[None]:
-    """Make ``mx.eval`` and similar functions do nothing, and compile nothing, during a trace."""
+    """During a trace, make ``mx.eval`` and similar functions do nothing, and turn compilation off."""
     waits = {name: getattr(mx, name) for name in ("eval", "async_eval", "synchronize")}
     CustomFunction.active = trace
     mx.disable_compile()
@@ -203,7 +206,7 @@ def _read(events: Sequence[Mapping[str, Any]], trace: Trace) -> None:
 
 
 def _unmarked(op: Operation, trace: Trace) -> Operation:
-    """Return the operation that a product with a marked constant represents; any other operation as it is."""
+    """Return the operation that a product with a marked constant represents; return other operations unchanged."""
     if op.name != "Multiply":
         return op
     for at, operand in enumerate(op.inputs):
@@ -241,5 +244,5 @@ def _plain(value: Any) -> Any:
 
 
 def install() -> None:
-    """Replace ``mx.custom_function`` in MLX by our own class, before the script is imported."""
+    """Replace ``mx.custom_function`` in MLX with our class, before the script is imported."""
     vars(mx)["custom_function"] = CustomFunction
