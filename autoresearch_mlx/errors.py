@@ -70,7 +70,7 @@ class AgentAway(AgentError):
     def __init__(self, message: str, hint: str = "", seconds: float | None = None) -> None:
         super().__init__(message, hint)
         self.seconds = seconds
-        """Seconds until the agent should be asked again; None: unknown."""
+        """Seconds until the agent should be asked again; None means unknown."""
 
 
 EndpointKind: TypeAlias = Literal["unreachable", "busy", "hung", "dropped", "garbled", "refused", "overflow"]

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkabl
 
 Direction: TypeAlias = Literal["min", "max"]
 Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted", "stopped"]
-"""Why a run has no value.  ``stopped``: a clear loser was ended early; its experiment is discarded."""
+"""Why a run has no value.  ``stopped`` means that a clear loser was ended early; its experiment is discarded."""
 _Failed: TypeAlias = Literal["crash", "timeout", "invalid", "duplicate", "interrupted", "conflict", "limit"]
 Status: TypeAlias = Literal["keep", "discard", _Failed]
 """Outcome of an experiment.  ``conflict``: its change cannot be combined with one that was kept meanwhile; ``limit``:
@@ -41,7 +41,7 @@ class Proposal:
     problem: str = ""
     """Why the agent's answer contains no edit, in words for the agent; ``files`` is then empty."""
     base: str | None = None
-    """Commit that this edit starts from; None: the incumbent."""
+    """Commit that this edit starts from; None means the incumbent."""
     talk: Mapping[str, Any] = field(default_factory=dict)
     """Cost of asking for the proposal, as plain JSON: model, calls, tokens, seconds, what was cut from the prompt."""
 
@@ -83,13 +83,14 @@ class Measurement:
     tainted: bool = False
     """True when the run was disturbed; its value is then ignored."""
     key: str | None = None
-    """Comparability key: hash of what the value depends on besides the file (:mod:`comparability`); None: unknown."""
+    """Comparability key (:mod:`comparability`): a hash of the conditions on which the value depends; None means
+    unknown."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further figures from the target: train_loss, num_params, depth, secondary metrics."""
     speed: float | None = None
-    """Mean speed of the machine while it trained, where 1 is the speed for the session's baseline; None: unknown."""
+    """Mean speed of the machine during the training, where 1 is the speed for the baseline; None means unknown."""
     stretch: float | None = None
-    """Wall-clock time of the training as a multiple of its budget in reference seconds; None: no clock ended it."""
+    """Wall-clock time of the training as a multiple of its budget in reference seconds; None if no clock ended it."""
     disturbed_by: str = ""
     """What slowed the run down, in words, even if the clock made up for it; empty if nothing did."""
 
@@ -312,14 +313,14 @@ class Assignment:
     seed: int
     watch: Watch
     steps: int | None = None
-    """Number of steps to train; None: the clock ends the run."""
+    """Number of steps to train; None if the clock ends the run."""
     stop: Stopper | None = None
     split: Split = "val"
     """The cases that score the run."""
     usual: Usual | None = None
     """What the baseline's runs took; None while the baseline itself is measured."""
     reference: Reference | None = None
-    """The speed by which the seconds of its budget are counted; None: they are those of the wall clock."""
+    """The speed by which the seconds of its budget are counted; None means wall-clock seconds."""
     incumbent: Callable[[], Assignment | None] | None = None
     """For an audit: puts the incumbent into the same tree, and returns its assignment, whose folder has its weights.
     Returns None if the weights are not kept."""
@@ -393,7 +394,7 @@ class Target(Protocol):
         """Say why these files cannot be measured, in words for their author; None when they can be."""
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Take a run of a few seconds to see whether these files work at all; None: the target has no short run."""
+        """Take a run of a few seconds to see if these files work at all; return None if the target has no short run."""
 
     def measure(self, assignment: Assignment) -> Measurement:
         """Take one measurement; a failure of the edited code is returned as data.

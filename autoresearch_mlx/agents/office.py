@@ -28,7 +28,7 @@ def _uncarried(mine: Files, base: Files, theirs: Files) -> Files | str:
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """The most tokens and money that a session may spend on models; None: no cap."""
+    """The most tokens and money that a session may spend on models; None means no cap."""
 
     tokens: int | None = None
     cost: float | None = None
@@ -41,17 +41,17 @@ class Office:
     settings: AgentSettings = field(default_factory=AgentSettings)
     seed: int = 0
     folder: Path | None = None
-    """The session's folder, which keeps conversations and ideas; None: nothing is kept."""
+    """The session's folder, which keeps conversations and ideas; None means that nothing is kept."""
     lend: Callable[[str], AbstractContextManager[Path]] | None = None
     """Function for ``with lend(commit) as tree``, which lends the lab's directory in our worktree to a coding agent."""
     may_edit: Callable[[str], bool] | None = None
-    """Function that tells whether experiments may change a path of the lab; None: only existing editable files."""
+    """Function that tells whether experiments may change a path of the lab; None means only existing editable files."""
     say: Callable[[str], None] = _quiet
     """Function that prints one line for the person at the terminal."""
     memory_bytes: int | None = None
     """Main memory of this machine in bytes; on a Mac it is shared with the GPU."""
     caps: Callable[[], Caps] | None = None
-    """Function that returns the current caps, which a person may change during a run; None: the settings' caps."""
+    """Function that returns the current caps, which a person may change during a run; None means the settings' caps."""
 
     team: TeamSettings = field(default_factory=TeamSettings)
     pool: Callable[[int], Callable[[str], AbstractContextManager[Path]]] | None = None

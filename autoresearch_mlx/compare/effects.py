@@ -35,7 +35,7 @@ class Run:
     measured: tuple[float, float] | None = None
     """Gain and standard error from all runs of candidate and incumbent, if the session measured them repeatedly."""
     key: str | None = None
-    """Mark of the comparability key; values under two keys cannot be compared.  None: unknown."""
+    """Mark of the comparability key; values under two keys cannot be compared.  None means unknown."""
     opens: bool = False
     """True for a baseline of a table: it has no effect, and the effects after it start from it."""
 

@@ -79,7 +79,7 @@ class Pace:
     failure: str | None = None
     """Why the run failed."""
     head_dim: int | None = None
-    """Width of one attention head; None: the profile's."""
+    """Width of one attention head; None means the profile's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ class Evidence:
     steps: tuple[int | None, int | None] = (None, None)
     """Numbers of steps after which a repeat ends: one for the candidate, one for the incumbent.
 
-    None: the clock ends it.
+    None means that the clock ends it.
     """
     slope: Slope = Slope()
     """The change of values with the machine's speed, from all repeats before this candidate."""

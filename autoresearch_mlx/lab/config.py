@@ -176,7 +176,7 @@ class TeamSettings(Frozen):
     juniors: tuple[str, ...] = ()
     """Names of agents; empty: knobs, and a suitable model if there is one."""
     critic: str | None = None
-    """A model that may drop or reorder proposals before they are measured; None: no critic."""
+    """A model that may drop or reorder proposals before they are measured; None means no critic."""
 
 
 class SandboxSettings(Frozen):

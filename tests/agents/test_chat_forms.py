@@ -44,7 +44,7 @@ def test_the_settings_go_before_the_size_and_before_what_went_wrong(billions: fl
 
 
 def talks(*mismatches: int | None, agent: str = NAME) -> History:
-    """Return a history with these numbers of mismatches, one for each experiment; None: another agent's experiment."""
+    """Return a history with a number of mismatches for each experiment; None means another agent's experiment."""
     done = [
         experiment(
             n,

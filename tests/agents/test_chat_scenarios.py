@@ -69,7 +69,7 @@ class Scenario:
     reason: str = ""
     """A part of the ledger's reason."""
     chats: int | None = None
-    """Number of calls that the server saw; None: one for each of its behaviours."""
+    """Number of calls that the server saw; None means one for each of its behaviours."""
     told: str = ""
     """A part of the last prompt, in which the model reads what was wrong with its answer."""
 

@@ -36,7 +36,7 @@ print(f"METRIC score={X / Y + float(os.environ['OFFSET']) + noise:.6f}")
 SOLVER = "X = 4.0\nY = 1\n"
 OFFSETS = {"mini": "0", "studio": "0.25"}
 STEPS = [3.0, 4.5, 3.2, None, 3.1, 2.5]
-"""Values of X, one for each experiment; lower is better.  None: an edit that does not run."""
+"""Values of X, one for each experiment; lower is better.  None means an edit that does not run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def test_every_batch_is_whole_passes(machine: Machine) -> None:
 
 
 def with_head(ratio: float | None, *step_seconds: float | None) -> Calibration:
-    """Return a calibration in which a step with heads of 64 takes ``ratio`` of the time; None: that run failed."""
+    """Return a calibration in which a step with heads of 64 takes ``ratio`` of the time; None means a failed run."""
     found = calibrated(MAX, *step_seconds)
     own = next((p for p in found.paces if p.seconds is not None), found.paces[0])
     seconds = None if ratio is None or own.seconds is None else ratio * own.seconds

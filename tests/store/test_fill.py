@@ -1,4 +1,4 @@
-"""Submodules and LFS files have their content in the worktree, without a network; what cannot be filled is named."""
+"""The worktree has the content of submodules and LFS files without a network, and a message names what is missing."""
 
 from __future__ import annotations
 

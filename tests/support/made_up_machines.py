@@ -31,7 +31,7 @@ def every_mac(chips: tuple[Chip, ...]) -> Iterator[Machine]:
 def calibrated(
     machine: Machine, *step_seconds: float | None, profile: Profile | None = None, **fields: Any
 ) -> Calibration:
-    """Return a calibration whose batches take these times for a step; None: that batch failed."""
+    """Return a calibration whose batches take these times for a step; None means that this batch failed."""
     profile = profile or choose_profile(machine)
     rows, tokens = profile.knobs["DEVICE_BATCH_SIZE"], profile.knobs["TOTAL_BATCH_SIZE"]
     paces = []

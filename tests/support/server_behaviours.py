@@ -55,7 +55,7 @@ class Behaviour:
     """An error object inside the stream, after the pieces."""
     usage: bool = True
     prompt_tokens: int | None = None
-    """Number of tokens that the server claims to have read; None: the server's own count."""
+    """Number of tokens that the server claims to have read; None means the server's own count."""
     load_seconds: float = 0.0
     piece: int = 16
     """Number of characters in one chunk."""

@@ -60,7 +60,7 @@ class CodingAgent:
     """An agent that runs a shell command and proposes the changes that the command made to the files.
 
     ``lend(commit)`` lends the lab's directory in our own worktree, which is restored afterwards.  ``may_edit``
-    decides which new files belong to the edit; None: no new file does.
+    decides which new files belong to the edit; None means that no new file does.
     """
 
     def __init__(

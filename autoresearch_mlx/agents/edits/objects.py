@@ -79,7 +79,7 @@ def _read(text: str, start: int) -> tuple[Any, int, int]:
 
 
 def _balanced(text: str, start: int) -> int:
-    """Return where the brace at ``start`` is closed; the end of the text if it never is."""
+    """Return the position after the brace that closes the one at ``start``, or the end of the text if none does."""
     depth = 0
     for token in _BRACES.finditer(text, start):
         depth += {"{": 1, "}": -1}.get(token.group(), 0)

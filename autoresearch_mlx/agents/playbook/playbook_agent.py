@@ -38,7 +38,7 @@ class _Alone:
     play: Play
     files: Mapping[str, str]
     outcome: Experiment | None
-    """The experiment that tried it; None: not tried yet."""
+    """The experiment that tried it; None if it was not tried yet."""
     gain: float | None
     """Gain over the baseline's value, in the metric's unit; positive is better."""
 

@@ -105,13 +105,13 @@ class Detail:
     program: float = 1.0
     """Share of program.md that is kept, from its beginning."""
     notes: int | None = None
-    """Number of notes to keep, newest first; None: all."""
+    """Number of notes to keep, newest first; None means all."""
     failures: bool = True
     findings: float = 1.0
     """Share of the target's findings that is kept; the end is cut off."""
     elsewhere: bool = True
     hooks: int | None = None
-    """Largest number of characters shown of each text that a hook printed; None: all of it, 0: nothing."""
+    """Largest number of characters shown of a hook's output; None means all of it, and 0 means nothing."""
 
 
 @dataclass(frozen=True, slots=True)
