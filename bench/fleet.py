@@ -289,7 +289,7 @@ def nights(world: World, rule: Rule, many: int, runs: int) -> list[Fleet]:
 
 
 def share(nights: Sequence[Fleet], bad: Callable[[TrueChange], bool]) -> tuple[float, float]:
-    """Return the share of keeps that are bad, and its standard error, for which nights are independent."""
+    """Return the share of keeps that are bad, and its standard error; nights count as independent."""
     counts = [(sum(map(bad, night.kept)), len(night.kept)) for night in nights]
     keeps = sum(kept for _, kept in counts)
     if not keeps:

@@ -80,7 +80,7 @@ class ComputeLaw:
     size: float
     """Doublings of parameters from the start to the best size."""
     batch: float
-    """Doublings of the batch from the start to the best one, at the start's tokens."""
+    """How many doublings lie between the start's batch and the best batch for the start's number of tokens."""
     speed: float
     """Loss of speed by a small device batch."""
 

@@ -44,7 +44,7 @@ POWER = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Speeds:
-    """The course of the machine's speed over a night, and the share of it that reaches the runs."""
+    """How the machine's speed changes over a night, and how much of that the budget does not even out."""
 
     name: str
     draw: Callable[[np.random.Generator, int], Iterator[float]]

@@ -1,7 +1,7 @@
 """Estimate how much the values of a log vary by chance: from repeats, or else from runs that change nothing.
 
-Other people's logs have one run of each change.  Some have runs that change nothing, such as another seed; only the
-differences between those and the incumbent show the noise there.
+Other people's logs have one run of each change.  Some logs have runs that change nothing, such as runs with another
+seed.  In these logs, only the differences between such runs and the incumbent show the noise.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class ReferenceRun:
     """``{knob: (from, to)}``, empty for a change of code; None for a value that the source does not give."""
     note: str
     source: str = ""
-    """Where this row was published; empty if that is where its table was published."""
+    """Address at which this row was published; empty if it is that of the table."""
     hardware: str = ""
     comparable: bool = True
     """True if the run's effect counts, because it was measured under the same conditions as its log's incumbent."""

@@ -123,7 +123,7 @@ def _sized(read: Reading, known: Mapping[str, Any]) -> Reading | None:
         return read
     was = read.was if read.was != known.get(read.knob) else known.get("DEVICE_BATCH_SIZE")
     if was is not None and was >= _FEWEST_TOKENS:
-        return None  # from tokens to rows: it does not say which batch is meant
+        return None  # a change from tokens to rows does not say which batch is meant
     return Reading("DEVICE_BATCH_SIZE", was, read.now, read.start, read.end)
 
 

@@ -28,7 +28,7 @@ _ROUNDS = 20
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """An effect that was measured on one machine, with its standard error; positive is better, in any one unit.
+    """An effect that was measured on one machine, with its standard error, in any unit; positive is better.
 
     Raises ValueError unless the effect is finite and the error is finite and above 0.
     """

@@ -35,10 +35,10 @@ class Run:
     tainted: bool = False
     """True if heat, sleep or another job disturbed the run, so that it does not count."""
     log_work: float = 0.0
-    """Natural logarithm of the work that it could do at its speed, as a share of its work at the session's reference
-    speed (:func:`speeds.log_work`); 0 at the reference speed, or if the speed is unknown."""
+    """Natural logarithm of the work that the run could do at the machine's speed, as a share of that at the session's
+    reference speed (:func:`speeds.log_work`).  It is 0 at the reference speed, and if the speed is unknown."""
     log_tokens: float | None = None
-    """Natural logarithm of the number of tokens in its training; None if that or the machine's speed is unknown."""
+    """Natural logarithm of the number of tokens trained on; None if this number or the machine's speed is unknown."""
     off_speed: bool = False
     """Whether the machine was clearly slower or faster than usual during it."""
     cases: Mapping[str, float] | None = None
@@ -141,7 +141,7 @@ class Again:
     trial: bool = False
     """True if this run only shows whether the incumbent runs at all, after the machine ended the candidate's runs."""
     machine: str = ""
-    """Name of the machine of a fleet that should take the run; empty: the one that took the last run."""
+    """Name of the machine of a fleet that should take the run; if empty, the machine of the last run takes it."""
 
 
 Decision: TypeAlias = Verdict | Again

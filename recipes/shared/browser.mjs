@@ -47,7 +47,7 @@ export function chromium() {
   return found;
 }
 
-/** Return the options with which Chromium starts; root, as in a container, has no sandbox of Chromium. */
+/** Return the options with which Chromium starts; for root, as in a container, its own sandbox is off. */
 export function chromiumFlags() {
   const root = process.getuid?.() === 0;
   return ["--disable-dev-shm-usage", "--hide-scrollbars", "--mute-audio", ...(root ? ["--no-sandbox"] : [])];

@@ -27,7 +27,7 @@ def load_plugins():
     nothing = io.StringIO()
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(nothing), redirect_stderr(nothing):
         pytest.main(["-c", os.devnull, "--rootdir", folder, "-p", "no:cacheprovider", folder])
-    gc.freeze()  # pytest collects garbage at its end: in a child, not what this process has loaded
+    gc.freeze()  # spares the objects loaded here the garbage collection at the end of pytest in each child
 
 
 def copied(folder):

@@ -40,7 +40,8 @@ else:
 
 
 def imitate(folder: Path, name: str, driving: str = "true") -> Path:
-    """Write the imitation of an agent into a folder for PATH; return the file to which it writes what it was given.
+    """Write the imitation of an agent into a folder for PATH; return the file in which it records its arguments and
+    prompt.
 
     When it is told to read program.md, it runs the shell line ``driving``.
     """

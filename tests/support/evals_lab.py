@@ -63,7 +63,7 @@ def target_of(lab: Lab) -> Evals:
 
 
 def measured(lab: Lab, run: Path, split: Any = "val") -> Measurement:
-    """Take one run of a lab's own files; what it leaves is in ``run``."""
+    """Take one run of a lab's own files; the files that it writes are in ``run``."""
     run.mkdir(parents=True, exist_ok=True)
     return target_of(lab).measure(Assignment(lab.root, run, 7, lambda progress: None, split=split))
 
@@ -73,7 +73,8 @@ def traces(run: Path) -> list[dict[str, Any]]:
 
 
 def known_answers(cases: Sequence[Case]) -> dict[str, str]:
-    """Return the right answer of each question whose check tells it: what an agent with the key would hard-code."""
+    """Return the right answer to each question whose check contains it, as an agent that knew the checks would
+    hard-code it."""
     found = {}
     for case in cases:
         check = case.check

@@ -32,11 +32,12 @@ from typing import Any, NoReturn, cast
 
 LARGEST_REQUEST = 2**20
 IMPORTED_LATE = ("httpx2", "jinja2", "jsonschema", "matplotlib.figure", "openai", "starlette.applications", "uvicorn")
-"""Libraries that a command imports when it needs them, which takes a tenth of a second and more (openai: 0.8 s)."""
+"""Libraries that a command imports only when it needs them; an import takes a tenth of a second or more (openai: 0.8
+s)."""
 
 
 class Started:
-    """A command in progress, with those parts of :class:`subprocess.Popen` that tests use.
+    """A running command, with those parts of :class:`subprocess.Popen` that tests use.
 
     ``stdout`` and ``stderr`` are None where the command writes into a file of the caller's.
     """
@@ -64,7 +65,7 @@ class Started:
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """Return all that is left of its output, and wait for its end.  Raises TimeoutExpired."""
+        """Return the rest of the command's output, and wait for its end.  Raises TimeoutExpired."""
         end = None if timeout is None else time.monotonic() + timeout
         if not self._readers:
             self._readers = [threading.Thread(target=self._read, args=(n,), daemon=True) for n in ("stdout", "stderr")]

@@ -271,7 +271,8 @@ def test_gc_takes_no_commit_of_the_ledger_between_runs_or_in_their_midst(root: P
 
 
 def test_everything_odd_about_a_repository_at_once(tmp_path: Path, toll: Toll) -> None:
-    """It is dirty, detached, with a submodule and a path of spaces and unicode; the user has no name and no home."""
+    """It is dirty and detached, has a submodule and a path with spaces and unicode; the user has no name and no home
+    folder."""
     other = write_command_lab(tmp_path / "other")
     lab = torture_lab(tmp_path / "a läb (2) of 試 $HOME")
     git(lab.root, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other.root), "module")

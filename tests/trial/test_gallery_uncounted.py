@@ -105,7 +105,7 @@ def test_a_run_that_is_ended_by_its_own_count_of_steps_is_measured_too(
 
 
 def decided(taken: float, accepted: bool = False, incumbent: float = 1.0) -> Verdict:
-    """The verdict on a gain; ``taken`` and ``incumbent``: times as multiples of the baseline's."""
+    """Return the verdict on a gain; ``taken`` and ``incumbent`` are times, as multiples of the baseline's."""
 
     def run(value: float, **extra: float) -> Measurement:
         return Measurement(value, 42, tokens=1000, extra=extra)

@@ -1,4 +1,4 @@
-"""The last step of a budget of seconds: not begun when it cannot end in time, and named when it is too long."""
+"""The last step of a budget of seconds is not begun if it cannot end in time, and named if it was too long."""
 
 from __future__ import annotations
 

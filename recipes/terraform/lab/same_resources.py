@@ -1,8 +1,9 @@
 """Refuse an edit that changes what the configuration builds: a check of this lab.
 
-Every resource, module, data source, variable and output of the first version, in ``original/``, must still be there,
-in the same number, and the attributes that say what it is (KEPT) must have the same values.  New resources must be of a
-type in ADDED.  No check may be skipped, and no value come from where checkov does not see it: a variable, a module.
+Every resource, module, data source, variable and output of the first version, in ``original/``, must still be there, in
+the same number, and the attributes that say what it is (KEPT) must have the same values.  New resources must be of a
+type in ADDED.  No check may be skipped, and no value may come from a place that checkov does not see, such as a
+variable or a module.
 
 With COMPARE = "parsed" the files are compared as they are written.  With "plan", ``terraform plan`` says what each
 version would build, from nothing; that needs the providers, and for most of them credentials.

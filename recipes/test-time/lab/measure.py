@@ -19,7 +19,8 @@ PAIRS = 2  # for a suite of minutes, 1 is enough
 
 
 def seconds(original):
-    """Return the seconds of one run in a new copy of the lab, of the first version's tests or of the edited ones."""
+    """Return the seconds of one run, in a new copy of the lab, with the first version's tests or with the edited
+    ones."""
     with tempfile.TemporaryDirectory() as folder:
         tree = copied(Path(folder).resolve() / "lab")
         if original:

@@ -1,4 +1,4 @@
-"""Posts are read from every format that a person gives, and nothing that is no post stops the others."""
+"""Posts are read from files of every format, and a file that is no post does not stop the others."""
 
 from __future__ import annotations
 
