@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import autoresearch_mlx
 from autoresearch_mlx import __version__
+from autoresearch_mlx.fleet.corpora import LARGEST_SENT, corpora_in, digest_of
 from autoresearch_mlx.hardware.machine import Machine, describe, read_machine
 from autoresearch_mlx.lab.comparability import minor
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.ledger import FILE, read
 from autoresearch_mlx.targets.corpus.prepare import default_cache
-from autoresearch_mlx.targets.corpus.rows import MANIFEST
 from autoresearch_mlx.trial.runner import python_command, trusted_environment
 
 LEAST_FREE_BYTES = 10**9
@@ -68,7 +66,7 @@ def wanted_here(lab: Lab, conditions: Mapping[str, Any] | None = None, run_bytes
         python=_python(),
         mlx=minor(machine.mlx) if trains else None,
         wheel=machine.wheel if trains else None,
-        corpus=_digest(hashes) if isinstance(hashes, Mapping) else None,
+        corpus=digest_of(hashes) if isinstance(hashes, Mapping) else None,
         source=str(conditions.get("source") or ""),
         run_bytes=run_bytes,
     )
@@ -97,7 +95,7 @@ def facts_here(home: Path) -> dict[str, Any]:
 
 def space(home: Path) -> dict[str, Any]:
     """Return the facts about this machine that may change while it takes part: its disk and its corpora."""
-    return {"free_bytes": shutil.disk_usage(home).free, "corpora": sorted(_corpora(default_cache()))}
+    return {"free_bytes": shutil.disk_usage(home).free, "corpora": sorted(corpora_in(default_cache()))}
 
 
 def code_hash() -> str:
@@ -130,9 +128,9 @@ def refusals(wanted: Wanted, facts: Mapping[str, Any]) -> Iterator[str]:
         )
     if wanted.corpus is not None and wanted.corpus not in (facts.get("corpora") or ()):
         yield (
-            f"this machine does not have the session's corpus (hash {wanted.corpus}): "
-            f"`autoresearch-mlx prepare {wanted.source}` here, as on the coordinator, or copy its folder `corpora` "
-            "from the coordinator's cache"
+            f"this machine does not have the session's corpus (hash {wanted.corpus}), and the coordinator sends none "
+            f"of more than {LARGEST_SENT / 10**9:.0f} GB: `autoresearch-mlx prepare {wanted.source}` here, as on the "
+            "coordinator, or copy its folder `corpora` from the coordinator's cache"
         )
     if wrong := facts.get("wrong_products"):
         yield f"MLX computes wrong products on this GPU ({wrong}): install MLX's released build, `pip install mlx`"
@@ -153,16 +151,6 @@ def _too_small(wanted: Wanted, facts: Mapping[str, Any]) -> Iterator[str]:
 
 def _python() -> str:
     return ".".join(platform.python_version_tuple()[:2])
-
-
-def _corpora(cache: Path) -> Iterator[str]:
-    for manifest in (cache / "corpora").glob(f"[!.]*/{MANIFEST}"):
-        with suppress(OSError, ValueError, LookupError, TypeError):
-            yield _digest(json.loads(manifest.read_text(encoding="utf-8"))["sha256"])
-
-
-def _digest(hashes: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(dict(sorted(hashes.items()))).encode()).hexdigest()[:12]
 
 
 def _wrong_products(machine: Machine) -> str:

@@ -63,6 +63,8 @@ def join(pairing: Path, name: str | None, host: str | None, port: int, home: Pat
             away = True
         elif event["kind"] == "left":
             say(f"{name} has left the fleet")
+        elif event["kind"] == "said":
+            say(event["words"])
         return event["kind"] in ("refused", "left")
 
     def lost(why: str) -> None:

@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_training as tiny
 from conftest import ROOT, command_line, git, write_command_lab
 
 from autoresearch_mlx.experiment import Experiment, Measurement
+from autoresearch_mlx.fleet.corpora import corpora_in, digest_of
 from autoresearch_mlx.fleet.pairing import make_pairing
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.ledger import FILE, Journal, read
@@ -240,6 +242,30 @@ def test_a_machine_without_the_sessions_corpus_is_refused_with_the_remedy(fleet:
         wanted.write_text(before)
     assert done.returncode == 1 and "`autoresearch-mlx prepare tinystories` here" in done.stderr
     assert "bare was refused" in fleet.coordinator.said.read_text()
+
+
+def test_a_machine_without_the_sessions_corpus_receives_it(fleet: Fleet) -> None:
+    """The corpus is named after the machine has joined, as when a first session starts."""
+    wanted, cache = fleet.pairing.with_name("wanted.json"), fleet.folder / "another-cache"
+    before = wanted.read_text()
+    join = ("join", str(fleet.pairing), "--name", "bare")
+    machine = started(fleet.folder, fleet.folder, "bare", *join, AUTORESEARCH_CACHE=str(cache))
+    try:
+        machine.waits_for("bare takes part in the fleet")
+        digest = digest_of(tiny.corpus(fleet.folder / "cache").manifest.sha256)
+        wanted.write_text(json.dumps({**json.loads(before), "corpus": digest}))
+        machine.waits_for("receiving the session's corpus: folder-autoresearch_mlx-v300-t32")
+        assert waited(lambda: digest in corpora_in(cache), "the corpus")
+        for name in ("bare", "mini"):  # mini shares the coordinator's cache
+            waited(lambda name=name: _told(fleet, name)["state"] == "free", f"{name} takes part again")
+    finally:
+        wanted.write_text(before)
+        machine.ends()
+
+
+def _told(fleet: Fleet, name: str) -> dict[str, Any]:
+    machines = json.loads(fleet.call("fleet", "status", "--json").stdout)["machines"]
+    return next(machine for machine in machines if machine["name"] == name)
 
 
 def test_a_second_coordinator_of_a_lab_is_refused(fleet: Fleet) -> None:

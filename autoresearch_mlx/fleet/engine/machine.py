@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import secrets
+import shutil
 import sys
 import threading
 import time
@@ -22,13 +23,16 @@ from typing import Any
 import dask
 from distributed import Nanny
 
-from autoresearch_mlx.fleet.admission import facts_here, space
+from autoresearch_mlx.errors import CorpusError
+from autoresearch_mlx.fleet.admission import LEAST_FREE_BYTES, facts_here, space
+from autoresearch_mlx.fleet.corpora import fetch, offer_from
 from autoresearch_mlx.fleet.courier import saved_limits
 from autoresearch_mlx.fleet.engine.security import security_of
 from autoresearch_mlx.fleet.handshake import refused_certificate
 from autoresearch_mlx.fleet.member import LEAVE
 from autoresearch_mlx.fleet.pairing import read_pairing
 from autoresearch_mlx.fleet.spool import HOME
+from autoresearch_mlx.targets.corpus.prepare import default_cache
 
 _AGAIN_SECONDS = 2.0
 _LOOK_SECONDS = 1.0
@@ -87,6 +91,7 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
                 silence_logs=50,
                 dashboard=False,
             ) as nanny:
+                facts = await _with_corpus(nanny.scheduler, facts, home, watchdog)
                 if why := await nanny.scheduler.fleet_hello(name=name, address=nanny.worker_address, facts=facts):
                     tell("refused", why)
                     return REFUSED
@@ -103,7 +108,8 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
                         tell("left")
                         return 0
                     if answer == "unknown" and here is not None:  # a new worker, or a new scheduler
-                        why = await nanny.scheduler.fleet_hello(name=name, address=here, facts=facts | space(home))
+                        facts = await _with_corpus(nanny.scheduler, facts | space(home), home, watchdog)
+                        why = await nanny.scheduler.fleet_hello(name=name, address=here, facts=facts)
                         if why:
                             tell("refused", why)
                             return REFUSED
@@ -121,6 +127,32 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
                 tell("away", words)
             said = words
         await asyncio.sleep(_AGAIN_SECONDS)
+
+
+async def _with_corpus(coordinator: Any, facts: dict[str, Any], home: Path, watchdog: _Watchdog) -> dict[str, Any]:
+    """Fetch the session's corpus if this machine lacks it; return the facts with the corpora that it has then.
+
+    A fetch that fails is told to the person; the coordinator then refuses this machine.
+    """
+    values = await coordinator.fleet_corpus()
+    if not values or values.get("digest") in facts["corpora"]:
+        return facts
+
+    async def ask(name: str, at: int) -> bytes:
+        watchdog.fed = time.monotonic()
+        return bytes(await coordinator.fleet_part(digest=offer.digest, name=name, at=at))
+
+    try:
+        offer, cache = offer_from(values), default_cache()
+        cache.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(cache).free < offer.size + LEAST_FREE_BYTES:
+            tell("said", f"the session's corpus of {offer.size / 1e6:,.1f} MB does not fit onto the disk of {cache}")
+            return facts
+        tell("said", f"receiving the session's corpus: {offer.name}, {offer.size / 1e6:,.1f} MB")
+        await fetch(offer, ask, cache)
+    except (CorpusError, OSError) as error:
+        tell("said", f"the session's corpus did not arrive: {error}")
+    return facts | space(home)
 
 
 def _part(home: Path) -> str:

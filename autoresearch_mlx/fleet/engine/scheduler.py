@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from distributed.comm.core import connect
 
 from autoresearch_mlx.fleet.admission import Wanted, refusals
 from autoresearch_mlx.fleet.coordinator import STATE, WANTED
+from autoresearch_mlx.fleet.corpora import offered, part_of
 from autoresearch_mlx.fleet.engine.security import security_of
 from autoresearch_mlx.fleet.pairing import own_pairing, write_private
+from autoresearch_mlx.targets.corpus.prepare import default_cache
 
 _TTL = "20s"
 _REACH_SECONDS = 15.0
@@ -65,11 +68,24 @@ class _Roster:
         return []
 
     async def stay(self, name: str, address: str) -> str:
-        """Tell a machine that it takes part (``yes``), must join again (``unknown``) or must go (``leave``)."""
+        """Tell a machine that it takes part (``yes``), must join again (``unknown``) or must go (``leave``).
+
+        A machine must join again when a new session needs what it did not have when it joined, such as a corpus.
+        """
         if name in self._leaving:
             return "leave"
         known = self._machines.get(name)
-        return "yes" if known is not None and known["address"] == address else "unknown"
+        fits = known is not None and known["address"] == address and not self._misses(known)
+        return "yes" if fits else "unknown"
+
+    async def corpus(self) -> dict[str, Any]:
+        """Return the session's corpus as an offer; empty if it needs none, or if it is too large to be sent."""
+        digest = self._wanted().corpus
+        return {} if digest is None else await asyncio.to_thread(offered, digest, default_cache())
+
+    async def part(self, digest: str, name: str, at: int) -> bytes:
+        """Return a part of a corpus's file, from byte ``at`` on."""
+        return await asyncio.to_thread(part_of, digest, name, at, default_cache())
 
     async def leave(self, name: str) -> bool:
         """Tell a machine to leave when it next reports; return whether it took part."""
@@ -96,9 +112,12 @@ class _Roster:
             worker = self._scheduler.workers.get(machine["address"])
             seen = None if worker is None else worker.last_seen
             machine["seen"] = machine.get("seen") if seen is None else seen
-            here = worker is not None and not machine["left"]
+            here = worker is not None and not machine["left"] and not self._misses(machine)
             found.append({**machine, "here": here, "busy": here and bool(worker.processing)})
         return found
+
+    def _misses(self, machine: Mapping[str, Any]) -> bool:
+        return any(refusals(self._wanted(), machine["facts"]))
 
     def _alive(self, address: str) -> bool:
         return address in self._scheduler.workers
@@ -129,6 +148,8 @@ async def serve(folder: Path, host: str, port: int) -> None:
         scheduler.handlers |= {
             "fleet_hello": roster.hello,
             "fleet_stay": roster.stay,
+            "fleet_corpus": roster.corpus,
+            "fleet_part": roster.part,
             "fleet_leave": roster.leave,
             "fleet_bye": roster.bye,
             "fleet_roster": roster.roster,
