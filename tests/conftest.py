@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Spare the garbage collector all tests and modules, which it would look through time and again."""
+    """Keep all tests and modules out of garbage collection, which would go through them again and again."""
     gc.disable()
     try:
         return (yield)

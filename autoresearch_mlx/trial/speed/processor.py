@@ -33,8 +33,8 @@ class Use:
     def share(self, wall: float, cores: int) -> float:
         """Return the share of its undisturbed pace that the run kept in ``wall`` seconds on ``cores`` processors.
 
-        The time that it did not get is at most the processor time that it did not use: if the run has more busy
-        threads than there are processors, its threads wait for each other.  A run with one busy thread keeps ``got /
+        The time that it did not get is at most the processor time that it did not use: if the run has more busy threads
+        than there are processors, its threads wait for each other.  For a run with one busy thread the share is ``got /
         wall``.
         """
         lost = min(self.waited, max(cores * wall - self.got, 0.0))
