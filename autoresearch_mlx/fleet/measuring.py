@@ -1,4 +1,4 @@
-"""Take the runs of jobs.
+"""Take the runs that jobs ask for.
 
 This process reads the folder of one job from each line of its standard input. It checks the commit out in this
 machine's own repository, builds the target from the session's conditions, and measures as a night on one machine

@@ -125,7 +125,7 @@ def _axes(context: Context, known: Sequence[str]) -> str:
     resting = banned(context.history, context.number)
     free = [f"{axis}{_belonging(axis, context)}" for axis in known if axis not in resting]
     lines = [f"Known: {', '.join(free)}."] if free else []
-    lines += [f"Lost again and again, leave alone for now: {', '.join(sorted(resting))}."] if resting else []
+    lines += [f"These lost several times; leave them alone for now: {', '.join(sorted(resting))}."] if resting else []
     return "\n".join([*lines, "A new one is welcome: lower-case words joined by dots."])
 
 
