@@ -64,7 +64,8 @@ def night(lab: Path, experiments: int) -> None:
 
 
 def times(lab: Path) -> tuple[float, float]:
-    """Return the seconds from the first experiment to the last, and the seconds of measuring and judging among them."""
+    """Return the seconds from the first experiment to the last, and how many of these went into measuring and
+    judging."""
     done = finished(lab)
     first, last = datetime.fromisoformat(done[0]["started"]), datetime.fromisoformat(done[-1]["finished"])
     busy = sum(e["seconds"].get("measure", 0.0) for e in done)

@@ -78,7 +78,7 @@ class ComputeLaw:
     """
 
     size: float
-    """Doublings of parameters from the start to the best size."""
+    """How many doublings of the parameters lie between the start and the best size."""
     batch: float
     """How many doublings lie between the start's batch and the best batch for the start's number of tokens."""
     speed: float
@@ -120,7 +120,7 @@ class Landscape:
     family: Family
     optimum: Mapping[str, float]
     slope: Mapping[str, tuple[float, float]]
-    """Bits per byte lost by a whole range below and above the optimum."""
+    """Bits per byte that are lost when a knob is its whole range below, and above, its optimum."""
     coupling: Mapping[tuple[str, str], float]
     options: Mapping[str, float]
     """Bits per byte that each window pattern costs."""

@@ -37,7 +37,7 @@ class File:
     """A training file that is compared."""
 
     name: str
-    """As it was given: the path, and the knobs that were set."""
+    """The file as it was named on the command line: the path, and the knobs that were set."""
     script: Path
     """A copy with the preset and these knobs."""
 

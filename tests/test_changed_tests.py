@@ -25,7 +25,7 @@ FILES = (
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """Make a repository whose branch has left main without a change."""
+    """Make a repository with a branch that does not differ from main yet."""
     for name in FILES:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")

@@ -36,7 +36,7 @@ class Agreement:
     rank: float | None
     """Spearman's correlation of the gains in percent."""
     rank_interval: tuple[float, float] | None
-    """Its interval, by Fisher's z with Bonett and Wright's standard error (Psychometrika 65, 2000).
+    """Interval of the correlation, by Fisher's z with Bonett and Wright's standard error (Psychometrika 65, 2000).
 
     None for a rank correlation of 1 or -1.
     """

@@ -42,7 +42,10 @@ class Point:
     best: float | None
     """The incumbent's value after it."""
     gain_percent: float | None
-    """Gain of the incumbent over the baseline in percent; positive is better.  None if their keys differ."""
+    """Gain of the incumbent over the baseline in percent; positive is better.
+
+    None if their comparability keys differ.
+    """
     hours: float | None
     """Wall-clock hours from start to end of each experiment; pauses between them are left out."""
     tokens: int | None

@@ -24,7 +24,7 @@ class Log:
 
     name: str
     source: str
-    """Where it was published, or the file from which it was read."""
+    """Address at which the session was published, or the file from which it was read."""
     hardware: str
     """Hardware in words; empty if unknown."""
     metric: str

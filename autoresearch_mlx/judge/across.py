@@ -46,7 +46,7 @@ def name_of(measured: Measurement) -> str | None:
 def views(history: History) -> tuple[View, ...]:
     """Return a view for each machine of a fleet that has taken a run, in the order of their first runs.
 
-    Without a fleet there is none.
+    Without a fleet the result is empty.
 
     A machine's newest run shows its current regime and its chip.
     """

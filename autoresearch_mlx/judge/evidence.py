@@ -40,9 +40,9 @@ class Run:
     log_tokens: float | None = None
     """Natural logarithm of the number of tokens trained on; None if this number or the machine's speed is unknown."""
     off_speed: bool = False
-    """Whether the machine was clearly slower or faster than usual during it."""
+    """Whether the machine was clearly slower or faster than usual during the run."""
     cases: Mapping[str, float] | None = None
-    """Case -> score, if the value is a mean over cases; versions are then compared case by case."""
+    """The score of each case, if the value is a mean over cases; versions are then compared case by case."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):

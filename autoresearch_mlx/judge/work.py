@@ -30,7 +30,7 @@ _ENOUGH = 4
 def by_tokens(*sides: Sequence[Run]) -> tuple[tuple[Run, ...], ...] | None:
     """Return the runs, each with ``log_work`` computed from its tokens.
 
-    It is relative to the usual number of tokens of the last side.
+    ``log_work`` is relative to the usual number of tokens of the last side.
 
     Returns None if tokens are unknown.  Returns None too if the machine ran at its usual speed for all runs, because
     the tokens then vary only by chance.

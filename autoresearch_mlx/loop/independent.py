@@ -31,7 +31,7 @@ class Step:
     after: Files
 
     def knobs(self) -> frozenset[str]:
-        """Return the names of the knobs that it changed."""
+        """Return the names of the knobs that this step changed."""
         shared = self.before.keys() & self.after.keys()
         return frozenset(name for path in shared for name in changed_knobs(self.before[path], self.after[path]))
 
@@ -81,7 +81,7 @@ def cancelled(change: Change, baseline: Files) -> bool:
 def apply(files: Files, steps: Sequence[Step]) -> Files | None:
     """Return the files with the steps applied in order.
 
-    Returns None if a step does not apply, or if the result cannot run. A result cannot run when it does not parse, or
+    Returns None if a step does not apply, or if the result cannot run.  A result cannot run when it does not parse, or
     when it uses a name or a module that nothing defines any more.
     """
     now = dict(files)

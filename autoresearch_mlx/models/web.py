@@ -45,8 +45,7 @@ _SHORTEST_KEY = 5
 class Deadline:
     """The time by which a call must be over, on the monotonic clock.
 
-    With ``idle_seconds``, the call must also be over when nothing has arrived for that long since the last
-    :meth:`hear`.
+    With ``idle_seconds``, the deadline also passes when nothing has arrived for this time since the last :meth:`hear`.
     """
 
     def __init__(self, seconds: float, idle_seconds: float | None = None) -> None:

@@ -33,7 +33,7 @@ from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_
 CUTS = 3
 """Cuts of each row."""
 VALIDATION, TRAINING = "validation", "training"
-"""Names of two sets of rows: those that scored the run, and those with the text that replaces a row's end."""
+"""Names of two sets of rows: the rows that scored the run, and the rows whose text replaces the ends of cut rows."""
 
 Floats = npt.NDArray[np.float64]
 

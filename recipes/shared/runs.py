@@ -27,7 +27,7 @@ def load_plugins():
     nothing = io.StringIO()
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(nothing), redirect_stderr(nothing):
         pytest.main(["-c", os.devnull, "--rootdir", folder, "-p", "no:cacheprovider", folder])
-    gc.freeze()  # spares the objects loaded here the garbage collection at the end of pytest in each child
+    gc.freeze()  # so that the garbage collection at pytest's end, in each child, skips what is loaded here
 
 
 def copied(folder):

@@ -128,7 +128,7 @@ SCENARIOS = [
 
 
 def night(lab: Lab, agent: str, screen: Recorder, experiments: int = 1, **settings: Any) -> list[Experiment]:
-    """Run the real loop with this agent, and each measurement once; return the experiments after the baseline."""
+    """Run the real loop with this agent and one run for each experiment; return the experiments after the baseline."""
     options = {
         "judge__mode": "margin",
         "judge__replicates": 1,

@@ -334,7 +334,7 @@ REMOVED = "Z = 3.2  # knob: lin 0 10\nY = 4\nX = Z\n"
 
 
 def seen(lab: Lab) -> Context:
-    """Return what the next proposal would be made from."""
+    """Return the inputs from which the next proposal would be made."""
     with opened(lab, "t") as session:
         journal = session.journal()
         files = session.workspace.read(session.incumbent(journal.history))

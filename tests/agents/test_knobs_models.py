@@ -160,7 +160,7 @@ def test_before_a_run_was_measured_the_names_of_the_sizes_tell_the_memory() -> N
         ([sized(8, 64, 512, 40e3), sized(8, 32, 512, 20e3), sized(8, 16, 512, 10e3)], (8, 128, 512, 0.04), 0.85, 1.1),
         # If depth takes no memory, that is learned.
         ([sized(8, 64, 512, 40e3), sized(4, 64, 512, 40e3), sized(6, 64, 512, 40e3)], (16, 64, 512, 0.04), -0.1, 0.2),
-        # A knob without a telling name is learned from the runs alone.
+        # How a knob affects memory is learned from the runs alone if its name does not show it.
         (
             [sized(8, 64, v, m) for v, m in ((512, 4e4), (256, 2e4), (128, 1e4), (64, 5e3))],
             (8, 64, 2048, 0.04),
@@ -176,7 +176,7 @@ def test_memory_is_learned_from_measured_runs(trials: list[Trial], point: tuple,
 
 @pytest.mark.parametrize("peaks", [(0.2, 0.1, 2.9), (1.4, 2.9, 0.1), (63.0, 8.0, 31.0)], ids=["a", "b", "c"])
 def test_peaks_of_a_few_megabytes_teach_nothing(peaks: tuple[float, ...]) -> None:
-    """When a short program's peak was read is chance, and two equal nights on one machine must choose the same
+    """It is chance when a short program's peak is read, but two equal nights on one machine must choose the same
     steps."""
     trials = [sized(8, rows, 512, peak) for rows, peak in zip((64, 32, 128), peaks, strict=True)]
     assert np.array_equal(learn_memory(SIZES, trials).growth, learn_memory(SIZES, []).growth)

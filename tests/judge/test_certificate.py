@@ -138,7 +138,7 @@ def test_the_line_says_all_of_it() -> None:
 def test_looking_after_every_block_certifies_at_most_a_tenth_of_nothing_and_intervals_hold_nine_in_ten(
     dof: int,
 ) -> None:
-    """2000 comparisons of a head with itself, with an estimated sigma; the binomial error of a tenth is 0.7 %."""
+    """2000 comparisons of a head with itself, with an estimated sigma; a share of a tenth has an error of 0.7 %."""
     rng = np.random.default_rng(5)
     many, certified, held = 2000, 0, 0
     for _ in range(many):

@@ -57,7 +57,7 @@ def lab(tmp_path: Path) -> Lab:
 
 
 class Walk:
-    """Sets knobs by a list, one step for each experiment."""
+    """An agent that takes the knobs of each experiment from a list."""
 
     name = "walk"
 

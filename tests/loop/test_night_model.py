@@ -50,7 +50,7 @@ train_mlx.py
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    # A head at a low rate: raising it gains far more than two runs differ, and too little to be held back.
+    # The head has a low rate; a higher one gains far more than the noise, but not so much that it has to be accepted.
     return tiny.lab(tmp_path / "lab", TOML, UNEMBEDDING_LR=7e-4, UNEMBEDDING_INIT_STD=0.0001)
 
 

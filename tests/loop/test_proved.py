@@ -42,7 +42,7 @@ for _ in range(200):
 
 
 def prepared(lab: Lab, bench: str = BENCH, **files: str) -> Lab:
-    """The lab with another program to measure, and further files, committed."""
+    """Commit another measuring program and further files, and return the lab."""
     (lab.root / "bench.py").write_text(bench)
     for name, text in files.items():
         (lab.root / name.replace("_dot_", ".")).write_text(text)

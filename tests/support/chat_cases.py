@@ -96,7 +96,7 @@ class Voice:
         pass
 
     def prompt(self, index: int = -1) -> str:
-        """Return everything that it was sent in one call."""
+        """Return everything that the model was sent in one call."""
         return "\n".join(message.content for message in self.asks[index].messages)
 
 

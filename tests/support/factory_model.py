@@ -151,7 +151,7 @@ def _file(text: str) -> str:
 
 
 def improve(prompt: str) -> str:
-    """Offer the edit that doubles right."""
+    """Offer the edit that doubles correctly."""
     fields = json.dumps({"title": "double", "axis": "agent", "hypothesis": "it helps", "expected_gain": 0.1})
     search, replace = "        return str(numbers[0])\n", "        return str(2 * numbers[0])\n"
     blocks = f"<<<<<<< SEARCH\n{search}=======\n{replace}>>>>>>> REPLACE\n"

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox of 
 
 @dataclass(frozen=True)
 class Room:
-    """A run folder and a tree, and child processes in the sandbox."""
+    """A run folder and a worktree, with child processes that run there in the sandbox."""
 
     sandbox: Sandbox
     assignment: Assignment

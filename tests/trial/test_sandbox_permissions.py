@@ -1,4 +1,4 @@
-"""The files and folders that a child process may use, as values."""
+"""Which files and folders a child process may use."""
 
 from __future__ import annotations
 

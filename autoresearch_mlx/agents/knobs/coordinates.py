@@ -25,7 +25,7 @@ from autoresearch_mlx.lab.source import axis_of
 Array = NDArray[np.float64]
 
 OPTION = FIRST
-"""The distance between any two options of a choice: the length of a first step."""
+"""The distance between any two options of a choice, which is as long as a first step."""
 TOGETHER = (("batch", "batch.device", 1), ("depth", "width", -1))
 """Pairs of axes that change together: by the same factor (1), which keeps the number of passes, or by inverse factors
 (-1), which keeps the model's width.  Alone, one of them may fail or lose where both together gain."""

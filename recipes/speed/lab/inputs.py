@@ -4,7 +4,7 @@ FILE, FUNCTION = "overlaps.py", "overlaps"
 ORIGINAL = "original"  # folder with the first version of the same file
 
 SPECIAL = [[[]], [[[0, 0]]], [[[0, 5], [5, 9]]], [[[1, 4], [1, 4], [2, 2]]], [[[3, 1], [0, 9]]], [[[-5, 5], [-1, 1]]]]
-"""Lists of arguments at the edges of what the function can be given."""
+"""Lists of arguments for edge cases, such as an empty list or an empty interval."""
 
 
 def make(random, size=300):

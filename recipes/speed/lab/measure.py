@@ -1,8 +1,8 @@
 """Print how much faster the edited function is than the first version, and the time of one call in seconds.
 
 The first version and the edited one take turns, A B and then B A, on the same inputs, which are new for each call.  The
-median of their ratios says how much faster the edited one is, whatever else the machine does.  The logarithm of it is
-the number, because the noise of a ratio grows with the ratio.
+median of their ratios says how much faster the edited one is, whatever else the machine does.  The number is the
+logarithm of this median, because the noise of a ratio grows with the ratio.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""A sentence becomes a lab that is proved before a file is written, or a plain answer."""
+"""A sentence leads to a lab that is proved before a file is written, or to a plain answer."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def test_a_changed_reference_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_few_numbers_at_an_odd_shape_are_judged_one_by_one_and_not_by_their_average() -> None:
-    """Inputs are drawn anew in each run, and the rounding of one small number says nothing of the precision."""
+    """Inputs are drawn anew in each run, and the rounding of one small number says nothing about the precision."""
     import mlx.core as mx
     import numpy as np
 
