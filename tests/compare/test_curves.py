@@ -31,7 +31,7 @@ def test_sums_run_from_the_baseline_on(experiment: Callable[..., Experiment]) ->
     assert [p.gain_percent for p in points] == [0, 0, 0, 25]
     assert [p.hours for p in points] == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert [p.tokens for p in points] == [1500, 1500, 2500, 3500]
-    assert [p.flops for p in points] == [90_000, 90_000, 150_000, None]  # 6 N for each token; N is unknown in the last one
+    assert [p.flops for p in points] == [90_000, 90_000, 150_000, None]  # 6 N a token; N is unknown at last
 
 
 def test_the_h100s_curve_in_hours_of_training() -> None:
