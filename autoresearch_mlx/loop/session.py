@@ -273,7 +273,7 @@ def look_at_session(lab: Lab, resolved: Resolved, tag: str | None) -> Session:
     record = ledger.read().session
     kind = find_kind(record["target"], lab.root)
     place = place_of(lab, with_defaults(resolved.settings, kind))
-    editable = record.get("editable") or place.settings.target.editable  # lab.toml may be newer
+    editable = record.get("editable") or place.settings.target.editable  # lab.toml may have changed
     workspace = Workspace(lab.root, folder, folder.name, editable)
     return _session(place, kind, workspace, ledger)
 

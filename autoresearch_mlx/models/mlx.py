@@ -208,7 +208,7 @@ class MlxServer:
 
 
 def _makes_a_token(port: int, seconds: float) -> bool:
-    """Return whether the server produces a token, for which it must have loaded its model; False when it refuses.
+    """Return True if the server produces a token, which it can do only with its model loaded, or False if it refuses.
 
     The request asks for the completion of a plain text, so that the chat template does not matter.  Raises OSError and
     HTTPException.

@@ -68,7 +68,7 @@ class Check:
 
     name: str
     what: str
-    """The fact that the check proves, in a phrase."""
+    """Words for the fact that the check tests."""
     limit: float
     """Seconds after which the check is ended."""
     run: Callable[[Ground, Doing], Result]
