@@ -100,7 +100,7 @@ class Chaos:
         return len(finished) > self.experiments and self.night.poll() is not None
 
     def finish(self) -> None:
-        """Do at once what is due later, so that no process stays stopped and no disk stays full."""
+        """Do now what is planned for later, so that no process stays stopped and no disk stays full."""
         for _, action in self.later:
             with suppress(OSError, psutil.Error):
                 action()

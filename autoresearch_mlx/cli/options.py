@@ -68,7 +68,9 @@ def callable_here(text: str) -> str:
     ours = itself()
     if not ours.endswith("/autoresearch-mlx"):
         return text
-    return re.sub(r"(?<!/)autoresearch-mlx ", lambda found: f"{ours} ", text)  # a name with its path before it stays
+    return re.sub(
+        r"(?<!/)autoresearch-mlx ", lambda found: f"{ours} ", text
+    )  # not after a path
 
 
 def sandbox_option(function: Function) -> Function:

@@ -87,9 +87,9 @@ class Night:
         self._here: set[str] = set()
         self._workers: dict[str, Worker] = {}
         self._has: dict[str, list[str]] = {}
-        """Name of a machine -> commits that it has received."""
+        """By the name of each machine: the commits that it has received."""
         self._late: dict[str, tuple[str, int]] = {}
-        """Id of a job that did not come back in time -> its machine and the number of its experiment."""
+        """By the id of each job that did not come back in time: its machine and the number of its experiment."""
         self._bundle = threading.Lock()
 
     def workers(self) -> Sequence[Worker]:

@@ -28,8 +28,8 @@ def edit_from_checkout(session: Session, mine: Mapping[str, str], message: str, 
 
     The user may have edited a file on an older base (a commit of their own, an earlier keep).  That file would silently
     undo what was kept since, so only the user's change is carried over to the incumbent.  For the same reason an
-    unchanged older version of a file counts as an edit only when no other file was edited, and when the files together
-    are not an earlier version.
+    unchanged older version of a file usually does not count as an edit.  It counts only when no other file was edited
+    and the files together are not an earlier version.
 
     Raises LabError when the change overlaps with what was kept since, or when there is no change.
     """

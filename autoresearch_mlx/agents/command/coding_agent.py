@@ -76,7 +76,7 @@ class CodingAgent:
         self._may_edit = may_edit or (lambda path: False)
         self._asked = _Asked(-1)
         self._lost: list[int] = []
-        """Numbers of the latest experiments in a row without an edit."""
+        """Numbers of the latest experiments, if the program made no edit in any of them."""
         self._why_lost = ""
         self._patience = Patience(office.settings.patience_seconds)
 

@@ -198,7 +198,7 @@ def _one_a_knob(plays: Iterable[Play]) -> list[Play]:
 
 
 def _all_applied(stack: list[Play], files: Mapping[str, str]) -> dict[str, str] | None:
-    """Apply the plays in turn; None when a knob is missing or the last play changes nothing more."""
+    """Apply the plays in turn; return None if a knob is missing or a play changes nothing."""
     edited = dict(files)
     for play in stack:
         changed = play.applied(edited)

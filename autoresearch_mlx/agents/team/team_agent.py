@@ -30,7 +30,7 @@ CHIEF = "chief"
 """Author of bracket proposals, which need no junior."""
 _LOOK_SECONDS = 0.05
 _MOST_TRIES = 24
-"""Maximum number of proposals that an agent without a model may make for one brief until one lies on free axes."""
+"""Maximum number of attempts of an agent without a model to make a proposal on free axes for one brief."""
 _FIRST_REST, _LONGEST_REST = 10.0, 1800.0
 _BUSY_SECONDS = 1.0
 
