@@ -68,9 +68,7 @@ def callable_here(text: str) -> str:
     ours = itself()
     if not ours.endswith("/autoresearch-mlx"):
         return text
-    return re.sub(
-        r"(?<!/)autoresearch-mlx ", lambda found: f"{ours} ", text
-    )  # not after a path
+    return re.sub(r"(?<!/)autoresearch-mlx ", lambda found: f"{ours} ", text)  # a name with its path stays as it is
 
 
 def sandbox_option(function: Function) -> Function:

@@ -155,7 +155,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The rate by which MFU (model FLOPs utilisation) divides, and where it comes from."""
+    """The peak rate with which MFU (model FLOPs utilisation) compares, and words about where it was found."""
 
     gflops: float
     words: str

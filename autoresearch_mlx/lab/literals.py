@@ -39,7 +39,7 @@ English shrinks to 0.6 of its size or less and base64 to 0.77; English has few d
 _NAMES_FREE = 4096
 """Bytes of new names that a large honest edit may need."""
 _DATA_SHARE = 3
-"""Strings and numbers may take the bytes that an edit may add, divided by this number."""
+"""The strings and numbers of an edit may take one third of the bytes that the edit may add."""
 _ADDRESS = re.compile(r"https?://\S{1,200}")
 
 
@@ -66,7 +66,7 @@ class _Found:
     """Comments, docstrings, and blanks at line ends."""
     names: frozenset[str]
     statements: Mapping[str, tuple[int, int, int]]
-    """For each statement, by its content: line, bytes of literals, count of numbers."""
+    """Line, bytes of literals and count of numbers of each statement, by the statement's text."""
     packed: int
     """Size of the whole compressed file in bytes."""
 

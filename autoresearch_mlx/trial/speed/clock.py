@@ -49,7 +49,8 @@ _NEWEST = 3
 The reference is a median too, so taking the fastest of three would make each later run look faster.
 """
 _STOPS_SECONDS = 2.0
-"""Number of seconds after a stop (SIGSTOP) was seen in which time counts as stopped if the run neither runs nor waits.
+"""For this many seconds after a stop (SIGSTOP) was seen, time in which the run neither runs nor waits counts as
+stopped.
 
 With ten checks a second, most of a short stop would otherwise be missed.
 """

@@ -29,7 +29,7 @@ DRAWN = 6  # wrong programs that each edit must notice, of those that the first 
 OPTIONS = ("-o", "enable_assertion_pass_hook=true")
 """Options of pytest; the same in all runs, so that no test can tell what a run is for."""
 ORDER = ("failed", "skipped", "passed")
-"""Outcomes; a test has the first one that any of its phases has."""
+"""Outcomes, the worst first; a test has the worst outcome of its phases."""
 
 
 class Recorder:
