@@ -80,7 +80,7 @@ def test_the_request_tells_what_was_tried_and_what_rests() -> None:
     text, _ = refill_request(now, known_axes(now))
     for words in ("val_bpb", "lower is better", "MATRIX_LR", "halve / the / batch", "no new dependencies", "+0.020000"):
         assert words in text
-    assert "leave alone for now: rope" in text and "rope (ROPE_BASE)" not in text
+    assert "leave them alone for now: rope" in text and "rope (ROPE_BASE)" not in text
     assert "8 ideas" in text and "DIFFERENT axis" in text
 
 

@@ -40,8 +40,8 @@ _LEAST_RATE, _MOST_RATE = 0.02, 20.0
 _MOST_COUNTED = 1.0
 """Largest number of reference seconds that a second counts as: no budget ends before its seconds by the wall clock.
 
-If the baseline ran on a busy machine, shorter budgets would treat later runs alike, but would cost them more than
-that is worth.
+If the baseline ran on a busy machine, a larger number would shorten the budgets of later runs, which would cost more
+than the equal treatment is worth.
 """
 _NEWEST = 3
 """Number of newest probes whose median is the current speed, because a single one may be slow by chance.

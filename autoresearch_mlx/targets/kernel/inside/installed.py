@@ -56,7 +56,7 @@ class _Kernel:
     uses: Uses = field(default_factory=Uses)
     known: dict[Any, Callable[..., Any] | None] = field(default_factory=dict)
     said: int = 0
-    """Number of lines about it in the log."""
+    """Number of lines that the log already has about this function."""
     built: tuple[Callable[..., Any], OfArrays] | None = None
 
     def chosen(self, given: Mapping[str, Any]) -> Callable[..., Any]:
