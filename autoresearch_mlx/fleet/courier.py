@@ -35,7 +35,7 @@ def take(text: str, bundle: bytes) -> str:
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         return Delivery(trouble=f"the spool cannot be written: {name}{error.strerror}").text()
-    except Exception as error:  # a job of another version, a broken home
+    except Exception as error:  # such as a job of another version, or a damaged home
         return Delivery(trouble=f"{type(error).__name__}: {error}").text()
 
 
@@ -97,7 +97,7 @@ class Hand:
 
 @lru_cache(maxsize=1)
 def _hand(home: Path) -> Hand:
-    """Return the measuring process of this Dask worker; there is one."""
+    """Return the only measuring process of this Dask worker."""
     return Hand(home)
 
 

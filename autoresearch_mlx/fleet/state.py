@@ -30,7 +30,7 @@ class Member:
     state: str
     """``free``, ``measures``, ``away``, or ``left`` after it has left the fleet."""
     does: str
-    """The experiment that it measures, in words; empty when it measures none."""
+    """The experiment that it measures, in words; empty if it measures none."""
     runs: int
     """Runs that it has delivered in this session."""
     run_seconds: float | None

@@ -3,7 +3,7 @@
     refs/autoresearch/share/<lab>/<machine>/<session>-<number>
 
 The commit has one file, ``result.json``.  If the edit won, two commits precede it: one with the changed files before
-the edit, one with them after it.  There is no other history, so nothing else of the repository is published. We never
+the edit, one with them after it.  There is no other history, so nothing else of the repository is published.  We never
 change a ref once it exists, and we ignore changes that others make to it.
 """
 
@@ -29,9 +29,9 @@ from autoresearch_mlx.store.workspace import git
 REFS = "refs/autoresearch/share"
 _REF = re.compile(rf"{REFS}/([0-9a-f]{{10}})/([0-9a-f]{{8}})/([0-9a-f]{{8}})-([1-9][0-9]{{0,6}})")
 _AT_ONCE = 100
-"""Most refs in one push."""
+"""Largest number of refs in one push."""
 MOST_AT_ONCE, MOST_OF_ONE_LAB, MOST_KEPT = 2000, 2000, 20_000
-"""Most results that one pull takes, that are kept from one lab, and that are kept in all."""
+"""Largest number of results that one pull fetches, that are kept from one lab, and that are kept in total."""
 MOST_FILE_BYTES = 512 * 1024
 _WHO = "autoresearch-mlx <autoresearch-mlx@localhost>"
 

@@ -21,11 +21,11 @@ from autoresearch_mlx.share.result import Effect, Result
 from autoresearch_mlx.store.ledger import Journal
 
 MOST, MOST_OF_ONE_LAB = 8, 3
-"""Most hints in a prompt, and most of one lab."""
+"""Largest number of hints in a prompt, and of hints from one lab."""
 SOURCE = "lab:"
 """First part of an idea's ``source`` when the idea comes from another lab; the lab's name follows."""
 _OPEN = 4
-"""Most open ideas of other labs; the backlog has room for sixteen."""
+"""Largest number of open ideas from other labs; the backlog has room for sixteen."""
 
 
 def hints(state: Path, journal: Journal, root: Path) -> tuple[str, ...]:

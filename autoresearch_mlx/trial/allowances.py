@@ -64,7 +64,7 @@ def compile_seconds(usual: Usual | None, most: float) -> float:
 def after_the_budget(
     usual: Usual | None, spent: Spent, steps: float, weights_bytes: int, cores_used: float
 ) -> str | None:
-    """Return a sentence about how a run went on too long after its budget; None if it did not.
+    """Return a sentence if a run went on too long after its budget, else None.
 
     ``steps`` is the seconds for the steps that had begun.  ``cores_used`` is the processor seconds that the run got
     for each second of training.  On a busy machine that is less, and so is the allowance: otherwise the run could
@@ -95,7 +95,7 @@ def step_share(budget_seconds: float) -> float:
 
 
 def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
-    """Return a sentence about how an evaluation took too long; None if it did not.
+    """Return a sentence if an evaluation took too long, else None.
 
     ``size`` is the model's work as a multiple of the baseline's, judged by its weights or its speed in training; at
     least 1.

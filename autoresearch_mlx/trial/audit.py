@@ -31,7 +31,7 @@ from autoresearch_mlx.trial.scoring import bits_per_byte, score_wide
 from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_spec
 
 CUTS = 3
-"""Cuts of each row."""
+"""Number of cuts of each row."""
 VALIDATION, TRAINING = "validation", "training"
 """Names of two sets of rows: the rows that scored the run, and the rows whose text replaces the ends of cut rows."""
 

@@ -111,7 +111,7 @@ def _memory_by_others(ended: Ended) -> str | None:
 
 
 def _disk(ended: Ended, said: str) -> Blame:
-    """Decide whose failure a full disk is; it is the candidate's if the run itself filled the disk."""
+    """Decide who is to blame for a full disk: the candidate, if the run itself filled the disk."""
     before, after = ended.before.disk_free, ended.after.disk_free
     if before is not None and after is not None and ended.wrote_bytes is not None:
         used = before - after

@@ -57,7 +57,7 @@ def read_clocks() -> Clocks:
 
 
 def slept(before: Clocks, after: Clocks) -> float:
-    """Return the seconds of sleep between two readings; 0 where the system has no clock that counts sleep."""
+    """Return the seconds of sleep between two readings; 0 if the system has no clock that counts sleep."""
     if before.total is None or after.total is None:
         return 0.0
     seconds = (after.total - before.total) - (after.awake - before.awake)

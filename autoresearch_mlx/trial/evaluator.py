@@ -110,7 +110,7 @@ def greet(models: Sequence[Respondent], inputs: Tokens, patience: float) -> None
     """Let the models load and answer some rows that are not scored, one model after the other.
 
     If two processes compile for Metal at the same moment, they can take the same file of its cache, and one of them
-    then waits for a lock for as long as the other lives.  A model process uses neither the device nor the edited file
+    then waits for a lock for as long as the other runs.  A model process uses neither the device nor the edited file
     before its first question.  ``patience`` is the seconds for which the first model may do nothing.  Raises Died,
     Invalid, Hung.
     """

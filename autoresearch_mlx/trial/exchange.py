@@ -101,7 +101,7 @@ class Answer:
     Copy them before use, because the model process can change them.
     """
     logits: str
-    """Name of their number type, a key of BITS."""
+    """Name of the logits' number type, which is a key of BITS."""
 
 
 class Hung(Exception):
@@ -209,7 +209,7 @@ class Respondent:
             since, used = time.monotonic(), now
 
     def _cpu_seconds(self) -> float:
-        """Return the processor time of the process and its children, in seconds; 0 when it has ended."""
+        """Return the processor time of the process and its children, in seconds; 0 if it has ended."""
         import psutil  # only a late answer needs it, and its import takes a fifth of the scorer's start
 
         total = 0.0

@@ -140,7 +140,7 @@ class Trial:
         self._settle()
 
     def check(self) -> None:
-        """Raise TrainingInvalid when the logged steps do not fit the served batches."""
+        """Raise TrainingInvalid if the logged steps do not fit the served batches."""
         if self.steps_logged == 0 or self.tokens_served == 0:
             what = "asked for no batches" if self.tokens_served == 0 else "logged no steps"
             raise TrainingInvalid(f"the script {what}")
@@ -156,7 +156,7 @@ class Trial:
             raise TrainingInvalid(f"{self._counted:,} tokens were served, and the count says {self.tokens_served:,}")
 
     def _check_first_step(self) -> None:
-        """Raise TrainingInvalid when the script may have trained on batches before the clock started, for free."""
+        """Raise TrainingInvalid if the script may have trained on batches before the clock started."""
         served, claimed = self._first_step
         if served > claimed:
             said = f"more than {served:,} tokens were served before the first step was logged"
@@ -225,7 +225,7 @@ class Trial:
 
 
 def main(build_model: BuildModel, train: Train) -> None:
-    """Run the training for a measurement; when the script was started by hand, measure it as a whole instead.
+    """Run the training for a measurement; if a person started the script, take one whole measurement instead.
 
     ``build_model(vocab_size, seq_len)`` returns an mlx.nn.Module that maps int32 tokens [B, T] to logits
     [B, T, vocab_size]; ``train(model, trial)`` trains it until ``trial.batches`` ends.

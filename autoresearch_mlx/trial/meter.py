@@ -68,7 +68,7 @@ class Meter(Protocol):
         ...
 
     def left(self, spent: float) -> float | None:
-        """Return the seconds of training still to come; None while they cannot be known."""
+        """Return the seconds of training still to come; None while they are unknown."""
         ...
 
     def overstayed(self, spent: float) -> str | None:

@@ -34,7 +34,10 @@ class Reading:
 
 
 def take_reading(folder: Path) -> Reading:
-    """Read the machine's state, including the disk of ``folder``.  Takes less than a millisecond; raises nothing."""
+    """Read the machine's state, including the disk of ``folder``.
+
+    This takes less than a millisecond and raises nothing.
+    """
     total = free = disk_bytes = disk_free = mains = None
     with contextlib.suppress(psutil.Error, OSError):
         memory = psutil.virtual_memory()
@@ -57,7 +60,7 @@ def _kills() -> int | None:
 
 
 def gpu_used_by_others() -> float | None:
-    """Return the largest share of an NVIDIA GPU's memory that is in use, from 0 to 1; None where that is unknown.
+    """Return the largest share of an NVIDIA GPU's memory that is in use, from 0 to 1; None if it is unknown.
 
     It is called after a child has ended, so the memory in use belongs to other programs.
     """

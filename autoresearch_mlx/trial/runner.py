@@ -49,7 +49,7 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The end of a child: its exit code, and what is known about it."""
+    """The result of a child process: its exit code, why it was killed, and what it used."""
 
     returncode: int
     """Exit code as :mod:`subprocess` gives it: negative for a signal."""
@@ -169,12 +169,12 @@ def run_child(
 ) -> Ended:
     """Start ``command`` and wait for its end; kill its whole group as soon as ``allowed()`` returns a reason.
 
-    ``allowed`` and ``watch`` are called about ten times a second; the watch has a child killed that exceeds its
-    limits.  At the end, processes that left its group are killed too.  ``on_event`` gets each JSON object that the
-    child writes to the event pipe (other lines are ignored), and ``on_output`` gets each piece of its output.
-    ``stdin`` is an open file for the child to read.  The child also inherits the descriptors ``inherited``, and
-    ``on_start`` is called as soon as it has them.  Whatever happens here, KeyboardInterrupt included, no process of
-    the group survives.  Raises FileNotFoundError or PermissionError if the command cannot be started.
+    ``allowed`` and ``watch`` are called about ten times a second; ``watch`` finds a child that exceeds its limits,
+    which is then killed.  At the end, processes that left its group are killed too.  ``on_event`` gets each JSON
+    object that the child writes to the event pipe (other lines are ignored), and ``on_output`` gets each piece of its
+    output.  ``stdin`` is an open file for the child to read.  The child also inherits the descriptors ``inherited``,
+    and ``on_start`` is called as soon as it has them.  Whatever happens here, KeyboardInterrupt included, no process
+    of the group survives.  Raises FileNotFoundError or PermissionError if the command cannot be started.
     """
     before = take_reading(cwd)
     reader, writer = os.pipe()

@@ -37,7 +37,7 @@ _MOST_BYTES = 2**28
 _TICK_SECONDS = 0.2
 _PIPE_BYTES = 2**20
 _RECENT = 9
-"""Number of the newest batches, from which the usual time between two batches is computed."""
+"""Number of newest batches from which the usual time between two batches is computed."""
 
 
 def order(seed: int, count: int) -> Iterator[int]:

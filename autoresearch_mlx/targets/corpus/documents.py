@@ -1,7 +1,7 @@
 """Read documents from files: plain text, Python source, JSON lines and parquet, in batches.
 
 A batch is a list of at most 128 texts.  Upstream's packer also reads 128 texts at a time, so a shard gives the same
-rows here and there.
+rows in both programs.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from autoresearch_mlx.targets.corpus.packing import Tokens
 from autoresearch_mlx.targets.corpus.sources import Pooled
 
 SHARE = 0.015
-"""Share of the text for each of the two held-out splits, when no number of rows is requested."""
+"""Share of the text for each of the two held-out splits if no number of rows is requested."""
 SMALLEST = 8
 """Smallest number of rows of a split; fewer rows would measure too little."""
 BYTES_PER_TOKEN = 8

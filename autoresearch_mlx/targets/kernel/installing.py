@@ -1,4 +1,4 @@
-"""Put a kernel with an on/off switch into the text of a training script, and remove it again without a trace.
+"""Put a kernel with an on/off switch into the text of a training script, and restore the exact earlier text.
 
 A kernel is a block of lines between two markers, directly after the function that it replaces.  The block defines the
 switch ``KERNEL_NAME``, a function with the candidate's text, and one statement that replaces the function.

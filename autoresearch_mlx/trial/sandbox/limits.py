@@ -137,7 +137,7 @@ class Watch:
         return known if self._leader is None else [self._leader, *(pid for pid in known if pid != self._leader)]
 
     def strays(self) -> list[psutil.Process]:
-        """Return the living processes of the run, including the child; an empty list when all have ended."""
+        """Return the living processes of the run, including the child; an empty list if all have ended."""
         self._look(deep=True)
         return [process for process in self._known.values() if _alive(process)]
 

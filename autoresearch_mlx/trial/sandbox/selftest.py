@@ -106,7 +106,7 @@ class _Attempt:
 def check_sandbox(
     sandbox: Sandbox, conditions: Conditions, private: Sequence[Path] = (), home: Path | None = None
 ) -> Selftest:
-    """Try the sandbox with the permissions of real runs; takes about a second, at most two minutes.
+    """Try the sandbox with the permissions of real runs, which takes about a second, at most two minutes.
 
     ``private`` names the ledger and other paths that must stay closed: files that may be neither read nor changed, and
     folders whose files may not be read and that may not be written to.  Raises nothing: an error becomes a finding.
@@ -323,7 +323,7 @@ def _plain(of: Any) -> Any:
 
 @contextmanager
 def _scene() -> Iterator[tuple[Assignment, dict[str, Any]]]:
-    """Make a run folder and a worktree like those of a real run, and two listeners in the parent."""
+    """Make a run folder and a worktree like those of a real run, and two sockets on which the parent listens."""
     with (
         tempfile.TemporaryDirectory(prefix="autoresearch-") as name,
         socket.socket(socket.AF_INET) as tcp,

@@ -21,7 +21,7 @@ class Origin:
 
     parent: int
     session: int | None
-    """The number of its session; None where the system does not report it."""
+    """The id of its session; None if the system does not report it."""
     began: float
     """The time of its start, in seconds since 1970."""
 
@@ -29,8 +29,8 @@ class Origin:
 def processes() -> dict[int, Origin]:
     """Return the origin of each process of the machine, by process number.
 
-    On Linux this reads one file of each process, which takes a few microseconds.  psutil would read three; doing that
-    several times a second would take time from a run on the same processors.
+    On Linux this reads one file of each process, which takes a few microseconds.  psutil would read three files,
+    which several times a second would take time from a run on the same processors.
     """
     return _from_proc(psutil.boot_time()) if sys.platform == "linux" else _from_psutil()
 
@@ -78,7 +78,7 @@ def session(pid: int) -> int | None:
 
 
 def resident(process: psutil.Process) -> int:
-    """Return the bytes of main memory and swap that a process uses; 0 when it has ended.
+    """Return the bytes of main memory and swap that a process uses; 0 if it has ended.
 
     Pages of mapped files are left out: the system drops them when it needs memory, and the training rows of a large
     corpus are such pages.
