@@ -110,7 +110,7 @@ class Status:
     certificate: Mapping[str, Any] | None = None
     """The last certificate, as it is written in the ledger."""
     disturbed: int = 0
-    """Number of runs that do not count, because the machine slept or a run stood still."""
+    """Number of runs that do not count, because the machine slept or the program could not run."""
     disturbed_in: tuple[int, ...] = ()
     """Numbers of the experiments to which these runs belong, in ascending order."""
     explained: tuple[int, ...] = ()

@@ -98,7 +98,7 @@ class Disturbance:
         if self.slept:
             return f"the machine slept for {self.slept:.0f} s"
         if self.still:
-            return f"everything stood still for {self.still:.0f} s"
+            return f"this program could not run for {self.still:.0f} s"
         if self.gap and not any(known >= self.gap / 2 for known in habits):
             return f"no step ended for {self.gap:.0f} s, though the others were quick"
         return None

@@ -1,4 +1,4 @@
-"""Runs during which the machine slept or something stood still are repeated, never judged."""
+"""Runs during which the machine slept or the program was stopped are repeated, never judged."""
 
 from __future__ import annotations
 
@@ -183,9 +183,9 @@ def test_a_loop_that_was_stopped_with_its_program_repeats_the_run_and_says_why(t
     done = read(lab.folder("t") / FILE).history.experiments[1]
     assert done.status == "discard"
     assert [m.tainted for m in done.measurements] == [True, False]
-    assert done.measurements[0].extra["tainted"] == "everything stood still for 4 s"
+    assert done.measurements[0].extra["tainted"] == "this program could not run for 4 s"
     shown = command_line("show", "1", cwd=lab.root).stdout
-    assert "disturbed" in shown and "everything stood still for 4 s; it does not count" in shown
+    assert "disturbed" in shown and "this program could not run for 4 s; it does not count" in shown
     assert (
         "disturbed    1 run of experiment 1, which does not count; `show 1` says why"
         in command_line("status", cwd=lab.root).stdout

@@ -1,4 +1,4 @@
-"""The edited code cannot read the text of the rows that score it; if that is not possible, nothing is certified."""
+"""The edited code cannot read the text of the held-out rows; if that is not possible, nothing is certified."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def closed_library(corpus: Corpus, cache: Path) -> Conditions:
 def test_the_probe_shows_that_the_text_is_closed_and_that_mlx_still_works(closed_library: Conditions) -> None:
     done = check_sandbox(sandbox(), closed_library)
     assert done.holds, done.words()
-    tried = [name for name, ok, _ in done.findings if ok and "the text of rows that score" in name]
+    tried = [name for name, ok, _ in done.findings if ok and "the text of held-out rows" in name]
     assert {name.partition(":")[0] for name in tried} == {"training", "evaluation"}
     assert len(tried) >= 2 * len([name for name in stdlib.CLOSED if (LIBRARY / name).is_dir()])
 
@@ -66,7 +66,7 @@ def test_a_sandbox_that_leaves_the_text_open_does_not_hold(closed_library: Condi
 
     found = sandbox()
     done = check_sandbox(Open(found.kind, found.words), closed_library)
-    assert not done.holds and "the text of rows that score: works, but must be denied" in done.words()
+    assert not done.holds and "the text of held-out rows: works, but must be denied" in done.words()
 
 
 REBUILD = """\

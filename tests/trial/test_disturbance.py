@@ -68,7 +68,7 @@ def test_a_gap_that_an_earlier_run_had_too_is_the_scripts_own() -> None:
     assert found.words() == "no step ended for 10 s, though the others were quick"
     assert found.words(habits=[9.0]) is None
     assert found.words(habits=[4.0]) is not None
-    assert Disturbance(still=10.0, gap=10.0).words(habits=[9.0]) == "everything stood still for 10 s"
+    assert Disturbance(still=10.0, gap=10.0).words(habits=[9.0]) == "this program could not run for 10 s"
     assert Disturbance(slept=300.0, gap=10.0).words() == "the machine slept for 300 s"
     assert found.facts() == {"step_gap_seconds": 10.0} and Disturbance().facts() == {}
 

@@ -141,7 +141,7 @@ def _pooled(source: Pooled, bench: Bench) -> tuple[Any, dict[str, Any]]:
     try:
         return _split(source, bench, found, None)
     except NearCopies as error:
-        bench.say(f"{error}; near copies stay in the rows that score")
+        bench.say(f"{error}; near copies stay in the held-out rows")
         return _split(source, bench, found, None, drop=False)
 
 

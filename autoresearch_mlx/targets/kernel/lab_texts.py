@@ -16,7 +16,7 @@ LAB_TOML = """\
 kind = "kernel"
 
 # [target.options]
-# believe = 10             # largest believable speed-up over the baseline; a higher number is refused
+# believe = 10             # a larger measured speed-up over the baseline is refused as an error
 # timeout_seconds = 180    # the longest time that one measurement may take
 """
 

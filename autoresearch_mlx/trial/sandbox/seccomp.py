@@ -267,7 +267,7 @@ def _refuse(number: int, code: int = errno.EPERM) -> list[tuple[int, int, int, i
 
 
 def _when(number: int, judged: list[tuple[int, int, int, int]], argument: int = 0) -> list[tuple[int, int, int, int]]:
-    """Return steps that judge one call by the lower half of its argument number ``argument``, and otherwise allow it."""
+    """Return steps that judge one call by the lower half of one argument, and otherwise allow it."""
     inner = [(_LOAD, 0, 0, _argument_at(argument)), *judged, (_RETURN, 0, 0, _ALLOW)]
     return [(_EQUAL, 0, len(inner), number), *inner]
 

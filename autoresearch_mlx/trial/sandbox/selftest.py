@@ -222,7 +222,7 @@ def _closed(conditions: Conditions, private: Sequence[Path], home: Path) -> Iter
     hidden = conditions.val_rows.with_name("hidden.npy")
     yield _Attempt("read", hidden, False, "read hidden rows")
     for path in _texts(conditions.closed):
-        yield _Attempt("read", path, False, f"read {path}, the text of rows that score")
+        yield _Attempt("read", path, False, f"read {path}, the text of held-out rows")
     yield _Attempt("make", conditions.val_rows.parent / "made", False, "write to the corpus")
     yield _Attempt("read", home, False, "list the home directory")
     yield _Attempt("make", home / ".autoresearch-probe", False, "write to the home directory")

@@ -74,7 +74,7 @@ def test_a_text_that_is_nothing_but_copies_is_still_prepared_and_that_is_said(
         (place / f"{number}.txt").write_text(f"{number} {make_story(1, 200)}")
     corpus = prepare(Request("folder", path=place, vocab_size=300, seq_len=16), cache, say)
     assert corpus.manifest.source_detail["near_copies"] == 0
-    assert any("near copies stay in the rows that score" in line for line in said)
+    assert any("near copies stay in the held-out rows" in line for line in said)
 
 
 def test_where_training_can_read_all_the_text_is_for_demonstration(stories, tmp_path, say, said) -> None:
