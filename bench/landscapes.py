@@ -82,7 +82,7 @@ class ComputeLaw:
     batch: float
     """How many doublings lie between the start's batch and the best batch for the start's number of tokens."""
     speed: float
-    """Loss of speed by a small device batch."""
+    """How much speed a small device batch costs."""
 
     def cost(self, values: Values) -> float:
         here, start = _scale(values), _scale(START_VALUES)
