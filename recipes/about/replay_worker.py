@@ -33,7 +33,7 @@ class FirstVersion(importlib.abc.MetaPathFinder):
 
 
 def shape(value, depth=DEPTH):
-    """Describe a value by what it holds, not by where it lies: objects count as equal when their contents are."""
+    """Describe a value by its contents and not by its address: objects with equal contents count as equal."""
     if depth == 0:
         return "..."
     if isinstance(value, str | bytes | int | float | complex | bool | None.__class__ | range):
