@@ -114,7 +114,7 @@ class Status:
     disturbed_in: tuple[int, ...] = ()
     """Numbers of the experiments to which these runs belong, in ascending order."""
     explained: tuple[int, ...] = ()
-    """Those of these experiments whose disturbed run ``show`` explains; ``show`` has no runs that were taken later as
+    """Numbers of the experiments in ``disturbed_in`` whose disturbed run ``show`` explains; it does not show later
     repeats."""
     unconfined: tuple[int, ...] = ()
     """Numbers of the experiments with a run outside of a sandbox although the target can have one; one entry for each

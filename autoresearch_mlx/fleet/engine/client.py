@@ -159,7 +159,7 @@ class Fleet:
                 try:
                     told = self._client.sync(self._client.scheduler.fleet_roster, callback_timeout=_CONNECT_SECONDS)
                     self._machines = tuple(Machine(*(each[name] for name in _ATTRIBUTES)) for each in told)
-                except Exception:  # of many kinds: the scheduler is restarted, or the network is away
+                except Exception:  # errors of many kinds, as when the scheduler restarts or the network fails
                     self._machines = tuple(each.away() for each in self._machines)
             self._looked.set()
             self._closed.wait(_EVERY_SECONDS)

@@ -6,7 +6,7 @@ in a line that the tests reach.  Tests that only call the program raise the firs
 ``pragmas``: comments that take lines out of the count.
 
 Tests that read the text of the sources, or find out that they are tried on wrong programs, would notice each of them.
-So now and then the program is one that does the same and is written differently: the tests must pass with it.
+So now and then the tests run with a program that does the same and is written differently, and they must pass.
 """
 
 import random
