@@ -153,7 +153,7 @@ def _check_priced(limits: Mapping[str, Any]) -> None:
 
 
 def _kinds() -> dict[str, tuple[Callable[[str], Any], str, str]]:
-    """Return for each limit: the function that reads it, its notation, and an example."""
+    """Return three values for each limit: the function that parses it, its notation, and an example."""
     return {
         "experiments": (count, "N", "a count: experiments=20"),
         "hours": (positive, "H", "hours: hours=7.5"),

@@ -40,7 +40,7 @@ class Worktree:
         self._proven: Mapping[str, tuple[str, Print | None]] = {}
         """The files that were laid out last, each with git's name for its content and the print of its file."""
         self._known: dict[str, tuple[dict[str, Entry], Fillings]] = {}
-        """For each of the latest commits, its files and the parts that git leaves empty."""
+        """Commit -> its files, and the parts that git leaves empty; only the latest commits are kept."""
 
     @property
     def tree(self) -> Path:
