@@ -40,11 +40,11 @@ class Point:
     value: float | None
     """Value that this experiment measured."""
     best: float | None
-    """The incumbent's value after it."""
+    """The incumbent's value after this experiment."""
     gain_percent: float | None
     """Gain of the incumbent over the baseline in percent; positive is better.
 
-    None if their comparability keys differ.
+    None if the comparability keys of the two differ.
     """
     hours: float | None
     """Wall-clock hours from start to end of each experiment; pauses between them are left out."""

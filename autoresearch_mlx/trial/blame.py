@@ -65,7 +65,7 @@ def blame(ended: Ended, log: Path) -> Blame:
     """Decide who is to blame for the failure of this child; ``log`` holds its output."""
     tail = tail_of(log, _LINES).rpartition(EVALUATION)[2]
     if (why := refused(ended.returncode, tail)) is not None:
-        return Blame("tool", why, "run `autoresearch-mlx doctor`: it tries the sandbox")
+        return Blame("tool", why, "run `autoresearch-mlx doctor`, which tests the sandbox")
     if ended.exceeded is not None:
         return _disk(ended, ended.exceeded) if DISK_LEFT in ended.exceeded else CANDIDATE
     if ended.killed is not None and _unplugged(ended):

@@ -113,7 +113,7 @@ def test_tainted_runs_change_nothing_beside_ones_that_count(
 def test_every_course_ends_in_a_verdict(
     evidence: Evidence, luck: int, obliging: bool, spoiled: float, mode: Mode
 ) -> None:
-    """The further runs may say anything, some are disturbed, and an audit may be missing."""
+    """This holds whatever the further runs measure, if some of them are disturbed, and without an audit too."""
     rng = random.Random(luck)
     evidence = replace(evidence, candidate=evidence.candidate[:1], refreshes=0, audited=False)
     for _ in range(14):

@@ -97,7 +97,7 @@ def bare(folder: Path) -> Path:
 
 
 def side_by_side(*calls: Callable[[], Any]) -> list[Any]:
-    """Call all at once, each on a thread; return their results."""
+    """Call all functions at the same time, each on its own thread; return their results."""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(len(calls)) as threads:

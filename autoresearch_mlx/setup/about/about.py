@@ -131,7 +131,7 @@ def refuse_existing(directory: Path) -> None:
     """Raise LabError when the folder is a lab already."""
     for name in (SETTINGS, FOLDER):
         if (directory / name).exists() or (directory / name).is_symlink():
-            hint = "`autoresearch-mlx check` tries the lab that is there; move it away for a new one"
+            hint = "`autoresearch-mlx check` tests the lab that is there; move it away for a new one"
             raise LabError(f"{directory / name} is there already", hint)
 
 

@@ -144,9 +144,9 @@ def _refers(value: Any) -> bool:
 
 
 def _numbered(examined: Examined) -> Examined:
-    """Give each case an id whose hash puts it into the right part.
+    """Give each case an id that puts it into its part: dev, guard or hidden.
 
-    A hash of the question decides which part is right.
+    The cases are dealt out in an order that depends on hashes of their questions.
     """
     cases = sorted(examined.cases, key=lambda case: hashlib.sha256(json.dumps(case.input).encode()).digest())
     found, passed = [], set()

@@ -296,7 +296,7 @@ def manifest_hashes(conditions: Conditions) -> dict[Path, str]:
 
 def _refuse(wrong: str | None) -> None:
     if wrong is not None:
-        hint = "install another version of MLX; `autoresearch-mlx doctor --selftest --only products` tries it"
+        hint = "install another version of MLX; `autoresearch-mlx doctor --selftest --only products` tests it"
         raise LabError(f"MLX computes wrong numbers here, so no result could be trusted: {wrong}", hint)
 
 

@@ -8,7 +8,7 @@ other.  So each process gets its own cache folder, through the variable that Web
 content of a file or to its times, flags, mode, owner or attributes.  A process that is already inside a sandbox
 cannot enter a second one (``sandbox_apply: Operation not permitted``, exit code 71).
 
-Nothing in this module has been run on a Mac: the tests compare text.  So the profile is tried before it is used
+Nothing in this module has been run on a Mac: the tests compare text.  So the profile is tested before it is used
 (``detect``), and ``selftest`` shows whether it holds.  It limits neither memory nor disk, and can only decide whether
 there may be more than one process; the parent watches all three.
 """

@@ -100,10 +100,10 @@ def test_a_kernel_source_passes_and_hands_its_constants_over(name: str) -> None:
         ("out[0] = x[0]; // } \n }", "closes nothing"),
         ("out[0] = x[0]; if (true) {", "never closed"),
         ("#include <x>\nout[0] = x[0];", "a directive of the preprocessor"),
-        ("static float kept; out[0] = kept;", "stays from one call to the next"),
+        ("static float kept; out[0] = kept;", "keeps its content between calls"),
         ("out[0] = clock64();", "a clock"),
         ("/* out[0] = 1; */ uint i = 0;", "never writes out[...]"),
-        ("other<<<1, 1>>>(); out[0] = 1;", "a launch or a stream of its own"),
+        ("other<<<1, 1>>>(); out[0] = 1;", "a separate launch or stream"),
     ],
 )
 def test_a_kernel_source_that_does_more_or_less_is_refused(name: str, body: str, said: str) -> None:

@@ -193,7 +193,7 @@ def installed(
 def _signature(plain: Callable[..., Any], task: Task) -> inspect.Signature:
     try:
         return inspect.signature(plain)
-    except (TypeError, ValueError):  # a compiled function of MLX shows none
+    except (TypeError, ValueError):  # a compiled function of MLX has no signature
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         return inspect.Signature([inspect.Parameter(name, kind) for name in task.parameters])
 
