@@ -75,7 +75,7 @@ def main(seconds: float, runs: int) -> None:
 
 
 def conditions_here(root: Path, seconds: float) -> Conditions:
-    """Return this machine's conditions; the text is prepared if it was never prepared."""
+    """Return this machine's conditions, and prepare the text if that was never done."""
     machine = read_machine()
     profile = choose_profile(machine)
     settings = load_settings(root, {"data.source": "stdlib", "budget.seconds": seconds}).settings

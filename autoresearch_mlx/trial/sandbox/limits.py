@@ -48,7 +48,7 @@ class Limits:
     """Limits on what a run may use; None means no limit."""
 
     folder: Path | None = None
-    """The run folder; its size and the free space of its disk are watched where they are limited."""
+    """The run folder.  Its size and the free space of its disk are watched if they have limits."""
     memory_bytes: int | None = None
     """Maximum memory that the child and its descendants may use together."""
     folder_bytes: int | None = None
