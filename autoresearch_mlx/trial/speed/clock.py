@@ -90,7 +90,8 @@ class _Sums:
     """Processor seconds of the run."""
     product: float = 0.0
     copy: float = 0.0
-    """Seconds weighted by the ratio of the probes to the reference; a ratio that is unknown or noise counts as 1."""
+    """Seconds weighted by the ratio of the probes to the reference.  The ratio counts as 1 if it is unknown or within
+    noise."""
 
 
 def gpu_speed(probes: Sequence[float], reference: Reference | None) -> RunSpeed:
