@@ -1,4 +1,4 @@
-"""Knowledge in the source, in pieces that no limit on literals refuses: the edit is large, and gains on one set only.
+"""Edits that carry knowledge past the limits on literals: they are large, and gain on one set of rows only.
 
 Rows that score are written down as strings with blanks, as names, as comments of words, as arguments of calls.
 """

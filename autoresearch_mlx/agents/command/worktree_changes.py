@@ -71,7 +71,8 @@ def _stamps(folder: Path, prefix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def changes(tree: Path, before: Mapping[str, str], old: Stamps, may_edit: Callable[[str], bool]) -> Changes:
-    """Compare the tree with ``before``, the texts of the editable files, and ``old``, the stamps of all files."""
+    """Compare the tree with an earlier state: ``before`` has the texts of the editable files, ``old`` the stamps of all
+    files."""
     new = stamps(tree)
     touched = [path for path in sorted({*old, *new}) if old.get(path) != new.get(path) and path not in before]
     made = [path for path in touched if path in new and may_edit(path)]

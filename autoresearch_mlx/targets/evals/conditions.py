@@ -58,7 +58,7 @@ class EvalsConditions:
     tokens_limit: float | None = None
     seconds_limit: float | None = None
     errors_limit: float | None = None
-    """Largest rise of errors that an edit may cause and be kept, as a share of the incumbent's; None for no limit.
+    """Largest rise of errors with which an edit may be kept, as a share of the incumbent's errors; None for no limit.
 
     The fields before this one limit tokens and seconds in the same way.
     """
