@@ -131,7 +131,7 @@ def fleetwide(history: History) -> Fleetwide | None:
 
 
 def levelled(history: History) -> dict[int, float]:
-    """Return the value of each experiment of a fleet at the level of the first machine, for a plot of all of them.
+    """Return a value for each experiment of a fleet, moved to the first machine's level so that one plot can show all.
 
     The difference between the two machines' baselines is subtracted.  Empty unless several machines took runs.
     """

@@ -73,7 +73,8 @@ def _doubted(runs: Sequence[Run], slope: Slope) -> tuple[Run, ...]:
 
 
 def doubt(groups: Iterable[Sequence[Run]]) -> float:
-    """Return the standard error of a slow run's ``log_work``, from repeats: its spread around the work by tokens."""
+    """Return the standard error of a slow run's ``log_work``, from how repeats differ from the work that their tokens
+    show."""
     squares, dof = 0.0, 0
     for group in groups:
         off = [run.log_tokens - run.log_work for run in group if run.log_tokens is not None and not run.tainted]

@@ -70,7 +70,7 @@ class Timing:
     def speed(self, cut: bool) -> RunSpeed:
         """Return the machine's speed, as far as it is known.
 
-        It is ``spoiled`` for a run that was ``cut``, or whose speed rests on a guess.
+        It is ``spoiled`` if the run was ``cut`` off, or if its speed depends on a guess.
         """
         found = gpu_speed(self.probes, self.reference) if self.clock is None else self.clock.found()
         slow = self.clock is None and found.speed is not None and found.speed < 1 / MOST_STRETCH

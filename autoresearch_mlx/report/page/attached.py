@@ -85,7 +85,7 @@ def room_for(count: int) -> Room:
 
 
 def words(text: str, most: int) -> str:
-    """Return the beginning of a text, which as JSON in the page takes at most ``most`` bytes."""
+    """Return as much of a text's beginning as takes at most ``most`` bytes as JSON in the page."""
     kept = text
     while in_page(kept) > most:
         kept = kept[: len(kept) * 4 // 5]

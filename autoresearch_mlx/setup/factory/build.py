@@ -50,7 +50,7 @@ def template() -> dict[str, str]:
 
 
 def tools() -> dict[str, str]:
-    """Return the tools of the template, as a line of description by name."""
+    """Return the names of the template's tools, each with a line that describes it."""
     found = {}
     for node in ast.parse(template()[TOOLS]).body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):

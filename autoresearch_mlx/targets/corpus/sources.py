@@ -35,7 +35,7 @@ CLIMBMIX = "karpathy/climbmix-400b-shuffle"
 CLIMBMIX_VAL = 6542
 """Upstream's pinned validation shard, the last one of the dataset."""
 CLIMBMIX_HIDDEN = 6541
-"""The shard before it, which is held out for certification: one more download than upstream needs."""
+"""The shard before the validation shard; it is held out for certification, which upstream does not need."""
 TINYSTORIES = "karpathy/tinystories-gpt4-clean"
 TINYSTORIES_FILE = "tinystories_gpt4_clean.parquet"
 TINYSTORIES_PART = 10_000
