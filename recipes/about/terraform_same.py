@@ -27,7 +27,7 @@ def described(block):
 
 
 def contents(folder):
-    """Return what the files describe; blocks without a name of their own are taken together."""
+    """Return the attributes of each block in the files, by the block's name; blocks with equal names are merged."""
     found = {}
     for block in read(folder):
         found.setdefault(block.name, {}).update(described(block))

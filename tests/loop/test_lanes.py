@@ -59,8 +59,8 @@ FIRST, SECOND = {"EARLIER": 1}, {"LATER": 1}
 def lab(tmp_path: Path) -> Lab:
     """Make a lab with the score of the command lab.
 
-    The program takes S seconds.  A program with EARLIER waits until one with LATER runs; the one with LATER then waits
-    until the other has ended.
+    The program takes S seconds.  If its file contains EARLIER, it waits until a program whose file contains LATER
+    runs.  That program then waits until the first has ended.
     """
     made = write_command_lab(tmp_path / "lab")
     (made.root / "solver.py").write_text(SLOW_SOLVER)

@@ -94,8 +94,7 @@ def remember(space: Space, history: History, running: Sequence[Running] = ()) ->
 
 
 def _place(space: Space, running: Running) -> Point:
-    """Return the point that a running experiment measures; a knob that the experiment lacks has its value in the
-    present files."""
+    """Return the point that a running experiment measures; a knob that the experiment lacks has its value in the present files."""
     knobs = {path: read_knobs(text) for path, text in running.files.items()}
     values = list(space.start)
     for i, dimension in enumerate(space):
@@ -108,7 +107,8 @@ def _place(space: Space, running: Running) -> Point:
 def _origins(space: Space, history: History) -> dict[int, Point]:
     """Return, by number, the incumbent from which each experiment started.
 
-    The files hold the last incumbent.  Going back from it, each kept experiment gives the incumbent before it.
+    The current files are the last incumbent's.  From there, each kept experiment leads back to the incumbent before
+    it.
     """
     at: dict[str, Point] = {}
     now = space.start
