@@ -94,7 +94,10 @@ def remember(space: Space, history: History, running: Sequence[Running] = ()) ->
 
 
 def _place(space: Space, running: Running) -> Point:
-    """Return the point that a running experiment measures; a knob that the experiment lacks has its value in the present files."""
+    """Return the point that a running experiment measures.
+
+    A knob that the experiment lacks has its value in the present files.
+    """
     knobs = {path: read_knobs(text) for path, text in running.files.items()}
     values = list(space.start)
     for i, dimension in enumerate(space):

@@ -1,4 +1,4 @@
-"""What the tests share.  The loop may edit the files of this folder."""
+"""Define the fixtures that the tests share.  The loop may edit the files of this folder."""
 
 import pytest
 from store import Store
