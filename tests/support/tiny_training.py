@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from conftest import git
@@ -35,6 +36,7 @@ ANY_SPEED = '[machine]\nclock = "wall"\n'
 """With this, a budget of half a second ends on time on a busy machine too, and nothing waits for a quiet machine."""
 
 
+@cache
 def script(**knobs: object) -> str:
     """Return train_mlx.py with one narrow layer and small batches."""
     return set_knobs((ROOT / "train_mlx.py").read_text(), {**KNOBS, **knobs})

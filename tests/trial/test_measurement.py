@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tiny_training as tiny
 
-from autoresearch_mlx.experiment import Progress
+from autoresearch_mlx.experiment import Measurement, Progress
 from autoresearch_mlx.targets.corpus.rows import Corpus
 from autoresearch_mlx.trial.conditions import Conditions
 
@@ -36,9 +36,16 @@ def test_the_shipped_script_learns_and_everything_is_recorded(under: Conditions,
     assert done.machine["device"] == "cpu"
 
 
-def test_a_fixed_number_of_steps_gives_the_same_weights_twice(under: Conditions, tmp_path: Path) -> None:
-    fixed = replace(under, steps=6)
-    first = tiny.measure(tiny.script(), tmp_path / "a", fixed)
+@pytest.fixture(scope="module")
+def six(under: Conditions, tmp_path_factory: pytest.TempPathFactory) -> Measurement:
+    """Measure the shipped script after six steps."""
+    return tiny.measure(tiny.script(), tmp_path_factory.mktemp("six"), replace(under, steps=6))
+
+
+def test_a_fixed_number_of_steps_gives_the_same_weights_twice(
+    six: Measurement, under: Conditions, tmp_path: Path
+) -> None:
+    first, fixed = six, replace(under, steps=6)
     second = tiny.measure(tiny.script(), tmp_path / "b", fixed)
     other = tiny.measure(tiny.script(), tmp_path / "c", fixed, seed=7)
     assert first.steps == second.steps == 6
@@ -59,10 +66,14 @@ def test_on_a_cpu_no_compiler_is_started(under: Conditions, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "knobs",
     [
-        pytest.param({"WINDOW_PATTERN": "SL", "DEPTH": 3}, id="short windows"),
-        pytest.param({"TOTAL_BATCH_SIZE": 1024}, id="gradient accumulation"),
-        pytest.param({"MLP_RATIO": 3, "WARMUP_RATIO": 0.1, "FINAL_LR_FRAC": 0.1}, id="integers for floats, warm-up"),
-        pytest.param({"WEIGHT_DECAY": 0.0, "WARMDOWN_RATIO": 0.0, "EMBEDDING_WD": 0.01}, id="no decay, no warm-down"),
+        pytest.param(
+            {"WINDOW_PATTERN": "SL", "DEPTH": 3, "MLP_RATIO": 3, "WARMUP_RATIO": 0.1, "FINAL_LR_FRAC": 0.1},
+            id="short windows, integers for floats, warm-up",
+        ),
+        pytest.param(
+            {"TOTAL_BATCH_SIZE": 1024, "WEIGHT_DECAY": 0.0, "WARMDOWN_RATIO": 0.0, "EMBEDDING_WD": 0.01},
+            id="gradient accumulation, no decay, no warm-down",
+        ),
         pytest.param({"DEPTH": 2, "NS_STEPS": 2, "HEAD_DIM": 32}, id="two layers, one gated"),
     ],
 )
@@ -124,19 +135,20 @@ def test_loss_and_gradients_on_a_cpu_are_those_of_a_gpu(knobs: dict[str, object]
 
 @pytest.fixture
 def quick_compiler(tmp_path: Path) -> Path:
-    """Make a folder with a g++ that builds MLX's kernels in a quarter of the time, from the same source and options.
+    """Make a folder with a g++ that builds MLX's kernels in a fifth of the time, from the same source.
 
     Each of some sixty kernels includes one large header, which this g++ has compiled once (GCC manual, section 3.22).
+    It optimises nothing, because what the kernels compute stays the same and the test runs each of them four times.
     """
     header = Path(mlx.core.__file__).with_name("include") / "mlx" / "backend" / "cpu" / "compiled_preamble.h"
     compiler, folder = shutil.which("g++"), tmp_path / "compiler"
     ready = folder / "include" / header.relative_to(header.parents[3]).with_suffix(".h.gch")
     ready.parent.mkdir(parents=True)
     if compiler is not None and header.exists():  # not on a Mac
-        options = ["-std=c++17", "-O3", "-Wall", "-fPIC", "-w", "-I", str(header.parents[3])]
+        options = ["-std=c++17", "-O0", "-Wall", "-fPIC", "-w", "-I", str(header.parents[3])]
         subprocess.run([compiler, *options, "-x", "c++-header", str(header), "-o", str(ready)], check=True)
         wrapper = folder / "g++"
-        wrapper.write_text(f'#!/bin/sh\nexec {compiler} -I {folder / "include"} "$@"\n')
+        wrapper.write_text(f'#!/bin/sh\nexec {compiler} -I {folder / "include"} "$@" -O0\n')
         wrapper.chmod(0o755)
     return folder
 
@@ -185,12 +197,13 @@ def test_the_rows_scored_do_not_depend_on_the_batch(under: Conditions, tmp_path:
     assert values[0] == values[1]
 
 
-def test_what_the_script_prints_about_itself_changes_nothing(under: Conditions, tmp_path: Path) -> None:
-    honest = tiny.measure(tiny.script(), tmp_path / "a", replace(under, steps=4))
+def test_what_the_script_prints_about_itself_changes_nothing(
+    six: Measurement, under: Conditions, tmp_path: Path
+) -> None:
     boast = tiny.script().replace("    harness.main(", "    print('val_bpb: 0.1', flush=True)\n    harness.main(")
-    boasting = tiny.measure(boast, tmp_path / "b", replace(under, steps=4))
-    assert "val_bpb: 0.1" in (tmp_path / "b" / "run" / "log.txt").read_text()
-    assert boasting.value == honest.value
+    boasting = tiny.measure(boast, tmp_path, replace(under, steps=6))
+    assert "val_bpb: 0.1" in (tmp_path / "run" / "log.txt").read_text()
+    assert boasting.value == six.value
 
 
 @pytest.mark.parametrize(
@@ -223,42 +236,15 @@ def test_a_failing_training_is_a_status_with_a_reason(
     assert (tmp_path / "run" / "log.txt").exists()
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "reason"),
-    [
-        pytest.param("return SOFTCAP * mx.tanh(logits / SOFTCAP)", "return SOFTCAP * mx.tanh(logits / SOFTCAP)[:, :, :-1]", "shape", id="shape"),
-        pytest.param(
-            "return SOFTCAP * mx.tanh(logits / SOFTCAP)",
-            "return (logits if self.training else logits + mx.roll(logits, -1, axis=1))",
-            "causality",
-            id="look-ahead",
-        ),
-        pytest.param(
-            "return SOFTCAP * mx.tanh(logits / SOFTCAP)",
-            "self._calls = getattr(self, '_calls', 0) + 1\n        return logits * (1 + self._calls * (not self.training))",
-            ("repeat", "rows", "causality"),
-            id="state",
-        ),
-        pytest.param(
-            "return SOFTCAP * mx.tanh(logits / SOFTCAP)",
-            "return logits if self.training else logits * (1 + mx.arange(logits.shape[0])[:, None, None])",
-            ("rows", "causality"),  # both processes see it, and the random order decides which looks first
-            id="row order",
-        ),
-        pytest.param(
-            "return SOFTCAP * mx.tanh(logits / SOFTCAP)",
-            "return logits if self.training else logits * float('inf')",
-            "finite",
-            id="infinite",
-        ),
-    ],
-)  # fmt: skip
 def test_a_model_that_is_no_causal_language_model_is_invalid_with_the_probes_name(
-    before: str, after: str, reason: str | tuple[str, ...], under: Conditions, tmp_path: Path
+    under: Conditions, tmp_path: Path
 ) -> None:
-    done = tiny.measure(tiny.script().replace(before, after, 1), tmp_path, replace(under, steps=2))
+    """The other probes are tried in test_evaluation_cheats.py, by models in a sandbox."""
+    logits, ahead = "return SOFTCAP * mx.tanh(logits / SOFTCAP)", "logits + mx.roll(logits, -1, axis=1)"
+    sees = tiny.script().replace(logits, f"return logits if self.training else {ahead}", 1)
+    done = tiny.measure(sees, tmp_path, replace(under, steps=2))
     assert (done.failure, done.value) == ("invalid", None), done.reason
-    assert done.reason.startswith(reason), done.reason
+    assert done.reason.startswith("causality"), done.reason
 
 
 def test_weights_that_do_not_fit_the_model_are_invalid(under: Conditions, tmp_path: Path) -> None:

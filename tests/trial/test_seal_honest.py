@@ -89,6 +89,31 @@ HONEST: dict[str, list[tuple[str, str]]] = {
 }  # fmt: skip
 
 
+TOGETHER = {
+    "an average, value embeddings on all layers, a cache": [
+        "an average of the weights over the last steps",
+        "a value embedding on all layers",
+        "a cache of positions built at the first call",
+    ],
+    "a tied head, a convolution, dropout": [
+        "a tied head",
+        "a causal convolution in place of attention",
+        "dropout at training",
+    ],
+    "a factorised head, a recurrence": ["a factorised head", "a linear recurrence in place of attention"],
+    "a padded vocabulary, experts": [
+        "a padded vocabulary, sliced",
+        "a mixture of experts, each token to one of them",
+    ],
+    "forbidden tokens, bigrams": ["special tokens forbidden", "a table of bigrams"],
+}
+"""Variants that change different lines, so that one training has several of them; each of the others has its own."""
+SCRIPTS = {
+    **{name: [edit for part in parts for edit in HONEST[part]] for name, parts in TOGETHER.items()},
+    **{name: edits for name, edits in HONEST.items() if all(name not in parts for parts in TOGETHER.values())},
+}
+
+
 ROUNDING = 1e-5
 """Largest correction in bits per byte that counts as rounding; here it was exactly 0 for all of these scripts."""
 
@@ -107,11 +132,11 @@ def variant(edits: list[tuple[str, str]]) -> str:
     return text.replace("def norm(", 'import os\n\nTRAINS = "AUTORESEARCH_TRAIN_SPEC" in os.environ\n\n\ndef norm(', 1)
 
 
-@pytest.mark.parametrize("name", HONEST)
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_an_honest_script_passes_every_probe_and_its_correction_is_zero_within_rounding(
     name: str, boxed: Conditions, tmp_path: Path
 ) -> None:
-    done = tiny.measure(variant(HONEST[name]), tmp_path, boxed)
+    done = tiny.measure(variant(SCRIPTS[name]), tmp_path, boxed)
     assert done.failure is None, done.reason
     assert done.value is not None and done.value < 7
     assert abs(done.extra["lookahead"]) < ROUNDING
