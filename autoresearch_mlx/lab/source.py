@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from autoresearch_mlx.experiment import KnobChanges
@@ -117,6 +118,11 @@ def read_knobs(text: str) -> dict[str, Knob]:
     several lines, which cannot be replaced in place.  Arithmetic on numbers (``64 * 1024``) is a knob only if a range
     comment follows it; then it may span several lines, but no other comment may lie between them.
     """
+    return dict(_knobs(text))
+
+
+@lru_cache(maxsize=32)  # an experiment asks for the knobs of its texts, and of the shipped script, dozens of times
+def _knobs(text: str) -> dict[str, Knob]:
     text = text.removeprefix(MARK)
     try:
         tree = parse(text)
@@ -301,6 +307,7 @@ def fingerprint(files: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
+@lru_cache(maxsize=32)
 def _normal(path: str, text: str) -> str:
     if not path.endswith(".py"):
         return text

@@ -16,7 +16,7 @@ from autoresearch_mlx.judge import Again, Decision
 from autoresearch_mlx.lab.source import changed_knobs, fingerprint, only_knobs_differ, read_knobs, set_knobs
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.store.records import measurement_to
-from autoresearch_mlx.store.workspace import Killed, git
+from autoresearch_mlx.store.workspace import NoAnswer, git
 
 
 def onto_incumbent(attempt: Attempt, decision: Decision, running: Sequence[Running] = ()) -> Decision:
@@ -115,7 +115,7 @@ def merge_texts(folder: Path, mine: str, base: str, theirs: str) -> str | None:
         (folder / name).write_bytes(text.encode())
     try:
         return git(folder, "merge-file", "-p", "--quiet", "mine", "base", "theirs")
-    except Killed:
+    except NoAnswer:
         raise
     except WorkspaceError:
         return None

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.store.laid_out import MODULE, Entry, entries_of, print_of
-from autoresearch_mlx.store.workspace import Killed, git
+from autoresearch_mlx.store.workspace import NoAnswer, git
 
 _POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:[^\n]+\n)*?oid sha256:([0-9a-f]{64})\nsize (\d+)\n"
@@ -228,7 +228,7 @@ def _answer(where: Path, *arguments: str, env: Mapping[str, str] | None = None) 
     """Return the output of a git command, or None when it fails; some commands fail when they find nothing."""
     try:
         return git(where, *arguments, env=env)
-    except Killed:
+    except NoAnswer:
         raise
     except WorkspaceError:
         return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 import threading
 import time
@@ -20,11 +21,6 @@ from pathlib import Path, PurePosixPath
 
 from autoresearch_mlx.errors import READ_ONLY, WorkspaceError
 from autoresearch_mlx.trial.runner import GIT_PLACES
-
-try:
-    from git import Git, GitCommandError, GitCommandNotFound
-except ImportError as error:  # the import runs `git version`
-    raise WorkspaceError(f"git does not answer: {str(error).split(chr(10))[0]}", "`git --version` shows why") from error
 
 _IDENTITY = {
     f"GIT_{who}_{what}": value
@@ -41,8 +37,8 @@ _SETTINGS = (
     "core.fsync=objects,reference",
 )
 
-_OFFLINE = {"GIT_LFS_SKIP_SMUDGE": "1"}
-"""Keeps git-lfs from downloading files.  Files in its own store are checked out as usual."""
+_OUTPUT = {"GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C", "LANGUAGE": "C"}
+"""Keeps git-lfs from downloading files (those in its own store are checked out as usual), and git's messages in English."""
 
 _FILE_MODES = ("100644", "100755")
 
@@ -53,8 +49,8 @@ times."""
 _FULL_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-class Killed(WorkspaceError):
-    """Git was killed before it could answer, so the answer is unknown."""
+class NoAnswer(WorkspaceError):
+    """Git was killed before it could answer, or did not start, so the answer is unknown."""
 
 
 def branch_of(tag: str) -> str:
@@ -70,23 +66,27 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
 
     Raises WorkspaceError, which quotes git's message.
     """
-    # -C, because GitPython would expand `$` and `~` in the folder, and use the current one if it is missing.
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
-    inherited = [name for name in GIT_PLACES if name in os.environ and name not in (env or {})]
-    without = ["env", *(word for name in inherited for word in ("-u", name))] if inherited else []
-    command = [*without, "git", "-C", str(cwd), *settings, *arguments]
+    added = {**_OUTPUT, **(env or {})}
+    inherited = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
     try:
-        out = Git().execute(
-            command, env={**_OFFLINE, **(env or {})}, stdout_as_string=False, strip_newline_in_stdout=False
+        process = subprocess.Popen(
+            ["git", "-C", str(cwd), *settings, *arguments],
+            env={**inherited, **added},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
-    except GitCommandNotFound:
-        raise WorkspaceError("git cannot be started here", f"install git; the folder was {cwd}") from None
-    except GitCommandError as error:
-        said = str(error.stderr).strip().removeprefix("stderr: ").strip("'\n ") or f"exit code {error.status}"
-        kind = Killed if isinstance(error.status, int) and error.status < 0 else WorkspaceError
+    except OSError as error:
+        raise NoAnswer(f"git does not answer: {error.strerror}", "`git --version` shows why") from None
+    # subprocess.run would kill git at a Ctrl-C, and git would leave its locks behind.
+    out, err = process.communicate()
+    if process.returncode != 0:
+        said = err.decode(errors="backslashreplace").strip() or f"exit code {process.returncode}"
+        kind = NoAnswer if process.returncode < 0 else WorkspaceError
         hint = f"git ran in {cwd}; correct that, or free some space, and `autoresearch-mlx run` continues"
-        raise kind(f"git {arguments[0]}: {said}", READ_ONLY if "Read-only file system" in said else hint) from None
-    return bytes(out).decode(errors="surrogateescape")
+        raise kind(f"git {arguments[0]}: {said}", READ_ONLY if "Read-only file system" in said else hint)
+    return out.decode(errors="surrogateescape")
 
 
 def top_of(path: Path) -> Path | None:
@@ -97,8 +97,8 @@ def top_of(path: Path) -> Path | None:
     try:
         return Path(git(path, "rev-parse", "--show-toplevel").rstrip("\n")).resolve()
     except WorkspaceError as error:
-        if "dubious ownership" in str(error) or isinstance(error, Killed):
-            raise  # git's own message has the remedy
+        if "dubious ownership" in str(error) or isinstance(error, NoAnswer):
+            raise  # git's own words have the remedy
         return None
 
 
@@ -106,7 +106,7 @@ def resolve(path: Path, revision: str) -> str | None:
     """Return the commit that a revision names, or None when it names none."""
     try:
         return git(path, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
-    except Killed:
+    except NoAnswer:
         raise
     except WorkspaceError:
         return None
@@ -272,11 +272,16 @@ class Workspace:
         """
         sha = self.make(base, files, message)
         ref = ref_of(self.tag, number)
-        found = git(self.top, "for-each-ref", "--format=%(objectname)", ref).strip()
-        if found not in ("", earlier, sha):
-            said = f"{ref} is at {found[:7]}, a commit that this session did not make; it stays as it is"
-            raise WorkspaceError(said, "another lab may have the same tag: start another session with --tag NAME")
-        git(self.top, "update-ref", ref, sha, found)
+        try:
+            git(self.top, "update-ref", ref, sha, earlier or "")
+        except WorkspaceError:
+            found = git(self.top, "for-each-ref", "--format=%(objectname)", ref).strip()
+            if found not in ("", earlier, sha):
+                said = f"{ref} is at {found[:7]}, a commit that this session did not make; it stays as it is"
+                raise WorkspaceError(
+                    said, "another lab may have the same tag: start another session with --tag NAME"
+                ) from None
+            git(self.top, "update-ref", ref, sha, found)
         return sha
 
     def make(self, base: str, files: Mapping[str, str], message: str, identity: bool = False) -> str:
