@@ -66,11 +66,11 @@ def text(beside: Path) -> Path:
 
 
 def corpus(cache: Path) -> Corpus:
-    """Make a corpus of this package's own source as text: vocabulary 300, rows of 32 tokens.
+    """Make a corpus of some of this package's source as text: vocabulary 300, rows of 32 tokens.
 
-    To build it takes two seconds, so it is built once, in the tests' own cache, and copied from there.
+    To build it takes some time, so it is built once, in the tests' own cache, and copied from there.
     """
-    request = Request("folder", ROOT / "autoresearch_mlx", vocab_size=300, seq_len=32, val_rows=32, hidden_rows=16)
+    request = Request("folder", CODE, vocab_size=300, seq_len=32, val_rows=32, hidden_rows=16)
     shared = default_cache()
     shared.mkdir(parents=True, exist_ok=True)
     with (shared / "corpus.lock").open("w") as lock:  # other processes run tests too

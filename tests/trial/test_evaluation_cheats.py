@@ -1,17 +1,24 @@
-"""Cheats in the evaluation, each a real train_mlx.py that trains and is then evaluated: a status with a reason."""
+"""Cheats in the evaluation, each a real train_mlx.py that is evaluated: a status with a reason.
+
+They train as the honest script does, so one training gives the weights of all of them.
+"""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tiny_training as tiny
 
-from autoresearch_mlx.experiment import Measurement
+from autoresearch_mlx.experiment import Assignment, Measurement
 from autoresearch_mlx.targets.corpus.rows import Corpus
+from autoresearch_mlx.targets.pretrain.target import Pretrain
 from autoresearch_mlx.trial.conditions import Conditions
 from autoresearch_mlx.trial.sandbox.detect import Sandbox
+from autoresearch_mlx.trial.spec import WEIGHTS
 
 pytestmark = pytest.mark.uncounted
 
@@ -28,8 +35,34 @@ def boxed(under: Conditions, sandbox: Sandbox) -> Conditions:
 
 
 @pytest.fixture(scope="module")
-def honest(boxed: Conditions, tmp_path_factory: pytest.TempPathFactory) -> Measurement:
-    return tiny.measure(tiny.script(), tmp_path_factory.mktemp("honest"), boxed)
+def trained(boxed: Conditions, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Measurement]:
+    """Return the run folder of the honest script, and what it measured."""
+    folder = tmp_path_factory.mktemp("honest")
+    return folder / "run", tiny.measure(tiny.script(), folder, boxed)
+
+
+@pytest.fixture(scope="module")
+def honest(trained: tuple[Path, Measurement]) -> Measurement:
+    return trained[1]
+
+
+Evaluate = Callable[..., Measurement]
+
+
+@pytest.fixture
+def evaluated(trained: tuple[Path, Measurement], boxed: Conditions, tmp_path: Path) -> Evaluate:
+    """Return a function that evaluates a script with the honest weights, in ``tmp_path`` or a folder below it."""
+
+    def evaluate(text: str, below: str = ".") -> Measurement:
+        tree, run = tmp_path / below / "tree", tmp_path / below / "run"
+        for folder in (tree, run):
+            folder.mkdir(parents=True)
+        (tree / "train_mlx.py").write_text(text)
+        shutil.copy(trained[0] / WEIGHTS, run / WEIGHTS)
+        assignment = Assignment(tree, run, 42, lambda progress: None)
+        return Pretrain(boxed).rescoring("val", boxed.eval_rows, full=False).score(assignment)
+
+    return evaluate
 
 
 def cheat(*edits: tuple[str, str], top: str = "") -> str:
@@ -106,19 +139,15 @@ CHEATS = {
 
 
 @pytest.mark.parametrize("name", CHEATS)
-def test_a_cheat_is_invalid_with_the_name_of_the_probe(name: str, boxed: Conditions, tmp_path: Path) -> None:
+def test_a_cheat_is_invalid_with_the_name_of_the_probe(name: str, evaluated: Evaluate) -> None:
     text, reason = CHEATS[name]
-    done = tiny.measure(text, tmp_path, boxed)
+    done = evaluated(text)
     assert (done.failure, done.value) == ("invalid", None), done.reason
     assert done.reason.startswith(reason), done.reason  # two probes see it; chance decides which is first
 
 
-def test_logits_need_not_be_normalised_and_gain_nothing_by_it(
-    honest: Measurement, boxed: Conditions, tmp_path: Path
-) -> None:
-    shifted = tiny.measure(
-        cheat(answers("            logits = logits + 50 * tokens[..., None]")), tmp_path / "b", boxed
-    )
+def test_logits_need_not_be_normalised_and_gain_nothing_by_it(honest: Measurement, evaluated: Evaluate) -> None:
+    shifted = evaluated(cheat(answers("            logits = logits + 50 * tokens[..., None]")))
     assert honest.value is not None and shifted.value == pytest.approx(honest.value, abs=1e-4)
 
 
@@ -129,12 +158,10 @@ READERS = {
 
 
 @pytest.mark.parametrize(("where", "split"), list(zip(READERS, ["val", "hidden"], strict=True)))
-def test_rows_read_by_path_are_denied(
-    where: str, split: str, boxed: Conditions, corpus: Corpus, tmp_path: Path
-) -> None:
+def test_rows_read_by_path_are_denied(where: str, split: str, corpus: Corpus, evaluated: Evaluate) -> None:
     path = corpus.path("val" if split == "val" else "hidden")
     before, after = READERS[where]
-    done = tiny.measure(cheat((before, after.replace("{rows!r}", repr(str(path))))), tmp_path, boxed)
+    done = evaluated(cheat((before, after.replace("{rows!r}", repr(str(path))))))
     assert (done.failure, done.value) == ("crash", None)
     assert "PermissionError" in done.reason and path.name in done.reason, done.reason
 
@@ -147,11 +174,11 @@ REWRITES = {
 
 
 @pytest.mark.parametrize("what", REWRITES)
-def test_a_model_cannot_rewrite(what: str, boxed: Conditions, tmp_path: Path) -> None:
+def test_a_model_cannot_rewrite(what: str, boxed: Conditions, tmp_path: Path, evaluated: Evaluate) -> None:
     place = (
         REWRITES[what].replace("{rows!r}", repr(str(boxed.val_rows))).replace("{run!r}", repr(str(tmp_path / "run")))
     )
-    done = tiny.measure(cheat(top=f"if SCORED:\n    {place.strip().replace(chr(10), chr(10) + '    ')}\n    open(path, 'r+b').write(b'x')\n"), tmp_path, boxed)  # fmt: skip
+    done = evaluated(cheat(top=f"if SCORED:\n    {place.strip().replace(chr(10), chr(10) + '    ')}\n    open(path, 'r+b').write(b'x')\n"))  # fmt: skip
     assert (done.failure, done.value) == ("crash", None)
     assert "PermissionError" in done.reason, done.reason
 
@@ -182,12 +209,12 @@ PATCHES = {
 
 
 @pytest.mark.parametrize("what", PATCHES)
-def test_patching_at_import_gains_nothing(what: str, honest: Measurement, boxed: Conditions, tmp_path: Path) -> None:
-    patched = tiny.measure(cheat(top=f"if SCORED:\n{PATCHES[what]}"), tmp_path / "b", boxed)
+def test_patching_at_import_gains_nothing(what: str, honest: Measurement, evaluated: Evaluate) -> None:
+    patched = evaluated(cheat(top=f"if SCORED:\n{PATCHES[what]}"), "b")
     assert patched.value == honest.value or (patched.failure == "invalid" and patched.value is None)
 
 
-def test_no_frame_of_the_model_process_holds_a_row_or_a_target(boxed: Conditions, tmp_path: Path) -> None:
+def test_no_frame_of_the_model_process_holds_a_row_or_a_target(evaluated: Evaluate) -> None:
     """Everything that Python can reach is searched for the scorer's own arrays."""
     search = (
         "            import gc, sys\n            frame = sys._getframe()\n            held = {}\n"
@@ -197,21 +224,21 @@ def test_no_frame_of_the_model_process_holds_a_row_or_a_target(boxed: Conditions
         "            assert not wide, 'rows found'\n"
         "            assert not any(name in held for name in ('targets', 'scored', 'asked', 'weight', 'nats'))"
     )
-    done = tiny.measure(cheat(answers(search)), tmp_path, boxed)
+    done = evaluated(cheat(answers(search)))
     assert done.failure is None, done.reason
     assert done.value is not None
 
 
 def test_a_model_that_memorised_nothing_but_its_source_is_scored_like_any_other(
-    honest: Measurement, boxed: Conditions, tmp_path: Path
+    honest: Measurement, evaluated: Evaluate
 ) -> None:
     """The model ignores its weights; without the rows there is nothing to memorise, and the score shows that."""
-    done = tiny.measure(cheat(answers("            logits = mx.zeros(logits.shape)")), tmp_path, boxed)
+    done = evaluated(cheat(answers("            logits = mx.zeros(logits.shape)")))
     assert done.value is not None and honest.value is not None
     assert done.value > honest.value
 
 
-def test_two_model_processes_share_no_folder(boxed: Conditions, tmp_path: Path) -> None:
+def test_two_model_processes_share_no_folder(evaluated: Evaluate) -> None:
     """One process cannot find what the other wrote down about the pass."""
     gossip = (
         "            import tempfile\n            mine = tempfile.gettempdir()\n"
@@ -221,7 +248,7 @@ def test_two_model_processes_share_no_folder(boxed: Conditions, tmp_path: Path) 
         "            except PermissionError:\n                heard = False\n"
         "            assert not heard, 'they can talk'"
     )
-    done = tiny.measure(cheat(answers(gossip)), tmp_path, boxed)
+    done = evaluated(cheat(answers(gossip)))
     assert done.failure is None, done.reason
 
 
@@ -232,8 +259,8 @@ def test_a_model_that_never_answers_is_killed(boxed: Conditions, tmp_path: Path)
     assert done.reason.startswith("the evaluation did not end within 2 s and was killed (the limit that lab.toml sets")
 
 
-def test_a_model_that_dies_is_a_crash_with_its_last_words(boxed: Conditions, tmp_path: Path) -> None:
-    done = tiny.measure(cheat(answers("            raise RuntimeError('no more')")), tmp_path / "a", boxed)
+def test_a_model_that_dies_is_a_crash_with_its_last_words(evaluated: Evaluate) -> None:
+    done = evaluated(cheat(answers("            raise RuntimeError('no more')")), "a")
     assert (done.failure, done.reason) == ("crash", "in the evaluation: RuntimeError: no more")
-    silent = tiny.measure(cheat(answers("            os._exit(0)")), tmp_path / "b", boxed)
+    silent = evaluated(cheat(answers("            os._exit(0)")), "b")
     assert (silent.failure, silent.value) == ("crash", None)
