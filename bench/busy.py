@@ -42,7 +42,8 @@ SPOILED: Mapping[str, float] = {"UNEMBEDDING_LR": 0.0015, "WARMDOWN_RATIO": 0.99
 """Knobs that are bad in the bench's baseline, so that their shipped values are real wins.
 
 With 55 steps, the baseline's val_bpb is 2.586 with a standard deviation of about 0.01 over seeds.  A win lowers it by
-0.11 or more, a loss raises it by 0.05 or more.  (Rates far below these gave baselines of 2.95 to 3.18, seed by seed.)
+0.11 or more, a loss raises it by 0.05 or more.  (With rates far below these, the baseline varied from 2.95 to 3.18
+between seeds.)
 """
 WINS: Sequence[Mapping[str, float]] = ({"UNEMBEDDING_LR": 0.012}, {"WARMDOWN_RATIO": 0.5}, {"WARMUP_RATIO": 0.0})
 LOSSES: Sequence[Mapping[str, float]] = ({"UNEMBEDDING_LR": 0.0005}, {"EMBEDDING_LR": 0.02}, {"MATRIX_LR": 0.5})
@@ -58,8 +59,10 @@ class Edit:
 
 
 def without_effect(number: int) -> Edit:
-    """Return an edit of the text that changes the weight decay too little to matter; knobs are set with only six
-    digits."""
+    """Return an edit of the text that changes the weight decay too little to matter.
+
+    It is an edit of the text because knobs are set with only six digits.
+    """
     value = f"WEIGHT_DECAY = {0.2 + 1e-9 * number:.9f}"
     step = {"title": value, "axis": "weight_decay", "search": "WEIGHT_DECAY = 0.2 ", "replace": f"{value} "}
     return Edit("nothing", step)

@@ -60,7 +60,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A landscape made of real runs: ``true`` is hidden from every search, ``measure`` is what a run reports."""
+    """A landscape made of real runs.
+
+    ``true`` is hidden from every search; ``measure`` gives what a run would report.
+    """
 
     knobs: KnobFile
     sigma: float

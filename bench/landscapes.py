@@ -70,8 +70,7 @@ FAMILIES = (
 
 @dataclass(frozen=True, slots=True)
 class ComputeLaw:
-    """A law of fixed compute: five minutes allow so many operations, so a larger model sees fewer tokens in fewer
-    steps.
+    """A law of fixed compute: five minutes allow so many operations, so a larger model sees fewer tokens.
 
     Parameters and tokens each lower the loss by a power law (arXiv:2203.15556), the best batch grows
     with the tokens, and the best learning rate with batch and against width.  The value is not a sum over single knobs.
@@ -115,7 +114,7 @@ def _scale(values: Values) -> _Scale:
 
 @dataclass(frozen=True, slots=True)
 class Landscape:
-    """One drawn objective: ``true`` is hidden from every search, ``measure`` is what a run reports."""
+    """One drawn objective: ``true`` is hidden from every search, and ``measure`` gives what a run would report."""
 
     family: Family
     optimum: Mapping[str, float]

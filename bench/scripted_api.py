@@ -5,7 +5,7 @@
 
 Forms: Anthropic's messages, OpenAI's chat completions and responses, Gemini's generateContent; streamed or not.
 A request that offers tools gets the next step of the script; one without tools, such as the request for a title, gets a
-short text.  The server keeps no state: how many steps were made is counted in the conversation that the agent sends.
+short text.  The server keeps no state: it counts the steps so far in the conversation that the agent sends.
 """
 
 from __future__ import annotations
@@ -124,8 +124,10 @@ class ScriptedModel:
 
 
 def _moves(step: Step, tools: Mapping[str, Tool]) -> Iterator[Say | Call]:
-    """Yield the calls that carry out a step with these tools: an edit takes two calls if the agent must read the file
-    first."""
+    """Yield the calls that carry out a step with these tools.
+
+    An edit takes two calls if the agent must read the file first.
+    """
     shell = next((tools[name] for name in _SHELLS if name in tools), None)
     if isinstance(step, Say):
         yield step

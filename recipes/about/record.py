@@ -82,7 +82,7 @@ def of_class(module, name, cls):
 
     def keep(note, args):
         if note is not None:
-            objects[id(args[0])] = (note, args[0])  # the object is held, so that its id stays its own
+            objects[id(args[0])] = (note, args[0])  # the object is kept, so that no other one gets its id
             state["bytes"] += len(note["data"])
             calls.append(note)
 
@@ -106,8 +106,10 @@ def of_class(module, name, cls):
 
 
 def wrap():
-    """Wrap what the editable modules define, also where other modules have imported it; return the paths of the
-    modules."""
+    """Wrap what the editable modules define, also where other modules have imported it.
+
+    Return the paths of the modules.
+    """
     names = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)

@@ -318,7 +318,7 @@ def test_a_server_that_comes_back_within_the_patience_costs_no_experiment(comman
 
 
 class Late(Voice):
-    """Late: a server that is started after the night has begun."""
+    """A server that is started after the night has begun."""
 
     def __init__(self, tries: int, *answers: str) -> None:
         super().__init__(*answers)

@@ -70,7 +70,7 @@ def kernel(logits, targets, cap):
     chosen = mx.take_along_axis(capped, targets[:, None], axis=-1)[:, 0]
     return mx.logsumexp(capped, axis=-1) - chosen
 '''
-"""A kernel for it that is really faster."""
+"""A kernel for that task which is really faster."""
 
 
 def kept_kernels(root: Path, *sources: str, task: Task = CAPPED_LOSS) -> Path:

@@ -1,4 +1,4 @@
-"""Return the text that is judged, if it states all facts.  Not editable: only copy.md is."""
+"""Return the text that is judged, if it states all facts.  Only copy.md is editable."""
 
 import re
 from pathlib import Path

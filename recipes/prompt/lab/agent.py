@@ -1,4 +1,4 @@
-"""Send one message with the prompt to the model, and return its reply.  Not editable: only the prompt is."""
+"""Send one message with the prompt to the model, and return its reply.  Only the prompt is editable."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Byte-level BPE encodes any text, takes no text of a user for a special token, and counts bytes correctly."""
+"""Byte-level BPE encodes any text, never takes a user's text for a special token, and counts bytes correctly."""
 
 from __future__ import annotations
 
