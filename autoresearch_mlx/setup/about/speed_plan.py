@@ -23,7 +23,7 @@ _BENCH = re.compile(r"(?:^|/)bench[\w-]*(?:\.|/[\w-]+\.)(?:py|js|mjs)$")
 _RECORDED_MS, _WHOLE_MS = 1.0, 40.0
 """Milliseconds that each call of the deliberately slowed file waits: among recorded calls, and in a whole run."""
 _WHOLE_RUN = (
-    "The number is the time of the whole line, including its start. With larger inputs, or with a benchmark of your own "
+    "The number is the time of the whole line with its start. With larger inputs, or with a benchmark of your own "
     "(`bench` in package.json or the Makefile), the number would show smaller gains."
 )
 _SEEN_ONLY = "Results are compared only on the recorded calls and by the tests, and on no other inputs."
