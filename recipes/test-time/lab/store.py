@@ -1,4 +1,4 @@
-"""A small store that is slow for two reasons, as in real programs: it connects, and it waits before it tries again."""
+"""A small store of things, slow in two ways of real programs: it connects, and it waits before it tries again."""
 
 import time
 
