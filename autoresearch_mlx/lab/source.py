@@ -286,7 +286,7 @@ def _numeric(value: Any) -> bool:
 
 
 def lines_removed(before: Mapping[str, str], after: Mapping[str, str]) -> int:
-    """Return by how many lines of code the files got shorter, blank lines and comments not counted."""
+    """Return by how many lines of code the files got shorter; blank lines and comments do not count."""
     return sum(map(_code_lines, before.values())) - sum(map(_code_lines, after.values()))
 
 

@@ -15,7 +15,7 @@ from autoresearch_mlx.targets.contract import Finding
 TRACES = "traces.jsonl"
 _SECTION = "check"
 LEAST_FIXED = 3
-"""Number of cases that an edit must turn from wrong to right, and none from right to wrong, before it is kept.
+"""Smallest number of cases that an edit must win, if it loses none, to be kept.
 
 Such a change is 1.53 standard errors (``judge/by_case.py``), and the last stage of the judge requires 1.5.
 """
