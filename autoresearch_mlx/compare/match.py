@@ -34,7 +34,7 @@ ONE_CHANGE = frozenset(
 )
 """Axes that stand for one particular change of code: two runs on such an axis made the same change."""
 _MEMORY = frozenset({"DEVICE_BATCH_SIZE"})
-"""Knobs that only make a batch fit into memory, so that they do not tell two changes apart."""
+"""Knobs that only make a batch fit into memory; a difference in them does not make two changes different."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ class Options:
     cases: int = 30
     """Number of cases that the model is asked to write for each problem."""
     experiments: int = 5
-    """Number of experiments that improve each verified agent."""
+    """Number of experiments that try to improve each verified agent."""
     problems: int = 10
     """Largest number of problems for which an agent is made."""
     read: int = 500

@@ -23,7 +23,10 @@ from autoresearch_mlx.targets.kernel.inside.script import ScriptFailed, Steps, n
 from autoresearch_mlx.targets.kernel.operations import Operand, Operation, Spec, frozen
 
 VIEWS = {"Broadcast", "Transpose", "Squeeze", "ExpandDims", "Flatten", "Unflatten", "Reshape", "Slice", "AsStrided"}
-"""Operations that only change how memory is read (views).  They count as part of the operation that reads it."""
+"""Operations that only change how memory is read (views).
+
+Each counts as part of the operation that reads its result.
+"""
 _IN_A_TRACE = "during function transformations"
 """Part of MLX's error message if a function reads an array's value during a trace."""
 _MARK = -7.25e30
@@ -32,7 +35,7 @@ _MARK = -7.25e30
 In a trace, a product with this factor marks a function that computes outside MLX.
 """
 HOST, HOST_GRADIENT = "host:", "host gradient:"
-"""Prefixes of the names of such a function, and of its gradient, in the list of operations."""
+"""Prefixes, in the list of operations, of the name of a function that computes outside MLX and of its gradient."""
 
 
 @dataclass
