@@ -139,7 +139,9 @@ def test_a_room_that_cannot_be_entered_does_not_hold_and_says_why(under: Conditi
     assert done.verdict().startswith("cannot be used: ")
 
 
-def test_what_fails_without_the_sandbox_too_is_said_so(sandbox: Sandbox, under: Conditions, home: Path) -> None:
+def test_a_failure_without_the_sandbox_too_does_not_blame_the_sandbox(
+    sandbox: Sandbox, under: Conditions, home: Path
+) -> None:
     """MLX has no GPU here, inside or outside the sandbox."""
     done = check_sandbox(sandbox, replace(under, device="gpu"), home=home)
     found = {name: (ok, words) for name, ok, words in done.findings}
