@@ -78,13 +78,11 @@ class Measurement:
     curve: tuple[tuple[float, float], ...] = ()
     """Training loss along the run, at most about twenty points: (share of the budget used, loss)."""
     regime: int = 0
-    """Number of the regime (:mod:`regimes`) in which the run was taken; runs of different regimes cannot be
-    compared."""
+    """Number of the run's regime (:mod:`regimes`); runs of different regimes cannot be compared."""
     tainted: bool = False
     """True when the run was disturbed; its value is then ignored."""
     key: str | None = None
-    """Comparability key (:mod:`comparability`): a hash of the conditions on which the value depends; None means
-    unknown."""
+    """Comparability key (:mod:`comparability`): hash of what the value depends on; None means unknown."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further figures from the target: train_loss, num_params, depth, secondary metrics."""
     speed: float | None = None
@@ -145,8 +143,7 @@ class Experiment:
 
     @property
     def cut_off(self) -> bool:
-        """True when a crash of the tool or Ctrl-C ended the experiment, so that it may be tried again; False after a
-        skip."""
+        """True when a crash of the tool or Ctrl-C, not a skip, ended the experiment: it may be tried again."""
         return self.status == "interrupted" and self.reason != SKIPPED
 
 
@@ -356,9 +353,9 @@ class Tenant(Protocol):
     """An agent that takes up memory while it thinks."""
 
     def make_room(self, context: Context) -> Mapping[str, float]:
-        """Free the memory that the coming measurement needs.
+        """Free the memory that the coming measurement needs; return the seconds spent on each step, by its name.
 
-        Returns the seconds spent on each step, by its name.  Raises nothing.
+        Raises nothing.
         """
 
     def close(self) -> None:

@@ -95,10 +95,7 @@ class Attempt:
 
     @classmethod
     def start(cls, session: Session, worker: Worker) -> Attempt:
-        """Claim the next number for a worker, on the current incumbent.
-
-        Raises LabError when the disk is full.
-        """
+        """Claim the next number for a worker, on the current incumbent.  Raises LabError when the disk is full."""
         worker.refuse_full_disk(session.folder)
         with session.deciding:
             journal = session.journal()
@@ -112,10 +109,7 @@ class Attempt:
 
     @classmethod
     def left_open(cls, session: Session, left: Open) -> Attempt:
-        """Return the experiment that a dead process had begun.
-
-        Its commit, if there is one, still has its ref.
-        """
+        """Return the experiment that a dead process had begun.  Its commit, if there is one, still has its ref."""
         history = session.journal().history
         base, sha = session.workspace.made_on(left.number, session.commits(history)) or (left.base, None)
         files = session.workspace.read(base)
@@ -192,10 +186,7 @@ class Attempt:
         return self.session.smoking == "always"
 
     def _refusal_for_author(self, refused: Verdict) -> str:
-        """Return the refusal in words for the edit's author.
-
-        If something ran, the end of its log follows.
-        """
+        """Return the refusal in words for the edit's author.  If something ran, the end of its log follows."""
         log = next((m.log for m in self.measurements if m.log), None)
         tail = tail_of(self.session.folder / log) if log else ""
         return f"{refused.reason}\n\nThe end of its log:\n{tail}" if tail else refused.reason
