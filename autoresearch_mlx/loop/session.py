@@ -81,7 +81,7 @@ class Session:
     preset: Mapping[str, Any]
     """Knob values for this machine, written into the baseline if the file still has the shipped values."""
     table: Mapping[str, Any]
-    """The profile's values for the knobs of ``preset``.  `init` wrote them, so they do not count as the user's choice."""
+    """The profile's values for the knobs of ``preset``.  `init` wrote them, so they are not the user's choice."""
     key: Key
     """Comparability key of this session now: what its values depend on besides the file."""
     rules_changed: str = ""

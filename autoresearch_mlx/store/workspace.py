@@ -62,10 +62,7 @@ def ref_of(tag: str, number: int) -> str:
 
 
 def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-    """Run one git command; return its standard output, byte for byte.
-
-    Raises WorkspaceError, which quotes git's message.
-    """
+    """Run one git command; return its output, byte for byte.  Raises WorkspaceError, which quotes git's message."""
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
     added = {**_OUTPUT, **(env or {})}
     inherited = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
@@ -90,10 +87,7 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
 
 
 def top_of(path: Path) -> Path | None:
-    """Return the top of the checkout around ``path``, or None if there is none.
-
-    Raises WorkspaceError if git does not trust the checkout's owner.
-    """
+    """Return the top of the checkout around ``path``, if any.  Raises WorkspaceError if git distrusts its owner."""
     try:
         return Path(git(path, "rev-parse", "--show-toplevel").rstrip("\n")).resolve()
     except WorkspaceError as error:

@@ -53,8 +53,7 @@ _START_SECONDS, _START_SHARE = 30.0, 0.1
 _SAVE_SECONDS = 20.0
 """Time limit for saving the weights, in seconds."""
 _BATCHES_UNDER_WAY = 3
-"""Largest number of batches still being computed when the last one is served, because MLX computes later than Python
-asks."""
+"""Largest number of batches that MLX, which computes later than Python asks, still computes when the last is served."""
 
 Phase = Literal["start", "compile", "train", "save"]
 
@@ -65,8 +64,7 @@ class Training:
     def __init__(self, conditions: Conditions, assignment: Assignment) -> None:
         self.facts: dict[str, Any] = {}
         self.stopped: Mapping[str, Any] | None = None
-        """The verdict of the early stop; if its ``audit`` is set, the run goes on all the same, to check the
-        verdict."""
+        """The verdict of the early stop; if its ``audit`` is set, the run goes on, to check the verdict."""
         self._conditions = conditions
         self._assignment = assignment
         self._weights = assignment.folder / WEIGHTS
