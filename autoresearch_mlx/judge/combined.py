@@ -2,7 +2,7 @@
 
 The model is that of a meta-analysis with random effects: on machine i a change gains its mean effect over all
 machines, plus a part that belongs to this machine (standard deviation tau), plus the error of the measurement.  Each
-machine counts with the inverse of the variance of the last two parts.
+machine is weighted by the inverse of the variance of the last two parts.
 
 With a handful of machines, tau is hardly known from one change.  :func:`combine` therefore has two forms.  For a single
 change, tau^2 is the estimate of Paule and Mandel (Journal of Research of the NBS 87, 1982), and the standard error is

@@ -20,9 +20,11 @@ from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.store.workspace import git
 
 LARGEST = 2**20
-_LAYOUT = ("filter.", "core.attributesfile", "core.autocrlf", "core.eol", "core.symlinks", "core.worktree", "include")
-_LAYOUT_FILES = ("info/attributes", "info/sparse-checkout")
 """A file of more bytes than this counts as unchanged if its change time is the same."""
+_LAYOUT = ("filter.", "core.attributesfile", "core.autocrlf", "core.eol", "core.symlinks", "core.worktree", "include")
+"""Beginnings of the names of the settings that decide how git writes files to the disk."""
+_LAYOUT_FILES = ("info/attributes", "info/sparse-checkout")
+"""Files in git's folder that decide that, too."""
 _AT_ONCE = 200
 """Largest number of files that are passed to one call of git."""
 LINK, MODULE = "120000", "160000"
@@ -86,7 +88,7 @@ class LaidOut:
 
 
 def prints_of(top: Path, entries: Mapping[str, Entry], known: Mapping[str, Print | None]) -> dict[str, Print | None]:
-    """Return the print of each file of a commit, as the file is on the disk.
+    """Return, for each file of a commit, what :class:`Print` records of the file on the disk.
 
     ``known`` has earlier prints.
     """

@@ -357,7 +357,10 @@ class Team:
         return replace(proposal, axis=proposal.axis or brief.axis, talk={**proposal.talk, **told})
 
     def _failed(self, junior: Junior, brief: Brief, error: AgentError) -> None:
-        """End a brief whose junior gave no answer, and let the junior rest, for good if it can never answer."""
+        """End a brief whose junior gave no answer.
+
+        After that the junior gets no brief for a while, or none at all if the error will not pass.
+        """
         self._error = error
         passing = isinstance(error, AgentAway) or (
             isinstance(error, EndpointError) and error.kind not in ("refused", "overflow")

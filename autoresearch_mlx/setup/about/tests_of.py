@@ -88,7 +88,7 @@ class Tried:
 
 
 def try_tests(tree: Tree, copy: Copy, guard: str | None, first: tuple[str, ...], seconds: float) -> Tried:
-    """Run the tests in the copy until a line passes.
+    """Run one command line of tests after another in the copy, until one passes.
 
     ``guard`` is the person's own line; if there is one, no other line is tried.  ``first`` has the runners whose lines
     are tried first.  ``seconds`` is the longest time that a line may take.
