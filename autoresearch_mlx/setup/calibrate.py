@@ -1,7 +1,8 @@
 """Measure this machine in about a minute, with the child processes, the sandbox and the script of a normal run.
 
-The probe times matrix products and memory.  Short runs of the shipped training script, with this machine's preset and
-in a temporary folder, time steps, compilation and evaluation (:mod:`autoresearch_mlx.setup.timing`).
+The probe times matrix products and memory.  The times of steps, compilation and evaluation come from short runs of
+the shipped training script, with this machine's preset and in a temporary folder
+(:mod:`autoresearch_mlx.setup.timing`).
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ is no longer than the first step of the other knobs.  Otherwise the models would
 
 A training often depends on a product or a ratio of two knobs and not on each alone: depth times the width of a layer
 is the width of the model, and the total batch over the device batch is the number of passes.  So the column of the
-second knob of such a pair holds the product or the ratio.  A step of both that leaves it unchanged then changes one
-column only, and what one crash says about the number of passes holds for both knobs.
+second knob of such a pair holds the product or the ratio.  When both knobs change and the product or ratio stays the
+same, only one column changes.  And what one crash says about the number of passes holds for both knobs.
 """
 
 from __future__ import annotations
@@ -78,8 +78,10 @@ def coordinates(space: Space) -> Coordinates:
 
 
 def _followers(space: Space) -> tuple[NDArray[np.intp], Array]:
-    """Return, for each knob, the knob whose column it shifts, and by how much; only pairs whose places follow the
-    logarithm count."""
+    """Return, for each knob, the knob whose column it shifts, and by how much.
+
+    Only pairs whose places follow the logarithm count.
+    """
     follower, ratio = np.full(len(space), -1, dtype=np.intp), np.zeros(len(space))
     by_axis = {axis_of(d.name): index for index, d in enumerate(space)}
     for leads, follows, way in TOGETHER:

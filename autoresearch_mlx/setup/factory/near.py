@@ -19,7 +19,7 @@ import numpy.typing as npt
 Minima = npt.NDArray[np.uint32]
 
 WORDS = 3
-"""Number of words in a run."""
+"""Number of consecutive words that are compared as one run."""
 SIMILAR = 0.5
 """Two posts are nearly equal when they have at least this share of their runs in common."""
 _BANDS, _ROWS = 20, 3
