@@ -76,7 +76,7 @@ def at_first_slow(rng: np.random.Generator, runs: int) -> Iterator[float]:
 
 
 def from_heat(rng: np.random.Generator, runs: int) -> Iterator[float]:
-    """Yield the speeds of a machine without a fan: from 1 to 0.6 in twenty runs, then about that."""
+    """Yield the speeds of a machine without a fan: from 1 to 0.6 in twenty runs, then about 0.6."""
     return (0.6 + 0.4 * math.exp(-at / 7) + float(rng.normal(0, 0.01)) for at in range(runs))
 
 
