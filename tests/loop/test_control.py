@@ -72,7 +72,7 @@ def test_a_stop_ends_the_run_after_its_experiment_and_not_the_next_run(lab: Lab)
     with going(lab, sweep(40, X=8.0)) as run:
         until(lambda: started(lab) == 1, "the first experiment")
         assert "session t stops after experiment 1" in call(lab, "stop").stderr
-        assert "already asked to stop" in call(lab, "stop").stderr
+        assert "already been asked to stop" in call(lab, "stop").stderr
         assert "after experiment 1, by hand" in call(lab, "status").stdout
         said = run.communicate(timeout=20)[0]
     assert run.returncode == 0
