@@ -2,9 +2,9 @@
 
     .venv/bin/python -m bench.team_deaths [--kills 30] [--lanes 1]
 
-The chief is the process of ``run``; two scripted juniors and the chief's brackets propose.  After each kill, the ledger
-must still have every line that it had.  At the end it must have every experiment once and one outcome for every brief,
-and no two briefs that were open at the same time may share an axis.
+The chief runs in the process of ``run``. Proposals come from two scripted juniors, and from the chief when it follows
+up a clear gain.  After each kill, the ledger must still have every line that it had.  At the end it must have every
+experiment once and one outcome for every brief, and no two briefs that were open at the same time may share an axis.
 """
 
 from __future__ import annotations

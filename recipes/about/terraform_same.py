@@ -35,7 +35,7 @@ def contents(folder):
 
 
 def missing(before, now):
-    """Return what is no longer as in the first version, in words, or None if everything is there."""
+    """Return in words what the first version has and this one lacks or changes, or None if it keeps everything."""
     for name, attributes in before.items():
         if name not in now:
             return f"{name} is gone"

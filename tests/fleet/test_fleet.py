@@ -79,7 +79,7 @@ class Fleet:
     journal: Journal
     status: dict[str, Any]
     said: dict[str, str]
-    """Output by command, for those that end by themselves."""
+    """Output of each command that ends by itself."""
 
     @property
     def pairing(self) -> Path:

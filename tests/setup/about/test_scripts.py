@@ -19,7 +19,7 @@ SCRIPTS = ROOT / "recipes" / "about"
 
 
 def lab(root: Path, files: Mapping[str, str], name: str, notes: Mapping[str, Any]) -> Path:
-    """Write files, and the scripts with their notes."""
+    """Write files of a lab, and beside them the measuring scripts with the notes that they read."""
     shutil.copytree(SCRIPTS, root / "measuring", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "measuring" / name).write_text(json.dumps(notes))
     for path, text in files.items():
