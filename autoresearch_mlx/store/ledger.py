@@ -243,7 +243,7 @@ class _Replay:
             )
 
     def _follow(self, baseline: Experiment) -> None:
-        """Let the session measure in the regime of the machine of a fleet that measured the baseline."""
+        """If a machine of a fleet measured the baseline, let the session measure in that machine's regime."""
         number = next((m.regime for m in baseline.measurements if not m.tainted), 0)
         if number in self._regimes and self._regimes[number].machine:
             self._regime = number

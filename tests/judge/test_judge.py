@@ -162,7 +162,7 @@ def test_weak_keeps_are_taken_out_on_trial(lab: Lab, screen: Recorder) -> None:
             )
         }
         weak = experiment(session, Fixed("hand", Proposal("Y 2 -> 1", files)), screen)
-        if weak.status != "keep":  # the noise of these seeds would decide; keep it, as on a lucky night
+        if weak.status != "keep":  # noise decides that; keep it, as a lucky night would
             session.workspace.keep(weak.commit or "", weak.base or "")
             session.ledger.append("finished", **{**_event(session.ledger.path), "status": "keep", "gain": 0.01})
         research(session, Walk({"X": 8.0}), Policy(experiments=2), screen)
