@@ -55,7 +55,7 @@ _KEPT = {
 }
 """Settings that every session fixes when it starts, with their keys in the ledger; its target fixes further ones."""
 _TRIES = 8
-"""Largest number of default tags that a new session tries, because other labs of the repository may take one first."""
+"""Largest number of default tags that a new session tries, because other labs may take a tag first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,7 @@ class Session:
     rules_changed: str = ""
     """Words for each verdict if the rules differ from those at the session's start; empty if they do not."""
     deciding: threading.RLock = field(default_factory=threading.RLock)
-    """Lock that a lane holds while it decides on an experiment, so that one lane at a time reads and replaces the
-    incumbent."""
+    """Lock of the lane that decides on an experiment, so that one lane at a time reads and replaces the incumbent."""
     refreshing: threading.Lock = field(default_factory=threading.Lock)
     """Lock that a lane holds while it measures the incumbent again."""
     literals: Bounds | None = None

@@ -43,8 +43,7 @@ _OUTPUT = {"GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C", "LANGUAGE": "C"}
 _FILE_MODES = ("100644", "100755")
 
 _COMMITS_KEPT = 16
-"""Number of commits whose editable files are kept in memory, because an experiment reads those of its base several
-times."""
+"""Number of commits whose editable files stay in memory, because an experiment reads those of its base often."""
 
 _FULL_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -174,8 +173,7 @@ class Workspace:
         self.common = common_of(top)
         self._read: dict[str, dict[str, str]] = {}
         self.one_at_a_time = threading.RLock()
-        """Lock that is held while a worktree is made or removed, because git keeps the records of all worktrees in one
-        place."""
+        """Lock for making or removing a worktree, because git keeps the records of all worktrees in one place."""
 
     # --- the branch
 
