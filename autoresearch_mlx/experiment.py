@@ -133,7 +133,8 @@ class Experiment:
     effect: Mapping[str, Any] = field(default_factory=dict)
     """The judge's estimate: gain, low, high (90 %), z, error, raw, runs_candidate, runs_incumbent."""
     against: str | None = None
-    """The commit that it was compared with, if another lane replaced that incumbent meanwhile; None if it did not."""
+    """The commit that it was compared with, if that was not the newest incumbent: another lane replaced it meanwhile,
+    or a machine of a fleet had only an older one.  None for the incumbent."""
     held: bool = False
     """True for a gain that is too good to be believed; the experiment is not kept until a person accepts it."""
 

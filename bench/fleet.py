@@ -139,7 +139,8 @@ class Session:
     """How much effects differ between machines; if None, this is learned from the night's changes."""
     rules: Rules = field(default_factory=Rules)
     machines: list[Bench] = field(default_factory=list)
-    commit: int = 0
+    kept: list[int] = field(default_factory=lambda: [0])
+    """Commits that were kept, oldest first; the last one is the incumbent."""
     commits: int = 1
     changes: list[tuple[MachineEffect, ...]] = field(default_factory=list)
 
@@ -154,13 +155,21 @@ class Session:
         every = pooled([group for groups in own for group in groups])
         return [moderated(pooled(groups), every) for groups in own]
 
-    def evidence(self, machine: Bench, sigma: Sigma, candidate: Sequence[Run], refreshes: int) -> Evidence:
-        incumbent = tuple(machine.runs.get(self.commit, ()))
+    def evidence(
+        self, machine: Bench, sigma: Sigma, candidate: Sequence[Run], refreshes: int, commit: int | None = None
+    ) -> Evidence:
+        incumbent = tuple(machine.runs.get(self.kept[-1] if commit is None else commit, ()))
         age = age_of(machine.looked)
         return Evidence(tuple(candidate), incumbent, sigma, incumbent_age=age, refreshes=refreshes, audited=True)
 
+    def side(self, machine: Bench, sigma: Sigma, candidate: Sequence[Run], refreshes: int) -> OnMachine:
+        newest = next(commit for commit in reversed(self.kept) if machine.runs.get(commit))
+        older = None if newest == self.kept[-1] else self.evidence(machine, sigma, candidate, refreshes, newest)
+        now = self.evidence(machine, sigma, candidate, refreshes)
+        return OnMachine(str(machine.number), self.fleet.world.chips[machine.number], now, older)
+
     def refresh(self, machine: Bench, seed: int | None) -> None:
-        runs = machine.runs.setdefault(self.commit, [])
+        runs = machine.runs.setdefault(self.kept[-1], [])
         seed = max((run.seed for run in runs), default=-1) + 1 if seed is None else seed
         runs.append(Run(self.fleet.measure(machine.number), seed))
 
@@ -175,7 +184,7 @@ class Session:
             self.machines[number].looked.append(kept and bool(runs))
         if kept:
             self.fleet.keep(change)
-            self.commit = self.commits
+            self.kept.append(self.commits)
         self.commits += 1
 
     def on_one(self, machine: Bench, change: TrueChange, first: bool = True) -> tuple[bool, list[Run]]:
@@ -200,14 +209,7 @@ class Session:
         spread = self.spread or spread_between(self.changes)
         while True:
             sigmas = self.sigmas()
-            sides = [
-                OnMachine(
-                    str(m.number),
-                    self.fleet.world.chips[m.number],
-                    self.evidence(m, sigmas[m.number], taken[m.number], refreshes[m.number]),
-                )
-                for m in order
-            ]
+            sides = [self.side(m, sigmas[m.number], taken[m.number], refreshes[m.number]) for m in order]
             decision = decide_on_machines(sides, spread, self.mode, self.rules)
             if not isinstance(decision, Again):
                 self.changes.append(effects_of(sides, self.rules.record))

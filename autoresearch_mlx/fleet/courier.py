@@ -14,7 +14,8 @@ from autoresearch_mlx.fleet.spool import ENOUGH, HOME, Spool, measured_now
 from autoresearch_mlx.trial.orphans import WORKS_IN
 from autoresearch_mlx.trial.runner import GIT_PLACES, python_command
 
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS, _ALIVE_SECONDS = 0.01, 0.25
+"""Time between two looks for the result, and between two looks whether the process that measures is alive."""
 _START_SECONDS = 60.0
 """Longest time in which the measuring process must take the lock of its job."""
 THREAD_LIMITS = tuple(f"{name}_NUM_THREADS" for name in ("OMP", "MKL", "OPENBLAS"))
@@ -44,13 +45,16 @@ def _measured(job: Job, spool: Spool, folder: Path) -> Delivery:
     hand = _hand(spool.home)
     if not measured_now(folder):
         hand.give(folder)
-    began = time.monotonic()
+    began = looked = time.monotonic()
     while (found := spool.result(job.id)) is None:
+        time.sleep(_LOOK_SECONDS)
+        if (now := time.monotonic()) - looked < _ALIVE_SECONDS:
+            continue
+        looked = now
         if not measured_now(folder):
-            late = time.monotonic() - began > _START_SECONDS
+            late = now - began > _START_SECONDS
             if (hand.ended() or late) and (found := spool.result(job.id)) is None:
                 return Delivery(trouble=f"the process that measured ended without a result{hand.last_words()}")
-        time.sleep(_LOOK_SECONDS)
     return found
 
 
@@ -61,10 +65,14 @@ class Hand:
         self._home, self._said = home, home / "measuring.txt"
         self._process: subprocess.Popen[str] | None = None
 
-    def give(self, folder: Path) -> None:
-        """Let the process take the run of the job in this folder; start the process first if necessary."""
+    def ready(self) -> None:
+        """Start the process if it does not run."""
         if self.ended():
             self._process = self._start()
+
+    def give(self, folder: Path) -> None:
+        """Let it take the run of the job in this folder, after starting it if necessary."""
+        self.ready()
         assert self._process is not None and self._process.stdin is not None
         self._process.stdin.write(f"{folder}\n")
         self._process.stdin.flush()
@@ -99,6 +107,14 @@ class Hand:
 def _hand(home: Path) -> Hand:
     """Return the only measuring process of this Dask worker."""
     return Hand(home)
+
+
+def dask_setup(worker: object) -> None:
+    """Start the process that measures, so that the first job need not wait for it.
+
+    Dask calls this function of a module that its worker preloads.
+    """
+    _hand(Path(os.environ[HOME])).ready()
 
 
 _SAVED = "AUTORESEARCH_OWN_"

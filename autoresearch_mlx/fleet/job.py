@@ -35,6 +35,14 @@ class Lab:
     settings: Mapping[str, Any]
     """The tables of lab.toml that a run depends on."""
 
+    def text(self) -> str:
+        return json.dumps(asdict(self), allow_nan=False)
+
+
+def lab_from(found: Mapping[str, Any]) -> Lab:
+    """Return what :meth:`Lab.text` wrote, once parsed.  Raises TypeError or KeyError for anything else."""
+    return Lab(**{**found, "editable": tuple(found["editable"])})
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -64,11 +72,11 @@ class Job:
 def job_from(text: str) -> Job:
     """Return the job that :meth:`Job.text` wrote.  Raises ValueError, KeyError or TypeError for another text."""
     found = json.loads(text)
-    lab = {**found.pop("lab")}
+    lab = lab_from(found.pop("lab"))
     usual, habits = found.pop("usual"), found.pop("habits")
     return Job(
         **found,
-        lab=Lab(**{**lab, "editable": tuple(lab["editable"])}),
+        lab=lab,
         usual=None if usual is None else Usual(**usual),
         habits=tuple(habits),
     )

@@ -7,14 +7,20 @@ does: in the sandbox, with the watch for sleep and heat, and with a check that t
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from autoresearch_mlx.errors import AutoresearchError
-from autoresearch_mlx.experiment import Assignment, History, Measurement, Progress
-from autoresearch_mlx.fleet.job import Delivery, Job, job_from
+from autoresearch_mlx.experiment import Assignment, History, Measurement, Progress, Target
+from autoresearch_mlx.fleet.job import Delivery, Job, job_from, lab_from
+from autoresearch_mlx.fleet.job import Lab as JobLab
 from autoresearch_mlx.fleet.spool import ENOUGH, RESULT, measuring_alone, write_synced
 from autoresearch_mlx.hardware.surroundings import Surroundings, machine_for, surroundings
 from autoresearch_mlx.lab.config import Settings
@@ -25,6 +31,7 @@ from autoresearch_mlx.loop.session import place_of
 from autoresearch_mlx.store.workspace import Workspace, branch_of, git, init_repository, resolve
 from autoresearch_mlx.store.worktree import Worktree
 from autoresearch_mlx.targets.confine import confine
+from autoresearch_mlx.targets.contract import TargetKind
 from autoresearch_mlx.targets.corpus.prepare import default_cache
 from autoresearch_mlx.targets.registry import BUILT_IN, kind_of
 from autoresearch_mlx.trial.autopsy import tail_of
@@ -66,31 +73,57 @@ def _run_folder(folder: Path) -> Path:
     return folder.parent.parent / "runs" / folder.name
 
 
-def _taken(folder: Path, job: Job) -> Delivery:
-    home = folder.parent.parent
-    workspace = _workspace(home, job, folder / "bundle")
-    if workspace is None:
-        return Delivery(lacks=True)
-    settings = Settings.model_validate(job.lab.settings)
-    own = {"metric": job.lab.metric, "direction": job.lab.direction, "editable": job.lab.editable}
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """What all jobs of one lab share on this machine."""
+
+    workspace: Workspace
+    worktree: Worktree
+    kind: TargetKind[Any]
+    conditions: Any
+    settings: Settings
+    target: Target
+    around: Surroundings
+    parts: Mapping[str, Any]
+    """The parts of this machine's comparability key."""
+
+
+@lru_cache(maxsize=1)
+def _bench(home: Path, lab: str) -> _Bench:
+    """Return the bench of a lab, which is given as JSON; its repository has the commit at which the session began."""
+    told = lab_from(json.loads(lab))
+    workspace = _workspace(home, told)
+    settings = Settings.model_validate(told.settings)
+    own = {"metric": told.metric, "direction": told.direction, "editable": told.editable}
     settings = settings.model_copy(update={"target": settings.target.model_copy(update=own)})
-    lab = Lab(workspace.top / workspace.prefix)
-    if job.lab.kind not in BUILT_IN:
-        git(workspace.top, "checkout", "--quiet", "--force", "--detach", job.lab.start)
-    kind = kind_of(settings, lab.root)
-    conditions = kind.read(job.lab.conditions)
+    found = Lab(workspace.top / workspace.prefix)
+    if told.kind not in BUILT_IN:
+        git(workspace.top, "checkout", "--quiet", "--force", "--detach", told.start)
+    kind = kind_of(settings, found.root)
+    conditions = kind.read(told.conditions)
     if (missing := kind.missing(conditions)) is not None:
         raise missing
-    place = place_of(lab, settings)
+    place = place_of(found, settings)
     parts = kind.key_parts(conditions, place.machine)
     target = confine(kind.build(conditions, place), settings.sandbox, [home / "spool"], _say)
     around = surroundings(settings.machine, place.machine, target.workload)
-    worktree = Worktree(workspace)
+    return _Bench(workspace, Worktree(workspace), kind, conditions, settings, target, around, parts)
+
+
+def _taken(folder: Path, job: Job) -> Delivery:
+    home = folder.parent.parent
+    if not _fetched(home, job, folder / "bundle"):
+        return Delivery(lacks=True)
+    bench = _bench(home, job.lab.text())
+    if (missing := bench.kind.missing(bench.conditions)) is not None:
+        raise missing
+    worktree, machine, around = bench.worktree, bench.settings.machine, bench.around
     watch = _Watch(folder)
     run = _run_folder(folder)
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
-    with machine_for(lab.root, "a fleet's job", settings.machine, around.gpu, default_cache(), _say):
+    root = bench.workspace.top / bench.workspace.prefix
+    with machine_for(root, "a fleet's job", machine, around.gpu, default_cache(), _say):
         _wait(around, watch)
         laid_out = worktree.lay_out(job.commit)
         recorded = around.beside_a_run()
@@ -104,13 +137,13 @@ def _taken(folder: Path, job: Job) -> Delivery:
                 split=job.split,
                 usual=job.usual,
             )
-            measured = target.smoke(assignment) if job.role == "smoke" else target.measure(assignment)
+            measured = bench.target.smoke(assignment) if job.role == "smoke" else bench.target.measure(assignment)
             if measured is None:
-                return Delivery(parts=parts)
+                return Delivery(parts=bench.parts)
             measured = marked(measured, vigil, job.habits)
         nothing = History((), job.lab.metric, "min")
         measured = proved(recorded(measured), laid_out.changed(), worktree, job.commit, job.number, nothing, ())
-    return Delivery(measured, _log(run, measured), parts)
+    return Delivery(measured, _log(run, measured), bench.parts)
 
 
 def _log(run: Path, measured: Measurement) -> str:
@@ -136,32 +169,41 @@ class _Watch:
             raise _Enough
 
 
-def _workspace(home: Path, job: Job, bundle: Path) -> Workspace | None:
-    """Return this machine's repository after adding the job's commit.
-
-    Returns None if the bundle needs earlier commits that the repository does not have.
-    """
-    top = home / "repositories" / job.lab.session
-    root = top / job.lab.prefix
+def _repository(home: Path, lab: JobLab) -> Path:
+    """Return this machine's repository of a session, which is made if there is none."""
+    top = home / "repositories" / lab.session
+    (top / lab.prefix).mkdir(parents=True, exist_ok=True)
     if not (top / ".git").exists():
-        root.mkdir(parents=True, exist_ok=True)
+        _bench.cache_clear()
         init_repository(top)
+    return top
+
+
+def _fetched(home: Path, job: Job, bundle: Path) -> bool:
+    """Bring the job's commit into the repository; return False when the bundle builds on unknown commits."""
+    top = _repository(home, job.lab)
     if resolve(top, job.commit) is None:
         if not bundle.exists() or not bundle.stat().st_size:
-            return None
+            return False
         try:
-            git(top, "bundle", "verify", "--quiet", str(bundle))
+            git(top, "fetch", "--quiet", "--no-tags", "--force", str(bundle), f"{job.ref}:{job.ref}")
         except AutoresearchError:
-            return None
-        git(top, "fetch", "--quiet", "--no-tags", "--force", str(bundle), f"{job.ref}:{job.ref}")
-    if resolve(top, job.commit) is None:
-        return None
-    root.mkdir(parents=True, exist_ok=True)
-    work = home / "work" / job.lab.session
-    work.mkdir(parents=True, exist_ok=True)
-    workspace = Workspace(root, work, _TAG, job.lab.editable)
+            try:
+                git(top, "bundle", "verify", "--quiet", str(bundle))
+            except AutoresearchError:
+                return False
+            raise
+        if resolve(top, job.commit) is None:
+            return False
     git(top, "update-ref", f"refs/heads/{branch_of(_TAG)}", job.commit)
-    return workspace
+    return True
+
+
+def _workspace(home: Path, lab: JobLab) -> Workspace:
+    top = _repository(home, lab)
+    work = home / "work" / lab.session
+    work.mkdir(parents=True, exist_ok=True)
+    return Workspace(top / lab.prefix, work, _TAG, lab.editable)
 
 
 def _say(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -17,6 +18,7 @@ from autoresearch_mlx.fleet.coordinator import WANTED
 from autoresearch_mlx.fleet.job import Delivery, Job, Role, job_id
 from autoresearch_mlx.fleet.job import Lab as JobLab
 from autoresearch_mlx.fleet.machines import Lost
+from autoresearch_mlx.fleet.pace import Pace
 from autoresearch_mlx.fleet.pairing import FOLDER, need_dask, write_private
 from autoresearch_mlx.lab.config import Settings
 from autoresearch_mlx.lab.lab import Lab
@@ -90,6 +92,7 @@ class Night:
         """By the name of each machine: the commits that it has received."""
         self._late: dict[str, tuple[str, int]] = {}
         """By the id of each job that did not come back in time: its machine and the number of its experiment."""
+        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
         self._bundle = threading.Lock()
 
     def workers(self) -> Sequence[Worker]:
@@ -118,7 +121,15 @@ class Night:
         def elsewhere(errand: Errand) -> Brought:
             return self._bring(name, errand)
 
-        return replace(self._session.worker, name=name, elsewhere=elsewhere, chip=chip, health=Health())
+        return replace(
+            self._session.worker,
+            name=name,
+            elsewhere=elsewhere,
+            chip=chip,
+            health=Health(),
+            refreshing=threading.Lock(),
+            ends_soon=self._paces[name].ends_soon,
+        )
 
     def _bring(self, name: str, errand: Errand) -> Brought:
         """Let a machine take a run.  Raises MachineLost if it cannot; that says nothing about the commit."""
@@ -141,8 +152,9 @@ class Night:
     def _asked(self, name: str, job: Job, watch: Watch, bundle: bytes) -> Delivery:
         away, most = self._patience()
         try:
-            found: Delivery = self._fleet.ask(name, job, bundle, watch, away, most)
-            return found
+            with self._paces[name].asking(job.role == "candidate"):
+                found: Delivery = self._fleet.ask(name, job, bundle, watch, away, most)
+                return found
         except Lost as lost:
             if job.role == "candidate":
                 self._late[job.id] = name, job.number

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from statistics import fmean
 from typing import TypeAlias
 
@@ -11,7 +13,7 @@ from autoresearch_mlx.experiment import Experiment, History, Measurement, Verdic
 from autoresearch_mlx.judge.combined import Between
 from autoresearch_mlx.judge.difference import Difference, difference
 from autoresearch_mlx.judge.evidence import Again, Decision, Evidence, Mode, Rules, Sigma, Slope
-from autoresearch_mlx.judge.history import noise_of, runs_of
+from autoresearch_mlx.judge.history import noise_of, removed, runs_of, taken_now
 from autoresearch_mlx.judge.judge import RECENT, Case, Judge
 from autoresearch_mlx.judge.machines import (
     MachineEffect,
@@ -19,6 +21,7 @@ from autoresearch_mlx.judge.machines import (
     decide_on_machines,
     effect_on,
     effects_of,
+    older_instead,
     spread_between,
     together,
 )
@@ -95,10 +98,12 @@ def noise_on(seen: Sequence[View]) -> Noise:
     return {view.machine: noise_of(view.history) for view in seen}
 
 
-def changes(seen: Sequence[View], noise: Noise | None = None) -> tuple[Change, ...]:
+def changes(
+    seen: Sequence[View], noise: Noise | None = None, numbers: Container[int] | None = None
+) -> tuple[Change, ...]:
     """Return every change of a session with its effects on the machines.
 
-    A change that failed everywhere has no effects.
+    A change that failed everywhere has no effects.  ``numbers``: the experiments to return; None for all.
     """
     if not seen:
         return ()
@@ -106,7 +111,7 @@ def changes(seen: Sequence[View], noise: Noise | None = None) -> tuple[Change, .
     found, best = [], None
     kept = {e.commit: e for e in seen[0].history.experiments if e.status == "keep"}
     for e in seen[0].history.experiments:
-        if best is not None and e.number > 0:
+        if best is not None and e.number > 0 and (numbers is None or e.number in numbers):
             before = kept.get(e.against, best) if e.against is not None else best
             found.append(Change(e, effects_between(seen, noise, e, before)))
         best = e if e.status == "keep" else best
@@ -135,7 +140,17 @@ def _effect_between(view: View, slope: Slope, sigma: Sigma, e: Experiment, befor
 
 def spread_of(seen: Sequence[View]) -> Between:
     """Return how much effects vary between machines, learned from the changes that several machines measured."""
-    return spread_between(change.effects for change in changes(seen))
+    if not seen:
+        return spread_between(())
+    machines: defaultdict[int, set[str]] = defaultdict(set)
+    history = seen[0].history
+    for number, measured in chain(
+        ((e.number, m) for e in history.experiments for m in e.measurements),
+        ((repeat.number, repeat.measurement) for repeat in history.repeats),
+    ):
+        machines[number].add(name_of(measured) or "")
+    several = {number for number, names in machines.items() if len(names) > 1}
+    return spread_between(change.effects for change in changes(seen, numbers=several))
 
 
 def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
@@ -162,7 +177,9 @@ def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
     decision = decide_on_machines(_sides(judge, parts), spread_of(seen), mode, judge.rules)
     for view, part in measured:
         held = decision
-        if any(m.value is not None and not m.tainted for m in part.measurements):  # without one, no gain was measured
+        compared = reference(view.history) == view.history.incumbent
+        if compared and any(m.value is not None and not m.tainted for m in part.measurements):
+            # without such a run, no gain was measured
             held = judge.worth_keeping(judge.believed(held, view.history, part), view.history, part)
         held = judge.checked(held, view.history, part)
         if held is not decision and not _keeps(held):
@@ -178,16 +195,18 @@ def _keeps(decision: Decision) -> bool:
 def effect_across(judge: Judge, seen: Sequence[View], case: Case) -> Effect | None:
     """Return the gain to report: the combined effect in the metric's unit, at the mean sigma of the machines.
 
+    If no machine has run the incumbent, it is the gain over an older version (:func:`reference`).
     None if no machine has runs on both sides and a known sigma.
     """
     parts = [(view, _part(view, case)) for view in seen]
     known = [(view, part) for view, part in parts if view.history.incumbent is not None and part.measurements]
-    effects = effects_of(_sides(judge, known), judge.rules.record)
+    sides = _sides(judge, known)
+    effects = effects_of(sides, judge.rules.record) or effects_of(map(older_instead, sides), judge.rules.record)
     if not effects:
         return None
     total, unit = together(effects, spread_of(seen)), fmean(each.sigma for each in effects)
-    sides = sum(each.runs_candidate for each in effects), sum(each.runs_incumbent for each in effects)
-    found = Difference(total.effect * unit, total.error * unit, total.dof, unit, 0.0, *sides)
+    runs = sum(each.runs_candidate for each in effects), sum(each.runs_incumbent for each in effects)
+    found = Difference(total.effect * unit, total.error * unit, total.dof, unit, 0.0, *runs)
     recent = [e.effect.get("raw", e.gain) for e in _kept(seen[0].history)[-RECENT:]]
     return effect_of(found, recent)
 
@@ -197,7 +216,26 @@ def _kept(history: History) -> list[Experiment]:
 
 
 def _sides(judge: Judge, parts: Iterable[tuple[View, Case]]) -> list[OnMachine]:
-    return [OnMachine(view.machine, view.chip, judge.evidence(view.history, part)) for view, part in parts]
+    return [_side(judge, view, part) for view, part in parts]
+
+
+def _side(judge: Judge, view: View, part: Case) -> OnMachine:
+    over = reference(view.history)
+    older = None if over in (None, view.history.incumbent) else judge.evidence(view.history, part, over)
+    return OnMachine(view.machine, view.chip, judge.evidence(view.history, part), older)
+
+
+def reference(history: History) -> Experiment | None:
+    """Return the newest version with which a machine can compare: it has an undisturbed run of it in its regime.
+
+    That is the incumbent, or an older one if every keep since was a gain; None if there is none.
+    """
+    for e in reversed([e for e in history.experiments if e.status == "keep"]):
+        if any(m.value is not None and not m.tainted for m in taken_now(history, e)):
+            return e
+        if removed(e) is not None or not e.gain or e.gain < 0:
+            return None
+    return None
 
 
 def _part(view: View, case: Case) -> Case:

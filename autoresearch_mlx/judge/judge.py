@@ -244,9 +244,12 @@ class Judge:
         found = difference(now, self.rules.record)
         return effect_of(found, now.recent_effects) if found.error else None
 
-    def evidence(self, history: History, case: Case) -> Evidence:
-        """Return all that the decision rests on.  The history must have an incumbent."""
-        best = history.incumbent
+    def evidence(self, history: History, case: Case, over: Experiment | None = None) -> Evidence:
+        """Return all that the decision rests on; ``over`` is the version to compare with, the incumbent by default.
+
+        The history must have an incumbent.
+        """
+        best = over or history.incumbent
         assert best is not None
         steep, noise = noise_of(history)
         sides = compared(runs(case.measurements, case.number), runs_of(history, best), steep, case.same_cost)

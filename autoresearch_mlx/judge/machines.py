@@ -6,6 +6,10 @@ is held against bounds that narrow with the number of runs, as on one machine (:
 fewest runs takes the next one.  So a gain is kept only when a second machine has confirmed it, and a run there costs no
 more than a repeat on the first.
 
+A machine that has not run the incumbent needs no run of it to discard a loser: what loses to an older version that the
+machine has run would lose by more to the incumbent, because the incumbent is better than that version.  Any other run
+there counts once the machine has run the incumbent too; meanwhile other machines may decide.
+
 A change may help one kind of chip alone.  Such a change is discarded, and the reason calls it a platform keep.
 """
 
@@ -40,6 +44,9 @@ class OnMachine:
     chip: str
     """Name of the machine's chip; machines with the same chip are of one kind."""
     evidence: Evidence
+    older: Evidence | None = None
+    """The same with the runs of the newest older version that has runs on this machine, each keep since being a gain;
+    None if there is none, or if the incumbent has runs here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +110,40 @@ def decide_on_machines(
     """
     rules = rules or Rules()
     now = [replace(side, evidence=counted(side.evidence)) for side in sides]
+    lacking = {side.machine for side in now if side.evidence.candidate and not side.evidence.incumbent}
+    if not lacking:
+        return _decided(sides, now, spread, mode, rules)
+    if (lost := _behind_older(sides, spread, mode, rules)) is not None:
+        return lost
+    known = [_without_runs(side) if side.machine in lacking else side for side in now]
+    decision = _decided(sides, known, spread, mode, rules, begun=True)
+    if isinstance(decision, Verdict) and decision.status == "keep":
+        return decision  # two other machines agree
+    if isinstance(decision, Again) and not {sides[0].machine, decision.machine} & lacking:
+        return decision
+    at = next(at for at, side in enumerate(now) if side.machine in lacking)
+    return _at(missing(sides[at].evidence, now[at].evidence, rules), now[at].machine)
+
+
+def _without_runs(side: OnMachine) -> OnMachine:
+    """Return the side without the candidate's runs, which count once the incumbent has run there too."""
+    return replace(side, evidence=replace(side.evidence, candidate=()))
+
+
+def _decided(
+    sides: Sequence[OnMachine],
+    now: Sequence[OnMachine],
+    spread: Between,
+    mode: Mode,
+    rules: Rules,
+    begun: bool = False,
+) -> Decision:
+    """Decide by the machines that have run both versions.  ``begun``: another machine has run the candidate alone."""
     measured = [side for side in now if side.evidence.candidate]
     if not measured:
-        return _next_run(sides, now, rules)
+        return _next_run(sides, now, rules, begun=begun)
     found: dict[str, Difference] = {}
-    for given, side in zip(sides, now, strict=True):
-        if not side.evidence.candidate:
-            continue
-        if not side.evidence.incumbent:
-            return _at(missing(given.evidence, side.evidence, rules), side.machine)
+    for side in measured:
         found[side.machine] = difference(side.evidence, rules.record)
         if unlike(found[side.machine], side.evidence, rules):
             return _at(refresh(side.evidence, OTHER_SPEED), side.machine)
@@ -120,6 +152,30 @@ def decide_on_machines(
     if len(known) < len(effects):
         return _without_sigma(sides, now, found, rules)
     return _staged(sides, now, known, spread, mode, rules)
+
+
+def _behind_older(sides: Sequence[OnMachine], spread: Between, mode: Mode, rules: Rules) -> Verdict | None:
+    """Return the discard of a change that loses even to older versions; None if the incumbent's runs are needed.
+
+    The older versions stand in where the incumbent has no run, which makes the gain look larger than it is.
+    """
+    stand_ins = [older_instead(side) for side in sides]
+    if any(counted(side.evidence).candidate and not counted(side.evidence).incumbent for side in stand_ins):
+        return None
+    decision = decide_on_machines(stand_ins, spread, mode, rules)
+    lost = isinstance(decision, Verdict) and decision.status == "discard"
+    bounds = rules.strict if mode == "strict" else rules.across
+    if not lost or platform_of(effects_of(stand_ins, rules.record), spread, bounds.upper[-1]) is not None:
+        return None
+    assert isinstance(decision, Verdict)
+    return decision
+
+
+def older_instead(side: OnMachine) -> OnMachine:
+    """Return the side with an older version in place of the incumbent, if only that version has runs there."""
+    if side.older is None or counted(side.evidence).incumbent:
+        return side
+    return replace(side, evidence=side.older, older=None)
 
 
 def _staged(
@@ -146,13 +202,19 @@ def _staged(
 
 
 def _next_run(
-    sides: Sequence[OnMachine], now: Sequence[OnMachine], rules: Rules, said: str = "not measured yet"
+    sides: Sequence[OnMachine],
+    now: Sequence[OnMachine],
+    rules: Rules,
+    said: str = "not measured yet",
+    begun: bool = False,
 ) -> Decision:
     """Ask the machine with the fewest runs for one more, unless its runs are disturbed again and again."""
     able = [i for i, side in enumerate(sides) if disturbed(side.evidence) < rules.spoiled]
+    begun = begun or any(side.evidence.candidate for side in now)
     if not able:
         return Verdict("invalid", f"{said}: undecided, and further runs were disturbed on every machine")
-    at = min(able, key=lambda i: len(now[i].evidence.candidate))
+    # Among machines with equally few runs, one that has run the incumbent need not do so first.
+    at = min(able, key=lambda i: (len(now[i].evidence.candidate), begun and not now[i].evidence.incumbent))
     evidence, machine = now[at].evidence, now[at].machine
     if evidence.candidate and evidence.refreshes < rules.refreshes and (reason := thin(evidence, rules)):
         return _at(refresh(evidence, reason), machine)

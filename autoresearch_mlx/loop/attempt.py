@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ from autoresearch_mlx.experiment import (
     Experiment,
     History,
     Measurement,
-    Progress,
     Proposal,
     Running,
     Stopper,
@@ -49,7 +47,6 @@ from autoresearch_mlx.store.workspace import ref_of
 from autoresearch_mlx.targets.contract import Auditable
 from autoresearch_mlx.trial.autopsy import tail_of
 
-_TURN_SECONDS = 0.2
 CARRIED = " (carried onto #"
 """Text between the title of an experiment that was carried onto a newer version and the number of that version."""
 
@@ -245,20 +242,15 @@ class Attempt:
     def _refresh(self, again: Again, watch: Watch) -> None:
         """Run the incumbent once more, unless another lane has just done so.
 
-        Only one lane at a time runs the incumbent, so that the next lane can use that run.
+        Only one lane of a machine at a time runs the incumbent, so that the next lane can use that run.
         """
-        turn = threading.Lock() if self.worker.machine else self.session.refreshing
-        while not turn.acquire(timeout=_TURN_SECONDS):
-            watch(Progress("waiting", words="another lane measures the incumbent"))
-        try:
+        with measuring.turn_at_incumbent(self.worker, watch):
             newest, best = self.session.history(self.worker), self.history.incumbent
             same = self.session.incumbent(newest) == self.incumbent
             if best is not None and same and taken_now(newest, best) == taken_now(self.history, best):
                 measuring.repeat(self.session, self.worker, best, watch, again.seed, again.steps)
                 self.refreshes += 1
                 self.refreshed[self.worker.name] = self.refreshed.get(self.worker.name, 0) + 1
-        finally:
-            turn.release()
 
     def _run(self, again: Again, watch: Watch) -> Measurement:
         """Take one run.  The first undisturbed run may be stopped early; repeats run to their end."""
@@ -271,16 +263,22 @@ class Attempt:
         self.taken += 1
         return measuring.measure(self.session, self.worker, self.sha, self.number, self.taken, watch, order)
 
-    def start_over(self, history: History, onto: str, theirs: Mapping[str, str], files: Mapping[str, str]) -> None:
-        """Start from the incumbent ``onto``, whose files are ``theirs``; ``files`` holds this change applied to it."""
+    def start_over(
+        self, history: History, onto: str, theirs: Mapping[str, str], files: Mapping[str, str], measured: bool = False
+    ) -> None:
+        """Start from the incumbent ``onto``, whose files are ``theirs``; ``files`` holds this change applied to it.
+
+        ``measured``: the files are those that were measured, so the runs count.
+        """
         self.base = self.incumbent = onto
         self.files, self.history = theirs, history
         title = self.title.partition(CARRIED)[0]
         if history.incumbent is not None:
             title += f"{CARRIED}{history.incumbent.number})"
         self.proposal = replace(self.proposal, title=title, files=files)
-        self.measurements, self.refreshes, self.audited, self.carried = [], 0, False, True
-        self.tried, self.refreshed = False, {}
+        if not measured:
+            self.measurements, self.audited = [], False
+        self.refreshes, self.refreshed, self.tried, self.carried = 0, {}, False, True
         self.commit()
 
     def move(self, worker: Worker) -> None:
@@ -381,7 +379,7 @@ class Attempt:
             seconds={name: round(spent, 3) for name, spent in self.seconds.items()},
             talk=self.proposal.talk,
             effect=recorded(effect) if effect else {},
-            against=self.against,
+            against=(views.older_version(self.history, self.measurements) if measured else None) or self.against,
             held=verdict.held,
         )
 

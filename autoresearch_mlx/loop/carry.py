@@ -23,8 +23,9 @@ def onto_incumbent(attempt: Attempt, decision: Decision, running: Sequence[Runni
     """Return the decision if the incumbent is still the same, or carry the change over and decide again.
 
     A change that lost to the version on which it was made is discarded.  A change that won there, or is undecided, is
-    combined with what was kept meanwhile, and the combination is measured: no edit is kept because of runs on an old
-    base. Call this while ``session.deciding`` is held.  ``running`` lists the experiments that the lanes measure now.
+    combined with what was kept meanwhile, and the combination is measured: no edit is kept because of runs of other
+    files.  If the combination has the same files as before, because both set the same knob, its runs still count.
+    Call this while ``session.deciding`` is held.  ``running`` lists the experiments that the lanes measure now.
     """
     newest = attempt.session.history(attempt.worker)
     onto = attempt.session.incumbent(newest)
@@ -49,15 +50,16 @@ def _onto(attempt: Attempt, newest: History, onto: str, running: Sequence[Runnin
     if isinstance(files, Overlap) or problem is not None:
         attempt.against = attempt.incumbent
         return Verdict("conflict", f"{meanwhile}, and the two changes cannot be combined: {problem}")
+    same = {**theirs, **files} == {**attempt.files, **attempt.proposal.files}
     session.append(
         "carried",
         number=attempt.number,
         base=attempt.base,
         commit=attempt.sha,
         onto=onto,
-        measurements=[measurement_to(m) for m in attempt.measurements],
+        measurements=[] if same else [measurement_to(m) for m in attempt.measurements],
     )
-    attempt.start_over(newest, onto, theirs, files)
+    attempt.start_over(newest, onto, theirs, files, measured=same)
     mark = fingerprint({**theirs, **files})
     if mark == fingerprint(theirs):
         return Verdict("duplicate", f"{meanwhile}, and already contains this change")
@@ -66,7 +68,7 @@ def _onto(attempt: Attempt, newest: History, onto: str, running: Sequence[Runnin
         if other.number in still and fingerprint(other.files) == mark:
             words = f"the two changes together are the same as experiment {other.number}, which is being measured"
             return Verdict("duplicate", f"{meanwhile}, and {words}")
-    return Again(f"{meanwhile}: the two changes are measured together")
+    return attempt.decide() if attempt.measurements else Again(f"{meanwhile}: the two changes are measured together")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from autoresearch_mlx.errors import WorkspaceError
@@ -22,7 +24,15 @@ from autoresearch_mlx.judge import Again, Decision
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.carry import onto_incumbent
 from autoresearch_mlx.loop.control import Orders, Skipped
-from autoresearch_mlx.loop.fleet_runs import Waiting, first_runs_of_fleet, know_incumbent, refuse_fault
+from autoresearch_mlx.loop.fleet_runs import (
+    Waiting,
+    first_runs_of_fleet,
+    know_incumbent,
+    lacks_incumbent,
+    learn_incumbent,
+    may_continue,
+    refuse_fault,
+)
 from autoresearch_mlx.loop.measure import measure
 from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
@@ -91,10 +101,10 @@ class Crew:
             time.sleep(_LOOK_SECONDS)
         return None
 
-    def free(self) -> Worker | None:
-        """Return a worker that has nothing to do, or None when every lane is busy."""
+    def free(self) -> Sequence[Worker]:
+        """Return the workers that have nothing to do."""
         taken = {worker.name for worker, _ in self._busy.values()}
-        return next((worker for worker in self.workers if worker.name not in taken), None)
+        return [worker for worker in self.workers if worker.name not in taken]
 
     def running(self) -> tuple[Running, ...]:
         """Return the experiments that the lanes measure now, oldest first."""
@@ -163,16 +173,23 @@ class Crew:
             if not self.pass_on():
                 self.wait()
 
-    def pass_on(self) -> bool:
+    def pass_on(self, due: Callable[[Worker], bool] = lambda worker: False) -> bool:
         """Give a waiting experiment to a machine that may continue it; return True if an experiment was given.
 
-        As long as the machine that the judge has named takes part, the experiment waits for that machine.
+        As long as one of the machines that the judge has named takes part, the experiment waits for it.  Experiments
+        that were begun come first.  A machine that is nearly done counts as free if no other is, unless another task
+        is ``due`` on it.
         """
-        here, taken = self.workers, {worker.name for worker, _ in self._busy.values()}
+        if self._learn():
+            return True
+        here, lanes = self.workers, Counter(worker.name for worker, _ in self._busy.values())
+        self.waiting.sort(key=lambda each: not each.attempt.measurements)
         for at, each in enumerate(self.waiting):
-            may = [worker for worker in here if worker.name == each.to] or list(here)
+            may = [worker for worker in here if worker.name in each.to] or list(here)
             may = [worker for worker in may if worker.name not in each.avoid] or may
-            free = [worker for worker in may if worker.name not in taken]
+            free = [worker for worker in may if not lanes[worker.name]]
+            soon = (worker for worker in may if lanes[worker.name] == 1 and worker.ends_soon())
+            free = free or [worker for worker in soon if not due(worker) and self._lacks(worker) is None]
             if free:
                 del self.waiting[at]
                 if free[0].name != each.attempt.worker.name:
@@ -181,6 +198,19 @@ class Crew:
                 self.measure(each.attempt)
                 return True
         return False
+
+    def _learn(self) -> bool:
+        """Let a free machine run the incumbent if an undecided experiment needs it there; return whether one does."""
+        for worker in self.free():
+            if (best := self._lacks(worker)) is not None:
+                self.do(worker, best.number, partial(learn_incumbent, self.session))
+                return True
+        return False
+
+    def _lacks(self, worker: Worker) -> Experiment | None:
+        begun = [each.attempt for each in self.waiting]
+        busy = [attempt for other, attempt in list(self._busy.values()) if other.name != worker.name]
+        return lacks_incumbent(self.session, worker, [*begun, *filter(None, busy)])
 
     def watching(self, number: int, shown: bool = True, worker: Worker | None = None) -> Watch:
         """Return the watch of experiment ``number``, which ends the measurement when a person asks for that.
@@ -283,9 +313,15 @@ class Crew:
                 decision = onto_incumbent(attempt, decision, self.running())
                 if isinstance(decision, Verdict):
                     return attempt.conclude(_with_words(decision, attempt))
-            if decision.machine and decision.machine != attempt.worker.name:
-                return Waiting(attempt, to=decision.machine)
-            know_incumbent(self.session, attempt, watch)
+            elsewhere = decision.machine not in ("", attempt.worker.name)
+            if elsewhere or decision.whom == "incumbent":
+                to = may_continue(self.session, attempt, decision)
+                if elsewhere or len(to) > 1:
+                    return Waiting(attempt, to=to)
+            measured = know_incumbent(self.session, attempt, decision, watch)
+            if measured and decision.whom == "incumbent" and not decision.trial:
+                decision = attempt.decide()
+                continue
             decision = attempt.measure(decision, watch)
             refuse_fault(attempt)
 

@@ -6,22 +6,25 @@ candidate is compared with the runs of the same machine.  The judge says which m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from autoresearch_mlx.experiment import Experiment, History, Measurement, Watch
-from autoresearch_mlx.judge import Decision
-from autoresearch_mlx.judge.across import name_of
+from autoresearch_mlx.experiment import Experiment, History, Measurement, Progress, Watch
+from autoresearch_mlx.judge import Again, Decision
+from autoresearch_mlx.judge.across import name_of, reference
 from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.judge.history import taken_now
 from autoresearch_mlx.loop.attempt import Attempt
-from autoresearch_mlx.loop.measure import measure, repeat
+from autoresearch_mlx.loop.measure import measure, repeat, turn_at_incumbent
 from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import drift_of
 from autoresearch_mlx.loop.worker import MachineLost, MachineUnfit, Worker
 from autoresearch_mlx.store.records import measurement_to
+
+_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,9 @@ class Waiting:
     attempt: Attempt
     avoid: Sequence[str] = ()
     """Names of the machines that were lost while they measured it."""
-    to: str | None = None
-    """Name of the machine from which the judge wants the next run, or which may have taken that run already."""
+    to: Sequence[str] = ()
+    """Names of the machines from one of which the judge wants the next run, or which may have taken that run already;
+    empty for any machine."""
 
 
 class Staff(Protocol):
@@ -53,23 +57,82 @@ def note_proposal(attempt: Attempt) -> None:
     attempt.session.append("proposed", number=attempt.number, **told)
 
 
-def know_incumbent(session: Session, attempt: Attempt, watch: Watch) -> None:
-    """Measure the incumbent on the machine of this attempt, if it has no run there that counts.
+def may_continue(session: Session, attempt: Attempt, decision: Again) -> Sequence[str]:
+    """Return the names of the machines one of which may take the run that the judge has asked for.
 
-    The first time, the machine takes as many runs as a baseline has, to learn its own noise.  Raises MachineUnfit when
-    the incumbent does not run there, and lets the machine rest.
+    To confirm a gain, any machine will do that has run the incumbent and has not run the candidate yet.  If the machine
+    that has run the candidate must run the incumbent, it does so beside the experiment (:func:`lacks_incumbent`), and
+    any of these machines may be quicker.
+    """
+    best, begun = attempt.history.incumbent, {name_of(m) for m in attempt.measurements}
+    if best is None or session.roster is None or decision.trial:
+        return (decision.machine,)
+    journal = session.journal()
+    seen = [(each, journal.seen_by(each.name)) for each in session.roster()]
+    confirm = tuple(each.name for each, history in seen if each.name not in begun and _known(history, best))
+    if decision.whom == "candidate":
+        return confirm if decision.machine in confirm else (decision.machine,)
+    learning = [each for each, history in seen if each.name == decision.machine and _new(history, best)]
+    if not learning:
+        return (decision.machine,)
+    if learning[0].refreshing.locked() and any(_known(h, best) for each, h in seen if each.name in begun):
+        return (decision.machine,)  # its run, which ends soon, is the only one that is missing
+    return (decision.machine, *confirm)
+
+
+def lacks_incumbent(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> Experiment | None:
+    """Return the incumbent if a machine should run it because an undecided experiment has a run there; else None.
+
+    ``attempts``: the experiments that have been begun and that this machine does not measure itself right now.
+    """
+    history = session.history(worker)
+    best = history.incumbent
+    if best is None or not worker.machine or not _new(history, best) or reference(history) is None:
+        return None
+    for each in attempts:
+        here = any(name_of(m) == worker.name and m.value is not None for m in list(each.measurements))
+        if here and each.incumbent == best.commit:
+            return best
+    return None
+
+
+def learn_incumbent(session: Session, worker: Worker, watch: Watch) -> None:
+    """Let a machine run the incumbent, unless it has meanwhile."""
+    with turn_at_incumbent(worker, watch):
+        history = session.history(worker)
+        if history.incumbent is not None and _new(history, history.incumbent):
+            repeat(session, worker, history.incumbent, watch, seed=session.seed)
+
+
+def _new(history: History, best: Experiment) -> bool:
+    """Return whether a machine has no run of the incumbent, not even one without a value."""
+    return not taken_now(history, best)
+
+
+def know_incumbent(session: Session, attempt: Attempt, decision: Again, watch: Watch) -> bool:
+    """Measure the incumbent on the machine of this attempt, if it has to be known for its next run.
+
+    A machine that knows an older version measures the candidate first, which is often a loser even to that version.
+    The first time, the machine takes as many runs as a baseline has, to learn its own noise.  Returns whether the
+    incumbent was measured.  Raises MachineUnfit when the incumbent does not run there, and lets the machine rest.
     """
     worker = attempt.worker
     if not worker.machine:
-        return
+        return False
     history = session.history(worker)
     best = history.incumbent
     if best is None or attempt.number == 0 or _known(history, best):
-        return
-    new = not history.own or not any(r.measurement.regime in history.own for r in history.repeats)
-    first = new and not any(m.regime in (history.own or ()) for e in history.experiments for m in e.measurements)
-    for at in range(session.judge.baseline_runs if first else 1):
-        repeat(session, worker, best, watch, seed=session.seed + at)
+        return False
+    if decision.whom == "candidate" and reference(history) is not None:
+        return False
+    with turn_at_incumbent(worker, watch):
+        history = session.history(worker)
+        if not _known(history, best):
+            own = history.own or frozenset()
+            runs = [m for e in history.experiments for m in e.measurements] + [r.measurement for r in history.repeats]
+            new = not any(m.regime in own for m in runs)
+            for at in range(session.judge.baseline_runs if new else 1):
+                repeat(session, worker, best, watch, seed=session.seed + at)
     now = session.history(worker)
     if not _known(now, best):
         taken = taken_now(now, best)
@@ -77,6 +140,7 @@ def know_incumbent(session: Session, attempt: Attempt, watch: Watch) -> None:
         worker.health.bench()
         raise MachineUnfit(f"experiment {best.number}, the incumbent, has no value on {worker.name}: {said}")
     attempt.history = now if session.incumbent(now) == attempt.incumbent else attempt.history
+    return True
 
 
 def _known(history: History, best: Experiment) -> bool:
@@ -99,44 +163,105 @@ def refuse_fault(attempt: Attempt) -> None:
 
 
 def due_on_machine(history: History, every: int) -> bool:
-    """Return whether a machine has measured ``every`` experiments since it last measured the incumbent."""
-    best, own = history.incumbent, history.own or frozenset()
-    if best is None or not _known(history, best):
+    """Return whether a machine has measured ``every`` experiments since it last measured an incumbent."""
+    own = history.own or frozenset()
+    if reference(history) is None:
         return False
-    there = [r.during for r in history.repeats if r.number == best.number and r.measurement.regime in own]
-    since = max([*there, best.number if any(m.regime in own for m in best.measurements) else 0])
-    return sum(e.number > since and any(m.regime in own for m in e.measurements) for e in history.experiments) >= every
+    ran = [e for e in history.experiments if any(m.regime in own for m in e.measurements)]
+    there = [r.during for r in history.repeats if r.measurement.regime in own]
+    since = max([0, *there, *(e.number for e in ran if e.status == "keep")])
+    return sum(e.number > since for e in ran) >= every
 
 
 def look_for_drift_on(session: Session, worker: Worker, watch: Watch, screen: Screen) -> None:
     """Measure the incumbent again on a machine, and open a new regime for the machine after a shift beyond 3 sigma."""
     best = session.history(worker).incumbent
-    if best is not None and (reason := drift_of(session, worker, best, watch)) is not None:
+    with turn_at_incumbent(worker, watch):
+        reason = None if best is None else drift_of(session, worker, best, watch)
+    if reason is not None:
         screen.say(f"{worker.name} has changed: {reason}; its earlier runs stop counting")
 
 
 def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decision:
     """Let every machine measure the baseline at the same time; return the judge's decision on the first machine's runs.
 
-    The runs of the other machines are logged as repeats, and their later candidates are compared with these.  A machine
-    gets no experiment until it has finished.  Raises MachineLost when the first machine does not come back.
+    The first machine is the one that finishes its runs first and has a value for each.  The runs of the others are
+    logged as repeats, and their later candidates are compared with these.  A machine gets no experiment until it has
+    finished.  Raises MachineLost when no machine comes back.
     """
     assert attempt.sha is not None
     session, sha, count = staff.session, attempt.sha, staff.session.judge.baseline_runs
-    lead = attempt.worker
+    workers = staff.workers
+    first = _First(len(workers))
 
-    def series(worker: Worker, watch: Watch) -> list[Measurement]:
-        name = "" if worker.name == lead.name else f"{worker.name}-"
-        return [measure(session, worker, sha, 0, run, watch, name=name) for run in range(1, count + 1)]
-
-    def beside(worker: Worker, watch: Watch) -> None:
-        for each in series(worker, watch):
+    def log(runs: Sequence[Measurement]) -> None:
+        for each in runs:
             session.append("repeated", number=0, during=0, measurement=measurement_to(each))
 
-    for worker in staff.workers:
-        if worker.name != lead.name:
-            staff.do(worker, 0, beside)  # a machine that fails is asked again before its first experiment
+    def series(worker: Worker, watch: Watch) -> None:
+        runs: list[Measurement] = []
+        try:
+            for run in range(1, count + 1):
+                runs.append(measure(session, worker, sha, 0, run, watch, name=f"{worker.name}-"))
+        finally:
+            whole = runs if len(runs) == count else []
+            if not first.offer(worker, whole):
+                log(whole)
+
     with attempt.timed("measure"):
-        attempt.measurements.extend(series(lead, watch))
-    attempt.taken = len(attempt.measurements)
+        for worker in workers:
+            staff.do(worker, 0, series)  # a machine that fails is asked again before its first experiment
+        while (found := first.wait()) is None:
+            watch(Progress("train"))
+    worker, runs = found
+    if not runs:
+        raise MachineLost("no machine came back with the runs of the baseline")
+    for other in first.passed_over:
+        log(other)
+    if worker.name != attempt.worker.name:
+        session.append("moved", number=attempt.number, worker=worker.name)
+    attempt.move(worker)
+    attempt.measurements.extend(runs)
+    attempt.taken = len(runs)
     return attempt.decide()
+
+
+class _First:
+    """Finds the machine whose runs of the baseline decide: the first whose runs all have a value.
+
+    If no machine has such runs, it is the first that is done.
+    """
+
+    def __init__(self, machines: int) -> None:
+        self._machines = machines
+        self._chosen: tuple[Worker, Sequence[Measurement]] | None = None
+        self._failed: list[tuple[Worker, Sequence[Measurement]]] = []
+        self._lock, self._settled = threading.Lock(), threading.Event()
+
+    def offer(self, worker: Worker, runs: Sequence[Measurement]) -> bool:
+        """Take the runs of a machine, none if it did not come back; return whether it was chosen, or may be."""
+        with self._lock:
+            if self._settled.is_set():
+                return False
+            if runs and all(m.value is not None and not m.tainted for m in runs):
+                self._chosen = worker, runs
+            else:
+                self._failed.append((worker, runs))
+            if self._chosen is not None or len(self._failed) == self._machines:
+                self._settled.set()
+            return True
+
+    def wait(self) -> tuple[Worker, Sequence[Measurement]] | None:
+        """Return the machine and its runs; None if it takes longer than a moment until they are known."""
+        if not self._settled.wait(_LOOK_SECONDS):
+            return None
+        return self._chosen or self._first_failed()
+
+    @property
+    def passed_over(self) -> Sequence[Sequence[Measurement]]:
+        """The runs of the machines that were done before a machine was chosen, and were not chosen."""
+        chosen = self._chosen or self._first_failed()
+        return [each[1] for each in self._failed if each is not chosen]
+
+    def _first_failed(self) -> tuple[Worker, Sequence[Measurement]]:
+        return next((each for each in self._failed if each[1]), self._failed[0])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,7 @@ from autoresearch_mlx.trial.disturbance import Vigil
 from autoresearch_mlx.trial.spec import WEIGHTS
 
 LOG, SMOKE = "log.txt", "smoke"
+_TURN_SECONDS = 0.2
 DISTURBED_RUNS = 3
 """Largest number of times that a repeat is taken when each attempt is disturbed."""
 
@@ -232,6 +234,17 @@ def repeat(
         if not measured.tainted:
             return
         tried.append(measured)
+
+
+@contextmanager
+def turn_at_incumbent(worker: Worker, watch: Watch) -> Iterator[None]:
+    """Let only one lane of a machine measure the incumbent again, because its run may be the one that others need."""
+    while not worker.refreshing.acquire(timeout=_TURN_SECONDS):
+        watch(Progress("waiting", words="another lane measures the incumbent"))
+    try:
+        yield
+    finally:
+        worker.refreshing.release()
 
 
 def undisturbed(take: Callable[[Sequence[Measurement]], Measurement], what: str, say: Say, command: str) -> Measurement:

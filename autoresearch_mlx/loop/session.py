@@ -88,8 +88,6 @@ class Session:
     """Words for each verdict if the rules differ from those at the session's start; empty if they do not."""
     deciding: threading.RLock = field(default_factory=threading.RLock)
     """Lock of the lane that decides on an experiment, so that one lane at a time reads and replaces the incumbent."""
-    refreshing: threading.Lock = field(default_factory=threading.Lock)
-    """Lock that a lane holds while it measures the incumbent again."""
     literals: Bounds | None = None
     """Limits on the data that an edit may write into a Python file, or None if there are no limits."""
     lines: tuple[str, ...] = ()

@@ -54,9 +54,11 @@ class _Night:
             reason = reason or wait_until_fit(self.session, self.screen, self.orders, come)
             if reason is not None and not self.crew.busy:
                 return reason
-            if self.crew.pass_on():
+            if reason is None and any(self.refresh_machine(each) for each in self.crew.free() if each.machine):
                 continue
-            worker = self.crew.free()
+            if self.crew.pass_on(self.due):
+                continue
+            worker = next(iter(self.crew.free()), None)
             if reason is None and worker is None and self.prepares():
                 reason = self.experiment(self.crew.workers[0], self.agent, waits=True)
                 if reason is not None:
@@ -82,7 +84,8 @@ class _Night:
 
     def prepares(self) -> bool:
         """Return whether to prepare the next experiment now, so that no machine of a fleet has to wait for it."""
-        return self.session.roster is not None and not self.crew.waiting and bool(self.crew.workers)
+        ready = any(not each.to for each in self.crew.waiting)
+        return self.session.roster is not None and not ready and bool(self.crew.workers)
 
     def experiment(self, worker: Worker, author: Agent, waits: bool = False) -> str | None:
         """Begin one experiment; return the reason if the agent has nothing to propose.
@@ -142,7 +145,7 @@ class _Night:
         best = history.incumbent
         try:
             if worker.machine:
-                return self.refresh_machine(worker, history) or self.removal(worker, history)
+                return self.removal(worker, history)
             if anew_due(self.session):
                 self.crew.drain()
                 measure_anew(self.session, self.screen, self.orders)
@@ -172,10 +175,15 @@ class _Night:
             self.crew.drain()
         return True
 
-    def refresh_machine(self, worker: Worker, history: History) -> bool:
+    def due(self, worker: Worker) -> bool:
+        """Return whether a machine of the fleet is to measure the incumbent again."""
+        judge = self.session.judge
+        return judge.mode != "margin" and due_on_machine(self.session.history(worker), judge.refresh_every)
+
+    def refresh_machine(self, worker: Worker) -> bool:
         """Let a machine of the fleet measure the incumbent again if that is due; return True if it was due."""
-        best = history.incumbent
-        if best is None or not due_on_machine(history, self.session.judge.refresh_every):
+        best = self.session.history(worker).incumbent
+        if best is None or not self.due(worker):
             return False
         self.screen.say(f"experiment {best.number}, the incumbent, is measured again on {worker.name}")
 
@@ -189,7 +197,7 @@ class _Night:
         """Let a lane measure the incumbent again, while the others continue with their experiments."""
 
         def task(worker: Worker, watch: Watch) -> None:
-            with self.session.refreshing:
+            with worker.refreshing:
                 repeat(self.session, worker, best, watch)
 
         self.screen.say(f"experiment {best.number}, the incumbent, is measured again beside the others")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from autoresearch_mlx.experiment import History, Measurement, Verdict
 from autoresearch_mlx.judge import Decision, mean_value
-from autoresearch_mlx.judge.across import View, decide_across, effect_across, name_of
+from autoresearch_mlx.judge.across import View, decide_across, effect_across, name_of, reference
 from autoresearch_mlx.judge.history import standing
 from autoresearch_mlx.judge.judge import Case
 from autoresearch_mlx.judge.shrinkage import Effect
@@ -46,14 +46,23 @@ def effect(session: Session, worker: Worker, history: History, case: Case) -> Ef
 def value_and_before(history: History, runs: Sequence[Measurement]) -> tuple[float | None, float | None]:
     """Return the value to report, and the incumbent's value.
 
-    In a fleet, both are from the machine that measured the edit first.
+    In a fleet, both are from the machine that measured the edit first.  If that machine has not run the incumbent,
+    the edit was compared with an older version, whose value is returned.
     """
     first = name_of(runs[0]) if runs else None
     own = [m for m in runs if name_of(m) == first]
+    over = history.incumbent
     if first is not None:
         history = replace(history, regime=own[-1].regime)
-    before = None if history.incumbent is None else standing(history, history.incumbent)
-    return mean_value(own), before
+        over = reference(history)
+    return mean_value(own), None if over is None else standing(history, over)
+
+
+def older_version(history: History, runs: Sequence[Measurement]) -> str | None:
+    """Return the commit of the older version with which a fleet has compared these runs; None for the incumbent."""
+    regimes = dict.fromkeys(m.regime for m in runs if name_of(m) is not None and m.value is not None)
+    known = [over for regime in regimes if (over := reference(replace(history, regime=regime))) is not None]
+    return None if not known or history.incumbent in known else known[0].commit
 
 
 def seen(session: Session, worker: Worker, history: History) -> list[View]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -77,7 +78,10 @@ class Worker:
     """Bytes that must stay free on the disk."""
     elsewhere: Callable[[Errand], Brought] | None = None
     """Function that lets another machine take a run and may raise MachineLost; None for a worker of this machine."""
-
+    ends_soon: Callable[[], bool] = lambda: False
+    """Function that says whether another machine is nearly done, so that it may get its next experiment."""
+    refreshing: threading.Lock = field(default_factory=threading.Lock)
+    """Lock held while the incumbent is measured again on this machine; all its lanes share it."""
     chip: str = ""
     """Name of the chip of a fleet's machine, which is its class."""
 

@@ -6,8 +6,8 @@
     moved       the worker of a fleet that continues a started experiment
     finished    the complete experiment
     abandoned   the agent had nothing to propose; the number is free again
-    carried     the change of an experiment was carried to a newer incumbent, and is measured again there; the line has
-                its runs on the old base
+    carried     the change of an experiment was carried to a newer incumbent; the line has its runs on the old base,
+                which do not count any more
     agenda      the notes of the chief of a team
     brief       a brief of the chief to a junior (:mod:`minutes`)
     brief_ended a brief that led to no experiment, and why

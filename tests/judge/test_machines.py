@@ -7,7 +7,16 @@ from dataclasses import replace
 import pytest
 
 from autoresearch_mlx.experiment import Experiment, History, Measurement, Repeat, Verdict
-from autoresearch_mlx.judge.across import View, changes, decide_across, effect_across, name_of, spread_of, views
+from autoresearch_mlx.judge.across import (
+    View,
+    changes,
+    decide_across,
+    effect_across,
+    name_of,
+    reference,
+    spread_of,
+    views,
+)
 from autoresearch_mlx.judge.combined import Between
 from autoresearch_mlx.judge.evidence import UNKNOWN, Again, Evidence, Rules, Run, Sigma
 from autoresearch_mlx.judge.judge import Case, Judge
@@ -311,3 +320,78 @@ def test_a_machine_without_a_view_yet_can_be_asked() -> None:
     new = View("new", "M3", attic.history.__class__(attic.history.experiments, "val_bpb", "min", (), -1, frozenset()))
     again = decide_across(JUDGE, [desk, new], case(run("desk", 6.0)))
     assert isinstance(again, Again) and again.machine == "new"
+
+
+# -- a machine that has run only an older version ---------------------------------------------------
+
+
+def behind(machine: str, *gains: float) -> OnMachine:
+    """Return a machine that has run an older version but not the incumbent; gains are over the older version."""
+    now = side(machine, *gains)
+    return replace(now, evidence=replace(now.evidence, incumbent=()), older=now.evidence)
+
+
+@pytest.mark.parametrize("others", [(), ("attic",)])
+def test_a_loser_to_an_older_version_needs_no_run_of_the_incumbent(others: tuple[str, ...]) -> None:
+    verdict = decide(behind("desk", -2.0), *(side(machine) for machine in others))
+    assert verdict == Verdict("discard", "loss 2.0 +- 1.2 sigma on desk (1 run): discard")
+
+
+def test_what_beats_an_older_version_is_compared_with_the_incumbent_on_the_same_machine() -> None:
+    again = decide(behind("desk", 9.0), side("attic"))
+    assert isinstance(again, Again)
+    assert (again.whom, again.machine) == ("incumbent", "desk"), "a keep never rests on an older version"
+
+
+def test_a_loss_on_one_machine_and_an_older_version_on_another_are_weighed_together() -> None:
+    verdict = decide(side("attic", -3.0), behind("desk", 1.0))
+    assert isinstance(verdict, Verdict) and verdict.status == "discard"
+
+
+def test_a_gain_on_one_chip_over_an_older_version_is_not_called_a_platform_keep() -> None:
+    again = decide(side("attic", -3.0, -3.0), behind("desk", 4.0, 4.0))
+    assert isinstance(again, Again) and (again.whom, again.machine) == ("incumbent", "desk")
+
+
+def test_a_machine_that_has_run_the_incumbent_confirms_before_one_that_has_not() -> None:
+    again = decide(side("shelf", 8.0), behind("desk"), side("attic"))
+    assert isinstance(again, Again) and (again.whom, again.machine) == ("candidate", "attic")
+
+
+def two_keeps(**more: object) -> History:
+    """Return a night in which the attic has run only the baseline, and the desk all versions."""
+    gains = [replace(kept(n, run("desk", 4.0 * n), run("desk", 4.0 * n, 1)), gain=0.04) for n in (1, 2)]
+    return history(gains[0], replace(gains[1], **more))  # type: ignore[arg-type]
+
+
+def test_a_machine_compares_with_the_newest_version_that_it_has_run_and_that_keeps_have_only_improved() -> None:
+    for night, number in ((two_keeps(), 0), (two_keeps(gain=-0.001), None), (two_keeps(talk={"removes": 1}), None)):
+        desk, attic = (reference(view.history) for view in views(night))
+        assert desk is not None and desk.number == 2
+        assert (None if attic is None else attic.number) == number
+
+
+def test_a_loser_on_a_machine_that_has_run_only_an_older_version_is_discarded_with_its_loss() -> None:
+    desk, attic = views(two_keeps())
+    loser = Case(3, [run("attic", -5.0)])
+    verdict = decide_across(JUDGE, [attic, desk], loser)
+    assert isinstance(verdict, Verdict) and verdict.status == "discard", verdict.reason
+    effect = effect_across(JUDGE, [attic, desk], loser)
+    assert effect is not None and effect.raw == pytest.approx(-0.05, rel=0.01), "over the baseline, which it has run"
+
+    winner = decide_across(JUDGE, [attic, desk], Case(3, [run("attic", 12.0)]))
+    assert isinstance(winner, Again) and (winner.whom, winner.machine) == ("incumbent", "attic")
+
+
+def test_a_free_machine_that_has_run_the_incumbent_goes_on_with_what_beat_an_older_version() -> None:
+    again = decide(side("attic"), behind("desk", 9.0))
+    assert isinstance(again, Again) and (again.whom, again.machine) == ("candidate", "attic")
+    again = decide(side("attic", 8.0), behind("desk", 9.0), side("shelf"))
+    assert isinstance(again, Again) and (again.whom, again.machine) == ("candidate", "shelf")
+    verdict = decide(side("attic", 8.0), behind("desk", 9.0), side("shelf", 7.0))
+    assert isinstance(verdict, Verdict) and verdict.status == "keep", "two machines that have run both versions agree"
+
+
+def test_what_beat_an_older_version_on_one_machine_is_not_discarded_before_that_machine_has_run_the_incumbent() -> None:
+    again = decide(side("attic", 0.0), behind("desk", 9.0))
+    assert isinstance(again, Again) and (again.whom, again.machine) == ("incumbent", "desk")

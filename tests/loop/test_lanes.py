@@ -122,6 +122,16 @@ def test_a_winner_on_an_old_base_is_carried_and_measured_again_before_it_is_kept
     assert [m["value"] for m in carried["measurements"]] == [2.0], "its run on the old base"
 
 
+def test_a_winner_whose_files_stay_the_same_keeps_its_runs_when_it_is_carried(lab: Lab, screen: Recorder) -> None:
+    night(lab, Steps({"X": 3.5, **FIRST}, {"X": 3.3, **FIRST, **SECOND}), screen, limit=2)
+    first, second = finished(lab)[1], finished(lab)[2]
+    assert (first.status, second.status, second.base) == ("keep", "keep", first.commit)
+    (carried,) = [e for e in events(lab) if e["event"] == "carried"]
+    assert carried["measurements"] == [], "none of its runs stops counting"
+    assert len(second.measurements) == 1 and second.reason.endswith("; carried onto experiment 1, kept meanwhile")
+    assert "X = 3.3" in git(lab.root, "show", "autoresearch/t:solver.py")
+
+
 def test_a_carried_change_that_another_lane_measures_is_not_measured_twice(lab: Lab, screen: Recorder) -> None:
     night(lab, Steps({"X": 3.5}, {"Y": 5, "S": 2.0}, {"Y": 5, "S": 2.0}), screen, lanes=2, limit=3)
     first, second, third = (finished(lab)[number] for number in (1, 2, 3))

@@ -21,7 +21,7 @@ from autoresearch_mlx.fleet.machines import Lost, Machine
 from autoresearch_mlx.fleet.pairing import own_pairing
 
 _CONNECT_SECONDS = 5.0
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.1
 _EVERY_SECONDS = 0.5
 _ATTRIBUTES = ("name", "address", "here", "busy", "left", "seen", "facts")
 
@@ -89,6 +89,12 @@ class Fleet:
         text, future, began = job.text(), None, time.monotonic()
         asked_at = ""
         seen = began
+        ended = threading.Event()
+
+        def told(done: Any) -> None:
+            if done.status == "finished":
+                ended.set()
+
         try:
             while True:
                 watch(Progress("train"))
@@ -97,6 +103,8 @@ class Fleet:
                     seen = now
                     if future is None or must_ask_again(future.status, asked_at, machine.address):
                         future, asked_at = self._submit(machine, job, text, bundle), machine.address
+                        if future is not None:
+                            future.add_done_callback(told)
                 elif now - seen > away_seconds:
                     raise Lost(f"{name} has not reported for {away_seconds:.0f} s")
                 if now - began > most_seconds:
@@ -105,11 +113,14 @@ class Fleet:
                     with suppress(Exception):
                         return delivery_from(future.result(timeout=_CONNECT_SECONDS))
                     future = None
-                time.sleep(_LOOK_SECONDS)
-        except Lost:
-            raise
-        except BaseException:
-            self._call(name, end_job, job.id, wait=False)
+                ended.wait(_LOOK_SECONDS)
+                ended.clear()
+        except BaseException as ended_by:
+            if future is not None:
+                with suppress(Exception):
+                    future.cancel()  # one that the machine has not begun is not begun any more
+            if not isinstance(ended_by, Lost):
+                self._call(name, end_job, job.id, wait=False)
             raise
 
     def result(self, name: str, job: str) -> Delivery | None:

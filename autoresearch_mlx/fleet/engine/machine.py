@@ -89,6 +89,7 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
                 local_directory=str(home / "dask"),
                 env=environment,
                 silence_logs=50,
+                preload="autoresearch_mlx.fleet.courier",
                 dashboard=False,
             ) as nanny:
                 facts = await _with_corpus(nanny.scheduler, facts, home, watchdog)
