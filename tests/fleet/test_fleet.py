@@ -254,7 +254,7 @@ def test_a_machine_without_the_sessions_corpus_receives_it(fleet: Fleet) -> None
         machine.waits_for("bare takes part in the fleet")
         digest = digest_of(tiny.corpus(fleet.folder / "cache").manifest.sha256)
         wanted.write_text(json.dumps({**json.loads(before), "corpus": digest}))
-        machine.waits_for("receiving the session's corpus: folder-autoresearch_mlx-v300-t32")
+        machine.waits_for("receiving the session's corpus: folder-corpus-v300-t32")
         assert waited(lambda: digest in corpora_in(cache), "the corpus")
         for name in ("bare", "mini"):  # mini shares the coordinator's cache
             waited(lambda name=name: _told(fleet, name)["state"] == "free", f"{name} takes part again")
