@@ -44,12 +44,12 @@ POWER = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Speeds:
-    """How the machine's speed changes over a night, and how much of that the budget does not even out."""
+    """How the machine's speed changes over a night, and how much of a change the budget does not make up for."""
 
     name: str
     draw: Callable[[np.random.Generator, int], Iterator[float]]
     left: float = 1.0
-    """Share of a difference in speed, as a logarithm, that the budget does not even out."""
+    """Share of a difference in speed, as a logarithm, that the budget does not make up for."""
 
 
 def quiet(rng: np.random.Generator, runs: int) -> Iterator[float]:

@@ -109,8 +109,9 @@ _TABLE = {
     # An A18 Pro cannot allocate over 4 GiB at once (trevin-creator pull 26): half the sequence halves the logits.
     "mac-8gb":   _Sizes("gpu", 300,  60,   8192, 1024,   512,  2,  64, 128, "L",    2**13,   8, 0.003, 0.5,
                         "depth and batch follow a public log of an 8 GB M3"),
-    # 2**13 beat 2**14 on an M5 (trevin-creator pull 11), on a 16 GB Mac (15) and on an unnamed chip, where 2**12 lost
-    # and depth 5 and 6 lost to 4 (8).  Depth 3 lost to 4 on a 32 GB M2 (31); but depth 2 beat 4 on 16 GB at 2**16 (15).
+    # The numbers in parentheses are pull requests of trevin-creator.  2**13 beat 2**14 on an M5 (11), on a 16 GB Mac
+    # (15) and on an unnamed chip (8).  On that chip 2**12 lost to 2**13, and depths 5 and 6 lost to 4.  Depth 3 lost to
+    # 4 on a 32 GB M2 (31); but depth 2 beat 4 on 16 GB at 2**16 (15).
     "mac-base":  _Sizes("gpu", 300,  60,   8192, 2048,   256,  4,  64, 128, "L",    2**13,   4, 0.003, 0.6,
                         "depth and batch follow public logs of base chips with 16 to 32 GB"),
     # Depth 4 beat 2 and 5, and 2**14 beat 2**13 and 2**15, on a 20-core M4 Pro (reowens/autoresearch-mlx).

@@ -86,9 +86,9 @@ def extract(
 ) -> Task:
     """Write a kernel lab into ``folder``, which must not exist; return its task.
 
-    ``first`` is the text of the first candidate.  If it is None, the reference's own text is used, or a candidate
-    that replaces nothing if that text is refused.  Raises LabError if the function cannot be a task, or if ``first``
-    is refused.
+    ``first`` is the text of the first candidate.  If it is None, the reference's own text is used; if that text is
+    refused, a candidate that replaces nothing is used.  Raises LabError if the function cannot be a task, or if
+    ``first`` is refused.
     """
     if folder.exists() and any(folder.iterdir()):
         raise LabError(f"{folder} is not empty", "choose another: kernel extract ROW --to DIR")
