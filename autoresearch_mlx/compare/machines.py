@@ -82,7 +82,7 @@ class Cell:
     sigmas: float | None
     """Its effect on this machine, in sigma; None if the change or the incumbent has no run with a value there."""
     gain: float | None
-    """The same in the metric's unit."""
+    """The effect in the metric's unit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ def text(beside: Path) -> Path:
 def corpus(cache: Path) -> Corpus:
     """Make a corpus of some of this package's source as text: vocabulary 300, rows of 32 tokens.
 
-    To build it takes some time, so it is built once, in the tests' own cache, and copied from there.
+    It takes some time to build, so it is built once, in the tests' own cache, and copied from there.
     """
     request = Request("folder", CODE, vocab_size=300, seq_len=32, val_rows=32, hidden_rows=16)
     shared = default_cache()
