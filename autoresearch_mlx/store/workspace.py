@@ -38,7 +38,7 @@ _SETTINGS = (
 )
 
 _OUTPUT = {"GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C", "LANGUAGE": "C"}
-"""Keeps git-lfs from downloading files, and git's messages in English.  Files in its own store are checked out."""
+"""Makes git-lfs download nothing, and git write its messages in English.  Files in its own store are checked out."""
 
 _FILE_MODES = ("100644", "100755")
 
