@@ -209,11 +209,11 @@ class LiteralSettings(Frozen):
     """Limits on the bytes of literals and comments in a Python file; auto: limited only where a script is trained."""
 
     edit_bytes: Count | Auto = "auto"
-    """The most that one edit may add; strings and numbers may take a third of it."""
+    """Largest number of these bytes that one edit may add; strings and numbers may take a third of it."""
     file_bytes: Count | Auto = "auto"
-    """The most that a whole file may hold, unless it held more before."""
+    """Largest number that a whole file may hold, unless it held more before."""
     statement_bytes: Count | Auto = "auto"
-    """The most that one new statement may hold."""
+    """Largest number that one new statement may hold."""
 
 
 class HardwareSettings(Frozen):

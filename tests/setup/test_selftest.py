@@ -48,7 +48,7 @@ def found(ground: Ground, *names: str, limit: float | None = None) -> dict[str, 
 
 
 def left_behind(folder: Path) -> list[psutil.Process]:
-    """Return the processes that work below a folder."""
+    """Return the running processes that were started for a worktree below a folder."""
 
     def works(process: psutil.Process) -> bool:
         try:

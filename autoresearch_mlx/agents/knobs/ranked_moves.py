@@ -25,7 +25,7 @@ class RankedMove:
     """One change of the incumbent that has not been tried yet, with what the optimiser expects of it."""
 
     axis: str
-    """The axis of the knob that the move changes most, as a share of its range."""
+    """The axis of the knob that the move changes by the largest share of its range."""
     changes: KnobChanges
     files: Mapping[str, str]
     """The whole new text of each file that the move changes, by the file's path."""
@@ -64,7 +64,7 @@ def _spread(outlook: Outlook, moves: list[Move]) -> Iterator[Move]:
 
 
 def axis_of_move(outlook: Outlook, move: Move) -> str:
-    """Return the axis of the knob that a move changes most, as a share of its range."""
+    """Return the axis of the knob that a move changes by the largest share of its range."""
     dimensions = outlook.space.dimensions
 
     def way(step: Step) -> float:
