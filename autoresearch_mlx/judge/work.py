@@ -54,7 +54,8 @@ def compared(
 ) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
     """Return both sides' runs, ready to be compared; ``same_cost``: whether a step of the two files does the same work.
 
-    If only the speed shows the work, its error becomes an error of the values.
+    If the work of a run is known only through the machine's speed, the error of the speed adds to the error of the
+    run's value.
     """
     told = by_tokens(candidate, incumbent) if same_cost else None
     if told is not None:
@@ -73,8 +74,10 @@ def _doubted(runs: Sequence[Run], slope: Slope) -> tuple[Run, ...]:
 
 
 def doubt(groups: Iterable[Sequence[Run]]) -> float:
-    """Return the standard error of a slow run's ``log_work``, from how repeats differ from the work that their tokens
-    show."""
+    """Return the standard error of a slow run's ``log_work``.
+
+    It is estimated from repeats: how much the difference between ``log_work`` and the work that the tokens show varies.
+    """
     squares, dof = 0.0, 0
     for group in groups:
         off = [run.log_tokens - run.log_work for run in group if run.log_tokens is not None and not run.tainted]

@@ -46,7 +46,9 @@ class Wanted:
 
 
 def row_named(profile: Profile, name: str) -> Row | FunctionRow:
-    """Return the row of the profile with this name: the number of an operation, or ``f1`` or a name for a function.
+    """Return the row of the profile with this name.
+
+    An operation's name is its number; a function's is ``f1`` or its own.
 
     Raises LabError if there is none.
     """

@@ -1,4 +1,4 @@
-"""A Metal candidate for norm_residual: 32 threads take a row; both outputs are written by one kernel."""
+"""A Metal candidate for norm_residual: 32 threads work on each row, and one kernel writes both outputs."""
 
 THREADS = 32
 METAL = """

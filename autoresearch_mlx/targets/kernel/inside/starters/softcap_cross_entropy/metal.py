@@ -1,4 +1,4 @@
-"""A Metal candidate for softcap_cross_entropy: 32 threads take a row in one pass, and write its loss."""
+"""A Metal candidate for softcap_cross_entropy: 32 threads work on each row, in one pass, and write its loss."""
 
 THREADS = 32
 METAL = """
