@@ -354,20 +354,14 @@ class Tenant(Protocol):
     """An agent that takes up memory while it thinks."""
 
     def make_room(self, context: Context) -> Mapping[str, float]:
-        """Free the memory that the coming measurement needs; return the seconds spent on each step, by its name.
-
-        Raises nothing.
-        """
+        """Free the memory that the coming run needs; return the seconds of each step by its name.  Raises nothing."""
 
     def close(self) -> None:
         """End what the agent started; called once, however the run ends."""
 
 
 class Target(Protocol):
-    """What is optimised: how one measurement is taken, and which way is better.
-
-    Built for one session by its kind (:class:`autoresearch_mlx.targets.contract.TargetKind`).
-    """
+    """What is optimised: how it is measured, and which way is better.  A ``TargetKind`` builds one for each session."""
 
     @property
     def name(self) -> str: ...

@@ -163,7 +163,7 @@ def next_removal(session: Session, history: History) -> Proposal | None:
 
 
 def _without(session: Session, e: Experiment, head: Mapping[str, str]) -> dict[str, str]:
-    """Return the head's files without the change of one experiment, or no files if that is not possible."""
+    """Return the incumbent's files without the change of one experiment, or no files if that is not possible."""
     if e.commit is None or e.base is None:
         return {}
     after, before = session.workspace.read(e.commit), session.workspace.read(e.base)
