@@ -76,9 +76,12 @@ def counted(evidence: Evidence) -> Evidence:
     """Return the evidence with only the runs that count: undisturbed ones of the current regime."""
 
     def count(runs: Sequence[Run]) -> tuple[Run, ...]:
-        return tuple(run for run in runs if not run.tainted and run.regime == evidence.regime)
+        return tuple([run for run in runs if not run.tainted and run.regime == evidence.regime])
 
-    return replace(evidence, candidate=count(evidence.candidate), incumbent=count(evidence.incumbent))
+    candidate, incumbent = count(evidence.candidate), count(evidence.incumbent)
+    if (len(candidate), len(incumbent)) == (len(evidence.candidate), len(evidence.incumbent)):
+        return evidence
+    return replace(evidence, candidate=candidate, incumbent=incumbent)
 
 
 def newest_unselected(incumbent: Sequence[Run], most: int) -> tuple[Run, ...]:
@@ -94,7 +97,7 @@ def difference(evidence: Evidence, most: int) -> Difference:
     """
     against = newest_unselected(evidence.incumbent, most)
     if (cases := by_case(evidence.candidate, against, evidence.direction)) is not None:
-        before, sides = fmean(run.value for run in against), (len(evidence.candidate), len(against))
+        before, sides = fmean([run.value for run in against]), (len(evidence.candidate), len(against))
         return Difference(cases.gain, cases.error, _MANY, cases.error, before, *sides, by_case=cases)
     means = _of_means(evidence, against)
     others = (_of_pairs(evidence, against, means), _at_like_speed(evidence, most))
@@ -104,10 +107,10 @@ def difference(evidence: Evidence, most: int) -> Difference:
 def _of_means(evidence: Evidence, against: Sequence[Run]) -> Difference:
     slope, candidate = _slope(evidence), evidence.candidate
     values = [at_reference(run, slope) for run in candidate]
-    before = fmean(at_reference(run, slope) for run in against)
-    apart = fmean(run.log_work for run in candidate) - fmean(run.log_work for run in against)
+    before = fmean([at_reference(run, slope) for run in against])
+    apart = fmean([run.log_work for run in candidate]) - fmean([run.log_work for run in against])
     gain, allowed = _sign(evidence) * (fmean(values) - before), -_sign(evidence) * slope.value * apart
-    plain = fmean(run.value for run in against)
+    plain = fmean([run.value for run in against])
     found = Difference(gain, 0.0, 0, 0.0, plain, len(values), len(against), speed_gain=allowed)
     if not evidence.sigma.known:
         return found
@@ -146,7 +149,7 @@ def _at_like_speed(evidence: Evidence, most: int) -> Difference | None:
 
     Return None if that is all of its runs, or none of them.
     """
-    speed = fmean(run.log_work for run in evidence.candidate)
+    speed = fmean([run.log_work for run in evidence.candidate])
     like = [run for run in evidence.incumbent if abs(run.log_work - speed) <= STEADY]
     if not evidence.sigma.known or not 0 < len(like) < len(evidence.incumbent) or not any(run.fresh for run in like):
         return None

@@ -10,7 +10,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import openai  # noqa: F401  # the first import takes longer than the deadlines here
 import pytest
 from conftest import Recorder, git, opened
 from ollama_server import OllamaModel, OllamaServer
@@ -42,6 +41,12 @@ from autoresearch_mlx.loop.research import research
 from autoresearch_mlx.store.talks import calls_of
 
 MODEL = "tiny-coder:30b"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def library() -> None:
+    """Import the client beforehand, because its first import takes longer than the deadlines here."""
+    import openai  # noqa: F401
 
 
 def fields(**more: Any) -> str:

@@ -169,8 +169,12 @@ def test_kept_weights_are_scored_again_on_more_rows_and_on_hidden_ones(night: Ni
 
 
 def test_the_sizes_of_another_machine_can_be_asked_for(lab: Path, cache: Path) -> None:
-    (lab / "train_mlx.py").write_bytes((ROOT / "train_mlx.py").read_bytes())
-    git(lab, "commit", "-qam", "as shipped")
+    shipped = (ROOT / "train_mlx.py").read_text()
+    ended = shipped.replace(
+        "    harness.main(", "    raise SystemExit('too large for this machine')\n    harness.main("
+    )
+    (lab / "train_mlx.py").write_text(ended)
+    git(lab, "commit", "-qam", "as shipped, but it ends at once")
     unknown = command_line("run", "--hardware", "tpu", cwd=lab, AUTORESEARCH_CACHE=str(cache))
     assert unknown.returncode == 1 and "profiles: auto, cpu, mac-8gb" in unknown.stderr
     command_line(
