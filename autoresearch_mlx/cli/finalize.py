@@ -100,7 +100,7 @@ def _looked_at(lab: Lab, tag: str | None) -> Session:
 def _write_texts(session: Session, findings: Sequence[Finding]) -> list[Path]:
     """Write a text for each branch into the session's folder; return the files."""
     from autoresearch_mlx.report.pull_request import pull_request
-    from autoresearch_mlx.store.workspace import diff
+    from autoresearch_mlx.store.git import diff
 
     folder = session.folder / TEXTS
     folder.mkdir(exist_ok=True)

@@ -139,8 +139,8 @@ def diff_command(number: int, other: int | None, tag: str | None) -> None:
     """
     uncollected()
     from autoresearch_mlx.store.freed import commit_gone
+    from autoresearch_mlx.store.git import diff
     from autoresearch_mlx.store.ledger import FILE, read
-    from autoresearch_mlx.store.workspace import diff
 
     lab = lab_here()
     folder = find_session(lab, tag)

@@ -11,8 +11,8 @@ from autoresearch_mlx.compare.measured_under import of_journal
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Experiment
 from autoresearch_mlx.lab.source import axis_of
+from autoresearch_mlx.store.git import git
 from autoresearch_mlx.store.ledger import Journal
-from autoresearch_mlx.store.workspace import git
 
 _AT_ONCE = 200
 """Maximum number of commits in one call of git: their names must fit into a command line."""

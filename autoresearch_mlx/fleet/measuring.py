@@ -28,7 +28,8 @@ from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.measure import marked
 from autoresearch_mlx.loop.proved import proved
 from autoresearch_mlx.loop.session import place_of
-from autoresearch_mlx.store.workspace import Workspace, branch_of, git, init_repository, resolve
+from autoresearch_mlx.store.git import git, init_repository, resolve
+from autoresearch_mlx.store.workspace import Workspace, branch_of
 from autoresearch_mlx.store.worktree import Worktree
 from autoresearch_mlx.targets.confine import confine
 from autoresearch_mlx.targets.contract import TargetKind

@@ -25,9 +25,10 @@ from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.health import Health
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.worker import Brought, Errand, MachineLost, Worker
+from autoresearch_mlx.store.git import git
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.records import measurement_to
-from autoresearch_mlx.store.workspace import git, ref_of
+from autoresearch_mlx.store.workspace import ref_of
 from autoresearch_mlx.targets.contract import Say
 
 _AWAY_TIMES, _AWAY_LEAST = 3.0, 60.0

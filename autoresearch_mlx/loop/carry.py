@@ -15,8 +15,8 @@ from autoresearch_mlx.experiment import History, Running, Verdict
 from autoresearch_mlx.judge import Again, Decision
 from autoresearch_mlx.lab.source import changed_knobs, fingerprint, only_knobs_differ, read_knobs, set_knobs
 from autoresearch_mlx.loop.attempt import Attempt
+from autoresearch_mlx.store.git import NoAnswer, git
 from autoresearch_mlx.store.records import measurement_to
-from autoresearch_mlx.store.workspace import NoAnswer, git
 
 
 def onto_incumbent(attempt: Attempt, decision: Decision, running: Sequence[Running] = ()) -> Decision:

@@ -8,7 +8,8 @@ from autoresearch_mlx.lab.config import Settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.chosen import in_words
 from autoresearch_mlx.loop.session import files_at, place_of, preset_text
-from autoresearch_mlx.store.workspace import Workspace, resolve
+from autoresearch_mlx.store.git import resolve
+from autoresearch_mlx.store.workspace import Workspace
 from autoresearch_mlx.targets.registry import kind_of, with_defaults
 
 

@@ -30,6 +30,7 @@ from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.share.hints import hints
 from autoresearch_mlx.share.sharing import Sharing
 from autoresearch_mlx.store.freed import log_of
+from autoresearch_mlx.store.git import ignored, resolve
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Journal, Ledger
 from autoresearch_mlx.store.left_out import LeftOut, left_out, missed
@@ -39,7 +40,7 @@ from autoresearch_mlx.store.regimes import enter_regime, settled
 from autoresearch_mlx.store.results import write_results
 from autoresearch_mlx.store.rules import enter_rules, mark_of, rules_of
 from autoresearch_mlx.store.tags import TagTaken, claiming, refuse_copy, refuse_taken, tags_taken
-from autoresearch_mlx.store.workspace import Workspace, ignored, resolve
+from autoresearch_mlx.store.workspace import Workspace
 from autoresearch_mlx.store.worktree import Worktree
 from autoresearch_mlx.targets.confine import limits_of
 from autoresearch_mlx.targets.contract import Informing, Place, Say, TargetKind

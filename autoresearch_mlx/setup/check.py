@@ -25,8 +25,9 @@ from autoresearch_mlx.lab.source import UNPARSABLE, parse, read_knobs, set_knobs
 from autoresearch_mlx.loop.judge_of import limit_of
 from autoresearch_mlx.loop.session import preset_text
 from autoresearch_mlx.store.fill import fill, fillings_of
+from autoresearch_mlx.store.git import common_of, git, resolve, top_of
 from autoresearch_mlx.store.laid_out import entries_of
-from autoresearch_mlx.store.workspace import Workspace, common_of, git, resolve, top_of
+from autoresearch_mlx.store.workspace import Workspace
 from autoresearch_mlx.targets.confine import confine
 from autoresearch_mlx.targets.contract import Appraising, Finding, Place, Say
 from autoresearch_mlx.targets.registry import kind_of

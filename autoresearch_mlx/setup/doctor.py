@@ -25,8 +25,9 @@ from autoresearch_mlx.hardware.machine import Machine, describe, read_machine
 from autoresearch_mlx.hardware.profile import Profile, choose_profile
 from autoresearch_mlx.lab.config import Resolved, Settings, load_settings
 from autoresearch_mlx.lab.lab import Lab, find_lab
+from autoresearch_mlx.store.git import git, resolve, top_of
 from autoresearch_mlx.store.locks import holder
-from autoresearch_mlx.store.workspace import Workspace, git, resolve, top_of
+from autoresearch_mlx.store.workspace import Workspace
 from autoresearch_mlx.targets.contract import Finding, Place
 from autoresearch_mlx.targets.corpus import prepare as corpora
 from autoresearch_mlx.targets.pretrain.calibrated import calibration_here

@@ -13,7 +13,7 @@ from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.setup.kernel_sizes import at_its_sizes, sized
-from autoresearch_mlx.store.workspace import commit_all, init_repository
+from autoresearch_mlx.store.git import commit_all, init_repository
 from autoresearch_mlx.targets.confine import sandbox_of
 from autoresearch_mlx.targets.kernel.children import surroundings
 from autoresearch_mlx.targets.kernel.extract import FOLDER, extract, remember, remembered, row_named, wanted_of

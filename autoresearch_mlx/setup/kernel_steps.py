@@ -17,10 +17,10 @@ from autoresearch_mlx.judge.student_t import quantile
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import SCRIPT, Lab, find_lab, find_session
 from autoresearch_mlx.setup.kernel_sizes import sized
+from autoresearch_mlx.store.git import git
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import FILE, Ledger, read
 from autoresearch_mlx.store.locks import locked
-from autoresearch_mlx.store.workspace import git
 from autoresearch_mlx.targets.confine import sandbox_of
 from autoresearch_mlx.targets.kernel.candidate import Candidate, Refused, read_candidate
 from autoresearch_mlx.targets.kernel.children import surroundings

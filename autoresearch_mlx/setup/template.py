@@ -15,7 +15,8 @@ from autoresearch_mlx.lab.assets import asset
 from autoresearch_mlx.lab.lab import PROGRAM, SCRIPT, SETTINGS
 from autoresearch_mlx.loop.session import preset_text
 from autoresearch_mlx.setup.recipes import Recipe
-from autoresearch_mlx.store.workspace import Workspace, commit_all, ignored, init_repository, resolve, top_of
+from autoresearch_mlx.store.git import commit_all, ignored, init_repository, resolve, top_of
+from autoresearch_mlx.store.workspace import Workspace
 from autoresearch_mlx.targets.tools import Tools
 
 LAB_TOML = """\

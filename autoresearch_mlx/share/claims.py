@@ -18,7 +18,7 @@ from typing import Any
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.share.place import Place
 from autoresearch_mlx.share.remote import Push, Remote, RemoteAway, mark_of
-from autoresearch_mlx.store.workspace import git
+from autoresearch_mlx.store.git import git
 
 REFS = "refs/autoresearch/claims"
 FILE = "claim.json"

@@ -23,8 +23,8 @@ from autoresearch_mlx.share.outgoing import Outgoing, Source
 from autoresearch_mlx.share.place import Place, Pulled
 from autoresearch_mlx.share.remote import Push, Remote, mark_of
 from autoresearch_mlx.share.result import FILE, MOST_BYTES, Result, read_result, result_to
+from autoresearch_mlx.store.git import git
 from autoresearch_mlx.store.journal import now
-from autoresearch_mlx.store.workspace import git
 
 REFS = "refs/autoresearch/share"
 _REF = re.compile(rf"{REFS}/([0-9a-f]{{10}})/([0-9a-f]{{8}})/([0-9a-f]{{8}})-([1-9][0-9]{{0,6}})")

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from autoresearch_mlx.errors import WorkspaceError
-from autoresearch_mlx.store.workspace import git
+from autoresearch_mlx.store.git import git
 
 _PATH = re.compile(
     r"""(?:(?<![\w./<])~|(?<![\w./<])[A-Za-z]:(?=[\\/])|(?<![\w.<]))[\\/](?:[^\s'"<>:,;|()\\/]+[\\/])+"""

@@ -23,9 +23,9 @@ from typing import Any
 from autoresearch_mlx.errors import LabError, LockedError
 from autoresearch_mlx.lab.lab import write_whole
 from autoresearch_mlx.share.result import Result, result_from
+from autoresearch_mlx.store.git import git
 from autoresearch_mlx.store.journal import Event, read_events, stamp, writing
 from autoresearch_mlx.store.locks import take_lock
-from autoresearch_mlx.store.workspace import git
 
 FOLDER = ".share"
 """Name of the folder in ``.autoresearch``.  No session can have it, because a tag never begins with a dot."""

@@ -16,8 +16,8 @@ from typing import Any
 from autoresearch_mlx.experiment import KnobChanges
 from autoresearch_mlx.lab.source import changed_knobs, fingerprint, only_knobs_differ
 from autoresearch_mlx.share.personal import without_folders
+from autoresearch_mlx.store.git import git
 from autoresearch_mlx.store.ledger import Journal
-from autoresearch_mlx.store.workspace import git
 
 _OF_THE_MACHINE = frozenset(
     {"device", "machine", "chip", "gpu", "gpu_cores", "blas", "mlx", "mlx_wheel", "os", "python"}

@@ -18,7 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from autoresearch_mlx.errors import ConfigError, LabError, WorkspaceError
-from autoresearch_mlx.store.workspace import git
+from autoresearch_mlx.store.git import git
 from autoresearch_mlx.terms import cut, one_line
 from autoresearch_mlx.trial.runner import GIT_PLACES
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_mlx.errors import WorkspaceError
+from autoresearch_mlx.store.git import NoAnswer, git
 from autoresearch_mlx.store.laid_out import MODULE, Entry, entries_of, print_of
-from autoresearch_mlx.store.workspace import NoAnswer, git
 
 _POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:[^\n]+\n)*?oid sha256:([0-9a-f]{64})\nsize (\d+)\n"

@@ -13,8 +13,9 @@ from typing import Any, Literal, TypeAlias
 
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Experiment
+from autoresearch_mlx.store.git import diff, resolve
 from autoresearch_mlx.store.journal import read_events, writing
-from autoresearch_mlx.store.workspace import diff, ref_of, resolve
+from autoresearch_mlx.store.workspace import ref_of
 from autoresearch_mlx.trial.autopsy import tail_of
 
 FILE = "gc.jsonl"

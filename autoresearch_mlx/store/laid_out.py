@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from autoresearch_mlx.errors import WorkspaceError
-from autoresearch_mlx.store.workspace import git
+from autoresearch_mlx.store.git import git
 
 LARGEST = 2**20
 """A file of more bytes than this counts as unchanged if its change time is the same."""

@@ -20,8 +20,8 @@ from pathlib import Path, PurePosixPath
 
 from autoresearch_mlx.lab.lab import PROGRAM, SETTINGS, STATE
 from autoresearch_mlx.store.fill import fillings_of
+from autoresearch_mlx.store.git import common_of, git, resolve, top_of
 from autoresearch_mlx.store.laid_out import entries_of, named
-from autoresearch_mlx.store.workspace import common_of, git, resolve, top_of
 
 _NOBODYS = ("__pycache__", ".DS_Store", STATE)
 _NAME, _QUOTED = re.compile(r"[\w./+-]*[\w+-]"), re.compile(r"""(?<!\w)(['"])(.+?)\1(?!\w)""")

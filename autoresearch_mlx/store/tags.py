@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from autoresearch_mlx.errors import LabError, LockedError, WorkspaceError
 from autoresearch_mlx.lab.lab import STATE
+from autoresearch_mlx.store.git import git, top_of
 from autoresearch_mlx.store.locks import take_lock
-from autoresearch_mlx.store.workspace import branch_of, git, ref_of, top_of
+from autoresearch_mlx.store.workspace import branch_of, ref_of
 
 _BRANCHES, _REFS = "refs/heads/autoresearch", "refs/autoresearch"
 _LOCK, _LOCK_SECONDS = "autoresearch-mlx.claims", 20.0  # git takes a name that ends in .lock for a lock of its own

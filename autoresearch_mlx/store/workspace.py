@@ -8,37 +8,18 @@ user's hooks do not run.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from autoresearch_mlx.errors import READ_ONLY, WorkspaceError
-from autoresearch_mlx.trial.runner import GIT_PLACES
-
-_IDENTITY = {
-    f"GIT_{who}_{what}": value
-    for who in ("AUTHOR", "COMMITTER")
-    for what, value in (("NAME", "autoresearch-mlx"), ("EMAIL", "autoresearch-mlx@localhost"))
-}
-
-_SETTINGS = (
-    "core.hooksPath=/dev/null",
-    "core.fsmonitor=false",  # otherwise git would start a file watcher, the user's or its own, in our worktree
-    "core.quotePath=off",
-    "core.safecrlf=false",
-    # Commits and refs must be on the disk before the ledger names them; otherwise a power cut could lose them.
-    "core.fsync=objects,reference",
-)
-
-_OUTPUT = {"GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C", "LANGUAGE": "C"}
-"""Makes git-lfs download nothing, and git write its messages in English.  Files in its own store are checked out."""
+from autoresearch_mlx.errors import WorkspaceError
+from autoresearch_mlx.store.git import IDENTITY, git, places_of, resolve
 
 _FILE_MODES = ("100644", "100755")
 
@@ -48,66 +29,12 @@ _COMMITS_KEPT = 16
 _FULL_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-class NoAnswer(WorkspaceError):
-    """Git was killed before it could answer, or did not start, so the answer is unknown."""
-
-
 def branch_of(tag: str) -> str:
     return f"autoresearch/{tag}"
 
 
 def ref_of(tag: str, number: int) -> str:
     return f"refs/autoresearch/{tag}/{number}"
-
-
-def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-    """Run one git command; return its output, byte for byte.  Raises WorkspaceError, which quotes git's message."""
-    settings = [word for setting in _SETTINGS for word in ("-c", setting)]
-    added = {**_OUTPUT, **(env or {})}
-    inherited = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
-    try:
-        process = subprocess.Popen(
-            ["git", "-C", str(cwd), *settings, *arguments],
-            env={**inherited, **added},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-    except OSError as error:
-        raise NoAnswer(f"git does not answer: {error.strerror}", "`git --version` shows why") from None
-    # subprocess.run would kill git at a Ctrl-C, and git would leave its locks behind.
-    out, err = process.communicate()
-    if process.returncode != 0:
-        said = err.decode(errors="backslashreplace").strip() or f"exit code {process.returncode}"
-        kind = NoAnswer if process.returncode < 0 else WorkspaceError
-        hint = f"git ran in {cwd}; correct that, or free some space, and `autoresearch-mlx run` continues"
-        raise kind(f"git {arguments[0]}: {said}", READ_ONLY if "Read-only file system" in said else hint)
-    return out.decode(errors="surrogateescape")
-
-
-def top_of(path: Path) -> Path | None:
-    """Return the top of the checkout around ``path``, if any.  Raises WorkspaceError if git distrusts its owner."""
-    try:
-        return Path(git(path, "rev-parse", "--show-toplevel").rstrip("\n")).resolve()
-    except WorkspaceError as error:
-        if "dubious ownership" in str(error) or isinstance(error, NoAnswer):
-            raise  # git's own words have the remedy
-        return None
-
-
-def resolve(path: Path, revision: str) -> str | None:
-    """Return the commit that a revision names, or None when it names none."""
-    try:
-        return git(path, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
-    except NoAnswer:
-        raise
-    except WorkspaceError:
-        return None
-
-
-def common_of(top: Path) -> Path:
-    """Return the folder where a repository keeps its refs, also when the checkout is itself a worktree."""
-    return (top / git(top, "rev-parse", "--git-common-dir").rstrip("\n")).resolve()
 
 
 def drop_locks(common: Path, tag: str, patience: float = 1.0) -> None:
@@ -125,27 +52,6 @@ def drop_locks(common: Path, tag: str, patience: float = 1.0) -> None:
         lock.unlink(missing_ok=True)
 
 
-def diff(path: Path, before: str, after: str) -> str:
-    """Return the unified diff between two commits."""
-    return git(path, "diff", "--no-color", "--no-ext-diff", "--relative", before, after)
-
-
-def init_repository(directory: Path) -> None:
-    git(directory, "init", "--quiet")
-
-
-def commit_all(directory: Path, paths: Sequence[str], message: str) -> None:
-    """Commit these files in a repository that we have just made; no identity of the user is needed."""
-    # --force, because the user's ignore files may name one of these paths.
-    git(directory, "add", "--force", "--", *paths)
-    git(directory, "commit", "--quiet", "--no-gpg-sign", "-m", message, env=_IDENTITY)
-
-
-def ignored(directory: Path, patterns: Sequence[str]) -> list[str]:
-    """Return the files below ``directory`` that match ``patterns`` and that git ignores."""
-    return git(directory, "ls-files", "-z", "-o", "-i", "--exclude-standard", "--", *patterns).split("\0")[:-1]
-
-
 def matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     """Return whether a whole path matches a glob pattern, in which ``**`` means any number of folders."""
     if not pattern or not parts:
@@ -155,23 +61,29 @@ def matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     return fnmatchcase(parts[0], pattern[0]) and matches(parts[1:], pattern[1:])
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A regular file of a commit."""
+
+    mode: str
+    text: str
+
+
 class Workspace:
     """The branch, refs and commits of one session.  ``root`` is the lab's directory in the user's checkout."""
 
     def __init__(self, root: Path, folder: Path, tag: str, editable: Sequence[str]) -> None:
-        top = top_of(root)
-        if top is None:
+        if (places := places_of(root)) is None:
             raise WorkspaceError(
                 f"{root} is not in a git checkout", "`git init` and commit there, or `autoresearch-mlx init`"
             )
         self.tag = tag
         self.branch = branch_of(tag)
         self.editable = tuple(editable)
-        self.top = top
-        self.prefix = PurePosixPath(root.resolve().relative_to(top).as_posix())
+        self.top, self.common = places
+        self.prefix = PurePosixPath(root.resolve().relative_to(self.top).as_posix())
         self.folder = folder
-        self.common = common_of(top)
-        self._read: dict[str, dict[str, str]] = {}
+        self._read: dict[str, dict[str, _File]] = {}
         self.one_at_a_time = threading.RLock()
         """Lock for making or removing a worktree, because git keeps the records of all worktrees in one place."""
 
@@ -179,9 +91,12 @@ class Workspace:
 
     def start(self, commit: str) -> None:
         """Make the branch at ``commit``.  Raises WorkspaceError when it exists."""
-        if self.tip() is not None:
-            raise WorkspaceError(f"branch {self.branch} exists already", "choose another --tag")
-        git(self.top, "update-ref", f"refs/heads/{self.branch}", commit, "")
+        try:
+            git(self.top, "update-ref", f"refs/heads/{self.branch}", commit, "")
+        except WorkspaceError:
+            if self.tip() is None:
+                raise
+            raise WorkspaceError(f"branch {self.branch} exists already", "choose another --tag") from None
 
     def tip(self) -> str | None:
         """Return the branch's commit, or None when there is no such branch."""
@@ -242,12 +157,16 @@ class Workspace:
     def read(self, commit: str) -> dict[str, str]:
         """Return the editable files of a commit, by their path in the lab."""
         if (files := self._read.get(commit)) is None:
-            files = {path: self._text(commit, path) for path in self._paths(commit) if self.may_edit(path)}
+            listed = [(path, mode) for path, mode in self._listed(commit) if self.may_edit(path)]
+            files = {path: _File(mode, self._text(commit, path)) for path, mode in listed}
             if _FULL_HASH.fullmatch(commit):  # only a full hash always names the same commit
-                self._read[commit] = files
-                for oldest in list(self._read)[:-_COMMITS_KEPT]:
-                    self._read.pop(oldest, None)
-        return dict(files)
+                self._remember(commit, files)
+        return {path: file.text for path, file in files.items()}
+
+    def _remember(self, commit: str, files: dict[str, _File]) -> None:
+        self._read[commit] = files
+        for oldest in list(self._read)[:-_COMMITS_KEPT]:
+            self._read.pop(oldest, None)
 
     def may_edit(self, path: str) -> bool:
         """Return whether experiments may change a path, given relative to the lab."""
@@ -263,6 +182,8 @@ class Workspace:
         another commit, which only another lab or program can have made.
         """
         sha = self.make(base, files, message)
+        if (before := self._read.get(base)) is not None and files.keys() <= before.keys():
+            self._remember(sha, {**before, **{path: _File(before[path].mode, text) for path, text in files.items()}})
         ref = ref_of(self.tag, number)
         try:
             git(self.top, "update-ref", ref, sha, earlier or "")
@@ -281,7 +202,7 @@ class Workspace:
 
         With ``identity``, the author is the user, if git has a name for the user.
         """
-        who = {} if identity and self._has_identity() else _IDENTITY
+        who = {} if identity and self._has_identity() else IDENTITY
         with tempfile.TemporaryDirectory(dir=self.folder) as temporary:
             index = {"GIT_INDEX_FILE": str(Path(temporary) / "index")}
             git(self.top, "read-tree", base, env=index)
@@ -335,8 +256,11 @@ class Workspace:
         blob = temporary / "blob"
         blob.write_bytes(text.encode())
         sha = git(self.top, "hash-object", "-w", "--no-filters", str(blob)).strip()
-        listed = git(self.top, "ls-tree", base, "--", self._full(path))
-        mode = listed.split()[0] if listed.startswith(_FILE_MODES) else "100644"
+        if (known := self._read.get(base, {}).get(path)) is not None:
+            mode = known.mode
+        else:
+            listed = git(self.top, "ls-tree", base, "--", self._full(path))
+            mode = listed.split()[0] if listed.startswith(_FILE_MODES) else "100644"
         git(self.top, "update-index", "--add", "--cacheinfo", f"{mode},{sha},{self._full(path)}", env=index)
 
     def as_stored(self, checkout: Path, base: str, paths: Sequence[str]) -> dict[str, str]:
@@ -372,13 +296,13 @@ class Workspace:
     def title(self, commit: str) -> str:
         return git(self.top, "log", "-1", "--format=%s", commit).strip()
 
-    def _paths(self, commit: str) -> Iterator[str]:
-        """Yield the lab's regular files in a commit; links and submodules are left out."""
+    def _listed(self, commit: str) -> Iterator[tuple[str, str]]:
+        """Yield path and mode of the lab's regular files in a commit; links and submodules are left out."""
         listed = git(self.top, "ls-tree", "-r", "-z", "--full-tree", commit)
         for entry in listed.split("\0"):
             path = PurePosixPath(entry.partition("\t")[2])
             if entry.startswith(_FILE_MODES) and path.is_relative_to(self.prefix):
-                yield path.relative_to(self.prefix).as_posix()
+                yield path.relative_to(self.prefix).as_posix(), entry.split(" ", 1)[0]
 
     def _text(self, commit: str, path: str) -> str:
         return self._blob(f"{commit}:{self._full(path)}", f"{path} at {commit[:7]}")

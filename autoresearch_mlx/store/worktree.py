@@ -14,8 +14,9 @@ from pathlib import Path
 
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.store.fill import Fillings, files_of_modules, fill, fillings_of
+from autoresearch_mlx.store.git import git
 from autoresearch_mlx.store.laid_out import Entry, LaidOut, Print, differing, entries_of, named, prints_of
-from autoresearch_mlx.store.workspace import Workspace, git
+from autoresearch_mlx.store.workspace import Workspace
 from autoresearch_mlx.trial.orphans import WORKS_IN, at_work, end_orphans
 
 _PAUSES = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0)

@@ -19,8 +19,8 @@ from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.research import recover, research
 from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.store.git import resolve
 from autoresearch_mlx.store.notes import add_note
-from autoresearch_mlx.store.workspace import resolve
 from autoresearch_mlx.targets.contract import TargetBase
 
 FILE = "solver.py"

@@ -12,8 +12,8 @@ from workspaces import checkout_of, head, started
 
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.fill import Fillings, fillings_of
+from autoresearch_mlx.store.git import common_of
 from autoresearch_mlx.store.laid_out import entries_of
-from autoresearch_mlx.store.workspace import common_of
 
 FILES = ("protocol.file.allow=always", "advice.detachedHead=false")
 

@@ -13,7 +13,7 @@ from workspaces import NEW, head, started, workspace
 
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.lab.lab import Lab
-from autoresearch_mlx.store.workspace import diff
+from autoresearch_mlx.store.git import diff
 
 # --- paths
 

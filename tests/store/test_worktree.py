@@ -13,7 +13,8 @@ from workspaces import NEW, checkout_of, head, started, whole_life
 
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.lab.lab import Lab
-from autoresearch_mlx.store.workspace import Workspace, commit_all, diff, init_repository, resolve, top_of
+from autoresearch_mlx.store.git import commit_all, diff, init_repository, resolve, top_of
+from autoresearch_mlx.store.workspace import Workspace
 
 
 def test_the_worktree_is_clean_again_whatever_a_run_left_there(command_lab: Lab) -> None:

@@ -12,9 +12,9 @@ from conftest import ROOT, command_line
 from autoresearch_mlx.experiment import Assignment
 from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.store.git import commit_all, init_repository, resolve
 from autoresearch_mlx.store.ledger import Ledger
 from autoresearch_mlx.store.records import experiment_from
-from autoresearch_mlx.store.workspace import commit_all, init_repository, resolve
 from autoresearch_mlx.targets.kernel.children import surroundings
 from autoresearch_mlx.targets.kernel.sliced import sliced
 from autoresearch_mlx.targets.kernel.target import KernelTarget

@@ -11,7 +11,7 @@ from pathlib import Path
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Experiment
 from autoresearch_mlx.store import freed
-from autoresearch_mlx.store.workspace import diff, git
+from autoresearch_mlx.store.git import diff, git
 from autoresearch_mlx.terms import printable
 
 _DIFFS, _LOGS, _WORDS = (1_600_000, 24_000), (900_000, 8_000), (1_200_000, 8_000)

@@ -15,8 +15,8 @@ from autoresearch_mlx.errors import AutoresearchError, LabError
 from autoresearch_mlx.lab.tool_settings import ToolSettings
 from autoresearch_mlx.setup.about.tree import Tree
 from autoresearch_mlx.store.fill import fill, fillings_of
+from autoresearch_mlx.store.git import commit_all, common_of, git, top_of
 from autoresearch_mlx.store.laid_out import entries_of
-from autoresearch_mlx.store.workspace import commit_all, common_of, git, top_of
 from autoresearch_mlx.targets.tools import Tools
 from autoresearch_mlx.terms import without_codes
 from autoresearch_mlx.trial.orphans import end_orphans

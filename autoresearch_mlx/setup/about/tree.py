@@ -13,8 +13,8 @@ from typing import Any
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.store.git import git, resolve, top_of
 from autoresearch_mlx.store.left_out import is_environment
-from autoresearch_mlx.store.workspace import git, resolve, top_of
 
 MOST_FILES = 20_000
 """Largest number of files that are read; a message says when a larger repository is read only in part."""

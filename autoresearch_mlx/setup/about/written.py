@@ -11,7 +11,7 @@ from autoresearch_mlx.lab.lab import PROGRAM
 from autoresearch_mlx.setup.about.about import refuse_existing
 from autoresearch_mlx.setup.about.prove import Proof
 from autoresearch_mlx.setup.template import all_or_nothing
-from autoresearch_mlx.store.workspace import ignored
+from autoresearch_mlx.store.git import ignored
 
 
 def write_lab(directory: Path, proof: Proof) -> Iterator[Path]:

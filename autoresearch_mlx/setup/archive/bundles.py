@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from autoresearch_mlx.errors import WorkspaceError
-from autoresearch_mlx.store.workspace import branch_of, git, top_of
+from autoresearch_mlx.store.git import git, top_of
+from autoresearch_mlx.store.workspace import branch_of
 
 
 def refs_of(root: Path, tag: str) -> dict[str, str]:

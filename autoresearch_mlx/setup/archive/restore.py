@@ -27,11 +27,12 @@ from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.lab.lab import Lab, refuse_form, refuse_tag
 from autoresearch_mlx.setup.archive.bundles import drop, heads_of, prefix_of, refs_of, unpack
 from autoresearch_mlx.setup.archive.pack import BUNDLE, FORMAT, KIND, MANIFEST, SESSION
+from autoresearch_mlx.store.git import common_of, resolve
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import FILE, Ledger, read
 from autoresearch_mlx.store.locks import holder, locked
 from autoresearch_mlx.store.results import write_results
-from autoresearch_mlx.store.workspace import branch_of, common_of, drop_locks, resolve
+from autoresearch_mlx.store.workspace import branch_of, drop_locks
 from autoresearch_mlx.targets.registry import find_kind
 
 _BEGUN, _REFS = ".restoring-", "refs.json"

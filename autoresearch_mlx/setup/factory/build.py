@@ -24,7 +24,7 @@ from autoresearch_mlx.setup.factory.asking import Answer, Asker, Unfit
 from autoresearch_mlx.setup.factory.cases import DEV_SHARE, FILE, GUARD_SHARE
 from autoresearch_mlx.setup.factory.ledger import Problem
 from autoresearch_mlx.setup.factory.prompts import build_prompt
-from autoresearch_mlx.store.workspace import commit_all, init_repository
+from autoresearch_mlx.store.git import commit_all, init_repository
 from autoresearch_mlx.targets.evals.cases import Case, read_cases, split
 
 AGENT, TOOLS, PROMPT = "agent.py", "tools.py", "prompts/system.md"

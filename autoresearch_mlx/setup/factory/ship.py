@@ -21,7 +21,7 @@ from autoresearch_mlx.setup.factory.cases import DEV_SHARE, FILE, GUARD_SHARE
 from autoresearch_mlx.setup.factory.ledger import SHIPPED, Book, Factory, Problem
 from autoresearch_mlx.setup.factory.model import Cost
 from autoresearch_mlx.setup.factory.verify import measured, target_of
-from autoresearch_mlx.store.workspace import commit_all, git, init_repository
+from autoresearch_mlx.store.git import commit_all, git, init_repository
 from autoresearch_mlx.targets.contract import Say
 from autoresearch_mlx.targets.evals.cases import Case, part_of, read_cases
 

@@ -28,7 +28,7 @@ from autoresearch_mlx.setup.factory.model import Staff
 from autoresearch_mlx.setup.factory.ship import ship
 from autoresearch_mlx.setup.factory.specs import spec_text, write_spec
 from autoresearch_mlx.setup.factory.verify import verify
-from autoresearch_mlx.store.workspace import resolve
+from autoresearch_mlx.store.git import resolve
 from autoresearch_mlx.targets.contract import Say
 from autoresearch_mlx.targets.evals.cases import PARTS, split
 

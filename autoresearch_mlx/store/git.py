@@ -1,0 +1,117 @@
+"""Run git, and answer the questions about a repository that need no session."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from autoresearch_mlx.errors import READ_ONLY, WorkspaceError
+from autoresearch_mlx.trial.runner import GIT_PLACES
+
+IDENTITY = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "autoresearch-mlx"), ("EMAIL", "autoresearch-mlx@localhost"))
+}
+
+_SETTINGS = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",  # otherwise git would start a file watcher, the user's or its own, in our worktree
+    "core.quotePath=off",
+    "core.safecrlf=false",
+    # Commits and refs must be on the disk before the ledger names them; otherwise a power cut could lose them.
+    "core.fsync=objects,reference",
+)
+
+_OUTPUT = {"GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C", "LANGUAGE": "C"}
+"""Makes git-lfs download nothing, and git write its messages in English.  Files in its own store are checked out."""
+
+
+class NoAnswer(WorkspaceError):
+    """Git was killed before it could answer, or did not start, so the answer is unknown."""
+
+
+def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    """Run one git command; return its output, byte for byte.  Raises WorkspaceError, which quotes git's message."""
+    settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+    added = {**_OUTPUT, **(env or {})}
+    inherited = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
+    try:
+        process = subprocess.Popen(
+            ["git", "-C", str(cwd), *settings, *arguments],
+            env={**inherited, **added},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    except OSError as error:
+        raise NoAnswer(f"git does not answer: {error.strerror}", "`git --version` shows why") from None
+    # subprocess.run would kill git at a Ctrl-C, and git would leave its locks behind.
+    out, err = process.communicate()
+    if process.returncode != 0:
+        said = err.decode(errors="backslashreplace").strip() or f"exit code {process.returncode}"
+        kind = NoAnswer if process.returncode < 0 else WorkspaceError
+        hint = f"git ran in {cwd}; correct that, or free some space, and `autoresearch-mlx run` continues"
+        raise kind(f"git {arguments[0]}: {said}", READ_ONLY if "Read-only file system" in said else hint)
+    return out.decode(errors="surrogateescape")
+
+
+def places_of(path: Path) -> tuple[Path, Path] | None:
+    """Return the top of the checkout around ``path``, if any, and the folder where its repository keeps its refs.
+
+    The checkout may itself be a worktree.  Raises WorkspaceError if git distrusts its owner.
+    """
+    try:
+        told = git(path, "rev-parse", "--show-toplevel", "--git-common-dir").rstrip("\n")
+    except NoAnswer:
+        raise
+    except WorkspaceError as error:
+        if "dubious ownership" in str(error):
+            raise  # git's own words have the remedy
+        return None
+    top, _, common = told.rpartition("\n")
+    return Path(top).resolve(), (path / common).resolve()
+
+
+def top_of(path: Path) -> Path | None:
+    """Return the top of the checkout around ``path``, if any.  Raises WorkspaceError if git distrusts its owner."""
+    places = places_of(path)
+    return None if places is None else places[0]
+
+
+def resolve(path: Path, revision: str) -> str | None:
+    """Return the commit that a revision names, or None when it names none."""
+    try:
+        return git(path, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
+    except NoAnswer:
+        raise
+    except WorkspaceError:
+        return None
+
+
+def common_of(top: Path) -> Path:
+    """Return the folder where a repository keeps its refs, also when the checkout is itself a worktree."""
+    return (top / git(top, "rev-parse", "--git-common-dir").rstrip("\n")).resolve()
+
+
+def diff(path: Path, before: str, after: str) -> str:
+    """Return the unified diff between two commits."""
+    return git(path, "diff", "--no-color", "--no-ext-diff", "--relative", before, after)
+
+
+def init_repository(directory: Path) -> None:
+    git(directory, "init", "--quiet")
+
+
+def commit_all(directory: Path, paths: Sequence[str], message: str) -> None:
+    """Commit these files in a repository that we have just made; no identity of the user is needed."""
+    # --force, because the user's ignore files may name one of these paths.
+    git(directory, "add", "--force", "--", *paths)
+    git(directory, "commit", "--quiet", "--no-gpg-sign", "-m", message, env=IDENTITY)
+
+
+def ignored(directory: Path, patterns: Sequence[str]) -> list[str]:
+    """Return the files below ``directory`` that match ``patterns`` and that git ignores."""
+    return git(directory, "ls-files", "-z", "-o", "-i", "--exclude-standard", "--", *patterns).split("\0")[:-1]
