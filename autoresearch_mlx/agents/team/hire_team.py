@@ -28,7 +28,7 @@ def hire_team(model: str, office: Office, load: Callable[[str, Office], Agent]) 
     if any(name.partition(":")[0] in ("team", "auto") for name in names):
         raise AgentError("a junior cannot be a team, or auto", "name agents under [team] juniors in lab.toml")
     if len(names) == 1 and chief == POLICY and not wanted.critic:
-        office.say(f"agent: a team of one junior, which is {names[0]} alone")
+        office.say(f"agent: a team of one junior, {names[0]}, which works without a chief")
         return load(names[0], office)
     voice = None if chief == POLICY else _voice(chief, office)
     juniors = [_junior(at, name, names.count(name) > 1, office, load) for at, name in enumerate(names, 1)]

@@ -20,7 +20,7 @@ def fenced(text: str, about: str = "") -> str:
 
 
 def problems_prompt(pieces: Sequence[Piece], known: Sequence[Mapping[str, Any]]) -> str:
-    """Return the question which problems some posts describe.
+    """Return the prompt that asks which problems some posts describe.
 
     ``known`` has the problems that earlier posts described.
     """
