@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
-import mlx.core
 import numpy as np
 import pytest
 import tiny_training as tiny
@@ -133,31 +131,9 @@ def test_loss_and_gradients_on_a_cpu_are_those_of_a_gpu(knobs: dict[str, object]
     assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture
-def quick_compiler(tmp_path: Path) -> Path:
-    """Make a folder with a g++ that builds MLX's kernels in a fifth of the time, from the same source.
-
-    Each of some sixty kernels includes one large header, which this g++ has compiled once (GCC manual, section 3.22).
-    It optimises nothing, because what the kernels compute stays the same and the test runs each of them four times.
-    """
-    header = Path(mlx.core.__file__).with_name("include") / "mlx" / "backend" / "cpu" / "compiled_preamble.h"
-    compiler, folder = shutil.which("g++"), tmp_path / "compiler"
-    ready = folder / "include" / header.relative_to(header.parents[3]).with_suffix(".h.gch")
-    ready.parent.mkdir(parents=True)
-    if compiler is not None and header.exists():  # not on a Mac
-        options = ["-std=c++17", "-O0", "-Wall", "-fPIC", "-w", "-I", str(header.parents[3])]
-        subprocess.run([compiler, *options, "-x", "c++-header", str(header), "-o", str(ready)], check=True)
-        wrapper = folder / "g++"
-        wrapper.write_text(f'#!/bin/sh\nexec {compiler} -I {folder / "include"} "$@" -O0\n')
-        wrapper.chmod(0o755)
-    return folder
-
-
-def test_the_compiled_step_of_a_gpu_gives_the_weights_of_the_plain_one(
-    under: Conditions, quick_compiler: Path, tmp_path: Path
-) -> None:
+def test_the_compiled_step_of_a_gpu_gives_the_weights_of_the_plain_one(under: Conditions, tmp_path: Path) -> None:
     """On a CPU the step is not compiled, so the test forces it; this takes the C++ compiler some time."""
-    path = f"{quick_compiler}{os.pathsep}{os.environ['PATH']}"
+    path = f"{tiny.quick_compiler()}{os.pathsep}{os.environ['PATH']}"
     fixed = replace(under, steps=4, compile_seconds=200.0, environment={**under.environment, "PATH": path})
     plain = tiny.measure(as_on_a_gpu(tiny.script(), "mx.float32", compiled=False), tmp_path / "a", fixed)
     compiled = tiny.measure(as_on_a_gpu(tiny.script(), "mx.float32", compiled=True), tmp_path / "b", fixed)
