@@ -59,15 +59,39 @@ def pytest_collection() -> Iterator[None]:
 
 
 FIRST = (
-    "tests/test_first_night.py",
+    "tests/fleet/test_fleet.py",
     "tests/loop/test_night",
+    "tests/setup/about/test_about.py",
+    "tests/setup/factory/test_line.py",
+    "tests/setup/test_selftest.py",
+    "tests/targets/evals/test_evals_",
+    "tests/targets/kernel/test_profile.py",
+    "tests/test_first_night.py",
     "tests/trial/test_measurement.py::test_the_compiled_step",
 )
 """Beginnings of the names of the longest tests: begun last, each would keep one process busy and the others idle."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each process of pytest-xdist begin with some of the longest tests; those of one file stay together.
+
+    With ``--dist worksteal`` each process first gets one part of the list, all parts of nearly the same length.
+    """
+    workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    files = sorted({item.nodeid.split("::")[0] for item in items if item.nodeid.startswith(FIRST)})
+    first: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    for number, file in enumerate(files):
+        first[number % workers] += [
+            item for item in items if item.nodeid.startswith(FIRST) and item.nodeid.startswith(file)
+        ]
+    rest, left = [item for item in items if not item.nodeid.startswith(FIRST)], len(items)
+    items.clear()
+    for number, longest in enumerate(first):
+        part = left // (workers - number)
+        others = rest[: max(0, part - len(longest))]
+        rest, left = rest[len(others) :], left - part
+        items += [*longest, *others]
+    items += rest
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -31,9 +31,23 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 LARGEST_REQUEST = 2**20
-IMPORTED_LATE = ("httpx2", "jinja2", "jsonschema", "matplotlib.figure", "openai", "starlette.applications", "uvicorn")
-"""Libraries that a command imports only when it needs them; an import takes a tenth of a second or more (openai: 0.8
-s)."""
+IMPORTED_LATE = (
+    "encodings.utf_8_sig",
+    "h11",
+    "httpcore2",
+    "httpx2",
+    "jinja2",
+    "jsonschema",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
+    "matplotlib.patheffects",
+    "numpy.random",
+    "openai",
+    "starlette.applications",
+    "truststore",
+    "uvicorn",
+)
+"""Modules that a command imports when it needs them, which takes a tenth of a second and more (openai: 0.8 s)."""
 
 
 class Started:
