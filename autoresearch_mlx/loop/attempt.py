@@ -283,7 +283,10 @@ class Attempt:
 
     def move(self, worker: Worker) -> None:
         """Continue on the worker of another machine."""
-        self.worker, self.history = worker, self.session.history(worker)
+        newest = self.session.history(worker)
+        same = self.session.incumbent(newest) == self.incumbent
+        self.history = newest if same else replace(self.history, regime=newest.regime, own=newest.own)
+        self.worker = worker
 
     def running(self) -> Running:
         """Return what agents are told about this experiment while it runs."""

@@ -24,9 +24,9 @@ from autoresearch_mlx.judge import Again, Decision
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.carry import onto_incumbent
 from autoresearch_mlx.loop.control import Orders, Skipped
+from autoresearch_mlx.loop.fleet_baseline import first_runs_of_fleet
 from autoresearch_mlx.loop.fleet_runs import (
     Waiting,
-    first_runs_of_fleet,
     know_incumbent,
     lacks_incumbent,
     learn_incumbent,

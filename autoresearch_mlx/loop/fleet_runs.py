@@ -1,30 +1,25 @@
 """Measure with the machines of a fleet: take the runs that a machine needs first, and let a second one confirm a gain.
 
-Absolute values of two machines are never compared.  Each machine measures the baseline and the incumbent itself, and a
-candidate is compared with the runs of the same machine.  The judge says which machine takes the next run.
+Absolute values of two machines are never compared.  Each machine measures the baseline itself, and the incumbent when
+a candidate needs it; a candidate is compared with the runs of the same machine.  The judge says which machine takes the next run.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from autoresearch_mlx.experiment import Experiment, History, Measurement, Progress, Watch
-from autoresearch_mlx.judge import Again, Decision
+from autoresearch_mlx.experiment import Experiment, History, Watch
+from autoresearch_mlx.judge import Again
 from autoresearch_mlx.judge.across import name_of, reference
 from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.judge.history import taken_now
 from autoresearch_mlx.loop.attempt import Attempt
-from autoresearch_mlx.loop.measure import measure, repeat, turn_at_incumbent
+from autoresearch_mlx.loop.measure import repeat, turn_at_incumbent
 from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import drift_of
 from autoresearch_mlx.loop.worker import MachineLost, MachineUnfit, Worker
-from autoresearch_mlx.store.records import measurement_to
-
-_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +32,6 @@ class Waiting:
     to: Sequence[str] = ()
     """Names of the machines from one of which the judge wants the next run, or which may have taken that run already;
     empty for any machine."""
-
-
-class Staff(Protocol):
-    """The part of a crew that takes the first runs of a fleet."""
-
-    session: Session
-
-    @property
-    def workers(self) -> Sequence[Worker]: ...
-
-    def do(self, worker: Worker, number: int, task: Callable[[Worker, Watch], None]) -> None: ...
 
 
 def note_proposal(attempt: Attempt) -> None:
@@ -180,88 +164,3 @@ def look_for_drift_on(session: Session, worker: Worker, watch: Watch, screen: Sc
         reason = None if best is None else drift_of(session, worker, best, watch)
     if reason is not None:
         screen.say(f"{worker.name} has changed: {reason}; its earlier runs stop counting")
-
-
-def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decision:
-    """Let every machine measure the baseline at the same time; return the judge's decision on the first machine's runs.
-
-    The first machine is the one that finishes its runs first and has a value for each.  The runs of the others are
-    logged as repeats, and their later candidates are compared with these.  A machine gets no experiment until it has
-    finished.  Raises MachineLost when no machine comes back.
-    """
-    assert attempt.sha is not None
-    session, sha, count = staff.session, attempt.sha, staff.session.judge.baseline_runs
-    workers = staff.workers
-    first = _First(len(workers))
-
-    def log(runs: Sequence[Measurement]) -> None:
-        for each in runs:
-            session.append("repeated", number=0, during=0, measurement=measurement_to(each))
-
-    def series(worker: Worker, watch: Watch) -> None:
-        runs: list[Measurement] = []
-        try:
-            for run in range(1, count + 1):
-                runs.append(measure(session, worker, sha, 0, run, watch, name=f"{worker.name}-"))
-        finally:
-            whole = runs if len(runs) == count else []
-            if not first.offer(worker, whole):
-                log(whole)
-
-    with attempt.timed("measure"):
-        for worker in workers:
-            staff.do(worker, 0, series)  # a machine that fails is asked again before its first experiment
-        while (found := first.wait()) is None:
-            watch(Progress("train"))
-    worker, runs = found
-    if not runs:
-        raise MachineLost("no machine came back with the runs of the baseline")
-    for other in first.passed_over:
-        log(other)
-    if worker.name != attempt.worker.name:
-        session.append("moved", number=attempt.number, worker=worker.name)
-    attempt.move(worker)
-    attempt.measurements.extend(runs)
-    attempt.taken = len(runs)
-    return attempt.decide()
-
-
-class _First:
-    """Finds the machine whose runs of the baseline decide: the first whose runs all have a value.
-
-    If no machine has such runs, it is the first that is done.
-    """
-
-    def __init__(self, machines: int) -> None:
-        self._machines = machines
-        self._chosen: tuple[Worker, Sequence[Measurement]] | None = None
-        self._failed: list[tuple[Worker, Sequence[Measurement]]] = []
-        self._lock, self._settled = threading.Lock(), threading.Event()
-
-    def offer(self, worker: Worker, runs: Sequence[Measurement]) -> bool:
-        """Take the runs of a machine, none if it did not come back; return whether it was chosen, or may be."""
-        with self._lock:
-            if self._settled.is_set():
-                return False
-            if runs and all(m.value is not None and not m.tainted for m in runs):
-                self._chosen = worker, runs
-            else:
-                self._failed.append((worker, runs))
-            if self._chosen is not None or len(self._failed) == self._machines:
-                self._settled.set()
-            return True
-
-    def wait(self) -> tuple[Worker, Sequence[Measurement]] | None:
-        """Return the machine and its runs; None if it takes longer than a moment until they are known."""
-        if not self._settled.wait(_LOOK_SECONDS):
-            return None
-        return self._chosen or self._first_failed()
-
-    @property
-    def passed_over(self) -> Sequence[Sequence[Measurement]]:
-        """The runs of the machines that were done before a machine was chosen, and were not chosen."""
-        chosen = self._chosen or self._first_failed()
-        return [each[1] for each in self._failed if each is not chosen]
-
-    def _first_failed(self) -> tuple[Worker, Sequence[Measurement]]:
-        return next((each for each in self._failed if each[1]), self._failed[0])

@@ -1,0 +1,118 @@
+"""Measure the baseline on all machines of a fleet at the same time; the first machine that is done begins the night."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from autoresearch_mlx import terms
+from autoresearch_mlx.experiment import Measurement, Progress, Watch
+from autoresearch_mlx.judge import Decision
+from autoresearch_mlx.loop.attempt import Attempt
+from autoresearch_mlx.loop.measure import measure
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.loop.worker import MachineLost, Worker
+from autoresearch_mlx.store.records import measurement_to
+
+_LOOK_SECONDS = 0.2
+
+
+class Staff(Protocol):
+    """The part of a crew that takes the first runs of a fleet."""
+
+    session: Session
+
+    @property
+    def workers(self) -> Sequence[Worker]: ...
+
+    def do(self, worker: Worker, number: int, task: Callable[[Worker, Watch], None]) -> None: ...
+
+
+def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decision:
+    """Let every machine measure the baseline at the same time; return the judge's decision on the first machine's runs.
+
+    The first machine is the one that finishes its runs first and has a value for each.  The runs of the others are
+    logged as repeats, and their later candidates are compared with these.  A machine gets no experiment until it has
+    finished.  Raises MachineLost when no machine comes back.
+    """
+    assert attempt.sha is not None
+    session, sha, count = staff.session, attempt.sha, staff.session.judge.baseline_runs
+    workers = staff.workers
+    first = _First(len(workers))
+
+    def log(runs: Sequence[Measurement]) -> None:
+        for each in runs:
+            session.append("repeated", number=0, during=0, measurement=measurement_to(each))
+
+    def series(worker: Worker, watch: Watch) -> None:
+        runs: list[Measurement] = []
+        try:
+            for run in range(1, count + 1):
+                runs.append(measure(session, worker, sha, 0, run, watch, name=f"{worker.name}-"))
+                first.done += 1
+        finally:
+            whole = runs if len(runs) == count else []
+            if not first.offer(worker, whole):
+                log(whole)
+
+    with attempt.timed("measure"):
+        for worker in workers:
+            staff.do(worker, 0, series)  # a machine that fails is asked again before its first experiment
+        while (found := first.wait()) is None:
+            done = terms.plural(count * len(workers), "run")
+            watch(Progress("waiting", words=f"{first.done} of {done} of the baseline are done"))
+    worker, runs = found
+    if not runs:
+        raise MachineLost("no machine came back with the runs of the baseline")
+    for other in first.passed_over:
+        log(other)
+    if worker.name != attempt.worker.name:
+        session.append("moved", number=attempt.number, worker=worker.name)
+    attempt.move(worker)
+    attempt.measurements.extend(runs)
+    attempt.taken = len(runs)
+    return attempt.decide()
+
+
+class _First:
+    """Finds the machine whose runs of the baseline decide: the first whose runs all have a value.
+
+    If no machine has such runs, it is the first that is done.
+    """
+
+    def __init__(self, machines: int) -> None:
+        self.done = 0
+        """Number of runs that have been taken."""
+        self._machines = machines
+        self._chosen: tuple[Worker, Sequence[Measurement]] | None = None
+        self._failed: list[tuple[Worker, Sequence[Measurement]]] = []
+        self._lock, self._settled = threading.Lock(), threading.Event()
+
+    def offer(self, worker: Worker, runs: Sequence[Measurement]) -> bool:
+        """Take the runs of a machine, none if it did not come back; return whether it was chosen, or may be."""
+        with self._lock:
+            if self._settled.is_set():
+                return False
+            if runs and all(m.value is not None and not m.tainted for m in runs):
+                self._chosen = worker, runs
+            else:
+                self._failed.append((worker, runs))
+            if self._chosen is not None or len(self._failed) == self._machines:
+                self._settled.set()
+            return True
+
+    def wait(self) -> tuple[Worker, Sequence[Measurement]] | None:
+        """Return the machine and its runs; None if it takes longer than a moment until they are known."""
+        if not self._settled.wait(_LOOK_SECONDS):
+            return None
+        return self._chosen or self._first_failed()
+
+    @property
+    def passed_over(self) -> Sequence[Sequence[Measurement]]:
+        """The runs of the machines that were done before a machine was chosen, and were not chosen."""
+        chosen = self._chosen or self._first_failed()
+        return [each[1] for each in self._failed if each is not chosen]
+
+    def _first_failed(self) -> tuple[Worker, Sequence[Measurement]]:
+        return next((each for each in self._failed if each[1]), self._failed[0])

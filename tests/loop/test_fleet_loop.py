@@ -1,0 +1,148 @@
+"""The loop of a fleet, with machines in this process: which runs a night needs, and which machine takes them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Recorder, Steps, write_command_lab
+
+from autoresearch_mlx.experiment import Experiment, Measurement
+from autoresearch_mlx.lab.config import load_settings
+from autoresearch_mlx.lab.lab import Lab
+from autoresearch_mlx.lab.source import read_knobs
+from autoresearch_mlx.loop.health import Health
+from autoresearch_mlx.loop.policy import Policy
+from autoresearch_mlx.loop.research import research
+from autoresearch_mlx.loop.session import Session, open_session
+from autoresearch_mlx.loop.worker import Brought, Errand, Worker
+from autoresearch_mlx.store.ledger import FILE, read
+
+NOISE = (0.0, 0.004, -0.004)
+
+
+@dataclass
+class Machine:
+    """A machine that measures X plus a level of its own, with a little noise that the seed decides."""
+
+    name: str
+    level: float = 0.0
+    seconds: float = 0.002
+    crashes: bool = False
+    ends_soon: Callable[[], bool] = lambda: False
+    now: int = 0
+    """Number of jobs that it has been asked for and has not delivered."""
+    most: int = 0
+    asked: list[tuple[int, str]] = field(default_factory=list)
+    """Number and name of each run, in the order in which they were taken."""
+    alone: threading.Lock = field(default_factory=threading.Lock)
+
+    def worker(self, session: Session, here: list[str]) -> Worker:
+        def elsewhere(errand: Errand) -> Brought:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            with self.alone:
+                self.asked.append((errand.number, errand.name))
+                time.sleep(self.seconds)
+                text = session.workspace.read(errand.commit)["solver.py"]
+                value = float(str(read_knobs(text)["X"].value)) + self.level + NOISE[errand.seed % 3]
+            self.now -= 1
+            failed = Measurement(None, errand.seed, "crash", "it does not run here")
+            taken = failed if self.crashes else Measurement(value, errand.seed)
+            return Brought(taken, "", {"machine": self.name}, here)
+
+        made = replace(session.worker, name=self.name, elsewhere=elsewhere, chip=self.name, health=Health())
+        return replace(made, ends_soon=self.ends_soon, refreshing=threading.Lock())
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return write_command_lab(tmp_path / "lab")
+
+
+def night(lab: Lab, machines: list[Machine], steps: list[float], **options: Any) -> dict[int, Experiment]:
+    """Measure experiments that set X to these values; return them by number."""
+    settings = load_settings(lab.root, {name.replace("__", "."): value for name, value in options.items()})
+    with open_session(lab, settings, "t", print, elsewhere=True) as session:
+        names = [machine.name for machine in machines]
+        workers = [machine.worker(session, names) for machine in machines]
+        fleet = replace(session, roster=lambda: workers)
+        research(fleet, Steps(*({"X": x} for x in steps)), Policy(experiments=len(steps)), Recorder())
+    return {e.number: e for e in read(lab.folder("t") / FILE).history.experiments}
+
+
+def events(lab: Lab, kind: str) -> Iterator[dict[str, Any]]:
+    lines = (json.loads(line) for line in (lab.folder("t") / FILE).read_text().splitlines())
+    return (line for line in lines if line["event"] == kind)
+
+
+def test_a_loser_takes_one_run_on_any_machine_even_after_a_keep(lab: Lab) -> None:
+    machines = [Machine(name, level) for name, level in (("attic", 0.0), ("desk", 1.0), ("shelf", 2.0))]
+    found = night(lab, machines, [3.0, *(5.0 + at / 10 for at in range(8))])
+    assert found[1].status == "keep" and len(found[1].measurements) == 2
+    losers = [found[number] for number in range(2, 10)]
+    assert {e.status for e in losers} == {"discard"} and {len(e.measurements) for e in losers} == {1}
+    assert len(list(events(lab, "repeated"))) == 6, "the baseline's runs on the other two machines, and nothing else"
+    taken = sum(len(machine.asked) for machine in machines)
+    assert taken == 9 + 2 + 8, "three runs of the baseline on each machine, and the runs of the experiments"
+
+
+def test_the_gain_of_a_loser_is_that_over_the_version_with_which_it_was_compared(lab: Lab) -> None:
+    machines = [Machine("attic"), Machine("desk", 1.0), Machine("shelf", 2.0)]
+    found = night(lab, machines, [3.0, 5.0, 5.1, 5.2, 5.3, 5.4])
+    keep = found[1]
+    knows = {str(m.machine["fleet_machine"]) for m in keep.measurements}
+    for loser in (found[number] for number in range(2, 7)):
+        new = loser.base == keep.commit
+        assert new or loser.against in (None, found[0].commit), "it was begun before the keep"
+        if new:
+            there = str(loser.measurements[0].machine["fleet_machine"]) in knows
+            assert loser.against == (None if there else found[0].commit)
+        before = 3.0 if new and loser.against is None else 4.0
+        assert loser.gain == pytest.approx(before - float(loser.knobs["X"][1]), abs=0.05)  # type: ignore[arg-type]
+
+
+def test_a_gain_is_confirmed_by_whichever_machine_is_free_first(lab: Lab) -> None:
+    machines = [Machine("attic", seconds=0.02), Machine("slow", 1.0, seconds=0.4), Machine("quick", 2.0, seconds=0.02)]
+    found = night(lab, machines, [5.0, 5.1, 3.0, 5.2, 5.3, 5.4])
+    assert found[3].status == "keep"
+    assert {str(m.machine["fleet_machine"]) for m in found[3].measurements} == {"attic", "quick"}
+
+
+def test_the_first_machine_that_is_done_with_the_baseline_begins_the_night(lab: Lab) -> None:
+    machines = [Machine("slow", seconds=0.3), Machine("quick", 1.0)]
+    found = night(lab, machines, [5.0, 5.1])
+    assert {str(m.machine["fleet_machine"]) for m in found[0].measurements} == {"quick"}
+    assert [line["measurement"]["machine"]["fleet_machine"] for line in events(lab, "repeated")][:1] != ["quick"]
+
+
+def test_a_machine_on_which_the_baseline_does_not_run_does_not_end_the_night(lab: Lab) -> None:
+    machines = [Machine("broken", crashes=True), Machine("desk", seconds=0.05)]
+    found = night(lab, machines, [5.0])
+    assert found[0].status == "keep" and {m.value is not None for m in found[0].measurements} == {True}
+    assert found[1].status == "discard"
+    failed = [line for line in events(lab, "repeated") if line["measurement"]["failure"] == "crash"]
+    assert failed, "its runs are in the ledger all the same"
+
+
+def test_a_machine_that_is_nearly_done_gets_its_next_experiment_and_no_third_one(lab: Lab) -> None:
+    machines = [Machine("attic", seconds=0.25, ends_soon=lambda: True)]
+    found = night(lab, machines, [5.0, 5.1, 5.2, 5.3])
+    assert machines[0].most == 2
+    assert Counter(machines[0].asked).most_common(1)[0][1] == 1, "no run is asked for twice"
+    assert [found[number].status for number in range(1, 5)] == ["discard"] * 4
+
+
+def test_a_machine_without_a_run_of_the_incumbent_for_long_measures_it_again(lab: Lab) -> None:
+    machines = [Machine("attic", seconds=0.02, ends_soon=lambda: True)]
+    night(lab, machines, [5.0 + at / 100 for at in range(8)], judge__refresh_every=3)
+    again = [line["during"] for line in events(lab, "repeated")]
+    assert again, "even though an experiment always waits for the machine"
+    assert max(b - a for a, b in zip([0, *again], again, strict=False)) <= 5
