@@ -305,6 +305,7 @@ class Crew:
         One lock covers two steps: checking which incumbent the attempt was compared with, and replacing that incumbent.
         """
         decision: Decision = attempt.decide() if attempt.measurements else Again("not measured yet")
+        came = True
         while True:
             if self._halt.is_set():
                 raise KeyboardInterrupt
@@ -314,10 +315,14 @@ class Crew:
                 if isinstance(decision, Verdict):
                     return attempt.conclude(_with_words(decision, attempt))
             elsewhere = decision.machine not in ("", attempt.worker.name)
-            if elsewhere or decision.whom == "incumbent":
+            if came and decision.whom == "incumbent":  # it came here as an alternative, and the judge wants no other
+                if elsewhere:
+                    return Waiting(attempt, to=(decision.machine,))
+            elif elsewhere or decision.whom == "incumbent":
                 to = may_continue(self.session, attempt, decision)
                 if elsewhere or len(to) > 1:
                     return Waiting(attempt, to=to)
+            came = False
             measured = know_incumbent(self.session, attempt, decision, watch)
             if measured and decision.whom == "incumbent" and not decision.trial:
                 decision = attempt.decide()

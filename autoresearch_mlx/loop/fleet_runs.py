@@ -1,7 +1,8 @@
 """Measure with the machines of a fleet: take the runs that a machine needs first, and let a second one confirm a gain.
 
 Absolute values of two machines are never compared.  Each machine measures the baseline itself, and the incumbent when
-a candidate needs it; a candidate is compared with the runs of the same machine.  The judge says which machine takes the next run.
+a candidate needs it; a candidate is compared with the runs of the same machine.  The judge says which machine takes the
+next run.
 """
 
 from __future__ import annotations

@@ -36,6 +36,8 @@ class Machine:
     level: float = 0.0
     seconds: float = 0.002
     crashes: bool = False
+    shift_above: float = 100.0
+    """An X above this one measures 9 less here: what loses on the other machines wins on this one."""
     ends_soon: Callable[[], bool] = lambda: False
     now: int = 0
     """Number of jobs that it has been asked for and has not delivered."""
@@ -52,7 +54,8 @@ class Machine:
                 self.asked.append((errand.number, errand.name))
                 time.sleep(self.seconds)
                 text = session.workspace.read(errand.commit)["solver.py"]
-                value = float(str(read_knobs(text)["X"].value)) + self.level + NOISE[errand.seed % 3]
+                x = float(str(read_knobs(text)["X"].value))
+                value = x + self.level + NOISE[errand.seed % 3] - 9 * (x > self.shift_above)
             self.now -= 1
             failed = Measurement(None, errand.seed, "crash", "it does not run here")
             taken = failed if self.crashes else Measurement(value, errand.seed)
@@ -146,3 +149,17 @@ def test_a_machine_without_a_run_of_the_incumbent_for_long_measures_it_again(lab
     again = [line["during"] for line in events(lab, "repeated")]
     assert again, "even though an experiment always waits for the machine"
     assert max(b - a for a, b in zip([0, *again], again, strict=False)) <= 5
+
+
+def test_what_wins_on_one_machine_alone_goes_from_machine_to_machine_only_a_few_times(lab: Lab) -> None:
+    odd = Machine("odd", seconds=0.1, shift_above=6.0)
+    found = night(
+        lab,
+        [Machine("attic", seconds=0.02), Machine("desk", 1.0, seconds=0.03), odd],
+        [3.0, *[7.0 + n / 10 for n in range(8)]],
+    )
+    assert found[1].status == "keep"
+    assert {found[number].status for number in range(2, 10)} == {"discard"}
+    assert any(number > 1 for number, _ in odd.asked), "it has measured some of them"
+    moves = Counter(line["number"] for line in events(lab, "moved"))
+    assert max(moves.values()) <= 5
