@@ -175,6 +175,8 @@ def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
             return _on(failed, view)
     mode: Mode = "strict" if judge.mode == "strict" else "adaptive"
     decision = decide_on_machines(_sides(judge, parts), spread_of(seen), mode, judge.rules)
+    if isinstance(decision, Verdict) and decision.status == "discard":
+        decision = replace(decision, reason=f"{decision.reason}{_with_older([view for view, _ in measured])}")
     for view, part in measured:
         held = decision
         compared = reference(view.history) == view.history.incumbent
@@ -186,6 +188,16 @@ def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
             return _on(held, view)
         decision = held
     return decision
+
+
+def _with_older(measured: Sequence[View]) -> str:
+    """Return words for the machines that have compared a candidate with an older version; empty if none has."""
+    found = [(view, reference(view.history)) for view in measured]
+    older = [(view, over) for view, over in found if over not in (None, view.history.incumbent)]
+    words = (
+        f"experiment {over.number}, the newest version that {view.machine} has run" for view, over in older if over
+    )
+    return f"; compared with {' and '.join(words)}" if older else ""
 
 
 def _keeps(decision: Decision) -> bool:

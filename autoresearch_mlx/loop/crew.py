@@ -183,7 +183,7 @@ class Crew:
         if self._learn():
             return True
         here, lanes = self.workers, Counter(worker.name for worker, _ in self._busy.values())
-        self.waiting.sort(key=lambda each: not each.attempt.measurements)
+        self.waiting = sorted(self.waiting, key=lambda each: not each.attempt.measurements)
         for at, each in enumerate(self.waiting):
             may = [worker for worker in here if worker.name in each.to] or list(here)
             may = [worker for worker in may if worker.name not in each.avoid] or may

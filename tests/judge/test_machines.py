@@ -376,6 +376,7 @@ def test_a_loser_on_a_machine_that_has_run_only_an_older_version_is_discarded_wi
     loser = Case(3, [run("attic", -5.0)])
     verdict = decide_across(JUDGE, [attic, desk], loser)
     assert isinstance(verdict, Verdict) and verdict.status == "discard", verdict.reason
+    assert verdict.reason.endswith(": discard; compared with experiment 0, the newest version that attic has run")
     effect = effect_across(JUDGE, [attic, desk], loser)
     assert effect is not None and effect.raw == pytest.approx(-0.05, rel=0.01), "over the baseline, which it has run"
 
