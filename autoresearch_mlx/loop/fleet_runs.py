@@ -70,9 +70,11 @@ def lacks_incumbent(session: Session, worker: Worker, attempts: Iterable[Attempt
 
     ``attempts``: the experiments that have been begun and that this machine does not measure itself right now.
     """
+    if not worker.machine:
+        return None
     history = session.history(worker)
     best = history.incumbent
-    if best is None or not worker.machine or not _new(history, best) or reference(history) is None:
+    if best is None or not _new(history, best) or reference(history) is None:
         return None
     for each in attempts:
         here = any(name_of(m) == worker.name and m.value is not None for m in list(each.measurements))
