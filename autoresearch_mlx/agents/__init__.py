@@ -89,7 +89,7 @@ def load_agent(name: str, office: Office) -> Agent:
 
 
 def unread(history: History) -> str:
-    """Return a message if no agent so far has read the person's notes and ideas; else an empty text."""
+    """Return a message if no agent so far has read the person's notes and ideas; else an empty string."""
     proposers = {e.agent for e in history.experiments if e.number > 0 and e.agent}
     if not proposers or not proposers.issubset(_WITHOUT_MODEL):
         return ""

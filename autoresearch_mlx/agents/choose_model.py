@@ -158,8 +158,8 @@ def _key_in(variable: str) -> str:
 def suitable_model(office: Office) -> tuple[Endpoint | None, str]:
     """Return a model to use when none is named, or ``None``; and the reason in words.
 
-    Without a ``base_url``, the model is chosen among those of an Ollama on this machine. An Ollama at ``base_url`` is
-    asked in the same way; any other server there has to offer exactly one model, which is used.
+    Without a ``base_url``, the model is chosen among those of an Ollama server on this machine.  An Ollama server at
+    ``base_url`` is asked in the same way; any other server there has to offer exactly one model, which is used.
     """
     from autoresearch_mlx.models.openai import ANY, OpenAICompatible
 
@@ -182,7 +182,7 @@ def suitable_model(office: Office) -> tuple[Endpoint | None, str]:
 
 
 def _is_ollama(url: str) -> bool:
-    """Return whether an Ollama answers at an address, with or without ``/v1`` at its end."""
+    """Return whether an Ollama server answers at an address, with or without ``/v1`` at its end."""
     from autoresearch_mlx.models.ollama import Ollama
 
     try:

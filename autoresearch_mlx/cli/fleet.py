@@ -72,8 +72,8 @@ def start_command(host: str | None, port: int | None, new_keys: bool) -> None:
 def join_command(pairing: Path, name: str | None, host: str | None, port: int, home: Path | None) -> None:
     """Take part in a fleet: measure what the coordinator asks for, until Ctrl-C.
 
-    PAIRING is the file that `fleet start` names.  The machine stays awake, and joins again by itself after sleep, after
-    a lost network, or when the coordinator was started again.
+    PAIRING is the file that `fleet start` names.  The machine is kept awake, and joins again by itself when
+    it has slept, when the network was down, or when the coordinator was started again.
     """
     from autoresearch_mlx.cli.opened import interruptible
     from autoresearch_mlx.fleet.member import join

@@ -16,7 +16,7 @@ from autoresearch_mlx.lab.source import UNPARSABLE, axis_of, changed_knobs, pars
 
 _WHOLE = "-U1000000"
 ARGUMENTS = ("--no-walk=unsorted", "--ignore-missing", "--format=%x00%H", "-p", "--no-ext-diff", "--no-color", _WHOLE)
-"""Arguments of ``git log``; commits follow them, and :func:`read_patches` reads the output."""
+"""Arguments of ``git log``, to be followed by commits; :func:`read_patches` reads the output."""
 _FILE = re.compile(r"^diff --git ", re.MULTILINE)
 _HUNK = re.compile(r"^@@ [^\n]*@@[^\n]*\n", re.MULTILINE)
 

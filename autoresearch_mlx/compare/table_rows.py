@@ -39,7 +39,7 @@ _BASELINE = re.compile(
     r"(?=$|\s*[(\[—–:;,.\])*`\"']|\s+-|\s+(?:on|at|for|in|after|since|with|for)\b)",
     re.IGNORECASE,
 )
-"""Pattern of a description of a baseline itself; it does not fit a description of a change to a baseline."""
+"""Matches a description of a baseline itself, but not one of a change to a baseline."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ def end_job(job: str) -> None:
 
 
 def result_of(job: str) -> str:
-    """Return a job's delivery as JSON text if the spool has one, else an empty text.  This starts no run."""
+    """Return a job's delivery as JSON text if the spool has one, else an empty string.  This starts no run."""
     try:
         found = Spool(Path(os.environ[HOME])).result(job)
     except (ValueError, LookupError):

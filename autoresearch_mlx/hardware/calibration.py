@@ -155,7 +155,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The peak rate with which MFU (model FLOPs utilisation) compares, and words about where it was found."""
+    """The peak rate with which MFU (model FLOPs utilisation) compares, and a note about where it was found."""
 
     gflops: float
     words: str

@@ -234,7 +234,7 @@ def age(history: History) -> int:
 
 
 def looked_at(history: History) -> list[bool]:
-    """Return for each experiment whether the incumbent ran in it or right after it, in the current regime.
+    """Return for each experiment whether the incumbent was run during it or right after it, in the current regime.
 
     Empty if there is no incumbent.  An imported incumbent has no runs, so the experiment that imported it counts as its
     run.

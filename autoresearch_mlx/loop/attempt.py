@@ -387,7 +387,7 @@ class Attempt:
         )
 
     def _disturbance(self) -> str:
-        """Return what disturbed the last run, if no run counts, or an empty text."""
+        """Return what disturbed the last run, if no run counts, or an empty string."""
         none_counts = bool(self.measurements) and all(m.tainted for m in self.measurements)
         return str(self.measurements[-1].extra.get("tainted") or "") if none_counts else ""
 

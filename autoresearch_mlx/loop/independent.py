@@ -163,7 +163,7 @@ def _taken(path: str, tree: ast.Module) -> Iterator[tuple[str, str | None]]:
 
 
 def _dotted(node: ast.expr) -> str:
-    """Return the text of a name with dots such as ``a.b``, and an empty text for any other expression."""
+    """Return the text of a name with dots such as ``a.b``, and an empty string for any other expression."""
     if isinstance(node, ast.Attribute):
         before = _dotted(node.value)
         return f"{before}.{node.attr}" if before else ""

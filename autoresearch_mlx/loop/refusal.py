@@ -134,7 +134,7 @@ def wrong_in(answer: object) -> str | None:
         return "nothing" if answer is None else f"a {type(answer).__name__}, not a Proposal"
     for name in ("title", "rationale", "agent", "problem"):
         if not isinstance(getattr(answer, name), str):
-            return f"a proposal with {name} = {getattr(answer, name)!r}, not a text"
+            return f"a proposal with {name} = {getattr(answer, name)!r}, not a string"
     for name in ("axis", "base"):
         if not isinstance(getattr(answer, name), str | None):
             return f"a proposal with {name} = {getattr(answer, name)!r}, neither a text nor None"

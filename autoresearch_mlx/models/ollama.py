@@ -205,7 +205,7 @@ class Ollama:
         said = f"{self.where} answered with status 200, but {quote(problem)}"
         if overflowed(problem):
             return _overflow(said, problem, heard.text)
-        return EndpointError("garbled", said, "is OLLAMA_HOST the address of an Ollama?", partial=heard.text)
+        return EndpointError("garbled", said, "is OLLAMA_HOST the address of an Ollama server?", partial=heard.text)
 
     def _drops_think(self, ask: Ask, failure: EndpointError) -> bool:
         """Return whether the model refused the ``think`` field; the field is not sent again."""
@@ -277,7 +277,7 @@ class Ollama:
             raise self._refusal(answer.status, answer.text, answer.headers)
         if answer.data is None:
             said = f"{self.where} answered {path} without JSON: {quote(answer.text) or 'nothing'}"
-            raise EndpointError("garbled", said, "is OLLAMA_HOST the address of an Ollama?")
+            raise EndpointError("garbled", said, "is OLLAMA_HOST the address of an Ollama server?")
         return answer.data
 
     def _refusal(self, status: int, text: str, headers: Mapping[str, str]) -> EndpointError:
@@ -304,7 +304,7 @@ class Ollama:
         if status != 404:
             return f"`ollama show {self.model}` shows what Ollama knows about it"
         if "model" not in words:
-            return "is OLLAMA_HOST the address of an Ollama?"
+            return "is OLLAMA_HOST the address of an Ollama server?"
         try:
             there = [model.name for model in installed_of(fetch(self.address + "/api/tags", self.where).data)]
         except EndpointError:

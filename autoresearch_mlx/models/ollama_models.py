@@ -59,7 +59,7 @@ class StreamedChat:
         return "".join(self.parts)
 
     def take(self, line: str) -> str:
-        """Add one line of the stream; return what is wrong with it, or an empty text."""
+        """Add one line of the stream; return what is wrong with it, or an empty string."""
         if not line.strip():
             return ""
         data = as_json(line)
@@ -188,7 +188,8 @@ def host_address(host: str) -> str:
         good = False
     if not good or scheme not in ("http", "https"):
         raise AgentError(
-            f"{host!r} is not the address of an Ollama", "write it like 127.0.0.1:11434 (OLLAMA_HOST or base_url)"
+            f"{host!r} is not the address of an Ollama server",
+            "write it like 127.0.0.1:11434 (OLLAMA_HOST or base_url)",
         )
     usual = {"http": 80, "https": 443}.get(scheme, PORT) if named else PORT
     try:

@@ -224,7 +224,7 @@ class TokenMeter:
         return self._least
 
     def missing(self, estimate: int, count: int | None, context: int | None) -> str:
-        """Say, with both numbers, that part of a prompt was not read; return an empty text when nothing shows that.
+        """Say, with both numbers, that part of a prompt was not read; return an empty string when nothing shows that.
 
         ``estimate`` is our own count of the prompt, ``count`` the server's; both and ``context`` are in tokens.
         """

@@ -31,7 +31,7 @@ def closing_line(history: History, reason: str, whole_step: str = "") -> str:
 
 
 def outcome(history: History) -> str:
-    """Return one sentence with baseline, incumbent and counts, or an empty text before there is a baseline."""
+    """Return one sentence with baseline, incumbent and counts, or an empty string before there is a baseline."""
     baseline, best = history.baseline, history.incumbent
     if baseline is None or best is None:
         return ""

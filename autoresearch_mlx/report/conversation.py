@@ -22,7 +22,7 @@ def render_replies(calls: Sequence[Mapping[str, Any]]) -> str:
 
 
 def spent_words(spent: Spent, cost: float | None, caps: tuple[int | None, float | None]) -> str:
-    """Return words such as ``12 calls, 84,120 of 2,000,000 tokens, cost 0.1301 of 5``.
+    """Return text such as ``12 calls, 84,120 of 2,000,000 tokens, cost 0.1301 of 5``.
 
     ``caps`` has the limits on tokens and cost.
     """

@@ -46,7 +46,7 @@ def live_line(scene: Scene, width: int) -> str:
 
 
 def _between(progress: Progress | None) -> str:
-    """Return words for what the loop waits for between two experiments."""
+    """Return text for what the loop waits for between two experiments."""
     if progress is not None and progress.phase == "waiting":
         return waiting(progress.words)
     if progress is None or progress.phase != "paused":
@@ -80,7 +80,7 @@ def _facts(scene: Scene) -> dict[str, str]:
 
 
 def waiting(words: str | None) -> str:
-    """Return words such as ``waiting: on battery``.
+    """Return text such as ``waiting: on battery``.
 
     If the reason begins with "for", no colon is needed: ``waiting for a quiet machine``.
     """
@@ -105,7 +105,7 @@ def phase_word(phase: str, step: int | None) -> str:
 
 
 def time_left(phase: str | None, step: int | None, seconds: float) -> str:
-    """Return words such as ``4:10 left``, or ``at most 10:00`` for a program, because only its timeout is known."""
+    """Return text such as ``4:10 left``, or ``at most 10:00`` for a program, because only its timeout is known."""
     program = phase == "guard" or (phase == "train" and step is None)
     return f"at most {terms.clock(seconds)}" if program else f"{terms.clock(seconds)} left"
 

@@ -57,7 +57,7 @@ def _facts(e: Experiment, metric: str) -> list[tuple[str, str]]:
 
 
 def _interval(e: Experiment) -> str:
-    """Return words with the interval of the gain, and the difference as it was measured."""
+    """Return text with the interval of the gain and with the measured difference."""
     low, high, raw = (e.effect.get(name) for name in ("low", "high", "raw"))
     if low is None or high is None or raw is None:
         return ""
@@ -228,7 +228,7 @@ def _why_tainted(m: Measurement) -> str:
 
 
 def _why_slow(m: Measurement) -> str:
-    """Say what slowed a run down and by how much, or return an empty text if nothing did or another line says so."""
+    """Say what slowed a run down and by how much, or return an empty string if nothing did or another line says so."""
     if m.speed is None or not m.disturbed_by or m.disturbed_by in _why_tainted(m):
         return ""
     stretch = f" and {m.stretch:.2f} times its budget" if m.stretch is not None else ""

@@ -71,7 +71,7 @@ class Counts:
     """Experiments that the person ended; ``failed`` counts them too."""
 
     def in_words(self) -> str:
-        """Return words such as ``4 kept, 3 discarded, 1 failed``.
+        """Return text such as ``4 kept, 3 discarded, 1 failed``.
 
         If any were interrupted, their number follows.
         """

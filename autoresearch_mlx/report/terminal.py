@@ -24,7 +24,7 @@ from autoresearch_mlx.store.rules import MARK
 
 
 def limits_in_words(limits: Mapping[str, Any]) -> str:
-    """Return words such as ``at 07:00, or after 40 experiments, whichever comes first``.
+    """Return text such as ``at 07:00, or after 40 experiments, whichever comes first``.
 
     ``limits`` has the fields of a Policy.
     """
@@ -108,7 +108,7 @@ def _newest(minutes: Sequence[Minute]) -> list[Minute]:
 
 
 def _disturbed(status: Status) -> str:
-    """Return words such as ``1 run of experiment 3, which does not count; `show 3` says why``."""
+    """Return text such as ``1 run of experiment 3, which does not count; `show 3` says why``."""
     *others, last = map(str, status.disturbed_in)
     named = f"experiments {', '.join(others)} and {last}" if others else f"experiment {last}"
     verb = "does" if status.disturbed == 1 else "do"
@@ -125,14 +125,14 @@ def _mark(mark: Mark | None) -> str:
 
 
 def _speed(found: Speed) -> str:
-    """Return words such as ``62 % of the baseline's in the newest run: ...; 3 of 14 runs under 90 %``."""
+    """Return text such as ``62 % of the baseline's in the newest run: ...; 3 of 14 runs under 90 %``."""
     why = f": {terms.one_line(found.disturbed_by)}" if found.disturbed_by else ""
     slow = f"; {found.slow:,} of {terms.plural(found.runs, 'run')} under {terms.speed(SLOW)}" if found.slow else ""
     return f"{terms.speed(found.newest)} of the baseline's in the newest run{why}{slow}"
 
 
 def _sigma(status: Status) -> str:
-    """Return words such as ``0.006912 of one run, from 3 runs of 1 commit``."""
+    """Return text such as ``0.006912 of one run, from 3 runs of 1 commit``."""
     if status.sigma.value is None:
         return terms.UNKNOWN
     regime = f", regime {status.regime}" if status.regime else ""
@@ -140,7 +140,7 @@ def _sigma(status: Status) -> str:
 
 
 def _stops(account: Account) -> str:
-    """Return words such as ``3 losers early, 0:36 saved; 1 audit, 0 wrong``."""
+    """Return text such as ``3 losers early, 0:36 saved; 1 audit, 0 wrong``."""
     saved = f"{terms.plural(account.stopped, 'loser')} early, {terms.clock(account.saved_seconds)} saved"
     return f"{saved}; {terms.plural(account.audits, 'audit')}, {account.wrong} wrong"
 
@@ -162,7 +162,7 @@ def _after(status: Status) -> str:
 
 
 def running_words(running: Running | None) -> str:
-    """Return words such as ``process 12, #5 halve the batch, train, step 143, 4:10 left``."""
+    """Return text such as ``process 12, #5 halve the batch, train, step 143, 4:10 left``."""
     if running is None:
         return "no"
     process = f"process {running.pid}"

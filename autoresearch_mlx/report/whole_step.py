@@ -15,7 +15,7 @@ _KERNEL = "kernel"
 
 
 def whole_step(journal: Journal) -> str:
-    """Return words about the speed-up of the whole step by kernels, or an empty text for other targets."""
+    """Return text about the speed-up of the whole step by kernels, or an empty string for other targets."""
     best = journal.history.incumbent
     if journal.session.get("target") != _KERNEL or best is None:
         return ""

@@ -332,7 +332,7 @@ _ENDS = "import os\n\nos._exit(0)\n"
 
 
 def broken(files: Files) -> tuple[str, Files]:
-    """Return words about the damage, and the broken files.
+    """Return text about the damage, and the broken files.
 
     Their functions return at once, or the files are empty.
     """

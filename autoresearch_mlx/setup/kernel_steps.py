@@ -46,7 +46,7 @@ class Kept:
     """Conditions of the session that kept the kernel."""
 
     def expired(self) -> str:
-        """Return a warning if the kernel was kept with another chip or MLX version, or an empty text if not."""
+        """Return a warning if the kernel was kept with another chip or MLX version, or an empty string if not."""
         was, here = self.conditions, read_machine()
         if was.get("mlx", mlx_version()) == mlx_version() and was.get("chip", _chip(here)) == _chip(here):
             return ""

@@ -103,7 +103,7 @@ def _run_seconds(outlook: Outlook) -> float | None:
 
 
 def _each_words(outlook: Outlook) -> str:
-    """Return words such as ``5:00 training + 0:22 overhead (calibrated 2026-11-25)``, or a program's measured time."""
+    """Return text such as ``5:00 training + 0:22 overhead (calibrated 2026-11-25)``, or a program's measured time."""
     training = outlook.training_seconds
     if training is None:
         if outlook.each_seconds is not None:
@@ -116,7 +116,7 @@ def _each_words(outlook: Outlook) -> str:
 
 
 def _count_words(outlook: Outlook, found: Forecast) -> str:
-    """Return words such as ``about 74 experiments by 07:00; 1.4 runs each so far``."""
+    """Return text such as ``about 74 experiments by 07:00; 1.4 runs each so far``."""
     if found.each_seconds is None:
         wanted = None if outlook.experiments is None else plural(outlook.experiments, "experiment")
         if wanted and outlook.seconds_left is None:

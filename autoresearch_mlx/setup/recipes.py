@@ -104,7 +104,7 @@ _INDENT = 11
 
 
 def _needs(wanted: ToolSettings) -> str:
-    """Return words about the programs that a lab needs, and which of them are not here yet."""
+    """Return text about the programs that a lab needs, and which of them are not here yet."""
     if not wanted.all:
         return "Python, which is here"
     on_path = Tools(Path("no folder"), wanted)  # a lab that does not exist yet has no tools of its own

@@ -61,7 +61,7 @@ def _hint(result: Result) -> str:
 
 
 def changes_in_words(result: Result) -> str:
-    """Return changed knobs as ``DEPTH 8 -> 6``, or an empty text for a change of code."""
+    """Return changed knobs as ``DEPTH 8 -> 6``, or an empty string for a change of code."""
     pairs = ((name, *change) for name, change in result.knobs.items())
     return phrase(", ".join(f"{name} {_value(was)} -> {_value(now)}" for name, was, now in pairs), 160)
 

@@ -119,7 +119,7 @@ class Source:
         return before, {path: t for path, t in self.workspace.read(e.commit).items() if t != before.get(path)}
 
     def _withheld(self, before: Mapping[str, str], after: Mapping[str, str]) -> str:
-        """Return why the files of an edit must not be published, or an empty text if they may be."""
+        """Return why the files of an edit must not be published, or an empty string if they may be."""
         for path, text in [*before.items(), *after.items()]:
             if found := self.personal.named_in(text):
                 return f"{path} contains {found}"
@@ -161,7 +161,7 @@ def _as_read(result: Result) -> Result:
 
 
 def _patch(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Return the change as a unified diff, or an empty text if it is too long."""
+    """Return the change as a unified diff, or an empty string if it is too long."""
     lines: list[str] = []
     for path, text in sorted(after.items()):
         was, now = before.get(path, "").splitlines(keepends=True), text.splitlines(keepends=True)

@@ -54,7 +54,7 @@ class Personal:
         return self._users.sub("[user]", text) if self._users else text
 
     def named_in(self, text: str) -> str:
-        """Return in words what personal information a file contains, or an empty text if there is none.
+        """Return in words what personal information a file contains, or an empty string if there is none.
 
         The information cannot be removed, because the file would no longer be the one that was measured.
         """

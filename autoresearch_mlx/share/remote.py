@@ -57,7 +57,7 @@ class Push:
 
     ref: str
     commit: str
-    """The new commit; an empty text removes the ref."""
+    """The new commit; an empty string removes the ref."""
     expected: str | None = None
 
 

@@ -167,7 +167,7 @@ def _line(text: str, most: int) -> str:
 def _text(found: Mapping[str, Any], name: str, most: int) -> str:
     value = found.get(name, "")
     if not isinstance(value, str):
-        raise _Fault(f"its {name} is not a text")
+        raise _Fault(f"its {name} is not a string")
     return _line(value, most)
 
 
@@ -269,7 +269,7 @@ def _patch(found: Any) -> str:
     if found is None:
         return ""
     if not isinstance(found, str) or len(found) > _PATCH:
-        raise _Fault(f"its patch is not a text of at most {_PATCH:,} characters")
+        raise _Fault(f"its patch is not a string of at most {_PATCH:,} characters")
     return found.encode(errors="replace").decode()
 
 

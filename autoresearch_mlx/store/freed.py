@@ -91,7 +91,7 @@ def talk_gone(folder: Path, number: int) -> str | None:
 
 
 def _gone(folder: Path, kind: Kind, name: str) -> str | None:
-    """Return words such as ``removed by gc on 2026-11-25``, or None when gc did not remove the item.
+    """Return text such as ``removed by gc on 2026-11-25``, or None when gc did not remove the item.
 
     A file ``name-...`` counts as ``name``.
     """

@@ -50,7 +50,7 @@ def last_beat(folder: Path, worker: str | None) -> float | None:
 
 
 def last_seen(folder: Path, worker: str | None) -> str:
-    """Return words that say when a dead worker last reported, and remove its file.
+    """Return text that say when a dead worker last reported, and remove its file.
 
     The words, empty if the time is unknown, are appended to the reason for which the worker's experiment is closed.
     """

@@ -232,7 +232,7 @@ class Workspace:
         return found
 
     def refuse_prefix(self, prefix: str) -> None:
-        """Raise WorkspaceError when names below ``prefix`` are not valid, or belong to the branches of sessions.
+        """Raise WorkspaceError if git cannot make branches below ``prefix``, or if they are reserved for sessions.
 
         Git cannot have a branch ``wins`` and a branch ``wins/01`` at one time.
         """

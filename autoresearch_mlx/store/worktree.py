@@ -138,7 +138,7 @@ class Worktree:
         return self.added(commit)
 
     def others(self) -> str:
-        """Return words about programs in the worktree that this session did not start, or an empty text.
+        """Return text about programs in the worktree that this session did not start, or an empty string.
 
         For example ``; vim (process 12) is at work there``.
         """

@@ -24,7 +24,7 @@ WORKS_IN = "AUTORESEARCH_WORKS_IN"
 
 
 def end_orphans(folder: Path, seconds: float = 5.0, since: float | None = None) -> int:
-    """End every process that works below ``folder``, and all their descendants; return how many were ended.
+    """End all processes that work below ``folder``, and their descendants; return how many were ended.
 
     Call this only from the process that holds the session's lock; then no living loop can have started these
     processes.  It takes some milliseconds if there is nothing to end, and gives up after ``seconds``.

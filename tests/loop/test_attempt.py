@@ -266,7 +266,7 @@ def test_an_agent_that_gives_up_after_a_smoke_run_leaves_no_ref(command_lab: Lab
         (Proposal("t", {FILE: 3}), "a proposal whose files do not map paths to texts"),  # type: ignore[dict-item]
         (Proposal("t", None), "a proposal whose files do not map paths to texts"),  # type: ignore[arg-type]
         (Proposal("t", {}, axis=5), "a proposal with axis = 5, neither a text nor None"),  # type: ignore[arg-type]
-        (Proposal("t", {}, rationale=None), "a proposal with rationale = None, not a text"),  # type: ignore[arg-type]
+        (Proposal("t", {}, rationale=None), "a proposal with rationale = None, not a string"),  # type: ignore[arg-type]
         (Proposal("t", {}, talk={"x": object()}), "a proposal whose talk is not plain JSON: .*"),
     ],
 )

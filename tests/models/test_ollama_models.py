@@ -32,7 +32,7 @@ def test_ollama_host_is_read_as_ollama_reads_it(said: str, address: str) -> None
 
 @pytest.mark.parametrize("said", ["ftp://box", "http://[x", "[::1"])
 def test_a_host_that_is_not_an_address_is_refused_with_an_example(said: str) -> None:
-    with pytest.raises(AgentError, match="is not the address of an Ollama") as caught:
+    with pytest.raises(AgentError, match="is not the address of an Ollama server") as caught:
         host_address(said)
     assert "127.0.0.1:11434" in caught.value.hint
 

@@ -75,7 +75,7 @@ def finished(lab: Lab, tag: str = "t") -> dict[int, str]:
 
 
 def started(lab: Lab, tag: str = "t") -> int | None:
-    """Return the experiment that runs."""
+    """Return the number of the experiment that is running, or None."""
     path = lab.folder(tag) / FILE
     running = read(path).running if path.exists() else ()
     return running[0].number if running else None

@@ -44,7 +44,7 @@ class OllamaModel:
 class OllamaServer(ModelServer):
     """``models``: its models.  ``loaded``: {name: context} of the models in memory.
 
-    ``context``: the context that it loads whatever is asked for, like an Ollama that ignores num_ctx; it then cuts a
+    ``context``: the context that it loads whatever is asked for, like a server that ignores num_ctx; it then cuts a
     longer prompt to half of that.  ``polls_to_unload``: how often /api/ps still lists a model that should be unloaded;
     None: for ever.  ``version``: the answer of /api/version.
     """

@@ -34,7 +34,7 @@ class Open(Sandbox):
 
 
 class Wider(Sandbox):
-    """The real sandbox, which also allows reading a folder that its permissions do not list."""
+    """The real sandbox with a fault: it also allows reading a folder that the permissions do not list."""
 
     def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
         return super().wrap(command, replace(permissions, read=(*permissions.read, Path(self.words))))

@@ -166,7 +166,7 @@ class CodingAgent:
         talks.keep(self._office.folder, whole, secrets(os.environ))
 
     def _problem(self, called: Called, found: Changes, log: Path, history: History) -> str:
-        """Say why there is no edit; return an empty text when there is one.
+        """Say why there is no edit; return an empty string when there is one.
 
         Raises AgentError when asking again cannot help, and AgentAway when asking again later may help.
         """

@@ -46,7 +46,7 @@ class Standby:
     def propose(self, context: Context) -> Proposal:
         """Propose an edit.
 
-        Raises AgentAway when neither agent has one now, and AgentError when the coding agent gives up.
+        Raises AgentAway when neither agent can propose one now, and AgentError when the coding agent gives up.
         """
         if not context.feedback or context.number != self._number:
             self._number = context.number

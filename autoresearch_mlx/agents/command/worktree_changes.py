@@ -134,7 +134,7 @@ def _whole(descriptor: int, path: str) -> bytes:
 
 
 def title_of(output: str, prompt: str) -> str:
-    """Return the text of the last line ``TITLE: ...`` of the output, else its last short line, else an empty text."""
+    """Return the text of the last line ``TITLE: ...`` of the output, else its last short line, else an empty string."""
     lines = _own_lines(output, prompt)
     titles = _said(lines, "TITLE")
     short = [line for line in lines if len(line) <= LONGEST_TITLE and any(c.isalnum() for c in line)]

@@ -87,5 +87,5 @@ PLACEHOLDERS = frozenset({OTHER_TITLE, OTHER_AXIS, OTHER_WHY.lower(), WHY.lower(
 
 
 def own_words(text: str) -> str:
-    """Return a text as it is, or an empty text when it only repeats a placeholder of the prompt."""
+    """Return a text as it is, or an empty string when it only repeats a placeholder of the prompt."""
     return "" if text.strip().lower() in PLACEHOLDERS else text

@@ -62,7 +62,7 @@ def fit(knob: Knob, value: Any) -> Any:
 
 
 def out_of_range(knob: Knob, value: Any) -> str:
-    """Say that a value lies outside the range of the knob's ``# knob:`` comment; return an empty text otherwise.
+    """Say that a value lies outside the range of the knob's ``# knob:`` comment; return an empty string otherwise.
 
     The knob's present value counts as inside, and so does every value of a knob without a comment.
     """

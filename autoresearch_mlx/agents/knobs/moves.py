@@ -20,7 +20,7 @@ SHARES = (0.3, 0.6, 1.0)
 """Lengths of the steps of one knob, as shares of its width."""
 JITTER = (0.7, 1.3)
 GRID = 9
-"""Number of values of a real knob that the last resort tries."""
+"""Number of values of a continuous knob that the last resort tries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _scaled(dimension: Dimension, value: Any, leader: Dimension, way: int) -> An
 
 
 def last_resort(space: Space) -> Iterator[Move]:
-    """Yield every move of at most three knobs over their whole ranges, fewest knobs first; real knobs use a grid."""
+    """Yield all moves of at most three knobs over their whole ranges, fewest knobs first; continuous ones use a grid."""
     options = [[Step(i, v) for v in _all_values(d) if v != d.value] for i, d in enumerate(space)]
     for size in range(1, MOST + 1):
         for chosen in combinations(options, size):

@@ -30,7 +30,7 @@ def _notes(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _unused(knob: Knob) -> str:
-    """Say why the range comment of a knob is not used; return an empty text when it is used."""
+    """Say why the range comment of a knob is not used; return an empty string when it is used."""
     if knob.kind == "fixed" or (range_in_comment(knob) is not None and not is_seed(knob.name)):
         return ""
     if is_seed(knob.name):

@@ -61,7 +61,8 @@ class Dimension:
         return min(1.0, max(0.0, place))
 
     def at(self, unit: float) -> Any:
-        """Return the value at a place, written as a person would: a whole number, a power of two, or three digits."""
+        """Return the value at a place from 0 to 1, as a person would write it: a whole number, a power of two, or
+        three digits."""
         r, unit = self.range, min(1.0, max(0.0, unit))
         if r.kind == "choice":
             return r.choices[round(unit * (len(r.choices) - 1))]
@@ -81,7 +82,7 @@ class Dimension:
 
     @property
     def tick(self) -> float:
-        """The smallest step that changes the value, as a share of the range; 0 for a real knob."""
+        """The smallest step that changes the value, as a share of the range; 0 for a continuous knob."""
         r = self.range
         if r.kind == "choice":
             return 1.0

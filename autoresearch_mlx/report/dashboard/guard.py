@@ -78,7 +78,7 @@ def refuse(rules: Rules, method: str, path: str, headers: Iterable[tuple[bytes, 
         sent.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
 
     def only(name: str) -> str:
-        """Return the header's value if it was sent exactly once, or else an empty text."""
+        """Return the header's value if it was sent exactly once, or else an empty string."""
         values = sent.get(name, [])
         return values[0] if len(values) == 1 else ""
 

@@ -15,8 +15,10 @@ from autoresearch_mlx.store.notes import add_note, clear_notes
 from autoresearch_mlx.terms import plural
 
 Action: TypeAlias = Callable[[Path, Mapping[str, Any]], str]
-"""Function that takes the session's folder and the page's data, acts, and returns words about what it did.  It raises
-AutoresearchError."""
+"""Function that takes the session's folder and the page's data, acts, and returns a sentence about what it did.
+
+It raises AutoresearchError.
+"""
 
 
 def actions() -> dict[str, Action]:

@@ -132,7 +132,7 @@ def _arrows(text: str) -> str:
 
 
 def _diff_kind(line: str) -> str:
-    """Return the CSS class of a diff's line: ``add``, ``del``, ``at`` for a header, or an empty text."""
+    """Return the CSS class of a diff's line: ``add``, ``del``, ``at`` for a header, or an empty string."""
     about = line.startswith(("+++", "---", "@@", "diff", "index"))
     return "at" if about else {"+": "add", "-": "del"}.get(line[:1], "")
 

@@ -18,7 +18,7 @@ def title_of(page: Page) -> str:
 
 
 def gain_in_words(page: Page) -> str:
-    """Return words such as ``val_bpb 2.510091 -> 2.438682 (2.84 % better)``."""
+    """Return text such as ``val_bpb 2.510091 -> 2.438682 (2.84 % better)``."""
     standing, metric = page.standing, terms.one_line(page.head.metric)
     if standing.baseline is None or standing.incumbent is None:
         return "nothing measured yet"
@@ -33,7 +33,7 @@ def gain_in_words(page: Page) -> str:
 
 
 def counts_in_words(page: Page) -> str:
-    """Return words such as ``126 experiments: 9 kept, 110 discarded, 7 failed``."""
+    """Return text such as ``126 experiments: 9 kept, 110 discarded, 7 failed``."""
     h = page.head
     counts = Counts(h.experiments, h.kept, h.discarded, h.failed, h.interrupted)
     return f"{terms.plural(counts.experiments, 'experiment')}: {counts.in_words()}"
@@ -46,7 +46,7 @@ def belief(page: Page) -> str:
 
 
 def _text(conditions: Mapping[str, Any]) -> str:
-    """Return a warning if the edited file could read the text of the rows that score it, or else an empty text."""
+    """Return a warning if the edited file could read the text of the rows that score it, or else an empty string."""
     if conditions.get("source") not in ("stdlib", "folder") or conditions.get("text_closed"):
         return ""
     return " Demonstration text: the edited file could read the text of the rows that score it."
@@ -103,12 +103,12 @@ def interval(held: Step | AxisRow | Shown) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Return a gain in percent of its incumbent's value, or an empty text if there is no gain."""
+    """Return a gain in percent of its incumbent's value, or an empty string if there is no gain."""
     return "" if share is None else f"{share:+.3f}"
 
 
 def span_words(started: str | None, finished: str | None) -> str:
-    """Return words such as ``2026-11-29, 19:45 to 19:49 UTC``, in the ledger's local time.
+    """Return text such as ``2026-11-29, 19:45 to 19:49 UTC``, in the ledger's local time.
 
     If the end is on another day, that day is named too.
     """
@@ -120,7 +120,7 @@ def span_words(started: str | None, finished: str | None) -> str:
 
 
 def machine_words(machine: Mapping[str, Any]) -> str:
-    """Return words such as ``AMD EPYC, 24 GB, cpu``."""
+    """Return text such as ``AMD EPYC, 24 GB, cpu``."""
     memory = machine.get("memory_gb")
     size = f"{memory:.0f} GB" if isinstance(memory, int | float) else None
     known = [machine.get("chip"), size, machine.get("device")]

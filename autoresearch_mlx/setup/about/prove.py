@@ -25,7 +25,7 @@ _MOST_BYTES = 4_000_000
 
 
 def _already(plan: Plan, copy: Copy) -> str:
-    """Return words if the number already has its best possible value, or else an empty text."""
+    """Return a message if the number already has its best possible value, or else an empty string."""
     said = copy.run(plan.run, _PREPARE_SECONDS).said
     found = re.findall(rf"^METRIC {plan.metrics[0].name}=(\S+)$", said, re.MULTILINE)
     return (

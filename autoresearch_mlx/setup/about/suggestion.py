@@ -82,7 +82,7 @@ def _prompt(sentence: str, tree: Tree, numbers: Sequence[Number], lines: Sequenc
 
 
 def read_reply(text: str, tree: Tree, numbers: Sequence[Number], lines: Sequence[str]) -> Suggestion | str:
-    """Return the suggestion in a model's reply, or words about the fault of the reply."""
+    """Return the suggestion in a model's reply, or a message about what is wrong with the reply."""
     found = re.search(r"\{.*\}", text, re.DOTALL)
     try:
         said: Any = json.loads(found[0]) if found else None

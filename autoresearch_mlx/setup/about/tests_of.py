@@ -73,7 +73,7 @@ class Tried:
         return f"the tests do not pass as they are: {self.failed[0].words()}"
 
     def remedy(self) -> str:
-        """Return words about what the person can do."""
+        """Return text about what the person can do."""
         if not self.failed:
             return "write some, or name a command that fails when a result is wrong: --guard 'LINE'"
         if self.failed[0].hung:

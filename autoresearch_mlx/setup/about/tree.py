@@ -65,7 +65,7 @@ class Tree:
     """Files with uncommitted changes, and files that are not under git."""
 
     def text(self, path: str) -> str:
-        """Return the text of a file, or an empty text if the file is missing or too long."""
+        """Return the text of a file, or an empty string if the file is missing or too long."""
         if self.sizes.get(path, _MOST_BYTES + 1) > _MOST_BYTES:
             return ""
         return git(self.root, "show", f"{self.head}:./{path}").encode(errors="surrogateescape").decode(errors="replace")

@@ -109,7 +109,7 @@ def files_in(text: str) -> dict[str, str]:
 
 
 def parse_fault(files: Mapping[str, str]) -> str:
-    """Return why the agent's file is not a program with the entry function, or an empty text if it is one."""
+    """Return why the agent's file is not a program with the entry function, or an empty string if it is one."""
     try:
         tree = parse(files[AGENT])
     except UNPARSABLE as error:

@@ -162,7 +162,7 @@ def _numbered(examined: Examined) -> Examined:
 
 
 def _too_weak(examined: Examined) -> str:
-    """Return why these cases test too little, or an empty text if they are good enough."""
+    """Return why these cases test too little, or an empty string if they are good enough."""
     dropped = f"; {len(examined.dropped)} were dropped" if examined.dropped else ""
     why = f": {examined.dropped[0][1]}" if examined.dropped else ""
     counts = split(examined.cases, DEV_SHARE, GUARD_SHARE)

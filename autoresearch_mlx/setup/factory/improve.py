@@ -119,7 +119,7 @@ def _run(session: Session, settings: AgentSettings, office: Office, missing: int
 
 
 def _failed_baseline(session: Session) -> str | None:
-    """Return words about how the baseline failed, or None if it did not fail or if the machine is to blame."""
+    """Return text about how the baseline failed, or None if it did not fail or if the machine is to blame."""
     first = next((e for e in session.journal().history.experiments if e.number == 0), None)
     if first is None or first.status in ("keep", "interrupted"):
         return None

@@ -175,7 +175,7 @@ def card_text(problem: Problem, card: Mapping[str, Any]) -> str:
 
 
 def _priced(cost: Mapping[str, Any]) -> str:
-    """Return words that follow the number of tokens.
+    """Return text that follow the number of tokens.
 
     They say if some were estimated, and the price if lab.toml has prices.
     """

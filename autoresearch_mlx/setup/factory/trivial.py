@@ -85,7 +85,7 @@ def _shown(case: Case) -> str:
 
 
 def _tests_nothing(draft: Draft, passes: Any) -> str:
-    """Return why a case tests nothing, or an empty text if it is sound."""
+    """Return why a case tests nothing, or an empty string if it is sound."""
     case = draft.case
     if "rubric" in case.check:
         return "a rubric: a model would have to judge, and no program can"

@@ -161,7 +161,7 @@ def _of_git(start: Path) -> Iterator[str]:
 
 
 def _said(*command: str) -> str:
-    """Return the one-line output of a command, or an empty text if the command fails or is slow."""
+    """Return the one-line output of a command, or an empty string if the command fails or is slow."""
     with suppress(OSError, ValueError, subprocess.SubprocessError):
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_SECONDS

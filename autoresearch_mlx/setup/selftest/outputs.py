@@ -69,7 +69,7 @@ class Program:
         return " ".join(self.line)
 
     def judge(self, text: str) -> Verdict:
-        """Return words about the facts in an output, or the reason why it could not be read."""
+        """Return text about the facts in an output, or the reason why it could not be read."""
         facts = self.facts(text)
         known = {name: value for name, value in facts.items() if value is not None}
         missing = [name for name in facts if name not in known and name not in self.optional]
@@ -131,7 +131,7 @@ def _run_all(programs: Sequence[Program]) -> list[tuple[Output, str]]:
 
 
 def run_program(line: Sequence[str], seconds: float = _SECONDS) -> tuple[Output, str]:
-    """Run a program; return its output, and words about why it failed, or an empty text if it did not.
+    """Run a program; return its output, and a message about why it failed, or an empty string if it did not.
 
     A program that takes too long is ended, with all processes that it started.  Raises nothing.
     """

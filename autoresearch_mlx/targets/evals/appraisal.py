@@ -22,7 +22,7 @@ Such a change is 1.53 standard errors (``judge/by_case.py``), and the last stage
 _GAIN = 0.1
 """Gain in score that a night should be able to detect."""
 _KEPT, _SEEN = 1.5, 1.28
-"""Two quantiles of the normal distribution: the judge's last bound, and that of a power of 0.9."""
+"""Two quantiles of the normal distribution: the bound of the judge's last stage, and the one for a power of 0.9."""
 _SHOWN, _LONGEST = 8, 600
 """Largest number of failed cases in the findings, and of characters of each text in them."""
 

@@ -100,9 +100,9 @@ def case_of(entry: Any) -> Case:
         raise ValueError(f"unknown name {sorted(unknown)[0]!r}; a case has id, tags, input and check")
     case_id, tags = entry.get("id"), entry.get("tags", [])
     if not isinstance(case_id, str) or not case_id.strip() or not case_id.isprintable():
-        raise ValueError(f"the id is {case_id!r}, not a text")
+        raise ValueError(f"the id is {case_id!r}, not a string")
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise ValueError("tags is not a list of texts")
+        raise ValueError("tags is not a list of strings")
     if "input" not in entry:
         raise ValueError("the case has no input")
     return Case(case_id, entry["input"], _check(entry.get("check")), tuple(tags))
@@ -134,7 +134,7 @@ def _wrong(kind: str, check: Mapping[str, Any]) -> str | None:
     if kind == "schema":
         return _wrong_schema(value)
     if not isinstance(value, str) or not value.strip():
-        return f"{kind} is not a text"
+        return f"{kind} is not a string"
     if kind == "regex":
         try:
             re.compile(value)

@@ -178,9 +178,9 @@ class _Body:
     def check(self) -> None:
         function = self._function
         if function.decorator_list:
-            _refuse(function, "a function has no decorator: the harness compiles it (COMPILE = True)")
+            _refuse(function, "a function may have no decorator: the harness compiles it (COMPILE = True)")
         if function.args.vararg or function.args.kwarg or function.args.defaults or function.args.kw_defaults:
-            _refuse(function, "a function has plain parameters, without defaults: a default could keep a value")
+            _refuse(function, "parameters must be plain and without defaults: a default could keep a value")
         written = [*(arg.annotation for arg in _all_arguments(function)), function.returns]
         if any(each is not None and not isinstance(each, ast.Name | ast.Attribute | ast.Subscript) for each in written):
             _refuse(function, "an annotation is a type, and computes nothing")

@@ -133,7 +133,7 @@ def _short(name: str, sets: Mapping[str, Mapping[str, float]], gains: Mapping[st
 
 
 def _on_training(sets: Mapping[str, Mapping[str, float]], gain: float, gains: Mapping[str, Gained]) -> str:
-    """Return a sentence if the gain is far smaller on rows of the training text, else an empty text.
+    """Return a sentence if the gain is far smaller on rows of the training text, else an empty string.
 
     This happens with a model that knows all held-out rows, but it can also happen with an honest remedy for
     overfitting.
@@ -148,7 +148,7 @@ def _on_training(sets: Mapping[str, Mapping[str, float]], gain: float, gains: Ma
 
 
 def unexplained(sets: Mapping[str, Mapping[str, float]], told: Any) -> str:
-    """Return what a person should check before believing the run; an empty text if there is nothing."""
+    """Return what a person should check before believing the run; an empty string if there is nothing."""
     nats = sets[VALIDATION]["nats"]
     if isinstance(told, int | float) and told > _TOLD * nats:
         return f"the script reported a training loss of {told:.4g} nats, but the validation rows cost {nats:.4g}"

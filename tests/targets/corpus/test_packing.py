@@ -1,4 +1,4 @@
-"""Rows are packed by best fit, each begins with BOS, none is padded, and a cut document's rest is dropped or kept."""
+"""Rows are packed by best fit, begin with BOS and are not padded; the rest of a cut document is dropped or kept."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def answer(asked: Mapping[str, Any], setup: Mapping[str, Any], own: Own) -> dict
         if what == "model":
             reply = own.module(setup["model"]).reply(asked["messages"], asked["seed"])
             if not isinstance(reply, str):
-                raise TypeError(f"{setup['model']}: reply returned a {type(reply).__name__}, not a text")
+                raise TypeError(f"{setup['model']}: reply returned a {type(reply).__name__}, not a string")
             return {"text": reply}
         tools = tools_of(own.module(setup["tools"])) if setup["tools"] else {}
         if what == "tools":
