@@ -49,7 +49,7 @@ class Family:
     near: float = 0.03
     coupling: float = 0.3
     headroom: tuple[float, float] = (1.5, 2.5)
-    """Range of the number of times that memory can double, from that of the start, before a run fails."""
+    """Range of the number of doublings of the first configuration's memory after which a run fails."""
     fragile: float = 0.4
     """Distance above its optimum at which the matrix learning rate diverges."""
     noise: float = 0.1

@@ -32,7 +32,7 @@ class World:
     platform: float = 0.0
     """Share of the gains that hold on the last chip alone, and are losses of half the size elsewhere."""
     by_noise: bool = False
-    """Whether an effect is as large on a machine as the noise there, instead of equally large on all machines."""
+    """Whether an effect on a machine is proportional to the noise there, instead of equally large on all machines."""
 
     @property
     def machines(self) -> int:
@@ -48,7 +48,7 @@ WORLDS = (
         sigmas=(0.003, 0.003, 0.0045, 0.0045, 0.006),
         chips=("M1", "M1", "M2", "M4", "M4"),
     ),
-    World("effects as the noise", by_noise=True),
+    World("effects in proportion to the noise", by_noise=True),
     World("half the gains on M4 alone", platform=0.5),
     World("smaller gains", win=0.005),
 )

@@ -135,7 +135,7 @@ class Hybrid:
         return self._ask_optimiser(replace(context, feedback=()))
 
     def _ask_optimiser(self, context: Context) -> Proposal:
-        """Ask the optimiser; when it has nothing to propose, ask the model and wait, as nothing can replace it."""
+        """Ask the optimiser; when it has nothing to propose, ask the model and wait for its answer."""
         try:
             return self._optimiser.propose(context)
         except AgentError as error:

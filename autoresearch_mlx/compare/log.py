@@ -46,7 +46,7 @@ class Log:
 
 
 def of_reference(reference: Reference) -> Log:
-    """Return the log of a session in a table; a caveat that several rows share is given once, with their number."""
+    """Return the log of a session in a table; a caveat of several rows is given once, with their count."""
     runs = tuple(from_reference(run) for run in reference.runs)
     told = [run.caveat for run in reference.runs if run.caveat]
     counts = {caveat: told.count(caveat) for caveat in told}

@@ -27,7 +27,10 @@ H100 = "H100"
 
 
 def references() -> tuple[Reference, ...]:
-    """Return all logs, the H100's first.  Raises TableError, and LabError when the installation lacks a table."""
+    """Return all logs, the H100's first.
+
+    Raises TableError when a table is malformed, and LabError when the installation lacks one.
+    """
     return tuple(reference for name in TABLES for reference in read_references(asset(name)))
 
 

@@ -117,7 +117,7 @@ def block_effects(
 
 
 def _effects(before: Sequence[Run], head: Sequence[Run], figure: Callable[[Run], float]) -> tuple[float, ...]:
-    """Return the head's figure minus the other's in each complete block, in order."""
+    """Return the figure of the head minus that of the version before, for each complete block in order."""
     ours, theirs = _by_pair(head, figure), _by_pair(before, figure)
     blocks = sorted({pair // 2 for pair in ours if {pair, pair ^ 1} <= ours.keys() & theirs.keys()})
     return tuple(

@@ -61,7 +61,7 @@ def decide_faults(history: History, measurements: Sequence[Measurement], tried: 
 
 
 def confirmed(decision: Decision, history: History, measurements: Sequence[Measurement]) -> Decision:
-    """Return the decision; ask for one more run if a keep rests on the only run that the machine did not end.
+    """Return the decision, or ask for one more run if a keep rests on one run and the machine ended the others.
 
     A file that imitates such errors whenever its run goes badly would be judged by its best run.
     """

@@ -49,7 +49,7 @@ LAB_TOML = """\
 # direction = "min"
 
 # [run]
-# lanes = 3                # experiments side by side, for such a program, unless its number is a time
+# lanes = 3                # experiments of such a program to run side by side; not if the number is a time
 """
 
 

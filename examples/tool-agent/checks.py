@@ -6,7 +6,7 @@ from tools import CATALOGUE
 
 
 def right_total(answer, case):
-    """Return whether the answer is the price of all the items that the question names, as the only number in it."""
+    """Return whether the answer has one number, the total price of the items that the question names."""
     wanted = sum(int(n) * CATALOGUE[item]["price"] for n, item in re.findall(r"(\d+) of ([A-D]\d\d)", case["input"]))
     numbers = re.findall(r"\d+(?:\.\d+)?", str(answer))
     return len(numbers) == 1 and abs(float(numbers[0]) - wanted) < 0.005

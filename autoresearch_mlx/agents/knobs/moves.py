@@ -100,7 +100,7 @@ def _scaled(dimension: Dimension, value: Any, leader: Dimension, way: int) -> An
 
 
 def last_resort(space: Space) -> Iterator[Move]:
-    """Yield all moves of at most three knobs over their whole ranges, fewest knobs first; continuous ones use a grid."""
+    """Yield all moves of one to three knobs over their whole ranges, fewest knobs first; continuous ones use a grid."""
     options = [[Step(i, v) for v in _all_values(d) if v != d.value] for i, d in enumerate(space)]
     for size in range(1, MOST + 1):
         for chosen in combinations(options, size):

@@ -96,7 +96,7 @@ def _tests_nothing(draft: Draft, passes: Any) -> str:
         if found:
             return f"{name} passes it"
     if draft.answer is not None and passes(case, draft.answer) is not True:
-        return "the right answer that came with it does not pass it"
+        return "its check refuses the right answer that came with the case"
     return ""
 
 

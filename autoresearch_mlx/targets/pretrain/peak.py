@@ -1,4 +1,4 @@
-"""Find the machine's best measured matrix product, by which MFU is computed.
+"""Find the machine's best measured matrix product, from which MFU is computed.
 
 MFU (model FLOPs utilisation) is the share of the machine's peak speed that training uses.
 """

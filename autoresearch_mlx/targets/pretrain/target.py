@@ -67,7 +67,7 @@ class Pretrain(TargetBase):
     metric: str = "val_bpb"
     direction: Direction = "min"
     peak: Peak | None = None
-    """The machine's best matrix product, by which MFU is computed; None if there is no recent measurement."""
+    """The machine's best matrix product, from which MFU is computed; None if there is no recent measurement."""
 
     open_text: str | None = None
     """Reason why the edited code can read the held-out text; None if it cannot."""

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def save(path: Path, arrays: Sequence[mx.array]) -> None:
-    """Write arrays bit by bit; bfloat16, which numpy lacks, is written as 16-bit integers."""
+    """Write arrays without changing a bit; bfloat16, which numpy lacks, is written as 16-bit integers."""
     named: dict[str, Any] = {}
     for at, array in enumerate(arrays):
         kind = str(array.dtype).removeprefix("mlx.core.")
