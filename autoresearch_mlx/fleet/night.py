@@ -90,9 +90,9 @@ class Night:
         self._here: set[str] = set()
         self._workers: dict[str, Worker] = {}
         self._has: dict[str, list[str]] = {}
-        """By the name of each machine: the commits that it has received."""
+        """Name of a machine -> the commits that it has received."""
         self._late: dict[str, tuple[str, int]] = {}
-        """By the id of each job that did not come back in time: its machine and the number of its experiment."""
+        """Id of a job that did not come back in time -> its machine and the number of its experiment."""
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
         self._bundle = threading.Lock()
 

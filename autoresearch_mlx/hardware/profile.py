@@ -140,7 +140,7 @@ _FURTHER: Mapping[str, Mapping[str, Any]] = {
 
 
 def choose_profile(machine: Machine, wanted: str = "auto") -> Profile:
-    """Return the profile for a machine, or the one named ``wanted``; an unknown size of a machine counts as small.
+    """Return the profile for a machine, or the one named ``wanted``; a machine of unknown size counts as small.
 
     A profile asked for by name still uses the device that this machine has.  Raises ConfigError for an unknown name.
     """

@@ -76,7 +76,7 @@ class _Found:
 
 
 def added_bytes(old: str, new: str) -> int:
-    """Return how much an edit adds, in compressed bytes, however it is written: as data, names, comments or code.
+    """Return how many compressed bytes an edit adds, whether as data, names, comments or code.
 
     It is the compressed size of the new text for a reader who has the old one.  The edits in
     `tests/trial/test_seal_honest.py`, such as a mixture of experts, add 70 to 190 bytes.

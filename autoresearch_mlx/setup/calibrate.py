@@ -147,7 +147,7 @@ def calibrate(
 
 
 def _busy() -> str | None:
-    """Return a warning when other programs keep half of the cores or more busy, or None."""
+    """Return a warning if other programs keep at least half of the cores busy; None otherwise."""
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     if load < cores / 2:
         return None

@@ -53,7 +53,7 @@ def compare(expected, found):
             at = max(same - 15, 0)
             name = before.partition(" ")[0]
             shown = f"{after[at : at + 40]!r} instead of {before[at : at + 40]!r}"
-            raise SystemExit(f"{name} gives another result than at first: {shown}")
+            raise SystemExit(f"{name} gives a different result than at first: {shown}")
 
 
 if __name__ == "__main__":

@@ -114,8 +114,9 @@ def same_open(folder: Path, title: str, source: str) -> Idea | None:
 def drop(folder: Path, id: int, history: History | None = None) -> Idea:
     """Withdraw an idea.
 
-    Raises LabError when the number is unknown or the idea is not open, and LedgerError when the journal cannot be read or
-    written."""
+    Raises LabError when the number is unknown or the idea is not open, and LedgerError when the journal
+    cannot be read or written.
+    """
     with writing(folder / FILE) as journal:
         idea = _found(_replay(journal.events, history), id, folder)
         if idea.state in ("done", "dropped"):

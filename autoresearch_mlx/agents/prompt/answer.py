@@ -195,7 +195,7 @@ def repair(problem: str, form: Form) -> str:
 
 
 def repair_choice(problem: str, entries: int) -> str:
-    """Return the message after an unusable answer that has no code: the reason, and what to send instead.
+    """Return the message after an unusable answer where no code was asked for: the reason, and what to send instead.
 
     ``entries``: the number of entries on the menu; 0 when the answer is an object with fields.
     """

@@ -79,7 +79,7 @@ def test_python_gets_a_lab_by_the_calls_of_its_tests(tmp_path: Path) -> None:
     cheat = QUICK_PARSER.replace("value.strip()", "value.strip()[:7]")
     (wrong, reason), (quick, _) = night(root, {"src/parse.py": cheat}, {"src/parse.py": QUICK_PARSER})
     assert (wrong, quick) == ("invalid", "keep")
-    assert "the check 'same_results' failed" in reason and "parse gives another result than at first" in reason
+    assert "the check 'same_results' failed" in reason and "parse gives a different result than at first" in reason
 
 
 def test_node_gets_a_lab_by_npm_test(tmp_path: Path) -> None:
