@@ -105,6 +105,8 @@ class Fleet:
                         future, asked_at = self._submit(machine, job, text, bundle), machine.address
                         if future is not None:
                             future.add_done_callback(told)
+                elif any(each.name == name and each.left for each in self._machines):
+                    raise Lost(f"{name} has left the fleet")
                 elif now - seen > away_seconds:
                     raise Lost(f"{name} has not reported for {away_seconds:.0f} s")
                 if now - began > most_seconds:
