@@ -169,13 +169,39 @@ def pair_sigma(history: History, axis: str | None, steep: float = 0.0) -> Sigma:
 def standing(history: History, experiment: Experiment) -> float:
     """Return the value that a kept experiment counts with: the mean of its newest unselected runs, not its best run.
 
-    Raises ValueError when it has no value at all.
+    In a fleet, a version that the current regime's machine has not run counts with the value that it would have there
+    (:func:`levelled`).  Raises ValueError when it has no value at all.
     """
+    if (value := levelled(history, experiment)) is not None:
+        return value
     if found := counting(history, experiment):
         return fmean(run.value for run in found)
     if experiment.value is None:
         raise ValueError(f"kept experiment {experiment.number} has no value")
     return experiment.value
+
+
+def levelled(history: History, experiment: Experiment) -> float | None:
+    """Return the value that a version would have in the current regime, from its runs in other regimes.
+
+    The machines of a fleet measure at different levels, so in each regime the difference from the baseline counts.
+    None if it has runs in the current regime, or if the baseline has none there or in the other regimes.
+    """
+    own = _means(runs_of(history, experiment))
+    if history.regime in own or history.baseline is None:
+        return None
+    levels = _means(runs_of(history, history.baseline))
+    above = [value - levels[regime] for regime, value in own.items() if regime in levels]
+    return levels[history.regime] + fmean(above) if above and history.regime in levels else None
+
+
+def _means(taken: Sequence[Run]) -> Mapping[int, float]:
+    """Return the mean value of the undisturbed runs in each regime."""
+    values: defaultdict[int, list[float]] = defaultdict(list)
+    for run in taken:
+        if not run.tainted:
+            values[run.regime].append(run.value)
+    return {regime: fmean(each) for regime, each in values.items()}
 
 
 def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
@@ -211,13 +237,13 @@ def gained(history: History) -> float | None:
     """Return the gain of the incumbent over the baseline, from the values that they count with (:func:`standing`).
 
     None if there is no incumbent or no baseline, or if their runs cannot be compared because their comparability keys
-    differ.
+    differ; the machines of a fleet have run both.
     """
     first, best = history.baseline, history.incumbent
     if first is None or best is None:
         return None
     a, b = _keys(history, first), _keys(history, best)
-    if a and b and a != b:
+    if a and b and a != b and levelled(history, best) is None:
         return None
     return history.gain(standing(history, best), over=standing(history, first))
 

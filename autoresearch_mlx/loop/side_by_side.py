@@ -5,6 +5,7 @@ from __future__ import annotations
 from autoresearch_mlx.agents.scripted import Fixed
 from autoresearch_mlx.errors import AgentAway, AgentError, AutoresearchError
 from autoresearch_mlx.experiment import Agent, Experiment, History, Verdict, Watch
+from autoresearch_mlx.judge.history import standing
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.control import Orders, Skipped
 from autoresearch_mlx.loop.crew import STOPPED, Crew
@@ -99,7 +100,7 @@ class _Night:
         try:
             decision = attempt.propose(author, watch, running)
             attempt.commit()
-            self.screen.started(attempt.number, attempt.title, attempt.incumbent_value, self.eta_seconds())
+            self.screen.started(attempt.number, attempt.title, self.best(attempt), self.eta_seconds())
             self.orders.obey(attempt.number)
         except Skipped as skipped:
             decision = Verdict("interrupted", str(skipped))
@@ -126,6 +127,11 @@ class _Night:
             else:
                 self.crew.measure(attempt)
         return None
+
+    def best(self, attempt: Attempt) -> float | None:
+        """Return the incumbent's value, in a fleet on the scale of the session's first machine."""
+        history = attempt.history if self.session.roster is None else self.session.journal().history
+        return None if history.incumbent is None else standing(history, history.incumbent)
 
     def eta_seconds(self) -> float | None:
         each = pace(self.session.journal().history)

@@ -19,6 +19,7 @@ from autoresearch_mlx.judge.across import (
 )
 from autoresearch_mlx.judge.combined import Between
 from autoresearch_mlx.judge.evidence import UNKNOWN, Again, Evidence, Rules, Run, Sigma
+from autoresearch_mlx.judge.history import gained, standing
 from autoresearch_mlx.judge.judge import Case, Judge
 from autoresearch_mlx.judge.machines import OnMachine, decide_on_machines, effects_of, platform_of, together
 
@@ -396,3 +397,13 @@ def test_a_free_machine_that_has_run_the_incumbent_goes_on_with_what_beat_an_old
 def test_what_beat_an_older_version_on_one_machine_is_not_discarded_before_that_machine_has_run_the_incumbent() -> None:
     again = decide(side("attic", 0.0), behind("desk", 9.0))
     assert isinstance(again, Again) and (again.whom, again.machine) == ("incumbent", "desk")
+
+
+def test_the_value_of_a_version_is_told_on_the_scale_of_the_sessions_machine_although_others_have_run_it() -> None:
+    night = history(kept(1, run("attic", 5.0), run("attic", 5.0, 1)))
+    best = night.incumbent
+    assert best is not None and best.number == 1
+    assert standing(night, best) == pytest.approx(LEVELS["desk"] - 5 * SIGMA)
+    assert gained(night) == pytest.approx(5 * SIGMA)
+    there = replace(night, regime=REGIMES["attic"])
+    assert standing(there, best) == pytest.approx(LEVELS["attic"] - 5 * SIGMA)
