@@ -70,6 +70,7 @@ def test_a_script_that_tells_its_own_score_gains_nothing(confined: Conditions, t
     told += "os.write(int(os.environ['AUTORESEARCH_EVENTS_FD']), line.encode())"
     boasting = tiny.measure(first(told), tmp_path / "b", confined)
     assert honest.failure is None, honest.reason
+    assert "val_bpb: -37.8" in (tmp_path / "b" / "run" / "log.txt").read_text()
     assert boasting.value == honest.value
 
 
