@@ -1,4 +1,4 @@
-"""The page "Your first night": its commands in their order, in one evening that takes half a minute."""
+"""The page "Your first night": its commands are run in their order, in half a minute."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def dashboard_command(port: int, host: str, read_only: bool, no_open: bool) -> N
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        raise ConfigError(f"{host!r} is not an IP address", "give a number such as 127.0.0.1 or ::1") from None
+        raise ConfigError(f"{host!r} is not an IP address", "give an address such as 127.0.0.1 or ::1") from None
     token = new_token()
     with bound(str(address), port) as at:
         if not address.is_loopback:

@@ -15,7 +15,7 @@ from autoresearch_mlx.trial.orphans import WORKS_IN
 from autoresearch_mlx.trial.runner import GIT_PLACES, python_command
 
 _LOOK_SECONDS, _ALIVE_SECONDS = 0.01, 0.25
-"""Time between two looks for the result, and between two looks whether the process that measures is alive."""
+"""Seconds between two checks for the result, and between two checks that the measuring process is alive."""
 _START_SECONDS = 60.0
 """Longest time in which the measuring process must take the lock of its job."""
 THREAD_LIMITS = tuple(f"{name}_NUM_THREADS" for name in ("OMP", "MKL", "OPENBLAS"))

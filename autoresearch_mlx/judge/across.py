@@ -139,7 +139,7 @@ def _effect_between(view: View, slope: Slope, sigma: Sigma, e: Experiment, befor
 
 
 def spread_of(seen: Sequence[View]) -> Between:
-    """Return how much effects vary between machines, learned from the changes that several machines measured."""
+    """Return how much effects vary between machines, estimated from the changes that several machines measured."""
     if not seen:
         return spread_between(())
     machines: defaultdict[int, set[str]] = defaultdict(set)

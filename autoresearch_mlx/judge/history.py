@@ -42,7 +42,7 @@ def _whole(stopped: Measurement) -> float:
 
 
 def removed(experiment: Experiment) -> int | None:
-    """Return the number of the kept experiment whose change this experiment removes on trial.
+    """Return the number of the kept experiment whose change this experiment removes as a trial.
 
     Returns None if this experiment removes nothing.
     """

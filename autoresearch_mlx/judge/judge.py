@@ -105,7 +105,7 @@ class Judge:
     refresh_every: int = 10
     """Experiments after which the incumbent is measured again."""
     removal_every: int = 8
-    """Number of keeps after which weakly supported ones are removed on trial."""
+    """Number of keeps after which weakly supported ones are removed as a trial."""
     limits: Sequence[Limit] = ()
     """Limits of the other figures, besides the metric."""
     budget_seconds: float | None = None
@@ -299,7 +299,7 @@ class Judge:
         return drifted(newest_unselected(old, self.rules.record), fresh, noise, steep)
 
     def suspects(self, history: History) -> tuple[int, ...]:
-        """Return the numbers of the kept experiments to remove on trial now, weakest first; empty while no pass is due.
+        """Return the numbers of the kept experiments to remove as a trial, weakest first; empty while no pass is due.
 
         A pass goes on while the last experiment was such a trial.
         """

@@ -96,7 +96,7 @@ def together(effects: Sequence[MachineEffect], spread: Between | None = None) ->
 
 
 def spread_between(changes: Iterable[Sequence[MachineEffect]]) -> Between:
-    """Return how much effects differ between machines, in sigma, learned from the changes of a session."""
+    """Return how much effects differ between machines, in sigma, estimated from the changes of a session."""
     return between(([e.estimate for e in change] for change in changes), _ASSUMED_TAU**2, _WEIGHT)
 
 

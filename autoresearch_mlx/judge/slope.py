@@ -2,9 +2,9 @@
 
 Other programs, heat and power saving take a part of the machine from a run, and with a budget of time it then does less
 work.  So the values of runs are compared as ``value = file + slope * log_work + noise``, an analysis of covariance
-(Fisher, "Statistical Methods for Research Workers", 4th ed. 1932).  The slope is learned from repeats of one commit at
-different speeds.  Before there are any, its error comes from the learning curve, which shows how much the last part of
-the work gained.
+(Fisher, "Statistical Methods for Research Workers", 4th ed. 1932).  The slope is estimated from repeats of one commit
+at different speeds.  Before there are any, its error comes from the learning curve, which shows how much the last part
+of the work gained.
 """
 
 from __future__ import annotations

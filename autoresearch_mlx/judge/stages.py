@@ -65,7 +65,7 @@ def settled_mode(recent_effects: Sequence[float], sigma: Sigma, rules: Rules) ->
 def decide_baseline(runs: Sequence[Run], metric: str, replicates: int = 3, lost: int = 0) -> Decision:
     """Return what to measure until the baseline has ``replicates`` undisturbed runs, which give the first sigma.
 
-    After twice as many runs the baseline is kept with the undisturbed ones that it has; without any it is invalid.
+    After twice as many runs, the baseline is kept if it has at least one undisturbed run, and is invalid otherwise.
     ``lost`` counts further runs, which were disturbed and ended without a value.
     """
     values = [run.value for run in runs if not run.tainted]

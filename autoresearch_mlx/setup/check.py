@@ -173,7 +173,7 @@ def _copied(place: Place, start: str, temporary: Path, say: Say) -> _Lab:
 
 
 def _not_committed(root: Path, start: str, reason: str) -> str:
-    """Return a hint if a failure's reason names a file that is in the checkout but not in the commit, else no text."""
+    """Return a hint if a failure names a file that the checkout has and the commit lacks, else an empty string."""
     has = entries_of(root, start)
     for word in re.findall(r"[\w./-]+", reason):
         for path in (word, f"{word.replace('.', '/')}.py"):

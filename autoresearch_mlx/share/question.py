@@ -1,4 +1,4 @@
-"""Hash a session's question and an edit, so that labs notice when they ask or try the same.
+"""Hash a session's question and an edit, so that labs notice when they ask the same question or try the same edit.
 
 Two labs ask the same question when they improve the same metric under the same conditions.  The machine is not part
 of the question, because an edit that wins on one machine is worth trying on another.

@@ -1,4 +1,4 @@
-"""Weak keeps are removed on trial, and stay removed if the head is as good without them."""
+"""Weak keeps are removed as a trial, and stay removed if the head is as good without them."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_a_drift_is_judged_by_tokens() -> None:
 
 
 def test_the_incumbent_counts_with_the_runs_that_did_their_work() -> None:
-    """A slow hour moves plain values; those runs count only where there are no others."""
+    """Runs of a slow hour are too short to compare; they count only if the incumbent has no others."""
 
     def ran(value: float, tokens: int, speed: float) -> Measurement:
         return Measurement(value, 1, tokens=tokens, speed=speed, stretch=1.0)

@@ -4,7 +4,7 @@ ranges, space            which constants may move, and the place of each value i
 memory                   past experiments as points of that space, each with its outcome
 coordinates, interest    points as rows of numbers; how much each knob is expected to matter at the start
 region                   the trust region: how far each knob may move, and what each has gained
-kernel, surrogate        what a step is expected to gain, with scales that are learned from the measurements
+kernel, surrogate        what a step is expected to gain, with scales that are estimated from the measurements
 failures                 how likely a run is to fail, from its memory, its step and outcomes close by
 outlook                  these models and the trust region together, for ranking moves
 range_notes              an explanation for each range comment that has no effect

@@ -1,9 +1,9 @@
 """Use MinHash to find posts that are nearly equal.
 
-A post becomes the set of its runs of three words.  The share of equal minima under many hash functions estimates the
-Jaccard similarity of two such sets (Broder, "On the resemblance and containment of documents", 1997).  Bands of minima
-find the candidates, so that not every pair is compared (Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets",
-section 3.4).
+A post becomes the set of all its sequences of three words.  The share of equal minima under many hash functions
+estimates the Jaccard similarity of two such sets (Broder, "On the resemblance and containment of documents", 1997).
+Bands of minima find the candidates, so that not every pair is compared (Leskovec, Rajaraman and Ullman, "Mining of
+Massive Datasets", section 3.4).
 """
 
 from __future__ import annotations

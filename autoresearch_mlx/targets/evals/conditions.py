@@ -114,7 +114,7 @@ def cases_path(c: EvalsConditions, root: Path) -> Path:
     try:
         return (root / Path(c.cases).expanduser()).resolve()
     except (ValueError, RuntimeError) as error:
-        raise ConfigError(f"target.options.cases is {c.cases!r}, which is no path: {error}", DOCS) from None
+        raise ConfigError(f"target.options.cases is {c.cases!r}, which is not a path: {error}", DOCS) from None
 
 
 def own_files(c: EvalsConditions, cases: tuple[Case, ...]) -> tuple[str, ...]:

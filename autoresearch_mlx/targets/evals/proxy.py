@@ -170,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > _MOST_BYTES:
             self.close_connection = True
-            return _error(400, f"a request has a Content-Length of at most {_MOST_BYTES:,} bytes")
+            return _error(400, f"a request needs a Content-Length of at most {_MOST_BYTES:,} bytes")
         try:
             body = json.loads(self.rfile.read(int(length)) or b"{}")
         except (ValueError, RecursionError):

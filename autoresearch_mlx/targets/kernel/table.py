@@ -51,7 +51,7 @@ def sums(profile: Profile) -> Iterator[str]:
         built = f"building the graph takes {_ms(profile.building_seconds)} ms"
         said = f"{built}; the rest is starting the operations, fresh memory, and what was not replayed"
     else:
-        said = "in the step operations are fused or find their inputs in a cache, which replays alone do not"
+        said = "within the step, operations are fused or find their inputs in a cache; replayed alone, they are not"
     yield f"remainder {_ms(profile.remainder)} ms: {said}"
 
 

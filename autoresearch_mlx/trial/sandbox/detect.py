@@ -23,7 +23,7 @@ _TRY_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """A sandbox in which a program has run on this system."""
+    """The sandbox of this system, which has been tried with a program."""
 
     kind: Literal["landlock", "seatbelt"]
     words: str
