@@ -46,7 +46,7 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--bin", action="append", default=[], type=Path, help="folder with programs; may be repeated")
     parser.add_argument("--only", nargs="*", default=[preset.name for preset in PRESETS])
-    parser.add_argument("--seconds", type=float, default=40.0, help="length of the measurement that is driven")
+    parser.add_argument("--seconds", type=float, default=40.0, help="length of the measurement made by drive")
     parser.add_argument("--keep", type=Path, help="keep the labs, the homes and the outputs in this folder")
     wanted = parser.parse_args()
     print(f"{'agent':10} {'version':10} {'edits':8} {'drives':8}")

@@ -66,7 +66,7 @@ def stop_command(tag: str | None) -> None:
 @click.argument("number", type=click.IntRange(min=0), required=False)
 @tag_option
 def skip_command(tag: str | None, number: int | None) -> None:
-    """End the current experiment now and continue with the next; it is logged as interrupted.
+    """End the current experiment now, log it as interrupted, and continue with the next.
 
     With several lanes give the NUMBER of the experiment; `status` shows which ones run.
     """

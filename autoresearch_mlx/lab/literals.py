@@ -32,7 +32,7 @@ _STRANGE = 32
 _PROSE = 512
 """When an edit adds more bytes of comments than this, they must look like words."""
 _PROSE_PACKED, _PROSE_DIGITS = 0.70, 0.25
-"""Largest shares for comments: of their size after compression, and of digits.
+"""Largest share of their size that added comments may have after compression, and largest share of digits in them.
 
 English shrinks to 0.6 of its size or less and base64 to 0.77; English has few digits, hexadecimal has five in eight.
 """

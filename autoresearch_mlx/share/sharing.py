@@ -25,7 +25,7 @@ CALL_SECONDS = 20.0
 _PULL_SECONDS = 30.0
 """Shortest time between two pulls."""
 _FIRST_WAIT, _LONGEST_WAIT = 60.0, 1800.0
-"""First and longest wait in seconds before a remote that is away is asked again; the wait doubles each time."""
+"""First and longest wait in seconds before a remote that does not answer is asked again; the wait doubles each time."""
 _NIGHT_SECONDS = 12 * 3600.0
 """Time in seconds for which a run does not repeat an edit that another lab has measured."""
 _CLAIM = 3.0

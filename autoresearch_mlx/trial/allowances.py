@@ -66,9 +66,9 @@ def after_the_budget(
 ) -> str | None:
     """Return a sentence if a run went on too long after its budget, else None.
 
-    ``steps`` is the seconds for the steps that had begun.  ``cores_used`` is the processor seconds that the run got for
-    each second of training.  On a busy machine a run gets fewer of them, and its allowance is smaller: otherwise the
-    run could train more in the allowed time than in the same time of its budget.
+    ``steps`` is the time in seconds for the steps that had begun.  ``cores_used`` is the number of processor seconds
+    that the run got for each second of training.  On a busy machine a run gets fewer of them, and its allowance is
+    smaller: otherwise the run could train more in the allowed time than in the same time of its budget.
     """
     if usual is None or usual.ending is None:
         return None

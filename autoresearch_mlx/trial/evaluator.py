@@ -111,7 +111,7 @@ def greet(models: Sequence[Respondent], inputs: Tokens, patience: float) -> None
 
     If two processes compile for Metal at the same moment, they can take the same file of its cache, and one of them
     then waits for a lock for as long as the other runs.  A model process uses neither the device nor the edited file
-    before its first question.  ``patience`` is the seconds for which the first model may do nothing.  Raises Died,
+    before its first question.  The first model may do nothing for ``patience`` seconds.  Raises Died,
     Invalid, Hung.
     """
     longest = patience
@@ -134,7 +134,7 @@ class _Pass:
     def __init__(
         self, inputs: Tokens, targets: Tokens, score: Score, rng: np.random.Generator, patience: float
     ) -> None:
-        """Store the arguments.  ``patience`` is the seconds for which a model may do nothing."""
+        """Store the arguments.  A model may do nothing for ``patience`` seconds."""
         self.scored = np.full(targets.shape, np.nan, np.float32)
         self.witnessed = np.zeros(targets.shape, np.float32)
         self.types: set[str] = set()

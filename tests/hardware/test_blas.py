@@ -111,7 +111,7 @@ def test_a_library_that_patchelf_refuses_is_passed_over(tmp_path: Path, broken_w
 
 @pytest.fixture
 def broken_wheel(tmp_path: Path) -> Iterator[str]:
-    """Make an importable package that contains a text instead of a library."""
+    """Make an importable package that contains a text file instead of a library."""
     package = tmp_path / "site" / "broken_openblas_wheel"
     (package / "lib").mkdir(parents=True)
     (package / "__init__.py").touch()

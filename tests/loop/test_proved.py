@@ -1,4 +1,4 @@
-"""Whether a run counts during which its files are written: by an agent's leftover program, the edit, or the person."""
+"""Whether a run counts if its files are written meanwhile by an agent's leftover program, the edit or the person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that shares goes on alone when the remote is away, and two runs do not measure the same edit."""
+"""A run that shares goes on alone when the remote does not answer, and two runs do not measure the same edit."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Team:
         self._bracketed: set[tuple[int, str]] = set()
         self._order: list[int] = []
         self._insisted: set[tuple[str, str]] = set()
-        """The junior and the title of each proposal on taken axes whose refusal is already in the ledger."""
+        """Junior and title of each proposal that the ledger shows as refused because its axes were taken."""
         self._error: AgentError | None = None
         self._closed = False
 

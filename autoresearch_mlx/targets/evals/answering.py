@@ -121,7 +121,7 @@ def wait_for(upstream: Upstream, c: EvalsConditions, assignment: Assignment, why
         if time.monotonic() - began > patience:
             hint = "start the server, then run again: this experiment was not counted"
             raise EndpointError("unreachable", f"the model's server does not answer: {why}", hint)
-        assignment.watch(Progress("waiting", words="the server of the agent's model is away"))
+        assignment.watch(Progress("waiting", words="the server of the agent's model does not answer"))
         time.sleep(_LOOK_SECONDS)
 
 
@@ -192,7 +192,7 @@ class _AgentProcess:
         self._progress(len(self.done))
         if self._account.away is not None:
             self.away = self._account.away
-            return "the model's server is away"
+            return "the model's server does not answer"
         limit = self._proxy.conditions.seconds if self.ready else _START_SECONDS
         return f"no answer within {limit:g} s" if time.monotonic() - self._began > limit else None
 

@@ -1,4 +1,4 @@
-"""A model that answers nonsense, obeys a hostile post, or is away: a stage says so, and nothing is lost."""
+"""A model that answers nonsense, obeys a hostile post, or does not answer: a stage says so, and nothing is lost."""
 
 from __future__ import annotations
 
