@@ -86,7 +86,8 @@ class _Session:
         """Ask for a proposal and start its experiment; an experiment without an edit fails in :meth:`end`."""
         self.begun += 1
         running = tuple(now for now, _, _ in self.running)
-        context = Context(self.begun, "", {FILE: self.text}, self.history, "", seed, running=running)
+        sigma = self.landscape.sigma
+        context = Context(self.begun, "", {FILE: self.text}, self.history, "", seed, sigma=sigma, running=running)
         began = time.perf_counter()
         after = _asked(propose, context, self.seen)
         self.seconds += time.perf_counter() - began

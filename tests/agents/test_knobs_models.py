@@ -316,7 +316,8 @@ def test_joint_moves_are_scored_as_the_models_score_the_whole_point() -> None:
     deeper = next(i for i, step in enumerate(steps) if step.index == 0)
     for at, score in enumerate(pool.score({0: deeper})):
         move = tuple({0: steps[deeper], steps[at].index: steps[at]}.values())
-        row = outlook.where.rows([point_of(PAIRS, move)])
+        point = point_of(outlook.space, move)
+        row = outlook.where.rows([point])
         mean, _ = outlook.surrogate.predict(row)
-        grown = outlook.appetite.doublings([point_of(PAIRS, move)])
+        grown = outlook.appetite.doublings([point])
         assert score == pytest.approx(mean[0] + math.log(1 - outlook.failures.beyond(row, grown)[0]))

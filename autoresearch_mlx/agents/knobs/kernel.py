@@ -77,17 +77,20 @@ def along(scales: Scales, squares: Array, changed: Array, index: NDArray[np.intp
     return np.asarray((1 - scales.share) * single + scales.share * np.exp(-0.5 * distance / scales.joint**2))
 
 
-def learn_scales(squares: Array, residual: Array, weights: Array) -> Scales:
+def learn_scales(squares: Array, residual: Array, weights: Array, known: tuple[float, float] | None = None) -> Scales:
     """Fit the scales to measured gains.
 
     ``squares``: squared distances, shape (points, points, knobs).  ``residual``: gains less the prior mean, shape
-    (points,).  ``weights``: the relevance to expect, shape (knobs,).
+    (points,).  ``weights``: the relevance to expect, shape (knobs,).  ``known``: the share of noise to expect, and the
+    standard deviation of its logarithm; None: the usual share.
     """
     single, joint, share, noise = USUAL
     usual = np.array(
         [*np.log(weights), math.log(single), math.log(joint), math.log(share / (1 - share)), math.log(noise)]
     )
     unsure = np.array([*(UNSURE_RELEVANCE for _ in weights), *UNSURE])
+    if known:
+        usual[-1], unsure[-1] = math.log(min(max(known[0], NOISE[0]), NOISE[1])), known[1]
     flat = squares.reshape(-1, len(weights))
     theta, first, second = usual.copy(), np.zeros(len(usual)), np.zeros(len(usual))
     best, highest = theta, -math.inf

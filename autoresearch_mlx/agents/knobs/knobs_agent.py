@@ -41,7 +41,7 @@ class Knobs:
                 "or write constants as ALL_CAPS = literal at the top level",
             )
         memory = remember(space, context.history, context.running)
-        outlook = look(space, memory)
+        outlook = look(space, memory, context.sigma)
         fresh = fresh_moves(outlook, memory, self._rng(context))
         move = next(islice(fresh, len(context.feedback), None), None)
         if move is None:
@@ -49,15 +49,14 @@ class Knobs:
                 f"every combination of {len(space)} knobs within their ranges was tried",
                 "widen the ranges in the '# knob:' comments, or choose another agent",
             )
-        return _proposal(outlook, move, context)
+        return _proposal(outlook, move, context, space)
 
     def _rng(self, context: Context) -> np.random.Generator:
         return np.random.default_rng([abs(self._seed), abs(context.seed), context.number])
 
 
-def _proposal(outlook: Outlook, move: Move, context: Context) -> Proposal:
-    space = outlook.space
-    point = point_of(space, move)
+def _proposal(outlook: Outlook, move: Move, context: Context, space: Space) -> Proposal:
+    point = point_of(outlook.space, move)
     changes = space.changes(point)
     return Proposal(
         title=describe(changes),
@@ -75,5 +74,7 @@ def _rationale(outlook: Outlook, move: Move, space: Space) -> str:
         f" and has gained {literal(float(f'{outlook.gains[step.index]:.2g}'))} so far"
         for step in move
     )
+    ahead = space.changes(outlook.space.start)
+    begins = f" The step starts from a point that measured well but was not kept: {describe(ahead)}." if ahead else ""
     expected = f"Expected gain {gain:+.2g} ± {deviation:.2g}" if outlook.surrogate.informed else "No step measured yet"
-    return f"{knobs}. {expected}, chance of failing {failing:.0%}."
+    return f"{knobs}.{begins} {expected}, chance of failing {failing:.0%}."

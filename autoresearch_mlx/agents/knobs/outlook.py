@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,9 +12,9 @@ from autoresearch_mlx.agents.knobs.failures import Appetite, FailureModel, learn
 from autoresearch_mlx.agents.knobs.interest import goes_the_usual_way, interest
 from autoresearch_mlx.agents.knobs.memory import Memory, Trial
 from autoresearch_mlx.agents.knobs.moves import Move, Step
-from autoresearch_mlx.agents.knobs.region import gains, tiredness, weights, widths
-from autoresearch_mlx.agents.knobs.space import Space
-from autoresearch_mlx.agents.knobs.surrogate import Surrogate, fit, log_expected_improvement
+from autoresearch_mlx.agents.knobs.region import from_the_closest, gains, tiredness, weights, widths
+from autoresearch_mlx.agents.knobs.space import Point, Space
+from autoresearch_mlx.agents.knobs.surrogate import Surrogate, fit
 from autoresearch_mlx.lab.source import axis_of
 
 MOST_TRIALS = 200
@@ -22,8 +22,11 @@ MOST_TRIALS = 200
 CAUTION = 6.0
 """Exponent of the chance that a move runs; it is large because a crash costs a whole run and teaches little."""
 MARGIN = 1.0
-"""Standard deviations of one measurement by which a move must beat the incumbent to count as an improvement.  A smaller
-gain would not be kept, and without this margin the search measures points close to the incumbent until one is lucky."""
+"""Standard deviations of one measurement by which a move must measure better than the incumbent did, to be kept."""
+KEPT = 0.3
+"""Weight of the gain that a move may bring at once, by being kept, against what its measurement may teach."""
+FURTHEST = 8
+"""Maximum number of knobs in which the centre differs from the incumbent."""
 HEAD_START = 1.0
 """Amount added to the rank of the first step of a knob in the direction that gained in the public records."""
 
@@ -39,6 +42,7 @@ class Outlook:
     """Both models and the trust region, for ranking moves.  The arrays have shape (knobs,)."""
 
     space: Space
+    """The knobs, each with its value at the centre, from which all moves start."""
     where: Coordinates
     widths: Array
     gains: Array
@@ -48,22 +52,30 @@ class Outlook:
     failures: FailureModel
     appetite: Appetite
     trials: tuple[Trial, ...]
+    """Each trial as a step from the closest earlier point."""
+    centre: Array
+    """The centre as a row of numbers, shape (1, knobs), and so is the incumbent."""
+    incumbent: Array
+    noise: float
+    """Standard deviation of one measurement, in multiples of the surrogate's unit."""
 
     @property
     def moved_alone(self) -> frozenset[int]:
-        """The knobs that some trial changed alone."""
+        """The knobs that some trial changed alone, from the incumbent or from another measured point."""
         return frozenset(t.moved[0] for t in self.trials if len(t.moved) == 1)
 
     def rank(self, moves: Sequence[Move]) -> Array:
         """Return a rank for each move; higher is better.
 
-        The rank is log(expected improvement x P(runs)^CAUTION), reduced for tired knobs.  The improvement is what
-        exceeds the incumbent by more than the noise of a measurement.
+        The rank is log(worth x P(runs)^CAUTION), reduced for tired knobs.  The worth of a move is by how much its
+        measurement is expected to raise the best expected gain, plus a share of the gain that the loop may keep.
         """
         rows = self._rows(moves)
         runs = 1 - self.failures.chance(rows, self._doublings(moves))
-        mean, deviation = self.surrogate.predict(rows)
-        ranks = log_expected_improvement(mean - MARGIN * self.surrogate.noise, deviation)
+        ranks = np.logaddexp(
+            self.surrogate.log_lesson(rows, self.centre, self.noise),
+            np.log(KEPT) + self.surrogate.log_kept_gain(rows, self.incumbent, self.noise, MARGIN * self.noise),
+        )
         ranks += CAUTION * np.log(np.maximum(runs, 1e-9)) + HEAD_START * self._usual(moves)
         ranks -= TIRED * np.array([max(self.tired[step.index] for step in move) for move in moves])
         return np.asarray(np.where(runs < LIKELY, ranks - REFUSED, ranks))
@@ -99,11 +111,15 @@ class Outlook:
         return self.where.columns(units)
 
 
-def look(space: Space, memory: Memory) -> Outlook:
-    """Fit both models to the trials."""
+def look(space: Space, memory: Memory, sigma: float | None = None) -> Outlook:
+    """Fit both models to the trials; ``sigma``: the noise of one measurement, in the metric's unit, where it is known.
+
+    Moves start from the centre, which is the measured point with the highest expected gain.  It is often not the
+    incumbent.  The loop keeps a run that measures better than the incumbent did, so an incumbent that was measured too
+    well by luck turns down several times its sigma of real gain.  The search goes on from what it turned down.
+    """
     where = coordinates(space)
-    here = where.rows([space.start])
-    trials = _nearest(where, here, memory.trials)
+    trials = _nearest(where, where.rows([space.start]), memory.trials)
     measured = [t for t in trials if t.score is not None]
     # A point that is being measured counts as measured, with the incumbent's score (the constant liar of Ginsbourger et
     # al. 2010), so that the next proposal looks elsewhere.  It changes neither widths nor weights.
@@ -111,26 +127,42 @@ def look(space: Space, memory: Memory) -> Outlook:
     rows = where.rows(points)
     gained = [t.score - memory.score for t in measured if t.score is not None]
     scores = np.array([*gained, *(0.0 for _ in memory.running)] or [0.0])
-    share = weights(memory.trials, interest(space))
-    appetite = learn_memory(space, trials)
+    steps = from_the_closest(memory.trials, sigma or 0.0)
+    share = weights(steps, interest(space))
+    surrogate = fit(where, rows, scores, share, sigma)
+    centred = _centred(space, surrogate, [t.point for t in measured])
+    centre = where.rows([centred.start])
+    appetite = learn_memory(centred, trials)
     return Outlook(
-        space,
+        centred,
         where,
-        widths(memory.trials, len(space)),
+        widths(steps, len(space)),
         gains(memory.trials, len(space)),
         share,
-        tiredness(memory.trials, len(space)),
-        fit(where, rows, scores, share),
+        tiredness(steps, len(space)),
+        surrogate,
         learn_failures(
             where,
             where.rows([t.point for t in trials]),
             appetite.doublings([t.point for t in trials]),
             np.array([t.failed for t in trials], bool),
-            here[0],
+            centre[0],
         ),
         appetite,
-        memory.trials,
+        steps,
+        centre,
+        where.rows([space.start]),
+        sigma / surrogate.unit if sigma else surrogate.noise,
     )
+
+
+def _centred(space: Space, surrogate: Surrogate, measured: Sequence[Point]) -> Space:
+    """Return the space with the values of the best point: the highest expected gain, and few changes of the file."""
+    near = [p for p in measured if len(space.changes(p)) <= FURTHEST]
+    points = [space.start, *near]
+    mean, _ = surrogate.predict(surrogate.where.rows(points))
+    best = points[int(np.argmax(mean))]
+    return Space(tuple(replace(d, value=value) for d, value in zip(space, best, strict=True)))
 
 
 def _nearest(where: Coordinates, here: Array, trials: Sequence[Trial]) -> list[Trial]:

@@ -12,7 +12,7 @@ from autoresearch_mlx.agents.knobs.fresh_moves import fresh_moves
 from autoresearch_mlx.agents.knobs.memory import first_values, remember
 from autoresearch_mlx.agents.knobs.moves import Move, Step, point_of
 from autoresearch_mlx.agents.knobs.outlook import Outlook, look
-from autoresearch_mlx.agents.knobs.space import read_space
+from autoresearch_mlx.agents.knobs.space import Space, read_space
 from autoresearch_mlx.experiment import Context, KnobChanges
 from autoresearch_mlx.lab.source import axis_of
 
@@ -25,7 +25,8 @@ class RankedMove:
     """One change of the incumbent that has not been tried yet, with what the optimiser expects of it."""
 
     axis: str
-    """The axis of the knob that the move changes by the largest share of its range."""
+    """The axis of the knob that the move changes by the largest share of its range, counted from the centre (see
+    :func:`autoresearch_mlx.agents.knobs.outlook.look`)."""
     changes: KnobChanges
     files: Mapping[str, str]
     """The whole new text of each file that the move changes, by the file's path."""
@@ -47,10 +48,10 @@ def ranked_moves(context: Context, count: int = 10, seed: int = 0) -> tuple[Rank
     if not len(space):
         return ()
     memory = remember(space, context.history, context.running)
-    outlook = look(space, memory)
+    outlook = look(space, memory, context.sigma)
     rng = np.random.default_rng([abs(seed), abs(context.seed), context.number])
     moves = list(islice(fresh_moves(outlook, memory, rng), LOOKED_AT))
-    return tuple(_described(outlook, move, context) for move in islice(_spread(outlook, moves), count))
+    return tuple(_described(outlook, move, context, space) for move in islice(_spread(outlook, moves), count))
 
 
 def _spread(outlook: Outlook, moves: list[Move]) -> Iterator[Move]:
@@ -74,14 +75,14 @@ def axis_of_move(outlook: Outlook, move: Move) -> str:
     return axis_of(dimensions[max(move, key=way).index].name)
 
 
-def _described(outlook: Outlook, move: Move, context: Context) -> RankedMove:
+def _described(outlook: Outlook, move: Move, context: Context, space: Space) -> RankedMove:
     point = point_of(outlook.space, move)
     gain, deviation, failing = outlook.expect(move)
     informed = outlook.surrogate.informed
     return RankedMove(
         axis=axis_of_move(outlook, move),
-        changes=outlook.space.changes(point),
-        files=outlook.space.write(point, context.files),
+        changes=space.changes(point),
+        files=space.write(point, context.files),
         gain=gain if informed else None,
         deviation=deviation if informed else None,
         failing=failing,

@@ -8,11 +8,13 @@ arXiv:1910.01739).  The widths are not stored: they are computed again from the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoresearch_mlx.agents.knobs.memory import Trial
+from autoresearch_mlx.agents.knobs.space import Point
 
 FIRST = 0.15
 """The width at the start, as a share of the knob's range; in a range of two decades this is a factor of two."""
@@ -66,3 +68,41 @@ def tiredness(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
         if not trial.kept and trial.moved:
             found[list(trial.moved)] += 1 / len(trial.moved)
     return found
+
+
+def from_the_closest(trials: Sequence[Trial], sigma: float) -> tuple[Trial, ...]:
+    """Return each trial as a step from the earlier measured point that differs from it in the fewest knobs.
+
+    A search that goes on from a point that was not kept moves few knobs of that point, and many of the incumbent.  The
+    ledger only has the second.  Of several points with as few differences the best one counts; the incumbent counts
+    like the others.  A trial counts as kept if its measured gain over that point is more than ``sigma`` (a gain in the
+    metric's unit), or if it is positive and the loop kept the trial.
+    """
+    scored = [(i, t.point, t.score) for i, t in enumerate(trials) if t.score is not None]
+    codes = _codes([t.point for t in trials])
+    scores = np.array([score for _, _, score in scored])
+    at = np.array([i for i, _, _ in scored], dtype=int)
+    found = []
+    for i, trial in enumerate(trials):
+        earlier = int(np.searchsorted(at, i))
+        different = (codes[at[:earlier]] != codes[i]).sum(axis=1)
+        different = np.where(different > 0, different, len(trial.point) + 1)
+        order = np.lexsort((-scores[:earlier], different))
+        if not len(order) or different[order[0]] >= len(trial.moved):
+            found.append(trial)
+            continue
+        _, point, score = scored[order[0]]
+        gain = None if trial.score is None else trial.score - score
+        kept = gain is not None and (gain > sigma or (trial.kept and gain > 0))
+        found.append(replace(trial, origin=point, gain=gain, kept=kept))
+    return tuple(found)
+
+
+def _codes(points: Sequence[Point]) -> NDArray[np.intp]:
+    """Return a number for each value, the same for equal values of a knob; shape (points, knobs)."""
+    columns = [
+        {value: code for code, value in enumerate(dict.fromkeys(column))} for column in zip(*points, strict=True)
+    ]
+    return np.array(
+        [[codes[value] for codes, value in zip(columns, point, strict=True)] for point in points], dtype=np.intp
+    )

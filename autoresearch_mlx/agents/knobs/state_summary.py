@@ -10,7 +10,7 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.agents.knobs.coordinates import Array
 from autoresearch_mlx.agents.knobs.interest import interest
 from autoresearch_mlx.agents.knobs.memory import Memory, Trial, first_values, remember
-from autoresearch_mlx.agents.knobs.moves import Move, single_moves
+from autoresearch_mlx.agents.knobs.moves import Move, point_of, single_moves
 from autoresearch_mlx.agents.knobs.outlook import Outlook, look
 from autoresearch_mlx.agents.knobs.region import FIRST
 from autoresearch_mlx.agents.knobs.space import Point, Space, read_space
@@ -35,7 +35,7 @@ def describe_state(context: Context) -> str:
     memory = remember(space, context.history, context.running)
     if not any(trial.moved for trial in memory.trials):
         return ""
-    outlook = look(space, memory)
+    outlook = look(space, memory, context.sigma)
     lines = [
         *_best(space, memory),
         _line("Knobs that gained", _gained(outlook, memory)),
@@ -44,7 +44,7 @@ def describe_state(context: Context) -> str:
         _line("Narrowed down, only small steps left", _narrow(outlook)),
         _line("Never moved yet", _untouched(space, memory)),
         _line("Failed", _failed(space, memory)),
-        _line("It will try these next by itself", _candidates(outlook, context)),
+        _line("It will try these next by itself", _candidates(outlook, space, context)),
     ]
     return "\n".join(line for line in lines if line)
 
@@ -122,7 +122,7 @@ def _step(space: Space, trial: Trial) -> str:
     return " with ".join(f"{name} {literal(was)} -> {literal(now)}" for name, (was, now) in steps.items())
 
 
-def _candidates(outlook: Outlook, context: Context) -> list[str]:
+def _candidates(outlook: Outlook, space: Space, context: Context) -> list[str]:
     """List the steps of single knobs that the surrogate ranks highest, at most one for each knob."""
     if not outlook.surrogate.informed:
         return []
@@ -135,14 +135,12 @@ def _candidates(outlook: Outlook, context: Context) -> list[str]:
         first.setdefault(move[0].index, move)
         if len(first) == NEXT:
             break
-    return [_candidate(outlook, move) for move in first.values()]
+    return [_candidate(outlook, space, move) for move in first.values()]
 
 
-def _candidate(outlook: Outlook, move: Move) -> str:
-    dimension = outlook.space.dimensions[move[0].index]
+def _candidate(outlook: Outlook, space: Space, move: Move) -> str:
     gain, deviation, failing = outlook.expect(move)
     risk = f", {failing:.0%} likely to fail" if failing >= 0.25 else ""
-    return (
-        f"{dimension.name} {literal(dimension.value)} -> {literal(move[0].value)}"
-        f" (expected gain {gain:+.2g} ± {deviation:.2g}{risk})"
-    )
+    changes = space.changes(point_of(outlook.space, move))
+    steps = " with ".join(f"{name} {literal(was)} -> {literal(now)}" for name, (was, now) in changes.items())
+    return f"{steps} (expected gain {gain:+.2g} ± {deviation:.2g}{risk})"

@@ -1,8 +1,8 @@
 """Predict the gain of a step by a Gaussian process that is fitted to all measured gains.
 
-The scales of its kernel are learned (:mod:`kernel`).  Candidates are ranked by the logarithm of their expected
-improvement (Jones et al. 1998; Ament et al. 2023, arXiv:2310.20708).  This is our own code because the libraries for it
-need torch.
+The scales of its kernel are learned (:mod:`kernel`).  Candidates are ranked by what their measurement may teach and by
+what the loop may keep of them, both on a logarithmic scale (Ament et al. 2023, arXiv:2310.20708).  This is our own code
+because the libraries for it need torch.
 """
 
 from __future__ import annotations
@@ -20,6 +20,24 @@ PRIOR_MEAN = -1.5
 """Expected gain far from all measured points, in units of a typical step: most changes of a good file lose."""
 MOST_FOR_SCALES = 100
 """Maximum number of measurements, the newest ones, from which the scales are learned; predictions use all of them."""
+KNOWN = 0.5
+"""Standard deviation of the prior on the logarithm of the noise, where sigma is known."""
+LEAST = 1e-6
+"""Smallest gain whose logarithm is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """Points compared with another point; all arrays have shape (points,), in multiples of the unit.
+
+    ``mean``: expected gain over the incumbent's measurement.  ``gain``: expected gain over the other point.
+    ``variance``: of each point.  ``shared``: covariance with the other point.
+    """
+
+    mean: Array
+    gain: Array
+    variance: Array
+    shared: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +70,40 @@ class Surrogate:
         deviation = np.sqrt(np.maximum(1 - (reach**2).sum(axis=0), 1e-9) * self.variance)
         return PRIOR_MEAN + k @ self.pull, deviation
 
+    def log_lesson(self, rows: Array, best: Array, noise: float) -> Array:
+        """Return the logarithm of how much one measurement is expected to raise the highest expected gain.
+
+        This is the knowledge gradient (Frazier et al. 2009) over two points: each of ``rows``, shape (points, knobs),
+        and ``best``, shape (1, knobs), which has the highest expectation now.  ``noise``: standard deviation of one
+        measurement, in multiples of ``unit``.
+        """
+        ahead = self._compare(rows, best)
+        shift = np.maximum(np.abs(ahead.variance - ahead.shared), 1e-9) / np.sqrt(ahead.variance + noise**2)
+        return log_expected_improvement(ahead.gain, shift)
+
+    def log_kept_gain(self, rows: Array, incumbent: Array, noise: float, margin: float) -> Array:
+        """Return the logarithm of the expected gain over the incumbent if only what measures well is kept.
+
+        A move is kept if it measures better than the incumbent did, by more than ``margin``.  If the incumbent was
+        lucky, a move with a real gain may well be turned down.  ``noise`` and ``margin`` are in multiples of ``unit``.
+        """
+        ahead = self._compare(rows, incumbent)
+        total = np.sqrt(ahead.variance + noise**2)
+        z = (ahead.mean - margin) / total
+        log_chance, mills = _tail(z)
+        # Regression of the gain on the measurement: E[gain | kept] = gain + shift x E[z | z is high enough].
+        kept = ahead.gain + (ahead.variance - ahead.shared) / total * mills
+        return np.asarray(log_chance + np.log(np.maximum(kept, LEAST)) + np.minimum(kept, 0.0))
+
+    def _compare(self, rows: Array, other: Array) -> _Ahead:
+        k, k0 = (covariance(self.scales, self.where.squares(some, self.rows)) for some in (rows, other))
+        reach, reach0 = self.whiten @ k.T, self.whiten @ k0.T
+        mean = PRIOR_MEAN + k @ self.pull
+        variance = np.maximum(1 - (reach**2).sum(axis=0), 1e-9) * self.variance
+        prior = covariance(self.scales, self.where.squares(rows, other))[:, 0]
+        shared = (prior - (reach.T @ reach0)[:, 0]) * self.variance
+        return _Ahead(mean, mean - float(PRIOR_MEAN + (k0 @ self.pull)[0]), variance, shared)
+
     def mean_at(self, squares: Array) -> float:
         """Return the mean at one point, from its squared distances to the measured ones, shape (measured, knobs)."""
         return float(PRIOR_MEAN + covariance(self.scales, squares[None])[0] @ self.pull)
@@ -66,17 +118,19 @@ class Surrogate:
         return np.asarray(PRIOR_MEAN + along(self.scales, squares, changed, index) @ self.pull)
 
 
-def fit(where: Coordinates, rows: Array, gains: Array, weights: Array) -> Surrogate:
+def fit(where: Coordinates, rows: Array, gains: Array, weights: Array, sigma: float | None = None) -> Surrogate:
     """Fit a Gaussian process to measured gains over the incumbent.
 
     ``rows``: shape (points, knobs), at least one point.  ``gains``: shape (points,), in the metric's unit; positive is
-    better.  ``weights``: shape (knobs,).
+    better.  ``weights``: shape (knobs,).  ``sigma``: the noise of one measurement, in the metric's unit, where it is
+    known; it is learned otherwise.
     """
     unit = typical(gains)
     residual = _soften(gains / unit) - PRIOR_MEAN
     squares = where.squares(rows, rows)
     few = slice(-MOST_FOR_SCALES, None)
-    scales = learn_scales(squares[few, few], residual[few], weights)
+    noise = None if not sigma else ((sigma / unit) ** 2 / float(np.mean(residual**2)), KNOWN)
+    scales = learn_scales(squares[few, few], residual[few], weights, noise)
     factor = np.linalg.cholesky(covariance(scales, squares) + scales.noise * np.eye(len(rows)))
     whiten = np.linalg.inv(factor)
     white = whiten @ residual
@@ -92,6 +146,16 @@ def log_expected_improvement(mean: Array, deviation: Array) -> Array:
     # Mills' ratio: z * Phi(z) + phi(z) -> phi(z) / z^2 for z far below zero.
     tail = -0.5 * z**2 - 0.5 * math.log(2 * math.pi) - 2 * np.log(np.maximum(-z, 6.0))
     return np.asarray(np.log(deviation) + np.where(z > -6.0, np.log(near), tail))
+
+
+def _tail(z: Array) -> tuple[Array, Array]:
+    """Return log P(Z < z) and E[-Z | Z < z] of a normal variable, both exact to a few percent far below zero."""
+    near = np.maximum(z, -6.0)
+    below = np.array([_cumulative(v) for v in near])
+    mills = np.array([_density(v) for v in near]) / below
+    far = -np.minimum(z, -6.0)
+    log_far = -0.5 * far**2 - 0.5 * math.log(2 * math.pi) - np.log(far)
+    return np.where(z > -6.0, np.log(below), log_far), np.where(z > -6.0, mills, far + 1 / far)
 
 
 def typical(gains: Array) -> float:
