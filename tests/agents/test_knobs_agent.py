@@ -209,3 +209,15 @@ def test_ranges_by_kind_lie_around_the_first_value_not_the_last() -> None:
     for _ in range(15):
         session.step("keep", 0.01)
         assert 0.004 <= read_knobs(session.text)["MATRIX_LR"].value <= 0.4
+
+
+def test_it_goes_on_from_a_point_that_a_lucky_incumbent_turned_down() -> None:
+    """The incumbent measured 0.003 too well, so a change that really gains was not kept."""
+    text = "A = 0.5\nB = 0.5\nC = 0.5\n"
+    tried = [("A", 0.52, 1.005), ("A", 0.48, 1.005), ("B", 0.64, 1.001), ("B", 0.65, 1.002), ("B", 0.66, 1.003)]
+    done = [experiment(0, "keep", 0.9995, {}, None)]
+    for name, now, value in tried:
+        done.append(experiment(len(done), "discard", value, {name: (0.5, now)}, "c0"))
+    proposal = Knobs().propose(replace(context(len(done), text, done), sigma=0.002))
+    assert "B" in changed_knobs(text, proposal.files[FILE])
+    assert "starts from a point that measured well but was not kept: B 0.5 -> 0.6" in proposal.rationale

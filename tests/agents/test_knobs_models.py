@@ -321,3 +321,109 @@ def test_joint_moves_are_scored_as_the_models_score_the_whole_point() -> None:
         mean, _ = outlook.surrogate.predict(row)
         grown = outlook.appetite.doublings([point])
         assert score == pytest.approx(mean[0] + math.log(1 - outlook.failures.beyond(row, grown)[0]))
+
+
+def test_a_step_from_a_point_that_was_not_kept_is_a_step_of_one_knob() -> None:
+    """The ledger only knows how far a point is from the incumbent, which is two knobs here."""
+    first = trial((0.6, 0.5, 0.5), -0.01)
+    second = trial((0.6, 0.7, 0.5), 0.02)
+    crash = trial((0.6, 0.5, 0.9), None)
+    steps = region.from_the_closest([first, second, crash], sigma=0.02)
+    assert steps[0] == first
+    assert (steps[1].origin, steps[1].moved, steps[1].gain, steps[1].kept) == (
+        first.point,
+        (1,),
+        pytest.approx(0.03),
+        True,
+    )
+    assert (steps[2].moved, steps[2].kept) == ((2,), False)
+
+
+def test_a_step_counts_as_kept_only_beyond_the_noise() -> None:
+    first, second = trial((0.6, 0.5, 0.5), -0.01), trial((0.6, 0.7, 0.5), 0.02)
+    assert not region.from_the_closest([first, second], sigma=0.05)[1].kept
+
+
+def test_trials_that_are_closest_to_the_incumbent_stay_as_they_are() -> None:
+    trials = [trial((0.6, 0.5, 0.5), 0.1, kept=True), trial((0.5, 0.7, 0.5), -0.1), trial((0.5, 0.5, 0.4), None)]
+    assert region.from_the_closest(trials, sigma=0.01) == tuple(trials)
+    assert region.from_the_closest([], sigma=0.01) == ()
+
+
+LUCKY = [
+    ((0.5, 0.5, 0.5), 0.0),
+    ((0.52, 0.5, 0.5), -0.06),
+    ((0.48, 0.5, 0.5), -0.06),
+    ((0.5, 0.48, 0.5), -0.06),
+    ((0.5, 0.64, 0.5), -0.01),
+    ((0.5, 0.65, 0.5), -0.02),
+    ((0.5, 0.66, 0.5), -0.01),
+]
+"""The incumbent measured 0.06 better than the points around it; points further up B measured worse than the incumbent
+and better than those."""
+
+
+def lucky(sigma: float | None):
+    trials = tuple(Trial(point, SPACE.start, score, score or None, kept=False) for point, score in LUCKY)
+    return look(SPACE, Memory(trials, frozenset(), 0.0), sigma)
+
+
+def test_moves_start_from_the_best_point_when_the_incumbent_was_lucky() -> None:
+    """The two differ by two or three sigma, and three points agree against one."""
+    outlook = lucky(sigma=0.03)
+    _, up, _ = outlook.space.start
+    assert 0.64 <= up <= 0.66
+    assert outlook.space.changes(SPACE.start).keys() == {"B"}
+
+
+BEST = [
+    ((0.5 + a, 0.5 + b, 0.5), -0.4 * (a**2 + b**2)) for a, b in [(0, 0), (0.15, 0), (-0.2, 0), (0, 0.15), (0, -0.2)]
+]
+"""The incumbent is the top of a round hill."""
+
+
+def test_moves_start_from_the_incumbent_when_the_points_around_it_agree_with_it() -> None:
+    trials = tuple(Trial(point, SPACE.start, score, score or None, kept=False) for point, score in BEST)
+    assert look(SPACE, Memory(trials, frozenset(), 0.0), sigma=0.001).space.start == SPACE.start
+
+
+def test_a_known_noise_guides_the_noise_that_is_learned() -> None:
+    where, gains = coordinates(SPACE), np.array([gain for _, gain in BEST])
+    rows = where.rows([point for point, _ in BEST])
+    models = [fit(where, rows, gains, np.ones(3), sigma) for sigma in (0.0005, 0.004)]
+    little, much = (model.noise * model.unit for model in models)
+    assert little < 0.5 * much
+    assert much == pytest.approx(0.004, rel=0.5)
+
+
+@pytest.mark.parametrize("margin", [0.0, 1.0])
+def test_the_gain_that_is_kept_agrees_with_a_simulation(margin: float) -> None:
+    """Draw the real gains and the measurement, and keep what measures well enough."""
+    where, model = surrogate([point for point, _ in LUCKY], [gain for _, gain in LUCKY])
+    here, asked = where.rows([(0.5, 0.5, 0.5)]), where.rows([(0.5, 0.6, 0.5), (0.6, 0.6, 0.5)])
+    found = np.exp(model.log_kept_gain(asked, here, noise=1.0, margin=margin))
+    rng = np.random.default_rng(0)
+    for row, kept in zip(asked, found, strict=True):
+        both = np.vstack([row, here[0]])
+        k = covariance(model.scales, where.squares(both, model.rows)) @ model.whiten.T
+        cover = (covariance(model.scales, where.squares(both, both)) - k @ k.T) * model.variance
+        mean, _ = model.predict(both)
+        drawn = rng.multivariate_normal(mean, cover, size=200_000)
+        measured = drawn[:, 0] + rng.normal(size=len(drawn))
+        wanted = np.mean((drawn[:, 0] - drawn[:, 1]) * (measured > margin))
+        assert kept == pytest.approx(wanted, abs=0.01 + 0.03 * abs(wanted)) or (wanted < 0 and kept < 1e-3)
+
+
+def test_a_point_that_is_known_well_teaches_less_than_a_new_one() -> None:
+    where, model = surrogate([(0.5, 0.5, 0.5), (0.5, 0.6, 0.5), (0.6, 0.5, 0.5)], [0.0, -0.01, -0.01])
+    asked = where.rows([(0.5, 0.6, 0.5), (0.5, 0.35, 0.5)])
+    known, new = model.log_lesson(asked, where.rows([(0.5, 0.5, 0.5)]), noise=0.1)
+    assert new > known
+
+
+@given(st.floats(-60, 10), st.floats(0, 5), st.floats(0, 5))
+def test_ranks_are_finite_however_far_a_measurement_is_out_of_reach(margin: float, noise: float, place: float) -> None:
+    where, model = surrogate([(0.5, 0.5, 0.5), (0.6, 0.5, 0.5)], [0.0, -0.01])
+    rows, here = where.rows([(0.5, 0.5 + place / 10, 0.5)]), where.rows([(0.5, 0.5, 0.5)])
+    assert np.isfinite(model.log_kept_gain(rows, here, noise, -margin)).all()
+    assert np.isfinite(model.log_lesson(rows, here, noise)).all()
