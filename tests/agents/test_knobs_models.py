@@ -414,16 +414,8 @@ def test_the_gain_that_is_kept_agrees_with_a_simulation(margin: float) -> None:
         assert kept == pytest.approx(wanted, abs=0.01 + 0.03 * abs(wanted)) or (wanted < 0 and kept < 1e-3)
 
 
-def test_a_point_that_is_known_well_teaches_less_than_a_new_one() -> None:
-    where, model = surrogate([(0.5, 0.5, 0.5), (0.5, 0.6, 0.5), (0.6, 0.5, 0.5)], [0.0, -0.01, -0.01])
-    asked = where.rows([(0.5, 0.6, 0.5), (0.5, 0.35, 0.5)])
-    known, new = model.log_lesson(asked, where.rows([(0.5, 0.5, 0.5)]), noise=0.1)
-    assert new > known
-
-
 @given(st.floats(-60, 10), st.floats(0, 5), st.floats(0, 5))
 def test_ranks_are_finite_however_far_a_measurement_is_out_of_reach(margin: float, noise: float, place: float) -> None:
     where, model = surrogate([(0.5, 0.5, 0.5), (0.6, 0.5, 0.5)], [0.0, -0.01])
     rows, here = where.rows([(0.5, 0.5 + place / 10, 0.5)]), where.rows([(0.5, 0.5, 0.5)])
     assert np.isfinite(model.log_kept_gain(rows, here, noise, -margin)).all()
-    assert np.isfinite(model.log_lesson(rows, here, noise)).all()

@@ -3,10 +3,11 @@
 ranges, space            which constants may move, and the place of each value in its range
 memory                   past experiments as points of that space, each with its outcome
 coordinates, interest    points as rows of numbers; how much each knob is expected to matter at the start
-region                   the trust region: how far each knob may move, and what each has gained
+region                   the trust region: how far each knob may move, and what each has gained; each trial as a step
+                         from the closest earlier point
 kernel, surrogate        what a step is expected to gain, with scales that are estimated from the measurements
 failures                 how likely a run is to fail, from its memory, its step and outcomes close by
-outlook                  these models and the trust region together, for ranking moves
+outlook                  these models and the trust region together, for ranking moves; the point from which they start
 range_notes              an explanation for each range comment that has no effect
 moves, joint_moves       candidate steps of one knob, of two that belong together, and of several
 fresh_moves              the candidates that have not been tried yet, best first

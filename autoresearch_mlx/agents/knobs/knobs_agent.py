@@ -1,4 +1,4 @@
-"""Propose small steps from the incumbent without a language model, based on the results of all past runs."""
+"""Propose small steps from the best known point without a language model, based on the results of all past runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autoresearch_mlx.lab.source import axis_of, describe, literal
 
 
 class Knobs:
-    """Proposes changes of one to three knobs; a pure function of the context and the seed.
+    """Proposes changes of one or several knobs; a pure function of the context and the seed.
 
     It stores nothing between proposals.  Trust region, models and the points that were tried are computed again from
     ``context.history``, so a killed session continues as if nothing had happened.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from autoresearch_mlx.agents.knobs.memory import Memory, Trial
 from autoresearch_mlx.agents.knobs.moves import Move, Step
 from autoresearch_mlx.agents.knobs.region import from_the_closest, gains, tiredness, weights, widths
 from autoresearch_mlx.agents.knobs.space import Point, Space
-from autoresearch_mlx.agents.knobs.surrogate import Surrogate, fit
+from autoresearch_mlx.agents.knobs.surrogate import Surrogate, fit, log_expected_improvement
 from autoresearch_mlx.lab.source import axis_of
 
 MOST_TRIALS = 200
@@ -22,9 +23,10 @@ MOST_TRIALS = 200
 CAUTION = 6.0
 """Exponent of the chance that a move runs; it is large because a crash costs a whole run and teaches little."""
 MARGIN = 1.0
-"""Standard deviations of one measurement by which a move must measure better than the incumbent did, to be kept."""
+"""Standard deviations of one measurement by which a move must be better to count as an improvement.  A smaller gain
+would not be kept, and without this margin the search measures points close to its centre until one is lucky."""
 KEPT = 0.3
-"""Weight of the gain that a move may bring at once, by being kept, against what its measurement may teach."""
+"""Weight of the gain that a move may bring at once, by being kept, against its improvement over the centre."""
 FURTHEST = 8
 """Maximum number of knobs in which the centre differs from the incumbent."""
 HEAD_START = 1.0
@@ -67,15 +69,16 @@ class Outlook:
     def rank(self, moves: Sequence[Move]) -> Array:
         """Return a rank for each move; higher is better.
 
-        The rank is log(worth x P(runs)^CAUTION), reduced for tired knobs.  The worth of a move is by how much its
-        measurement is expected to raise the best expected gain, plus a share of the gain that the loop may keep.
+        The rank is log(worth x P(runs)^CAUTION), reduced for tired knobs.  The worth of a move is its expected
+        improvement over the centre, as far as it exceeds the noise of a measurement, plus a share of the gain that the
+        loop may keep.
         """
         rows = self._rows(moves)
         runs = 1 - self.failures.chance(rows, self._doublings(moves))
-        ranks = np.logaddexp(
-            self.surrogate.log_lesson(rows, self.centre, self.noise),
-            np.log(KEPT) + self.surrogate.log_kept_gain(rows, self.incumbent, self.noise, MARGIN * self.noise),
-        )
+        mean, deviation = self.surrogate.predict(rows)
+        level = float(self.surrogate.predict(self.centre)[0][0]) + MARGIN * self.noise
+        kept = self.surrogate.log_kept_gain(rows, self.incumbent, self.noise, MARGIN * self.noise)
+        ranks = np.logaddexp(log_expected_improvement(mean - level, deviation), math.log(KEPT) + kept)
         ranks += CAUTION * np.log(np.maximum(runs, 1e-9)) + HEAD_START * self._usual(moves)
         ranks -= TIRED * np.array([max(self.tired[step.index] for step in move) for move in moves])
         return np.asarray(np.where(runs < LIKELY, ranks - REFUSED, ranks))

@@ -1,8 +1,8 @@
 """Predict the gain of a step by a Gaussian process that is fitted to all measured gains.
 
-The scales of its kernel are learned (:mod:`kernel`).  Candidates are ranked by what their measurement may teach and by
-what the loop may keep of them, both on a logarithmic scale (Ament et al. 2023, arXiv:2310.20708).  This is our own code
-because the libraries for it need torch.
+The scales of its kernel are learned (:mod:`kernel`).  Candidates are ranked by the logarithm of their expected
+improvement (Jones et al. 1998; Ament et al. 2023, arXiv:2310.20708), and of the part of their gain that the loop may
+keep.  This is our own code because the libraries for it need torch.
 """
 
 from __future__ import annotations
@@ -69,17 +69,6 @@ class Surrogate:
         reach = self.whiten @ k.T
         deviation = np.sqrt(np.maximum(1 - (reach**2).sum(axis=0), 1e-9) * self.variance)
         return PRIOR_MEAN + k @ self.pull, deviation
-
-    def log_lesson(self, rows: Array, best: Array, noise: float) -> Array:
-        """Return the logarithm of how much one measurement is expected to raise the highest expected gain.
-
-        This is the knowledge gradient (Frazier et al. 2009) over two points: each of ``rows``, shape (points, knobs),
-        and ``best``, shape (1, knobs), which has the highest expectation now.  ``noise``: standard deviation of one
-        measurement, in multiples of ``unit``.
-        """
-        ahead = self._compare(rows, best)
-        shift = np.maximum(np.abs(ahead.variance - ahead.shared), 1e-9) / np.sqrt(ahead.variance + noise**2)
-        return log_expected_improvement(ahead.gain, shift)
 
     def log_kept_gain(self, rows: Array, incumbent: Array, noise: float, margin: float) -> Array:
         """Return the logarithm of the expected gain over the incumbent if only what measures well is kept.
