@@ -220,4 +220,4 @@ def test_it_goes_on_from_a_point_that_a_lucky_incumbent_turned_down() -> None:
         done.append(experiment(len(done), "discard", value, {name: (0.5, now)}, "c0"))
     proposal = Knobs().propose(replace(context(len(done), text, done), sigma=0.002))
     assert "B" in changed_knobs(text, proposal.files[FILE])
-    assert "starts from a point that measured well but was not kept: B 0.5 -> 0.6" in proposal.rationale
+    assert "starts from the measured point that is expected to be best: B 0.5 -> 0.6" in proposal.rationale

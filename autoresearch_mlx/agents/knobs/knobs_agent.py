@@ -75,6 +75,8 @@ def _rationale(outlook: Outlook, move: Move, space: Space) -> str:
         for step in move
     )
     ahead = space.changes(outlook.space.start)
-    begins = f" The step starts from a point that measured well but was not kept: {describe(ahead)}." if ahead else ""
+    begins = (
+        f" The step starts from the measured point that is expected to be best: {describe(ahead)}." if ahead else ""
+    )
     expected = f"Expected gain {gain:+.2g} ± {deviation:.2g}" if outlook.surrogate.informed else "No step measured yet"
     return f"{knobs}.{begins} {expected}, chance of failing {failing:.0%}."
