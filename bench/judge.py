@@ -326,7 +326,7 @@ def main() -> None:
     parser.add_argument("--nights", type=int, default=200)
     parser.add_argument("--runs", type=int, default=70)
     parser.add_argument("--decisions", type=int, default=4000)
-    parser.add_argument("--common", type=float, default=0.0, help="share of a run's variance that its seed decides")
+    parser.add_argument("--common", type=float, default=0.0, help="share of a run's variance that its seed explains")
     args = parser.parse_args()
     if min(args.nights, args.decisions) < 1 or args.runs < 5 or not 0 <= args.common < 1:
         parser.error("at least one night, one decision and five runs, and a common share from 0 to under 1")

@@ -39,7 +39,7 @@ class SpentError(Exception):
 
 @dataclass(slots=True)
 class Machine:
-    """Takes runs; lower is better.  ``common`` is the share of a run's variance that its seed decides."""
+    """Takes runs; lower is better.  ``common`` is the share of a run's variance that its seed explains."""
 
     rng: np.random.Generator
     runs: int

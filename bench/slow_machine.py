@@ -161,7 +161,7 @@ def row(speeds: Speeds, told: bool, same_cost: bool, many: int, common: float) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nights", type=int, default=200)
-    parser.add_argument("--common", type=float, default=0.0, help="share of a run's variance that its seed decides")
+    parser.add_argument("--common", type=float, default=0.0, help="share of a run's variance that its seed explains")
     args = parser.parse_args()
     if args.nights < 1 or not 0 <= args.common < 1:
         parser.error("at least one night, and a common share from 0 to under 1")

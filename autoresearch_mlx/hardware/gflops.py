@@ -80,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="gflops", description="Measure the speed of a square matrix product in MLX.")
     parser.add_argument("--size", type=int, default=1024, help="rows and columns (default: 1024)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
-    parser.add_argument("--seconds", type=float, default=0.3, help="how long to multiply (default: 0.3)")
+    parser.add_argument("--seconds", type=float, default=0.3, help="how long to multiply matrices (default: 0.3)")
     parser.add_argument("--info", action="store_true", help="add what MLX reports about the device")
     parser.add_argument(
         "--bandwidth", type=int, metavar="MB", help="add the bandwidth of memory, measured on an array of MB megabytes"
