@@ -66,6 +66,7 @@ FIRST = (
     "tests/setup/test_selftest.py",
     "tests/targets/evals/test_evals_",
     "tests/targets/kernel/test_profile.py",
+    "tests/test_docs.py::test_the_console_of_each_recipe",
     "tests/test_first_night.py",
     "tests/trial/test_measurement.py::test_the_compiled_step",
 )
