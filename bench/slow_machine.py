@@ -71,7 +71,7 @@ def in_spells(rng: np.random.Generator, runs: int) -> Iterator[float]:
 
 
 def at_first_slow(rng: np.random.Generator, runs: int) -> Iterator[float]:
-    """Yield 0.4 for the baseline and a quiet machine after it, which leads to false keeps."""
+    """Yield about 0.4 for the baseline's three runs and 1 afterwards, which leads to false keeps."""
     return (float(rng.uniform(0.35, 0.45)) if at < 3 else 1.0 for at in range(runs))
 
 

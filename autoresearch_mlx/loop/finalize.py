@@ -32,7 +32,7 @@ _SEEDS = 2_000_000
 """First seed of the runs.  It is above the seeds of experiments, and above those of certifications, which begin at a
 million."""
 _BASELINE: tuple[int, ...] = ()
-"""Value that the ledger has for a run of the baseline, in place of experiment numbers."""
+"""Empty list of experiment numbers, which marks a run of the baseline in the ledger."""
 _TITLE = 100
 """Longest title of a change, in columns: it is the first line of a commit and the headline of a pull request."""
 _SLUG = 40

@@ -56,7 +56,7 @@ class _Parts:
 
 
 def covariance(scales: Scales, squares: Array) -> Array:
-    """Return the kernel without noise for squared distances of shape (a, b, knobs); shape (a, b)."""
+    """Return the kernel without noise, of shape (a, b), for squared distances of shape (a, b, knobs)."""
     parts = _parts(scales, squares.reshape(-1, squares.shape[-1]))
     return ((1 - scales.share) * parts.single + scales.share * parts.joint).reshape(squares.shape[:2])
 

@@ -20,8 +20,10 @@ Point: TypeAlias = tuple[Any, ...]
 
 _HUGE = 1e300
 WIDE = 4
-"""Ratio of the ends of a range from which whole numbers are placed by their logarithm: one layer more is a larger step
-for 4 layers than for 20."""
+"""Smallest ratio of a range's ends at which whole numbers are placed by their logarithm.
+
+One layer more is a larger step for 4 layers than for 20.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ class Playbook:
         where = f"in the log {winner.log}" if winner.log else f"on the {self._source}"
         gained = f"{describe(winner.changes)} gained {terms.amount(winner.gain)} {where} ({runs})."
         if winner.log:
-            against = f"; in {winner.disagree} it won in another" if winner.disagree else ""
+            against = f"; in {winner.disagree} it won in another direction" if winner.disagree else ""
             gained += (
                 f" {winner.log} is one of {winner.agree} logs of Macs in which the knob won in this direction{against}."
             )

@@ -11,7 +11,7 @@ from autoresearch_mlx.compare.reference import Reference, apple_logs, h100
 
 
 def record_elsewhere(axis: str, metric: str) -> str:
-    """Return the kept and tried experiments on an axis, such as ``H100 2/6, best +0.012; Apple 9/41``.
+    """Return how many experiments on an axis were kept and tried, such as ``H100 2/6, best +0.012; Apple 9/41``.
 
     The text is empty for a metric other than the tables'.  Gains of several Macs have no common scale, so only their
     keeps are counted.  Raises LabError when the installation lacks a table, and TableError when one is malformed.

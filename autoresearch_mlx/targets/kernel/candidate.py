@@ -122,7 +122,7 @@ def _free(node: ast.stmt, name: str, constants: Mapping[str, Any], functions: Ma
     if name in constants or name in functions:
         _refuse(node, f"{name} is defined twice")
     if name in ("mx", "math") or name in allowed.BUILT_IN or name.startswith("__"):
-        _refuse(node, f"{name} may not be defined anew")
+        _refuse(node, f"{name} may not be redefined")
 
 
 def _constant(node: ast.expr, known: Mapping[str, Any]) -> Any:
@@ -187,7 +187,7 @@ class _Body:
         if any(isinstance(node, ast.Call) for each in written if each is not None for node in ast.walk(each)):
             _refuse(function, "an annotation is a type, and computes nothing")
         if taken := self._own & ({"mx", "math"} | allowed.BUILT_IN):
-            _refuse(function, f"{sorted(taken)[0]} may not be defined anew")
+            _refuse(function, f"{sorted(taken)[0]} may not be redefined")
         for node in _below(function):
             self._node(node)
 
