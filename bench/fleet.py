@@ -266,7 +266,7 @@ RULES: dict[str, Rule] = {
     "every machine, 1.5 errors": every_machine(1.5),
     "judge on one machine": by_judge(),
     "strict judge on one machine": by_judge(mode="strict"),
-    "judge on one, confirmed on another": by_judge(confirm=True),
+    "judge on one, another confirms": by_judge(confirm=True),
     OURS: over_machines(),
 }
 VARIANTS: dict[str, Rule] = {

@@ -48,7 +48,7 @@ WORLDS = (
         sigmas=(0.003, 0.003, 0.0045, 0.0045, 0.006),
         chips=("M1", "M1", "M2", "M4", "M4"),
     ),
-    World("effects in proportion to the noise", by_noise=True),
+    World("effects scale with the noise", by_noise=True),
     World("half the gains on M4 alone", platform=0.5),
     World("smaller gains", win=0.005),
 )

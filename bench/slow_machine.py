@@ -83,7 +83,7 @@ def from_heat(rng: np.random.Generator, runs: int) -> Iterator[float]:
 WAYS = (
     Speeds("quiet", quiet),
     Speeds("new each run", shuffled),
-    Speeds("new each run, nine tenths evened out", shuffled, left=0.1),
+    Speeds("new each run, corrected", shuffled, left=0.1),
     Speeds("spells", in_spells),
     Speeds("slow baseline", at_first_slow),
     Speeds("heat", from_heat),

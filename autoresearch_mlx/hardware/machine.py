@@ -204,7 +204,7 @@ def parse_cpu_cores(text: str) -> int | None:
 
 
 def parse_simd(text: str) -> Simd | None:
-    """Return ``avx512`` or ``avx2`` by the flags in ``/proc/cpuinfo``; None for an older or another processor.
+    """Return ``avx512`` or ``avx2`` by the flags in ``/proc/cpuinfo``; None for any other processor.
 
     The conditions are those of OpenBLAS's kernels: SkylakeX needs all four AVX-512 parts, Haswell AVX2 with FMA.
     """

@@ -31,7 +31,7 @@ def save(lab: Lab) -> None:
 
 
 def look(lab: Lab, start: str = "", incumbent: str = "", lines: Sequence[str] = ()) -> LeftOut:
-    """Return what a session leaves out that began at ``start`` (by default HEAD) and has this incumbent."""
+    """Return what is left out by a session that began at ``start`` (by default HEAD) and has this incumbent."""
     start = start or head(lab)
     found = left_out(lab.root, start, incumbent or start, {start, incumbent or start}, lines)
     assert found is not None

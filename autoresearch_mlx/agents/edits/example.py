@@ -83,7 +83,7 @@ def is_copy(files: Mapping[str, str], changes: Mapping[str, tuple[Any, Any]]) ->
 
 
 PLACEHOLDERS = frozenset({OTHER_TITLE, OTHER_AXIS, OTHER_WHY.lower(), WHY.lower(), "name", "why it should help", "..."})
-"""Texts of the prompt, in lower case, that are no title, axis or reason when a reply repeats them."""
+"""Texts of the prompt, in lower case, that do not count as a title, axis or reason when a reply repeats them."""
 
 
 def own_words(text: str) -> str:
