@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -35,27 +34,29 @@ class NoAnswer(WorkspaceError):
 
 def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
     """Run one git command; return its output, byte for byte.  Raises WorkspaceError, which quotes git's message."""
-    settings = [word for setting in _SETTINGS for word in ("-c", setting)]
-    added = {**_OUTPUT, **(env or {})}
-    inherited = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
     try:
-        process = subprocess.Popen(
-            ["git", "-C", str(cwd), *settings, *arguments],
-            env={**inherited, **added},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+        from git import Git, GitCommandError, GitCommandNotFound  # imported here, because the import runs git
+    except ImportError as error:
+        said = str(error).split("\n", 1)[0]
+        raise NoAnswer(f"git does not answer: {said}", "`git --version` shows why") from None
+    # -C, because GitPython would expand `$` and `~` in the folder, and use the current one if it is missing.
+    settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+    # GitPython can only add variables, so `env` takes away those that name another repository.
+    inherited = [name for name in GIT_PLACES if name in os.environ and name not in (env or {})]
+    without = ["env", *(word for name in inherited for word in ("-u", name))] if inherited else []
+    command = [*without, "git", "-C", str(cwd), *settings, *arguments]
+    try:
+        out = Git().execute(
+            command, env={**_OUTPUT, **(env or {})}, stdout_as_string=False, strip_newline_in_stdout=False
         )
-    except OSError as error:
-        raise NoAnswer(f"git does not answer: {error.strerror}", "`git --version` shows why") from None
-    # subprocess.run would kill git at a Ctrl-C, and git would leave its locks behind.
-    out, err = process.communicate()
-    if process.returncode != 0:
-        said = err.decode(errors="backslashreplace").strip() or f"exit code {process.returncode}"
-        kind = NoAnswer if process.returncode < 0 else WorkspaceError
+    except GitCommandNotFound:
+        raise NoAnswer(f"git cannot be started in {cwd}", "`git --version` shows why") from None
+    except GitCommandError as error:
+        said = str(error.stderr).strip().removeprefix("stderr: ").strip("'\n ") or f"exit code {error.status}"
+        kind = NoAnswer if isinstance(error.status, int) and error.status < 0 else WorkspaceError
         hint = f"git ran in {cwd}; correct that, or free some space, and `autoresearch-mlx run` continues"
-        raise kind(f"git {arguments[0]}: {said}", READ_ONLY if "Read-only file system" in said else hint)
-    return out.decode(errors="surrogateescape")
+        raise kind(f"git {arguments[0]}: {said}", READ_ONLY if "Read-only file system" in said else hint) from None
+    return bytes(out).decode(errors="surrogateescape")
 
 
 def places_of(path: Path) -> tuple[Path, Path] | None:

@@ -33,6 +33,7 @@ from typing import Any, NoReturn, cast
 LARGEST_REQUEST = 2**20
 IMPORTED_LATE = (
     "encodings.utf_8_sig",
+    "git",
     "h11",
     "httpcore2",
     "httpx2",
