@@ -37,7 +37,7 @@ ADAPTER = Path(__file__).with_name("peer_adapter.py")
 @click.option("--tokens", type=int, default=2048, show_default=True, help="Tokens a step of both scripts.")
 @click.option("--head-dim", type=int, default=128, show_default=True, help="Head size of both scripts.")
 @click.option("--text", type=click.Path(path_type=Path), help="A folder of text; default: the standard library.")
-@click.option("--job", hidden=True, help="Be the child: a Job as JSON.")
+@click.option("--job", hidden=True, help="Run as the child, with a Job in JSON.")
 def main(
     checkout: Path | None,
     adapter: Path,

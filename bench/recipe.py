@@ -59,7 +59,7 @@ class File:
     help="Number of rounds of short trainings that measure the cost of a step.",
 )
 @click.option("--text", type=click.Path(path_type=Path), help="A folder of text; default: the standard library.")
-@click.option("--job", hidden=True, help="Be the child: a Job as JSON.")
+@click.option("--job", hidden=True, help="Run as the child, with a Job in JSON.")
 def main(
     files: Sequence[str],
     steps: Sequence[int],

@@ -46,7 +46,7 @@ _STEPS = 10
 
 @click.command()
 @click.option("--rounds", type=int, default=5, show_default=True, help="How often each is measured.")
-@click.option("--plain", hidden=True, help="Be the plain evaluation: a specification as JSON.")
+@click.option("--plain", hidden=True, help="Run as the plain evaluation, with a specification in JSON.")
 def main(rounds: int, plain: str | None) -> None:
     """Print a row for each way of evaluating: seconds (median), and the ratio to the first."""
     if plain is not None:
