@@ -15,6 +15,7 @@ from typing import Any
 
 from autoresearch_mlx.errors import CorpusError
 from autoresearch_mlx.targets.corpus.files import writing
+from autoresearch_mlx.targets.corpus.prepare import sweep
 from autoresearch_mlx.targets.corpus.rows import MANIFEST, SPLITS, TOKEN_BYTES, TOKENIZER, open_corpus, verify
 
 LARGEST_SENT = 10**9
@@ -95,11 +96,13 @@ def offer_from(values: Mapping[str, Any]) -> Offer:
 async def fetch(offer: Offer, ask: Ask, cache: Path) -> None:
     """Fetch an offered corpus into ``cache``, and check the hash of every file before it can be used.
 
-    A fetch that is cut off leaves nothing.  Raises CorpusError when the disk is full or the content is wrong.
+    A fetch that is cut off leaves nothing, and what a killed process has left is removed by the next one.  Raises
+    CorpusError when the disk is full or the content is wrong, and what ``ask`` raises.
     """
     corpora = cache / "corpora"
-    arriving = corpora / f".building-{offer.name}-{os.getpid()}"  # `prepare` removes those of killed processes
+    arriving = corpora / f".building-{offer.name}-{os.getpid()}"
     with writing(arriving):
+        sweep(corpora)  # a process that was killed during a fetch has left its folder
         arriving.mkdir(parents=True, exist_ok=True)
     try:
         for name, size in offer.files.items():
@@ -118,11 +121,15 @@ async def fetch(offer: Offer, ask: Ask, cache: Path) -> None:
 
 
 async def _fetch_file(path: Path, size: int, ask: Ask) -> None:
-    with writing(path), path.open("wb") as file:
-        while file.tell() < size:
-            part = await ask(path.name, file.tell())
-            if not part or file.tell() + len(part) > size:
+    with writing(path):
+        file = path.open("wb", buffering=0)
+    with file:
+        at = 0
+        while at < size:
+            part = await ask(path.name, at)
+            if not part or at + len(part) > size:
                 raise CorpusError(f"the coordinator sent {path.name} with another size", "call `fleet join` again")
-            file.write(part)
-        file.flush()
-        os.fsync(file.fileno())
+            with writing(path):
+                at += file.write(part)
+        with writing(path):
+            os.fsync(file.fileno())

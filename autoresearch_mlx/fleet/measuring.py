@@ -11,7 +11,8 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +30,7 @@ from autoresearch_mlx.loop.measure import marked
 from autoresearch_mlx.loop.proved import proved
 from autoresearch_mlx.loop.session import place_of
 from autoresearch_mlx.store.git import git, init_repository, resolve
+from autoresearch_mlx.store.locks import take_lock
 from autoresearch_mlx.store.workspace import Workspace, branch_of
 from autoresearch_mlx.store.worktree import Worktree
 from autoresearch_mlx.targets.confine import confine
@@ -58,7 +60,8 @@ def take_run(folder: Path) -> None:
         if not alone:
             return
         try:
-            found = _taken(folder, job_from((folder / "job.json").read_text(encoding="utf-8")))
+            with _turn(folder):
+                found = _taken(folder, job_from((folder / "job.json").read_text(encoding="utf-8")))
         except _Enough:
             found = Delivery(ended=True)
         except AutoresearchError as error:
@@ -67,6 +70,20 @@ def take_run(folder: Path) -> None:
             found = Delivery(trouble=f"{error.filename or folder}: {error.strerror}")
         write_synced(folder / RESULT, found.text().encode())
         shutil.rmtree(_run_folder(folder), ignore_errors=True)  # it holds the weights, which nobody needs
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Wait until no other process of this machine takes a run.
+
+    After its Dask worker has died, this machine may get its next job while the old process still measures: in the
+    same worktree, and so that each run would slow the other.  Raises _Enough when the job is no longer wanted.
+    """
+    with (folder.parent / "turn").open("a+") as file:
+        while not take_lock(file, _LOOK_SECONDS):
+            if (folder / ENOUGH).exists():
+                raise _Enough
+        yield
 
 
 def _run_folder(folder: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ _SPARE_SECONDS = 600.0
 _UNKNOWN_SECONDS = 3600.0
 """Longest time of a run when its target sets no limit."""
 _COMMITS_EXCLUDED = 20
+_COLLECT_SECONDS = 5.0
+"""Time between two questions for late results; a job that its machine had not begun never gets one."""
 SETTINGS = (
     "target",
     "data",
@@ -93,6 +96,8 @@ class Night:
         """Name of a machine -> the commits that it has received."""
         self._late: dict[str, tuple[str, int]] = {}
         """Id of a job that did not come back in time -> its machine and the number of its experiment."""
+        self._collects = 0.0
+        """Time on the monotonic clock before which no machine is asked for a late result."""
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
         self._bundle = threading.Lock()
 
@@ -130,6 +135,7 @@ class Night:
             health=Health(),
             refreshing=threading.Lock(),
             ends_soon=self._paces[name].ends_soon,
+            seconds_left=self._paces[name].seconds_left,
         )
 
     def _bring(self, name: str, errand: Errand) -> Brought:
@@ -152,6 +158,8 @@ class Night:
 
     def _asked(self, name: str, job: Job, watch: Watch, bundle: bytes) -> Delivery:
         away, most = self._patience()
+        if job.role == "smoke":  # the whole night waits for it
+            away = _AWAY_LEAST
         try:
             with self._paces[name].asking(job.role == "candidate"):
                 found: Delivery = self._fleet.ask(name, job, bundle, watch, away, most)
@@ -219,14 +227,17 @@ class Night:
         """Fetch late results from machines that are back, and record them; they do not count in the experiment."""
         if not self._late:
             return
+        with self._lock:
+            if time.monotonic() < self._collects:
+                return
+            self._collects = time.monotonic() + _COLLECT_SECONDS
         done = {e.number for e in self._session.journal().history.experiments}
         for job, (name, number) in list(self._late.items()):
             if name not in idle or number not in done:
                 continue
             found = self._fleet.result(name, job)
-            if found is None:
+            if found is None or self._late.pop(job, None) is None:
                 continue
-            self._late.pop(job, None)
             if found.measurement is not None:
                 told = measurement_to(found.measurement)
                 self._session.append("late", number=number, machine=name, job=job, time=now(), measurement=told)

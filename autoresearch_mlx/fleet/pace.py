@@ -7,34 +7,38 @@ any run may change which version the next experiment should build on.
 
 from __future__ import annotations
 
+import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _LEAD_SECONDS, _LEAD_SHARE = 0.5, 0.25
 """A job may be sent when the run is expected to end within these seconds and within this share of its time.  A machine
 that has a next job is not free for an experiment that needs a second run to be decided, so the lead is short."""
+_RECENT = 3
+"""Number of runs whose longest time is the usual time.  One run that crashes at its start then changes nothing."""
 
 
 class Pace:
-    """The jobs that one machine has been asked for, and the time that its last run took."""
+    """The jobs that one machine has been asked for, and the times that its last runs took."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._asked: list[bool] = []
         """For each job that it has not delivered yet, whether it is the run of a candidate."""
         self._began = 0.0
-        self._usual: float | None = None
+        self._times: deque[float] = deque(maxlen=_RECENT)
 
     @contextmanager
     def asking(self, candidate: bool) -> Iterator[None]:
-        """Count a job as asked for until the block ends; the time of one that raises nothing is the usual time."""
+        """Count a job as asked for until the block ends, and remember the time of one that raises nothing."""
         if not self._asked:
             self._began = self._clock()
         self._asked.append(candidate)
         try:
             yield
-            self._usual = self._clock() - self._began
+            self._times.append(self._clock() - self._began)
         finally:
             self._asked.remove(candidate)
             self._began = self._clock()
@@ -44,6 +48,16 @@ class Pace:
 
         After other runs, such as the first one of an incumbent, the same experiment often needs the machine again.
         """
-        if self._asked != [True] or self._usual is None:
+        if self._asked != [True] or not self._times:
             return False
-        return self._clock() - self._began >= self._usual - min(_LEAD_SECONDS, _LEAD_SHARE * self._usual)
+        usual = max(self._times)
+        return self._clock() - self._began >= usual - min(_LEAD_SECONDS, _LEAD_SHARE * usual)
+
+    def seconds_left(self) -> float:
+        """Return in how many seconds the machine is expected to have done its jobs; infinite before its first run."""
+        if not self._asked:
+            return 0.0
+        if not self._times:
+            return math.inf
+        usual = max(self._times)
+        return max(0.0, usual - (self._clock() - self._began)) + (len(self._asked) - 1) * usual

@@ -39,6 +39,8 @@ def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decisio
     assert attempt.sha is not None
     session, sha, count = staff.session, attempt.sha, staff.session.judge.baseline_runs
     workers = staff.workers
+    if not workers:  # the only one may have left a moment ago
+        raise MachineLost("no machine of the fleet is here")
     first = _First(len(workers))
 
     def log(runs: Sequence[Measurement]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from autoresearch_mlx.judge.speeds import slow
 from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.loop.proved import proved
 from autoresearch_mlx.loop.session import Session
-from autoresearch_mlx.loop.worker import Errand, Worker
+from autoresearch_mlx.loop.worker import Errand, MachineLost, Worker
 from autoresearch_mlx.store.records import measurement_to
 from autoresearch_mlx.store.regimes import enter_machine, of_machine
 from autoresearch_mlx.targets.contract import Auditable, Certifiable, Say
@@ -276,12 +276,17 @@ def fresh_split(session: Session) -> Split:
 
 
 def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Watch) -> Measurement | None:
-    """Take the smoke run before experiment ``number``; return None if the target has no smoke run."""
+    """Take the smoke run before experiment ``number``; return None if the target has no smoke run.
+
+    Returns None too when a machine of a fleet is lost meanwhile; the whole run then shows whether the file works.
+    """
     history = session.history(worker)
     usual = None if history.baseline is None else longest_usual(history)
     if worker.elsewhere is not None:
         errand = Errand(number, commit, SMOKE, session.seed, watch, usual=usual)
-        return _brought(session, worker, errand, run_folder(session, f"{number:04d}-{SMOKE}"))
+        with suppress(MachineLost):
+            return _brought(session, worker, errand, run_folder(session, f"{number:04d}-{SMOKE}"))
+        return None
     for _ in range(DISTURBED_RUNS):
         folder = run_folder(session, f"{number:04d}-{SMOKE}")
         laid_out = worker.worktree.lay_out(commit)

@@ -60,8 +60,8 @@ class _Night:
             if self.crew.pass_on(self.due):
                 continue
             worker = next(iter(self.crew.free()), None)
-            if reason is None and worker is None and self.prepares():
-                reason = self.experiment(self.crew.workers[0], self.agent, waits=True)
+            if reason is None and worker is None and (first := self.prepares()) is not None:
+                reason = self.experiment(first, self.agent, waits=True)
                 if reason is not None:
                     self.crew.drain()
                     return reason
@@ -83,10 +83,14 @@ class _Night:
     def count(self, ended: Experiment) -> None:
         self.done, self.idle = self.done + 1, 0 if ended.status == "keep" else self.idle + 1
 
-    def prepares(self) -> bool:
-        """Return whether to prepare the next experiment now, so that no machine of a fleet has to wait for it."""
-        ready = any(not each.to for each in self.crew.waiting)
-        return self.session.roster is not None and not ready and bool(self.crew.workers)
+    def prepares(self) -> Worker | None:
+        """Return the machine of a fleet for which to prepare the next experiment now; None for no machine.
+
+        It is the one that is done first, because a smoke run of the proposal has to wait for it.
+        """
+        if self.session.roster is None or any(not each.to for each in self.crew.waiting):
+            return None
+        return min(self.crew.workers, key=lambda worker: worker.seconds_left(), default=None)
 
     def experiment(self, worker: Worker, author: Agent, waits: bool = False) -> str | None:
         """Begin one experiment; return the reason if the agent has nothing to propose.

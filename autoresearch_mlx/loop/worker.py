@@ -80,6 +80,8 @@ class Worker:
     """Function that lets another machine take a run and may raise MachineLost; None for a worker of this machine."""
     ends_soon: Callable[[], bool] = lambda: False
     """Function that says whether another machine is nearly done, so that it may get its next experiment."""
+    seconds_left: Callable[[], float] = lambda: 0.0
+    """Function that says in how many seconds another machine is expected to be done."""
     refreshing: threading.Lock = field(default_factory=threading.Lock)
     """Lock held while the incumbent is measured again on this machine; all its lanes share it."""
     chip: str = ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -130,3 +132,24 @@ def test_only_the_files_of_a_corpus_are_sent(sender: Path) -> None:
     assert part_of("0" * 12, "val.npy", 0, sender) == part_of(digest, "val.npy", -5, sender) == b""
     assert 0 < len(part_of(digest, "val.npy", 0, sender)) <= PART_BYTES
     assert offered("0" * 12, sender) == {}
+
+
+def test_what_a_killed_process_has_left_of_a_fetch_is_removed_by_the_next_fetch(sender: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    corpora = tmp_path / "corpora"
+    for pid in (ended.pid, os.getppid()):
+        (corpora / f".building-half-{pid}").mkdir(parents=True)
+        (corpora / f".building-half-{pid}" / "train.npy").write_bytes(b"half")
+    fetched(offer(sender), asking(sender), tmp_path)
+    left = {folder.name for folder in corpora.iterdir()}
+    assert left == {offer(sender)["name"], f".building-half-{os.getppid()}"}, "a living process may still need its own"
+
+
+def test_a_connection_that_is_lost_is_not_taken_for_a_disk_that_cannot_be_written(sender: Path, tmp_path: Path) -> None:
+    async def ask(name: str, at: int) -> bytes:
+        raise ConnectionResetError("the other side is gone")
+
+    with pytest.raises(ConnectionResetError):
+        fetched(offer(sender), ask, tmp_path)
+    assert list((tmp_path / "corpora").iterdir()) == []

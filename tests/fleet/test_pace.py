@@ -79,3 +79,27 @@ def test_a_job_that_did_not_come_back_says_nothing_about_the_usual_time() -> Non
     with pace.asking(True):
         clock.now += 9.6
         assert pace.ends_soon()
+
+
+def test_a_run_that_crashes_at_its_start_does_not_make_the_next_one_look_short() -> None:
+    pace, clock = after_one_run(300.0)
+    with pace.asking(True):
+        clock.now += 0.5
+    with pace.asking(True):
+        clock.now += 200.0
+        assert not pace.ends_soon() and pace.seconds_left() == 100.0
+        clock.now += 99.6
+        assert pace.ends_soon()
+
+
+def test_the_time_until_a_machine_is_done_has_the_whole_time_of_its_next_job() -> None:
+    pace, clock = after_one_run(20.0)
+    assert pace.seconds_left() == 0.0
+    with pace.asking(True), pace.asking(True):
+        clock.now += 5.0
+        assert pace.seconds_left() == 15.0 + 20.0
+        clock.now += 30.0
+        assert pace.seconds_left() == 20.0, "the first one takes longer than usual"
+    new = Pace(clock)
+    with new.asking(False):
+        assert new.seconds_left() == float("inf")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import pytest
 from autoresearch_mlx.experiment import Measurement, Usual
 from autoresearch_mlx.fleet.courier import THREAD_LIMITS, saved_limits
 from autoresearch_mlx.fleet.job import Delivery, Job, Lab, delivery_from, job_from, job_id
+from autoresearch_mlx.fleet.measuring import take_run
 from autoresearch_mlx.fleet.spool import ENOUGH, RESULT, Spool, measured_now, measuring_alone, write_synced
+from autoresearch_mlx.store.locks import take_lock
 
 LAB = Lab("t-1", "command", "score", "min", ("solver.py",), "a" * 40, ".", {"run": "x"}, {"target": {}})
 JOB = Job(job_id("t-1", 3), LAB, "b" * 40, "refs/autoresearch/t/3", 3, "candidate", 42, usual=Usual(start=1.0))
@@ -106,3 +110,25 @@ def test_the_thread_limits_of_the_person_survive_dask(tmp_path: Path) -> None:
 
 def test_a_job_is_plain_json() -> None:
     assert json.loads(JOB.text())["lab"]["session"] == "t-1"
+
+
+def test_a_machine_takes_one_run_at_a_time_even_if_another_process_still_measures(spool: Spool) -> None:
+    folder = spool.accept(JOB, b"")
+    with (spool.jobs / "turn").open("a+") as old, ThreadPoolExecutor(1) as pool:
+        assert take_lock(old, 0.2)
+        new = pool.submit(take_run, folder)
+        with pytest.raises(TimeoutError):
+            new.result(0.3)
+        assert measured_now(folder) and spool.result(JOB.id) is None, "it waits, and nobody else takes this run"
+        fcntl.flock(old, fcntl.LOCK_UN)
+        new.result(30)
+    assert spool.result(JOB.id) == Delivery(lacks=True)
+
+
+def test_a_run_that_waits_for_its_turn_ends_when_nobody_wants_it_any_more(spool: Spool) -> None:
+    folder = spool.accept(JOB, b"")
+    with (spool.jobs / "turn").open("a+") as old:
+        assert take_lock(old, 0.2)
+        (folder / ENOUGH).touch()
+        take_run(folder)
+    assert spool.result(JOB.id) == Delivery(ended=True)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import Recorder, Steps, write_command_lab
 
+from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.experiment import Experiment, Measurement
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import Lab
@@ -22,7 +23,7 @@ from autoresearch_mlx.loop.health import Health
 from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.research import research
 from autoresearch_mlx.loop.session import Session, open_session
-from autoresearch_mlx.loop.worker import Brought, Errand, Worker
+from autoresearch_mlx.loop.worker import Brought, Errand, MachineLost, Worker
 from autoresearch_mlx.store.ledger import FILE, read
 
 NOISE = (0.0, 0.004, -0.004)
@@ -39,6 +40,9 @@ class Machine:
     shift_above: float = 100.0
     """An X above this one measures 9 less here: what loses on the other machines wins on this one."""
     ends_soon: Callable[[], bool] = lambda: False
+    seconds_left: Callable[[], float] = lambda: 0.0
+    lost_in_smoke: bool = False
+    """Whether it does not come back from a smoke run."""
     now: int = 0
     """Number of jobs that it has been asked for and has not delivered."""
     most: int = 0
@@ -48,6 +52,11 @@ class Machine:
 
     def worker(self, session: Session, here: list[str]) -> Worker:
         def elsewhere(errand: Errand) -> Brought:
+            if errand.name == "smoke":
+                self.asked.append((errand.number, errand.name))
+                if self.lost_in_smoke:
+                    raise MachineLost(f"{self.name} has not reported for 60 s")
+                return Brought(None, "", {"machine": self.name}, here)
             self.now += 1
             self.most = max(self.most, self.now)
             with self.alone:
@@ -62,7 +71,8 @@ class Machine:
             return Brought(taken, "", {"machine": self.name}, here)
 
         made = replace(session.worker, name=self.name, elsewhere=elsewhere, chip=self.name, health=Health())
-        return replace(made, ends_soon=self.ends_soon, refreshing=threading.Lock())
+        told = replace(made, ends_soon=self.ends_soon, seconds_left=self.seconds_left)
+        return replace(told, refreshing=threading.Lock())
 
 
 @pytest.fixture
@@ -163,3 +173,26 @@ def test_what_wins_on_one_machine_alone_goes_from_machine_to_machine_only_a_few_
     assert any(number > 1 for number, _ in odd.asked), "it has measured some of them"
     moves = Counter(line["number"] for line in events(lab, "moved"))
     assert max(moves.values()) <= 5
+
+
+def test_a_machine_that_is_lost_in_a_smoke_run_ends_neither_the_night_nor_the_experiment(lab: Lab) -> None:
+    machines = [Machine("attic", seconds=0.05, lost_in_smoke=True), Machine("desk", 1.0, lost_in_smoke=True)]
+    found = night(lab, machines, [5.0, 3.0, 5.1], budget__smoke="always")
+    assert [found[number].status for number in range(1, 4)] == ["discard", "keep", "discard"]
+    assert Counter(name for machine in machines for _, name in machine.asked)["smoke"] == 4, "the baseline's too"
+
+
+def test_a_smoke_run_goes_to_the_machine_that_is_done_first_while_all_measure(lab: Lab) -> None:
+    late = Machine("attic", seconds=0.3, seconds_left=lambda: 100.0)
+    soon = Machine("desk", 1.0, seconds=0.3, seconds_left=lambda: 0.1)
+    night(lab, [late, soon], [5.0, 5.1, 5.2], budget__smoke="always")
+    assert (3, "smoke") in soon.asked and (3, "smoke") not in late.asked
+
+
+def test_a_fleet_without_a_machine_cannot_begin_and_says_so(lab: Lab) -> None:
+    settings = load_settings(lab.root)
+    with open_session(lab, settings, "t", print, elsewhere=True) as session:
+        worker = Machine("attic").worker(session, ["attic"])
+        leaving = replace(session, roster=lambda: [] if session.journal().running else [worker])
+        with pytest.raises(LabError, match="no machine of the fleet is here"):
+            research(leaving, Steps({"X": 5.0}), Policy(experiments=1), Recorder())

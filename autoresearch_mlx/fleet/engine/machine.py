@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Nanny
+from distributed import CommClosedError, Nanny
 
 from autoresearch_mlx.errors import CorpusError
 from autoresearch_mlx.fleet.admission import LEAST_FREE_BYTES, facts_here, space
@@ -151,6 +151,8 @@ async def _with_corpus(coordinator: Any, facts: dict[str, Any], home: Path, watc
             return facts
         tell("said", f"receiving the session's corpus: {offer.name}, {offer.size / 1e6:,.1f} MB")
         await fetch(offer, ask, cache)
+    except CommClosedError:  # `stay` says so and joins again
+        raise
     except (CorpusError, OSError) as error:
         tell("said", f"the session's corpus did not arrive: {error}")
     return facts | space(home)

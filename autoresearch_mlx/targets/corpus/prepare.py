@@ -63,7 +63,8 @@ def prepare(request: Request, cache: Path, say: Say, endpoint: str | None = None
         return found
     with writing(place.parent):
         place.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(place.parent, say)
+    for leftover in sweep(place.parent):
+        say(f"removed {leftover}, left by a command that was stopped")
     source = _open(request, cache / "downloads", say, endpoint)
     _build(source, request, place, say)
     return open_corpus(place)
@@ -145,13 +146,15 @@ def _publish(building: Path, place: Path) -> None:
             raise
 
 
-def _sweep(folder: Path, say: Say) -> None:
-    """Remove the folders of processes that have died; those of living processes may be in use."""
+def sweep(folder: Path) -> list[str]:
+    """Remove the folders of processes that have died, and return their names; those of others may be in use."""
+    removed = []
     for leftover in folder.glob(".building-*"):
         pid = leftover.name.rpartition("-")[2]
         if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):
-            say(f"removing {leftover.name}, left by a prepare that was stopped")
             shutil.rmtree(leftover, ignore_errors=True)
+            removed.append(leftover.name)
+    return removed
 
 
 def _alive(pid: int) -> bool:

@@ -194,7 +194,7 @@ def test_what_a_killed_prepare_left_is_removed_by_the_next(stories, cache, say, 
     child.stdout.close()
     corpus = prepare(of(stories), cache, say)
     assert sorted(leftovers(cache)) == sorted([corpus.folder.name, other.folder.name])
-    assert any("left by a prepare that was stopped" in line for line in said)
+    assert any("left by a command that was stopped" in line for line in said)
     verify(corpus)
 
 
