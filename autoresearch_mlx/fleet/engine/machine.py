@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import CommClosedError, Nanny
+from distributed import Nanny
+from distributed.comm import CommClosedError
 
 from autoresearch_mlx.errors import CorpusError
 from autoresearch_mlx.fleet.admission import LEAST_FREE_BYTES, facts_here, space
