@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,16 @@ def must_ask_again(status: str, asked_at: str, address: str) -> bool:
     When a worker leaves properly, Dask keeps its tasks for a worker at the same address, and there may never be one.
     """
     return status in ("cancelled", "lost", "error") or asked_at != address
+
+
+def why_lost(machines: Sequence[Machine], name: str, unseen: float, away_seconds: float) -> str | None:
+    """Return why a run is not waited for any more when its machine is not connected, or None to wait longer.
+
+    ``unseen`` is the time in seconds since it was connected.  A machine that has left is not expected back.
+    """
+    if any(each.name == name and each.left for each in machines):
+        return f"{name} has left the fleet"
+    return f"{name} has not reported for {away_seconds:.0f} s" if unseen > away_seconds else None
 
 
 class Fleet:
@@ -84,7 +95,8 @@ class Fleet:
         """Let a machine take a run and wait for its delivery; ``watch`` is called meanwhile and may end the run.
 
         After a lost connection the same job is requested again, and the machine returns the result from its spool.
-        Raises Lost if the machine is away for ``away_seconds``, or if nothing has come back after ``most_seconds``.
+        Raises Lost if the machine has left, if it is away for ``away_seconds``, or if nothing has come back after
+        ``most_seconds``.
         """
         text, future, began = job.text(), None, time.monotonic()
         asked_at = ""
@@ -105,10 +117,10 @@ class Fleet:
                         future, asked_at = self._submit(machine, job, text, bundle), machine.address
                         if future is not None:
                             future.add_done_callback(told)
-                elif any(each.name == name and each.left for each in self._machines):
-                    raise Lost(f"{name} has left the fleet")
-                elif now - seen > away_seconds:
-                    raise Lost(f"{name} has not reported for {away_seconds:.0f} s")
+                elif (future is None or future.status != "finished") and (
+                    why := why_lost(self._machines, name, now - seen, away_seconds)
+                ):
+                    raise Lost(why)
                 if now - began > most_seconds:
                     raise Lost(f"{name} has not delivered the run within {most_seconds:.0f} s")
                 if future is not None and future.status == "finished":
