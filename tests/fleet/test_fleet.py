@@ -257,7 +257,7 @@ def test_a_machine_without_the_sessions_corpus_receives_it(fleet: Fleet) -> None
         machine.waits_for("receiving the session's corpus: folder-corpus-v300-t32")
         assert waited(lambda: digest in corpora_in(cache), "the corpus")
         for name in ("bare", "mini"):  # mini shares the coordinator's cache
-            waited(lambda name=name: _told(fleet, name)["state"] == "free", f"{name} takes part again")
+            waited(lambda name=name: _told(fleet, name)["state"] == "free", f"{name} takes part again", 150)
     finally:
         wanted.write_text(before)
         machine.ends()
