@@ -87,12 +87,12 @@ def _group_line(columns: Sequence[Column]) -> str:
 
 
 def wrap(text: str, width: int, indent: str = "") -> str:
-    """Return a text in lines of at most ``width`` characters; every line but the first begins with ``indent``."""
+    """Break a text into lines of at most ``width`` characters; every line but the first begins with ``indent``."""
     return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False, subsequent_indent=indent)
 
 
 def cut(text: str, room: int) -> str:
-    """Return a text of at most ``room`` characters; if it is cut, it ends with an ellipsis."""
+    """Cut a text to at most ``room`` characters; a text that was cut ends with an ellipsis."""
     return text if len(text) <= room else text[: room - 1] + "…"
 
 

@@ -103,7 +103,7 @@ class Fleetwide:
     machines: tuple[MachineSide, ...]
     changes: tuple[Held, ...]
     strips: tuple[Strip, ...]
-    """One for each machine, in the order of ``machines``."""
+    """One strip for each machine, in the order of ``machines``."""
     elsewhere: tuple[int, ...]
     """Numbers of the changes that only one machine has measured."""
     spread: Between

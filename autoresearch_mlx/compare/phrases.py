@@ -104,12 +104,12 @@ CODE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (r"^(?:\w+ )*baseline\b", "baseline", "as it was"),
     )
 )
-"""For each change of code: its pattern, its axis, and the change in our own words."""
+"""The changes of code: each with its pattern, its axis, and a description in our own words."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Removals:
-    """Axes whose note says that something is removed, and axes whose note is turned round when something is removed."""
+    """Axes whose note says that something is removed, and axes whose note is reversed when something is removed."""
 
     always: frozenset[str]
     never: frozenset[str]

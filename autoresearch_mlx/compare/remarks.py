@@ -29,9 +29,9 @@ _DOES_MORE = re.compile(
     r"disabl(?:e|ed)|chang(?:e|ed)|tie[ds]?|drop(?:ped)?|new|bf16|fp16|fp8)\b(?! ?(?:best|sota|record|low|minimum))",
     re.IGNORECASE,
 )
-"""A remark that begins like this names another change."""
+"""Pattern of the beginning of a remark that names another change."""
 _REPLACES = re.compile(r"replac(?:e|ed)\b", re.IGNORECASE)
-"""A remark that begins like this behind a change names another change; in parentheses it names what is replaced."""
+"""Pattern of the beginning of a remark that names another change, or, in parentheses, what is replaced."""
 _SETS = re.compile(r"(?:[A-Z][A-Z0-9_]{2,}\s*=\s*[0-9.^*]+[\s,+]*)+")
 _JOINT = re.compile(r"(\s\+\s|\band\b|\bplus\b|\s&\s|,\s(?=[a-zA-Z0-9])|\bwith\b|\bthen\b)")
 _PURPOSE = (

@@ -31,7 +31,7 @@ _AMOUNT = {
     "loss.z": re.compile(r"(?<=\s)(?:1e-\d+|0?\.\d+)\b(?!\s*(?:->|→|to))"),
     "optimizer.clip": re.compile(r"\b(?:max_norm\s*=?\s*|at )?\d+(?:\.\d+)?\b(?!\s*(?:->|→|to))"),
 }
-"""The pattern of the figure, by axis, for each change of code that is described with a figure."""
+"""Axis -> pattern of the figure, for each change of code that is described with a figure."""
 _HOLE = "¦"
 """Placeholder for a change that was already read at this place; only the end of a word may follow it."""
 

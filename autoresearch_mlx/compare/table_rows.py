@@ -39,12 +39,12 @@ _BASELINE = re.compile(
     r"(?=$|\s*[(\[—–:;,.\])*`\"']|\s+-|\s+(?:on|at|for|in|after|since|with|for)\b)",
     re.IGNORECASE,
 )
-"""Matches a description of a baseline itself, but not one of a change to a baseline."""
+"""Pattern that matches a description of a baseline itself, but not one of a change to a baseline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The runs of a table, of which the first baseline has order 0, and a sentence for everything left out."""
+    """The runs of a table, of which the first baseline has order 0, and a sentence for everything that was left out."""
 
     runs: tuple[Run, ...]
     caveats: tuple[str, ...]

@@ -44,7 +44,7 @@ _ABSENT = frozenset(("WARMUP_RATIO", "WEIGHT_DECAY"))
 """Knobs whose value is 0 before an "add" and after a "remove"."""
 _ADDED, _REMOVED = re.compile(r"\badd\b"), re.compile(r"\b(?:remove|no)\s*$")
 _FEWEST_TOKENS = 1024
-"""A batch size below this is read as a number of rows, like the device's batch size."""
+"""Number below which a batch size is read as a number of rows, like the device's batch size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +115,9 @@ def _pair(name: str, was: str, now: str, unit: str) -> tuple[Any, Any] | None:
 
 
 def _sized(read: Reading, known: Mapping[str, Any]) -> Reading | None:
-    """Return the reading.
+    """Return the reading, as one of the device's batch size if it is a number of rows.
 
-    If it is a number of rows, turn it into a reading of the device's batch size, with the earlier value of that knob.
+    The value before is then that of the device's batch size.  Returns None if it is unclear which batch is meant.
     """
     if read.knob != "TOTAL_BATCH_SIZE" or read.now >= _FEWEST_TOKENS:
         return read

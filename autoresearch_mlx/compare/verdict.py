@@ -37,7 +37,7 @@ class Judged:
 
     @property
     def sign(self) -> int:
-        """1 for a gain, -1 for a loss, 0 for neither."""
+        """The sign of the effect: 1 for a gain, -1 for a loss, 0 for neither."""
         gain = self.effect.gain or 0.0
         return (gain > 0) - (gain < 0)
 

@@ -103,7 +103,7 @@ def changes(
 ) -> tuple[Change, ...]:
     """Return every change of a session with its effects on the machines.
 
-    A change that failed everywhere has no effects.  ``numbers``: the experiments to return; None for all.
+    A change that failed everywhere has no effects.  ``numbers`` are the experiments to return; None means all of them.
     """
     if not seen:
         return ()
@@ -191,7 +191,7 @@ def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
 
 
 def _with_older(measured: Sequence[View]) -> str:
-    """Return words for the machines that have compared a candidate with an older version; empty if none has."""
+    """Return a phrase about the machines that have compared a candidate with an older version; empty if none has."""
     found = [(view, reference(view.history)) for view in measured]
     older = [(view, over) for view, over in found if over not in (None, view.history.incumbent)]
     words = (
@@ -207,8 +207,8 @@ def _keeps(decision: Decision) -> bool:
 def effect_across(judge: Judge, seen: Sequence[View], case: Case) -> Effect | None:
     """Return the gain to report: the combined effect in the metric's unit, at the mean sigma of the machines.
 
-    If no machine has run the incumbent, it is the gain over an older version (:func:`reference`).
-    None if no machine has runs on both sides and a known sigma.
+    If no machine has run the incumbent, it is the gain over an older version (:func:`reference`).  Returns None if no
+    machine has runs on both sides and a known sigma.
     """
     parts = [(view, _part(view, case)) for view in seen]
     known = [(view, part) for view, part in parts if view.history.incumbent is not None and part.measurements]
@@ -238,9 +238,9 @@ def _side(judge: Judge, view: View, part: Case) -> OnMachine:
 
 
 def reference(history: History) -> Experiment | None:
-    """Return the newest version with which a machine can compare: it has an undisturbed run of it in its regime.
+    """Return the newest version of which some machine has an undisturbed run in its regime, to compare with.
 
-    That is the incumbent, or an older one if every keep since was a gain; None if there is none.
+    That is the incumbent, or an older version if every keep since then was a gain.  Returns None if there is none.
     """
     for e in reversed([e for e in history.experiments if e.status == "keep"]):
         if any(m.value is not None and not m.tainted for m in taken_now(history, e)):

@@ -19,7 +19,8 @@ from autoresearch_mlx.judge.evidence import Run
 PASSED = 0.5
 """Lowest mean score with which a case counts as passed: at least half of its repeats are right."""
 _STEPS = 24
-"""The test rounds differences to multiples of 1 / 24, so halves, thirds, quarters and eighths stay exact."""
+"""Number of steps in a score of 1, to which the test rounds differences; halves, thirds, quarters and eighths stay
+exact."""
 _FURTHEST = 8.0
 _LEAST = 0.5
 """Smallest standard error, in cases.  When all differences are equal, they show no spread, and this value is used."""
@@ -45,7 +46,7 @@ class ByCase:
 
     @property
     def words(self) -> str:
-        """``5 of 20 cases better, 1 worse``."""
+        """The comparison in words: ``5 of 20 cases better, 1 worse``."""
         return f"{self.better} of {self.cases} cases better, {self.worse} worse"
 
 

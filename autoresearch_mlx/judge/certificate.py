@@ -24,7 +24,7 @@ _COVERAGE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One run to take: which side, in which pair (from 0), on which seed."""
+    """One run to take: its side, the number of its pair (from 0), and its seed."""
 
     side: Literal["before", "head"]
     pair: int
@@ -49,8 +49,8 @@ class Certificate:
     certified: bool
     """Whether the evidence ratio reached 1 / alpha.
 
-    The error rate stays under alpha even if the ratio is checked after every block.  For a comparison by cases: whether
-    the exact test's one-sided mid-p value is at most alpha / 2.
+    The error rate stays under alpha even if the ratio is checked after every block.  In a comparison by cases, it says
+    whether the exact test's one-sided mid-p value is at most alpha / 2.
     """
 
 
@@ -133,9 +133,9 @@ def abba(a1: float, b1: float, b2: float, a2: float) -> float:
 def evidence_ratio(z: float, pairs: int) -> float:
     """Return the likelihood of the pairs under a normal mixture of effects, divided by their likelihood without effect.
 
-    The mixture sequential probability ratio test (Robbins, "Statistical methods related to the law of the iterated
-    logarithm", 1970; Johari et al., arXiv 1512.04922).  The mixture's variance is that of one pair.  A ratio over
-    1 / alpha rules out "no effect" at the level alpha, however often one looks.
+    This is the mixture sequential probability ratio test (Robbins, "Statistical methods related to the law of the
+    iterated logarithm", 1970; Johari et al., arXiv 1512.04922).  The mixture's variance is that of one pair.  A ratio
+    over 1 / alpha rules out "no effect" at the level alpha, however often one looks.
     """
     return math.exp(pairs * z * z / (2 * (1 + pairs))) / math.sqrt(1 + pairs)
 

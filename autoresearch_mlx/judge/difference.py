@@ -26,7 +26,8 @@ _NEGLIGIBLE = 0.1
 """Share of the standard error below which the errors of the runs' own values are ignored: they add at most 0.5 % to
 it."""
 _MANY = 200
-"""Degrees of freedom of a comparison by cases: its score comes from an exact test, so no allowance is added."""
+"""Degrees of freedom of a comparison by cases.  They are many because its score comes from an exact test, and needs no
+allowance for a sigma from few runs."""
 _PAIR_DOF = 4
 """Smallest number of degrees of freedom behind the standard deviation of pairs for which the paired estimate is
 used."""
@@ -162,7 +163,7 @@ def _slope(evidence: Evidence) -> Slope:
 
 
 def _blurred(found: Difference, slope: Slope, apart: float) -> Difference:
-    """Add the error that is due to the machine's speed; ``apart``: the difference of the two sides' ``log_work``."""
+    """Add the error that is due to the machine's speed; ``apart`` is the difference of the two sides' ``log_work``."""
     blur = error_between(slope, apart)
     return replace(found, error=math.hypot(found.error, blur), speed_error=blur) if blur else found
 

@@ -73,7 +73,7 @@ def should_stop(
 
     Returns None if it may continue.
 
-    ``full_runs``: how many runs of the session have finished.  ``pace``: see :func:`pace`.
+    ``full_runs`` is the number of runs of the session that have finished.  For ``pace``, see :func:`pace`.
     """
     rules = rules or EarlyRules()
     if not curve:
@@ -106,7 +106,7 @@ def pace(curve: Curve, tokens: int | None, whole: int | None) -> float:
 def gap_to(curve: Curve, incumbent: Curve, window: float, pace: float = 1.0) -> float | None:
     """Return how far the smoothed loss lies above the incumbent's after as much work, as a share of the incumbent's.
 
-    None if the incumbent's curve does not reach this point, or its loss is not above zero.
+    Returns None if the incumbent's curve does not reach this point, or if its loss is not above zero.
     """
     recent = _recent(curve, window)
     before = [loss_at(incumbent, share * pace) for share, _ in recent]

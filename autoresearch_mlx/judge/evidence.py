@@ -81,12 +81,12 @@ class Slope:
 
 
 STEADY = 0.1
-"""Runs whose ``log_work`` differs by this much or less ran at a similar speed."""
+"""Largest difference in ``log_work`` between runs that count as having run at a similar speed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that a decision rests on.  Runs are oldest first."""
+    """All that a decision rests on.  The runs of each side are in order, oldest first."""
 
     candidate: tuple[Run, ...]
     incumbent: tuple[Run, ...]
@@ -126,7 +126,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The evidence does not decide yet: take one more measurement."""
+    """A request for one more measurement, because the evidence does not decide yet."""
 
     reason: str
     whom: Whom = "candidate"
@@ -137,7 +137,7 @@ class Again:
     audit: bool = False
     """True if the candidate's run is to be audited as well."""
     gain: float = 0.0
-    """For an audit: what the candidate seems to gain."""
+    """Gain that the candidate seems to have, if an audit is asked for."""
     trial: bool = False
     """True if this run only shows whether the incumbent runs at all, after the machine ended the candidate's runs."""
     machine: str = ""
@@ -175,11 +175,11 @@ class Stages:
 
 
 ADAPTIVE = Stages((0.5, 0.8, 1.1, 1.5), (3.0, 2.0, 1.8, 1.5))
-"""In simulations with sigma from three baseline runs (`bench/judge.py`), these bounds keep 9 % of the changes that do
-nothing, and 96 % of those that gain 3 sigma."""
+"""Bounds of the mode ``adaptive``.  In simulations with sigma from three baseline runs (`bench/judge.py`), they keep 9
+% of the changes that do nothing, and 96 % of those that gain 3 sigma."""
 STRICT = Stages((0.7, 1.1, 1.5, 1.8, 2.1), (4.5, 3.0, 2.6, 2.3, 2.1))
-"""In the same simulations, these bounds keep 3 % of the changes that do nothing, 88 % of those that gain 3 sigma, and
-half as many of those that gain 1 sigma as the adaptive bounds do."""
+"""Bounds of the mode ``strict``.  In the same simulations, they keep 3 % of the changes that do nothing, 88 % of those
+that gain 3 sigma, and half as many of those that gain 1 sigma as the adaptive bounds do."""
 ACROSS = Stages((0.6, 0.8, 1.0, 1.2), (3.0, 1.55, 1.4, 1.2))
 """Bounds for a change whose runs are spread over the machines of a fleet.
 
@@ -196,30 +196,32 @@ class Rules:
     strict: Stages = STRICT
     across: Stages = ACROSS
     fast_margin: float = 1.0
-    """``fast`` keeps a gain of more than this many sigma after one run."""
+    """Gain in sigma above which ``fast`` keeps a candidate after one run."""
     fast_from: float = 4.0
-    """``auto`` is ``fast`` while the median gain of the last keeps is at least this many sigma."""
+    """Median gain of the newest keeps, in sigma, from which on ``auto`` means ``fast``."""
     fast_window: int = 5
     """Number of newest keeps over which this median is taken."""
     fast_proof: int = 2
-    """Number of keeps that ``auto`` needs to be ``fast``; with fewer it is ``adaptive``."""
+    """Number of keeps from which on ``auto`` can mean ``fast``; with fewer it means ``adaptive``."""
     record: int = 4
-    """The incumbent's value is the mean of at most this many of its newest unselected runs."""
+    """Largest number of the incumbent's newest unselected runs whose mean is its value."""
     record_least: int = 2
-    """Before a close call the incumbent is measured until it has this many such runs."""
+    """Number of such runs that the incumbent must have before a close call; until then it is measured again."""
     record_age: int = 10
-    """Before a close call the incumbent is measured again when its last run is more than this many experiments ago."""
+    """Age in experiments of the incumbent's last run above which the incumbent is measured again before a close call.
+    """
     refreshes: int = 3
     """Maximum number of runs of the incumbent that one decision may ask for."""
     neutral: float = -0.3
-    """Shorter code is kept when its score after two runs is above this."""
+    """Score after two runs above which shorter code is kept."""
     incredible_sigma: float = 5.0
     incredible_share: float = 0.08
-    """A gain above both this many sigma and this share of the incumbent's value is audited before it may be kept."""
+    """Share of the incumbent's value.  A gain above both this share and ``incredible_sigma`` times sigma is audited
+    before it may be kept."""
     unbelievable_share: float = 0.25
-    """If the target audits runs, a gain above this share of the incumbent's value is kept only when a person accepts
-    it.  We know of no single change to a training script that gained even half as much at a fixed budget."""
+    """Share of the incumbent's value above which a gain is kept only when a person accepts it, if the target audits
+    runs.  We know of no single change to a training script that gained even half as much at a fixed budget."""
     spoiled: int = 3
-    """After this many disturbed runs a candidate is not measured again; the runs that count decide."""
+    """Number of disturbed runs after which a candidate is not measured again; the runs that count then decide."""
     margin: float = 0.0
     """Gain that a change must reach while sigma is unknown or zero, in the metric's unit."""

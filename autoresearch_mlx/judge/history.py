@@ -120,7 +120,7 @@ def sigma_of(history: History) -> Sigma:
 def noise_of(history: History, beside: Iterable[tuple[str, Run]] = ()) -> tuple[Slope, Sigma]:
     """Return how values change with the machine's speed, and the standard deviation of one run, from all repeats.
 
-    ``beside`` has more runs under the same conditions, each with the name of the version that ran.  A machine of a
+    ``beside`` lists more runs under the same conditions, each with the name of the version that ran.  A machine of a
     fleet has a sigma of its own once it has enough repeats (:func:`sigma.moderated`).
     """
     groups = sigma.replicates(chain(_with_commits(history), beside))
@@ -132,7 +132,7 @@ def noise_of(history: History, beside: Iterable[tuple[str, Run]] = ()) -> tuple[
 
 
 def _assumed(history: History) -> Slope:
-    """Return the slope that is assumed before repeats, from the curves of the baseline and the incumbent."""
+    """Return the slope that is assumed before there are repeats, from the curves of the baseline and the incumbent."""
     first, best = history.baseline, history.incumbent
     if first is None or best is None or first.value is None:
         return Slope()
@@ -185,7 +185,7 @@ def levelled(history: History, experiment: Experiment) -> float | None:
     """Return the value that a version would have in the current regime, from its runs in other regimes.
 
     The machines of a fleet measure at different levels, so in each regime the difference from the baseline counts.
-    None if it has runs in the current regime, or if the baseline has none there or in the other regimes.
+    Returns None if it has runs in the current regime, or if the baseline has none there or in the other regimes.
     """
     own = _means(runs_of(history, experiment))
     if history.regime in own or history.baseline is None:
@@ -236,8 +236,9 @@ def taken_now(history: History, experiment: Experiment) -> tuple[Measurement, ..
 def gained(history: History) -> float | None:
     """Return the gain of the incumbent over the baseline, from the values that they count with (:func:`standing`).
 
-    None if there is no incumbent or no baseline, or if their runs cannot be compared because their comparability keys
-    differ; the machines of a fleet have run both.
+    Returns None if there is no incumbent or no baseline, or if their runs cannot be compared because their
+    comparability keys differ.  In a fleet, keys may differ if the machines have run the baseline too
+    (:func:`levelled`).
     """
     first, best = history.baseline, history.incumbent
     if first is None or best is None:

@@ -39,9 +39,10 @@ RECENT = 10
 """Number of newest keeps whose gains show how large effects are."""
 
 PADDING_TIMES, PADDING_SECONDS = 3.0, 5.0
-"""A run may take this many times the baseline's time, plus this many seconds, before its first batch.
+"""Time that a run may take before its first batch: a multiple of the baseline's time, plus a number of seconds.
 
-A larger model takes longer to build."""
+A larger model takes longer to build.
+"""
 
 KNOWLEDGE_BYTES = 512
 """Compressed size in bytes from which on an edit is kept only after an audit; most honest edits add less than 200."""
@@ -111,7 +112,7 @@ class Judge:
     budget_seconds: float | None = None
     """Seconds of training, from which the number of steps of a repeat is calculated.
 
-    None: the clock ends repeats too.
+    If it is None, the clock ends repeats too.
     """
 
     @property
@@ -167,9 +168,9 @@ class Judge:
         return Verdict("invalid", f"{case.refreshes} runs of the incumbent gave no value: nothing to compare with")
 
     def believed(self, decision: Decision, history: History, case: Case) -> Decision:
-        """Return the decision.
+        """Return the decision, or ask for an audit of a keep whose gain is too good to be believed, or hold the keep.
 
-        A keep whose gain is too good to be believed needs an audit first, if the target can audit.
+        This is done only if the target can audit.
         """
         kept = isinstance(decision, Verdict) and decision.status == "keep"
         if not kept or not case.auditable or case.accepted or history.incumbent is None:

@@ -45,8 +45,8 @@ class OnMachine:
     """Name of the machine's chip; machines with the same chip are of one kind."""
     evidence: Evidence
     older: Evidence | None = None
-    """The same with the runs of the newest older version that has runs on this machine, each keep since being a gain;
-    None if there is none, or if the incumbent has runs here."""
+    """The same evidence, with the runs of the newest older version that has runs on this machine, if every keep since
+    then was a gain.  None if there is no such version, or if the incumbent has runs here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def effect_on(machine: str, chip: str, found: Difference) -> MachineEffect | Non
 
 
 def effects_of(sides: Iterable[OnMachine], most: int) -> tuple[MachineEffect, ...]:
-    """Return the effect on each machine that has runs of both sides and a sigma.  ``most``: see :func:`difference`."""
+    """Return the effect on each machine with runs of both sides and a sigma; for ``most``, see :func:`difference`."""
     now = [(side, counted(side.evidence)) for side in sides]
     found = (effect_on(s.machine, s.chip, difference(e, most)) for s, e in now if e.candidate and e.incumbent)
     return tuple(each for each in found if each is not None)

@@ -15,7 +15,7 @@ from autoresearch_mlx.judge.shrinkage import effect_of, in_words
 def steps_in_budget(runs: Sequence[tuple[int, float]], budget_seconds: float) -> int | None:
     """Return the steps that fit into the budget at the median pace of runs given as (steps, seconds of training).
 
-    None when no run has both.  Each file is timed by its own runs, so a faster file still gets more steps.
+    Returns None when no run has both.  Each file is timed by its own runs, so a faster file still gets more steps.
     """
     paces = [seconds / steps for steps, seconds in runs if steps > 0 and seconds > 0]
     return max(1, math.floor(budget_seconds / median(paces))) if paces else None
@@ -52,7 +52,7 @@ def thin(now: Evidence, rules: Rules) -> str:
 
 
 OTHER_SPEED = "the machine was not as fast as when the incumbent ran"
-"""Why the incumbent is measured beside the candidate."""
+"""Reason for measuring the incumbent beside the candidate."""
 
 
 def unlike(found: Difference, now: Evidence, rules: Rules) -> bool:

@@ -22,7 +22,7 @@ from autoresearch_mlx.judge.history import taken_now
 _ENOUGH = 3
 """Number of runs after which the majority decides, for a guard case whose result changes from run to run."""
 _NAMED = 3
-"""Number of broken cases that a reason names."""
+"""Largest number of broken cases that a reason names."""
 
 
 def side_conditions(decision: Decision, history: History, measured: Sequence[Measurement]) -> Decision:

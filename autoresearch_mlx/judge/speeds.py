@@ -10,9 +10,9 @@ from autoresearch_mlx.experiment import Measurement
 from autoresearch_mlx.judge.evidence import STEADY, Run
 
 SLOW = 0.9
-"""A run at less than this share of the usual speed is marked as slow wherever it is shown."""
+"""Share of the usual speed below which a run is marked as slow wherever it is shown."""
 _EQUAL = 0.05
-"""Speeds whose logarithms differ by less than this count as equal, because they are not measured more exactly."""
+"""Difference in logarithm below which two speeds count as equal, because they are not measured more exactly."""
 _LEFT_OVER = 0.2
 """Share of a difference in speed that may remain when the budget counts reference seconds, because caches and memory
 slow down less, or more, than the processor time shows."""
@@ -38,7 +38,7 @@ def _beyond(difference: float) -> float:
 
 
 def log_tokens(m: Measurement) -> float | None:
-    """Return the natural logarithm of the tokens of a run, or None where these or the machine's speed are unknown."""
+    """Return the natural logarithm of the tokens of a run, or None if the tokens or the machine's speed are unknown."""
     return math.log(m.tokens) if m.tokens and m.tokens > 0 and m.speed is not None else None
 
 

@@ -155,7 +155,7 @@ def incredible(comparison: Difference, rules: Rules) -> bool:
 
 
 def quarantine(comparison: Difference, runs: int, audited: bool, seed: int | None, rules: Rules) -> Decision | None:
-    """Return what a candidate with ``runs`` runs still needs before such a gain may count.
+    """Return what a candidate with ``runs`` runs still needs before a gain that seems too large may count.
 
     Returns None if it needs nothing more.
     """

@@ -1,6 +1,6 @@
 """Estimate how much work runs could do on this machine.
 
-Their tokens show it if a step of the files costs the same; otherwise the machine's speed does.
+The number of their tokens shows it if a step costs the same in all of them; otherwise the machine's speed shows it.
 
 The speed is measured with an error.  Programs beside a run also push its data out of the caches: on two cores with ten
 times as many busy programs, the processor time of the same step varied by 40 % within minutes.  The parent process
@@ -52,7 +52,9 @@ def _at(run: Run, origin: float) -> Run:
 def compared(
     candidate: Sequence[Run], incumbent: Sequence[Run], slope: Slope, same_cost: bool
 ) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
-    """Return both sides' runs, ready to be compared; ``same_cost``: whether a step of the two files does the same work.
+    """Return both sides' runs, ready to be compared.
+
+    ``same_cost`` says whether a step does the same work in both files.
 
     If the work of a run is known only through the machine's speed, the error of the speed adds to the error of the
     run's value.
@@ -76,7 +78,7 @@ def _doubted(runs: Sequence[Run], slope: Slope) -> tuple[Run, ...]:
 def doubt(groups: Iterable[Sequence[Run]]) -> float:
     """Return the standard error of a slow run's ``log_work``.
 
-    It is estimated from repeats: how much the difference between ``log_work`` and the work that the tokens show varies.
+    It is the spread, over repeats, of the difference between ``log_work`` and the work that the tokens show.
     """
     squares, dof = 0.0, 0
     for group in groups:

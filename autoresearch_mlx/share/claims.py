@@ -67,7 +67,7 @@ class Claims:
                 self.held.pop(ref, None)
 
     def take(self, question: str, hypothesis: str, seconds: float) -> str | None:
-        """Claim an edit.  Return None on success, or a text that says who has claimed it.  Raises RemoteAway."""
+        """Claim an edit.  Return None on success, or a sentence about who has claimed it.  Raises RemoteAway."""
         ref = f"{REFS}/{question}/{hypothesis}"
         seconds = min(max(seconds, LEAST_SECONDS), MOST_SECONDS)
         now = time.time()

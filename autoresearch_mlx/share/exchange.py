@@ -183,7 +183,7 @@ def _in_turns(wanted: Mapping[str, Sequence[str]], kept: Mapping[str, int], room
 
 
 def _by_number(ref: str) -> tuple[str, int]:
-    """Return a sort key: the session, then the experiment's number as a number, so that 10 comes after 9."""
+    """Return a sort key: the session, then the experiment's number as an integer, so that 10 comes after 9."""
     session, _, number = ref.rpartition("-")
     return session, int(number)
 

@@ -42,7 +42,7 @@ def hints(state: Path, journal: Journal, root: Path) -> tuple[str, ...]:
 
 
 def _chosen(results: Sequence[Result]) -> list[Result]:
-    """Return the newest results, wins first, and only a few of each lab."""
+    """Return the newest results, wins first, and only a few from each lab."""
     newest = sorted(results, key=lambda r: r.finished, reverse=True)
     counts: Counter[str] = Counter()
     chosen: list[Result] = []

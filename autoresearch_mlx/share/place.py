@@ -68,7 +68,7 @@ class Place:
     def git_reading(self, data: bytes, *arguments: str) -> bytes:
         """Run a git command in the pool with ``data`` as its standard input; return its output.
 
-        Raises LabError with git's words.
+        Raises LabError with git's message.
         """
         done = subprocess.run(["git", "-C", str(self.pool), *arguments], input=data, capture_output=True, check=False)
         if done.returncode:
@@ -151,7 +151,7 @@ def pulled_here(state: Path) -> tuple[Pulled, ...]:
 def _received(journal: Path, version: tuple[int, int] | None) -> tuple[Pulled, ...]:
     """Return the results in a journal.
 
-    Calls with the same ``version``, which changes with each write, are cached.
+    The result is cached for each ``version``, which changes whenever the journal is written.
     """
     return tuple(one for event in read_events(journal).events if (one := _pulled(event)) is not None)
 

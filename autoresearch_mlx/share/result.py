@@ -21,7 +21,7 @@ SCHEMA = 1
 KIND = "result"
 FILE = "result.json"
 MOST_BYTES = 64 * 1024
-"""Largest JSON text of a result that is read."""
+"""Largest size in bytes of a result's JSON text; larger texts are not read."""
 Published: TypeAlias = Literal["keep", "discard", "crash", "timeout"]
 STATUSES = frozenset(get_args(Published))
 """The statuses that are published: those that say something about the edit."""
@@ -69,7 +69,7 @@ class Result:
     finished: str
     """Time in UTC at which the experiment ended, by its author's clock."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """The machine in words, such as ``chip`` and ``memory_gb``."""
+    """Facts about the machine in words, by names such as ``chip`` and ``memory_gb``."""
     conditions: Mapping[str, str] = field(default_factory=dict)
     knobs: KnobChanges = field(default_factory=dict)
     effect: Effect | None = None
@@ -82,7 +82,7 @@ class Result:
 
     @property
     def name(self) -> str:
-        """The unique last parts of the result's ref."""
+        """The last parts of the result's ref, which are unique."""
         return f"{self.lab}/{self.machine}/{self.session}-{self.experiment}"
 
     @property

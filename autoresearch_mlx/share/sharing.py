@@ -56,7 +56,7 @@ class Sharing:
         self.claims = Claims(self.source.place, self.remote, self.machine)
 
     def between(self, files: Mapping[str, str], at_the_end: bool = False) -> None:
-        """Publish finished experiments and pull new results; new ideas must fit ``files``, which are the incumbent's.
+        """Publish finished experiments, pull new results, and add ideas that fit ``files``, the incumbent's files.
 
         If the remote does not answer, the run says so once and goes on alone; unpublished results follow later.
         """

@@ -30,7 +30,7 @@ def sandbox_of(settings: Settings) -> Sandbox | NoSandbox:
 
 
 def in_the_record(found: Sandbox | NoSandbox) -> str:
-    """Return the words that a measurement's record uses for its sandbox."""
+    """Return how a measurement's record describes its sandbox."""
     return found.words if isinstance(found, Sandbox) else f"none ({found.words})"
 
 
@@ -68,7 +68,7 @@ def limits_row(limits: Limits) -> Finding:
 def confine(target: T, settings: SandboxSettings, private: Sequence[Path], say: Say) -> T:
     """Test the sandbox and return the target with it; if it does not hold, warn and return the target without one.
 
-    ``private`` has the ledger and other paths that no run may open.  The test takes about 0.3 s.  A target that
+    ``private`` lists the ledger and other paths that no run may open.  The test takes about 0.3 s.  A target that
     cannot be confined is returned as it is.  Raises ConfigError if the settings require a sandbox and there is none.
     """
     if not isinstance(target, Confinable):

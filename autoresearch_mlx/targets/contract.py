@@ -82,7 +82,7 @@ class PlanFacts:
 
 
 class TargetKind(ABC, Generic[C]):
-    """One kind of target; ``C`` is the frozen dataclass of the conditions that its sessions fix."""
+    """One kind of target.  ``C`` is the frozen dataclass of the conditions that stay the same during a session."""
 
     name: ClassVar[str]
     """Name of the kind, as in ``target.kind`` of lab.toml and in the ledger."""
@@ -95,7 +95,7 @@ class TargetKind(ABC, Generic[C]):
     editable: ClassVar[tuple[str, ...]] = ("train_mlx.py",)
     """Default of ``target.editable``."""
     bounds_literals: ClassVar[bool] = False
-    """Whether edits have limits on literals by default, because all knowledge in the file must come from training."""
+    """Whether literals in edits are limited by default, so that the model's knowledge can come only from training."""
 
     # --- what a session fixes
 
@@ -163,7 +163,7 @@ class TargetKind(ABC, Generic[C]):
     # --- how it starts
 
     def preset(self, knobs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the ones of the profile's ``knobs`` that should be written into the baseline; by default none."""
+        """Return those of the profile's ``knobs`` that should be written into the baseline; by default none."""
         return {}
 
     def margin(self, profile: Profile) -> float:
@@ -185,7 +185,7 @@ class TargetKind(ABC, Generic[C]):
     # --- its own lines
 
     def doctor_rows(self, place: Place) -> Iterator[Finding]:
-        """Yield the target's own lines in `doctor`.  It must not measure or prepare anything, or raise an error."""
+        """Yield the target's own lines in `doctor`.  It neither measures nor prepares anything, nor raises an error."""
         return iter(())
 
     def plan_before(self, place: Place) -> PlanFacts:
@@ -202,37 +202,37 @@ class TargetBase:
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """Return the default: all runs are scored on one set of cases."""
+        """Return the name of the only split, because by default all runs are scored on the same cases."""
         return ("val",)
 
     @property
     def workload(self) -> Workload:
-        """Return the default: nothing is known about the work of a run."""
+        """Return an empty workload, because by default nothing is known about the work of a run."""
         return Workload()
 
     def lanes_refused(self) -> str | None:
-        """Return None: by default several runs may be measured side by side."""
+        """Return None, because by default several runs may be measured side by side."""
         return None
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Return None: by default no edit is refused."""
+        """Return None, because by default no edit is refused."""
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Return None: by default there is no smoke run."""
+        """Return None, because by default there is no smoke run."""
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Rescoring:
-    """A further evaluation of weights that a run has left."""
+    """A further evaluation of the weights that a run has saved."""
 
     rows: int
     """Number of rows that it scores."""
     tokens: int
     """Number of tokens in these rows."""
     score: Callable[[Assignment], Measurement]
-    """Function that scores the kept file in the assignment's folder; it returns a failure as data."""
+    """Function that scores the kept file in the assignment's folder; it returns a failure as a measurement."""
 
 
 @runtime_checkable
@@ -254,7 +254,7 @@ class Rescorable(Protocol):
 
 @runtime_checkable
 class Certifiable(Protocol):
-    """A target that knows whether a certificate of its values would mean anything."""
+    """A target that can say why a certificate of its values would mean nothing."""
 
     def certify_refused(self) -> str | None:
         """Return why no certificate is given, in words for the person; None if one may be given."""
@@ -269,8 +269,8 @@ class Auditable(Protocol):
         """Return the measurement with ``extra["audited"]`` True, or with a failure if the audit contradicts it.
 
         ``assignment`` is that of the run.  Its folder still has the files that the run left, and its ``incumbent``
-        restores the run for comparison.  ``gain`` is the apparent gain of the run, in the metric's unit.  If the
-        audit leaves a doubt that only a person can settle, ``extra["audit_doubt"]`` states it in words.
+        restores the incumbent's run for comparison.  ``gain`` is the apparent gain of the run, in the metric's unit.
+        If the audit leaves a doubt that only a person can settle, ``extra["audit_doubt"]`` states it in words.
         """
         ...
 

@@ -85,7 +85,7 @@ def tools_of(place: Place) -> Tools:
 
 
 def names_of(need: str) -> list[str]:
-    """Return the common names of a tool's alternatives: ``node_modules/axe-core/package.json`` is axe-core."""
+    """Return the common names of a tool's alternatives: axe-core for ``node_modules/axe-core/package.json``."""
     paths = (each.strip() for each in need.split("|"))
     names = (Path(path).parent.name if path.endswith("/package.json") else Path(path).name for path in paths)
     return [f"the program that {name[1:]} names" if name.startswith("$") else name for name in names]

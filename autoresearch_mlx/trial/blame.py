@@ -36,11 +36,11 @@ _KILLS = {-signal.SIGKILL, 128 + signal.SIGKILL, -signal.SIGTERM, 128 + signal.S
 """Exit codes of a process that a memory killer ended: the kernel and systemd-oomd send SIGKILL, earlyoom first
 SIGTERM."""
 _TIGHT = 0.05
-"""A machine is short of memory when less than this share of it is free."""
+"""Share of the memory that must be free; with less, a machine counts as short of memory."""
 _TAKEN = 0.1
 """Share of the memory, or of the disk, that other programs must have taken during a run to explain its failure."""
 _OWN = 0.8
-"""A run that used at least this share of the free memory has itself caused it to run out."""
+"""Share of the free memory that a run must have used to count as the cause of a shortage."""
 _GPU_OTHERS = 0.1
 """Share of an NVIDIA GPU's memory that other programs must use to explain why a run could not allocate memory."""
 _DISK_FULL = 2**28

@@ -5,8 +5,8 @@
     failure = why_killed(ended, log)
 
 Make the permissions only after the files that they name exist: paths that do not exist are dropped from them.  The
-evaluation calls the two halves, ``watched`` and ``inside``, separately, because there the scorer starts the confined
-processes.
+evaluation calls the two halves of ``confined``, namely ``watched`` and ``inside``, separately, because its scorer
+starts the confined processes.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 POINTS = 20
-"""Number of parts of the budget into which a curve of losses is divided."""
+"""Number of equal parts into which a curve of losses divides the budget."""
 
 
 class Curve:

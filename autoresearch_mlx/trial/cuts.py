@@ -28,7 +28,8 @@ from autoresearch_mlx.trial.exchange import Tokens
 
 PROCESSES = 2
 LEAD = 2
-"""Number of rounds after which a row that was shown cut is shown whole: as many as a process can hold calls."""
+"""Number of rounds after which a row that was shown cut is shown whole.  It equals the number of calls that a process
+can hold."""
 _CALLS_A_PASS = 24
 _LEAST_CALL = 4
 """Smallest number of rows in one call, if that many fit into the memory for it."""

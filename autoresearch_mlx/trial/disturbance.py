@@ -20,12 +20,14 @@ from typing import Any
 from autoresearch_mlx.experiment import Progress, Stopper, Watch
 
 SLEEP_SECONDS = 1.0
-"""Seconds by which the two clocks must differ for us to conclude sleep; without sleep they agree to microseconds."""
+"""Seconds by which the two clocks must differ for us to conclude sleep; without sleep they agree to within
+microseconds."""
 STILL_SECONDS = 3.0
 """Delay of the pulse in seconds that shows a stop: six missed beats, which a busy machine alone does not cause."""
 _BEAT_SECONDS = 0.5
 GAP_SECONDS, GAP_TIMES = 3.0, 10.0
-"""A step is unusually late after these seconds or this multiple of the usual interval, whichever is longer."""
+"""Delay after which a step is unusually late: these seconds or this multiple of the usual interval, whichever is
+longer."""
 LEAST_STEPS = 8
 """Number of intervals between steps that must be known before one of them can be judged unusual."""
 

@@ -37,7 +37,7 @@ The first answer includes the time to compile kernels.
 """
 _LOOK_SECONDS = 0.5
 _BUSY_SHARE = 0.05
-"""A process that uses less than this share of a processor's time counts as hung; with more it counts as slow."""
+"""Share of a processor's time that a slow process uses; a process that uses less counts as hung."""
 _LINE_BYTES = 4096
 _PRINTED_BYTES = 65536
 _LAST_WORDS_SECONDS = 1.0
@@ -241,7 +241,8 @@ class Respondent:
 def anonymous_file(size: int) -> int:
     """Return a descriptor of ``size`` bytes that has no name in the file system.
 
-    On Linux it is memory (memfd_create(2)); macOS has no such call, so there it is a temporary file already unlinked.
+    On Linux it is memory (memfd_create(2)); macOS has no such call, so there it is a temporary file that has been
+    unlinked.
     """
     if sys.platform == "linux":
         descriptor = os.memfd_create("logits")

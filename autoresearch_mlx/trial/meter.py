@@ -24,9 +24,9 @@ More would be training time that other candidates do not have.
 _BEGINS_SECONDS = 600.0
 """Budget in seconds from which the limits for start and first step are computed if the run's budget is not a time."""
 _PACE_AFTER, _PACE_TIMES, _PACE_MORE = 0.02, 4.0, 30.0
-"""The pace is known once this share of the budget is used.
+"""Share of the budget after which the pace of a run is known, and two numbers that limit the run from then on.
 
-From then on the run may take at most this multiple of the time that the pace predicts, plus this number of seconds.
+The run may take at most the first of them times the time that the pace predicts, plus the second in seconds.
 """
 _SILENT_SECONDS, _SILENT_TIMES = 600.0, 10.0
 """Time without a new token after which a run counts as hung: these seconds, or this multiple of its longest step (some

@@ -1,4 +1,4 @@
-"""Read the machine's memory, disk and power before and after a child, to tell its failures from the child's."""
+"""Read memory, disk and power before and after a child, to tell the machine's failures from the child's."""
 
 from __future__ import annotations
 

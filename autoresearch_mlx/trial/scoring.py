@@ -5,7 +5,7 @@
 The loss of a target is minus the logarithm of its softmax over the whole vocabulary.  It is computed in float32, after
 the row's maximum is subtracted: otherwise rounding would lose the logarithm beside large logits (constant logits of 1e9
 would score 0).  Logits beyond :data:`BOUND` are clipped and counted.  The weight of a token is its number of raw bytes;
-special tokens weigh nothing.
+special tokens have weight 0.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def _is_table(name: str, shape: Sequence[int], vocab_size: int) -> bool:
 
 
 def not_weights(weights: Path) -> str | None:
-    """Return a sentence about what a safetensors file contains besides weights of a float type; None if nothing.
+    """Return a sentence if a safetensors file contains anything besides weights of a float type, else None.
 
     The model process reads this file, so anything else in it, such as rows, would reach the edited code.  Raises
     ValueError, OSError.
@@ -172,7 +172,7 @@ class TrainSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """The instructions for a process that answers with logits; they contain no path of rows."""
+    """The instructions for a process that answers with logits, without the path of any rows."""
 
     script: str
     weights: str

@@ -26,7 +26,7 @@ class Timing:
     start_seconds: float
     compile_seconds: float
     charged: bool
-    """Whether a late start shortens the budget, as it does if the budget is a time."""
+    """Whether a late start shortens the budget; it does so if the budget is a time."""
     clock: ReferenceClock | None = None
     """The clock that measures the machine's speed; None if the speed is not measured."""
     counting: bool = False
@@ -70,7 +70,7 @@ class Timing:
     def speed(self, cut: bool) -> RunSpeed:
         """Return the machine's speed, as far as it is known.
 
-        It is ``spoiled`` if the run was ``cut`` off, or if its speed depends on a guess.
+        The result is ``spoiled`` if the run was ``cut`` off, or if the speed depends on a guess.
         """
         found = gpu_speed(self.probes, self.reference) if self.clock is None else self.clock.found()
         slow = self.clock is None and found.speed is not None and found.speed < 1 / MOST_STRETCH
@@ -88,7 +88,7 @@ class Timing:
         return self._budget_began(self.began)
 
     def spent(self) -> float:
-        """Return the counted seconds of the budget that are used; it never falls.
+        """Return the counted seconds of the budget that are used; this number never falls.
 
         The speed of a window is known only at its end, so the seconds within it may later count less.
         """

@@ -53,7 +53,7 @@ _START_SECONDS, _START_SHARE = 30.0, 0.1
 _SAVE_SECONDS = 20.0
 """Time limit for saving the weights, in seconds."""
 _BATCHES_UNDER_WAY = 3
-"""Largest number of batches that MLX, which computes later than Python asks, still computes when the last is served."""
+"""Largest number of batches that MLX, which runs behind Python, may still be computing when the last one is served."""
 
 Phase = Literal["start", "compile", "train", "save"]
 

@@ -30,7 +30,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of one check; by default the check did not run, because an earlier one failed."""
+    """The outcome of one check.  The defaults describe a check that did not run, because an earlier one failed."""
 
     name: str
     state: State = "not run"

@@ -31,7 +31,7 @@ class Figure:
 
     name: str
     repeats: int = 1
-    """Number of runs, whose median counts."""
+    """Number of runs; the median of their values counts."""
     run: str | None = None
     """Shell command that prints the figure; None for the target's own command."""
 
@@ -74,7 +74,7 @@ class Taken:
         return median(self.values[name]) if self.values.get(name) else None
 
     def others(self, metric: str) -> dict[str, Any]:
-        """Return all figures except the metric; for figures with several runs, ``values`` has each single value."""
+        """Return all figures except the metric; ``values`` lists the single values of those taken in several runs."""
         medians = {name: median(values) for name, values in self.values.items() if name != metric}
         several = {name: values for name, values in self.values.items() if len(values) > 1}
         return {**self.undeclared, **medians, **({"values": several} if several else {})}
@@ -114,7 +114,7 @@ class Figures:
         return None
 
     def _printed_instead(self) -> str:
-        """Return the end of a sentence about similar lines that the program printed; empty if there were none."""
+        """Return the end of a message, with similar lines that the program printed; empty if there were none."""
         if self._pattern is not None:
             return ""
         if self._near:

@@ -33,7 +33,8 @@ A parallel build has a few hundred, and a fork bomb exceeds this number in a sec
 """
 
 _LEAST_SECONDS = 3.0
-"""Shortest run in seconds for which the machine's speed is recorded; in shorter runs it is read too few times."""
+"""Length in seconds of the shortest run for which the machine's speed is recorded; a shorter run gives too few
+readings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Command(TargetBase):
     checks: tuple[Check, ...] = ()
     """Checks that an edit must pass before the program runs, in this order."""
     figures: tuple[Figure, ...] = ()
-    """The figures that lab.toml declares; if the metric is not among them, ``run`` prints it once."""
+    """The figures that lab.toml declares.  If the metric is not among them, it is read from a single run of ``run``."""
     pattern: str | None = None
     timeout_seconds: float = 600.0
     """Time limit for one run of the program, in seconds."""
@@ -71,7 +72,7 @@ class Command(TargetBase):
         return None
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Run the checks, then the program.  A failure is returned as data, tainted if the machine caused it."""
+        """Run the checks, then the program; return a failure as a measurement, tainted if the machine caused it."""
         path = assignment.folder / "log.txt"
         outcomes: list[Outcome] = []
         for check in self.checks:

@@ -18,7 +18,7 @@ Hashes = npt.NDArray[np.uint64]
 WINDOW = 48
 """Length of a window in bytes, about ten words.  Two different texts rarely share ten words in a row by chance."""
 SHARE = 0.5
-"""A document is a near copy if at least this share of its sampled windows also occurs elsewhere."""
+"""Share of a document's sampled windows that must also occur elsewhere for it to count as a near copy."""
 _ONE_IN = np.uint64(16)
 _FACTOR = 0x9E3779B97F4A7C15
 _BLANKS = b" \t\r\n\f\v"
@@ -74,7 +74,7 @@ class Known:
         return bool(((found >= SHARE * self._sizes) & (found > 0)).any())
 
     def settle(self) -> None:
-        """Make all documents count that were added so far."""
+        """Count all documents that were added so far among the known ones."""
         if not self._sketches:
             return
         self._sizes = np.array([len(each) for each in self._sketches], np.int64)

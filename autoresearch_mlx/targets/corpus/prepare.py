@@ -1,7 +1,7 @@
 """Find the corpus for a request, or build it.
 
 A corpus is built in a temporary folder that is renamed at the end, so a folder with the corpus's name is always
-complete.  The next ``prepare`` removes the folders of a killed one; downloads are kept and resumed.
+complete.  The next ``prepare`` removes the folders that a killed one has left; downloads are kept and resumed.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def find_by_hash(sha256: Mapping[str, str], cache: Path) -> Corpus | None:
 def prepare(request: Request, cache: Path, say: Say, endpoint: str | None = None) -> Corpus:
     """Return the corpus for this request; build it first if there is none.
 
-    ``endpoint`` replaces the hub's address.  Raises CorpusError; then only finished or resumable downloads remain.
+    ``endpoint`` replaces the hub's address.  Raises CorpusError, after which only finished or resumable downloads are
+    left.
     """
     place = _place(request, cache)
     if found := _usable(place, say):

@@ -26,7 +26,8 @@ MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 TOKEN_BYTES = "token_bytes.npy"
 HEADER_BYTES = 128
-"""Length of the .npy header of every row file; as it is fixed, a file's size can be checked without opening it."""
+"""Length in bytes of the .npy header of every row file, fixed so that a file's size can be checked without opening it.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,10 @@ from autoresearch_mlx.targets.corpus.download import OFFLINE, Say, discard, fetc
 
 CLIMBMIX = "karpathy/climbmix-400b-shuffle"
 CLIMBMIX_VAL = 6542
-"""Upstream's pinned validation shard, the last one of the dataset."""
+"""Number of the shard that upstream validates on, the last one of the dataset."""
 CLIMBMIX_HIDDEN = 6541
-"""The shard before the validation shard; it is held out for certification, which upstream does not need."""
+"""Number of the shard that is held out for certification, the one before the validation shard.  Upstream has no such
+shard."""
 TINYSTORIES = "karpathy/tinystories-gpt4-clean"
 TINYSTORIES_FILE = "tinystories_gpt4_clean.parquet"
 TINYSTORIES_PART = 10_000
@@ -75,8 +76,8 @@ class Pooled:
     text: Callable[[Skip], Batches]
     detail: dict[str, Any]
     open_text: Callable[[], Batches] | None = None
-    """Function that starts a stream of the text that the edited code can read, which never becomes held-out rows; None
-    if the edited code can read no text."""
+    """Function that starts a stream of the text that the edited code can read; this text never becomes held-out rows.
+    None if the edited code can read no text."""
 
 
 @dataclass(frozen=True, slots=True)

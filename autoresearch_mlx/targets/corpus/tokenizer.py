@@ -65,7 +65,7 @@ def to_json(tokenizer: Tokenizer) -> bytes:
 def encode(tokenizer: Tokenizer, batches: Iterable[list[str]]) -> Iterator[list[Tokens]]:
     """Yield the token ids of each document, uint16 ``[n]``, without BOS.
 
-    A text that looks like a special token is encoded as text.
+    Text that looks like a special token is encoded as plain text.
     """
     for batch in batches:
         encoded = tokenizer.encode_batch_fast(batch, add_special_tokens=False)

@@ -54,7 +54,7 @@ def appraised(runs: Sequence[Measurement]) -> list[Finding]:
 
 
 def _spread(tables: Sequence[Mapping[str, float]], means: Mapping[str, float], n: int) -> list[Finding]:
-    """Return how many cases are needed to detect a gain of 0.1, if scores vary between runs and there are too few."""
+    """Return how many cases are needed to detect a gain of 0.1, if scores vary between runs and cases are too few."""
     if len(tables) < 2:
         return []
     within = fmean(

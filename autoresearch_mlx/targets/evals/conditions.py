@@ -110,7 +110,7 @@ def wrong_with(c: EvalsConditions) -> str | None:
 
 
 def cases_path(c: EvalsConditions, root: Path) -> Path:
-    """Return the path of the file of cases.  Raises ConfigError for a text that is not a path."""
+    """Return the path of the file of cases.  Raises ConfigError for a string that is not a path."""
     try:
         return (root / Path(c.cases).expanduser()).resolve()
     except (ValueError, RuntimeError) as error:

@@ -39,7 +39,7 @@ class Account:
     """Message that names the budget that is used up; empty while none is."""
     trace: list[dict[str, Any]] = field(default_factory=list)
     away: Exception | None = None
-    """Error of the model's server, or in the settings, that ended the case."""
+    """Error that ended the case, either one of the model's server or one in the settings."""
 
 
 class Proxy:

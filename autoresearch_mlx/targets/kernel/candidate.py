@@ -26,7 +26,7 @@ _ENTRY, _LAUNCH = "kernel", "launch"
 
 
 class Refused(Exception):
-    """Raised for a candidate that may not run; the text gives the reason for its author."""
+    """Raised for a candidate that may not run; the message tells the candidate's author why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def _free(node: ast.stmt, name: str, constants: Mapping[str, Any], functions: Ma
 
 
 def _constant(node: ast.expr, known: Mapping[str, Any]) -> Any:
-    """Return the value of a constant: a number, a text, a truth value, or a tuple of them."""
+    """Return the value of a constant: a number, a string, a Boolean, or a tuple of them."""
     match node:
         case ast.Constant(value=bool() | int() | float() | str() | None):
             return node.value

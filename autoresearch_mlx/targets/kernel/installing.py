@@ -194,7 +194,7 @@ def _told(array: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _literal(value: Any) -> str:
-    """Return a JSON value as Python source, with texts in double quotes."""
+    """Return a JSON value as Python source, with strings in double quotes."""
     match value:
         case dict():
             return "{" + ", ".join(f"{_literal(name)}: {_literal(each)}" for name, each in value.items()) + "}"
@@ -207,7 +207,7 @@ def _literal(value: Any) -> str:
 
 
 def _indented(source: str) -> str:
-    """Return a file's text, indented as the body of a function; lines inside a text constant stay unchanged."""
+    """Return a file's text, indented as the body of a function; lines inside a string constant stay unchanged."""
     source = source.replace("\r\n", "\n").rstrip("\n")
     nodes = list(ast.walk(ast.parse(source)))
     docstrings = [node.value for node in nodes if isinstance(node, ast.Expr)]

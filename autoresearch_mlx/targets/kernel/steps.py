@@ -43,7 +43,8 @@ class Blocks:
     """The measurements of all processes."""
 
     logs: tuple[float, ...]
-    """Median over the pairs of each process of ln(seconds of a plain step / seconds of a step with the kernels)."""
+    """One number for each process: the median over its pairs of ln(seconds of a plain step / seconds of one with
+    kernels)."""
     plain_seconds: float
     seconds: float
     """Median seconds of one step with the kernels; ``plain_seconds`` is that without them."""

@@ -34,7 +34,7 @@ class Array:
     mean: float = 0.0
     std: float = 1.0
     below: str | int | None = None
-    """Upper bound of integers, which are below it: the name of a size, or a number."""
+    """Exclusive upper bound of the integers in an array: the name of a size, or a number."""
     lower: bool = False
     """Whether booleans form a lower triangle, like a causal mask; otherwise they are random."""
 

@@ -31,7 +31,7 @@ _SHARE = 0.5
 """Share of the gain by which the two sets may differ; if only the validation rows improve, they differ by the whole
 gain."""
 _SAME = 0.002
-"""Share of a score by which it may change for the same weights in float64 and with other cuts."""
+"""Largest change of the score of the same weights in float64 and with other cuts, as a share of the score."""
 _TOLD = 2.0
 """Ratio of training loss (reported or measured) to validation loss above which dropout or smoothing is no
 explanation."""
@@ -50,8 +50,8 @@ class Gained:
 def audited(conditions: Conditions, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
     """Return the measurement with the findings of its audit in ``extra``; ``invalid`` if the audit contradicts it.
 
-    ``gain`` is the apparent gain of the run, in bits per byte.  The assignment's folder has the run's weights, and
-    its ``incumbent`` may restore the run for comparison, which is then scored on the same rows.
+    ``gain`` is the apparent gain of the run, in bits per byte.  The assignment's folder has the run's weights, and its
+    ``incumbent`` may restore the incumbent's weights, which are then scored on the same rows for comparison.
     """
     if measured.value is None:
         return measured

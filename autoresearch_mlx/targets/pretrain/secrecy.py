@@ -81,7 +81,7 @@ def _copies() -> Iterator[Path]:
 
 
 def _other(place: Path, name: str) -> bool:
-    """Return whether an installed package only has the same name as a closed one, as ``test`` often has."""
+    """Return whether an installed package, such as a ``test`` of its own, merely shares its name with a closed one."""
     return name == "test" and place.name in stdlib.INSTALLED
 
 

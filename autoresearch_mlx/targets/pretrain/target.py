@@ -52,7 +52,7 @@ _SMOKE_ROWS = 4
 FULL_TOKENS = 40 * 524_288
 """Number of tokens that karpathy/autoresearch scores: EVAL_TOKENS in its prepare.py."""
 _SECONDS_EACH = 60.0
-"""Seconds that scoring again may take for each multiple of the session's number of rows."""
+"""Seconds that scoring again may take for every ``eval_rows`` rows, on top of the time limit of an evaluation."""
 _EXTRA = ("loss", "num_params", "matrix_params")
 _MEASURED = ("tables", "ending_seconds", "ending_cpu_seconds", "train_cpu_seconds")
 """Names of the facts about the baseline's runs with which later runs are compared (``experiment.Usual``)."""

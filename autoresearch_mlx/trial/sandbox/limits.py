@@ -40,7 +40,7 @@ _LOOK_SECONDS = 0.5
 """Seconds between two checks of all processes and of the run folder; memory of known processes is read more often."""
 _GB = 1e9
 DISK_LEFT = "of disk are left"
-"""Words in the reason if a run is ended because the disk is nearly full, whoever filled it."""
+"""Words in the reason for ending a run because the disk is nearly full, whoever filled it."""
 
 
 @dataclass(frozen=True, slots=True)

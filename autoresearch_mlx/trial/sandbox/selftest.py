@@ -79,7 +79,7 @@ class Selftest:
         return next((words.partition(";")[0] for words in found), None)
 
     def verdict(self) -> str:
-        """Return one line: why the sandbox does not hold or a run cannot work in it; if it holds, :meth:`words`."""
+        """Return in one line why the sandbox fails or a run cannot work in it; if all is well, return :meth:`words`."""
         if self.holds:
             return self.words()
         return f"{'does not hold' if self.breached else 'cannot be used'}: {self.words()}"

@@ -29,16 +29,16 @@ _COMPANY_SECONDS = 2.0
 _PRODUCT_NOISE, _FAST_NOISE, _COPY_NOISE = 1.15, 1.3, 1.4
 """Ratios of a probe's time to the reference that count as noise, because they also occur on a quiet machine.
 
-A product may look faster by more than it may look slower: when products took 0.82 of the reference's time, training
-runs did no more steps, and a faster machine changes no budget.
+The limit is wider for a product that looks faster than for one that looks slower.  When products took 0.82 of the
+reference's time, training runs did no more steps; besides, a faster machine changes no budget.
 """
 _MEMORY_SHARE = 0.5
 """Assumed share of its time for which a training run waits for memory.  This is a guess; no file was measured."""
 _MEMORY_DOUBT = 2.0
-"""Ratio of copy times above which the result depends too much on that guess, so that the run does not count."""
+"""Ratio of copy times above which the result depends too much on ``_MEMORY_SHARE``, so that the run does not count."""
 _LEAST_RATE, _MOST_RATE = 0.02, 20.0
 _MOST_COUNTED = 1.0
-"""Largest number of reference seconds that a second counts as: no budget ends before its seconds by the wall clock.
+"""Largest number of reference seconds for each second of the wall clock, so that no budget ends early by that clock.
 
 If the baseline ran on a busy machine, a larger number would shorten the budgets of later runs, which would cost more
 than the equal treatment is worth.
@@ -49,8 +49,8 @@ _NEWEST = 3
 The reference is a median too, so taking the fastest of three would make each later run look faster.
 """
 _STOPS_SECONDS = 2.0
-"""For this many seconds after a stop (SIGSTOP) was seen, time in which the run neither runs nor waits counts as
-stopped.
+"""Number of seconds after a stop (SIGSTOP) was seen.  During them, time in which the run neither runs nor waits counts
+as stopped.
 
 With ten checks a second, most of a short stop would otherwise be missed.
 """

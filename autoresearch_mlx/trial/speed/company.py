@@ -14,7 +14,7 @@ import psutil
 
 _MOST_NAMED = 3
 _LEAST_SHARE = 0.1
-"""A program is named if it took at least this share of the time that all other programs took together."""
+"""Smallest share of the time of all other programs together with which a program is named."""
 _KNOWN = {
     "mds": "Spotlight",
     "mds_stores": "Spotlight",

@@ -35,7 +35,7 @@ class BudgetSpent(Exception):
 
 
 class CallFailed(Exception):
-    """Raised when the model or a tool answers with an error; the text is the error's."""
+    """Raised when the model or a tool answers with an error, whose message it carries."""
 
 
 class Tools:

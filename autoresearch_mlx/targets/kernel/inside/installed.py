@@ -48,7 +48,7 @@ class Uses:
 
 @dataclass
 class _Kernel:
-    """The kernel of one function, and for which arguments it is known to work or not."""
+    """The kernel of one function, with a record of the arguments for which it works and of those for which it fails."""
 
     task: Task
     plain: Callable[..., Any]

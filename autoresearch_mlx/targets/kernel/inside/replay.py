@@ -122,14 +122,14 @@ def _timed(function: Callable[..., Any], inputs: Sequence[mx.array], rounds: int
 
 
 def empty_seconds() -> float:
-    """Return the seconds of a call that computes almost nothing, only builds the graph, starts it and waits."""
+    """Return the seconds of a call that computes almost nothing: it builds a graph, starts it and waits."""
     small = mx.zeros(())
     mx.eval(small)
     return seconds_of(lambda x: mx.negative(x), [small], 4)
 
 
 def number_type(name: str) -> mx.Dtype:
-    """Return MLX's number type of this name; ``bool`` is ``bool_`` there, all others have the same name."""
+    """Return MLX's number type of this name; MLX calls ``bool`` ``bool_``, and all other names are the same."""
     found: mx.Dtype = getattr(mx, "bool_" if name == "bool" else name)
     return found
 

@@ -17,7 +17,7 @@ Batch = tuple[mx.array, mx.array]
 
 
 class ScriptFailed(Exception):
-    """Raised when the script cannot be profiled; the text gives the reason for its author."""
+    """Raised when the script cannot be profiled; the message tells the script's author why."""
 
 
 def load(path: Path, name: str = "profiled_script") -> ModuleType:
