@@ -38,7 +38,7 @@ class Agreement:
     rank_interval: tuple[float, float] | None
     """Interval of the correlation, by Fisher's z with Bonett and Wright's standard error (Psychometrika 65, 2000).
 
-    None for a rank correlation of 1 or -1.
+    It is None for a rank correlation of 1 or -1.
     """
 
 

@@ -44,7 +44,7 @@ class Point:
     gain_percent: float | None
     """Gain of the incumbent over the baseline in percent; positive is better.
 
-    None if the comparability keys of the two differ.
+    It is None if the comparability keys of the two differ.
     """
     hours: float | None
     """Wall-clock hours from start to end of each experiment; pauses between them are left out."""

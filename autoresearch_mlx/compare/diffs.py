@@ -92,7 +92,8 @@ def axes_of_diff(before: str, after: str) -> tuple[str, ...]:
     """Return the axes that a change of a Python text touches: well-known constants first, then code, then other
     constants.
 
-    A change that fits no pattern has the axis ``code``.  Empty for equal programs and for texts that do not parse.
+    A change that fits no pattern has the axis ``code``.  The result is empty for equal programs and for texts that do
+    not parse.
     """
     for old, new in (_cores(before, after), (before, after)):
         try:

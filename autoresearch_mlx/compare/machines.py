@@ -133,7 +133,8 @@ def fleetwide(history: History) -> Fleetwide | None:
 def levelled(history: History) -> dict[int, float]:
     """Return a value for each experiment of a fleet, moved to the first machine's level so that one plot can show all.
 
-    The difference between the two machines' baselines is subtracted.  Empty unless several machines took runs.
+    The difference between the two machines' baselines is subtracted.  The result is empty unless several machines took
+    runs.
     """
     seen = views(history)
     levels = {view.machine: level for view in seen if (level := _mean(view, history.baseline)) is not None}

@@ -49,7 +49,7 @@ NAMES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 )
 
 REPEAT = re.compile(r"\bre-?verif|\bre-?runs?\b|no logic change|\bno changes\b|same config again|the same again")
-"""Descriptions of runs that repeat the incumbent, and so show the noise."""
+"""Pattern of the descriptions of runs that repeat the incumbent, and so show the noise."""
 
 CODE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(pattern), axis, note)

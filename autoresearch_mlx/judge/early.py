@@ -52,7 +52,7 @@ class Stop:
     audit: bool = False
     """True if the run is allowed to finish, to check the rule."""
     gap: float | None = None
-    """Excess of its loss over the incumbent's, as a share of the incumbent's; None if it diverged."""
+    """Excess of the run's loss over the incumbent's, as a share of the incumbent's; None if the run diverged."""
 
     @property
     def verdict(self) -> Verdict:
@@ -187,7 +187,10 @@ def account(past: Sequence[Past]) -> Account:
 
 
 def highest_rate(wrong: int, of: int, confidence: float = 0.95) -> float:
-    """Return the one-sided Clopper-Pearson bound: at this rate, ``wrong`` errors or fewer are seen in 5 % of cases."""
+    """Return the one-sided Clopper-Pearson bound of an error rate, after ``wrong`` errors in ``of`` cases.
+
+    If this were the true rate, at most ``wrong`` errors would be seen with probability 1 - ``confidence``.
+    """
     if wrong >= of:
         return 1.0
     low, high = wrong / of, 1.0

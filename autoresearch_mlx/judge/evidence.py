@@ -51,7 +51,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Sigma:
-    """A standard deviation in the metric's unit, and the runs behind it; ``value`` is None if nothing was repeated."""
+    """A standard deviation in the metric's unit, with its origin; ``value`` is None if nothing was repeated."""
 
     value: float | None
     n: int

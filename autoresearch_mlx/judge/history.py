@@ -263,8 +263,8 @@ def age(history: History) -> int:
 def looked_at(history: History) -> list[bool]:
     """Return for each experiment whether the incumbent was run during it or right after it, in the current regime.
 
-    Empty if there is no incumbent.  An imported incumbent has no runs, so the experiment that imported it counts as its
-    run.
+    The list is empty if there is no incumbent.  An imported incumbent has no runs, so the experiment that imported it
+    counts as its run.
     """
     best = history.incumbent
     if best is None:

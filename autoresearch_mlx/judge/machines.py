@@ -138,7 +138,7 @@ def _decided(
     rules: Rules,
     begun: bool = False,
 ) -> Decision:
-    """Decide by the machines that have run both versions.  ``begun``: another machine has run the candidate alone."""
+    """Decide by the machines that have run both versions; ``begun`` says that another has run the candidate alone."""
     measured = [side for side in now if side.evidence.candidate]
     if not measured:
         return _next_run(sides, now, rules, begun=begun)

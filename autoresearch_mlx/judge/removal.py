@@ -42,7 +42,7 @@ def removal_due(keeps: int, at_last_pass: int = 0, every: int = 8) -> bool:
 def suspects(kept: Sequence[Kept], sigma: Sigma) -> tuple[Kept, ...]:
     """Return the keeps that gained less than two sigma of one run and have had no trial yet, weakest first.
 
-    Empty while sigma is unknown.
+    The result is empty while sigma is unknown.
     """
     if sigma.value is None:
         return ()

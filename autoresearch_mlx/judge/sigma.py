@@ -34,7 +34,8 @@ def pooled(groups: Iterable[Sequence[float]], of: str = "commit") -> Sigma:
 
     The deviation is sqrt(sum of squares / sum of (n - 1)), and the last sum is its degrees of freedom.  Residuals
     beyond 3 median absolute deviations are cut to 3 (winsorised): otherwise one run beside a backup job could make
-    sigma so large that no gain is believed for the rest of the night.  ``of`` is the word for a group in the text.
+    sigma so large that no gain is believed for the rest of the night.  ``of`` is the word for a group in the result's
+    ``source``.
     """
     repeated = [group for group in groups if len(group) > 1]
     if not repeated:

@@ -23,7 +23,7 @@ def cumulative(t: float, dof: int) -> float:
 
 
 def normal_score(t: float, dof: int) -> float:
-    """Return the normal score z with the same tail probability as ``t``: the smaller ``dof``, the closer to 0."""
+    """Return the normal score with the same tail probability as ``t``; it is closer to 0 the smaller ``dof`` is."""
     if dof >= _MANY or t == 0:
         return max(-_FURTHEST, min(_FURTHEST, t))
     tail = (1 - _inside(abs(t), dof)) / 2

@@ -10,9 +10,10 @@ Three rules make a channel between the two processes worthless:
 - A row is first shown with its end cut off.  It is shown whole only after both processes have answered the round with
   the cut row, so no process has seen how the row continues when a witness answers.
 - Every call mixes whole and cut rows in random order, so that a process cannot tell them apart by their position.
-- The text that replaces the end of a row is drawn without looking at that end.  So it tells nothing about it, not even
-  which token does not come next.  It is training text, and so are the rows that fill up a call; therefore a process
-  that remembers earlier questions has seen no more of a row than its prefix when it is asked about that row.
+- The text that replaces the end of a row is drawn without looking at that end.  So this text tells nothing about the
+  end, not even which token does not come next.  It is training text, and so are the rows that fill up a call.
+  Therefore a process that remembers earlier questions has seen no more of a row than its prefix when it is asked about
+  that row.
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """For each row, arrays [n]: the process that scores it, its cut, and the row of text that replaces its tail."""
+    """A plan for all rows.
+
+    For each row, the arrays [n] give the process that scores it, its cut, and the row of text that replaces its tail.
+    """
 
     order: Indices
     scorer: Indices

@@ -67,7 +67,7 @@ def slept(before: Clocks, after: Clocks) -> float:
 
 
 def longest_gap(steps: Sequence[float]) -> float:
-    """Return the length in seconds of the one interval between steps that is far longer than all others; 0 without one.
+    """Return the seconds of the only interval between steps that is far longer than all others; 0 if there is none.
 
     ``steps`` are the times of the steps, in seconds.  Two long intervals in one run do not count as a disturbance:
     the script itself may evaluate now and then, or run short of memory.

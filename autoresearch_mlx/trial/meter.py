@@ -34,8 +34,8 @@ steps take minutes), whichever is longer."""
 
 
 _UNDER_WAY = 2
-"""Number of steps still to be computed when a batch is requested: its own step and the one before, because MLX runs
-behind Python."""
+"""Number of steps that MLX, which runs behind Python, has still to compute when a batch is requested: the step of that
+batch, and the step before it."""
 _SMALLER = "make a step smaller (TOTAL_BATCH_SIZE in train_mlx.py), or raise [budget] seconds in lab.toml"
 
 

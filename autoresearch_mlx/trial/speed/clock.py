@@ -267,7 +267,7 @@ class ReferenceClock:
             self._probed = now
 
     def _ratios(self) -> tuple[float, float]:
-        """Return the current times of product and copy as multiples of the reference's; 1 for a difference by noise."""
+        """Return the current times of product and copy as multiples of the reference's, with 1 for any within noise."""
         newest, reference = self._readings[-_NEWEST:], self._reference
         if len(newest) < 2 or reference.product_ms is None or reference.copy_ms is None:
             return 1.0, 1.0

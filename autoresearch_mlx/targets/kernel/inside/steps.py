@@ -2,8 +2,8 @@
 
     python -P -m autoresearch_mlx.targets.kernel.inside.steps REQUEST RESULT
 
-REQUEST is the JSON of a Steps.  The result in RESULT has the seconds of a step in each block and the losses, both
-without and with kernels, and how often each kernel was used; or the reason why nothing could be measured.
+REQUEST is the JSON of a Steps.  RESULT gets either the reason why nothing could be measured, or the measurements: the
+seconds of a step in each block and the losses, both without and with kernels, and how often each kernel was used.
 """
 
 from __future__ import annotations
