@@ -56,7 +56,7 @@ def calibrate_here(
 ) -> Calibration:
     """Measure this machine, and keep the calibration in ``cache``, by default the user's cache.
 
-    If there is no prepared text, it is prepared first.  Raises LabError when no step could be timed or the cache cannot
+    If no text has been prepared, this is done first.  Raises LabError when no step could be timed or the cache cannot
     be written, LockedError while another command measures on the GPU, ConfigError for wrong settings, and CorpusError
     for unusable text.
     """

@@ -62,7 +62,7 @@ class _Lab:
     guarded: bool
     """Whether the target can have a guard."""
     took: list[float] = field(default_factory=list)
-    """Seconds of each run by the wall clock."""
+    """Wall-clock seconds of each run."""
 
     def measure(self, name: str, files: Files, seed: int) -> Measurement:
         """Measure a new copy of the commit with these files in it."""
@@ -101,8 +101,8 @@ def check(
 
     ``runs`` is the number of runs of the unedited commit, at least 2.  ``worse`` has editable files with a change that
     must make the number worse; no knobs are changed then.  ``inside`` is the folder in which the copy is made, by
-    default that of temporary files.  Raises LabError when the lab has no commit or no editable file, and the errors of
-    the target.
+    default the system's folder for temporary files.  Raises LabError when the lab has no commit or no editable file,
+    and the errors of the target.
     """
     root = place.lab.root
     if top_of(root) is None:
@@ -224,9 +224,9 @@ def _about(number: float) -> str:
 
 
 def _follows(lab: _Lab, values: list[float]) -> Generator[Finding, None, bool | None]:
-    """Change some knobs, one at a time.
+    """Change some knobs, one at a time, and measure each change.
 
-    Returns whether the number followed one of them, or None if there are no knobs.
+    Returns whether the number changed with one of the knobs, or None if there are no knobs.
     """
     moves = list(_moves(lab.files))[:_KNOBS]
     noise = quantile(_SURE, len(values) - 1) * stdev(values) * (1 + 1 / len(values)) ** 0.5
@@ -266,7 +266,7 @@ def _feels(lab: _Lab, values: list[float], worse: Files) -> Generator[Finding, N
 
 
 def _moves(files: Files) -> Iterator[tuple[str, str, object, str]]:
-    """Yield (knob, path, other value, text) for each knob that has a range."""
+    """Yield (knob, path, other value, text with that value) for each knob that has a range."""
     for path, text in files.items():
         for name, knob in read_knobs(text).items() if path.endswith(".py") else ():
             found = range_of(knob)
@@ -311,7 +311,8 @@ def _broken(lab: _Lab, taken: Sequence[Measurement], moved: bool | None, limits:
 def _ends_at_once(lab: _Lab, taken: Sequence[Measurement], limits: Sequence[Limit]) -> Iterator[Finding]:
     """See whether a Python program that ends its process with exit code 0 passes the guard and gets a good number.
 
-    For many test runners this means that nothing has failed.  Yields nothing when such an edit would not be kept.
+    Many test runners take this exit code to mean that nothing has failed.  Yields nothing when such an edit would not
+    be kept.
     """
     ended = {path: _ENDS for path in lab.files if path.endswith(".py")}
     if not lab.guarded or not ended:
@@ -332,9 +333,9 @@ _ENDS = "import os\n\nos._exit(0)\n"
 
 
 def broken(files: Files) -> tuple[str, Files]:
-    """Return text about the damage, and the broken files.
+    """Return a description of the damage, and the broken files.
 
-    Their functions return at once, or the files are empty.
+    In a broken file all functions return at once, or the file is empty.
     """
     found = {path: text for path, text in files.items() if path.endswith(".py")}
     emptied = {path: _without_bodies(text) for path, text in found.items()}

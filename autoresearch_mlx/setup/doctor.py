@@ -171,7 +171,7 @@ def _lab(lab: Lab) -> Iterator[Finding]:
 
 
 def _target(lab: Lab, resolved: Resolved, machine: Machine, profile: Profile) -> Iterator[Finding]:
-    """Yield the target's own lines, such as its data and its sandbox."""
+    """Yield the target's own findings, such as those on its data and its sandbox."""
     try:
         kind = kind_of(resolved.settings, lab.root)
     except AutoresearchError as error:
@@ -197,7 +197,7 @@ def _committed(lab: Lab, editable: Sequence[str]) -> Iterator[Finding]:
 def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:
     """Yield the findings on the agent that would propose edits.
 
-    A server is asked for its models, but not for any text.
+    A server is asked for its models, but not to generate any text.
     """
     said: list[str] = []
     settings = resolved.settings.agent

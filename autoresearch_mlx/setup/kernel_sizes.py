@@ -28,7 +28,7 @@ class Sized:
     text: str
     """The script's text with the preset of the session, or of the machine, as in a session's baseline."""
     inputs: Mapping[str, int]
-    """``vocab_size``, ``seq_len`` and ``rows`` (of a forward pass)."""
+    """Sizes of the inputs by name: ``vocab_size``, ``seq_len`` and ``rows`` (of a forward pass)."""
     words: str
 
 

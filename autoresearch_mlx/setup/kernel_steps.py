@@ -62,7 +62,7 @@ class InStep:
     """The effect of one kernel, or of several together, on the whole step."""
 
     kernels: tuple[str, ...]
-    """The kernels, in words."""
+    """Descriptions of the kernels."""
     functions: tuple[str, ...]
     script: str
     factor: float | None
@@ -76,7 +76,7 @@ class InStep:
     seconds: float | None
     """Seconds of one step with the kernels; ``plain_seconds`` is without them."""
     clock: str
-    """How time was measured: ``processor`` is the processor time of the process, ``clock`` is the time of a clock."""
+    """How time was measured: ``processor`` means the processor time of the process, ``clock`` means wall-clock time."""
     apart: float | None
     mlx: str
     chip: str

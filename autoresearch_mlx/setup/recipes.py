@@ -38,7 +38,7 @@ _MADE_BY_RUNS = ("__pycache__", ".pytest_cache", ".ruff_cache")
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One recipe."""
+    """A recipe, from which ``init --recipe`` makes a lab."""
 
     name: str
     number: str

@@ -33,7 +33,7 @@ _LEAST_STEPS, _MOST_STEPS = 4, 2000
 _GROWTH = 8
 """Largest ratio of an evaluation's rows to the rows of the evaluation before it."""
 _MOST_SECONDS = 60.0
-"""Expected seconds of a short run, which is killed after three times as long."""
+"""Largest number of seconds for which a short run is planned.  It is killed after three times as long."""
 _SEED = 42
 
 
@@ -46,7 +46,7 @@ class Patience:
     evaluation: float = 12.0
     """Time for one evaluation."""
     another: float = 40.0
-    """No third batch is tried after this time."""
+    """Time since the start of the calibration after which no third batch is tried."""
 
     def half(self) -> Patience:
         """Return the patience for a run that is compared with the first run: half the time for its steps."""
@@ -98,7 +98,7 @@ class Runs:
         """Time one batch size with as many steps as fit into the time.
 
         Without ``head_dim``, the heads have the profile's size.  The first call takes a run of a few steps before that,
-        to learn how long a step takes.
+        to find out how long a step takes.
         """
         if self._token_seconds is None:
             least = min(8, self._conditions.eval_rows)

@@ -34,7 +34,7 @@ class Module:
     path: str
     commit: str
     source: Path | None
-    """Its git directory on this machine, if that directory has the commit."""
+    """Git directory on this machine that has the submodule's commit, or None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class Pointer:
     path: str
     sha256: str
     size: int
-    """Bytes of its content."""
+    """Size of the file's content in bytes."""
     source: Path | None
-    """A file with its content on this machine."""
+    """A file on this machine with that content, or None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,12 @@ _SETTINGS = (
 )
 
 _OUTPUT = {"GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C", "LANGUAGE": "C"}
-"""Makes git-lfs download nothing, and git write its messages in English.  Files in its own store are checked out."""
+"""Environment variables with which git-lfs downloads nothing and git writes its messages in English.  Git-lfs still
+checks out the files that it has stored."""
 
 
 class NoAnswer(WorkspaceError):
-    """Git was killed before it could answer, or did not start, so the answer is unknown."""
+    """Raised when git was killed before it could answer, or did not start, so that the answer is unknown."""
 
 
 def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:

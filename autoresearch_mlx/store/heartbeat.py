@@ -50,9 +50,9 @@ def last_beat(folder: Path, worker: str | None) -> float | None:
 
 
 def last_seen(folder: Path, worker: str | None) -> str:
-    """Return text that say when a dead worker last reported, and remove its file.
+    """Return text that says when a dead worker last reported, and remove the worker's file.
 
-    The words, empty if the time is unknown, are appended to the reason for which the worker's experiment is closed.
+    The text is empty if the time is unknown.  It is appended to the reason for which the worker's experiment is closed.
     """
     at = last_beat(folder, worker)
     forget(folder, worker)

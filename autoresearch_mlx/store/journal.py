@@ -61,7 +61,7 @@ def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def append(file: IO[bytes], line: bytes) -> None:
     """Write one line at the end of an unbuffered file and wait until it is on the disk.
 
-    Raises OSError when the disk refuses; then no part of the line stays in the file.
+    Raises OSError when the line cannot be written; then no part of it stays in the file.
     """
     end = file.seek(0, os.SEEK_END)
     left = line + b"\n"
@@ -140,7 +140,7 @@ class Writer:
         self.events = read_events(path).events
 
     def append(self, kind: str, **fields: Any) -> None:
-        """Add one event with its time.  Raises LedgerError when the disk refuses; then nothing was added."""
+        """Add one event with its time.  Raises LedgerError when it cannot be written; then nothing was added."""
         line = json.dumps({"schema": SCHEMA, "event": kind, "time": now(), **fields}, allow_nan=False)
         try:
             append(self._file, line.encode())

@@ -24,7 +24,7 @@ LARGEST = 2**20
 _LAYOUT = ("filter.", "core.attributesfile", "core.autocrlf", "core.eol", "core.symlinks", "core.worktree", "include")
 """Beginnings of the names of the settings that decide how git writes files to the disk."""
 _LAYOUT_FILES = ("info/attributes", "info/sparse-checkout")
-"""Files in git's folder that decide that, too."""
+"""Files in git's folder that also decide how git writes files to the disk."""
 _AT_ONCE = 200
 """Largest number of files that are passed to one call of git."""
 LINK, MODULE = "120000", "160000"
@@ -39,19 +39,19 @@ class Entry:
 
     mode: str
     blob: str
-    """Name of its content: the hash of what git stores."""
+    """Git's name for the content: the hash of what git stores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Print:
-    """One file on the disk."""
+    """State of a file on the disk."""
 
     written: tuple[int, ...]
-    """Its kind, inode, size and modification time; they change when somebody writes or replaces the file."""
+    """Kind, inode, size and modification time, which change when somebody writes or replaces the file."""
     change: int
-    """Its change time in nanoseconds, which every write updates."""
+    """Change time in nanoseconds, which every write updates."""
     digest: str
-    """Hash of its content on the disk, computed as git does."""
+    """Hash of the content on the disk, computed as git does."""
 
 
 def entries_of(top: Path, commit: str, env: Mapping[str, str] | None = None) -> dict[str, Entry]:
@@ -203,7 +203,7 @@ def _stored(ask: Ask, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _as_laid_out(ask: Ask, commit: str, path: str, found: Print | None) -> bool:
     """Return whether a file is the commit's file as git's filters write it at checkout.
 
-    Such a file may become another text when git stores it again.
+    Git might store such a file with a content that differs from the commit's.
     """
     if found is None:
         return False

@@ -96,7 +96,7 @@ class Journal:
     briefs: tuple[Mapping[str, Any], ...] = ()
     """The ledger's lines about the briefs of a team, oldest first."""
     rules: Mapping[str, Any] | None = None
-    """The present settings on which verdicts depend, by name; None in a ledger that does not note them."""
+    """The present settings on which verdicts depend, by name; None in a ledger that does not record them."""
     rule_changes: tuple[Mapping[str, Any], ...] = ()
     """The ledger's lines about changes of these settings, oldest first."""
     in_step: tuple[Mapping[str, Any], ...] = ()

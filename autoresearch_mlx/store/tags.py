@@ -21,7 +21,7 @@ _LOCK, _LOCK_SECONDS = "autoresearch-mlx.claims", 20.0  # git takes a name that 
 
 
 class TagTaken(LabError):
-    """The branch or the refs of a tag already exist, and no session of this lab made them."""
+    """Raised when the branch or the refs of a tag already exist and no session of this lab made them."""
 
 
 def tags_taken(root: Path) -> frozenset[str]:

@@ -50,13 +50,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Sums of the calls and tokens of a session."""
+    """Total numbers of calls and tokens."""
 
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     estimated: int = 0
-    """Number of calls without counts from the server; for these the sums contain our own estimates."""
+    """Number of calls without counts from the server; for these the totals contain our own estimates."""
 
     @property
     def tokens(self) -> int:
@@ -64,7 +64,7 @@ class Spent:
         return self.prompt_tokens + self.completion_tokens
 
     def plus(self, call: Call) -> Spent:
-        """Return the sums with one more call."""
+        """Return the totals with one more call."""
         return self.and_one(call.prompt_tokens, call.completion_tokens, call.estimated_prompt_tokens, _guess(call))
 
     def and_one(
@@ -74,7 +74,7 @@ class Spent:
         estimated_prompt: int | None = None,
         estimated_completion: int | None = None,
     ) -> Spent:
-        """Return the sums with one more call, using estimates if the server's counts are missing."""
+        """Return the totals with one more call, using estimates if the server's counts are missing."""
         return Spent(
             self.calls + 1,
             self.prompt_tokens + (prompt if prompt is not None else estimated_prompt or 0),
@@ -119,7 +119,7 @@ def calls_of(folder: Path, experiment: int) -> Iterator[Mapping[str, Any]]:
 
 
 def spent(folder: Path, experiment: int | None = None) -> Spent:
-    """Return the sums over the calls of the session, or of one experiment.
+    """Return the totals over the calls of the session, or of one experiment.
 
     Damaged lines are left out.  Raises nothing.
     """

@@ -132,7 +132,7 @@ class Workspace:
             git(self.top, "update-ref", f"refs/heads/{self.branch}", commit, tip or "")
 
     def settle(self, incumbent: str, ours: Container[str]) -> None:
-        """Bring the branch to the ledger's incumbent after a death between two steps.
+        """Bring the branch to the ledger's incumbent after a process has died between two steps.
 
         Raises WorkspaceError when the branch holds a commit that is not among ``ours``.
         """
@@ -234,7 +234,7 @@ class Workspace:
     def refuse_prefix(self, prefix: str) -> None:
         """Raise WorkspaceError if git cannot make branches below ``prefix``, or if they are reserved for sessions.
 
-        Git cannot have a branch ``wins`` and a branch ``wins/01`` at one time.
+        Git cannot have a branch ``wins`` and a branch ``wins/01`` at the same time.
         """
         try:
             git(self.top, "check-ref-format", "--branch", f"{prefix}/01-change")  # no name may begin with a dash

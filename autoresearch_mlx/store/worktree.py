@@ -41,7 +41,7 @@ class Worktree:
         self._proven: Mapping[str, tuple[str, Print | None]] = {}
         """The files that were laid out last, each with git's name for its content and the print of its file."""
         self._known: dict[str, tuple[dict[str, Entry], Fillings]] = {}
-        """Commit -> its files, and the parts that git leaves empty; only the latest commits are kept."""
+        """Files of each commit, and the parts that git leaves empty; only the latest commits are kept."""
 
     @property
     def tree(self) -> Path:
@@ -140,14 +140,14 @@ class Worktree:
     def others(self) -> str:
         """Return text about programs in the worktree that this session did not start, or an empty string.
 
-        For example ``; vim (process 12) is at work there``.
+        An example is ``; vim (process 12) is at work there``.
         """
         found = at_work(self.path.resolve())
         return f"; {', '.join(found)} {'is' if len(found) == 1 else 'are'} at work there" if found else ""
 
     @contextmanager
     def lent(self, commit: str) -> Iterator[Path]:
-        """Yield the lab's directory in the worktree, with the files of ``commit`` and HEAD on no branch.
+        """Yield the lab's directory in the worktree, with the files of ``commit`` and a detached HEAD.
 
         It is meant for an agent that edits there and may use git.  Afterwards the branch is where it was, and
         the worktree is clean on it.  Raises WorkspaceError when the branch is gone.

@@ -30,7 +30,7 @@ _RUNNERS = {
     ".rs": ("cargo",),
     ".go": ("go",),
 }
-"""The test runners that are tried first for editable files with these endings; for all others Python's come first."""
+"""Test runners to try first, by the endings of the editable files.  For all other endings Python's are tried first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Wanted:
     runs: int = 5
     """Number of runs of the unedited lab in the proof."""
     test_seconds: float = 120.0
-    """Longest time in seconds that the tests may take, because a night repeats them for each experiment."""
+    """Largest number of seconds that the tests may take.  A night repeats them for each experiment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The result: the last plan that was tried, with its proof, and the plans that failed before it."""
+    """The last plan that was tried, with its proof, and the plans that failed before it."""
 
     proof: Proof
     failed: tuple[Proof, ...]
@@ -75,8 +75,8 @@ def find_lab(
     """Propose a lab for the sentence and prove it in a copy of the last commit.
 
     ``person`` is asked where the rules leave a choice open; None means that nobody is asked.  ``show`` gets each
-    finding of the proof.  Raises LabError, with the next step, when there is nothing to measure or no plan could be
-    proved.
+    finding of the proof.  Raises LabError, which names the next step, when there is nothing to measure or no plan could
+    be proved.
     """
     if not wanted.sentence.strip():
         raise LabError("the sentence is empty", '--about "make the parser in src/parse.py faster"')
@@ -121,7 +121,7 @@ _ASK_GUARD = "{}. Which command fails when a result is wrong? (empty: none)"
 
 @dataclass(frozen=True, slots=True)
 class _By:
-    """Who chose the number and the files, and the guard that a model named."""
+    """The rules or the model that chose the number and the files, and the guard that a model named."""
 
     name: str
     guard: str | None = None

@@ -35,7 +35,7 @@ class Ran:
     line: str
     code: int
     said: str
-    """The end of its output."""
+    """The end of the line's output."""
     seconds: float
     hung: bool = False
 

@@ -55,7 +55,7 @@ class Plan:
     best: float | None = None
     """The best value that the number can have, such as 0 findings, or None if there is none."""
     worse: Mapping[str, str] = field(default_factory=dict)
-    """Editable files with a change that must make the number worse."""
+    """Changed versions of editable files with which the number must be worse."""
     tools_folder: str | None = None
     """The repository's own folder of programs, such as its virtual environment."""
     needs: tuple[str, ...] = ()

@@ -21,7 +21,8 @@ STARTERS = {".py": PYTHON, **dict.fromkeys(_NODE, "node"), ".sh": "sh"}
 _SECONDS = (Metric("seconds", unit="s"),)
 _BENCH = re.compile(r"(?:^|/)bench[\w-]*(?:\.|/[\w-]+\.)(?:py|js|mjs)$")
 _RECORDED_MS, _WHOLE_MS = 1.0, 40.0
-"""Milliseconds that each call of the deliberately slowed file waits: among recorded calls, and in a whole run."""
+"""Milliseconds by which each call in a deliberately slowed file is delayed.  The first value is for recorded calls, and
+the second for whole runs."""
 _WHOLE_RUN = (
     "The number is the time of the whole line with its start. With larger inputs, or with a benchmark of your own "
     "(`bench` in package.json or the Makefile), the number would show smaller gains."

@@ -14,7 +14,7 @@ _JS = re.compile(
     re.MULTILINE,
 )
 _CALLS = 25
-"""Number of calls that are made slower; a function that is called a million times must still end."""
+"""Number of calls that are made slower.  It is limited because a function may be called a million times."""
 
 
 def slowed(files: Mapping[str, str], milliseconds: float) -> dict[str, str]:

@@ -18,7 +18,7 @@ from autoresearch_mlx.setup.about.tests_of import test_lines
 from autoresearch_mlx.setup.about.tree import Tree
 
 NOBODY = "none"
-"""Name of the model that stands for none, so that rules alone decide."""
+"""Model name that means that no model is asked and the rules alone decide."""
 _MOST_PATHS, _MOST_FILES, _REPLY_TOKENS, _SECONDS = 300, 20, 1000, 120.0
 _CHARACTERS_A_TOKEN = 3
 
@@ -30,7 +30,7 @@ class Suggestion:
     number: Number
     editable: tuple[str, ...]
     guard: str | None
-    """One of the shell lines that were found in the repository."""
+    """The shell line that the model chose as the guard, from those found in the repository, or None."""
 
 
 def find_model(name: str | None, office: Office) -> tuple[Endpoint | None, str]:

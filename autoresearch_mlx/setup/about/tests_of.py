@@ -12,7 +12,7 @@ from autoresearch_mlx.setup.about.tree import Tree, is_test
 
 PYTHON = "python3"
 OTHERS = ("npm", "make", "cargo", "go", "sh")
-"""Test runners of other languages than Python."""
+"""Test runners for languages other than Python."""
 _EMPTY = "no test specified"
 """Words in the script ``test`` that npm writes into a new package.json."""
 
@@ -23,7 +23,7 @@ class Tests:
 
     line: str
     runner: str
-    """pytest, a folder for unittest, npm, make, or another program."""
+    """Program that runs the tests, such as pytest, npm or make; for unittest, the folder of the tests."""
     seconds: float = 0.0
     """Seconds that the tests took in the copy."""
 
@@ -73,7 +73,7 @@ class Tried:
         return f"the tests do not pass as they are: {self.failed[0].words()}"
 
     def remedy(self) -> str:
-        """Return text about what the person can do."""
+        """Return advice on what the person can do."""
         if not self.failed:
             return "write some, or name a command that fails when a result is wrong: --guard 'LINE'"
         if self.failed[0].hung:

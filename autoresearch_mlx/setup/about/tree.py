@@ -56,7 +56,7 @@ class Tree:
     root: Path
     head: str
     sizes: Mapping[str, int]
-    """Bytes of each file, by its path relative to ``root``."""
+    """Size of each file in bytes, by its path relative to ``root``."""
     modules: tuple[str, ...]
     """Paths of submodules, whose files are not read."""
     left_out: int
@@ -80,7 +80,7 @@ class Tree:
         return tuple(path for path in self.sizes if not _ELSEWHERES & set(PurePosixPath(path).parts))
 
     def of(self, *endings: str) -> tuple[str, ...]:
-        """Return the own files with these endings, tests last."""
+        """Return the repository's own files with these endings, with tests at the end."""
         found = [path for path in self.own if path.endswith(endings)]
         return tuple(sorted(found, key=is_test))
 

@@ -34,7 +34,7 @@ def drop(root: Path, refs: Mapping[str, str]) -> None:
 
 
 def prefix_of(root: Path) -> str:
-    """Return the lab's path inside its checkout, ``.`` at the top.  Raises WorkspaceError outside of a checkout."""
+    """Return the lab's path inside its checkout, or ``.`` at the top.  Raises WorkspaceError outside of a checkout."""
     top = top_of(root)
     if top is None:
         raise WorkspaceError(f"{root} is not in a git checkout", "`git init` and commit there")

@@ -122,8 +122,8 @@ class Wish:
 def tidy(lab: Lab, tag: str, wish: Wish, now: datetime, only_look: bool) -> list[Item]:
     """Remove the files that a session no longer needs, and return them; with ``only_look``, remove nothing.
 
-    Raises LockedError when the session is in use, LedgerError when its ledger cannot be read, and LabError when the
-    disk refuses.
+    Raises LockedError when the session is in use, LedgerError when its ledger cannot be read, and LabError when a file
+    cannot be removed.
     """
     folder = lab.folder(tag)
     with locked(folder):

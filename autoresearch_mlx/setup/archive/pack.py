@@ -74,8 +74,8 @@ class Packed:
 def archive(lab: Lab, tag: str, target: Path, weights: bool) -> Packed:
     """Write a session to ``target``, which must not exist.
 
-    Raises LockedError when the session is in use, WorkspaceError for a clone without the whole history,
-    LedgerError, and LabError when a file cannot be read or written.
+    Raises LockedError when the session is in use, WorkspaceError for a clone without the whole history, LedgerError
+    when the ledger cannot be read, and LabError when another file cannot be read or written.
     """
     folder = lab.folder(tag)
     if target.exists():
@@ -178,7 +178,7 @@ def _write(target: Path, told: dict[str, Any], members: dict[str, Member]) -> in
 def _add(tar: tarfile.TarFile, name: str, source: IO[bytes], size: int, like: Path | None) -> None:
     """Add a plain file without owner and permissions.
 
-    Its time is kept, because `gc` needs it.
+    The file's modification time is kept, because `gc` needs it.
     """
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o644

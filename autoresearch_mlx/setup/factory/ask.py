@@ -26,7 +26,7 @@ class Answered:
     """Why there is no answer; empty when there is one."""
     seconds: float
     tokens: int | None
-    """Tokens of all calls of the model, or None when the server does not count."""
+    """Number of tokens of all calls to the model, or None when the server does not report it."""
     calls: int
 
 

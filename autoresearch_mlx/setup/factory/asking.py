@@ -25,7 +25,7 @@ SYSTEM = (
 
 
 class Unfit(Exception):
-    """A reply does not fit; the text tells the model what is wrong."""
+    """Raised when a reply does not fit; the message tells the model what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def _no_number(name: str) -> Any:
 
 
 def _encodable(value: Any) -> Any:
-    """Return the value without halves of surrogate pairs, which UTF-8 cannot hold."""
+    """Return the value without halves of surrogate pairs, which UTF-8 cannot encode."""
     if isinstance(value, str):
         return value.encode(errors="replace").decode()
     if isinstance(value, dict):

@@ -69,7 +69,7 @@ def sort_out(posts: Iterable[Post]) -> Sorted:
 
 
 def quoted(piece: Piece, quote: str) -> str | None:
-    """Return the quote, cut to its largest length, if the piece contains it, or None if the words are invented.
+    """Return the quote, cut to the allowed length, if the piece contains it, or None if the words are invented.
 
     Layout and case may differ.
     """

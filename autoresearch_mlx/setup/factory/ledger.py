@@ -41,7 +41,7 @@ class Options:
     builds: int = 2
     """Number of builds of one agent before its problem is discarded."""
     bar: float = 0.5
-    """Smallest hidden score of an agent that is shipped."""
+    """Smallest score on the hidden cases with which an agent is shipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,14 @@ class Problem:
     title: str
     statement: str
     evidence: tuple[Mapping[str, Any], ...]
-    """Each piece: ``piece``, ``quote``, ``address``, ``author`` and ``date``."""
+    """The pieces of evidence, each with ``piece``, ``quote``, ``address``, ``author`` and ``date``."""
     independent: int
     needed: int
     spec: Mapping[str, Any] | None = None
     cases: Event | None = None
     builds: tuple[Event, ...] = ()
     refusals: tuple[Event, ...] = ()
-    """One event for each build that did not pass: ``attempt`` and ``reason``."""
+    """One event for each build that did not pass, with ``attempt`` and ``reason``."""
     verified: Event | None = None
     improved: Event | None = None
     shipped: Event | None = None
@@ -108,7 +108,7 @@ class Factory:
     batches: tuple[Event, ...] = ()
     """Batches of posts that the model has read for problems, in order."""
     same: list[list[str]] | None = None
-    """Groups of problems that differ only in their words, or None before the model was asked."""
+    """Groups of problems that differ only in wording, or None before the model was asked."""
     listed: bool = False
     """Whether the stage ``problem`` is over: all batches were read, and all problems are in the ledger."""
     problems: tuple[Problem, ...] = ()

@@ -107,7 +107,7 @@ class _Line:
         return STAGES.index(stage) <= STAGES.index(self._wanted.until)
 
     def _events(self) -> Iterator[str]:
-        """Yield a line after each event."""
+        """Carry out the stages, and yield a line after each event."""
         book = self._book
         state = book.read()
         if state.collected is None:

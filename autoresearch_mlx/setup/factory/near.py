@@ -19,16 +19,17 @@ import numpy.typing as npt
 Minima = npt.NDArray[np.uint32]
 
 WORDS = 3
-"""Number of consecutive words that are compared as one run."""
+"""Number of words in each sequence that is compared."""
 SIMILAR = 0.5
-"""Two posts are nearly equal when they have at least this share of their runs in common."""
+"""Smallest share of sequences that two posts must have in common to count as nearly equal."""
 _BANDS, _ROWS = 20, 3
-"""At a similarity of 0.7 a pair has an equal band in 999 of 1000 cases, at 0.5 in 93 of 100, at 0.1 in 2 of 100."""
+"""Number of bands, and of minima in each band.  At a similarity of 0.7 a pair has an equal band in 999 of 1000 cases,
+at 0.5 in 93 of 100, at 0.1 in 2 of 100."""
 _WORD = re.compile(r"[^\W_]+")
 
 
 def normal(text: str) -> str:
-    """Return the words of a text without case, punctuation, layout and forms of a letter (Unicode's NFKC)."""
+    """Return the words of a text without differences of case, punctuation, layout and letter form (Unicode's NFKC)."""
     return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
@@ -56,7 +57,7 @@ class Near:
     def __init__(self) -> None:
         self._minima: list[Minima] = []
         self._first: dict[int, int] = {}
-        """For each band of minima, only the first post with it, because lists of all posts would need several times the
+        """Number of the first post with each band of minima.  Lists of all posts would need several times the
         memory."""
 
     def find(self, own: Minima) -> int | None:

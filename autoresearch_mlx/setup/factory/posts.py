@@ -44,7 +44,7 @@ class Post:
 
 
 def post(text: str, address: str, author: str = "", date: str = "", title: str = "") -> Post | None:
-    """Return a post without markup and control codes, cut to its largest length, or None if the text has no words."""
+    """Return a post without markup and control codes, cut to the allowed length, or None if the text has no words."""
     whole = f"{title}\n\n{text}" if title and title.strip() not in text else text
     plain = terms.printable(_without_markup(whole[: 4 * LONGEST])).strip()
     plain = re.sub(r"\n{3,}", "\n\n", plain)[:LONGEST]

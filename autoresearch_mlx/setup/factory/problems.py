@@ -135,7 +135,7 @@ def merged(read: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def equal_problems(asker: Asker, problems: Sequence[Mapping[str, Any]]) -> tuple[list[list[str]], str]:
-    """Return groups of ids of problems that differ only in their words, and the fault of the reply."""
+    """Return groups of ids of problems that differ only in wording, and the fault of the reply."""
     if len(problems) < 2:
         return [], ""
     shown = sorted(problems, key=lambda each: -len(each["evidence"]))[:_MOST]

@@ -48,7 +48,7 @@ Answer with one JSON object and nothing else:
 
 
 def merge_prompt(problems: Sequence[Mapping[str, Any]]) -> str:
-    """Return the question which problems differ only in their words."""
+    """Return the prompt that asks which problems differ only in wording."""
     listed = "\n".join(f"{each['id']}: {each['title']}: {each['statement']}" for each in problems)
     return f"""\
 # Task: merge
@@ -63,7 +63,7 @@ leave out every problem that stands alone. Answer with one JSON object and nothi
 
 
 def spec_prompt(title: str, statement: str, evidence: Sequence[Mapping[str, Any]], tools: str) -> str:
-    """Return the request for the specification of an agent that solves a problem."""
+    """Return the prompt that asks for the specification of an agent that solves a problem."""
     quotes = "\n".join(fenced(str(entry["quote"]), f"piece {n}") for n, entry in enumerate(evidence[:20], 1))
     return f"""\
 # Task: spec
@@ -86,7 +86,7 @@ write tests without asking you. Answer with one JSON object and nothing else:
 
 
 def cases_prompt(spec: Mapping[str, Any], count: int, taken: Sequence[str]) -> str:
-    """Return the request for cases that will test an agent.
+    """Return the prompt that asks for cases that will test an agent.
 
     ``taken`` has questions that already exist.
     """
@@ -113,7 +113,7 @@ Answer with one JSON object and nothing else:
 def build_prompt(
     spec: Mapping[str, Any], tools: str, files: Mapping[str, str], examples: Sequence[str], refused: str
 ) -> str:
-    """Return the request for an agent.
+    """Return the prompt that asks for the files of an agent.
 
     ``examples`` has dev cases, and ``refused`` says why the last build did not pass.
     """

@@ -37,7 +37,7 @@ class Steps:
     """Carries out the stages of a factory's problems."""
 
     def __init__(self, book: Book, staff: Callable[[], Staff], agent_model: Callable[[], AgentModel], say: Say) -> None:
-        """Take functions that find the models.
+        """Store the functions that find the models.
 
         ``staff`` and ``agent_model`` are called when a stage needs a model, because finding one takes time.
         """

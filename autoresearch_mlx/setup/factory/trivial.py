@@ -36,11 +36,11 @@ class Examined:
 
     cases: tuple[Case, ...]
     dropped: tuple[tuple[str, str], ...]
-    """(question, reason)."""
+    """Pairs of the question of a dropped case and the reason."""
     constant: str = ""
     """The constant answer that passes the most cases."""
     constant_passes: frozenset[str] = frozenset()
-    """Ids of the cases that this answer passes."""
+    """Ids of the cases that the answer ``constant`` passes."""
 
     @property
     def share(self) -> float:

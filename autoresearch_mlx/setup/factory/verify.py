@@ -41,9 +41,9 @@ class Verified:
     dev: float | None = None
     guard: float | None = None
     tokens: float | None = None
-    """Mean tokens for each dev case, or None when the server does not count."""
+    """Mean number of tokens for a dev case, or None when the server does not report it."""
     seconds: float | None = None
-    """Mean seconds for each dev case."""
+    """Mean number of seconds for a dev case."""
     fault: str = ""
 
     def told(self) -> dict[str, Any]:

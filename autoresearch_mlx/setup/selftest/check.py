@@ -23,7 +23,7 @@ class Output:
     seconds: float | None = None
     """Seconds that the program took, or None for a file."""
     read: str = ""
-    """The facts that were read from it, in words."""
+    """The facts that were read from the output, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,11 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check."""
+    """A check of the self-test."""
 
     name: str
     what: str
-    """Words for the fact that the check tests."""
+    """What the check tests, in words."""
     limit: float
     """Seconds after which the check is ended."""
     run: Callable[[Ground, Doing], Result]

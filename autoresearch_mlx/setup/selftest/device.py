@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 _ALLOWED = {"float32": 0.002, "float16": 0.01, "bfloat16": 0.02}
-"""Largest allowed difference by number type.  Products of TF32 numbers on NVIDIA stay below the first."""
+"""Largest allowed difference by number type.  Products of TF32 numbers on NVIDIA stay within the limit for float32."""
 _ROUNDS = 3
 _SHAPES = (
     (1, 512, 64),
@@ -31,8 +31,9 @@ _SHAPES = (
     (2048, 128, 512),
     (512, 512, 1024),
 )
-"""Rows, inner size and columns.  For sixteen rows MLX has a special kernel on some chips, which was wrong in some
-builds.  The others are a vector, a size that is not a multiple of any tile, and sizes of a training."""
+"""Sizes of the products: rows, inner size and columns.  For sixteen rows MLX has a special kernel on some chips, which
+was wrong in some builds.  The others are a vector, a size that is not a multiple of any tile, and sizes of a
+training."""
 _SIDE = 64
 
 

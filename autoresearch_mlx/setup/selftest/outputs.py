@@ -69,7 +69,7 @@ class Program:
         return " ".join(self.line)
 
     def judge(self, text: str) -> Verdict:
-        """Return text about the facts in an output, or the reason why it could not be read."""
+        """Return a verdict with the facts in an output, or with the reason why it could not be read."""
         facts = self.facts(text)
         known = {name: value for name, value in facts.items() if value is not None}
         missing = [name for name in facts if name not in known and name not in self.optional]

@@ -100,7 +100,7 @@ class Trained:
 
 
 class Broken(Exception):
-    """A run of a check has failed; the text says how."""
+    """Raised when a run of a check has failed; the message says how."""
 
 
 def train(conditions: Conditions, text: str, folder: Path) -> Trained:
