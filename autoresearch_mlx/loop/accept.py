@@ -21,7 +21,7 @@ def accept(session: Session, number: int, screen: Screen) -> Experiment:
     """Measure the change of experiment ``number`` once more, as a new experiment, and return the new experiment.
 
     It is compared with the present incumbent and kept if it is better by the judge's rules, however large the gain is.
-    Raises LabError when experiment ``number`` does not wait to be accepted, or when its change overlaps with what was
+    Raises LabError when experiment ``number`` is not waiting to be accepted, or when its change overlaps with what was
     kept since.
     """
     recover(session, screen)

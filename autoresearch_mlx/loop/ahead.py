@@ -67,8 +67,8 @@ class Ahead:
         self.name = agent.name
         self.done = -1
         self.idle = 0
-        """What the loop had counted when the running experiment began, as in :class:`policy.Sofar`; -1 during the
-        baseline."""
+        """Numbers of experiments done, and of experiments since the last keep, when the running experiment began.  They
+        are counted as in :class:`policy.Sofar`.  The first is -1 during the baseline."""
         self._session, self._agent, self._orders, self._say = session, agent, orders, say
         self._thought: _Thought | None = None
         self._off = False

@@ -102,7 +102,7 @@ def _before(history: History, journal: Journal, against: int | None) -> Experime
 
 
 def _unfinished(journal: Journal, before: Experiment, head: Experiment) -> Iterator[Mapping[str, Any]]:
-    """Return the runs of these two experiments that no certificate has used yet."""
+    """Yield the runs of these two experiments that no certificate has used yet."""
     wanted = (len(journal.certificates), before.number, head.number)
     return (e for e in journal.pairs if (e["certificate"], e["before"], e["head"]) == wanted)
 

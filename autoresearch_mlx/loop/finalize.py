@@ -73,7 +73,7 @@ def changes(session: Session) -> list[Change]:
 def planned(session: Session) -> list[Finding]:
     """Return the changes without measuring anything.
 
-    A change that a later keep undid says so.
+    The finding of a change that a later keep has undone says so.
     """
     baseline = _baseline_files(session)
     return [
@@ -85,10 +85,10 @@ def planned(session: Session) -> list[Finding]:
 def finalize(session: Session, pairs: int, prefix: str, screen: Screen) -> list[Finding]:
     """Measure each change alone, make a branch for each change that holds on its own, and return all findings in order.
 
-    ``pairs``, an even number, is the largest number of pairs of runs for a change.  A change that is certified earlier
-    needs no more runs.  Branches are named ``PREFIX/01-title`` and begin at the commit where the session began.  Raises
-    LabError when there is nothing to finalize, when branches of that prefix exist already, or when the baseline cannot
-    be measured.
+    ``pairs``, an even number, is the largest number of pairs of runs for a change.  A change that is certified by fewer
+    pairs gets no more runs.  Branches are named ``PREFIX/01-title`` and begin at the commit where the session began.
+    Raises LabError when there is nothing to finalize, when branches of that prefix exist already, or when the baseline
+    cannot be measured.
     """
     workspace, journal = session.workspace, session.journal()
     findings = planned(session)

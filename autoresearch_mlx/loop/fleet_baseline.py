@@ -92,7 +92,10 @@ class _First:
         self._lock, self._settled = threading.Lock(), threading.Event()
 
     def offer(self, worker: Worker, runs: Sequence[Measurement]) -> bool:
-        """Take the runs of a machine, none if it did not come back; return whether it was chosen, or may be."""
+        """Take the runs of a machine; return False if the choice has already been made.
+
+        ``runs`` is empty if the machine did not come back.
+        """
         with self._lock:
             if self._settled.is_set():
                 return False
@@ -105,7 +108,7 @@ class _First:
             return True
 
     def wait(self) -> tuple[Worker, Sequence[Measurement]] | None:
-        """Return the machine and its runs; None if it takes longer than a moment until they are known."""
+        """Wait a moment for the choice; return the chosen machine and its runs, or None if there is no choice yet."""
         if not self._settled.wait(_LOOK_SECONDS):
             return None
         return self._chosen or self._first_failed()

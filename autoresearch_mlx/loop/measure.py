@@ -161,12 +161,12 @@ def _beside(folder: Path) -> Path:
 def _counted(
     worker: Worker, history: History, number: int, order: Order, watch: Watch
 ) -> tuple[Reference | None, int | None]:
-    """Return the speed by which the budget is counted, and the number of steps if the run ends after steps.
+    """Return the reference speed for the budget, and the number of steps after which the run ends.
 
-    Otherwise its clock ends the run. Before the run that sets the reference, and after a run for which the machine was
-    too slow, this call waits for a quiet machine, for a limited time.  A run that was too slow is then taken again with
-    a fixed number of steps, so that the machine's speed does not matter.  It is the number of this experiment's logged
-    runs, or that of the incumbent's runs if their steps cost the same.
+    Without a number of steps, a clock ends the run.  Before the run that sets the reference, and after a run for which
+    the machine was too slow, this call waits for a quiet machine, for a limited time.  A run that was too slow is then
+    taken again with a fixed number of steps, so that the machine's speed does not matter.  That number is taken from
+    this experiment's logged runs, or from the incumbent's runs if their steps cost the same.
     """
     around = worker.surroundings
     if not around.counts:

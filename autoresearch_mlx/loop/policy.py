@@ -39,7 +39,7 @@ def run_seconds(history: History) -> float | None:
 
 
 _LAST = 20
-"""The prediction uses this many of the last experiments; earlier ones may be from another agent or machine."""
+"""Number of the newest experiments that the prediction uses.  Earlier ones may be from another agent or machine."""
 
 
 def _seconds(experiment: Experiment) -> float:

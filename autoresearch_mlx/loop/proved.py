@@ -67,7 +67,7 @@ def _disturbed(measured: Measurement, words: str) -> Measurement:
 
 
 def _usually_written(history: History) -> set[str]:
-    """Return the files that runs of the baseline and of the incumbent write, and that do not disturb them."""
+    """Return the files that runs of the baseline and of the incumbent write, so that writing them is no disturbance."""
     numbers = {0} | ({history.incumbent.number} if history.incumbent is not None else set())
     runs = (m for number in numbers for m in _runs(history, number) if not m.tainted)
     return {path for m in runs for path in m.extra.get(WRITTEN, ())}

@@ -86,9 +86,9 @@ class Session:
     key: Key
     """Comparability key of this session now: what its values depend on besides the file."""
     rules_changed: str = ""
-    """Words for each verdict if the rules differ from those at the session's start; empty if they do not."""
+    """Words added to each verdict if the rules differ from those at the session's start; empty if they do not."""
     deciding: threading.RLock = field(default_factory=threading.RLock)
-    """Lock of the lane that decides on an experiment, so that one lane at a time reads and replaces the incumbent."""
+    """Lock held by the lane that decides, so that only one lane at a time reads and replaces the incumbent."""
     literals: Bounds | None = None
     """Limits on the data that an edit may write into a Python file, or None if there are no limits."""
     lines: tuple[str, ...] = ()

@@ -86,7 +86,7 @@ class _Night:
     def prepares(self) -> Worker | None:
         """Return the machine of a fleet for which to prepare the next experiment now; None for no machine.
 
-        It is the one that is done first, because a smoke run of the proposal has to wait for it.
+        It is the machine that will be done first, because a smoke run of the proposal has to wait for that machine.
         """
         if self.session.roster is None or any(not each.to for each in self.crew.waiting):
             return None

@@ -20,11 +20,14 @@ from autoresearch_mlx.trial.sandbox.limits import Limits, Sample, exceeded
 
 
 class MachineLost(Exception):
-    """A machine of a fleet could not take a run, or was lost during it.  This says nothing about the commit."""
+    """Raised when a machine of a fleet could not take a run, or was lost during it.
+
+    This says nothing about the commit.
+    """
 
 
 class MachineUnfit(MachineLost):
-    """A machine of a fleet cannot measure the incumbent, so no edit can be compared there."""
+    """Raised when a machine of a fleet cannot measure the incumbent, so that no edit can be compared there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,9 @@ class Worker:
     worktree: Worktree
     target: Target
     surroundings: Surroundings = field(default_factory=Surroundings)
-    """Observes the machine during the runs; all lanes of one machine share it."""
+    """Observer of the machine during the runs, which all lanes of one machine share."""
     health: Health = field(default_factory=Health)
-    """Counts the runs that this machine has ended; all its lanes share it."""
+    """Count of the runs that this machine has ended, which all its lanes share."""
     run_facts: PlanFacts = field(default_factory=PlanFacts)
     """Facts about a run on this machine that are known before the run is taken."""
     memory_bytes: int | None = None
@@ -85,7 +88,7 @@ class Worker:
     refreshing: threading.Lock = field(default_factory=threading.Lock)
     """Lock held while the incumbent is measured again on this machine; all its lanes share it."""
     chip: str = ""
-    """Name of the chip of a fleet's machine, which is its class."""
+    """Name of the chip of a fleet's machine.  Machines with the same chip form one class."""
 
     @property
     def machine(self) -> str:

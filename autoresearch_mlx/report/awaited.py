@@ -32,7 +32,7 @@ hold the lock for an instant without its number in it."""
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """Result of the waiting.  ``experiment`` is None if it is still being measured, or if it never took place."""
+    """Result of the waiting.  ``experiment`` is None if the experiment is still being measured, or never took place."""
 
     experiment: Experiment | None
     exit_code: int

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An experiment by number and commit, with the metric's value."""
+    """The number and commit of an experiment, with the metric's value."""
 
     number: int
     commit: str | None
@@ -117,7 +117,7 @@ class Status:
     """Numbers of the experiments in ``disturbed_in`` whose disturbed run ``show`` explains; it does not show later
     repeats."""
     unconfined: tuple[int, ...] = ()
-    """Numbers of the experiments with a run outside of a sandbox although the target can have one; one entry for each
+    """Numbers of the experiments with a run outside of a sandbox although the target can use one; one entry for each
     run."""
     speed: Speed | None = None
     """The machine's speed during the runs, or None if it is unknown for all of them."""

@@ -48,9 +48,9 @@ _AXIS = 16
 _BRIEFS = 5
 """Number of ended briefs that ``status`` shows."""
 _TITLE = 24
-"""The table leaves out the axis if titles would get fewer columns than this."""
+"""Number of columns for titles below which the table leaves out the axis."""
 _ROOM = 45
-"""A verdict leaves out its time if numbers and title would get fewer columns than this."""
+"""Number of columns for numbers and title below which a verdict leaves out its time."""
 _LINE = 120
 """Maximum number of columns of a running loop's lines, because longer lines are hard to read."""
 

@@ -42,7 +42,7 @@ _SURE = 0.995
 _RUNS = 2
 """Number of runs of an edit that the sentence about the smallest detectable gain assumes."""
 _LONG = 10.0
-"""If the first run takes more seconds than this, a message says how long all runs will take."""
+"""Seconds of the first run above which a message says how long all runs will take."""
 SECTION = "check"
 Files = Mapping[str, str]
 

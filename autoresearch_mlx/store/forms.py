@@ -22,14 +22,14 @@ Form: TypeAlias = Literal["menu", "values", "blocks", "whole"]
 LADDER: tuple[Form, ...] = ("menu", "values", "blocks", "whole")
 CODE = ("blocks", "whole")
 CLIMB = 2
-"""After this many experiments in a row that were measured at the first reply, the next form is tried."""
+"""Number of experiments in a row, each measured at the first reply, after which the next form is tried."""
 MOST_MISMATCHES = 2
-"""After this many experiments in a row whose search texts match nothing in the file, the model is asked for the whole
-file."""
+"""Number of experiments in a row whose search texts match nothing in the file, after which the model is asked for the
+whole file."""
 TRIAL = 3
-"""After this many measured experiments without a keep, a form gives way to a lower form that has had one."""
+"""Number of measured experiments without a keep after which a form gives way to a lower form that has had a keep."""
 REST = 20
-"""A form that failed is not tried again for this many experiments of the model."""
+"""Number of the model's experiments for which a form that failed is not tried again."""
 
 
 @dataclass(frozen=True, slots=True)

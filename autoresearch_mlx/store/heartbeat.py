@@ -15,7 +15,7 @@ from pathlib import Path
 FOLDER = "workers"
 """Name of the folder with the workers' files, in the session's folder."""
 SILENT_SECONDS = 60.0
-"""A worker that does not report for this many seconds is stuck; normally it reports about ten times a second."""
+"""Seconds without a report after which a worker counts as stuck; normally it reports about ten times a second."""
 _EVERY_SECONDS = 1.0
 
 

@@ -20,7 +20,7 @@ from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.store.git import git
 
 LARGEST = 2**20
-"""A file of more bytes than this counts as unchanged if its change time is the same."""
+"""Size in bytes above which a file counts as unchanged if its change time is the same."""
 _LAYOUT = ("filter.", "core.attributesfile", "core.autocrlf", "core.eol", "core.symlinks", "core.worktree", "include")
 """Beginnings of the names of the settings that decide how git writes files to the disk."""
 _LAYOUT_FILES = ("info/attributes", "info/sparse-checkout")

@@ -107,7 +107,7 @@ def left_out(
 
 
 def unsaid(folder: Path, sentences: Iterable[str], day: str) -> list[str]:
-    """Return the sentences that the last call on the same day did not pass, and store all of them.
+    """Return the sentences that were not given in the last call on the same day, and store all of them.
 
     ``folder`` is the session's folder.
     """

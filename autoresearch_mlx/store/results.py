@@ -25,7 +25,8 @@ def write_results(folder: Path, history: History) -> None:
 
 
 _UPSTREAM = {"conflict": "discard", "limit": "discard"}
-"""Words in the fourth column for statuses that upstream does not have and with which an experiment may have a value."""
+"""Words in the fourth column for statuses that upstream does not have.  An experiment with such a status may have a
+value."""
 
 
 def _row(e: Experiment) -> list[str]:

@@ -10,7 +10,7 @@ from autoresearch_mlx.report.now import Running
 
 _MOST_POINTS = 400
 _BACK = 0.02
-"""When the used share of the budget falls by more than this, another run of the same experiment has begun."""
+"""Decrease of the used share of the budget above which another run of the same experiment has begun."""
 _MACHINE_SECONDS = 2.0
 
 

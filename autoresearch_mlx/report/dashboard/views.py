@@ -111,7 +111,7 @@ def _incumbent(history: History) -> dict[str, Any] | None:
 
 
 def _point(e: Experiment, levels: Mapping[int, float]) -> dict[str, Any]:
-    """Return one experiment as the plot shows it; ``levels`` as in :func:`machines.levelled`."""
+    """Return one experiment as the plot shows it; ``levels`` is the result of :func:`machines.levelled`."""
     title = terms.cut(terms.one_line(e.title), _LONGEST_TITLE)
     point = {"number": e.number, "value": e.value, "gain": e.gain, "status": e.status, "title": title}
     return {**point, "level": levels[e.number]} if e.number in levels else point

@@ -85,7 +85,7 @@ def room_for(count: int) -> Room:
 
 
 def words(text: str, most: int) -> str:
-    """Return as much of a text's beginning as takes at most ``most`` bytes as JSON in the page."""
+    """Return the longest beginning of a text that takes at most ``most`` bytes as JSON in the page."""
     kept = text
     while in_page(kept) > most:
         kept = kept[: len(kept) * 4 // 5]
@@ -93,7 +93,7 @@ def words(text: str, most: int) -> str:
 
 
 def head(text: str | None, most: int) -> Text:
-    """Return the first lines of a text, which as JSON in the page take at most ``most`` bytes."""
+    """Return the first lines of a text, as many as take at most ``most`` bytes as JSON in the page."""
     return _fitted(text, most, first=True)
 
 

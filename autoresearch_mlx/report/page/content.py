@@ -55,7 +55,7 @@ class Certified:
     effect: float
     low: float
     high: float
-    """``low`` and ``high`` are the ends of the 90 % interval."""
+    """Upper end of the effect's 90 % interval; ``low`` is the lower end."""
     probability_better: float
     pairs: int
     certified: bool
@@ -96,7 +96,7 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Changed:
     knobs: tuple[tuple[str, str, str], ...]
-    """Name, value at the baseline and value at the head, as Python literals."""
+    """Changed knobs: name, value at the baseline and value at the head, the values as Python literals."""
     steps: tuple[Step, ...]
     diff: str | None
     """Diff between baseline and head, or None if git no longer has the commits."""
@@ -123,9 +123,9 @@ class Row:
     rationale: str
     commit: str | None
     hours: float | None
-    """Hours that the loop had worked by its end; pauses between two runs of the loop do not count."""
+    """Hours that the loop had worked when the experiment ended, without pauses between two runs of the loop."""
     tokens: int | None
-    """Tokens that the session had trained on by its end."""
+    """Number of tokens that the session had trained on when the experiment ended."""
     seconds: float | None
     runs: int
     speed: float | None
@@ -140,8 +140,7 @@ class Row:
     level: float | None = None
     """In a fleet, the value shifted to the level of the first machine, as the plot shows it."""
     ahead: str = ""
-    """Why it was not kept although its value is better than the incumbent's, in a few words; empty if that is not
-    so."""
+    """In a few words, why it was not kept although its value is better than the incumbent's; otherwise empty."""
 
     @property
     def shown(self) -> float | None:
@@ -167,7 +166,7 @@ class AxisRow:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The effect on one side: the change, its gain, the ends of the 90 % interval, and the gain in percent."""
+    """The effect on one side of the comparison: the change, its gain with a 90 % interval, and the gain in percent."""
 
     change: str
     gain: float | None

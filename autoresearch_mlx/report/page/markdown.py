@@ -24,7 +24,7 @@ from autoresearch_mlx.store.rules import MARK
 
 _SHORT = 10
 _MINUTES = 40
-"""The text lists this many of the last briefs; the page lists all of them."""
+"""Number of the last briefs that the text lists; the page lists all of them."""
 _DIFF_LINES = 120
 
 

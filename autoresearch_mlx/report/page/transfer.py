@@ -80,7 +80,7 @@ def _words(effect: Effect) -> str:
 
 
 def _agreed(found: Agreement) -> str:
-    """Return ``signs agree in 5 of 7 (90 %: 42 to 90 %); rank correlation 0.36 (90 %: -0.41 to 0.83)`` and the like."""
+    """Return text such as ``signs agree in 5 of 7 (90 %: 42 to 90 %); rank correlation 0.36 (90 %: -0.41 to 0.83)``."""
     words = []
     if found.share is not None and found.share_interval is not None:
         low, high = found.share_interval

@@ -100,7 +100,7 @@ class Copy:
         git(self.root, "clean", "-ffdxq", "-e", self.tools.folder)
 
     def write(self, files: Mapping[str, bytes]) -> None:
-        """Write files, given by their path."""
+        """Write files, given by their paths."""
         for name, content in files.items():
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Carry out the stage ``verify``: check that a build starts, that its sandbox holds, and that it answers new questions.
 
-The builder saw the dev cases but not the guard cases.  A build with hard-coded answers is found by the difference.  The
-hidden cases stay unused until the stage ``ship``.
+The builder saw the dev cases but not the guard cases.  The difference between the two scores reveals a build with
+hard-coded answers.  The hidden cases stay unused until the stage ``ship``.
 """
 
 from __future__ import annotations

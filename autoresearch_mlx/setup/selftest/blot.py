@@ -26,8 +26,8 @@ _COMMON = frozenset({
 })  # fmt: skip
 """Names that identify nobody and that the report needs."""
 _SHORT = 4
-"""A name with fewer letters than this is removed only where it is a whole word; a longer name also inside other
-words."""
+"""Number of letters below which a name is removed only where it is a whole word.  A longer name is removed inside other
+words too."""
 _SYSTEM = (
     "/usr/",
     "/bin/",

@@ -246,7 +246,10 @@ _OFF_SECONDS = 0.05
 
 
 def check_clocks(ground: Ground, doing: Doing, system: str = "") -> Result:
-    """Compare the clock that counts sleep with the clock that does not; with --sleep, across a short sleep."""
+    """Compare the clock that counts sleep with the clock that does not.
+
+    With --sleep, the machine is put to sleep for a moment between two readings.
+    """
     before, wall = read_clocks(), time.time()
     if before.total is None:
         return Result("note", "this system has no clock that counts sleep, so a sleep during a run is not noticed")
