@@ -89,7 +89,7 @@ def spread(values: Sequence[float], form: str) -> str:
 
 
 def knob_in(text: str) -> tuple[str, Any]:
-    """Return name and value of ``NAME=VALUE``; a value that is not a literal is a text."""
+    """Return name and value of ``NAME=VALUE``; a value that is not a literal is taken as a string."""
     name, _, value = text.partition("=")
     try:
         return name, ast.literal_eval(value)

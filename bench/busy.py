@@ -12,7 +12,7 @@ stretch of its runs.  Then it prints
     agree          edits whose effect in the busy night lies within the intervals (90 % each) of the quiet one
     extra          wall-clock time of the busy night's trainings over that of the quiet night's
 
-``--quick``: 4 edits without effect, a win and a loss, 4 s of training each.
+With ``--quick`` there are 4 edits without effect, a win and a loss, with 4 s of training each.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from autoresearch_mlx.store.ledger import FILE, Journal, read
 
 Kind = Literal["nothing", "win", "loss"]
 SPOILED: Mapping[str, float] = {"UNEMBEDDING_LR": 0.0015, "WARMDOWN_RATIO": 0.99, "WARMUP_RATIO": 0.4}
-"""Knobs that are bad in the bench's baseline, so that their shipped values are real wins.
+"""Bad values of knobs for the bench's baseline, so that the shipped values are real wins.
 
 With 55 steps, the baseline's val_bpb is 2.586 with a standard deviation of about 0.01 over seeds.  A win lowers it by
 0.11 or more, a loss raises it by 0.05 or more.  (With rates far below these, the baseline varied from 2.95 to 3.18
@@ -106,7 +106,7 @@ def busy_programs(rng: random.Random, seconds: float) -> Iterator[None]:
 
 
 def lab(folder: Path, steps: Sequence[Edit]) -> Path:
-    """Write a lab of its own with the spoiled script, and the agent's steps."""
+    """Write a separate lab with the spoiled script and the agent's steps."""
     folder.mkdir(parents=True)
     (folder / SCRIPT).write_text(set_knobs(asset(SCRIPT).read_text(), dict(SPOILED)))
     (folder / "lab.toml").write_text('[data]\nsource = "stdlib"\n')

@@ -128,7 +128,7 @@ def make_lab(root: Path, seconds: float) -> Path:
 
 
 def output(command: list[str], lab: Path, environment: Mapping[str, str], log: Path, prompt: str = "") -> None:
-    """Run a command for at most ten minutes, and return what it prints."""
+    """Run a command for at most ten minutes, and write its output to ``log``."""
     with log.open("w") as kept:
         subprocess.run(
             command, cwd=lab, env=environment, input=prompt.encode(), stdout=kept, stderr=kept, timeout=600, check=False

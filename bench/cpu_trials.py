@@ -2,11 +2,12 @@
 
     python -m bench.cpu_trials --runs 320 --out data/cpu_trials.tsv
 
-Each run trains on the embedded text for the steps that 5 s of a quiet processor allow, and is scored on the profile's
-validation rows.  The number of steps is settled before the runs: the fastest of several steps of each shape is timed in
-processor time, so a busy machine changes neither the steps nor the values.  The first rows are the shipped file under
-other seeds, which gives the noise; then each knob is moved alone; the rest moves each knob with an even chance, by a
-Latin hypercube (McKay et al. 1979).  Rows that are in the table already are kept, so a run that was cut off goes on.
+Each run trains on the embedded text for as many steps as fit into 5 s on a quiet processor, and is scored on the
+profile's validation rows.  The number of steps is settled before the runs: the fastest of several steps of each shape
+is timed in processor time, so a busy machine changes neither the steps nor the values.  The first rows are runs of the
+shipped file with different seeds, which show the noise.  The next rows change one knob each.  In all other rows each
+knob is changed with a chance of one half, to a value from a Latin hypercube (McKay et al. 1979).  Rows that are already
+in the table are kept, so the script continues after an interruption.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ from bench.fitted import CPU_KNOBS
 
 SECONDS = 5.0
 SEEDS = 8
-"""Number of runs of the shipped file, each under another seed."""
+"""Number of runs of the shipped file, each with a different seed."""
 REACH = 0.4
-"""How far a knob moves at most in the random rows, as a share of its range."""
+"""Largest change of a knob in the random rows, as a share of the knob's range."""
 SIZES = ("DEPTH", "ASPECT_RATIO", "HEAD_DIM", "TOTAL_BATCH_SIZE", "DEVICE_BATCH_SIZE", "MLP_RATIO")
 """Knobs on which the time of a step depends."""
 TIMED_STEPS = 5
@@ -57,7 +58,7 @@ SCORED_ROWS = 64
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What the child process needs: the script's text and the rows."""
+    """The data that the child process needs: the script's text and the rows."""
 
     text: str
     train: str
@@ -173,8 +174,8 @@ def design(text: str, runs: int) -> Iterator[tuple[int, dict[str, Any]]]:
     yield from fixed[:runs]
     rng = np.random.default_rng(0)
     rest = max(0, runs - len(fixed))
-    # One stratum of each knob for each run, in an order of its own for each knob; 1000 keeps the design when `runs`
-    # changes.
+    # Each run gets one stratum of each knob, and each knob has its own order of strata.  Their number is always 1000,
+    # so that the design stays the same when `runs` changes.
     strata = np.array([rng.permutation(1000) for _ in chosen]).T[:rest]
     moved = rng.random((1000, len(chosen)))[:rest] < 0.5
     for places, which in zip((strata + 0.5) / 1000, moved, strict=True):

@@ -1,9 +1,10 @@
-"""Fit landscapes to tables of real runs: ``python -m bench.fitted`` prints how well they predict rows held out.
+"""Fit landscapes to tables of real runs: ``python -m bench.fitted`` prints how well they predict held-out rows.
 
-``h200``: 10,325 five-minute runs of karpathy/autoresearch's train.py on an H200 under 14 knobs, published with
-arXiv:2603.24647 (``data/h200_trials.tsv.gz``).  ``cpu``: runs of this repository's train_mlx.py, made by
-``bench/cpu_trials.py`` (``data/cpu_trials.tsv``).  A forest predicts the value of a configuration, a second one its
-memory, and a third one whether it fails.  No row is returned as it was measured, so noise in the rows is averaged out.
+The table ``h200`` has 10,325 five-minute runs of karpathy/autoresearch's train.py on an H200 with different values of
+14 knobs, published with arXiv:2603.24647 (``data/h200_trials.tsv.gz``).  The table ``cpu`` has runs of this
+repository's train_mlx.py, made by ``bench/cpu_trials.py`` (``data/cpu_trials.tsv``).  A forest predicts the value of a
+configuration, a second one its memory, and a third one whether it fails.  A landscape never returns a measured row
+itself, so the noise in the rows is averaged out.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Table:
 
     knobs: KnobFile
     rows: NDArray[np.float64]
-    """Shape (runs, features): see :func:`features`."""
+    """Features of each run, as :func:`features` returns them; shape (runs, features)."""
     values: NDArray[np.float64]
     memory_mb: NDArray[np.float64]
 
@@ -71,7 +72,7 @@ class Fitted:
     memory: Forest
     failing: Forest
     row_tokens: int = 0
-    """Tokens of one row of a device batch, if a batch smaller than one pass is refused; 0 if it is allowed."""
+    """Number of tokens in one row of a device batch, or 0 if a batch may be smaller than one pass."""
 
     def true(self, values: Values) -> float | None:
         """Return the value without noise, in bits per byte, or None if the run would fail."""
@@ -131,7 +132,7 @@ def landscape(table: Table, sigma: float | None, row_tokens: int = 0) -> Fitted:
     """Fit the three forests to all rows.
 
     ``sigma`` is the noise that ``measure`` adds, in bits per byte.  If it is None, it is the standard deviation of the
-    table's runs of the start.
+    table's runs of the first configuration.
     """
     done = ~np.isnan(table.values)
     return Fitted(
@@ -181,8 +182,8 @@ class Source:
     row_tokens: int = 0
 
 
-# Upstream's train.py stops when TOTAL_BATCH_SIZE is less than one pass of DEVICE_BATCH_SIZE rows of 2048 tokens; the
-# study tried no such pair, so a forest cannot know it.  27 jobs with the same file had a deviation of 0.0005.
+# Upstream's train.py stops when TOTAL_BATCH_SIZE is less than one pass of DEVICE_BATCH_SIZE rows of 2048 tokens.  The
+# study tried no such pair, so a forest cannot know it.  In 27 jobs with one file the standard deviation was 0.0005.
 TABLES = {
     "h200": Source("h200_trials.tsv.gz", H200_KNOBS, 0.0005, 2048),
     "cpu": Source("cpu_trials.tsv", CPU_KNOBS, None),

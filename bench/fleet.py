@@ -69,8 +69,8 @@ def levelled_list(fleet: Fleet, changes: Iterator[TrueChange]) -> None:
 def same_machine(least: float, confirm: float | None = None) -> Rule:
     """Compare one run with the incumbent's mean on the same machine; keep a gain of more than ``least`` sigma.
 
-    ``confirm``: a run on the next machine must gain more than this many sigma too.  After a keep the incumbent is
-    measured on every machine.
+    If ``confirm`` is given, a run on the next machine must gain more than this many sigma too.  After a keep the
+    incumbent is measured on every machine.
     """
 
     def rule(fleet: Fleet, changes: Iterator[TrueChange]) -> None:
@@ -122,7 +122,8 @@ class Bench:
     number: int
     runs: dict[int, list[Run]] = field(default_factory=dict)
     looked: list[bool] = field(default_factory=list)
-    """For each change that was tried: whether the incumbent ran on this machine while it was judged."""
+    """One value for each change that was tried: whether the incumbent ran on this machine while the change was
+    judged."""
 
     def repeats(self) -> list[list[float]]:
         groups = ([run.value for run in runs if run.fresh] for runs in self.runs.values())

@@ -2,11 +2,15 @@
 
     .venv/bin/python -m bench.fleet_chaos [--events 40] [--experiments 80] [--seed 1]
 
-The events: a machine is stopped beyond its time and continued (a closed lid), or stopped for a moment; kill -9 of a
-Dask worker, its nanny, the process that measures, the scheduler, the coordinator, and the night itself; a full disk
-under a spool; and visitors that must be refused in words: a wrong certificate, a plain TCP client, another version of
-the code, another corpus, a machine that cannot be reached back.  What a person would start again is started again: the
-night, the coordinator, a machine's `fleet join`.
+The events are:
+
+- A machine is stopped beyond its time and continued (a closed lid), or stopped for a moment.
+- ``kill -9`` ends a Dask worker, its nanny, the process that measures, the scheduler, the coordinator or the night.
+- The disk under a spool is full.
+- A visitor has a wrong certificate, is a plain TCP client, has another version of the code or another corpus, or cannot
+  be reached back.  It must be refused with the reason.
+
+Whatever a person would start again is started again: the night, the coordinator, a machine's `fleet join`.
 """
 
 from __future__ import annotations
@@ -242,7 +246,7 @@ class Chaos:
         return "no answer"
 
     def wrong_code(self) -> str:
-        """Let a machine try to join whose package differs in one line."""
+        """Let a machine whose package differs in one line try to join."""
         copy = self.running.folder / "changed"
         if not copy.exists():
             package = Path(autoresearch_mlx.__file__).parent
@@ -252,7 +256,7 @@ class Chaos:
         return self.visitor("other-code", self.running.pairing, "install the same commit", PYTHONPATH=str(copy))
 
     def wrong_corpus(self) -> str:
-        """Let a machine try to join that lacks the corpus of the session."""
+        """Let a machine that lacks the corpus of the session try to join."""
         path = self.running.pairing.with_name("wanted.json")
         with suppress(SystemExit):  # a night that begins writes the file once
             wait_for(lambda: path.stat().st_mtime > self.begun or self.night.poll() is not None, "the night", 30)
@@ -264,7 +268,7 @@ class Chaos:
             path.write_text(before)
 
     def unreachable(self) -> str:
-        """Introduce a machine by an address at which nothing answers, as one behind a firewall does."""
+        """Let a machine try to join under an address at which nothing answers, like a machine behind a firewall."""
         program = (
             "import asyncio, sys\n"
             "from pathlib import Path\n"
@@ -292,7 +296,7 @@ class Chaos:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path | None]:
-    """Yield a folder on a small disk of its own; None where this process may not mount one."""
+    """Yield a folder on a small disk of its own, or None if this process may not mount a disk."""
     place = folder / "small"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1100m", "tmpfs", str(place)]

@@ -42,7 +42,7 @@ MACHINES = (Made("mini", 0.0, 1.0), Made("air", 0.06, 1.1), Made("studio", 0.15,
 
 @dataclass(slots=True)
 class Running:
-    """A fleet that runs: its lab, its folder, and its processes by name."""
+    """A running fleet: its lab, its folder, and its processes by name."""
 
     lab: Path
     folder: Path
@@ -181,7 +181,7 @@ def counts(running: Running, experiments: int) -> tuple[list[int], list[int]]:
 
 
 def runs_twice(running: Running) -> list[str]:
-    """Return the runs that the ledger counts twice: the same machine, commit, seed and values of time."""
+    """Return the runs that the ledger counts twice: runs with the same machine, value, seed and times."""
     runs = [m for e in running.events("finished") for m in e["measurements"]]
     runs += [e["measurement"] for e in running.events("repeated")]
     marks = Counter(json.dumps([m["value"], m["seed"], m["seconds"], _named(m["machine"])]) for m in runs)
@@ -193,7 +193,7 @@ def _named(machine: Mapping[str, Any]) -> str:
 
 
 def wrong(running: Running) -> list[str]:
-    """Return the experiments with a wrong verdict; keep is right if X is lower than in the version before."""
+    """Return the experiments with a wrong verdict; ``keep`` is right if X is lower than in the version before."""
     found, best = [], 1.0
     for event in running.events("finished"):
         number, status = event["number"], event["status"]

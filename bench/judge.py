@@ -73,7 +73,7 @@ def by_one_run(margin: float) -> Rule:
 
 
 def by_bootstrap(machine: Machine, proposals: Iterator[float]) -> Night:
-    """Run three seeds; drop when the first is no better than the incumbent's mean; keep at P(better) >= 0.95."""
+    """Run three seeds, unless the first is no better than the incumbent's mean; keep at P(better) >= 0.95."""
     night = Night()
     incumbent = tuple(machine.measure(0.0, seed) for seed in range(3))
     first = fmean(incumbent)
@@ -96,7 +96,7 @@ def _three(machine: Machine, quality: float, before: float) -> tuple[float, ...]
 
 
 def share_better(runs: Sequence[float], incumbent: Sequence[float]) -> float:
-    """Return how often the candidate's mean is the lower one, over all pairs of resamples."""
+    """Return the share of all pairs of resamples in which the candidate's mean is lower."""
     draws = _resamples()
     return float(np.mean(np.array(runs)[draws].mean(1)[:, None] < np.array(incumbent)[draws].mean(1)[None, :]))
 

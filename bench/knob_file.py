@@ -67,7 +67,7 @@ DRAWN = KnobFile(
         Row("X0_LAMBDA", "lin", 0, 1, 0.1),
     )
 )
-"""Upstream's constants, for the synthetic landscapes of ``bench/landscapes.py``."""
+"""Knob file with upstream's constants, for the synthetic landscapes of ``bench/landscapes.py``."""
 
 ROWS = DRAWN.rows
 BY_NAME = {row.name: row for row in ROWS}

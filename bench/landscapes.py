@@ -1,10 +1,10 @@
 """Simulate five-minute runs: a knob file, a true value for each configuration, crashes and noise.
 
 Each seed draws its own landscape of a family, so that no search is tuned to one optimum.  The families share what
-published logs of karpathy/autoresearch show (branch exp/H100/mar8, and the 11,000 trials of arXiv:2603.24647): the
-first file is decent; most changes of one knob lose a little; a few directions (batch, depth, one or two learning rates)
-gain much; too much memory crashes; the best learning rates move with the batch.  Values are bits per byte, lower is
-better.
+published logs of karpathy/autoresearch show (branch exp/H100/mar8, and the 11,000 trials of arXiv:2603.24647).  The
+first file is decent.  Most changes of one knob lose a little, and a few directions (batch, depth, one or two learning
+rates) gain much.  A run that needs too much memory crashes.  The best learning rates depend on the batch.  Values are
+bits per byte, and lower is better.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Family:
     headroom: tuple[float, float] = (1.5, 2.5)
     """Range of the number of doublings of the first configuration's memory after which a run fails."""
     fragile: float = 0.4
-    """Distance above its optimum at which the matrix learning rate diverges."""
+    """Distance of the matrix learning rate above its optimum at which training diverges."""
     noise: float = 0.1
     """Sigma of one run, as a share of the typical gain of an improving step."""
     compute: bool = False
@@ -70,7 +70,7 @@ FAMILIES = (
 
 @dataclass(frozen=True, slots=True)
 class ComputeLaw:
-    """A law of fixed compute: five minutes allow so many operations, so a larger model sees fewer tokens.
+    """A law of fixed compute: five minutes allow a fixed number of operations, so a larger model sees fewer tokens.
 
     Parameters and tokens each lower the loss by a power law (arXiv:2203.15556), the best batch grows
     with the tokens, and the best learning rate with batch and against width.  The value is not a sum over single knobs.

@@ -5,8 +5,8 @@
 
 Three trainings take turns: the peer's, ours with the peer's batch and head size (which gives the ratio of tokens per
 second), and ours as this machine's preset has it, once for the same time and once for a third of it (which shows
-whether it reaches the peer's value by then).  Seconds are the processor's, so that a busy machine matters little; on an
-idle one they are close to those of a clock, because each training uses one thread for its products.
+whether it reaches the peer's value by then).  Times are processor seconds, so a busy machine matters little.  On an
+idle machine they are close to wall-clock seconds, because each training uses one thread for its products.
 """
 
 from __future__ import annotations

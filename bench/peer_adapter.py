@@ -1,9 +1,9 @@
-"""The adapter for trevin-creator/autoresearch-mlx and its forks: runs their ``train.py`` on our rows.
+"""Adapt trevin-creator/autoresearch-mlx and its forks: run their ``train.py`` on our rows.
 
 Their script trains when it is imported, and takes data, tokenizer and evaluation from a module ``prepare``.  This file
-puts a module of this name in its place, which hands out our rows in our order and scores the model by our bytes.
-Nothing of theirs is copied: the script is read from the checkout, its constants get our sizes, and on a CPU float32
-takes the place of bfloat16, whose products MLX computes there some 50 times more slowly.
+replaces that module with one that hands out our rows in our order and scores the model by our bytes.  Nothing of theirs
+is copied: the script is read from the checkout, its constants get our sizes, and on a CPU float32 takes the place of
+bfloat16, whose products MLX computes there some 50 times more slowly.
 
 An adapter for another peer is a file like this one with a function ``train(job, sizes)``.
 """
@@ -52,7 +52,7 @@ def train(job: Job, sizes: Mapping[str, Any]) -> Ran:
 
 
 def _prepare(job: Job, scored: list[float]) -> ModuleType:
-    """Return the module that stands in for theirs."""
+    """Return the module that replaces the peer's ``prepare``."""
     import mlx.core as mx
 
     rows = np.load(job.train_rows, mmap_mode="r")

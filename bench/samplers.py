@@ -13,7 +13,10 @@ from bench.simulated_night import Landscape, Night, true_value
 
 
 def sampled(make: Callable[[int, KnobFile], Any]) -> Callable[[Landscape, int, int], Night]:
-    """Return a function that runs an Optuna sampler on the whole ranges; it knows baseline and failed trials."""
+    """Return a function that runs an Optuna sampler on the whole ranges.
+
+    The sampler is told the results of the baseline and of failed trials.
+    """
 
     def night(landscape: Landscape, trials: int, seed: int) -> Night:
         import optuna

@@ -3,9 +3,10 @@
     with ScriptedModel(steps) as model:
         model.url        # http://127.0.0.1:PORT
 
-Forms: Anthropic's messages, OpenAI's chat completions and responses, Gemini's generateContent; streamed or not.
-A request that offers tools gets the next step of the script; one without tools, such as the request for a title, gets a
-short text.  The server keeps no state: it counts the steps so far in the conversation that the agent sends.
+The forms are Anthropic's messages, OpenAI's chat completions and responses, and Gemini's generateContent, each with and
+without streaming.  A request that offers tools gets the next step of the script; one without tools, such as the request
+for a title, gets a short text.  The server keeps no state: it counts the steps so far in the conversation that the
+agent sends.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Shell:
 
 @dataclass(frozen=True)
 class Replace:
-    """Replace a text in a file."""
+    """Replace one string in a file with another."""
 
     path: str
     old: str

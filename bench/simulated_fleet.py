@@ -28,7 +28,7 @@ class World:
     """Share of changes that do nothing on average; the others lose."""
     win: float = 0.008
     loss: float = 0.01
-    """Mean sizes of gains and losses; sizes are exponential."""
+    """Mean size of losses; ``win`` is that of gains.  The sizes are distributed exponentially."""
     platform: float = 0.0
     """Share of the gains that hold on the last chip alone, and are losses of half the size elsewhere."""
     by_noise: bool = False

@@ -27,7 +27,7 @@ from bench.landscapes import Values
 
 FILE = "train_mlx.py"
 MARGIN = 1.0
-"""Gain, in sigma, from which on an experiment is kept."""
+"""Gain in sigma that an experiment must exceed to be kept."""
 
 Landscape: TypeAlias = Drawn | Fitted
 Proposer: TypeAlias = Callable[[Context], Proposal]

@@ -13,7 +13,7 @@ BASE = 1000.0
 
 @dataclass(frozen=True, slots=True)
 class Regime:
-    """The quality of proposals: a share gains, a share changes nothing, the others lose; sizes are exponential."""
+    """The quality of proposals: one share gains, one changes nothing, and the rest lose, with exponential sizes."""
 
     name: str
     wins: float
@@ -34,12 +34,15 @@ REGIMES = (
 
 
 class SpentError(Exception):
-    """The night is over."""
+    """Raised when the night is over."""
 
 
 @dataclass(slots=True)
 class Machine:
-    """Takes runs; lower is better.  ``common`` is the share of a run's variance that its seed explains."""
+    """Takes runs, whose lower values are better.
+
+    ``common`` is the share of a run's variance that its seed explains.
+    """
 
     rng: np.random.Generator
     runs: int
@@ -51,7 +54,7 @@ class Machine:
     log_work: float = 0.0
     """Natural logarithm of the last run's work, as a share of the usual work, as far as the speed shows it."""
     log_tokens: float | None = None
-    """The same logarithm by its tokens; None if they are not counted."""
+    """The same logarithm, computed from the run's tokens; None if they are not counted."""
     slow: bool = False
     """Whether the machine was slow during the last run."""
 

@@ -1,10 +1,10 @@
 """Measure the cost of watching the machine's speed: ``python -m bench.speed_cost [--seconds 20] [--rounds 3]``
 
-A child process does the same work again and again for ``--seconds``, in pairs of runs in the order A B B A.  In A
-this process watches the child as it watches a training run; in B it does not watch it.  Two figures are printed for
-each pair.  The first is the child's work per second of its own processor time, in A divided by B.  The second is the
-processor time that the watching took, as a share of the run; other programs hardly change it.  It should be at most 1
-% of 20 s.
+A child process does the same work again and again for ``--seconds``, in pairs of runs in the order A B B A.  In A this
+process watches the child as it watches a training run; in B it does not watch it.  Two figures are printed for each
+pair.  The first is the child's work per second of its own processor time, in A divided by B.  The second is the
+processor time that the watching took, as a share of the run; other programs hardly change it.  This share should be at
+most 1 % of 20 s.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     python -m bench.step --knob TOTAL_BATCH_SIZE=1024 --knob DEVICE_BATCH_SIZE=4
     python -m bench.step --script edited.py             a file that still has the functions of the shipped one
 
-Each part runs alone, forward and backward, on random inputs of its real shape; the time is processor time, the median
+Each part runs alone, forward and backward, on random inputs of its real shape.  The time is the median processor time
 of ``--repeats``.  The column ``products`` is the time that the part's matrix products would take at the speed of a
 large product on this machine, measured in the same process: the roofline.  The rest of a part's time goes into
 elementwise functions, sums, copies and gathers.

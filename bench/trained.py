@@ -1,7 +1,7 @@
 """Train and evaluate a file in a child process, plainly: the part that ``recipe`` and ``peer`` share.
 
 The child gets the data, the order of the data and the environment of a measurement, without its sandbox and checks.
-Seconds are the processor's, of all threads: a busy machine changes them far less than seconds on a clock.
+Seconds are processor seconds of all threads.  A busy machine changes them far less than seconds on a clock.
 """
 
 from __future__ import annotations
