@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Keep all tests and modules out of garbage collection, which would go through them again and again."""
+    """Exclude all tests and modules from garbage collection, which would otherwise scan them again and again."""
     gc.disable()
     try:
         return (yield)
@@ -70,7 +70,7 @@ FIRST = (
     "tests/test_first_night.py",
     "tests/trial/test_measurement.py::test_the_compiled_step",
 )
-"""Beginnings of the names of the longest tests: begun last, each would keep one process busy and the others idle."""
+"""Beginnings of the names of the longest tests; if one of them began last, all other processes would be idle."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -96,7 +96,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the torture suite killed, and what was lost by that."""
+    """Print how many processes the torture suite killed, and how many experiments that lost."""
     reports = (report for state in ("passed", "failed") for report in terminalreporter.stats.get(state, []))
     counts = [dict(r.user_properties)["torture"] for r in reports if "torture" in dict(r.user_properties)]
     if counts:

@@ -44,7 +44,7 @@ def test_the_settings_go_before_the_size_and_before_what_went_wrong(billions: fl
 
 
 def talks(*mismatches: int | None, agent: str = NAME) -> History:
-    """Return a history with a number of mismatches for each experiment; None means another agent's experiment."""
+    """Return a history with one experiment for each number of mismatches; None means another agent's experiment."""
     done = [
         experiment(
             n,
@@ -79,7 +79,7 @@ def test_the_mismatches_of_another_model_do_not_count() -> None:
 
 
 def tried(voice: Voice, context: Context) -> Experiment:
-    """Return one experiment by a model that has just been started: it was refused once, and then measured."""
+    """Return one experiment of a model that has just been started; its first reply was refused, the second measured."""
     agent = chat(voice)
     proposal = agent.propose(context)
     if proposal.problem:

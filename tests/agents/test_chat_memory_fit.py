@@ -135,7 +135,7 @@ def test_a_server_that_is_away_has_nothing_in_memory() -> None:
 
 
 def loaded(server: OllamaServer, **settings: Any) -> Chat:
-    """Return a model that has just answered."""
+    """Return the chat agent of a model that has just answered and is still loaded."""
     with_url = Office(AgentSettings(base_url=server.url, **settings), memory_bytes=64 * GB)
     agent = Chat(open_endpoint(f"ollama:{MODEL}", with_url), with_url)
     server.then(say(KNOB))

@@ -66,17 +66,17 @@ MISS = f"```json\n{fields()}\n```\n\n{blocks('X = 44.0  # something else', 'X = 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What the server does in each call, and the result of the experiment."""
+    """One test case: what the server does in each call, and how the experiment ends."""
 
     name: str
     calls: tuple[Behaviour, ...]
     status: str = "keep"
     reason: str = ""
-    """A part of the ledger's reason."""
+    """A string that the reason in the ledger contains."""
     chats: int | None = None
-    """Number of calls that the server saw; None means one for each of its behaviours."""
+    """Number of calls that the server received; None means as many as it has behaviours."""
     told: str = ""
-    """A part of the last prompt, in which the model reads what was wrong with its answer."""
+    """A string in the last prompt, which tells the model what was wrong with its answer."""
 
 
 SCENARIOS = [

@@ -1,4 +1,4 @@
-"""From a name to an endpoint: where each key is sent, and what ``auto`` chooses, in words."""
+"""A name leads to an endpoint: where each key is sent, what ``auto`` chooses, and the message about the choice."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ SAY = "echo 'TITLE: X nearer'; echo 'WHY: the minimum is at 3'"
 
 
 class House:
-    """A session's worktree, with the baseline as its incumbent; at the end it checks that everything is unchanged."""
+    """A session's worktree, with the baseline as its incumbent; its last check is that everything else is unchanged."""
 
     def __init__(self, lab: Lab, *editable: str) -> None:
         self.lab, self.workspace = lab, started(lab, *editable)

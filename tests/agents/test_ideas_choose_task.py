@@ -24,7 +24,7 @@ from autoresearch_mlx.experiment import Context, Experiment, History
 KNOWN = ("lr.matrix", "depth", "batch", "rope", "softcap", "weight_tying")
 MODEL = "model:ollama:m"
 NUMBERS = 3000
-"""Draws in the tests that measure shares; these tests count nothing for coverage, which would take most of their time.
+"""Number of draws in the tests that measure shares; coverage is off there, because it would take most of their time.
 """
 
 MISSES = (

@@ -34,7 +34,7 @@ def experiment(number: int, status: str, value: float | None, knobs: dict, base:
 
 
 class Session:
-    """The loop's bookkeeping, with outcomes that are given instead of measured."""
+    """A session as the loop would keep it, with outcomes that the test gives instead of measurements."""
 
     def __init__(self, text: str = TEXT, seed: int = 0) -> None:
         self.text, self.seed = text, seed
@@ -212,7 +212,7 @@ def test_ranges_by_kind_lie_around_the_first_value_not_the_last() -> None:
 
 
 def test_it_goes_on_from_a_point_that_a_lucky_incumbent_turned_down() -> None:
-    """The incumbent measured 0.003 too well, so a change that really gains was not kept."""
+    """By luck the incumbent measured 0.003 better than it is, so a change that really gains was not kept."""
     text = "A = 0.5\nB = 0.5\nC = 0.5\n"
     tried = [("A", 0.52, 1.005), ("A", 0.48, 1.005), ("B", 0.64, 1.001), ("B", 0.65, 1.002), ("B", 0.66, 1.003)]
     done = [experiment(0, "keep", 0.9995, {}, None)]

@@ -95,7 +95,7 @@ def test_log_expected_improvement_never_falls_with_the_mean() -> None:
 
 
 def chances(rows: np.ndarray, failed: list[bool], asked: list[list[float]]) -> np.ndarray:
-    """Return the chance of failing at the points asked for, where no knob changes the memory."""
+    """Return the predicted chance of failing at the points in ``asked``; no knob changes the memory here."""
     model = learn_failures(PLANE, rows, np.zeros(len(rows)), np.array(failed, bool), np.array([0.5, 0.5]))
     return model.chance(np.array(asked), np.zeros(len(asked)))
 
@@ -176,8 +176,7 @@ def test_memory_is_learned_from_measured_runs(trials: list[Trial], point: tuple,
 
 @pytest.mark.parametrize("peaks", [(0.2, 0.1, 2.9), (1.4, 2.9, 0.1), (63.0, 8.0, 31.0)], ids=["a", "b", "c"])
 def test_peaks_of_a_few_megabytes_teach_nothing(peaks: tuple[float, ...]) -> None:
-    """It is chance when a short program's peak is read, but two equal nights on one machine must choose the same
-    steps."""
+    """The moment at which a short program's peak is read is random, but two equal nights must choose the same steps."""
     trials = [sized(8, rows, 512, peak) for rows, peak in zip((64, 32, 128), peaks, strict=True)]
     assert np.array_equal(learn_memory(SIZES, trials).growth, learn_memory(SIZES, []).growth)
 
@@ -307,7 +306,7 @@ def test_one_crash_of_too_small_a_batch_warns_of_too_large_passes() -> None:
 
 
 def test_joint_moves_are_scored_as_the_models_score_the_whole_point() -> None:
-    """Some of the moves change two columns (depth, total batch)."""
+    """Some of the moves change a knob that two columns depend on (depth, total batch)."""
     gained = [(PAIRS.start, 0.0), ((7, 64, 2**18, 64), -0.2), ((8, 72, 2**18, 64), 0.3), ((8, 64, 2**19, 64), -0.5)]
     trials = tuple(Trial(point, PAIRS.start, gain, gain, False) for point, gain in gained)
     outlook = look(PAIRS, Memory(trials, frozenset(), 0.0))
@@ -369,7 +368,7 @@ def lucky(sigma: float | None):
 
 
 def test_moves_start_from_the_best_point_when_the_incumbent_was_lucky() -> None:
-    """The two differ by two or three sigma, and three points agree against one."""
+    """The best point leads by two or three sigma, and three measured points speak against the incumbent."""
     outlook = lucky(sigma=0.03)
     _, up, _ = outlook.space.start
     assert 0.64 <= up <= 0.66

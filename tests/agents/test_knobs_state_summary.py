@@ -67,7 +67,7 @@ def test_the_same_context_is_described_alike() -> None:
 
 
 def test_it_is_a_dozen_lines_however_long_the_session() -> None:
-    """With more trials than the models look at, the number of lines and characters and the time stay bounded."""
+    """Even with more trials than the models look at, the summary stays short and takes little time."""
     rng = np.random.default_rng(7)
     names = {"MATRIX_LR": 0.04, "SCALAR_LR": 0.5, "WEIGHT_DECAY": 0.2, "MLP_RATIO": 4.0, "INIT_SCALE": 1.0}
     done: list[Experiment] = [night().history.experiments[0]]

@@ -1,4 +1,4 @@
-"""The changes that won elsewhere, and the same change here: each knob is carried over in its own scale."""
+"""The changes that won elsewhere are carried over to this file, each knob on its own scale."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_h100s_winners_all_gained_and_each_knob_stands_in_one_of_them() -> N
 
 
 def logs(tmp_path: Path, *changes: str) -> list[Reference]:
-    """Return a log for each change ("MATRIX_LR 0.04 0.02"), in which it alone was kept."""
+    """Return one log for each change ("MATRIX_LR 0.04 0.02"); the log has that change as its only keep."""
     found = []
     for at, change in enumerate(changes):
         (folder := tmp_path / str(at)).mkdir()

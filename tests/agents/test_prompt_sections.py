@@ -1,4 +1,4 @@
-"""Each part of a prompt by itself: what it says, and that text by others cannot break out of it."""
+"""Each part of a prompt by itself: what it says, and that quoted text cannot break out of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A chief and juniors: briefs on different axes, failures that are named, brackets without a model, minutes."""
+"""A chief and its juniors: briefs on different axes, named failures, brackets without a model, and the minutes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def context(number: int = 1, history: History = NONE, running: Sequence[Running]
 
 
 class Say:
-    """A junior that sets one knob each time, and does as its brief says unless it is deaf."""
+    """A junior that sets its own knobs, one each time, or that only talks and never makes an edit."""
 
     def __init__(self, name: str, *knobs: str, talks: bool = False) -> None:
         self.name, self._knobs, self._talks = name, list(knobs), talks
@@ -62,7 +62,7 @@ class Thinker(Say):
 
 
 class Ledger:
-    """The events that a team writes."""
+    """A ledger that collects the events that a team writes."""
 
     def __init__(self) -> None:
         self.lines: list[dict[str, Any]] = []
@@ -313,7 +313,7 @@ def test_a_team_of_one_junior_has_the_night_of_that_junior(tmp_path: Path, scree
 
 
 def plain(line: dict[str, Any]) -> dict[str, Any]:
-    """Return a line of a ledger without times, and without what depends on them."""
+    """Return a line of a ledger without its times and the fields that depend on them."""
     timed = ("time", "started", "finished", "seconds", "measurements", "measurement", "base", "commit", "against")
     return {name: value for name, value in line.items() if name not in timed}
 

@@ -43,7 +43,7 @@ def upstreams_row(run: ReferenceRun) -> str:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An Apple log as its author would keep it: upstream's five columns."""
+    """Write an Apple log as its author would keep it, with upstream's five columns, and return its path."""
     path = tmp_path_factory.mktemp("nowhere") / "results.tsv"
     rows = [upstreams_row(run) for run in find("Mac-isque03").runs]
     path.write_text("\n".join(["commit\tval_bpb\tmemory_gb\tstatus\tdescription", *rows]) + "\n")
@@ -101,7 +101,7 @@ def test_what_cannot_be_is_said_with_the_next_step(results: Path) -> None:
 
 
 def bits_lab(root: Path) -> Lab:
-    """A command lab whose metric is called val_bpb."""
+    """Return a command lab whose metric is called val_bpb."""
     lab = write_command_lab(root)
     (root / "lab.toml").write_text(LAB.format(python=sys.executable).replace('"score"', '"val_bpb"'))
     (root / "bench.py").write_text(BENCH.replace("score=", "val_bpb="))

@@ -26,7 +26,7 @@ def lab(tmp_path: Path) -> Lab:
 
 
 class Losing:
-    """Proposes a worse edit each time."""
+    """An agent that proposes a worse edit each time."""
 
     name = "losing"
 

@@ -1,4 +1,4 @@
-"""Sessions become branches, are listed, and one is chosen, at the command line."""
+"""The command line makes branches of a session, lists the sessions, and chooses one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts and replies as the command line shows them: before a call, after it, and its cost."""
+"""Prompts and replies as the command line shows them, before and after a call, and what the call cost."""
 
 from __future__ import annotations
 

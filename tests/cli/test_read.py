@@ -144,7 +144,7 @@ def test_a_damaged_ledger_is_named_by_line(command_lab: Lab) -> None:
 
 @pytest.mark.parametrize("command", [["log", "--json"], ["log"], ["show", "1"], ["run", "--help"]])
 def test_a_reader_that_went_away_is_no_error(night: Lab, command: list[str]) -> None:
-    """This is the worst case of ``| head -1``: the reader is gone before anything is read."""
+    """This is the worst case of ``| head -1``: the reader ends before it has read anything."""
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(

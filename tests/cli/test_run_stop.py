@@ -108,7 +108,7 @@ def running(lab: Lab, agent: str) -> Iterator[Busy]:
 
 
 def gone(pids: Sequence[int]) -> bool:
-    """Return whether the process is dead; a zombie counts as dead."""
+    """Return whether all these processes are dead; a zombie counts as dead."""
     for _ in range(100):
         states = subprocess.run(["ps", "-o", "stat=", "-p", ",".join(map(str, pids))], capture_output=True, text=True)
         if all(state.startswith("Z") for state in states.stdout.split()):

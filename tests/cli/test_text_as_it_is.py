@@ -23,7 +23,7 @@ def said(lab: Lab, *arguments: str) -> str:
 
 
 def tried(root: Path, scale: str) -> Lab:
-    """A night of a baseline and one edit, ``X = 3.5``, whose scores are multiplied by ``scale``."""
+    """Return a lab after a baseline and one edit, ``X = 3.5``; all its scores are multiplied by ``scale``."""
     lab = write_command_lab(root)
     (lab.root / "solver.py").write_bytes(b"\xef\xbb\xbfX = 4.0  # knob: lin 0 10\r\nY = 5\r\n")
     (lab.root / "bench.py").write_text(

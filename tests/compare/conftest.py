@@ -45,7 +45,7 @@ def _experiment(
 
 @pytest.fixture
 def night() -> list[Experiment]:
-    """A short session on a Mac with one experiment of each kind: gain, loss, no effect, crash, own idea, repetition."""
+    """Return a short session on a Mac with each kind of experiment: gain, loss, no effect, crash, own idea, repeat."""
     return [
         _experiment(0, "keep", 1.402, "baseline"),
         _experiment(1, "keep", 1.371, "half the batch", TOTAL_BATCH_SIZE=(65536, 32768)),

@@ -1,4 +1,4 @@
-"""A comparison leaves out runs that other programs spoiled, and counts them in words."""
+"""A comparison leaves out runs that other programs spoiled, and says how many there were."""
 
 from __future__ import annotations
 

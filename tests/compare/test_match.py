@@ -1,4 +1,4 @@
-"""The same change in two logs has the same knobs and direction and a similar ratio; and how far two logs agree."""
+"""When two logs contain the same change (same knobs and direction, similar ratio), and how far two logs agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A corpus that a machine lacks is sent to it, and is used only if every file is what the coordinator has."""
+"""A corpus that a machine lacks is sent to it, and is used only if every file equals the coordinator's."""
 
 from __future__ import annotations
 

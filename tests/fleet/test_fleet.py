@@ -69,7 +69,7 @@ def waited(holds: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """A coordinator and two machines, and what their commands said during a night of six experiments."""
+    """A coordinator and two machines, with the output of their commands during a night of six experiments."""
 
     folder: Path
     lab: Lab
@@ -245,7 +245,7 @@ def test_a_machine_without_the_sessions_corpus_is_refused_with_the_remedy(fleet:
 
 
 def test_a_machine_without_the_sessions_corpus_receives_it(fleet: Fleet) -> None:
-    """The corpus is named after the machine has joined, as when a first session starts."""
+    """The coordinator names the corpus only after the machine has joined, as when a first session starts."""
     wanted, cache = fleet.pairing.with_name("wanted.json"), fleet.folder / "another-cache"
     before = wanted.read_text()
     join = ("join", str(fleet.pairing), "--name", "bare")

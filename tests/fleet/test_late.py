@@ -25,7 +25,7 @@ from autoresearch_mlx.store.ledger import FILE
 
 @dataclass
 class AwayForLong:
-    """A fleet with one machine, which is back without the run for which it was asked."""
+    """A fleet with one machine, which comes back without the result of its run."""
 
     delivery: Delivery | None = None
     asked: list[str] = field(default_factory=list)

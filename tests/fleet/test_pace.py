@@ -1,4 +1,4 @@
-"""A machine may get its next job shortly before its run ends, as far as that can be foreseen."""
+"""A machine may get its next job shortly before its run is expected to end."""
 
 from __future__ import annotations
 

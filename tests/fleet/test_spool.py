@@ -1,4 +1,4 @@
-"""A machine's spool: a result is on its disk before it is delivered, and is there for whoever asks again."""
+"""A machine's spool keeps a result on its disk before it is delivered, so that it can be delivered again."""
 
 from __future__ import annotations
 

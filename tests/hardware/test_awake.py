@@ -1,4 +1,4 @@
-"""Keeping the machine awake, with real replacements for caffeinate and systemd-inhibit on the PATH."""
+"""The machine is kept awake; scripts on PATH take the place of caffeinate and systemd-inhibit."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def stand_in(folder: Path, name: str, text: str) -> Path:
 
 
 def holder(folder: Path, system: str) -> subprocess.Popen[str]:
-    """A process that keeps the machine awake until it reads a line, and lives on."""
+    """Start a process that keeps the machine awake until it reads a line, and that runs on after that."""
     environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
     return subprocess.Popen(
         [sys.executable, "-c", HOLDER.format(system=system)],

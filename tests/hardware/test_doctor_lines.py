@@ -1,4 +1,4 @@
-"""The lines of doctor about a machine before a night."""
+"""What doctor says about a machine before a night."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""MLX's builds for a Mac are named, warned of if they do not fit, and part of what values and calibrations depend
-on."""
+"""The build of MLX on a Mac is named; a wrong one causes a warning; values and calibrations depend on the build."""
 
 from __future__ import annotations
 

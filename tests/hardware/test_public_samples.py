@@ -17,7 +17,7 @@ PUBLIC = Path(__file__).parent / "samples" / "public"
 
 
 def sample(name: str) -> str:
-    """The text without the line that names its source."""
+    """Return the text of a sample without the line that names its source."""
     first, _, rest = (PUBLIC / f"{name}.txt").read_text().partition("\n")
     assert first.startswith("# source: ")
     return rest

@@ -17,7 +17,7 @@ from autoresearch_mlx.hardware.quiet import wait_for_quiet
 
 @pytest.fixture
 def busy() -> Iterator[None]:
-    """Programs that want every processor, in sessions of their own."""
+    """Run programs that keep every processor busy, each in a session of its own."""
     command = [sys.executable, "-S", "-c", "while True: pass"]
     running = [subprocess.Popen(command, start_new_session=True) for _ in range(2 * (os.cpu_count() or 1))]
     yield

@@ -37,7 +37,7 @@ BATTERY = replace(MAINS, power="battery")
 
 
 class Readings:
-    """Returns states one after the other; the last one repeats for ever."""
+    """A reader that returns the given states one after the other, and then the last one for ever."""
 
     def __init__(self, *states: State) -> None:
         self.states = list(states)
@@ -165,7 +165,7 @@ def test_a_run_without_experiments_still_waits_before_its_baseline(command_lab: 
 
 
 def test_status_says_what_is_waited_for(command_lab: Lab) -> None:
-    """The waiting run leaves these words for ``status``."""
+    """A run that waits writes a message, which ``status`` shows."""
     from autoresearch_mlx.experiment import Progress
     from autoresearch_mlx.report.screens import Noted, PlainScreen
 

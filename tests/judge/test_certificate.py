@@ -49,13 +49,13 @@ def test_pairs_must_fill_blocks(pairs: int) -> None:
 
 @given(rational, rational, rational, rational)
 def test_linear_drift_cancels_exactly(level: Fraction, effect: Fraction, slope: Fraction, start: Fraction) -> None:
-    """In rational arithmetic B minus A is exactly the effect, whatever the drift is."""
+    """The test uses fractions, so that B minus A must be exactly the effect, whatever the drift is."""
     at = [level + slope * (start + k) for k in range(4)]
     assert abba(at[0], at[1] + effect, at[2] + effect, at[3]) == effect  # type: ignore[arg-type]
 
 
 def test_what_a_slow_machine_did_to_one_side_is_no_gain_of_the_other() -> None:
-    """All runs of the baseline were taken on a busy machine; by the slope this added 5 to their value of 10."""
+    """All runs of the baseline were made on a busy machine, which by the slope accounts for 5 of their value of 10."""
     before, head = split(4, measured(4, 0.0))
     before = [replace(run, value=run.value + 5, log_work=-0.5) for run in before]
     blind = certificate(before, head, "min", KNOWN)

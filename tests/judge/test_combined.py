@@ -1,4 +1,4 @@
-"""Effects of several machines become one: worked examples of the literature, and what must hold for any effects."""
+"""Effects of several machines are combined: worked examples from the literature, and properties of the result."""
 
 import math
 

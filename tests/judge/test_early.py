@@ -58,7 +58,7 @@ def test_one_in_eight_is_left_to_finish_as_an_audit() -> None:
 
 @pytest.mark.parametrize("speed", [0.3, 0.5, 0.8])
 def test_a_run_on_a_slow_machine_is_compared_after_as_much_work(speed: float) -> None:
-    """The run follows the incumbent's curve more slowly: at sixty percent of the budget its loss is far above it."""
+    """The run follows the incumbent's curve more slowly, so at 60 % of the budget its loss is far above that curve."""
     behind = [(share, 2 + 6 * (1 - share * speed) ** 3) for share, _ in curve(until=0.6)]
     then = pace(behind, tokens=int(0.6 * speed * 10_000), whole=10_000)
     assert then == pytest.approx(speed, abs=0.01)

@@ -1,4 +1,4 @@
-"""Wilson's interval agrees with published values, also where all cases or none are right."""
+"""Wilson's interval agrees with published values, even if all cases or no cases are right."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_one_run_that_lies_far_off_is_no_shift(lab: Lab, screen: Recorder) -> No
 
 
 def test_weak_keeps_are_taken_out_on_trial(lab: Lab, screen: Recorder) -> None:
-    """Two keeps: one that does next to nothing, forced by hand, and one that does much."""
+    """The night has two keeps: one that gains next to nothing and was forced by hand, and one that gains much."""
     with opened(lab, "t", judge__removal_every=2) as session:
         research(session, Walk({"X": 3.0}), Policy(experiments=1), screen)
         files = {

@@ -1,4 +1,4 @@
-"""A change that several machines measure: which machine goes next, when it is kept, and for which chips."""
+"""A change that several machines measure: which machine runs it next, when it is kept, and on which chips it wins."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from autoresearch_mlx.judge.machines import OnMachine, decide_on_machines, effec
 SIGMA = 0.01
 KNOWN = Sigma(SIGMA, 30, 20, "30 runs")
 LEVELS = {"attic": 1.0, "desk": 1.25, "shelf": 1.06}
-"""What the incumbent measures on each machine: their values lie far apart."""
+"""The incumbent's value on each machine; the values lie far apart."""
 CHIPS = {"attic": "M1", "desk": "M4", "shelf": "M4"}
 ALIKE = Between(0.09, 20)
 
@@ -360,7 +360,7 @@ def test_a_machine_that_has_run_the_incumbent_confirms_before_one_that_has_not()
 
 
 def two_keeps(**more: object) -> History:
-    """Return a night in which the attic has run only the baseline, and the desk all versions."""
+    """Return a night in which the machine ``attic`` has run only the baseline, and ``desk`` has run every version."""
     gains = [replace(kept(n, run("desk", 4.0 * n), run("desk", 4.0 * n, 1)), gain=0.04) for n in (1, 2)]
     return history(gains[0], replace(gains[1], **more))  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""The share of changes that the judge keeps on simulated runs: the promises of the package as numbers.
+"""The share of changes that the judge keeps on simulated runs agrees with the numbers that the docs promise.
 
 Sigma is never given: it comes from three runs of the baseline, and from later repeats.  Errors are those of the
 simulation, one standard deviation; ``python -m bench.judge`` prints the whole tables.
@@ -21,7 +21,7 @@ from bench.simulated_runs import REGIMES, Machine, Night
 pytestmark = pytest.mark.uncounted
 
 MANY = 4000
-"""Number of decisions: a share of 8 % is known to 0.4 %, one of 96 % to 0.3 %."""
+"""Number of simulated decisions, which gives a share of 8 % an error of 0.4 %, and one of 96 % an error of 0.3 %."""
 NIGHTS = 200
 
 
@@ -70,7 +70,7 @@ def test_strict_keeps_less_than_one_in_thirty_without_effect() -> None:
 
 
 def test_the_one_run_rule_keeps_half_of_what_does_nothing_and_three_seeds_by_bootstrap_over_a_tenth() -> None:
-    """These are the reasons not to use the simpler rules."""
+    """These results are the reasons why the simpler rules are not used."""
     assert one_decision("one run", 0.0, MANY)[0] == pytest.approx(0.5, abs=0.02)
     assert one_decision("3 seeds, bootstrap", 0.0, MANY)[0] > 0.11
 
@@ -106,13 +106,13 @@ def test_a_steady_machine_gives_the_alarm_of_drift_less_than_once_in_a_hundred_c
     ("regime", "rule"), [*((regime.name, "auto") for regime in REGIMES), ("tuned", "adaptive"), ("tuned", "strict")]
 )
 def test_what_is_told_of_a_night_is_at_most_six_tenths_of_a_sigma_too_good(regime: str, rule: str) -> None:
-    """The mean over 200 nights is known to some 0.07."""
+    """The mean over 200 nights has a standard error of about 0.07."""
     assert too_good(regime, rule) <= 0.6
 
 
 @pytest.mark.parametrize("regime", [regime.name for regime in REGIMES])
 def test_what_is_told_of_one_keep_is_about_right(regime: str) -> None:
-    """The gains are shrunk by earlier ones; the bias is largest when true gains are half a sigma."""
+    """How much a gain is shrunk depends on earlier gains; the bias is largest when true gains are half a sigma."""
     told = [told - gain for night in simulated(regime, "auto") for gain, told, _ in night.kept]
     assert abs(fmean(told)) <= 0.6 + 2 * stdev(told) / len(told) ** 0.5
 
@@ -121,7 +121,7 @@ def test_what_is_told_of_one_keep_is_about_right(regime: str) -> None:
 def test_once_gains_are_about_a_sigma_it_keeps_two_thirds_of_the_progress_at_half_the_false_share(
     regime: str,
 ) -> None:
-    """It is compared with the one-run rule, whose true gain is known to 6 %."""
+    """The comparison is with the one-run rule, whose true gain is known to within 6 %."""
     assert true_gain(regime, "auto") >= 0.65 * true_gain(regime, "one run")
     assert false_share(regime, "auto") <= 0.55 * false_share(regime, "one run")
 
@@ -133,7 +133,7 @@ def test_while_gains_are_large_auto_keeps_most_of_what_one_run_a_piece_would_gai
 
 
 def test_no_more_nights_end_worse_than_they_began_than_under_the_one_run_rule() -> None:
-    """When gains are half a sigma, the shares are known to 2 %."""
+    """When gains are half a sigma, the shares are known to within 2 %."""
 
     def worse(rule: str) -> float:
         return fmean(night.quality < 0 for night in simulated("noise-dominated", rule))

@@ -1,4 +1,4 @@
-"""The promises of the rule for a fleet, on a few simulated nights; ``python -m bench.fleet`` prints the whole table."""
+"""Error rates of the rule for a fleet on a few simulated nights; ``python -m bench.fleet`` prints the whole table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules for any evidence: more gain never hurts, directions mirror each other, and every course ends."""
+"""Properties of every decision: more gain never hurts, min and max mirror each other, a verdict is always reached."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def rank(decision: object) -> int:
 @settings(max_examples=200)
 @given(evidences(), st.floats(0, 6), st.sampled_from(MODES))
 def test_a_larger_gain_never_turns_a_keep_into_a_discard(evidence: Evidence, by: float, mode: Mode) -> None:
-    """The audits are done, because only an audit may hold a gain back for its size."""
+    """The candidate counts as audited, because before an audit a gain may be held back for its size."""
     evidence = replace(evidence, audited=True)
     before, after = decide(evidence, mode), decide(better(evidence, by), mode)
     if rank(before) == 2:

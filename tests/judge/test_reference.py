@@ -114,7 +114,7 @@ def test_the_news_names_what_slowed_the_newest_run_and_a_busy_baseline() -> None
 
 
 def busy_first(*later: float) -> list[Measurement]:
-    """The first run was cut off at 34 % and became the reference; later runs got these shares of the processor."""
+    """Return a first run that was cut off at 34 % and became the reference, and later runs with these shares."""
     others = [replace(run(share), speed=share / 0.34) for share in later]
     return [run(0.34, tainted=True), *others]
 

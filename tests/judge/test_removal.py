@@ -1,4 +1,4 @@
-"""Weak keeps are removed as a trial, and stay removed if the head is as good without them."""
+"""The loop tests the head without its weak keeps, and leaves them out if it is as good without them."""
 
 from __future__ import annotations
 

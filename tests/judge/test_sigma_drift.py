@@ -1,4 +1,4 @@
-"""The incumbent is measured at intervals, and a shift of the machine opens a new regime."""
+"""The incumbent is measured again from time to time, and a shift of the machine opens a new regime."""
 
 from __future__ import annotations
 

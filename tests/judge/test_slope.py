@@ -1,4 +1,4 @@
-"""Values change with the machine's speed; the judge learns by how much from repeats, and allows for it."""
+"""Values change with the machine's speed; the judge estimates from repeats by how much, and allows for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from autoresearch_mlx.judge.speeds import log_work
 from autoresearch_mlx.judge.stages import decide
 
 STEEP = -0.034
-"""Seventeen sigma for each e-fold of work, as on two busy cores; less work gives a higher value."""
+"""Slope of the value, seventeen sigma for each e-fold of work, as on two busy cores; less work gives a higher value."""
 HALF = math.log(0.5)
 GROUPS = [[Run(1.8 + STEEP * x + noise, seed, log_work=x) for seed, (x, noise) in enumerate(group)] for group in (
     [(0.0, 0.001), (0.0, -0.002), (0.0, 0.001), (HALF, 0.0)],
@@ -31,7 +31,7 @@ def ran(speed: float | None, stretch: float | None = None, **fields: object) -> 
 
 
 def runs(*work: float, gain: float = 0.0, first_seed: int = 0) -> tuple[Run, ...]:
-    """Return runs without noise, one for each logarithm of the work that it did."""
+    """Return runs without noise, one for each logarithm of an amount of work."""
     return tuple(Run(1.8 - gain + STEEP * x, seed, log_work=x) for seed, x in enumerate(work, first_seed))
 
 

@@ -1,4 +1,4 @@
-"""Student's t agrees with printed tables, so that a threshold means the same for any number of runs."""
+"""Student's t agrees with printed tables, so that a threshold has the same error rate for any number of runs."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ FAST = [Run(3.3, seed, log_tokens=math.log(16_000)) for seed in range(3)]
 
 
 def slow(tokens: int, seed: int = 9, told: float = -0.3, gain: float = 0.0) -> Run:
-    """Return a run on a slow machine, whose value follows its tokens, while its speed shows something else."""
+    """Return a run on a slow machine; its value follows its tokens, and its measured speed is off."""
     work = math.log(tokens / 16_000)
     return Run(3.3 - gain + STEEP * work, seed, log_work=told, log_tokens=math.log(tokens), off_speed=True)
 
@@ -78,7 +78,7 @@ def test_a_drift_is_judged_by_tokens() -> None:
 
 
 def test_the_incumbent_counts_with_the_runs_that_did_their_work() -> None:
-    """Runs of a slow hour are too short to compare; they count only if the incumbent has no others."""
+    """Runs on a slow machine did too little work to compare; they count only if the incumbent has no others."""
 
     def ran(value: float, tokens: int, speed: float) -> Measurement:
         return Measurement(value, 1, tokens=tokens, speed=speed, stretch=1.0)

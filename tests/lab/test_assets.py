@@ -1,4 +1,4 @@
-"""The place where files of the repository's root are found."""
+"""Files of the repository's root are found, in a checkout and in an installed package."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ def test_on_another_machine_a_regime_is_opened_and_the_incumbent_comes_first(
 
 
 def test_what_is_measured_again_is_what_counts(command_lab: Lab, screen: Recorder) -> None:
-    """The incumbent's old value would let no change pass; measured here, it lets a gain pass."""
+    """No change could beat the incumbent's old value; the value that is measured here lets a gain pass."""
     begin(command_lab, screen)
     as_if_begun_on(command_lab, machine="Apple M2")
     path = command_lab.folder("t") / FILE

@@ -1,4 +1,4 @@
-"""Think out the next proposal while an experiment is measured, and carry it over when that experiment is kept."""
+"""The next proposal is prepared while an experiment is measured, and carried over when that experiment is kept."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Thinker:
     refused: str | None = None
     name: str = "thinker"
     asked: list[tuple[int, bool, tuple[int, ...], tuple[str, ...]]] = field(default_factory=list)
-    """For each question: the number, whether it was asked ahead, the running experiments, and the refusals."""
+    """One entry for each call: its number, whether it thinks ahead, the running experiments, and the refusals."""
 
     def ahead_refused(self, context: Context) -> str | None:
         return self.refused

@@ -27,7 +27,7 @@ FILE = "solver.py"
 
 
 class Answers:
-    """Gives prepared answers; an answer that is a text contains no edit."""
+    """An agent that gives prepared answers; an answer that is a string contains no edit."""
 
     name = "answers"
 
@@ -44,7 +44,7 @@ class Answers:
 
 
 class Guest(Answers):
-    """Takes up memory, and records when it was asked to free it."""
+    """An agent that takes up memory, and records when it is asked to free it."""
 
     def __init__(self, *answers: Proposal | str) -> None:
         super().__init__(*answers)
@@ -187,7 +187,7 @@ def test_an_agent_that_takes_up_memory_leaves_before_a_measurement(
 
 
 class Smoking(TargetBase):
-    """The lab's own target with a short run before the long one; the short run fails for files that say so."""
+    """The lab's own target with a smoke run before the real run; the smoke run fails for files that contain a mark."""
 
     def __init__(self, session: Session) -> None:
         self._target = session.target

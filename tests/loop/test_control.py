@@ -276,7 +276,7 @@ def test_the_file_tells_when_a_run_began_and_ended(command_lab: Lab) -> None:
 
 
 class Skipping:
-    """An agent whose experiment the person skips while it thinks."""
+    """An agent that is still thinking when a person skips its experiment."""
 
     name = "skipping"
 

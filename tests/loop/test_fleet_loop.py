@@ -31,20 +31,20 @@ NOISE = (0.0, 0.004, -0.004)
 
 @dataclass
 class Machine:
-    """A machine that measures X plus a level of its own, with a little noise that the seed decides."""
+    """A machine that measures X plus an offset of its own, with a little noise that depends on the seed."""
 
     name: str
     level: float = 0.0
     seconds: float = 0.002
     crashes: bool = False
     shift_above: float = 100.0
-    """An X above this one measures 9 less here: what loses on the other machines wins on this one."""
+    """Above this X, values are lower by 9 on this machine, so that a change that loses elsewhere wins here."""
     ends_soon: Callable[[], bool] = lambda: False
     seconds_left: Callable[[], float] = lambda: 0.0
     lost_in_smoke: bool = False
-    """Whether it does not come back from a smoke run."""
+    """Whether the machine goes away during a smoke run and does not come back."""
     now: int = 0
-    """Number of jobs that it has been asked for and has not delivered."""
+    """Number of jobs that the machine has received and not delivered yet."""
     most: int = 0
     asked: list[tuple[int, str]] = field(default_factory=list)
     """Number and name of each run, in the order in which they were taken."""

@@ -52,7 +52,7 @@ print(f"METRIC score={X + int(os.environ['AUTORESEARCH_SEED']) % 5 / 20:.6f}")
 APART = "# so that changes of two lines\n# do not touch\n"
 SLOW_SOLVER = f"X = 4.0\n{APART}Y = 2\n{APART}S = 0.1\n{APART}EARLIER = 0\n{APART}LATER = 0\n"
 FIRST, SECOND = {"EARLIER": 1}, {"LATER": 1}
-"""Knobs of two experiments after the baseline: the first ends while the second runs, and the second ends after it."""
+"""Knobs of two experiments after the baseline, in which the first ends while the second is still running."""
 
 
 @pytest.fixture

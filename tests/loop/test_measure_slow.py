@@ -25,7 +25,7 @@ OTHERS = "other programs took 80 % of the processor: python"
 
 @dataclass
 class Training(TargetBase):
-    """A program that reports as a training does; the machine is too slow in the runs with these numbers, from 0."""
+    """A target that reports like a training run; in the runs with these numbers, from 0, the machine is too slow."""
 
     target: Target
     slow: Sequence[int]

@@ -76,7 +76,7 @@ def test_a_real_server_with_a_hand_made_model_researches(lab: Lab, tmp_path: Pat
 
 
 def answer(request: Received) -> Behaviour:
-    """Return any number of different edits, one for each experiment."""
+    """Answer a request with an edit that differs from experiment to experiment."""
     said = request.prompt
     if "This is experiment" not in said:
         return say('{"ideas": [{"title": "lower X", "axis": "knob.x"}, {"title": "higher Y", "axis": "knob.y"}]}')

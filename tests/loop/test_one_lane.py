@@ -11,7 +11,7 @@ from typing import Any
 from conftest import command_line
 
 GOLDEN = Path(__file__).parent / "golden" / "one_lane.jsonl"
-"""The version before lanes wrote this in the lab below; fields that differ between runs and machines are left out."""
+"""Ledger that the version before lanes wrote in the lab below, without fields that differ between runs and machines."""
 VARIES = {
     *("time", "started", "finished", "seconds", "peak_memory_mb"),
     *("machine", "version", "host", "profile", "preset", "comparability", "key"),
@@ -51,7 +51,7 @@ class Replayed:
         return Proposal(e["title"], {{"solver.py": text}}, e["axis"], e["rationale"], e["agent"], talk=e["talk"])
 """
 DATES = {f"GIT_{who}_DATE": "2026-01-01T00:00:00Z" for who in ("AUTHOR", "COMMITTER")}
-"""The same dates give the same commits."""
+"""Fixed dates for git, so that the hashes of the commits are always the same."""
 
 
 def test_a_night_with_one_lane_is_written_as_before(tmp_path: Path) -> None:

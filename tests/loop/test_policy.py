@@ -11,7 +11,7 @@ from autoresearch_mlx.report.terminal import limits_in_words
 
 
 def after(seconds: float, **limits: float) -> Policy:
-    """Return a policy whose clock stands this number of seconds after its beginning."""
+    """Return a policy whose clock shows that it began this number of seconds ago."""
     return Policy(now=lambda: 1000.0 + seconds, began=1000.0, **limits)  # type: ignore[arg-type]
 
 

@@ -141,7 +141,7 @@ def test_a_program_that_moves_head_the_branch_or_the_folder_ends_no_night(
 
 @pytest.fixture
 def person() -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
-    """Starts a program of the person's own, in a session of its own."""
+    """Yield a function that starts a program of the person's own, in a process session of its own."""
     began: list[subprocess.Popen[bytes]] = []
 
     def start(line: str) -> subprocess.Popen[bytes]:

@@ -220,7 +220,7 @@ def test_the_preset_is_written_where_the_shipped_value_still_stands() -> None:
 
 
 class InterruptedBehindTheLog(Ledger):
-    """Ctrl-C comes when the finished line is on disk, and before the branch has moved."""
+    """A ledger that raises Ctrl-C when the ``finished`` line is on disk and the branch has not moved yet."""
 
     def finish(self, experiment: Experiment) -> None:
         super().finish(experiment)
@@ -239,7 +239,7 @@ def test_an_interrupt_behind_the_log_takes_no_keep_away(command_lab: Lab, screen
 
 
 class Says:
-    """Proposes one text for solver.py."""
+    """An agent that proposes one text for solver.py."""
 
     name = "says"
 

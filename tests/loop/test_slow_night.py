@@ -32,7 +32,7 @@ class NoConditions:
 
 @dataclass(frozen=True)
 class SlowedTarget(TargetBase):
-    """The loss falls with the tokens that the machine leaves to a run, and by 0.08 when MATRIX_LR is 0.03."""
+    """A target whose loss falls with the number of tokens that a run gets, and by 0.08 if MATRIX_LR is 0.03."""
 
     metric: str
     direction: Direction
@@ -63,7 +63,7 @@ class SlowedKind(TargetKind[NoConditions]):
 
 
 class Walk:
-    """Proposes these settings one after another, each on top of the incumbent."""
+    """An agent that proposes these settings one after another, each on top of the incumbent."""
 
     name = "walk"
 

@@ -1,4 +1,4 @@
-"""Let these tests import the synthetic landscapes and the loop's rule from ``bench``."""
+"""Let these tests import the synthetic landscapes and the simulated loop from ``bench``."""
 
 import sys
 from pathlib import Path

@@ -58,7 +58,7 @@ def question(number: int = 1) -> Ask:
 
 
 class Case(ABC):
-    """One server, and how to bring it into each situation; every method returns the question to ask in it."""
+    """One server, and how to put it into each situation; every method returns the question to ask then."""
 
     name: str
     endpoint: Endpoint

@@ -26,7 +26,7 @@ CONTEXT = 20000
 
 
 def ask(*texts: str, **changes: object) -> Ask:
-    """Ask with a system message and then questions and answers in turn."""
+    """Return a request with a system message, followed by questions and answers in turn."""
     roles = ("user", "assistant")
     talk = [Message(roles[n % 2], text) for n, text in enumerate(texts)]  # type: ignore[arg-type]
     tokens = sum(map(len, texts)) // 4
@@ -39,13 +39,13 @@ def experiment(number: int) -> str:
 
 
 def servers(model: Path, of: int | None = None) -> list[psutil.Process]:
-    """Return the running model servers that a process, by default this one, has started."""
+    """Return the running model servers that a process has started; the default is this process."""
     children = psutil.Process(of).children()
     return [p for p in children if p.status() != psutil.STATUS_ZOMBIE and str(model) in p.cmdline()]
 
 
 def gone(process: psutil.Process) -> bool:
-    """Return whether a process ends within ten seconds; there may be no parent to take its exit status."""
+    """Return whether a process ends within ten seconds, even if no parent collects its exit status."""
     return eventually(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
 
 

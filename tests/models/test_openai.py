@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server, whether it behaves well or badly: how each answer is used, and what is never sent."""
+"""An OpenAI-compatible server that behaves well or badly: how each answer is used, and what is never sent to it."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Night:
     seed: int = 7
     certify: bool = False
     hostile: str = ""
-    """A text that is put into every text that an agent or a log could write."""
+    """A string that is inserted wherever text from an agent or a log appears."""
     busy: bool = False
     """Whether the machine's speed is known, and other programs slow it down now and then."""
 

@@ -20,7 +20,7 @@ CODES = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])")
 
 
 class Terminal:
-    """The few codes that rich uses for one line: text, CR, LF, erase line, cursor up, colours."""
+    """A terminal with the few codes that rich uses for one line: text, CR, LF, erase line, cursor up, colours."""
 
     def __init__(self, width: int) -> None:
         self.width, self.lines, self.row, self.column = width, [""], 0, 0

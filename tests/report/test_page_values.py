@@ -1,4 +1,4 @@
-"""The page as values: everything is from the ledger, and nothing else is added."""
+"""The values that the page shows: all of them come from the ledger, and nothing is added."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class TestPlain:
 
 
 class TestLanes:
-    """Progress that names its experiment belongs to a lane."""
+    """Tests of progress reports that name their experiment, and so belong to a lane."""
 
     def test_a_terminal_has_a_line_for_each(self, experiments: Sequence[Experiment]) -> None:
         out = io.StringIO()

@@ -178,7 +178,7 @@ def remade(
     manifest: Callable[[dict[str, Any]], None] = lambda told: None,
     member: Callable[[str, bytes], tuple[tarfile.TarInfo, bytes]] | None = None,
 ) -> Path:
-    """Return a malicious archive: a changed one whose manifest fits as far as possible."""
+    """Return a malicious archive: one that was changed, with a manifest that matches the change as far as possible."""
     inside = contents(packed)
     told = json.loads(inside.pop(MANIFEST))
     manifest(told)

@@ -49,7 +49,7 @@ def names(items: list[Item], kind: str) -> set[str]:
 
 
 def lost(lab: Lab) -> Experiment:
-    """Return the experiment that was discarded."""
+    """Return the lab's discarded experiment."""
     return next(e for e in read(lab.folder("t") / FILE).history.experiments if e.status == "discard")
 
 

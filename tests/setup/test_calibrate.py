@@ -98,7 +98,7 @@ def test_a_script_that_does_not_run_is_an_error_and_no_figure(lab: Lab, tmp_path
 
 @pytest.fixture
 def stored(lab: Lab) -> Iterator[Calibration]:
-    """Store a calibration of a machine that does 80 steps of the preset in 20 s, and 160 of half the batch."""
+    """Store a calibration of a machine that does 80 steps of the preset in 20 s, and 160 with half the batch."""
     machine = read_machine()
     profile = choose_profile(machine)
     found = calibrated(machine, 0.25, 0.125, profile=profile, date=now())

@@ -38,7 +38,7 @@ def loaded(name: str, *places: str) -> ModuleType:
 
 
 def said(lab: Path, script: str) -> str:
-    """Run a script of a lab; return its last line, empty if it has no complaint."""
+    """Run a script of a lab; return its last line, which is empty if the script finds no fault."""
     done = subprocess.run([sys.executable, "-S", script], cwd=lab, capture_output=True, text=True)
     assert (done.returncode == 0) == (done.stderr == "")
     return done.stderr.strip().rpartition("\n")[2]
@@ -234,7 +234,7 @@ def test_lines_that_the_tests_do_not_reach_are_not_changed() -> None:
 
 
 def changed(known: dict[str, Any], change: str) -> dict[str, Any]:
-    """Return what the tests do after an edit."""
+    """Return the record of what the tests do, as it would be after an edit."""
     now = copy.deepcopy(known)
     name = next(iter(now["tests"]))
     match change:

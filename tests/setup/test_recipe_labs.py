@@ -59,7 +59,7 @@ def server() -> Iterator[OpenAIServer]:
 
 
 def served(name: str, folder: Path, server: OpenAIServer) -> Lab:
-    """Make a recipe's lab whose model is on a server."""
+    """Make a recipe's lab that asks the model of this server."""
     for path, data in find_recipe(name).files().items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)

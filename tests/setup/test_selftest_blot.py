@@ -105,7 +105,7 @@ def test_a_name_that_identifies_nobody_stays() -> None:
 
 
 def test_a_name_inside_one_of_our_words_takes_the_word_with_it() -> None:
-    """What is left of the word would give the name away: t(name)ing."""
+    """Otherwise the rest of the word would give the name away: t(name)ing."""
     assert Blot(names=("rain",))("a training") == "a (name)"
 
 

@@ -1,4 +1,4 @@
-"""What the checks of the self-test conclude from what they measured, on machines that nobody here has."""
+"""What the checks of the self-test conclude from given measurements of machines that nobody here has."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def fillings(lab: Lab) -> Fillings:
 
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
-    """A repository with a link, a file to run, and a submodule of its own."""
+    """Make a repository with a link, an executable file, and a submodule of its own."""
     inner = write_command_lab(tmp_path / "inner").root
     outer = write_command_lab(tmp_path / "outer").root
     (outer / "link").symlink_to("solver.py")

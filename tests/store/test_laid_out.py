@@ -205,7 +205,7 @@ def test_a_worktree_that_was_put_elsewhere_is_made_again_and_the_checkout_stays(
 
 @pytest.fixture
 def writer() -> Iterator[Callable[[Path], int]]:
-    """Starts a program of the user's that writes a file all the time."""
+    """Yield a function that starts a program of the user's, which writes a file all the time."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(path: Path) -> int:

@@ -332,7 +332,7 @@ def test_a_missing_ledger_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.uncounted  # a limit on file sizes damages the file of coverage counts
 def test_a_full_disk_stops_with_the_fact_and_leaves_whole_lines_only(tmp_path: Path) -> None:
-    """A limit on the file's size takes the place of a full disk."""
+    """The test limits the size of the file instead of filling a disk."""
     filled = """
 import resource, sys
 from pathlib import Path

@@ -51,7 +51,7 @@ def run(lab: Lab, screen: Recorder, *xs: float) -> tuple[Journal, list[str]]:
 
 
 def change_machine(lab: Lab, shift: float) -> None:
-    """Exchange this machine and another one in the ledger, and shift all values measured from now on by ``shift``."""
+    """Exchange this machine's name and another one in the ledger, and shift all later values by ``shift``."""
     path = lab.folder("t") / FILE
     text = path.read_text()
     parts = json.loads(text.splitlines()[0])["comparability"]

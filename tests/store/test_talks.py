@@ -1,4 +1,4 @@
-"""Every call to a model is kept in full, one file for each; and the sums are right, whatever happened to the files."""
+"""Every call to a model is kept in full in a file of its own, and the totals are right even if files are damaged."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_a_worktree_left_on_another_branch_or_detached_comes_back(command_lab: L
 
 
 def test_to_restore_the_worktree_the_branch_is_not_written(command_lab: Lab) -> None:
-    """Otherwise a commit that somebody makes at that moment would be undone."""
+    """If the branch were written, a commit that somebody makes at that moment would be undone."""
     ws = started(command_lab)
     (ws.worktree.tree / "solver.py").write_text("broken")
     lock = command_lab.root / ".git" / "refs" / "heads" / "autoresearch" / "t.lock"

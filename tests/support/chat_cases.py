@@ -70,7 +70,7 @@ class Voice:
         self.told = facts
         self.released = 0
         self.stays: EndpointError | None = None
-        """Why the model stays in memory."""
+        """Error to raise when the model is to be unloaded; None if it can be unloaded."""
 
     def facts(self) -> ModelFacts:
         if isinstance(self.told, EndpointError):

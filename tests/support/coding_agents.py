@@ -15,7 +15,7 @@ NEEDED = {
     "aider": "--yes-always --no-auto-commits --edit-format diff --message-file /dev/stdin solver.py",
     "mini": "-y --exit-immediately -t",
 }
-"""The words of each agent's command line without which the imitation edits nothing."""
+"""Words that the command line of each agent must contain; without them the imitation edits nothing."""
 
 _PROGRAM = """\
 #!{python} -S

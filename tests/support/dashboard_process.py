@@ -33,7 +33,7 @@ class Board:
     def ask(
         self, path: str, method: str = "GET", body: Any = None, raw: bytes | None = None, **headers: str | None
     ) -> tuple[int, dict[str, str], bytes]:
-        """Send a request as the page does; headers are given by name with ``_`` for ``-``, and None leaves one out."""
+        """Send a request as the page does; headers are given by name with ``_`` for ``-``, and None omits a header."""
         sent: dict[str, str | None] = {"Host": self.host, "X-Autoresearch-Token": self.token}
         if method == "POST":
             sent |= {"Origin": f"http://{self.host}", "Content-Type": "application/json"}

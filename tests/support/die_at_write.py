@@ -8,7 +8,7 @@ import sys
 
 
 def install(name: str, fatal: str) -> None:
-    """Watch this process; ``name``: the last part of the file's path; ``fatal``: the n as text."""
+    """Watch writes to files whose path ends in ``name``; ``fatal`` is the number of the deadly one, as a string."""
     seen = 0
 
     def hear(event: str, arguments: tuple[object, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Labs of the target ``evals``: a copy of examples/tool-agent, and small ones with cases of the test's own."""
+"""Labs of the target ``evals``: a copy of examples/tool-agent, and small labs with cases that a test gives."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOOLS = 'def shout(text):\n    """Return the text in capitals."""\n    return te
 
 
 def ids(part: str, count: int, stem: str = "case") -> list[str]:
-    """Return ids that fall into a part by their hash."""
+    """Return ids whose hashes put them into this part of the cases."""
     found = (f"{stem}-{n}" for n in range(10_000))
     return [each for each in found if part_of(each, 0.5, 0.2) == part][:count]
 
@@ -41,7 +41,7 @@ def example_lab(root: Path) -> Lab:
 
 
 def small_lab(root: Path, agent: str, questions: Sequence[Mapping[str, Any]], **options: Any) -> Lab:
-    """Write a lab with a scripted model that repeats what it hears, and one tool."""
+    """Write a lab with one tool and a scripted model that repeats what it is sent."""
     root.mkdir(parents=True, exist_ok=True)
     (root / "agent.py").write_text(agent)
     (root / "cases.jsonl").write_text("".join(json.dumps(case) + "\n" for case in questions))

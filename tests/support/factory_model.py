@@ -104,7 +104,7 @@ def spec(prompt: str) -> str:
 
 
 def cases(prompt: str) -> str:
-    """Write ten cases that the prompt does not have yet, and one that tests nothing."""
+    """Return ten cases that the prompt does not have yet, and one that tests nothing."""
     taken = prompt.count('\n- "')
     make = {"Scale servings": _servings, "Count working days": _working_days, "Convert shoe sizes": _shoe_size}
     found = [make[_subject(prompt)](taken + n) for n in range(10)]
@@ -151,7 +151,7 @@ def _file(text: str) -> str:
 
 
 def improve(prompt: str) -> str:
-    """Offer the edit that doubles correctly."""
+    """Return a reply with the edit that makes the agent for servings double the number."""
     fields = json.dumps({"title": "double", "axis": "agent", "hypothesis": "it helps", "expected_gain": 0.1})
     search, replace = "        return str(numbers[0])\n", "        return str(2 * numbers[0])\n"
     blocks = f"<<<<<<< SEARCH\n{search}=======\n{replace}>>>>>>> REPLACE\n"

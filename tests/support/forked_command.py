@@ -54,11 +54,11 @@ IMPORTED_LATE = (
 class Started:
     """A running command, with those parts of :class:`subprocess.Popen` that tests use.
 
-    ``stdout`` and ``stderr`` are None where the command writes into a file of the caller's.
+    ``stdout`` and ``stderr`` are None if the command writes into files that the caller opened.
     """
 
     def __init__(self, arguments: Sequence[str], pid: int, status: int, out: int | None, err: int | None) -> None:
-        """``status``, ``out`` and ``err`` are open file descriptors for the exit code, the output and the errors."""
+        """Open the descriptors of a command's exit code (``status``), output (``out``) and errors (``err``)."""
         self.args, self.pid, self.returncode = arguments, pid, cast("int | None", None)
         self._status = os.fdopen(status, "rb", buffering=0)
         self.stdout, self.stderr = (None if fd is None else os.fdopen(fd, encoding="utf-8") for fd in (out, err))
@@ -109,7 +109,7 @@ class Started:
 
 
 class Launcher:
-    """Starts commands; the process that is forked starts with the first one."""
+    """A launcher of commands; its server, the process that is forked, starts with the first command."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -42,11 +42,12 @@ class OllamaModel:
 
 
 class OllamaServer(ModelServer):
-    """``models``: its models.  ``loaded``: {name: context} of the models in memory.
+    """A server with the given models, which behaves as its attributes say.
 
-    ``context``: the context that it loads whatever is asked for, like a server that ignores num_ctx; it then cuts a
-    longer prompt to half of that.  ``polls_to_unload``: how often /api/ps still lists a model that should be unloaded;
-    None: for ever.  ``version``: the answer of /api/version.
+    ``models`` are its models, and ``loaded`` maps the names of those in memory to their contexts.  If ``context`` is
+    set, every model is loaded with that context, as by a server that ignores num_ctx, and a longer prompt is cut to
+    half of it.  ``polls_to_unload`` says how often /api/ps still lists a model that should be unloaded; None means for
+    ever.  ``version`` is the answer of /api/version.
     """
 
     chat_path = "/api/chat"

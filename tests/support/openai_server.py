@@ -10,12 +10,11 @@ from server_behaviours import Behaviour, Handler, ModelServer, Received
 
 
 class OpenAIServer(ModelServer):
-    """``base_url`` ends in /v1.
+    """A server with a ``base_url`` that ends in /v1, which behaves as its attributes say.
 
-    ``models``: the entries of /v1/models; None means that the server has no such list.  ``key``: the key that it
-    accepts, if it wants one.  ``unknown_fields``: fields that it refuses with a 400 that names them.  ``lmstudio``: the
-    entries of LM Studio's own list, with ``loaded_instances``; if ``unloads`` is False, they stay loaded whatever is
-    asked.
+    ``models`` are the entries of /v1/models; None means that the server has no such list.  ``key`` is the key that it
+    accepts, if it wants one.  It refuses ``unknown_fields`` with a 400 that names them.  ``lmstudio`` has the entries
+    of LM Studio's own list, with ``loaded_instances``; if ``unloads`` is False, these stay loaded whatever is asked.
     """
 
     chat_path = "/v1/chat/completions"

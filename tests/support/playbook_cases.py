@@ -18,7 +18,7 @@ ROWS = """\
 8 h 0.80 keep mlp
 9 i 0.795 keep value VALUE_WD 0.0 0.003
 """
-"""order, commit, value, status, axis, knob, from, to"""
+"""Rows with the columns order, commit, value, status, axis, knob, from and to."""
 
 
 def table(folder: Path, rows: str = ROWS) -> Path:

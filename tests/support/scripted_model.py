@@ -1,8 +1,8 @@
 """A checkpoint of a few hundred kilobytes that a real ``mlx_lm.server`` serves and whose weights hold scripted replies.
 
 The model has one layer, whose attention and MLP give zeros; what is left is a table that says which token follows
-which.  A reply is a chain of tokens, a line each; the chat template decides with which chain the answer begins.
-Whatever the temperature, the text comes out byte for byte.  Prompts are cut into tokens of four characters, so that the
+which.  A reply is a chain of tokens, one for each of its lines; the chat template decides which chain begins. The text
+of a reply comes out byte for byte at any temperature.  Prompts are cut into tokens of four characters, so that the
 server's count is near that of a real model.
 
     write_model(tmp_path / "model", ["reply to experiment 1", ["to experiment 2", "and when that was refused"]])
@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 WIDTH = 128
-"""Length of the codes of tokens: each code is a vector of random signs, nearly orthogonal to all others."""
+"""Length of a token's code, which is a vector of random signs and nearly orthogonal to all other codes."""
 END, UNKNOWN, PROBE = "<|end|>", "<|unknown|>", "a ,b"
-"""mlx_lm decodes the text PROBE, and trims the spaces of every reply if it does not get this text back."""
+"""Special tokens; mlx_lm decodes PROBE, and trims the spaces of every reply if it does not get PROBE back."""
 
 
 def by_experiment(line: str = "This is experiment ") -> str:
@@ -36,7 +36,7 @@ def by_experiment(line: str = "This is experiment ") -> str:
 
 
 def by_turn() -> str:
-    """Pick reply k for the question after k answers, whatever the messages say."""
+    """Pick reply k for the question that comes after k answers, whatever the messages say."""
     return "turn"
 
 
@@ -55,8 +55,8 @@ def write_model(
 ) -> Path:
     """Write config, weights and tokenizer; return ``folder``.
 
-    ``pick`` comes from one of the functions above, ``by_experiment()`` by default.  A marker that occurs in the last
-    message goes first.  If no reply is left, the server answers with an error that says so.
+    ``pick`` comes from one of the functions above, ``by_experiment()`` by default.  If a marker occurs in the last
+    message, the answer is that marker's reply. If no reply is left, the server answers with an error that says so.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows = [[reply] if isinstance(reply, str) else list(reply) for reply in replies]

@@ -29,7 +29,7 @@ ReasoningField: TypeAlias = Literal["reasoning", "reasoning_content", "thinking"
 
 @dataclass(frozen=True)
 class Behaviour:
-    """The answer to one call.  ``say`` and the functions below it make the usual ones."""
+    """The answer to one call; ``say`` and the functions below it make the usual answers."""
 
     text: str = ""
     reasoning: str = ""
@@ -157,7 +157,7 @@ class Gone(Exception):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection.  Every answer ends it, so that nothing is left over between two tests."""
+    """A connection, which is closed after one answer, so that no test finds one that another test left open."""
 
     protocol_version = "HTTP/1.1"
     server: Listener
@@ -236,7 +236,7 @@ class Listener(ThreadingHTTPServer):
 
 
 class ModelServer(ABC):
-    """A real HTTP server on a free port, with threads of its own.  Subclasses know the API."""
+    """A real HTTP server on a free port, with threads of its own; its subclasses implement the APIs."""
 
     def __init__(self) -> None:
         self.requests: list[Received] = []
@@ -256,7 +256,7 @@ class ModelServer(ABC):
 
     @property
     def address(self) -> str:
-        """Return ``127.0.0.1:PORT``."""
+        """Address of the server, ``127.0.0.1:PORT``."""
         return f"127.0.0.1:{self._port}"
 
     @property

@@ -74,7 +74,7 @@ def publish(
 ) -> None:
     """Put these texts into a bare repository, each as the file of a commit under its ref, with one call of git.
 
-    ``beside``: further files of each commit.
+    ``beside`` has further files of each commit.
     """
 
     def data(text: bytes) -> bytes:

@@ -35,7 +35,7 @@ KNOBS = {
 
 
 ANY_SPEED = '[machine]\nclock = "wall"\n'
-"""With this, a budget of half a second ends on time on a busy machine too, and nothing waits for a quiet machine."""
+"""Settings with which even a busy machine ends a budget of half a second on time, and no run waits for quiet."""
 
 
 @cache

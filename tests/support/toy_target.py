@@ -11,7 +11,7 @@ from autoresearch_mlx.targets.contract import Place, TargetBase, TargetKind
 @dataclass(frozen=True)
 class ToyConditions:
     unit: int = 1
-    """Number of characters that count as one."""
+    """Number by which the count of characters is divided."""
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,7 @@ def test_a_program_of_some_seconds_tells_the_machines_speed_and_a_short_one_does
 
 
 COUNTED = """n=$(cat '{0}/runs/n' 2>/dev/null || echo 0); echo $((n + 1)) > '{0}/runs/n'; """
-"""Beginning of a shell line that counts its runs; $n is the number of runs before."""
+"""Beginning of a shell line that counts its runs; $n is the number of earlier runs."""
 
 
 def test_with_repeats_the_program_runs_several_times_and_the_median_counts(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ class Case:
     lab: Callable[[Path], Lab]
     file: str
     fails: str | None
-    """A text with which the file fails; None removes the file."""
+    """Text of the file with which a run fails; None means that the file is removed."""
     changed: Mapping[str, Any]
     rescorable: bool = False
     confinable: bool = False

@@ -15,12 +15,12 @@ from torture.labs import BETTER, TAG, run
 from autoresearch_mlx.lab.lab import Lab
 
 SEED = int(os.environ.get("TORTURE_SEED") or date.today().toordinal())
-"""Seed of all random choices: another one each day, or the one that is asked for."""
+"""Seed of all random choices, which is a new one each day unless TORTURE_SEED sets it."""
 
 
 @dataclass
 class Toll:
-    """The counts of one test; the summary at the end adds them up: kills, lost, doubled."""
+    """Counts of kills, lost experiments and doubled experiments in one test; the summary at the end adds them up."""
 
     counts: dict[str, int]
     chance: random.Random = field(default_factory=lambda: random.Random(SEED))

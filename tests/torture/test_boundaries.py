@@ -16,7 +16,7 @@ PARTS = 4
 
 
 def boundaries(lab: Lab, *options: str) -> int:
-    """Return the number of effects of such a run."""
+    """Return the number of effects of a ``run`` with these options."""
     died, effects = die_at(lab, 0, *options)
     assert not died and len(effects) > 30
     return len(effects)
@@ -76,8 +76,7 @@ def test_a_death_at_every_step_of_the_first_run_costs_nothing(root: Path, toll: 
 @pytest.mark.torture
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_death_at_every_step_with_repeats_costs_nothing(root: Path, toll: Toll, part: int) -> None:
-    """With the default judge: three runs of the baseline, a repeated close call, a new run of the incumbent, a trial
-    removal."""
+    """The night has three baseline runs, a repeated close call, a new run of the incumbent, and a trial removal."""
     lab = torture_lab(root, judge="auto")
     options = ("--agent", TURNS, "--experiments", "4")
     run(lab, *options)

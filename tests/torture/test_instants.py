@@ -21,7 +21,7 @@ from autoresearch_mlx.lab.lab import Lab
 pytestmark = pytest.mark.uncounted
 
 PARTS, EACH, CHILDREN = 8, 25, 8
-"""Number of tests, and number of kills in each: of the loop, of a child process."""
+"""Number of tests, and of kills in each test: kills of the loop, and of a child process."""
 SLOW = """\
 import os, time
 from pathlib import Path
@@ -34,7 +34,7 @@ if not mark.exists():
     Path("left.txt").touch()
 print(f"METRIC score={X:.6f}")
 """
-"""A measured program that can be asked to say that it runs; what it writes later would spoil the next run."""
+"""A measured program that writes MARK when it runs, if asked to; what it writes later would spoil the next run."""
 AGENT = """\
 import os, sys, time
 from pathlib import Path
@@ -50,7 +50,7 @@ if not mark.exists():
 Path("solver.py").write_text(f"X = {x - 1}\\n")
 print("TITLE: one less")
 """
-"""A coding agent that can be asked to say once, in the middle of its edit, that it runs."""
+"""A coding agent that writes MARK once, in the middle of its edit, if asked to."""
 ENDS = {"the loop": "interrupted", "the program": "crash", "the agent": "keep"}
 """Status of the experiment, by the process that was killed; an agent that died during its edit is asked again."""
 

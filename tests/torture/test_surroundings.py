@@ -205,7 +205,7 @@ def test_loops_that_are_started_at_once_are_one(root: Path, toll: Toll) -> None:
 
 @pytest.mark.parametrize("holder", ["", "999999999\n", "1\n", "no number\n"])
 def test_a_lock_of_the_dead_holds_nobody(root: Path, holder: str) -> None:
-    """It does not matter what the file says, even if its number now belongs to another process."""
+    """The content of the lock file does not matter, even if the process number in it now belongs to another process."""
     lab = torture_lab(root)
     lab.folder(TAG).mkdir(parents=True)
     (lab.folder(TAG) / "lock").write_text(holder)

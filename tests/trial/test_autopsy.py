@@ -1,4 +1,4 @@
-"""How a child process ended, in one line."""
+"""One line says how a child process ended."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_a_gap_that_an_earlier_run_had_too_is_the_scripts_own() -> None:
 
 
 class Hands:
-    """Clocks that the test sets."""
+    """A set of clocks that the test moves by hand."""
 
     def __init__(self) -> None:
         self.awake, self.total = 50.0, 90.0

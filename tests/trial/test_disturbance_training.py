@@ -1,4 +1,4 @@
-"""A real training process that is stopped alone for some seconds."""
+"""A real training process is stopped for some seconds, while its parent runs on."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_work_that_is_not_counted_takes_time(
 
 
 def test_an_honest_script_takes_the_time_that_it_took(counted: Conditions, usual: Usual, tmp_path: Path) -> None:
-    """The judge counts the least of an experiment's runs, because other programs can only add to it.
+    """The judge uses the shortest time of an experiment's runs, because other programs can only add to a time.
 
     A machine that became busy after the baseline slows every run, so a later attempt has a baseline of its own.
     """
@@ -99,7 +99,7 @@ def test_a_budget_of_seconds_needs_no_such_measure(under: Conditions, usual: Usu
 def test_a_run_that_is_ended_by_its_own_count_of_steps_is_measured_too(
     under: Conditions, usual: Usual, tmp_path: Path
 ) -> None:
-    """A repeat may end after the steps of an earlier run; it must not take more for each of them."""
+    """A repeat may end after as many steps as an earlier run, but no step may take more time than it did there."""
     done = tiny.measure(edited(INSIDE_A_STEP), tmp_path, replace(under, steps=24), usual=usual)
     assert done.extra["operation_time"] > UNCOUNTED_SAID
 

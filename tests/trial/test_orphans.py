@@ -21,7 +21,7 @@ child = subprocess.Popen(["sleep", "60"], env={}, start_new_session=True)
 print(child.pid, flush=True)
 child.wait()
 """
-"""A program that starts a child without the mark, in a session of its own."""
+"""A program that starts a child in a session of its own and without the mark in its environment."""
 
 
 @pytest.fixture

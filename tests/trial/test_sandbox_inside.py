@@ -301,7 +301,7 @@ def test_a_second_stricter_policy_stays_on_top_of_the_first(room: Room) -> None:
 
 @pytest.mark.parametrize("version", [3, 4, 5])
 def test_an_older_kernel_still_keeps_files_sockets_and_signals(version: int, room: Room, corpus: Corpus) -> None:
-    """This kernel is asked for no more than an older kernel has."""
+    """The sandbox uses only those features of this kernel that an older kernel has too."""
     text = (
         "import os, signal, socket\n"
         "from autoresearch_mlx.trial.sandbox.linux_sandbox import confine\n"

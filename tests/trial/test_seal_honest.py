@@ -107,7 +107,7 @@ TOGETHER = {
     ],
     "forbidden tokens, bigrams": ["special tokens forbidden", "a table of bigrams"],
 }
-"""Variants that change different lines, so that one training has several of them; each of the others has its own."""
+"""Variants that change different lines, so that one training run has several; every other variant has its own run."""
 SCRIPTS = {
     **{name: [edit for part in parts for edit in HONEST[part]] for name, parts in TOGETHER.items()},
     **{name: edits for name, edits in HONEST.items() if all(name not in parts for parts in TOGETHER.values())},

@@ -355,7 +355,7 @@ memory_gb = 0.6
 
 
 class Cheats:
-    """Proposes one script after the other."""
+    """An agent that proposes one script after the other."""
 
     name = "cheats"
 
@@ -442,7 +442,7 @@ def test_keys_and_tokens_of_the_environment_do_not_reach_it(confined: Conditions
 
 
 def test_the_time_of_training_is_the_parents_whatever_the_script_tells(confined: Conditions, tmp_path: Path) -> None:
-    """One script reports at its first step that it has trained; another one waits between its last step and its end."""
+    """One script reports at its first step that training is over; another waits between its last step and its end."""
     early = tiny.measure(logged(TOLD), tmp_path / "early", replace(confined, steps=None, budget_seconds=1.0))
     assert early.value is None or (early.seconds.train or 0.0) < 0.5, "no batch came after that"
     late = at_the_end("import time\ntime.sleep(1.5)")

@@ -29,7 +29,7 @@ def drawn(*points: tuple[float, float]) -> tuple[tuple[float, float], ...]:
 
 
 def told(folder: Path, *events: Any, **conditions: Any) -> Measurement:
-    """Return a script that reports these losses, and asks for one batch when it says that it compiles."""
+    """Measure a script that reports these losses, and that asks for one batch when it reports compiling."""
     none, rows = folder / "none", folder / "rows.npy"
     np.save(rows, np.zeros((4, 33), np.uint16))
     limits = {"steps": 1, "budget_seconds": 0.5, "compile_seconds": 10.0, "evaluate_seconds": 60.0, **conditions}

@@ -1,4 +1,4 @@
-"""The edited script has the event pipe: messages that make sense are read, and all others are ignored."""
+"""The edited script can write to the event pipe: valid messages are read, and all others are ignored."""
 
 from __future__ import annotations
 

@@ -246,7 +246,7 @@ def test_without_the_token_the_page_says_what_is_missing(board: Board, browser: 
 # --- pages of other sites
 
 ATTACK = (Path(__file__).parent / "attack.html").read_text()
-"""Tries everything that a page of another origin may try, and leaves the results in ``window.tried``."""
+"""A page that tries all that a page of another origin may try, and leaves the results in ``window.tried``."""
 
 
 def filled(page: str, **values: str) -> str:
@@ -280,7 +280,7 @@ def elsewhere(page: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded"])
 def test_a_page_of_another_origin_cannot_read_or_steer(lab: Lab, browser: Browser, kind: str) -> None:
-    """The page fails even with the token, which it cannot know."""
+    """The attack fails even if the page has the token, which in reality it cannot know."""
     with board_of(lab) as board, opened(browser, board.url) as ours:
         shown(ours)
         hostile = ours.context.new_page()  # the same profile, as on the person's own machine

@@ -24,7 +24,7 @@ from autoresearch_mlx.store.notes import read_notes
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """Make a lab with two sessions, of which none is running."""
+    """Make a lab with two sessions, neither of which is running."""
     lab = write_command_lab(tmp_path_factory.mktemp("dashboard") / "lab")
     for tag, count in (("first", "0"), ("t", "5")):
         done = call(lab, "run", "--tag", tag, "--agent", script(lab, *STEPS), "--experiments", count)

@@ -1,4 +1,4 @@
-"""What is tried in a copy of a repository: its tests, with the packages that they need."""
+"""The tests of a repository run in a copy of it, with the packages that they need."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def lab(root: Path, files: Mapping[str, str], name: str, notes: Mapping[str, Any
 
 
 def script(root: Path, *arguments: str) -> tuple[int, str]:
-    """Run a script; return its exit code, and what it says."""
+    """Run a script; return its exit code and its output."""
     command = [sys.executable, "-S", f"measuring/{arguments[0]}", *arguments[1:]]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr

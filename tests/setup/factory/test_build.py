@@ -1,4 +1,4 @@
-"""A model may write the agent and its prompts, and nothing else; a build that is hostile gets nowhere."""
+"""A model may write the agent and its prompts, and nothing else; a hostile build has no effect outside its lab."""
 
 from __future__ import annotations
 

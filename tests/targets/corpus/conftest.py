@@ -38,14 +38,13 @@ def write_shard(path: Path, texts: list[str], column: str = "text", group: int =
 
 @dataclass
 class Hub:
-    """Serves ``root/<owner>/<dataset>/<file>``; ``cut`` breaks a connection after a number of bytes, once for each
-    file."""
+    """A hub that serves ``root/<owner>/<dataset>/<file>``, and hangs up once after each number of bytes in ``cut``."""
 
     root: Path
     cut: list[int] = field(default_factory=list)
     pause: float = 0.0
     deaf: bool = False
-    """Ignores Range and sends the whole file, as some caches do."""
+    """Whether the hub ignores Range and sends the whole file, as some caches do."""
     announce: dict[str, str] = field(default_factory=dict)
     """SHA-256 to announce for a file instead of the true one."""
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
