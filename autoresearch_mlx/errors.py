@@ -1,4 +1,4 @@
-"""The tree of errors that can stop the tool.
+"""Define the errors that can stop the tool, as a tree of classes.
 
     AutoresearchError           base; carries a hint, the next thing to do
       ConfigError               lab.toml or an option has a value that cannot be used
@@ -29,7 +29,7 @@ from typing import Literal, TypeAlias
 
 
 class AutoresearchError(Exception):
-    """A fact that stops the command; ``hint`` names the next step."""
+    """Base class of the errors that stop a command; ``hint`` names the next step."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -105,9 +105,9 @@ class EndpointError(AgentError):
         """Seconds that the server asks us to wait; None when it does not say."""
         self.partial = partial
         self.context_tokens = context_tokens
-        """For ``overflow``: the context in tokens that the server named; None when it named none."""
+        """Context length in tokens that the server named, for an ``overflow``; None when it named none."""
         self.prompt_tokens = prompt_tokens
-        """For ``overflow``: the tokens of the prompt as the server counted them; None when it gave no count."""
+        """Length of the prompt in tokens by the server's count, for an ``overflow``; None when it gave no count."""
 
 
 class TableError(AutoresearchError):

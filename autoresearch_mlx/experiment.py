@@ -15,11 +15,11 @@ Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted", "stop
 """Why a run has no value.  ``stopped`` means that a clear loser was ended early; its experiment is discarded."""
 _Failed: TypeAlias = Literal["crash", "timeout", "invalid", "duplicate", "interrupted", "conflict", "limit"]
 Status: TypeAlias = Literal["keep", "discard", _Failed]
-"""Outcome of an experiment.  ``conflict``: its change cannot be combined with one that was kept meanwhile; ``limit``:
-one of its figures breaks that figure's limit."""
+"""Outcome of an experiment.  ``conflict`` means that its change cannot be combined with one that was kept in
+the meantime.  ``limit`` means that one of its figures breaks its limit."""
 Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard", "paused", "waiting"]
-"""Phase of a measurement.  Two phases occur between experiments: ``paused`` lasts as long as the person wants, or until
-the machine is tried again; ``waiting`` until the machine is ready (power, heat)."""
+"""Phase of a measurement.  Two phases occur between experiments.  ``paused`` ends when the person
+resumes the run, or when the machine is tried again.  ``waiting`` ends when the machine is ready (power, heat)."""
 KnobChanges: TypeAlias = Mapping[str, tuple[Any, Any]]
 """Changed knobs as ``{name: (from, to)}``; ``None`` if the knob did not exist before or no longer exists."""
 Split: TypeAlias = Literal["val", "hidden"]
@@ -48,7 +48,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """Wall-clock seconds of each phase of a run, timed by the parent process; ``None``: the phase was not reached."""
+    """Wall-clock seconds of each phase of a run, timed by the parent process; None for a phase that was not reached."""
 
     start: float | None = None
     compile: float | None = None
@@ -133,8 +133,9 @@ class Experiment:
     effect: Mapping[str, Any] = field(default_factory=dict)
     """The judge's estimate: gain, low, high (90 %), z, error, raw, runs_candidate, runs_incumbent."""
     against: str | None = None
-    """The commit that it was compared with, if that was not the newest incumbent: another lane replaced it meanwhile,
-    or a machine of a fleet had only an older one.  None for the incumbent."""
+    """Commit with which the experiment was compared, if it was no longer the incumbent; otherwise None.
+
+    This happens when another lane has replaced the incumbent, or when a machine of a fleet had only an older one."""
     held: bool = False
     """True for a gain that is too good to be believed; the experiment is not kept until a person accepts it."""
 
@@ -144,13 +145,13 @@ class Experiment:
 
     @property
     def cut_off(self) -> bool:
-        """True when a crash of the tool or Ctrl-C, not a skip, ended the experiment: it may be tried again."""
+        """True when a crash of the tool or Ctrl-C, but not a skip, ended the experiment: it may be tried again."""
         return self.status == "interrupted" and self.reason != SKIPPED
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """One more run of a kept experiment's commit, to measure the noise or to compare with, never to choose a winner."""
+    """One more run of a kept experiment's commit, to measure the noise or to compare, but never to choose a winner."""
 
     number: int
     """Number of the kept experiment."""
@@ -224,7 +225,7 @@ class Context:
     running: Sequence[Running] = ()
     """The experiments that other lanes are measuring now, oldest first; empty with one lane."""
     findings: str = ""
-    """The target's findings from the runs, besides their values, as a text; empty when there are none."""
+    """What the target found out from the runs besides their values, as text; empty when there is nothing."""
     elsewhere: Sequence[str] = ()
     """Lines about results of other people's labs; they quote those people's words."""
     hooks: Sequence[str] = ()
@@ -243,7 +244,7 @@ class Progress:
     share: float | None = None
     """Share of the training budget used; None while training is not running, or when there is no budget."""
     words: str | None = None
-    """What the run is waiting for, in phase ``waiting``; or why it is paused, if no person has paused it."""
+    """What the run waits for in phase ``waiting``, or why it is paused when no person has paused it."""
     number: int | None = None
     """Number of the experiment, when several are measured side by side; None means the one that started last."""
 
@@ -253,10 +254,10 @@ Watch: TypeAlias = Callable[[Progress], None]
 
 
 class Stopper(Protocol):
-    """A function that decides during a run whether it has lost."""
+    """A function that decides during a run whether the run has already lost."""
 
     def __call__(self, curve: Sequence[tuple[float, float]], tokens: int | None = None) -> Mapping[str, Any] | None:
-        """Decide from the loss curve so far, and from the tokens trained on if the clock ends the run.
+        """Decide from the loss curve so far and, if the clock ends the run, from the tokens trained on.
 
         Returns None to let the run go on.  Otherwise the result has ``reason``, ``share`` of the budget used, ``gap``
         to the incumbent's loss, and ``audit``: True to finish the run all the same, as a check on this rule.
@@ -282,7 +283,7 @@ class Usual:
     token_seconds: float | None = None
     """Seconds of training for each token."""
     token_cpu: float | None = None
-    """Processor time for each token, from the first batch on: the least that a run took."""
+    """Smallest processor time per token of any run, counted from the first batch on."""
     num_params: int | None = None
     matrix_params: int | None = None
     tables: int | None = None
@@ -297,7 +298,7 @@ class Reference:
     """Processor time that a run got, as a share of the time that it wanted."""
     product_ms: float | None = None
     copy_ms: float | None = None
-    """Milliseconds of the two probes (:mod:`autoresearch_mlx.trial.speed`)."""
+    """Durations of the two probes in milliseconds (:mod:`autoresearch_mlx.trial.speed`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,12 +317,13 @@ class Assignment:
     split: Split = "val"
     """The cases that score the run."""
     usual: Usual | None = None
-    """What the baseline's runs took; None while the baseline itself is measured."""
+    """Times of the baseline's runs; None while the baseline itself is measured."""
     reference: Reference | None = None
-    """The speed by which the seconds of its budget are counted; None means wall-clock seconds."""
+    """Speed of the machine by which the seconds of the budget are counted; None means wall-clock seconds."""
     incumbent: Callable[[], Assignment | None] | None = None
-    """For an audit: puts the incumbent into the same tree, and returns its assignment, whose folder has its weights.
-    Returns None if the weights are not kept."""
+    """Function for an audit, which puts the incumbent into the same tree and returns the incumbent's assignment.
+
+    The folder of that assignment has the incumbent's weights.  Returns None if the weights were not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +388,7 @@ class Target(Protocol):
         """Say why these files cannot be measured, in words for their author; None when they can be."""
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Take a run of a few seconds to see if these files work at all; return None if the target has no short run."""
+        """Make a run of a few seconds to see if these files work at all; return None if the target has no short run."""
 
     def measure(self, assignment: Assignment) -> Measurement:
         """Take one measurement; a failure of the edited code is returned as data.

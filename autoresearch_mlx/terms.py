@@ -1,6 +1,7 @@
 """Format numbers, durations and untrusted text for a terminal.  An unknown value is written as ``-``.
 
-Report and dashboard format the same numbers in a browser with ``report/assets/words.js``; a test compares the two.
+The report and the dashboard format the same numbers in a browser with ``report/assets/words.js``; a test compares the
+two.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ HIDDEN_VALUE, HIDDEN_AMOUNT = 1e-4, 1e-5
 significant digits, and a difference below the second fewer than two."""
 
 LARGEST_COUNT = 1e10
-"""Whole numbers from this on are written like other large numbers: columns have no place for all their digits."""
+"""Whole numbers from this size on are written like other large numbers, because columns are too narrow for them."""
 
 LOGARITHM = "log_speedup"
 """Metric whose values are natural logarithms of a speed-up, so that a gain in percent would say nothing."""
@@ -72,7 +73,7 @@ def tenths(number: float | None) -> str:
 
 
 def speed(share: float | None) -> str:
-    """Format a speed, given as a share of the usual one: ``62 %``."""
+    """Format a speed, which is given as a share of the usual speed: ``62 %``."""
     return UNKNOWN if share is None else f"{100 * share:.0f} %"
 
 
@@ -147,7 +148,7 @@ def cut(text: str, width: int) -> str:
 
 
 def pad(text: str, width: int, left: bool = True) -> str:
-    """Fill the text up to ``width`` columns with spaces: behind it when ``left``, else before it."""
+    """Pad the text with spaces to ``width`` columns: on the right if ``left`` is true, otherwise on the left."""
     space = " " * (width - columns(text))
     return text + space if left else space + text
 

@@ -75,7 +75,7 @@ def find_blas(
     root: Path = Path("/"),
     wheel: str = "scipy_openblas32",
 ) -> Blas:
-    """Return the first BLAS that works: ``AUTORESEARCH_BLAS`` (a path, or ``off``), the wheel's, the system's, MLX's.
+    """Return the first BLAS that works, from ``AUTORESEARCH_BLAS`` (a path or ``off``), the wheel, the system or MLX.
 
     The first call writes the renamed copy (25 MB under ``cache/blas``, some 0.2 s); later ones take milliseconds.
     Raises ConfigError when ``AUTORESEARCH_BLAS`` names a file that cannot be preloaded.

@@ -92,7 +92,7 @@ class Scored:
     fewer_seconds: Positive
 
     def seconds_for(self, rows: int) -> float:
-        """Estimate the seconds for ``rows``: the start-up plus a time for each row, at least what fewer rows took."""
+        """Estimate the seconds for ``rows``: the start-up and a time for each row, but no less than fewer rows took."""
         if rows == self.rows or self.rows == self.fewer_rows:
             return self.seconds * max(1.0, rows / self.rows)
         each = max(0.0, (self.seconds - self.fewer_seconds) / (self.rows - self.fewer_rows))
@@ -104,7 +104,7 @@ class Calibration:
     """All measurements of one machine."""
 
     date: str
-    """Local time with its offset, in ISO 8601."""
+    """Time of the calibration: the local time with its offset, in ISO 8601."""
     basis: Basis
     took_seconds: Seconds
     """Seconds that the calibration took."""
@@ -117,7 +117,7 @@ class Calibration:
     paces: tuple[Pace, ...] = ()
     """Step times at several batch sizes, the profile's own first."""
     other_head: Pace | None = None
-    """Step time with the other head size at one of these batch sizes; None where only one size was timed."""
+    """Step time with the other head size at one of these batch sizes; None if only one head size was timed."""
     scored: Scored | None = None
     matrix_params: Annotated[int, Field(gt=0)] | None = None
     """Number of the timed model's weights that are used in matrix products."""
@@ -135,7 +135,7 @@ class Calibration:
         return next((p for p in self.paces if p.tokens == tokens and p.seconds is not None), None)
 
     def head_ratio(self) -> float | None:
-        """Return the ratio of step times, the other head size over the profile's; None unless both were timed."""
+        """Return the step time with the other head size, divided by the profile's; None unless both were timed."""
         other = self.other_head
         if other is None or other.seconds is None:
             return None
@@ -155,7 +155,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The peak rate with which MFU (model FLOPs utilisation) compares, and a note about where it was found."""
+    """The peak rate of which MFU (model FLOPs utilisation) is a share, and a note about the source of that rate."""
 
     gflops: float
     words: str

@@ -46,9 +46,9 @@ class Chip:
     fp16_tflops: float | None
     bandwidth_gbs: float
     memory_gb: tuple[int, ...]
-    """Sizes of memory with which it was sold."""
+    """Memory sizes with which the chip was sold."""
     estimates: frozenset[str]
-    """Which of fp32, fp16 and bandwidth are estimates."""
+    """Names of the figures that are estimates, out of fp32, fp16 and bandwidth."""
     source: str
     note: str
 

@@ -29,7 +29,7 @@ class Line:
     note: bool = False
     """True if the line is about something that a person may want to change."""
     hint: str = ""
-    """The remedy, for the person."""
+    """What the person can do about it."""
 
 
 def state_lines(gpu: Literal["metal", "cuda"] | None) -> Iterator[Line]:
@@ -84,7 +84,7 @@ _BUILD = "MLX's build"
 _NEEDED_BY_26 = (26, 2)
 """MLX's wheel for macOS 26 needs this version of macOS, but pip also installs it on 26.0 and 26.1 (mlx issue 4525)."""
 _MFU_OPERATIONS = 6
-"""Operations for each weight of a matrix product and token: multiply and add, once forward and twice backward."""
+"""Operations per token and weight of a matrix product: a multiplication and an addition, forward and twice backward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def largest_array(profile: Profile) -> int:
 
 
 def build_line(wheel: str, machine: Machine) -> Line:
-    """Describe MLX's build on a Mac, whose kernels depend on the macOS that it was made for."""
+    """Describe MLX's build on a Mac, whose kernels depend on the version of macOS that it was made for."""
     built = tuple(map(int, re.findall(r"\d+", wheel)[:2]))
     found = re.search(r"(\d+)(?:\.(\d+))?", machine.os_version or "")
     here = (int(found[1]), int(found[2] or 0)) if found else None

@@ -159,7 +159,7 @@ def parse_sw_vers(text: str) -> str | None:
 def parse_displays(text: str) -> Gpu | None:
     """Find the built-in GPU in the JSON of ``system_profiler SPDisplaysDataType``; None without one.
 
-    Some Macs leave out the bus; Apple makes built-in GPUs only.
+    Some Macs do not report the GPU's bus, but every GPU of Apple is built in.
     """
     try:
         cards = json.loads(text)["SPDisplaysDataType"]

@@ -43,12 +43,12 @@ class Profile:
     run_memory_bytes: int | None
     """Bytes of main memory that the processes of a run may use together; above that they are killed."""
     enough_steps: int
-    """Optimiser steps that a run needs for a search to learn from it; if it has fewer, calibration chooses another
-    batch or budget."""
+    """Number of optimiser steps that a run needs for a search to learn from it; if it has fewer, calibration chooses
+    another batch or budget."""
     least_batch: int
-    """Smallest number of tokens in a step that calibration chooses."""
+    """Smallest number of tokens per step that calibration may choose."""
     run_folder_bytes: int = 8 * GB
-    """Bytes that a run may write into its folder: the weights of two billion float32 parameters."""
+    """Bytes that a run may write into its folder: enough for the weights of two billion float32 parameters."""
     free_disk_bytes: int = GB
     """Bytes that a run must leave free on the disk, for the ledger, the commits and the system itself."""
 
@@ -64,14 +64,15 @@ class _Enough(NamedTuple):
     batch: int
 
 
-# Published runs of five minutes, their steps and val_bpb: 55 gave 2.371 (thenamangoyal/autoresearch, M1 Pro), 205 and
-# 210 gave 1.64 and 1.62 (machinarii on an M4 Max, karpathy pull 205 on an M1 Max), 361 gave 1.708 (trevin-creator pull
-# 24, M4); 751 gave 1.429 (karpathy pull 205, M4 Pro), about 1500 gave 1.280 (davesque, M4 Max).  The one good run with
-# few steps was an M5 Max: 312 steps of 2**15 tokens gave 1.320.  So 750 is the least number known to have done well on
-# a Mac of 16 GB or more.  Upstream's own baseline had 917 (karpathy issue 243) and 953 (its program.md).  On a CPU a
-# run is a demonstration; its 100 steps in 20 s were measured here (README).  2**12 tokens a step lost in all three logs
-# of Macs that tried it (trevin-creator pull 8, DDay-FG, BobMolt).  On CUDA, 2**17 won on eight H100s (ClawTeam) and on
-# an A100 (belindamo) and lost to 2**18 on one H100; nobody published less.
+# Published runs of five minutes reached these val_bpb by their number of steps: 55 gave 2.371
+# (thenamangoyal/autoresearch, M1 Pro), 205 and 210 gave 1.64 and 1.62 (machinarii on an M4 Max, karpathy pull 205 on
+# an M1 Max), 361 gave 1.708 (trevin-creator pull 24, M4), 751 gave 1.429 (karpathy pull 205, M4 Pro), and about 1500
+# gave 1.280 (davesque, M4 Max).  The one good run with few steps was made on an M5 Max, where 312 steps of 2**15 tokens
+# gave 1.320.  So 750 is the smallest number of steps that is known to be enough on a Mac of 16 GB or more.  Upstream's
+# own baseline had 917 steps (karpathy issue 243) and 953 (its program.md).  On a CPU a run is a demonstration; its 100
+# steps in 20 s were measured here (README).  Steps of 2**12 tokens lost in all three logs of Macs that tried them
+# (trevin-creator pull 8, DDay-FG, BobMolt).  On CUDA, 2**17 won on eight H100s (ClawTeam) and on an A100 (belindamo),
+# and lost to 2**18 on one H100; no log has a smaller batch.
 _ENOUGH = {"cpu": _Enough(100, 2**10), "mac": _Enough(750, 2**13), "cuda": _Enough(900, 2**17)}
 
 
@@ -90,14 +91,15 @@ class _Sizes(NamedTuple):
     rows: int
     margin: float
     memory: float | None
-    """Share of main memory; Metal recommends staying under two thirds to three quarters of it."""
+    """Share of main memory that MLX may use; Metal recommends staying under two thirds to three quarters of it."""
     source: str
 
 
 # total_batch is in tokens, rows are the rows of one microbatch.  On Macs total_batch = rows * seq_len: without
 # gradient accumulation the whole step compiles (fblissjr/autoresearch-mlx).  Evaluation scores 524,288 tokens on
 # small Macs, three times that on the others (trevin-creator/autoresearch-mlx), forty times on CUDA (upstream).
-# The margin on Macs lies inside the published spread of one file re-run, 0.001 to 0.03; the judge measures its own.
+# The margin on Macs lies within the published spread of repeated runs of one file, 0.001 to 0.03; the judge measures
+# the spread itself.
 # fmt: off
 _TABLE = {
     #                 device budget compile vocab  seq   eval depth asp head win    batch  rows margin  memory
@@ -105,8 +107,10 @@ _TABLE = {
     # docs/log.md has the measurements of batch and head size.
     "cpu":       _Sizes("cpu",  20,  30,   1024,  256,   192,  2,  64, 128, "L",    2**11,   8, 0.010, 0.5,
                         "a tiny model, so that an experiment takes under half a minute"),
-    # Depth 2 and 2**13 on an 8 GB M3 Air: 1.856 to 1.676 in 12 experiments, 1.8 GB (SingggggYee/autoresearch-mlx).
-    # An A18 Pro cannot allocate over 4 GiB at once (trevin-creator pull 26): half the sequence halves the logits.
+    # On an 8 GB M3 Air, depth 2 and 2**13 went from 1.856 to 1.676 in 12 experiments, within 1.8 GB
+    # (SingggggYee/autoresearch-mlx).
+    # An A18 Pro cannot allocate over 4 GiB at once (trevin-creator pull 26), and half the sequence length halves the
+    # logits.
     "mac-8gb":   _Sizes("gpu", 300,  60,   8192, 1024,   512,  2,  64, 128, "L",    2**13,   8, 0.003, 0.5,
                         "depth and batch follow a public log of an 8 GB M3"),
     # The numbers in parentheses are pull requests of trevin-creator.  2**13 beat 2**14 on an M5 (11), on a 16 GB Mac
@@ -117,13 +121,14 @@ _TABLE = {
     # Depth 4 beat 2 and 5, and 2**14 beat 2**13 and 2**15, on a 20-core M4 Pro (reowens/autoresearch-mlx).
     "mac-pro":   _Sizes("gpu", 300,  60,   8192, 2048,   768,  4,  64, 128, "L",    2**14,   8, 0.003, 0.65,
                         "depth and batch follow a public log of an M4 Pro"),
-    # Each halving from 2**16 to 2**14 gained, and depth 5 and 6 lost to 4, on an M4 Max (davesque/autoresearch-mlx); 4
+    # Each halving from 2**16 to 2**14 gained, and depths 5 and 6 lost to 4, on an M4 Max (davesque/autoresearch-mlx); 4
     # beat 2, 6 and 8 on another (ncdrone/autoresearch-ANE).  One log says otherwise: 6 beat 4 at equal width and 2**16
     # (machinarii/autoresearch-mlx-muon).
     "mac-max":   _Sizes("gpu", 300,  60,   8192, 2048,   768,  4,  64, 128, "L",    2**14,   8, 0.003, 0.7,
                         "depth and batch follow public logs of the M4 Max"),
-    # 1.2413, the best of these logs, came at 2**15 on an M3 Ultra (trevin-creator pull 6).  Nobody compared depths on
-    # an Ultra: an M2 Ultra did 140 K tokens/s at depth 4 and 41 K at 8 (fblissjr), few for 50 M parameters in 300 s.
+    # 1.2413, the best of these logs, came at 2**15 on an M3 Ultra (trevin-creator pull 6).  Nobody
+    # compared depths on an Ultra.  An M2 Ultra reached 140 K tokens/s at depth 4 and 41 K at depth 8 (fblissjr), which
+    # is few for 50 M parameters in 300 s.
     "mac-ultra": _Sizes("gpu", 300,  60,   8192, 2048,   768,  4,  64, 128, "L",    2**15,  16, 0.003, 0.7,
                         "the batch follows a public log of an M3 Ultra"),
     # karpathy/autoresearch's own constants; the same file varied by 0.0005 (sd) between jobs on an H200.
@@ -136,7 +141,7 @@ _FURTHER: Mapping[str, Mapping[str, Any]] = {
     # shipped one, which is meant for runs of a hundred times as many tokens (docs/log.md).
     "cpu": {"CAP_LOGITS": False, "UNEMBEDDING_LR": 0.012},
 }
-"""Further knobs of a profile, besides sizes."""
+"""Values of further knobs in a profile, besides the sizes."""
 
 
 def choose_profile(machine: Machine, wanted: str = "auto") -> Profile:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 FRESH_SECONDS = 15.0
-"""Age up to which a probe is used again: the one after a run also serves as the one before the next run."""
+"""Age in seconds up to which a probe is used again, so that the probe after a run also serves the next run."""
 _SECONDS = 0.2
 """Seconds of multiplying in one probe."""
 _LIMIT_SECONDS = 30.0

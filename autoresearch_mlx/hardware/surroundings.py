@@ -22,7 +22,7 @@ from autoresearch_mlx.trial.runner import python_command, trusted_environment
 _STALE_SECONDS = 5.0
 """Age in seconds up to which a reading is used again, so that runs of milliseconds do not wait for a new one."""
 _ECHO_SECONDS = 10.0
-"""Seconds after a run in which that run may still keep the GPU busy, so that other programs are not blamed."""
+"""Seconds after a run during which that run may still keep the GPU busy; no other program is blamed meanwhile."""
 _PROBE_FROM_SECONDS = 60.0
 """Shortest budget on a CPU, in seconds, for which two speed probes in each run are worth their time."""
 COOLING_SECONDS = 900.0

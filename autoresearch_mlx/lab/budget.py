@@ -31,7 +31,7 @@ _KEYS: Mapping[Kind, str] = {
     "match-tokens": "budget_tokens",
     "match-flops": "budget_flops",
 }
-"""For each kind of budget, the name that its amount has in a session's conditions."""
+"""Names of the budget's amount in a session's conditions, by the kind of budget."""
 _MOST = 2.0**62
 
 
@@ -41,7 +41,7 @@ class Budget:
 
     kind: Kind
     amount: float
-    """Seconds, tokens (a whole number) or floating-point operations."""
+    """Amount of the budget: seconds, tokens (a whole number) or floating-point operations."""
 
     def said(self) -> float | str:
         """Return the budget as lab.toml writes it: a number of seconds, or ``match-tokens:499646464``."""
@@ -58,7 +58,7 @@ class Budget:
 
 
 def read(value: Any) -> Budget | None:
-    """Read a budget as a person writes it; None for ``auto``.  Raises ValueError, which names what is valid."""
+    """Read a budget as a person writes it; return None for ``auto``.  Raises ValueError, which names what is valid."""
     if value == "auto":
         return None
     if isinstance(value, str) and ":" in value:
@@ -113,7 +113,7 @@ def normal(value: Any) -> float | str:
 def to_conditions(budget: Budget, most_seconds: float) -> dict[str, Any]:
     """Return the budget as entries of a session's conditions, which the ledger keeps.
 
-    ``most_seconds``: the longest training, in seconds, under a budget of tokens or operations.
+    ``most_seconds`` is the longest training, in seconds, under a budget of tokens or operations.
     """
     amount = int(budget.amount) if budget.kind == "match-tokens" else float(budget.amount)
     found = {"budget_kind": budget.kind, "budget_seconds": None, _KEYS[budget.kind]: amount}

@@ -41,8 +41,8 @@ _LENGTH = 12
 class Key:
     """A comparability key.
 
-    ``parts``: values by name, mostly the names of :data:`NAMES`.  A part that does not apply is missing; a part that is
-    unknown is None.
+    ``parts`` has the value of each part by its name; most names are those in :data:`NAMES`.  A part that does not apply
+    is missing; a part that is unknown is None.
     """
 
     parts: Mapping[str, Any]
@@ -60,8 +60,8 @@ class Key:
 def key_of(record: Mapping[str, Any], machine: Mapping[str, Any]) -> Key:
     """Return the key of a session whose ledger does not name one, from what the ledger records.
 
-    ``record``: the first line of the ledger.  ``machine``: the description of the machine in a measurement; a missing
-    entry means that the part is unknown.
+    ``record`` is the first line of the ledger.  ``machine`` is the description of the machine in a measurement; a
+    missing entry means that the part is unknown.
     """
     conditions = record.get("conditions") or {}
     parts = trained_parts if "data_sha256" in conditions else program_parts
@@ -115,7 +115,7 @@ def budget_in_words(said: float | str) -> str:
 
 
 def _hardware(device: Any, machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts that describe the machine, including the number of GPU cores, or the BLAS where a CPU trains."""
+    """Return the parts that describe the machine, with the number of GPU cores, or with the BLAS if a CPU trains."""
     chip, gpu = machine.get("chip"), machine.get("gpu")
     named = gpu if device == "gpu" and gpu and gpu != chip else None
     own: dict[str, Any] = {"blas": machine.get("blas")} if device == "cpu" else {"gpu_cores": machine.get("gpu_cores")}
@@ -132,7 +132,7 @@ def minor(version: Any) -> str | None:
 
 
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the parts known on both sides that differ, in the order of :data:`NAMES`; other names come last."""
+    """Name the parts that are known on both sides and differ, in the order of :data:`NAMES`; other names come last."""
     names = dict.fromkeys((*NAMES, *sorted({*a, *b} - {*NAMES})))
     known = (name for name in names if a.get(name) is not None and b.get(name) is not None)
     return tuple(name for name in known if a[name] != b[name])

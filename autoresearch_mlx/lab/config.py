@@ -28,21 +28,21 @@ class TargetSettings(Frozen):
     """Settings of the target: what is optimised."""
 
     kind: str = "pretrain"
-    """pretrain, command, evals, a name that an installed package offers, or ``module:Class``."""
+    """Kind of target: pretrain, command, evals, a name that an installed package offers, or ``module:Class``."""
     editable: tuple[str, ...] = ("train_mlx.py",)
     """Paths or globs, relative to the lab, of the files that an edit may change."""
     metric: str = "val_bpb"
     direction: Literal["min", "max"] = "min"
     run: str | None = None
-    """command: the shell line that prints the metric."""
+    """Shell line that prints the metric; only for the kind ``command``, like the four settings below."""
     guard: str | None = None
-    """command: a shell line that must exit with status 0, or the metric does not count."""
+    """Shell line that must exit with status 0, or the metric does not count."""
     pattern: str | None = None
-    """command: a regular expression whose first group is the number; default: ``METRIC name=value``."""
+    """Regular expression whose first group is the number; by default it reads a line ``METRIC name=value``."""
     timeout_seconds: Positive = 600.0
-    """command: the longest time in seconds that the program, or its guard, may run."""
+    """Longest time in seconds that the program or its guard may run."""
     options: Mapping[str, Any] = {}
-    """Settings for a target of your own, which gets this table as it is written and checks it."""
+    """Settings for a target of the user's own, which gets this table as it is written and checks it."""
 
     @model_validator(mode="after")
     def _complete(self) -> TargetSettings:
@@ -67,22 +67,22 @@ class BudgetSettings(Frozen):
     """Training time of a run in seconds, or a number of tokens (``match-tokens:500M``) or of operations
     (``match-flops:2e15``) that is the same for every run."""
     max_seconds: Positive = 43_200.0
-    """The longest training, in seconds, under a budget of tokens or operations."""
+    """Longest training, in seconds, under a budget of tokens or operations."""
     compile_seconds: Positive | Auto = "auto"
     """Seconds that the first step may take on top of the budget."""
     evaluate_seconds: Positive = 1200.0
     """The longest time of an evaluation in seconds; a second limit is five times the baseline's time plus one
     minute."""
     smoke: Literal["code", "always", "never"] = "code"
-    """When a trial run of two steps precedes the real one; code: only when an edit changes more than values of
-    knobs."""
+    """When a trial run of two steps precedes the real run.  With ``code`` it does so only if an edit changes more than
+    values of knobs."""
 
 
 class DataSettings(Frozen):
     """The text that the model learns."""
 
     source: Literal["auto", "stdlib", "climbmix", "tinystories", "folder"] = "auto"
-    """auto: the corpus that `prepare` made last for this lab, else stdlib."""
+    """Corpus to train on.  ``auto`` means the corpus that `prepare` made last for this lab, or else stdlib."""
     path: str | None = None
     shards: Count = 10
     vocab_size: Count | Auto = "auto"
@@ -94,13 +94,13 @@ class JudgeSettings(Frozen):
     """Settings of the judge: what counts as better."""
 
     mode: Literal["auto", "fast", "adaptive", "strict", "margin"] = "auto"
-    """auto: one run per edit while gains are large compared with the noise, repeats later; margin: one run, no
-    statistics."""
+    """How an edit is judged.  ``auto`` makes one run per edit while gains are large compared with the noise, and
+    repeats runs later; ``margin`` makes one run and uses no statistics."""
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = "auto"
-    """The smallest gain to keep, in the metric's unit; auto: any gain that stands out from the noise, or the margin of
-    the profile while the noise is unknown."""
+    """Smallest gain to keep, in the metric's unit.  ``auto`` means any gain that stands out from the noise, or the
+    margin of the profile while the noise is unknown."""
     replicates: Count = 3
-    """Runs of the baseline at the start, from which the noise of one run is estimated."""
+    """Number of runs of the baseline at the start, from which the noise of one run is estimated."""
     refresh_every: Count = 10
     """Number of experiments after which the incumbent is measured again."""
     removal_every: Count = 8
@@ -115,51 +115,52 @@ class AgentSettings(Frozen):
     """Settings of the agent: which one proposes, and how a model is asked."""
 
     name: str = "auto"
-    """auto, knobs, hybrid, chat, ollama:MODEL, lmstudio:MODEL, openai:MODEL, mlx:MODEL, playbook, claude, ..."""
+    """Name of the agent: auto, knobs, hybrid, chat, ollama:MODEL, lmstudio:MODEL, openai:MODEL, mlx:MODEL, playbook,
+    claude, ..."""
     repairs: Annotated[int, Field(ge=0)] = 2
     """How often a refused proposal goes back to the agent before the experiment counts as invalid."""
     base_url: str | None = None
-    """chat, hybrid: the address of an OpenAI-compatible server, such as ``http://127.0.0.1:8080/v1``."""
+    """Address of an OpenAI-compatible server for chat and hybrid, such as ``http://127.0.0.1:8080/v1``."""
     model: str | None = None
-    """chat, hybrid: the model's name on that server, or a name that includes the server: ``ollama:qwen3-coder:30b``."""
+    """Name of the model on that server, or a name that includes the server, such as ``ollama:qwen3-coder:30b``."""
     api_key_env: str | None = None
-    """The environment variable that holds the key; the key itself is never written anywhere."""
+    """Environment variable that holds the key; the key itself is never written anywhere."""
     share: Annotated[float, Field(ge=0, le=1)] = 0.3
-    """hybrid: the share of the proposals that come from the model."""
+    """Share of the proposals that come from the model in hybrid."""
     format: Literal["auto", "menu", "values", "blocks", "whole"] = "auto"
-    """How the model answers: it chooses from a menu, or sends values of knobs, edit blocks or whole files; auto: chosen
-    by how it has answered so far (docs/models.md)."""
+    """How the model answers: it chooses from a menu, or sends values of knobs, edit blocks or whole files.  With
+    ``auto``, the form depends on how the model has answered so far (docs/models.md)."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     context_tokens: Count | Auto = "auto"
-    """Maximum number of tokens of prompt and reply together; auto: what the model and the memory allow."""
+    """Maximum number of tokens of prompt and reply together; ``auto`` means what the model and the memory allow."""
     reply_tokens: Count | Auto = "auto"
-    """Maximum number of tokens of one reply, thinking included; auto: what the form needs (docs/models.md)."""
+    """Maximum number of tokens of one reply with its thinking; ``auto`` means what the form needs (docs/models.md)."""
     think: Literal["auto", "off", "low", "medium", "high"] = "auto"
     timeout_seconds: Positive = 900.0
-    """Longest time of one call: loading, reading the prompt, answering."""
+    """Longest time of one call in seconds, which includes loading the model and reading the prompt."""
     patience_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 600.0
     """Seconds that one experiment waits for a server that is down or busy."""
     proposals: Annotated[int, Field(ge=1, le=8)] | Auto = "auto"
-    """Ideas asked for in one call; auto: more than one when the model loads slowly."""
+    """Number of ideas asked for in one call; ``auto`` asks for more than one when the model loads slowly."""
     keep_loaded: bool | Auto = "auto"
-    """Whether the model stays in memory while training; auto: when both fit."""
+    """Whether the model stays in memory during a training run; with ``auto``, when both fit."""
     think_ahead: bool | Auto = "auto"
-    """Whether a model prepares the next proposal while an experiment is measured; auto: when it runs elsewhere, or
-    when both fit into memory (docs/team.md)."""
+    """Whether a model prepares the next proposal while an experiment is measured.  With ``auto`` it does so when it
+    runs elsewhere, or when both fit into memory (docs/team.md)."""
     max_tokens_total: Count | None = None
-    """Tokens that a session may spend, prompts and replies together."""
+    """Number of tokens that a session may spend on prompts and replies together."""
     max_cost: Positive | None = None
-    """Money that a session may spend; needs the two prices."""
+    """Money that a session may spend, computed from the two prices."""
     price_in: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Price of a million prompt tokens."""
     price_out: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Price of a million reply tokens."""
     command: str | None = None
-    """command: the shell line of a coding agent that reads the prompt from its standard input."""
+    """Shell line of the agent ``command``: a coding agent that reads the prompt from its standard input."""
     command_seconds: Positive = 1800.0
-    """command: longest time of one call."""
+    """Longest time of one call of a coding agent, in seconds."""
     meanwhile: Literal["knobs", "wait"] = "knobs"
-    """command: who proposes while the agent's service has an outage or its limit is used up; wait: nobody."""
+    """Who proposes while a coding agent's service has an outage or its limit is used up; ``wait`` means nobody."""
 
     @model_validator(mode="after")
     def _priced(self) -> AgentSettings:
@@ -169,23 +170,23 @@ class AgentSettings(Frozen):
 
 
 class TeamSettings(Frozen):
-    """Settings of a team: a chief and juniors; a table with juniors makes ``auto`` a team (docs/team.md)."""
+    """Settings of a team of a chief and juniors; if juniors are named, the agent ``auto`` is a team (docs/team.md)."""
 
     chief: str = "policy"
-    """policy, or a model that words the questions and orders the axes: ``ollama:qwen3:8b``."""
+    """Name of the chief: ``policy``, or a model that words the questions and orders the axes (``ollama:qwen3:8b``)."""
     juniors: tuple[str, ...] = ()
-    """Names of agents; empty: knobs, and a suitable model if there is one."""
+    """Names of the agents that are juniors; if empty, knobs and a suitable model, if there is one."""
     critic: str | None = None
-    """A model that may drop or reorder proposals before they are measured; None means no critic."""
+    """Model that may drop or reorder proposals before they are measured; None means no critic."""
 
 
 class SandboxSettings(Frozen):
     """Settings of the sandbox that confines edited code."""
 
     enabled: Literal["auto", "never"] = "auto"
-    """auto: edited code is confined wherever this system has a sandbox that passes its self-test."""
+    """Whether edited code is confined; with ``auto``, wherever the system has a sandbox that passes its self-test."""
     require: bool = False
-    """Refuse to measure without a sandbox."""
+    """Whether the tool refuses to measure without a sandbox."""
 
     @model_validator(mode="after")
     def _possible(self) -> SandboxSettings:
@@ -195,10 +196,10 @@ class SandboxSettings(Frozen):
 
 
 class LimitSettings(Frozen):
-    """Limits of one run, in GB of 1000 MB; auto: chosen for the machine."""
+    """Limits of one run, in GB of 1000 MB; ``auto`` means a limit that is chosen for the machine."""
 
     memory_gb: Positive | Auto = "auto"
-    """Main memory of all processes of the run together."""
+    """Maximum of main memory that all processes of the run may use together."""
     folder_gb: Positive | Auto = "auto"
     """The most that a run may write into its folder."""
     free_disk_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = "auto"
@@ -206,14 +207,14 @@ class LimitSettings(Frozen):
 
 
 class LiteralSettings(Frozen):
-    """Limits on the bytes of literals and comments in a Python file; auto: limited only where a script is trained."""
+    """Limits on the bytes of literals and comments in a Python file; ``auto`` limits only scripts that train."""
 
     edit_bytes: Count | Auto = "auto"
-    """Largest number of these bytes that one edit may add; strings and numbers may take a third of it."""
+    """Largest number of bytes that one edit may add; strings and numbers may take a third of it."""
     file_bytes: Count | Auto = "auto"
-    """Largest number that a whole file may hold, unless it held more before."""
+    """Largest number of bytes that a whole file may hold, unless it held more before."""
     statement_bytes: Count | Auto = "auto"
-    """Largest number that one new statement may hold."""
+    """Largest number of bytes that one new statement may hold."""
 
 
 class HardwareSettings(Frozen):
@@ -222,47 +223,48 @@ class HardwareSettings(Frozen):
     profile: str = "auto"
     """The profile whose sizes are used: auto, cpu, mac-8gb, mac-base, mac-pro, mac-max, mac-ultra, cuda (upstream)."""
     calibrate: Literal["auto", "never"] = "auto"
-    """auto: a machine with a GPU is measured before its first session, and new sessions start from the result;
-    never: the machine is not measured, and no earlier result is used."""
+    """Whether the machine is measured.  With ``auto``, a machine with a GPU is measured before its first session, and
+    new sessions start from the result.  With ``never``, it is not measured, and no earlier result is used."""
 
 
 class RunSettings(Frozen):
     """Settings of a run."""
 
     lanes: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
-    """Number of experiments that are measured side by side on this machine: docs/lanes.md."""
+    """Number of experiments that are measured side by side on this machine (docs/lanes.md)."""
 
 
 class EndSettings(Frozen):
     """Settings for what happens after the last experiment of a run."""
 
     certify_pairs: Annotated[int, Field(ge=0, multiple_of=2)] = 0
-    """Pairs of runs that certify the best version; their time is reserved.  0: no certification."""
+    """Number of pairs of runs that certify the best version, for which time is reserved; 0 means no certification."""
     report: Literal["auto", "always", "never"] = "auto"
-    """Whether the report page is written; auto: when the run ended by the clock."""
+    """Whether the report page is written; with ``auto``, when the clock ended the run."""
     notify: str = ""
-    """``desktop``, or a shell line that reads the outcome from its standard input."""
+    """How to notify the person: ``desktop``, or a shell line that reads the outcome from its standard input."""
 
 
 class MachineSettings(Frozen):
     """Settings for the machine at night; docs/night.md explains them."""
 
     wait_for_mains: bool = False
-    """Start no experiment on battery."""
+    """Whether experiments wait until the machine is no longer on battery."""
     wait_for_cooling: bool = False
-    """Start no experiment while the system is slowed by heat; waits a quarter of an hour at most."""
+    """Whether experiments wait, at most a quarter of an hour, while heat slows the system down."""
     keep_awake: Literal["auto", "never"] = "auto"
-    """auto: the machine is kept awake while something is measured, where the system allows it."""
+    """Whether the machine is kept awake while something is measured; with ``auto``, where the system allows it."""
     exclusive: Literal["auto", "always", "never"] = "auto"
-    """Whether only one command measures on this machine at a time; auto: where a GPU trains."""
+    """Whether only one command measures on this machine at a time; with ``auto``, where a GPU trains."""
     clock: Literal["reference", "wall"] = "reference"
-    """The seconds in which a budget is counted where a CPU trains.  reference: seconds of a machine as fast as during
-    the baseline, so that a run on a busy machine trains as much as on a quiet one, but takes longer."""
+    """The seconds in which a budget is counted where a CPU trains.  ``reference`` means seconds of a machine that is as
+    fast as it was during the baseline: a run on a busy machine then trains as much as on a quiet one, but takes
+    longer."""
     quiet_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
     """Longest wait in seconds for a quiet machine, before the baseline and before a disturbed run is taken again."""
     probe: Literal["auto", "never"] = "auto"
-    """Whether the machine's speed is measured before and after each run; auto: on a GPU, and on a CPU for budgets of a
-    minute or more."""
+    """Whether the machine's speed is measured before and after each run; with ``auto``, on a GPU, and on a CPU for
+    budgets of a minute or more."""
 
 
 class Settings(Frozen):
@@ -301,7 +303,7 @@ class Resolved(Frozen):
 
 
 def load_settings(root: Path, options: Mapping[str, Any] | None = None) -> Resolved:
-    """Read ``root/lab.toml``; the options, given by dotted name, replace its values, except those that are None.
+    """Read ``root/lab.toml``; options that are not None replace its values, by their dotted names.
 
     Raises ConfigError, which names the file, the key, and the nearest valid key.
     """
@@ -336,7 +338,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 _FREE = "target.options."
-"""Names below this one belong to a target of the user's own."""
+"""Prefix of the settings that only a target of the user's own reads."""
 
 
 def _check_names(written: Mapping[str, Any], path: Path) -> None:

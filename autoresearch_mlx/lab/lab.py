@@ -99,7 +99,7 @@ def find_lab(start: Path) -> Lab:
 
 
 def _is_worktree(directory: Path) -> bool:
-    """Tell whether a folder lies in a session's worktree; those of lanes are ``worktree-2`` and so on."""
+    """Tell whether a folder lies in a worktree of a session, such as ``worktree`` or, with lanes, ``worktree-2``."""
     places = (directory, *directory.parents)
     return any(p.name.startswith("worktree") and p.parent.parent.name == STATE for p in places)
 
@@ -128,7 +128,7 @@ def refuse_form(tag: str) -> None:
 
 
 def refuse_tag(lab: Lab, tag: str) -> None:
-    """Raise ConfigError for a tag that cannot name a session of this lab, or names a file of the lab's own.
+    """Raise ConfigError for a tag that cannot name a session of this lab, or that names a file of the lab itself.
 
     Names that differ only in case count as equal, because they are the same name on most disks of Macs.
     """
@@ -149,7 +149,7 @@ def refuse_tag(lab: Lab, tag: str) -> None:
 def new_tag(lab: Lab, taken: Collection[str] = ()) -> str:
     """Return an unused tag made from today's date, in upstream's style: ``nov23``, then ``nov23-2``.
 
-    ``taken``: further tags that are in use, such as those of other labs in the same repository.
+    ``taken`` has further tags that are in use, such as those of other labs in the same repository.
     """
     today = date.today().strftime("%b%d").lower()
     gone = {tag.casefold() for tag in (*lab.tags(), *taken)}

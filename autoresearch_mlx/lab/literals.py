@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from autoresearch_mlx.lab.source import MARK, UNPARSABLE
 
 _RUN = 64
-"""A piece of text with this many characters and no blank is checked for its entropy; a hexadecimal hash has 64."""
+"""Length from which a piece of text without blanks is checked for its entropy; a hexadecimal hash has 64 characters."""
 _RUN_BITS = 3.2
 """Highest entropy of a long piece of text without blanks, in bits per character: random hexadecimal has 4, one repeated
 character has 0."""
@@ -30,16 +30,16 @@ _NUMBERS = 64
 _STRANGE = 32
 """Maximum number of characters in one literal that cannot be typed on an English keyboard."""
 _PROSE = 512
-"""When an edit adds more bytes of comments than this, they must look like words."""
+"""Number of bytes above which the comments that an edit adds must look like words."""
 _PROSE_PACKED, _PROSE_DIGITS = 0.70, 0.25
 """Largest share of their size that added comments may have after compression, and largest share of digits in them.
 
 English shrinks to 0.6 of its size or less and base64 to 0.77; English has few digits, hexadecimal has five in eight.
 """
 _NAMES_FREE = 4096
-"""Bytes of new names that a large honest edit may need."""
+"""Number of bytes of new names that a large honest edit may need."""
 _DATA_SHARE = 3
-"""The strings and numbers of an edit may take one third of the bytes that the edit may add."""
+"""Divisor that gives the limit on an edit's strings and numbers: a third of the bytes that the edit may add."""
 _ADDRESS = re.compile(r"https?://\S{1,200}")
 
 
@@ -48,11 +48,11 @@ class Bounds:
     """Maximum number of bytes of literals and comments."""
 
     edit_bytes: int = 6144
-    """The most that one edit may add to a file; strings and numbers may take a third of it."""
+    """Maximum that one edit may add to a file; strings and numbers may take a third of it."""
     file_bytes: int = 24_576
-    """The most that a whole file may hold, unless it held more before."""
+    """Maximum that a whole file may hold, unless it held more before."""
     statement_bytes: int = 1024
-    """The most that one new statement may hold."""
+    """Maximum that one new statement may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class _Found:
     """The literals of a file."""
 
     texts: Counter[str]
-    """Strings, and bytes as latin-1."""
+    """Strings, and bytes decoded as latin-1."""
     numbers: Counter[str]
     prose: Counter[str]
     """Comments, docstrings, and blanks at line ends."""
@@ -71,7 +71,7 @@ class _Found:
     """Size of the whole compressed file in bytes."""
 
     def bytes(self) -> int:
-        """Return the bytes of all literals and comments."""
+        """Return the number of bytes of all literals and comments."""
         return _size(self.texts) + _size(self.numbers) + _size(self.prose)
 
 
@@ -128,7 +128,7 @@ def _why(before: _Found, after: _Found, bounds: Bounds) -> str | None:
 def _pools(before: _Found, after: _Found, data: int, prose: Counter[str], bounds: Bounds) -> str | None:
     """Say which bound the total of the added literals, or of the whole file, exceeds; return None when neither does.
 
-    ``data``: bytes of the added strings and numbers.
+    ``data`` is the number of bytes of the added strings and numbers.
     """
     names = sum(len(name.encode()) for name in after.names - before.names)
     added = data + _size(prose) + max(0, names - _NAMES_FREE)
@@ -151,7 +151,7 @@ def _pools(before: _Found, after: _Found, data: int, prose: Counter[str], bounds
 
 
 def _dense(literal: str) -> str | None:
-    """Say what is wrong with a single text: strange characters, or a long run of random characters."""
+    """Say what is wrong with a single string: strange characters, or a long run of random characters."""
     strange = sum(not (" " <= character <= "~" or character in "\t\n\r") for character in literal)
     strange += len(re.findall(r"\\x|\\[0-7]{2,3}|\\u|\\U|\\N", literal))
     if strange > _STRANGE:
@@ -163,7 +163,7 @@ def _dense(literal: str) -> str | None:
 
 
 def _bits(text: str) -> float:
-    """Return the entropy of a text, in bits per character."""
+    """Return the entropy of a string, in bits per character."""
     return -sum(n / len(text) * math.log2(n / len(text)) for n in Counter(text).values())
 
 
@@ -232,6 +232,6 @@ def _written(value: object) -> str:
 
 
 def _number(value: complex) -> str:
-    """Return a number as text; ``repr`` refuses integers of more than 4300 digits."""
+    """Return a number as a string, which ``repr`` refuses for integers of more than 4300 digits."""
     text = f"{value:x}" if isinstance(value, int) and abs(value) >= 1 << 64 else repr(value)
     return text if text[0].isdigit() else "0" + text

@@ -18,20 +18,21 @@ class MetricSettings(Frozen):
     """One figure of a run: the primary one, which the loop improves, or another one, which may have a limit."""
 
     name: str
-    """Name in the line ``METRIC name=value``, or a figure of every run: peak_memory_mb, tokens_per_second, ..."""
+    """Name in the line ``METRIC name=value``, or name of a figure that every run has, such as peak_memory_mb or
+    tokens_per_second."""
     primary: bool = False
     """Whether the loop improves this metric, which then takes the place of target.metric and its direction."""
     direction: Literal["min", "max"] = "min"
     unit: str = ""
-    """Unit for people, such as ``ms``."""
+    """Unit that is shown to people, such as ``ms``."""
     repeats: Count = 1
-    """command: how often the program runs for one value; the median counts."""
+    """How often the program of a target ``command`` runs for one value, which is the median."""
     limit: (
         Annotated[float, Field(allow_inf_nan=False, strict=True)] | Annotated[int, Field(strict=True)] | str | None
     ) = None
-    """The worst value that an edit may have: a number, or a change against the session's first version (``+5 %``)."""
+    """Worst value that an edit may have: a number, or a change relative to the session's first version (``+5 %``)."""
     run: str | None = None
-    """command: a shell line of its own that prints this metric; default: target.run."""
+    """Shell line that prints this metric in a target ``command``; None means that target.run prints it."""
 
     @field_validator("name")
     @classmethod
@@ -61,7 +62,7 @@ class MetricSettings(Frozen):
 
     @property
     def worse_by(self) -> float | None:
-        """The share of the first version's value by which an edit's value may be worse; None for any other limit."""
+        """Share of the first version's value by which an edit's value may be worse; None for any other limit."""
         return self._parts(self.limit)[1] if isinstance(self.limit, str) else None
 
 
@@ -72,7 +73,7 @@ class CheckSettings(Frozen):
     run: str
     """Shell line that must end with exit code 0, or the metric does not count."""
     timeout_seconds: Positive = 600.0
-    """The longest time in seconds that it may take."""
+    """Longest time in seconds that the check may take."""
 
     @field_validator("name", "run")
     @classmethod

@@ -21,7 +21,7 @@ def only_seeds_differ(before: str, after: str) -> bool:
     """Tell whether two Python texts differ in their seeds and in nothing else.
 
     Seeds are: variables named like one, calls like ``mx.random.seed``, and whole numbers in the argument of calls
-    like ``mx.random.key``.  Returns False for two texts that do the same, and for a text that does not parse.
+    like ``mx.random.key``.  Returns False for two texts that do the same thing, and for a text that does not parse.
     """
     try:
         one, two = parse(before), parse(after)

@@ -16,6 +16,6 @@ Auto = Literal["auto"]
 
 
 class Frozen(BaseModel):
-    """A section of settings: it cannot be changed, and it refuses a name that it does not know."""
+    """A section of settings, which cannot be changed and refuses unknown names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

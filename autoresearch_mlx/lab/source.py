@@ -1,4 +1,4 @@
-"""Read the text of an editable file: its knobs, and a hash that is the same for two texts that do the same.
+"""Read the text of an editable file: its knobs, and a hash that is equal for two texts that do the same thing.
 
 A knob is a top-level line ``ALL_CAPS = literal``.  A comment ``# knob: KIND ...`` after it may give its
 range: ``log LOW HIGH``, ``lin LOW HIGH``, ``int LOW HIGH``, ``pow2 LOW HIGH``, ``choice A B C``.
@@ -55,9 +55,9 @@ _AXES: dict[str, tuple[str, ...]] = {
 
 
 _COSTLESS = frozenset({"lr", "weight_decay", "adam", "schedule", "rope", "softcap", "residual", "init", "seed"})
-"""First words of the axes whose knobs change only numbers in a step, and not how much it computes."""
+"""First words of the axes whose knobs change only numbers in a step, but not how much the step computes."""
 _SWITCHES = frozenset({"softcap", "residual", "rope"})
-"""Those of the ``_COSTLESS`` axes on which the value 0 may switch off a part of the step."""
+"""First words of the ``_COSTLESS`` axes on which the value 0 may switch off a part of the step."""
 
 
 def axis_of(knob_name: str) -> str:
@@ -103,12 +103,12 @@ class Knob:
     value: Any
     line: int
     span: tuple[int, int]
-    """Where the literal begins in its first line and ends in its last, in bytes of UTF-8."""
+    """Positions where the literal begins in its first line and ends in its last line, in bytes of UTF-8."""
     kind: str | None = None
     words: tuple[str, ...] = ()
     last_line: int = 0
     commented: int = 0
-    """Line of its range comment; 0 where it has none."""
+    """Line number of the knob's range comment; 0 if it has none."""
 
 
 def read_knobs(text: str) -> dict[str, Knob]:
@@ -176,7 +176,7 @@ _NOTHING = object()
 
 
 def _value(node: ast.expr, ranged: bool) -> Any:
-    """Return the value of a constant, or ``_NOTHING`` if it is not one.  ``ranged``: whether it has a range comment."""
+    """Return the value of a constant, or ``_NOTHING`` if it is not one; ``ranged`` tells if a range comment follows."""
     if node.lineno == node.end_lineno:
         try:
             value = literal_of(node)
@@ -220,7 +220,7 @@ def set_knobs(text: str, values: Mapping[str, Any]) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """Split a text into lines as Python's parser does: ``splitlines`` also breaks at form feeds and U+2028."""
+    """Split a text into lines as Python's parser does; ``splitlines`` would also break at form feeds and U+2028."""
     return list(io.StringIO(text, newline=""))
 
 

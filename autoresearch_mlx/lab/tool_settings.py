@@ -15,14 +15,15 @@ class ToolSettings(Frozen):
     folder: str = ".tools"
     """Folder of the lab's own tools, relative to the lab; its ``bin`` and ``node_modules/.bin`` come first on PATH."""
     needs: tuple[str, ...] = ()
-    """What must be there before anything is measured: names of programs, or paths of files below ``folder``.  A ``|``
-    separates alternatives, such as ``chromium | google-chrome``; one may be an absolute path, or a variable that holds
-    one (``$CHROME_PATH``)."""
+    """What must be installed before anything is measured: names of programs, or paths of files below ``folder``.  A
+    ``|`` separates alternatives, such as ``chromium | google-chrome``; one may be an absolute path, or a variable that
+    holds one (``$CHROME_PATH``)."""
     system: tuple[str, ...] = ()
-    """Programs such as node or a browser that must be there already, because ``install`` does not install them; written
-    as in ``needs``."""
+    """Programs, written as in ``needs``, that must already be on the system, because ``install`` does not install
+    them: node or a browser, for example."""
     install: str | None = None
-    """Shell line, run in the lab's folder, that installs what is missing; shown to the person, never run by itself."""
+    """Shell line that installs what is missing in the lab's folder; it is shown to the person and never run by the
+    tool."""
 
     @model_validator(mode="after")
     def _possible(self) -> ToolSettings:
@@ -40,12 +41,12 @@ class ToolSettings(Frozen):
 
 
 class HookSettings(Frozen):
-    """The person's own shell lines, which run before and after each experiment of `run`: docs/hooks.md."""
+    """The person's own shell lines, which run before and after each experiment of `run` (docs/hooks.md)."""
 
     before: str | None = None
-    """Runs before a proposal is asked for; what it prints goes to whoever proposes."""
+    """Shell line that runs before a proposal is asked for; its output goes to whoever proposes."""
     after: str | None = None
-    """Runs after each experiment; what it prints goes to whoever proposes next."""
+    """Shell line that runs after each experiment; its output goes to whoever proposes next."""
 
     @field_validator("before", "after")
     @classmethod

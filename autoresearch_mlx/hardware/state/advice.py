@@ -10,7 +10,7 @@ from autoresearch_mlx.hardware.state.reading import State
 SWAP_MB = 512.0
 """Growth of swap since the first reading, in MiB, that is worth a warning."""
 BUSY_PERCENT = 30.0
-"""Load of a GPU, in percent, at which another program must be using it; a desktop alone takes a few percent."""
+"""Load of a GPU, in percent, from which on another program must be using it; a desktop alone takes a few percent."""
 SLOWER = 0.15
 """Relative difference from the usual speed, in either direction, that is worth a warning."""
 LEAST_PROBES = 4
@@ -18,7 +18,7 @@ LEAST_PROBES = 4
 
 
 def worries(state: State, first: State, gpu: bool) -> Iterator[tuple[str, str]]:
-    """Yield (name, sentence) for each thing that may spoil or slow runs; tell a person each name once.
+    """Yield (name, sentence) for each thing that may spoil or slow runs; a person should see each name only once.
 
     ``first`` is an early reading, from which the growth of swap is counted.  ``gpu`` says whether runs train on a GPU.
     """

@@ -44,7 +44,7 @@ def added(state: State, run: Run) -> State:
 
 
 def users(text: str) -> tuple[str, ...]:
-    """Read lines such as ``4711, /usr/bin/python3``."""
+    """Return the GPU's users from lines such as ``4711, /usr/bin/python3``."""
     rows = [_cells(line) for line in text.splitlines()]
     return tuple(
         f"{PurePosixPath(row[1]).name} (process {row[0]})" for row in rows if len(row) > 1 and row[0].isdigit()
