@@ -156,7 +156,7 @@ def _key_in(variable: str) -> str:
 
 
 def suitable_model(office: Office) -> tuple[Endpoint | None, str]:
-    """Return a model to use when none is named, or ``None``; and the reason in words.
+    """Return a model to use when none is named, or None, and the reason in words.
 
     Without a ``base_url``, the model is chosen among those of an Ollama server on this machine.  An Ollama server at
     ``base_url`` is asked in the same way; any other server there has to offer exactly one model, which is used.
@@ -193,11 +193,12 @@ def _is_ollama(url: str) -> bool:
 
 
 def suitable_ollama(office: Office) -> tuple[Endpoint | None, str]:
-    """Return a model that Ollama has and that fits into this machine's memory, or ``None``; and the reason in words.
+    """Return a model that Ollama has and that fits into this machine's memory, or None, and the reason in words.
 
     Cloud models, embedding models and models that cannot chat are left out, and so are models whose weights take more
     than 0.6 of the memory: even a model that is unloaded for training needs room for its own context and for the
-    system.  The others are ordered: models made for code first, then by number of parameters, size of file, and name.
+    system.  The other models are sorted: those made for code first, then by number of parameters, size of file, and
+    name.
     """
     from autoresearch_mlx.models.ollama import Ollama
 

@@ -31,7 +31,7 @@ FIRST_REST, LONGEST_REST = 10.0, 1800.0
 TIME_SHARE = 0.15
 """Largest share of a session's time that the model's answers may take; only ``share = 1`` lifts this limit."""
 MARGIN = 1.5
-"""Expected length of an answer as a multiple of the longest of the last three: a new form may take longer."""
+"""Expected time of an answer as a multiple of the longest of the last three, because a new form may take longer."""
 
 
 class Hybrid:

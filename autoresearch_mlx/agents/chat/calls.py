@@ -25,7 +25,7 @@ Answer = TypeVar("Answer")
 _PASSING = ("unreachable", "busy", "hung", "dropped", "garbled")
 """Kinds of failure that may disappear on another try."""
 _AT_ONCE = ("dropped", "garbled")
-"""Kinds that get a second try at once even with ``patience`` 0, because the server has answered."""
+"""Kinds of failure after which a second try follows at once even if ``patience`` is 0: the server has answered."""
 _LONGEST_PAUSE = 60.0
 _SECRET = 8
 """Shortest value of an environment variable, in characters, that is treated as a key."""

@@ -40,7 +40,7 @@ _NO_EDIT = "no usable answer"
 
 
 class Chat:
-    """An agent that lets a model propose.  With ``patience_seconds`` 0, a silent server raises EndpointError."""
+    """An agent that lets a model propose.  With ``patience_seconds`` 0, it raises EndpointError for a silent server."""
 
     def __init__(self, endpoint: Endpoint, office: Office, patience_seconds: float | None = None) -> None:
         self.name = endpoint.name
@@ -55,8 +55,8 @@ class Chat:
         self._stock = SpareEdits()
         self._thread: Thread | None = None
         self._silent: tuple[int, Proposal] | None = None
-        """Number of an experiment without an answer, and the proposal made in its place, which is returned again if the
-        loop asks again."""
+        """Number of an experiment in which the model gave no answer, and the proposal made instead, which the loop gets
+        again if it asks again."""
         self._lost = 0
 
     # --- what the loop calls
@@ -189,7 +189,7 @@ class Chat:
         return old.proposal
 
     def _answered(self, context: Context) -> tuple[Thread, Edit]:
-        """Return the model's answer; a prompt that the server refuses as too long is made to fit its context."""
+        """Return the model's answer; shorten a prompt that the server refuses as too long, and ask again."""
         refused: EndpointError | None = None
         for _ in range(MOST_OVERFLOWS):
             try:
@@ -268,7 +268,7 @@ class Chat:
         return first
 
     def _unusable(self, thread: Thread, reply: Reply) -> str | None:
-        """Tell the model why its reply cannot be read at all, and change the next call so that it can be."""
+        """Tell the model why its reply cannot be read at all, and change the next call so that its reply can be."""
         if reply.finish == "refused":
             return f"The request was refused: {reply.text.strip()[:500] or 'no reason was given'}"
         if reply.finish == "length":

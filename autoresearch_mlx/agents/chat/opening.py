@@ -27,7 +27,7 @@ from autoresearch_mlx.store.forms import LADDER
 TAIL = 1 / 8
 """Share of the context reserved for a bad answer and the explanation of what is wrong with it."""
 SHORT_TAIL = 600
-"""Reserve for a bad answer and its explanation, in tokens, in a form without code, where answers are short."""
+"""Tokens reserved for a bad answer and its explanation in a form without code, where answers are short."""
 
 
 class NothingToChoose(PromptTooLong):
@@ -36,15 +36,14 @@ class NothingToChoose(PromptTooLong):
 
 @dataclass(frozen=True, slots=True)
 class FormSize:
-    """The size of the next question in one form, in tokens, with the limit of its reply; or why the form is
-    impossible."""
+    """The size of the next question in one form and its reply's limit, in tokens; or why the form cannot be used."""
 
     form: Form
     tokens: int | None
     reply_tokens: int | None
     problem: str = ""
     next: bool = False
-    """Whether this form is asked for next."""
+    """Whether the next question uses this form."""
 
 
 class Opener:
@@ -61,8 +60,8 @@ class Opener:
     def open(self, context: Context, facts: ModelFacts, most: int, looking: bool = False) -> Thread:
         """Return the conversation of the next experiment, in the first form that fits a context of ``most`` tokens.
 
-        With ``looking`` only the prompt is wanted, so no idea is marked as taken.  Raises PromptTooLong when no form
-        fits.
+        If ``looking`` is true, only the prompt is wanted, and no idea is marked as taken.  Raises PromptTooLong when no
+        form fits.
         """
         self._tasks.load_seconds = None
         if not looking and form_now(self._office.settings, facts, context.history, self._name) in ("blocks", "whole"):

@@ -17,9 +17,9 @@ USUAL_CONTEXT = 32_768
 FIELDS = 400
 """Maximum number of tokens of a reply without code: a few fields, each a sentence at most."""
 CODE = 1.5
-"""Maximum number of tokens of a reply with code, as a multiple of the largest file's."""
+"""Maximum number of tokens of a reply with code, as a multiple of the tokens of the largest file."""
 LEAST_CODE = 1000
-"""Smallest value of that maximum, because a model may add much to a small file."""
+"""Lower bound of that maximum, because a model may add much to a small file."""
 RESERVED = 2048
 """Tokens that a prompt leaves free for search/replace blocks, which are seldom longer."""
 THOUGHTS = 4096
@@ -58,7 +58,7 @@ class Room:
 
 
 def reply_limit(form: Form, files: Mapping[str, str], setting: int | None, thinks: bool) -> int:
-    """Return the maximum number of tokens of a reply: a few fields, or half as much again as the largest file has."""
+    """Return the maximum number of tokens of a reply: a few fields, or 1.5 times those of the largest file."""
     thoughts = THOUGHTS if thinks else 0
     wanted = FIELDS
     if form in ("blocks", "whole"):

@@ -17,9 +17,9 @@ from autoresearch_mlx.experiment import Proposal
 from autoresearch_mlx.models.wire import Message, Reply
 
 _LONGEST_ECHO = 8_000
-"""Maximum number of tokens of a bad reply that are sent back to the model; the error message explains the rest."""
+"""Maximum number of tokens of a bad reply that are sent back to the model, together with the error message."""
 _LONGEST_SHORT_ECHO = 200
-"""The same maximum for a bad reply to a menu, because the rest of an endless reply helps nobody."""
+"""Maximum number of tokens of a bad reply to a menu that are sent back: the rest of an endless reply helps nobody."""
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Thread:
     thinking: bool = True
     """Whether the model may think; False after it has spent a whole reply on thinking."""
     fields: Fields | None = None
-    """The fields that the model has settled on, while its code is still being asked for."""
+    """Fields of a proposal whose code is still being asked for."""
     tail: tuple[Message, ...] = ()
     mismatches: int = 0
     offered: int = 1
@@ -56,7 +56,7 @@ class Thread:
     choices: tuple[RankedMove, ...] = ()
     """The entries of the menu, in the order in which they were shown."""
     fallen: tuple[Form, ...] = ()
-    """Forms that were asked for first in this experiment, and failed."""
+    """Forms that were tried earlier in this experiment and failed."""
     beyond: Beyond = frozenset()
     """Values outside a knob's range that were refused in this conversation."""
     cut_offs: int = 0

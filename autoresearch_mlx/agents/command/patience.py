@@ -23,7 +23,7 @@ _ANSWER_LINES = 5
 class Patience:
     """Decides how long to wait for one coding agent.
 
-    ``seconds``: for how long one experiment waits for a program that ends at once.
+    ``seconds`` is the time that one experiment waits for a program that ends at once.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,7 +40,7 @@ class Patience:
     def check(self, called: Called, log: Path, worked: bool) -> None:
         """Raise AgentAway when a call without an edit failed for a reason that passes by itself.
 
-        ``worked``: the agent has made an edit before in this session.
+        ``worked`` says whether the agent has made an edit before in this session.
         """
         ended, failed = called.ended, called.ended.returncode != 0
         whose = blame(ended, log) if failed else None

@@ -53,7 +53,7 @@ def call(
 ) -> Called:
     """Run the shell command in ``tree`` and write its output to ``log``.  No process that it starts survives.
 
-    ``files``: the paths of the editable files, which the shell command can use as ``"$@"``.  Raises OSError when the
+    ``files`` has the paths of the editable files, which the shell command can use as ``"$@"``.  Raises OSError when the
     log cannot be written.
     """
     end, began, marker = time.monotonic() + seconds, time.time(), uuid.uuid4().hex

@@ -24,8 +24,8 @@ DEFAULT_SECONDS = 60.0
 class Standby:
     """A coding agent, replaced by the optimiser while it is away.
 
-    ``share``: the agent's share of the proposals.  Below 1 the two take turns as in ``hybrid``, and the optimiser goes
-    on alone when the agent gives up.
+    ``share`` is the agent's share of the proposals.  Below 1 the two take turns as in ``hybrid``, and the optimiser
+    goes on alone when the agent gives up.
     """
 
     def __init__(

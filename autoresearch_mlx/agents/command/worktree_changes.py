@@ -24,12 +24,12 @@ LARGEST = 2**20
 """Largest editable file in bytes; source code written by a person is shorter."""
 _NOBODYS = frozenset({".git", "__pycache__"})
 Stamps: TypeAlias = Mapping[str, tuple[int, ...]]
-"""For each path, the facts that show whether its file was replaced or changed."""
+"""Facts by path that show whether the file at that path was replaced or changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The changes from one call.  ``problems``: why the edit cannot be taken, in words for its author."""
+    """The changes from one call.  ``problems`` say why the edit cannot be used, in words for its author."""
 
     files: Mapping[str, str]
     problems: tuple[str, ...]

@@ -25,16 +25,16 @@ HOW_TO_SEND = (
 )
 
 _STATEMENT = re.compile(r"^(?:@|(?:def|class|import|from|if|for|with|try|async)\b)", re.MULTILINE)
-"""Pattern of a statement: a quick test, so that most whole files need not be parsed a second time."""
+"""Pattern of a statement, for a quick test that spares most whole files a second parse."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of applying a proposal's code.  ``texts``: the text of every touched file, with line feeds only."""
+    """The result of applying a proposal's code.  ``texts`` has the text of every touched file, with line feeds only."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
     knobs: Mapping[str, Any] = field(default_factory=dict)
-    """New values of constants that were sent as code with nothing else in it."""
+    """New values of constants, if the code that was sent consists of constants only."""
     problem: str = ""
     mismatch: bool = False
     has_code: bool = False
@@ -51,7 +51,7 @@ def changed(
 ) -> tuple[dict[str, str], Outcome]:
     """Return the complete new text of every file that differs, and the outcome of the code without the knobs.
 
-    ``insisted``: values outside a knob's range that are let through, because they were refused before.
+    ``insisted`` has values outside a knob's range that are accepted now, because they were refused before.
     """
     outcome = _code(part, page, originals, beside_knobs=bool(knobs))
     if outcome.problem:

@@ -24,7 +24,7 @@ from autoresearch_mlx.agents.edits.reply_parts import Original, folded
 _MOST_LINES = 40
 _WIDTH = 160
 _COMMON = 8
-"""A line that occurs more often than this in the file does not help to find the position."""
+"""Number of occurrences in the file above which a line does not help to find the position."""
 _COMPARED = 2000
 _TIED = 20
 _OFF = 5
@@ -183,13 +183,13 @@ def _margin(line: str) -> str:
 
 
 def _shift(search: Sequence[str], lines: Sequence[str]) -> int | None:
-    """Return by how many columns the file's lines are indented further than the sent ones; None if that varies."""
+    """Return by how many columns the file's lines are indented further than those sent; None if that varies."""
     shifts = {_indent(there) - _indent(here) for here, there in zip(search, lines, strict=True) if here.strip()}
     return shifts.pop() if len(shifts) == 1 else None
 
 
 def _moved(line: str, shift: int, tabs: bool) -> str:
-    """Return the line indented further; tabs become blanks when the file has no tabs."""
+    """Return the line with its indentation shifted; tabs become blanks when the file has no tabs."""
     if not line.strip() or (shift == 0 and (tabs or "\t" not in _margin(line))):
         return line
     return " " * max(0, _indent(line) + shift) + line.lstrip()

@@ -47,7 +47,7 @@ def _plain(value: Any) -> Any:
 def read_choice(text: str, count: int) -> tuple[int | None, str, str]:
     """Return the chosen entry from 1 to ``count``, the reason given, and the problem if there is no choice.
 
-    The number may stand in an object's field, at the beginning, or anywhere as long as it is the only entry named.
+    The number may be a field of an object or stand at the beginning.  It may stand anywhere if no other entry is named.
     """
     prose = read_page(text).prose or text
     named = _FIELD.search(prose) or _FIRST.match(prose)

@@ -74,8 +74,8 @@ def _pairs(value: Any) -> Any:
 class Fields(BaseModel):
     """The checked fields of a proposal.
 
-    Unknown keys are ignored, and null means the same as a missing key.  A number written as text counts as a number.  A
-    title or hypothesis that is too long is cut.
+    Unknown keys are ignored, and null means the same as a missing key.  A number written as a string counts as a
+    number.  A title or hypothesis that is too long is cut.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -95,8 +95,8 @@ def schema(knobs: Sequence[str] = ()) -> dict[str, Any]:
     """Return a JSON schema of the fields, in the subset that grammar engines and strict modes have in common.
 
     Strict modes do not allow objects with arbitrary keys, so the schema has knobs as a list of names and values.
-    ``knobs``: the names of the files' knobs; no other name is allowed then.  Each text has a maximum length, because a
-    small model might otherwise never end it.
+    ``knobs`` has the names of the files' knobs; if it is given, no other name is allowed.  Each string has a maximum
+    length, because a small model might otherwise never end it.
     """
     value = {
         "anyOf": [
@@ -117,7 +117,7 @@ def schema(knobs: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def text_of(most: int) -> dict[str, Any]:
-    """Return the schema of a text of at most ``most`` characters."""
+    """Return the schema of a string of at most ``most`` characters."""
     return {"type": "string", "maxLength": most}
 
 

@@ -70,7 +70,7 @@ def _undefined(tree: ast.Module) -> dict[str, int]:
 
 
 def parse(text: str) -> ast.Module | str:
-    """Return the syntax tree of a Python text, or a text that says why it does not parse and shows the lines there."""
+    """Return the syntax tree of a Python text, or a message that says why it does not parse and shows the lines."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings about string escapes in the edit would appear on the terminal
@@ -108,7 +108,7 @@ def missing_modules(new: Survey, old: Survey, beside: Collection[str]) -> str | 
     """Report the imported modules that are not installed here, and say which modules are.
 
     Modules that the file imported before, the editable files themselves, and imports that the code expects to fail
-    (inside ``try``) are allowed.  ``beside``: names of modules in the file's own folder.
+    (inside ``try``) are allowed.  ``beside`` has the names of modules in the file's own folder.
     """
     trusted = {*beside, *(name.partition(".")[0] for name in old.imports)}
     missing = [

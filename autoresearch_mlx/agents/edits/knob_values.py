@@ -1,6 +1,6 @@
 """Turn knob values as a model writes them into values that fit the file.
 
-The type of the present value decides: a number stays a number, a whole number stays whole, a text stays a text.
+The type of the present value decides: a number stays a number, a whole number stays whole, a string stays a string.
 ``"2**14"`` and ``"0.05"`` count as numbers, ``8.0`` as a whole number; anything else is a problem.
 """
 

@@ -6,7 +6,8 @@
     lines that replace them
     >>>>>>> REPLACE
 
-A mark needs five or more of these characters.  It may be indented, and stand inside or outside a fence.
+A mark needs five or more of its characters (``<``, ``=`` or ``>``).  It may be indented, and may stand inside
+or outside a fence.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ _MENDED = re.compile(
 )
 _WORDS = {"None": "null", "True": "true", "False": "false", "(": "[", ")": "]"}
 _MOST_WORK = 2_000_000
-"""The search ends after this many characters without a result: nested open braces take quadratic time."""
+"""Number of characters after which the search ends without a result, because nested open braces take quadratic time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,9 +58,9 @@ def read_reply(
 ) -> tuple[Edit, ...]:
     """Return the proposals of a reply, at least one and at most 16.  Raises nothing, whatever the text.
 
-    ``files``: path -> text of every file that may change.  ``fields``: the fields from an earlier call.  With fields,
-    the text holds only the code of that one proposal, and JSON objects in it are ignored.  ``insisted``: the values
-    outside a knob's range that were refused before; a model that sends one of them again means it.
+    ``files`` maps the path of every file that may change to its text.  ``fields`` are the fields from an earlier call.
+    With fields, the text holds only the code of that one proposal, and JSON objects in it are ignored.  ``insisted``
+    has the values outside a knob's range that were refused before; a model that sends one of them again means it.
     """
     if len(text) > MOST_CHARACTERS:
         said = f"The reply has {len(text):,} characters; at most {MOST_CHARACTERS:,} are read. Send a shorter one."
@@ -97,7 +97,7 @@ def _own(fields: Fields) -> Fields:
 def _edit(
     part: Part, page: Page, originals: Mapping[str, Original], fields: Fields, asked: bool, insisted: Beyond
 ) -> Edit:
-    """Make the edit of one proposal.  ``asked``: code was asked for, so a reply without code is a problem."""
+    """Make the edit of one proposal.  If code was ``asked`` for, a reply without code is a problem."""
     files, outcome = changed(part, page, originals, fields.knobs, insisted)
     if outcome.problem:
         return _refused(fields, part.heading, outcome.problem, outcome.mismatch, outcome.beyond)

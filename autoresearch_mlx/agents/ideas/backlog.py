@@ -1,7 +1,7 @@
 """Keep the backlog of ideas: a journal in the session's folder, from which the ideas are read.
 
-``ideas.jsonl`` holds the events ``added``, ``dropped``, ``taken`` and ``refilled``.  The ledger, and not this file,
-tells whether an idea is done: in the ``talk`` of the experiment that took the idea.
+``ideas.jsonl`` holds the events ``added``, ``dropped``, ``taken`` and ``refilled``.  Whether an idea is done is
+recorded in the ledger and not in this file: in the ``talk`` of the experiment that took it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from autoresearch_mlx.terms import one_line
 
 FILE = "ideas.jsonl"
 MOST_INTERRUPTED = 3
-"""Number of experiments that took an idea without trying it, after which the idea is given up: it may be crashing the
-machine, or be more than the model can carry out."""
+"""Number of experiments that took an idea without trying it, after which the idea is given up, because it may crash the
+machine or be too much for the model."""
 _TEXTS = ("axis", "title", "hypothesis", "source", "time", "cost")
 
 
@@ -99,7 +99,7 @@ def add_ideas(folder: Path, drafts: Sequence[Draft], source: str) -> tuple[Idea,
 
 
 def _take_over(draft: Draft, ideas: Sequence[Idea], journal: Writer) -> None:
-    """Make the person the source of open ideas that the person has now added too."""
+    """Make the person the source of each open idea that the person has added again."""
     for idea in ideas:
         if idea.state == "open" and idea.source != YOU and same(draft, idea):
             journal.append("dropped", id=idea.id)

@@ -31,14 +31,17 @@ SHARES = {"improve": 0.6, "combine": 0.2, "simplify": 0.1, "leap": 0.1}
 PUSHED = {"improve": 0.4, "combine": 0.2, "simplify": 0.1, "leap": 0.3}
 _REPAIR = 0.5
 _RECENT = 5
-"""Number of experiments after a crash during which it may still be repaired."""
+"""Number of experiments after a crash during which the model may be asked to repair the crashed edit."""
 _LAST = 3
 """Number of latest tries whose axes the model is told to move away from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task for the model.  ``text``: its words in the prompt.  ``base``: commit to start from (None: incumbent)."""
+    """A task for the model.
+
+    ``text`` is its wording in the prompt.  ``base`` is the commit to start from; None means the incumbent.
+    """
 
     kind: Kind
     axis: str | None
@@ -50,7 +53,7 @@ class Task:
 
 
 CHOICE = Task("choice", None, "")
-"""The task of a model that chooses from the optimiser's moves; the prompt with the choices says the rest."""
+"""Task of a model that chooses from the optimiser's moves; it has no text, because the prompt lists the moves."""
 
 
 def choose_task(context: Context, ideas: Sequence[Idea], known_axes: Sequence[str]) -> Task:
@@ -116,7 +119,7 @@ def _idea(idea: Idea, context: Context) -> Task:
 
 
 def _improve(context: Context, waiting: Sequence[Idea], known: Sequence[str], dice: random.Random) -> Task:
-    """Make a task of an open idea on the chosen axis, else sometimes of the oldest allowed idea, else of the axis."""
+    """Make a task from an open idea on the chosen axis, or sometimes from the oldest allowed idea, or from the axis."""
     history = context.history
     resting, candidates = banned(history, context.number), known
     pushed = stagnation(history) >= PUSH

@@ -37,7 +37,7 @@ def _from_table(effect: Effect, reference: Reference) -> Draft:
 
 
 def _move(was: Any, now: Any) -> str:
-    """Describe a change relative to the value in the file here, if both are numbers."""
+    """Describe a change of numbers as a difference or a factor, and any other change by its new value."""
     if _number(was) and _number(now) and was > 0 and now > 0:
         whole = isinstance(was, int) and isinstance(now, int) and was < 64
         return f"{now - was:+d}" if whole else f"x{now / was:.3g}"

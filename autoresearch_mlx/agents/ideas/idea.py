@@ -1,4 +1,4 @@
-"""Define an idea, before it enters the backlog (a draft) and in the backlog."""
+"""Define an idea: as a draft before it enters the backlog, and as an entry of the backlog."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Idea:
-    """One idea in the backlog.  ``experiment``: the number of the experiment that took it."""
+    """One idea in the backlog.  ``experiment`` is the number of the experiment that took it."""
 
     id: int
     axis: str | None

@@ -6,7 +6,7 @@ is no longer than the first step of the other knobs.  Otherwise the models would
 A training often depends on a product or a ratio of two knobs and not on each alone: depth times the width of a layer
 is the width of the model, and the total batch over the device batch is the number of passes.  So the column of the
 second knob of such a pair holds the product or the ratio.  When both knobs change and the product or ratio stays the
-same, only one column changes.  And what one crash says about the number of passes holds for both knobs.
+same, only one column changes.  What one crash says about the number of passes then holds for both knobs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from autoresearch_mlx.lab.source import axis_of
 Array = NDArray[np.float64]
 
 OPTION = FIRST
-"""The distance between any two options of a choice, which is as long as a first step."""
+"""The distance between any two options of a choice, which equals the first step of a number."""
 TOGETHER = (("batch", "batch.device", 1), ("depth", "width", -1))
 """Pairs of axes that change together: by the same factor (1), which keeps the number of passes, or by inverse factors
 (-1), which keeps the model's width.  Alone, one of them may fail or lose where both together gain."""
@@ -42,9 +42,9 @@ class Coordinates:
     scale: Array
     unordered: NDArray[np.bool_]
     follower: NDArray[np.intp]
-    """The knob whose column this knob shifts too; -1 for none."""
+    """Index of the other knob whose column each knob shifts as well; -1 for none."""
     ratio: Array
-    """How far this knob shifts that column, for each unit of its own place."""
+    """How far each knob shifts that other column per unit of its own place."""
 
     @property
     def option(self) -> float:

@@ -1,4 +1,4 @@
-"""Estimate the chance that a run fails: from its memory, from its step, and from outcomes close by.
+"""Estimate the chance that a run fails from its memory, its step, and the outcomes of nearby runs.
 
 Most failures of a training come from a lack of memory, and memory is predictable: it grows with the sizes in the file.
 So the measured peak memory of all runs gives a model of memory, in doublings over the incumbent, and the chance of
@@ -36,17 +36,17 @@ RIDGE_DOUBLING = 0.02
 GROWTH = {"depth": 0.7, "width": 0.7, "batch.device": 0.9, "mlp": 0.2}
 """Expected doublings of memory for each doubling of a knob, by its axis; 0 for every other knob."""
 UNSURE, FIXED = 0.5, 0.1
-"""Standard deviation of the expected doublings, for the axes in ``GROWTH`` and for all others."""
+"""Standard deviations of the expected doublings: for the axes in ``GROWTH``, and for all others."""
 SCATTER = 0.1
 """Standard deviation of a measured memory around the model, in doublings."""
 LEAST_MB = 64.0
 """Smallest peak memory, in MB, from which the model learns.  A program that ends within milliseconds was seen at 0.1 MB
-and at 2.9 MB, depending on when the sampler looked, and chance must not lead the optimiser."""
+and at 2.9 MB, depending on when the sampler looked, and such chance must not guide the optimiser."""
 
 
 @dataclass(frozen=True, slots=True)
 class Appetite:
-    """A model of peak memory: linear in the logarithms of the knobs.  ``growth``: shape (knobs,)."""
+    """A model of peak memory: linear in the logarithms of the knobs.  ``growth`` has the shape (knobs,)."""
 
     space: Space
     growth: Array
@@ -96,7 +96,7 @@ class FailureModel:
     """The chance of failing: log-odds that are linear in memory and in the step from the incumbent, and nearby
     outcomes.
 
-    ``rows``: shape (trials, knobs).  ``failed``: shape (trials,).  ``origin``, ``slope``: shape (knobs,).
+    ``rows`` has the shape (trials, knobs), ``failed`` (trials,), and ``origin`` and ``slope`` (knobs,).
     """
 
     where: Coordinates
@@ -112,7 +112,7 @@ class FailureModel:
         return np.asarray(1 - (1 - self.beyond(rows, doublings)) * (1 - self._close_by(rows)))
 
     def beyond(self, rows: Array, doublings: Array) -> Array:
-        """Return the chance of failing that memory and the knobs' steps give, without regard to outcomes close by."""
+        """Return the chance of failing by memory and the knobs' steps alone, without the outcomes of nearby runs."""
         return _sigmoid(self.intercept + self.per_doubling * doublings + (rows - self.origin) @ self.slope)
 
     def _close_by(self, rows: Array) -> Array:

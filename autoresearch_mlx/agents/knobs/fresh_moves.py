@@ -15,7 +15,7 @@ STRETCHES = (1.0, 2.0, 4.0)
 """Factors on the widths of the trust region; once every move within one factor has been tried, the next factor
 applies."""
 SHORTER = 0.5
-"""Joint moves combine single steps; each has the whole length or this share of it."""
+"""Factor by which a single step may be shortened in a joint move."""
 
 
 def fresh_moves(outlook: Outlook, memory: Memory, rng: np.random.Generator) -> Iterator[Move]:

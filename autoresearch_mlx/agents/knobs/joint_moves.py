@@ -120,7 +120,7 @@ class Pool:
         return float(mean + np.log(max(runs, 1e-9)))
 
     def _at(self, chosen: dict[int, int]) -> tuple[Array, Array]:
-        """Return the places in the ranges, and doublings of memory, of the chosen steps, each by knob."""
+        """Return two arrays by knob for the chosen steps: the places in the ranges, and the doublings of memory."""
         units = np.array(self.outlook.space.units(self.outlook.space.start))
         grown = np.zeros(len(self.outlook.space))
         for knob, at in chosen.items():

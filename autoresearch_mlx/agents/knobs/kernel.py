@@ -1,4 +1,4 @@
-"""Learn the scales of the Gaussian process's kernel from the measurements: each knob's relevance, and the lengths.
+"""Estimate the scales of the Gaussian process's kernel from the measurements: each knob's relevance, and the lengths.
 
 The kernel is a sum of two parts.  The first has one squared exponential for each knob (an additive kernel, Duvenaud et
 al. 2011, arXiv:1112.4394), weighted by the knob's relevance.  The second is one squared exponential over all knobs
@@ -21,11 +21,11 @@ from autoresearch_mlx.agents.knobs.coordinates import Array
 STEPS = 40
 RATE = 0.15
 USUAL = (0.2, 0.7, 0.4, 0.03)
-"""The usual values of the length scale of a single knob, that of all knobs together, the share of the joint part, and
-the share of noise."""
+"""Usual values of four scales: the length for single knobs, the length for all knobs together, the share of the joint
+part, and the share of noise."""
 UNSURE = (0.5, 0.5, 1.0, 1.5)
-"""Standard deviations of the priors on the four values of ``USUAL``: of their logarithms, and of the share's
-log-odds."""
+"""Standard deviations of the priors on the four values of ``USUAL``, which are priors on the log-odds of the joint
+part's share and on the logarithms of the other three."""
 UNSURE_RELEVANCE = 2.0
 NOISE = (1e-4, math.e)
 """Bounds of the noise."""
@@ -37,7 +37,7 @@ class Scales:
     variance."""
 
     relevance: Array
-    """Shape (knobs,), with sum 1."""
+    """Relevance of each knob, shape (knobs,), with sum 1."""
     single: float
     joint: float
     share: float
@@ -64,9 +64,9 @@ def covariance(scales: Scales, squares: Array) -> Array:
 def along(scales: Scales, squares: Array, changed: Array, index: NDArray[np.intp]) -> Array:
     """Return the kernel of points that differ from one point in a few columns each, shape (points, measured).
 
-    ``squares``: squared distances of that point, shape (measured, knobs).  ``changed``: those along the changed
-    columns, shape (points, columns, measured).  ``index``: which columns these are, shape (points, columns); -1 for
-    none.
+    ``squares`` are the squared distances of that point, shape (measured, knobs).  ``changed`` are the distances along
+    the changed columns, shape (points, columns, measured).  ``index`` has the numbers of these columns, shape (points,
+    columns), with -1 for none.
     """
     here = _parts(scales, squares)
     single, distance = here.single, here.distance
@@ -80,9 +80,9 @@ def along(scales: Scales, squares: Array, changed: Array, index: NDArray[np.intp
 def learn_scales(squares: Array, residual: Array, weights: Array, known: tuple[float, float] | None = None) -> Scales:
     """Fit the scales to measured gains.
 
-    ``squares``: squared distances, shape (points, points, knobs).  ``residual``: gains less the prior mean, shape
-    (points,).  ``weights``: the relevance to expect, shape (knobs,).  ``known``: the share of noise to expect, and the
-    standard deviation of its logarithm; None: the usual share.
+    ``squares`` are squared distances, shape (points, points, knobs).  ``residual`` has the gains less the prior mean,
+    shape (points,).  ``weights`` has the expected relevance, shape (knobs,).  ``known`` has the expected share of noise
+    and the standard deviation of its logarithm; None stands for the usual share.
     """
     single, joint, share, noise = USUAL
     usual = np.array(

@@ -96,7 +96,7 @@ def remember(space: Space, history: History, running: Sequence[Running] = ()) ->
 def _place(space: Space, running: Running) -> Point:
     """Return the point that a running experiment measures.
 
-    A knob that the experiment lacks has its value in the present files.
+    A knob that the experiment lacks gets its value from the present files.
     """
     knobs = {path: read_knobs(text) for path, text in running.files.items()}
     values = list(space.start)

@@ -81,8 +81,7 @@ def paired_moves(space: Space, known: frozenset[int]) -> list[Move]:
 
 
 def _next_values(dimension: Dimension) -> list[Any]:
-    """Return the next values each way: half and double for a power of two, and one and two more or less for the
-    rest."""
+    """Return the next values in both directions: half and double for a power of two, else one and two more or less."""
     value, r = dimension.value, dimension.range
     if not isinstance(value, int) or r.kind == "choice":
         return []

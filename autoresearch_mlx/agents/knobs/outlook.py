@@ -23,10 +23,11 @@ MOST_TRIALS = 200
 CAUTION = 6.0
 """Exponent of the chance that a move runs; it is large because a crash costs a whole run and teaches little."""
 MARGIN = 1.0
-"""Standard deviations of one measurement by which a move must be better to count as an improvement.  A smaller gain
-would not be kept, and without this margin the search measures points close to its centre until one is lucky."""
+"""Number of standard deviations of one measurement by which a move must be better to count as an improvement.  A
+smaller gain would not be kept, and without this margin the search measures points close to its centre until one is
+lucky."""
 KEPT = 0.3
-"""Weight of the gain that a move may bring at once, by being kept, against its improvement over the centre."""
+"""Weight of the gain that the loop may keep at once, relative to a move's improvement over the centre."""
 FURTHEST = 8
 """Maximum number of knobs in which the centre differs from the incumbent."""
 HEAD_START = 1.0
@@ -35,8 +36,7 @@ HEAD_START = 1.0
 TIRED = 0.5
 """Amount subtracted from a move's rank for each recent trial that moved the same knob without a keep."""
 LIKELY, REFUSED = 0.5, 1e6
-"""A move whose chance to run is below the first number comes last, because the second number is subtracted from its
-rank."""
+"""Chance of running below which a move comes last, and the number that is then subtracted from its rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Outlook:
     trials: tuple[Trial, ...]
     """Each trial as a step from the closest earlier point."""
     centre: Array
-    """The centre as a row of numbers, shape (1, knobs), and so is the incumbent."""
+    """The centre as a row of numbers, shape (1, knobs); the incumbent has the same form."""
     incumbent: Array
     noise: float
     """Standard deviation of one measurement, in multiples of the surrogate's unit."""
@@ -115,11 +115,12 @@ class Outlook:
 
 
 def look(space: Space, memory: Memory, sigma: float | None = None) -> Outlook:
-    """Fit both models to the trials; ``sigma``: the noise of one measurement, in the metric's unit, where it is known.
+    """Fit both models to the trials; ``sigma`` is a measurement's noise in the metric's unit, if known.
 
     Moves start from the centre, which is the measured point with the highest expected gain.  It is often not the
     incumbent.  The loop keeps a run that measures better than the incumbent did, so an incumbent that was measured too
-    well by luck turns down several times its sigma of real gain.  The search goes on from what it turned down.
+    well by luck makes the loop turn down real gains of several sigma.  The search goes on from a point that was turned
+    down.
     """
     where = coordinates(space)
     trials = _nearest(where, where.rows([space.start]), memory.trials)

@@ -76,7 +76,7 @@ def _choice(knob: Knob) -> Range | None:
 
 
 def _option(word: str, value: Any) -> Any:
-    """Read one word of a choice comment.  Quotes are optional, and a bare number stays text if the knob is a text."""
+    """Read one word of a choice comment.  Quotes are optional; a number stays a string if the knob's value is one."""
     try:
         option = ast.literal_eval(word)
     except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -73,10 +73,10 @@ def tiredness(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
 def from_the_closest(trials: Sequence[Trial], sigma: float) -> tuple[Trial, ...]:
     """Return each trial as a step from the earlier measured point that differs from it in the fewest knobs.
 
-    A search that goes on from a point that was not kept moves few knobs of that point, and many of the incumbent.  The
-    ledger only has the second.  Of several points with as few differences the best one counts; the incumbent counts
-    like the others.  A trial counts as kept if its measured gain over that point is more than ``sigma`` (a gain in the
-    metric's unit), or if it is positive and the loop kept the trial.
+    A search may go on from a point that was not kept.  Its next step then moves few knobs of that point but many of the
+    incumbent, and the ledger only has the step from the incumbent.  If several points differ in equally few knobs, the
+    best one is used; the incumbent is treated like the others.  A trial counts as kept if its measured gain over that
+    point is more than ``sigma`` (a gain in the metric's unit), or if it is positive and the loop kept the trial.
     """
     scored = [(i, t.point, t.score) for i, t in enumerate(trials) if t.score is not None]
     codes = _codes([t.point for t in trials])

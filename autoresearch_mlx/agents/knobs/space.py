@@ -20,7 +20,7 @@ Point: TypeAlias = tuple[Any, ...]
 
 _HUGE = 1e300
 WIDE = 4
-"""Smallest ratio of a range's ends at which whole numbers are placed by their logarithm.
+"""Smallest ratio of a range's high end to its low end for which whole numbers are placed by their logarithm.
 
 One layer more is a larger step for 4 layers than for 20.
 """
@@ -135,7 +135,7 @@ class Space:
 def read_space(files: Mapping[str, str], firsts: Mapping[str, Any] | None = None) -> Space:
     """Return the movable knobs of all Python files; an empty space when no file has any.
 
-    ``firsts``: for each knob that has moved since the start of the session, its first value.
+    ``firsts`` has the first value of each knob that has moved since the start of the session.
     """
     firsts = firsts or {}
     found = [

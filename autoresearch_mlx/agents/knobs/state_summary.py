@@ -27,7 +27,7 @@ _NARROWED = 0.7 * FIRST
 
 
 def describe_state(context: Context) -> str:
-    """Describe the best points, the knobs that gained, that matter or that rest, the failures, and the next steps.
+    """Describe the best points, which knobs gained, matter or rest, the failures, and the next steps.
 
     The text is empty when the files have no movable knob, or none has been moved yet.  The call fits the models once.
     """

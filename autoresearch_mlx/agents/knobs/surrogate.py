@@ -1,6 +1,6 @@
 """Predict the gain of a step by a Gaussian process that is fitted to all measured gains.
 
-The scales of its kernel are learned (:mod:`kernel`).  Candidates are ranked by the logarithm of their expected
+The scales of its kernel are estimated (:mod:`kernel`).  Candidates are ranked by the logarithm of their expected
 improvement (Jones et al. 1998; Ament et al. 2023, arXiv:2310.20708), and of the part of their gain that the loop may
 keep.  This is our own code because the libraries for it need torch.
 """
@@ -19,7 +19,8 @@ from autoresearch_mlx.agents.knobs.kernel import Scales, along, covariance, lear
 PRIOR_MEAN = -1.5
 """Expected gain far from all measured points, in units of a typical step: most changes of a good file lose."""
 MOST_FOR_SCALES = 100
-"""Maximum number of measurements, the newest ones, from which the scales are learned; predictions use all of them."""
+"""Maximum number of measurements, the newest ones, from which the scales are estimated; predictions use all
+measurements."""
 KNOWN = 0.5
 """Standard deviation of the prior on the logarithm of the noise, where sigma is known."""
 LEAST = 1e-6
@@ -30,8 +31,8 @@ LEAST = 1e-6
 class _Ahead:
     """Points compared with another point; all arrays have shape (points,), in multiples of the unit.
 
-    ``mean``: expected gain over the incumbent's measurement.  ``gain``: expected gain over the other point.
-    ``variance``: of each point.  ``shared``: covariance with the other point.
+    ``mean`` is the expected gain over the incumbent's measurement, and ``gain`` that over the other point.
+    ``variance`` is the variance of each point, and ``shared`` its covariance with the other point.
     """
 
     mean: Array
@@ -100,9 +101,9 @@ class Surrogate:
     def mean_along(self, squares: Array, changed: Array, index: NDArray[np.intp]) -> Array:
         """Return the mean of points that differ from one point in a few columns each; shape (points,).
 
-        ``squares``: that point's distances, shape (measured, knobs).  ``changed``: the distances along the changed
-        columns, shape (points, columns, measured).  ``index``: which columns these are, shape (points, columns); -1
-        for none.
+        ``squares`` are that point's distances, shape (measured, knobs).  ``changed`` are the distances along the
+        changed columns, shape (points, columns, measured).  ``index`` has the numbers of these columns, shape (points,
+        columns), with -1 for none.
         """
         return np.asarray(PRIOR_MEAN + along(self.scales, squares, changed, index) @ self.pull)
 
@@ -110,9 +111,9 @@ class Surrogate:
 def fit(where: Coordinates, rows: Array, gains: Array, weights: Array, sigma: float | None = None) -> Surrogate:
     """Fit a Gaussian process to measured gains over the incumbent.
 
-    ``rows``: shape (points, knobs), at least one point.  ``gains``: shape (points,), in the metric's unit; positive is
-    better.  ``weights``: shape (knobs,).  ``sigma``: the noise of one measurement, in the metric's unit, where it is
-    known; it is learned otherwise.
+    ``rows`` has the shape (points, knobs), with at least one point.  ``gains`` has the shape (points,) and is in the
+    metric's unit; positive is better.  ``weights`` has the shape (knobs,).  ``sigma`` is the noise of one measurement
+    in the metric's unit; if it is None, the noise is estimated.
     """
     unit = typical(gains)
     residual = _soften(gains / unit) - PRIOR_MEAN
@@ -138,7 +139,7 @@ def log_expected_improvement(mean: Array, deviation: Array) -> Array:
 
 
 def _tail(z: Array) -> tuple[Array, Array]:
-    """Return log P(Z < z) and E[-Z | Z < z] of a normal variable, both exact to a few percent far below zero."""
+    """Return log P(Z < z) and E[-Z | Z < z] of a normal variable, both accurate to a few percent far below zero."""
     near = np.maximum(z, -6.0)
     below = np.array([_cumulative(v) for v in near])
     mills = np.array([_density(v) for v in near]) / below
@@ -148,7 +149,7 @@ def _tail(z: Array) -> tuple[Array, Array]:
 
 
 def typical(gains: Array) -> float:
-    """Return the model's unit: the median size of the gains other than 0, or 1 when there are none."""
+    """Return the model's unit: the median absolute value of the gains other than 0, or 1 when there are none."""
     sizes = np.abs(gains[gains != 0])
     return float(np.median(sizes)) if len(sizes) else 1.0
 

@@ -157,7 +157,7 @@ def _clipped(value: Any, knob: Knob) -> tuple[Any, str]:
 
 
 def _chosen(value: Any, allowed: Range) -> tuple[Any, str]:
-    """Return the nearest number in a list of choices; a text that is not in the list stays as it is."""
+    """Return the nearest number in a list of choices; a string that is not in the list stays as it is."""
     if value in allowed.choices:
         return value, ""
     if not _number(value):

@@ -5,7 +5,7 @@ agree.  Two winners that lead to the same files here are one play, even if they 
 
 The next play follows from the history alone: a play counts as tried when any agent measured files with the same
 fingerprint.  So a resumed session continues where it stopped.  A refused play is proposed again unchanged, so that the
-loop logs it: that a play cannot run here is a result too.
+loop logs it: the fact that a play cannot run here is a result too.
 """
 
 from __future__ import annotations
@@ -170,8 +170,8 @@ def _stacked(
 ) -> Iterator[tuple[list[Play], dict[str, str]]]:
     """Yield stacks of the plays that gained alone, best first: each play once on top of the current incumbent.
 
-    While the incumbent is still the baseline, each play on top of it was measured already.  So the best play is then
-    combined with each of the others.
+    While the incumbent is still the baseline, each play on top of it has already been measured.  So the best play is
+    then combined with each of the others.
     """
     best_first = _one_a_knob(each.play for each in sorted(tried, key=lambda each: -(each.gain or 0.0)) if _gained(each))
     at_baseline = fingerprint(context.files) == fingerprint(before)

@@ -91,8 +91,8 @@ def _winner(group: Sequence[Effect]) -> Winner | None:
 def agreed(logs: Iterable[Reference], least: int = 2) -> tuple[Winner, ...]:
     """Return the knobs that won in one direction in at least ``least`` logs, and in any other direction in fewer logs.
 
-    The knob with the most agreeing logs comes first.  Its change and its gain are those of one of these logs: the log
-    whose change has the median size.  Gains of different logs are not added, because each log has its own data,
+    The knob with the most agreeing logs comes first.  The change and the gain of a knob come from one of its logs: the
+    one whose change has the median size.  Gains of different logs are not added, because each log has its own data,
     evaluation and baseline.  A batch per pass that moved along with the batch per step is not a strategy of its own.
     """
     found: dict[str, dict[Any, list[Winner]]] = {}

@@ -197,7 +197,7 @@ def repair(problem: str, form: Form) -> str:
 def repair_choice(problem: str, entries: int) -> str:
     """Return the message after an unusable answer where no code was asked for: the reason, and what to send instead.
 
-    ``entries``: the number of entries on the menu; 0 when the answer is an object with fields.
+    ``entries`` is the number of entries on the menu; it is 0 when the answer is an object with fields.
     """
     wanted = f"Answer with one number from 1 to {entries}" if entries else "Send one JSON object as asked"
     shown = block(tame(problem.strip()[:_PROBLEM_SHOWN]), "text")

@@ -1,4 +1,4 @@
-"""Assemble the whole prompt within a number of tokens.
+"""Assemble the whole prompt within a limit of tokens.
 
 Parts that seldom change come first (rules, program.md, the files), so that a server that caches the beginning of a
 prompt need not read it again.  When not everything fits, parts are cut one after the other, in the order of ``CUTS``,

@@ -24,15 +24,15 @@ NOTES = 3
 HOOKS = 800
 """Maximum number of characters of each text that a hook printed."""
 _LEVELS = ((ROWS, True), (ROWS, False), (0, False))
-"""Rows of the last experiments, and whether the record of other machines is shown; each level is shorter."""
+"""Levels of detail, longest first: the number of recent experiments, and whether other machines' records are shown."""
 _CUTS = ("records of other machines", "the last experiments")
 
 
 def menu_brief(context: Context, room: int, choices: Sequence[RankedMove], json: bool) -> Brief:
     """Write the prompt that asks for one entry of a menu, in at most ``room`` tokens.
 
-    ``json``: the server enforces a schema, so the answer is asked for as an object.  Raises AgentError when even the
-    shortest prompt is too long.
+    If ``json`` is true, the server enforces a schema, and the answer is asked for as an object.  Raises AgentError when
+    even the shortest prompt is too long.
     """
     head = "An optimiser would make one of these changes next"
     gains = f"the gain in {context.history.metric} that it expects" if any(c.gain is not None for c in choices) else ""
@@ -56,8 +56,8 @@ def menu_brief(context: Context, room: int, choices: Sequence[RankedMove], json:
 def values_brief(context: Context, room: int, knobs: Sequence[KnobValues], task: str, example: str) -> Brief:
     """Write the prompt that asks for new values of knobs, in at most ``room`` tokens.
 
-    ``task``: a task of its own, such as the person's idea.  ``example``: an answer to show; empty when the server
-    enforces the schema.  Raises AgentError when even the shortest prompt is too long.
+    ``task`` is the text of a task, such as the person's own idea.  ``example`` is an answer to show; it is empty when
+    the server enforces the schema.  Raises AgentError when even the shortest prompt is too long.
     """
     head = "Each constant with its value now, then the values that it may get:"
 

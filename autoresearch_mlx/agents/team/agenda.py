@@ -38,7 +38,7 @@ class Agenda:
     stale: tuple[str, ...]
     """Classes of axes (``lr`` for ``lr.matrix``) on which nothing is gained at present."""
     misses: tuple[int, ...]
-    """Numbers of discarded experiments within the noise of a gain."""
+    """Numbers of the discarded experiments whose effect is too small to tell from zero."""
     keeps: tuple[int, ...]
 
     def free(self, taken: Collection[str]) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ class Order:
 
 @dataclass(slots=True)
 class Chief:
-    """Writes briefs.  ``voice`` is the model that words their questions; None means the policy's own words."""
+    """Writes briefs.  ``voice`` is the model that words the questions in them; None means the policy's own words."""
 
     seed: int
     voice: Voice | None = None

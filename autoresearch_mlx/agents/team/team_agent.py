@@ -27,10 +27,10 @@ from autoresearch_mlx.errors import AgentAway, AgentError, EndpointError
 from autoresearch_mlx.experiment import Agent, Context, History, Proposal, Tenant
 
 CHIEF = "chief"
-"""Author of bracket proposals, which need no junior."""
+"""Name of the author of bracket proposals, which need no junior."""
 _LOOK_SECONDS = 0.05
 _MOST_TRIES = 24
-"""Maximum number of attempts of an agent without a model to make a proposal on free axes for one brief."""
+"""Maximum number of attempts for one brief that an agent without a model has to propose something on free axes."""
 _FIRST_REST, _LONGEST_REST = 10.0, 1800.0
 _BUSY_SECONDS = 1.0
 
