@@ -59,11 +59,12 @@ _COMMANDS = {
     "restore": ("keep", "Unpack a session from an archive."),
     "doctor": ("doctor", "Check the machine, the lab and the settings."),
 }
-"""Commands: name -> (module of this package, one line for --help).  The module has a function ``NAME_command``."""
+"""Module of this package and line of --help for each command; the module has a function ``NAME_command``."""
 
 
 _OF_ANOTHER_GIT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
-"""Variables that git sets for its hooks and for `rebase --exec`; our git would then use the user's worktree."""
+"""Variables that git sets for its hooks and for `rebase --exec`; with them, our own git would use the user's
+worktree."""
 
 
 class Commands(click.Group):

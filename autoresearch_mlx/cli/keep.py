@@ -16,7 +16,7 @@ from autoresearch_mlx.lab.lab import find_session
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = 100 * 365 * 24 * 60
-"""A hundred years, in minutes."""
+"""Largest age in minutes: a hundred years."""
 
 
 class Age(click.ParamType[timedelta]):

@@ -76,7 +76,7 @@ def init_command(
 
 
 def _refuse_without_sentence() -> None:
-    """Raise UsageError for an option that only --about reads."""
+    """Raise UsageError if the command line has an option that needs --about."""
     context = click.get_current_context()
     for parameter in context.command.params:
         name = parameter.name or ""

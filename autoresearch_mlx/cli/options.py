@@ -53,7 +53,7 @@ def uncollected() -> None:
 
 
 def itself() -> str:
-    """Return what a shell has to call for this command: its name, or its path where the name is not on PATH.
+    """Return how a shell calls this command: by its name, or by its path where the name is not on PATH.
 
     The shell of a coding agent may have another PATH than the person's.
     """

@@ -64,7 +64,7 @@ def _prompt(agent: str | None, form: Form | None, tag: str | None) -> NextPrompt
 
 
 def _words(size: FormSize) -> str:
-    """Return the size of a form, such as ``menu: 520 + at most 400 tokens (next)``, or why it cannot be asked for."""
+    """Return the size of a form, such as ``menu: 520 + at most 400 tokens (next)``, or why it cannot be used."""
     if size.tokens is None or size.reply_tokens is None:
         return f"{size.form}: not possible: {size.problem}"
     return f"{size.form}: {size.tokens:,} + at most {size.reply_tokens:,} tokens{' (next)' if size.next else ''}"

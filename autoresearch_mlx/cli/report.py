@@ -70,7 +70,10 @@ def _opened(page: Path) -> bool:
 
 
 def _prices(folder: Path, root: Path) -> tuple[float | None, float | None]:
-    """Return the prices of a million tokens, in and out; (None, None) without reading lab.toml if no call was made."""
+    """Return the prices of a million tokens, in and out; (None, None) if no model was called.
+
+    In that case lab.toml is not read.
+    """
     from autoresearch_mlx.store.talks import spent
 
     if not spent(folder).calls:

@@ -84,7 +84,7 @@ def try_command(message: str, tag: str | None, detach: bool, as_json: bool, **gi
 def _detach(message: str, tag: str | None, as_json: bool, given: Mapping[str, Any]) -> None:
     """Start the same command in a process that outlives this one, and print the number of its experiment.
 
-    If `drive` works in this lab, the request goes there, because this command may be in a sandbox that ends with it.
+    If `drive` runs in this lab, it gets the request, because this command may be in a sandbox that ends with it.
     """
     from autoresearch_mlx.loop.detached import Promise, start_detached
     from autoresearch_mlx.loop.drive import ask_driver

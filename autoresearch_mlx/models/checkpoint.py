@@ -73,7 +73,7 @@ def _thinks(folder: Path) -> bool | None:
 
 
 def _said_parameters(folder: Path) -> int | None:
-    """Return the number of parameters from the index, where mlx_lm writes it; correct for quantised weights too."""
+    """Return the number of parameters that mlx_lm wrote into the index; it is correct for quantised weights too."""
     try:
         said = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
         total = said["metadata"]["total_parameters"]

@@ -26,7 +26,7 @@ class LmStudio(OpenAICompatible):
         return self._facts
 
     def release(self, seconds: float = 30.0) -> float | None:
-        """Unload every instance of the model, wait until none is listed, and return the seconds that took.
+        """Unload every instance of the model, wait until none is listed, and return the seconds that this took.
 
         Returns None when no instance was loaded, or when this version cannot unload.  Raises EndpointError (hung) when
         an instance is still listed after ``seconds``.

@@ -48,9 +48,9 @@ class MlxServer:
     def __init__(self, model: str, folder: Path | None = None, seconds_to_start: float = 600.0) -> None:
         """Store the arguments; start nothing yet.
 
-        ``model``: a folder, or the name of a model on Hugging Face, ``org/name``.  ``folder``: the session's folder,
-        where the server's output goes to ``talks/mlx-server.log``; without a folder the output is not kept.
-        ``seconds_to_start``: the longest time from the start of the process to its first token, within the deadline
+        ``model`` is a folder, or the name of a model on Hugging Face, ``org/name``.  ``folder`` is the session's
+        folder, where the server's output goes to ``talks/mlx-server.log``; without a folder the output is not kept.
+        ``seconds_to_start`` is the longest time from the start of the process to its first token, within the deadline
         of the question.
         """
         self.model = model
@@ -81,7 +81,7 @@ class MlxServer:
         """Make one call, starting the server first when none is running; ``load_seconds`` tells how long that took.
 
         Raises EndpointError.  Its kind is overflow (found before anything is sent), unreachable (the server does not
-        start), dropped (the server ended during the call) or hung (a deadline passed).  When it is unreachable or
+        start), dropped (the server ended during the call) or hung (a deadline passed).  If the kind is unreachable or
         dropped, the error contains the last lines of the server's log.  After a failed call the server is ended too,
         because it may go on reading the prompt for minutes.
         """
@@ -92,7 +92,10 @@ class MlxServer:
         return replace(reply, model=self.model, load_seconds=loaded, context_tokens=known)
 
     def release(self) -> float | None:
-        """End the server, wait until its memory is free again, and return the seconds that took; None when none ran."""
+        """End the server, wait until its memory is free, and return the seconds that this took.
+
+        Returns None if no server was running.
+        """
         child, self._child = self._child, None
         if child is None:
             return None
@@ -133,7 +136,7 @@ class MlxServer:
             )
 
     def _running(self) -> bool:
-        """Return whether our child is running and listening; otherwise remove it.
+        """Return whether our child process is running and listening; if it is not, remove it.
 
         Both are checked, because a killed process with threads closes its sockets a little before it ends.
         """

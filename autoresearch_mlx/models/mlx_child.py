@@ -82,7 +82,7 @@ class Child:
         return os.pread(self._log.fileno(), end - start, start).decode(errors="replace")
 
     def stop(self) -> float:
-        """End the process and its whole group, wait until it has ended, and return the seconds that took."""
+        """End the process and its whole group, wait until it has ended, and return the seconds that this took."""
         began = time.monotonic()
         if self.ended() is None:
             self._signal(signal.SIGTERM)

@@ -62,9 +62,9 @@ class Ollama:
     ) -> None:
         """Store the arguments; contact no server yet.
 
-        ``host``: by default OLLAMA_HOST, else 127.0.0.1:11434.  ``keep_alive``: how long the model stays loaded after
-        a call, as a duration such as ``30m`` or in seconds.  ``most_context``: the largest context to ask for, in
-        tokens.
+        ``host`` is by default OLLAMA_HOST, or else 127.0.0.1:11434.  ``keep_alive`` is the time that the model stays
+        loaded after a call, in seconds or as a duration such as ``30m``.  ``most_context`` is the largest context to
+        ask for, in tokens.
         """
         self.model = model
         self.address = host_address(host or os.environ.get("OLLAMA_HOST", ""))
@@ -98,7 +98,7 @@ class Ollama:
     def ask(self, ask: Ask) -> Reply:
         """Make one call, in a context with room for prompt and reply.
 
-        Raises EndpointError; its kind is overflow also when the model replied without having read the whole prompt.
+        Raises EndpointError; its kind is also overflow when the model replied without having read the whole prompt.
         """
         deadline = Deadline(ask.seconds, ask.idle_seconds)
         self.facts(min(ask.seconds, _FACTS_SECONDS))
@@ -113,7 +113,7 @@ class Ollama:
                 raise failure
 
     def release(self, seconds: float = 30.0) -> float | None:
-        """Unload the model, wait until /api/ps no longer lists it, and return the seconds that took.
+        """Unload the model, wait until /api/ps no longer lists it, and return the seconds that this took.
 
         Other models stay loaded.  Returns None when the model was not loaded or is not on this machine.  Raises
         EndpointError (hung) when it is still listed after ``seconds``.

@@ -17,7 +17,8 @@ PORT = 11434
 def request(model: str, ask: Ask, context: int, keep_alive: str | int, thinks: bool) -> dict[str, Any]:
     """Return the body for /api/chat.
 
-    ``context``: tokens of prompt and reply together.  ``thinks``: the ``think`` field may be sent.
+    ``context`` is the number of tokens of prompt and reply together; ``thinks`` says whether the ``think`` field may be
+    sent.
     """
     room = max(1, context - ask.prompt_tokens)
     options: dict[str, Any] = {
@@ -51,7 +52,7 @@ class StreamedChat:
         self.parts: list[str] = []
         self.thoughts: list[str] = []
         self.characters = 0
-        """Length of text and thoughts."""
+        """Number of characters of text and thoughts."""
         self.last: dict[str, Any] = {}
 
     @property
@@ -86,9 +87,10 @@ class Installed:
     size_bytes: int | None
     billions: float | None
     cloud: bool
-    """Whether it runs in the cloud and not on this machine."""
+    """Whether the model runs in the cloud and not on this machine."""
     capabilities: tuple[str, ...] | None
-    """Names of what the model can do.  Only newer versions list them here; ``/api/show`` has them in every version."""
+    """Names of the model's capabilities.  Only newer versions list them here; ``/api/show`` has them in every
+    version."""
     family: str = ""
 
     @property
@@ -164,7 +166,7 @@ def facts_of(model: str, shown: Any, size_bytes: int | None, here: bool) -> Mode
 def completes(shown: Any) -> bool:
     """Return whether the model can answer, and not only make embeddings.
 
-    True also where the version of Ollama lists no capabilities.
+    Returns True also if this version of Ollama lists no capabilities.
     """
     capabilities = _capabilities(shown) if isinstance(shown, dict) else None
     return capabilities is None or "completion" in capabilities

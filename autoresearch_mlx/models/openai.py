@@ -77,8 +77,8 @@ class OpenAICompatible:
     ) -> None:
         """Store the arguments; contact no server yet.
 
-        ``here``: the model uses this machine's memory.  ``schema``: JSON schemas may be sent.  ``key_env``: the
-        environment variable that the key came from, for hints.
+        ``here`` says whether the model uses this machine's memory, and ``schema`` whether JSON schemas may be sent.
+        ``key_env`` is the environment variable that the key came from, for hints.
         """
         self._name = name
         self.base_url = base_url.rstrip("/")

@@ -30,7 +30,7 @@ class StreamedReply:
 
     @property
     def characters(self) -> int:
-        """Length of text and thoughts."""
+        """Number of characters of text and thoughts."""
         return self._length
 
     @property

@@ -56,7 +56,7 @@ class Deadline:
         self._heard: float | None = None
 
     def hear(self) -> None:
-        """Note that a part of the reply has come just now."""
+        """Note that a part of the reply has just arrived."""
         self._heard = monotonic()
 
     @property
@@ -179,7 +179,7 @@ def fetch(
 
 
 def as_json(text: str) -> Any:
-    """Parse JSON; None for a text that is not JSON or is nested too deeply."""
+    """Parse JSON; return None for a text that is not JSON or is nested too deeply."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -210,7 +210,7 @@ def is_here(host: str) -> bool:
 
 
 def hide(text: str, key: str | None) -> str:
-    """Replace the key in a text."""
+    """Replace the key wherever it occurs in a text."""
     return text.replace(key, "[key]") if key and len(key) >= _SHORTEST_KEY else text
 
 
@@ -236,7 +236,7 @@ _ASKED = (r'"n_prompt_tokens"\s*:\s*(\d+)', r"\((\d+) in the messages", r"(?:req
 
 
 def sizes_in(text: str) -> tuple[int | None, int | None]:
-    """Return the context and the prompt, both in tokens, that a refusal names; None for what it does not name."""
+    """Return the sizes of context and prompt, in tokens, that a refusal names; None for a size that is not named."""
     return _first_size(_LIMITS, text), _first_size(_ASKED, text)
 
 

@@ -30,11 +30,11 @@ class Ask:
 
     messages: tuple[Message, ...]
     prompt_tokens: int
-    """Our own estimate of the tokens in all messages; the size of the context is chosen and checked by it."""
+    """Our own estimate of the tokens in all messages, by which the size of the context is chosen and checked."""
     max_tokens: int
     """Maximum number of tokens in the reply, thoughts included."""
     seconds: float
-    """Deadline of the whole call: connecting, loading the model, reading the prompt, answering."""
+    """Deadline of the whole call, which includes connecting, loading the model and reading the prompt."""
     schema: Mapping[str, Any] | None = None
     """A JSON schema for the reply.  A server may ignore it, so the reply is checked in any case."""
     temperature: float = 0.7
@@ -106,7 +106,7 @@ class Endpoint(Protocol):
         ...
 
     def release(self) -> float | None:
-        """Unload the model from this machine's memory, wait until it is gone, and return the seconds that took.
+        """Unload the model from this machine's memory, wait until it is gone, and return the seconds that this took.
 
         Returns None when there was nothing to unload.  Raises EndpointError when the model stays in memory.
         """
