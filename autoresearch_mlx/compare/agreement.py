@@ -20,7 +20,7 @@ _Z = NormalDist().inv_cdf((1 + COVERAGE) / 2)
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Shares and correlations with their 90 % intervals; None if there are too few pairs."""
+    """Shares and correlations with their 90 % intervals; each is None if there are too few pairs for it."""
 
     pairs: int
     signed: int

@@ -66,7 +66,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class AxisRow:
-    """One axis on both sides; None for a side that did not try it.
+    """One axis on both sides; a side that did not try it has None.
 
     The verdict is about the best effect of each side.
     """

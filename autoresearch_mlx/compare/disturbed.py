@@ -15,7 +15,7 @@ _OTHER = "each of their runs was disturbed"
 
 
 def why_left_out(experiment: Experiment) -> str:
-    """Say why the effect of an experiment cannot be compared; empty if it can be.
+    """Say why the effect of an experiment cannot be compared, or an empty string if it can be.
 
     It cannot if no run counts, or if most of the effect's error is due to the machine's speed.  A kept experiment stays
     in any case, because others were compared with it.

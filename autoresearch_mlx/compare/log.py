@@ -26,7 +26,7 @@ class Log:
     source: str
     """Address at which the session was published, or the file from which it was read."""
     hardware: str
-    """Hardware in words; empty if unknown."""
+    """Hardware in words, or an empty string if unknown."""
     metric: str
     direction: Direction
     runs: tuple[Run, ...]

@@ -23,7 +23,7 @@ COVERAGE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """The standard deviation of one run, in the metric's unit; None if the log does not show it."""
+    """The standard deviation of one run, in the metric's unit, or None if the log does not show it."""
 
     sigma: float | None
     dof: int

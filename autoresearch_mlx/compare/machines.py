@@ -48,7 +48,7 @@ class MachineSide:
     gain: float | None
     low: float | None
     high: float | None
-    """Gain of the incumbent over the baseline on this machine, with its 90 % interval; None if either has no run."""
+    """Gain of the incumbent over the baseline on this machine, with its 90 % interval, or None if either has no run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Held:
     """Mean effect of the change over the machines, in sigma."""
     where: Where
     chip: str | None
-    """The chip, if the change wins on one kind of chip alone; None for every other change."""
+    """The chip, if the change wins on one kind of chip alone, or None for every other change."""
 
     @property
     def where_in_words(self) -> str:
@@ -80,7 +80,7 @@ class Cell:
     title: str
     status: Status
     sigmas: float | None
-    """Its effect on this machine, in sigma; None if the change or the incumbent has no run with a value there."""
+    """Its effect on this machine, in sigma, or None if the change or the incumbent has no run with a value there."""
     gain: float | None
     """The effect in the metric's unit."""
 

@@ -59,7 +59,7 @@ def find(name: str) -> Reference:
 
 
 ReferenceStatus: TypeAlias = Literal["keep", "discard", "crash", "trial"]
-"""A ``trial`` was measured without a decision; only runs whose effect cannot be compared have this status."""
+"""Status of a row.  A ``trial`` was measured without a decision; only runs whose effect cannot be compared have it."""
 
 COLUMNS = ("order", "commit", "val_bpb", "memory_gb", "status", "axis", "knob", "from", "to", "note")
 ORIGIN = ("log", "source", "hardware", "comparable", "caveat")
@@ -74,7 +74,7 @@ _FACT = re.compile(r"#\s*(\w+):\s*(.+)")
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRun:
-    """One row; ``val_bpb`` is in bits per byte, ``memory_gb`` the peak in GB.  None for what is not known."""
+    """One row; ``val_bpb`` is in bits per byte, ``memory_gb`` the peak in GB.  Unknown values are None."""
 
     order: int
     commit: str
@@ -83,10 +83,10 @@ class ReferenceRun:
     status: ReferenceStatus
     axis: str
     changes: KnobChanges
-    """``{knob: (from, to)}``, empty for a change of code; None for a value that the source does not give."""
+    """``{knob: (from, to)}``, empty for a change of code.  A value that the source does not give is None."""
     note: str
     source: str = ""
-    """Address at which this row was published; empty if it is that of the table."""
+    """Address at which this row was published, or an empty string if it is that of the table."""
     hardware: str = ""
     comparable: bool = True
     """True if the run's effect counts, because it was measured under the same conditions as its log's incumbent."""
@@ -106,7 +106,7 @@ class Reference:
 
     @property
     def hardware(self) -> str:
-        """The hardware of all its runs, in words; empty if it is not known."""
+        """The hardware of all its runs, in words, or an empty string if it is not known."""
         told = {run.hardware for run in self.runs if run.hardware}
         return "several machines" if len(told) > 1 else "".join(told) or self.facts.get("hardware", "")
 

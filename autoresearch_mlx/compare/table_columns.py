@@ -43,7 +43,7 @@ class Columns:
     metric: str
     rows: Sequence[Row]
     direction: Direction | None = None
-    """The direction that the file itself states; None if it states none."""
+    """The direction that the file itself states, or None if it states none."""
     ours: bool = False
 
     @property

@@ -25,7 +25,7 @@ class Row:
         return TableError(f"{self.path}, line {self.number}: {fact}", hint)
 
     def cell(self, at: int | None) -> str:
-        """Return a cell; empty if the row has no such column."""
+        """Return a cell, or an empty string if the row has no such column."""
         return self.cells[at] if at is not None and at < len(self.cells) else ""
 
 

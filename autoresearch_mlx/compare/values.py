@@ -104,7 +104,7 @@ def _in_words(
 
 
 def _behind(text: str, *places: int) -> str:
-    """Return the first unit that follows one of these places directly; empty if there is none."""
+    """Return the first unit that follows one of these places directly, or an empty string if there is none."""
     units = (_UNIT.match(text, place) for place in places)
     return next((match[1] for match in units if match), "")
 

@@ -43,7 +43,7 @@ class Judged:
 
     @property
     def clear(self) -> bool | None:
-        """True if the interval excludes 0; None without an interval."""
+        """Whether the interval excludes 0, or None if there is no interval."""
         return None if self.low is None or self.high is None else self.low > 0 or self.high < 0
 
 

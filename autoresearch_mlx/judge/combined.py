@@ -118,7 +118,7 @@ def combine(estimates: Sequence[Estimate], spread: Between | None = None) -> Com
 
 
 def cochran(estimates: Sequence[Estimate]) -> float:
-    """Return Cochran's Q (Biometrics 10, 1954); 0 for one estimate."""
+    """Return Cochran's Q (Biometrics 10, 1954), which is 0 for one estimate."""
     return _squares(estimates, 0.0)
 
 

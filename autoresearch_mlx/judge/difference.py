@@ -39,7 +39,7 @@ class Difference:
 
     gain: float
     error: float
-    """Standard error of the gain; 0 while sigma is unknown, in which case there is no score."""
+    """Standard error of the gain, or 0 while sigma is unknown, in which case there is no score."""
     dof: int
     """Degrees of freedom behind the error."""
     sigma: float

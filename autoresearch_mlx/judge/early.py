@@ -52,7 +52,7 @@ class Stop:
     audit: bool = False
     """True if the run is allowed to finish, to check the rule."""
     gap: float | None = None
-    """Excess of the run's loss over the incumbent's, as a share of the incumbent's; None if the run diverged."""
+    """Excess of the run's loss over the incumbent's, as a share of the incumbent's, or None if the run diverged."""
 
     @property
     def verdict(self) -> Verdict:
@@ -166,7 +166,7 @@ class Account:
     wrong: int
     """Number of audited experiments that were kept after all."""
     error_rate: float | None
-    """``wrong / audits``; None without an audit."""
+    """``wrong / audits``, or None if there was no audit."""
     error_high: float | None
     """Upper 95 % confidence bound of the error rate (Clopper and Pearson, Biometrika 26, 1934)."""
 

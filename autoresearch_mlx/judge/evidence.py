@@ -38,7 +38,8 @@ class Run:
     """Natural logarithm of the work that the run could do at the machine's speed, as a share of that at the session's
     reference speed (:func:`speeds.log_work`).  It is 0 at the reference speed, and if the speed is unknown."""
     log_tokens: float | None = None
-    """Natural logarithm of the number of tokens trained on; None if this number or the machine's speed is unknown."""
+    """Natural logarithm of the number of tokens trained on, or None if this number or the machine's speed is unknown.
+    """
     off_speed: bool = False
     """Whether the machine was clearly slower or faster than usual during the run."""
     cases: Mapping[str, float] | None = None
@@ -110,7 +111,8 @@ class Evidence:
     examined: bool = False
     """True if the target itself has audited one of the candidate's runs and found no contradiction."""
     doubt: str = ""
-    """A doubt, in words, that the audit could not settle, so that a person has to decide; empty if there is none."""
+    """A doubt, in words, that the audit could not settle, so that a person has to decide; it is empty if there is none.
+    """
     accepted: bool = False
     """True if a person has accepted this gain, however large it is."""
     lost: int = 0

@@ -36,7 +36,7 @@ def stops(history: History, budget_seconds: float | None) -> Account:
 
 
 def _whole(stopped: Measurement) -> float:
-    """Return the seconds of training that a stopped run would have taken; 0 if unknown."""
+    """Return the seconds of training that a stopped run would have taken, or 0 if unknown."""
     share = stopped.extra["stop"]["share"]
     return (stopped.seconds.train or 0.0) / share if share > 0 else 0.0
 
@@ -86,7 +86,7 @@ def cases_of(m: Measurement) -> Mapping[str, float] | None:
 
 
 def _error(m: Measurement) -> float:
-    """Return the standard error of a run's own value; 0 if none is recorded."""
+    """Return the standard error of a run's own value, or 0 if none is recorded."""
     found = m.extra.get("lookahead_error")
     return abs(float(found)) if isinstance(found, int | float) and math.isfinite(found) else 0.0
 
@@ -205,7 +205,7 @@ def _means(taken: Sequence[Run]) -> Mapping[int, float]:
 
 
 def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
-    """Return the runs whose mean is :func:`standing`; empty for an imported experiment.
+    """Return the runs whose mean is :func:`standing`, none for an imported experiment.
 
     These are the undisturbed runs of the current regime, or all runs if there are none.  Runs at the machine's usual
     speed are preferred, because another speed changes the value.

@@ -89,7 +89,7 @@ class Case:
     same_cost: bool = False
     """Whether a step of the candidate does the same work as a step of the incumbent."""
     removes: int | None = None
-    """Number of the kept experiment whose change this candidate removes; None when it removes none."""
+    """Number of the kept experiment whose change this candidate removes, or None when it removes none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ class Limit:
     direction: Direction
     """Whether a smaller or a larger value is better."""
     bound: float | None = None
-    """The worst allowed value; None if the limit is given by ``worse_by``."""
+    """The worst allowed value, or None if the limit is given by ``worse_by``."""
     worse_by: float = 0.0
     """Share of the first version's value by which a value may be worse; unused with ``bound``."""
     unit: str = ""

@@ -155,7 +155,7 @@ def _decided(
 
 
 def _behind_older(sides: Sequence[OnMachine], spread: Between, mode: Mode, rules: Rules) -> Verdict | None:
-    """Return the discard of a change that loses even to older versions; None if the incumbent's runs are needed.
+    """Return the discard of a change that loses even to older versions, or None if the incumbent's runs are needed.
 
     The older versions stand in where the incumbent has no run, which makes the gain look larger than it is.
     """

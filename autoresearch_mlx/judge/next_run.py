@@ -43,7 +43,7 @@ def disturbed(evidence: Evidence) -> int:
 
 
 def thin(now: Evidence, rules: Rules) -> str:
-    """Return why the incumbent should be measured before a close call; empty when it need not be."""
+    """Return why the incumbent should be measured before a close call, or an empty string when it need not be."""
     if sum(run.fresh for run in now.incumbent) < rules.record_least:
         return "close, and the incumbent has too few runs that were not selected"
     if now.incumbent_age > rules.record_age:

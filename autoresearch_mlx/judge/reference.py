@@ -17,10 +17,10 @@ caches.
 """
 
 _FASTER = 1.15
-"""If a baseline run is more than this many times as fast as the reference, the reference ran on a busy machine."""
+"""Ratio of a baseline run's speed to the reference above which the reference must have run on a busy machine."""
 
 _QUIET_SHARE = 0.95
-"""If a run got less than this share of the processor time that it wanted, the machine was not quiet."""
+"""Share of the processor time that a run wanted.  If the run got less, the machine was not quiet."""
 
 
 def reference_of(history: History, earlier: Sequence[Measurement] = ()) -> Reference:
@@ -46,7 +46,7 @@ def reference_of(history: History, earlier: Sequence[Measurement] = ()) -> Refer
 def by_the_fastest(runs: Sequence[Measurement]) -> list[Measurement]:
     """Return the baseline's runs; if one is more than 15 % faster than the reference, the fastest is the new reference.
 
-    Their speeds are then shares of its speed, and runs that were slower by more than 15 % are marked as disturbed.
+    All speeds are then shares of that run's speed, and runs that were slower by more than 15 % are marked as disturbed.
     """
     speeds = [m.speed for m in runs if m.speed is not None and not m.tainted and m.value is not None]
     fastest = max(speeds, default=1.0)
@@ -68,7 +68,7 @@ def same_cost(run: Measurement, others: Sequence[Measurement]) -> int | None:
 
     Returns None if it does not.
 
-    The model must have the same size, a step the same tokens and nearly the same processor time.
+    Both models must have the same size, and both steps the same number of tokens and nearly the same processor time.
     """
     equal = [m for m in others if not m.tainted and m.value is not None and _alike(run, m)]
     return round(median(m.steps for m in equal if m.steps)) if equal else None

@@ -21,7 +21,7 @@ class Waiting:
     gain: float
     """Gain over the incumbent, in the metric's unit."""
     percent: float | None
-    """The gain in percent of the incumbent's value; None if that value is 0."""
+    """The gain in percent of the incumbent's value, or None if that value is 0."""
     words: str
 
 
@@ -48,7 +48,7 @@ def waiting_in_words(found: Sequence[Waiting]) -> str:
 
 
 def _gain(history: History, e: Experiment, best: Experiment, now: float) -> float:
-    """Return the gain that the log shows if the incumbent is still the same; else the difference of the values."""
+    """Return the gain that the log shows if the incumbent is still the same, else the difference of the values."""
     if e.gain is not None and e.gain > 0 and (e.against or e.base) == best.commit:
         return e.gain
     assert e.value is not None

@@ -89,7 +89,7 @@ class Claims:
         return "another lab has just claimed it"
 
     def _taken(self, ref: str, commit: str, now: float) -> str | None:
-        """Return how long another lab still holds a claim, in words; None if it is over, unreadable or our own."""
+        """Return how long another lab still holds a claim, in words, or None if it is over, unreadable or our own."""
         claim = self._read(ref, commit)
         if claim is None or claim.lab == self.place.lab:
             return None

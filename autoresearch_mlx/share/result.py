@@ -74,7 +74,7 @@ class Result:
     knobs: KnobChanges = field(default_factory=dict)
     effect: Effect | None = None
     patch: str = ""
-    """The change as a unified diff; empty if the knobs describe the whole change, or if it was not published."""
+    """The change as a unified diff.  It is empty if the knobs describe the whole change, or if it was not published."""
     files: tuple[str, ...] = ()
     """Paths of the files that are published whole, before and after a winning edit."""
     withheld: str = ""

@@ -126,7 +126,7 @@ class Sharing:
         return f"the same edit is being measured elsewhere: {taken}" if taken is not None else None
 
     def _measured_elsewhere(self, hypothesis: str) -> str | None:
-        """Return in words which other lab measured this edit in the last ``_NIGHT_SECONDS``; None if none did."""
+        """Return in words which other lab measured this edit in the last ``_NIGHT_SECONDS``, or None if none did."""
         for each in reversed(self.source.place.pulled()):
             if each.result.hypothesis == hypothesis and _age(each.time) < _NIGHT_SECONDS:
                 result = each.result

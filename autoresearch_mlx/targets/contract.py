@@ -68,7 +68,7 @@ class PlanFacts:
     """Facts about one run that are known before a night begins; None means unknown."""
 
     training_seconds: float | None = None
-    """Training time of one run; None for a run that ends after a number of tokens or operations."""
+    """Training time of one run, or None for a run that ends after a number of tokens or operations."""
     timeout_seconds: float | None = None
     """The longest time that one run may take."""
     overhead_seconds: float | None = None
@@ -157,7 +157,7 @@ class TargetKind(ABC, Generic[C]):
         return {"program": f"{self.name} {said}", "machine": machine.chip}
 
     def missing(self, conditions: C) -> AutoresearchError | None:
-        """Return an error that says why a session with these conditions cannot continue here; None if it can."""
+        """Return an error that says why a session with these conditions cannot continue here, or None if it can."""
         return None
 
     # --- how it starts
@@ -257,7 +257,7 @@ class Certifiable(Protocol):
     """A target that can say why a certificate of its values would mean nothing."""
 
     def certify_refused(self) -> str | None:
-        """Return why no certificate is given, in words for the person; None if one may be given."""
+        """Return why no certificate is given, in words for the person, or None if one may be given."""
         ...
 
 

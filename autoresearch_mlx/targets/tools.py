@@ -35,7 +35,7 @@ class Tools:
         return {"PATH": path, "AUTORESEARCH_TOOLS": str(self.folder)}
 
     def found(self, need: str) -> str | None:
-        """Return the path of the first alternative of ``need`` that exists; None if there is none."""
+        """Return the path of the first alternative of ``need`` that exists, or None if there is none."""
         return next(filter(None, map(self._one, need.split("|"))), None)
 
     def _one(self, name: str) -> str | None:

@@ -43,7 +43,7 @@ def _last_words(log: Path) -> str:
 
 
 def last_exception(log: Path) -> str | None:
-    """Return the last line of a log that looks like the message of an exception; None if there is none."""
+    """Return the last line of a log that looks like the message of an exception, or None if there is none."""
     raised = (line for line in reversed(_text(log).splitlines()[-200:]) if _RAISED.match(line))
     return next((line.strip()[:300] for line in raised), None)
 

@@ -53,7 +53,7 @@ class Blame:
 
     party: Party
     words: str = ""
-    """What the machine or the tool did, in a phrase; empty for the candidate."""
+    """What the machine or the tool did, in a phrase, or an empty string for the candidate."""
     next_step: str = ""
     """What a person can do about it."""
 
@@ -96,7 +96,7 @@ def _by_text(found: KnownError, ended: Ended, tail: str) -> Blame:
 
 
 def _memory_by_others(ended: Ended) -> str | None:
-    """Return a phrase about how other programs used up the memory; None if nothing points to them."""
+    """Return a phrase about how other programs used up the memory, or None if nothing points to them."""
     before, after, own = ended.before, ended.after, (ended.peak_memory_mb or 0.0) * 2**20
     whole, free = before.memory_bytes, before.memory_free
     if not whole or free is None or after.memory_free is None or own >= _OWN * free:

@@ -66,7 +66,7 @@ def watched(conditions: Conditions, assignment: Assignment) -> tuple[dict[str, s
 
 
 def inside(conditions: Conditions, command: Sequence[str], permissions: Permissions) -> list[str]:
-    """Return the command as it runs in the sandbox, under the kernel's limits; unchanged without a sandbox."""
+    """Return the command as it runs in the sandbox, under the kernel's limits, or unchanged if there is no sandbox."""
     if conditions.sandbox is None:
         return list(command)
     return conditions.sandbox.wrap(command, _with_limits(permissions, conditions.limits))

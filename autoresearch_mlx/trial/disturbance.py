@@ -59,7 +59,7 @@ def read_clocks() -> Clocks:
 
 
 def slept(before: Clocks, after: Clocks) -> float:
-    """Return the seconds of sleep between two readings; 0 if the system has no clock that counts sleep."""
+    """Return the seconds of sleep between two readings, or 0 if the system has no clock that counts sleep."""
     if before.total is None or after.total is None:
         return 0.0
     seconds = (after.total - before.total) - (after.awake - before.awake)
@@ -67,7 +67,7 @@ def slept(before: Clocks, after: Clocks) -> float:
 
 
 def longest_gap(steps: Sequence[float]) -> float:
-    """Return the seconds of the only interval between steps that is far longer than all others; 0 if there is none.
+    """Return the seconds of the only interval between steps that is far longer than all others, or 0 if there is none.
 
     ``steps`` are the times of the steps, in seconds.  Two long intervals in one run do not count as a disturbance:
     the script itself may evaluate now and then, or run short of memory.
@@ -92,7 +92,7 @@ class Disturbance:
     """Seconds of an unusually long interval between two training steps."""
 
     def words(self, habits: Sequence[float] = ()) -> str | None:
-        """Return a sentence about why the run does not count; None if it counts.
+        """Return a sentence about why the run does not count, or None if it counts.
 
         ``habits`` are gaps in earlier runs of the same file, or of the file from which it was made.  A gap that
         occurs again is caused by the script and is not a disturbance.

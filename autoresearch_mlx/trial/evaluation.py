@@ -151,7 +151,7 @@ class Evaluation:
         return rows_per_call(conditions.eval_rows, conditions.seq_len, conditions.vocab_size)
 
     def failure(self, ended: Ended, log: Path) -> tuple[Failure, str] | None:
-        """Return the status and the reason of a failed evaluation; None if ``value`` is a score."""
+        """Return the status and the reason of a failed evaluation, or None if ``value`` is a score."""
         if (killed := why_killed(ended, log)) is not None:
             return killed
         if self._invalid is not None:

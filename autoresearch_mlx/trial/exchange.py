@@ -209,7 +209,7 @@ class Respondent:
             since, used = time.monotonic(), now
 
     def _cpu_seconds(self) -> float:
-        """Return the processor time of the process and its children, in seconds; 0 if it has ended."""
+        """Return the processor time of the process and its children, in seconds, or 0 if it has ended."""
         import psutil  # only a late answer needs it, and its import takes a fifth of the scorer's start
 
         total = 0.0

@@ -267,7 +267,7 @@ def sizes(weights: dict[str, mx.array], spec: TrainSpec) -> dict[str, int]:
 
 
 def tokens_for(spec: TrainSpec, matrix_params: int) -> int | None:
-    """Return the budget in tokens for a model with ``matrix_params``; None if the run does not end by tokens."""
+    """Return the budget in tokens for a model with ``matrix_params``, or None if the run does not end by tokens."""
     if spec.flops is None:
         return spec.tokens
     return max(1, math.ceil(spec.flops / (FLOPS_PER_PARAMETER * max(matrix_params, 1))))

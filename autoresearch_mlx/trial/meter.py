@@ -68,15 +68,15 @@ class Meter(Protocol):
         ...
 
     def left(self, spent: float) -> float | None:
-        """Return the seconds of training still to come; None while they are unknown."""
+        """Return the seconds of training still to come, or None while they are unknown."""
         ...
 
     def overstayed(self, spent: float) -> str | None:
-        """Return a sentence about why the run must be killed now; None while it may go on."""
+        """Return a sentence about why the run must be killed now, or None while it may go on."""
         ...
 
     def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
-        """Return a sentence about how the finished run broke its budget; None if it kept to it.
+        """Return a sentence about how the finished run broke its budget, or None if it kept to it.
 
         ``facts`` has ``tokens``, the number served; ``step_seconds``, the usual seconds between two batches;
         ``steps``, the number that the script reported; ``refused``, whether the parent ended the run; and ``held``,
@@ -115,7 +115,7 @@ class ByClock:
         return self.scale - spent
 
     def overstayed(self, spent: float) -> str | None:
-        """Return why a run far over its budget must be killed; None while a slow last step explains the excess."""
+        """Return why a run far over its budget must be killed, or None while a slow last step explains the excess."""
         limit = 3 * self.scale + 30 if self._by_steps else self.scale + max(10.0, 0.25 * self.scale)
         said = f"training on a budget of {self.scale:g} s did not end within {limit:.0f} s; killed"
         return f"{said}; if one step takes that long, {_SMALLER}" if spent > limit else None
@@ -139,7 +139,7 @@ class ByCount:
     def __init__(self, conditions: Conditions, tables: int | None = None) -> None:
         self._tables = tables
         self._goal: float | None = conditions.budget_tokens
-        """Tokens to train on; None until the child has reported the size of the model."""
+        """Tokens to train on, or None until the child has reported the size of the model."""
         self._flops = conditions.budget_flops
         self._most = conditions.budget_seconds
         self._vocab_size, self._seq_len = conditions.vocab_size, conditions.seq_len
@@ -214,7 +214,7 @@ class ByCount:
         return None
 
     def _resized(self, weights: Path) -> str | None:
-        """Return a sentence about how the saved model's size differs from the reported one; None if it does not."""
+        """Return a sentence about how the saved model's size differs from the reported one, or None if it does not."""
         try:
             matrix = count(shapes_of(weights), self._vocab_size, self._tables)["matrix_params"]
         except (OSError, ValueError) as error:

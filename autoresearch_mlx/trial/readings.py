@@ -30,7 +30,7 @@ class Reading:
     disk_free: int | None = None
     """Free bytes on the disk that holds the child's folder."""
     mains: bool | None = None
-    """Whether the machine is on mains power; None without a battery."""
+    """Whether the machine is on mains power, or None if it has no battery."""
 
 
 def take_reading(folder: Path) -> Reading:
@@ -60,7 +60,7 @@ def _kills() -> int | None:
 
 
 def gpu_used_by_others() -> float | None:
-    """Return the largest share of an NVIDIA GPU's memory that is in use, from 0 to 1; None if it is unknown.
+    """Return the largest share of an NVIDIA GPU's memory that is in use, from 0 to 1, or None if it is unknown.
 
     It is called after a child has ended, so the memory in use belongs to other programs.
     """

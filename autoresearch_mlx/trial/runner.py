@@ -54,7 +54,7 @@ class Ended:
     returncode: int
     """Exit code as :mod:`subprocess` gives it: negative for a signal."""
     killed: str | None
-    """Why the parent killed it, in the words of ``allowed`` (because its time was over, for example); None if it did
+    """Why the parent killed it, in the words of ``allowed`` (because its time was over, for example), or None if it did
     not."""
     seconds: float
     peak_memory_mb: float | None
@@ -63,12 +63,12 @@ class Ended:
     Sampling can miss a short peak.
     """
     exceeded: str | None = None
-    """The limit that it exceeded and was killed for, in the words of the watch; None if it exceeded none."""
+    """The limit that it exceeded and was killed for, in the words of the watch, or None if it exceeded none."""
     before: Reading = field(default_factory=Reading)
     after: Reading = field(default_factory=Reading)
     """The state of the machine before the child, and after its end."""
     wrote_bytes: int | None = None
-    """Bytes in the run folder after a failed child; None if the exit code was 0 or no folder was watched."""
+    """Bytes in the run folder after a failed child, or None if the exit code was 0 or no folder was watched."""
 
 
 class Log:

@@ -29,7 +29,7 @@ class Mark:
     status: tuple[int, ...]
     """Device, inode, size, and times in ns of the last changes of content and inode; empty for a missing file."""
     sha256: str | None
-    """SHA-256 of the content; None for a file too large to be hashed."""
+    """SHA-256 of the content, or None for a file too large to be hashed."""
 
 
 _MISSING = Mark((), None)
@@ -58,7 +58,7 @@ def take(paths: Iterable[Path], known: Mapping[Path, str] | None = None) -> Seal
 
 
 def broken(seal: Seal) -> str | None:
-    """Return a sentence about the first file that has changed; None if no file has."""
+    """Return a sentence about the first file that has changed, or None if no file has."""
     for path, before in seal.marks.items():
         try:
             changed = _changed(path, before, seal.known.get(path))

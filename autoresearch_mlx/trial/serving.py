@@ -92,7 +92,7 @@ class RowServer:
         self._thread.start()
 
     def pace(self, since: float) -> float:
-        """Return the usual seconds between two batches, from the newest ones after ``since``; 0 without two."""
+        """Return the usual seconds between two batches, from the newest ones after ``since``, or 0 without two."""
         between = [after - before for before, after in pairwise(list(self._served)) if before >= since]
         return median(between) if between else 0.0
 
@@ -164,7 +164,7 @@ class Rows:
         """Share of the budget that was used when the last rows were served, as the parent counts it."""
 
     def take(self, wanted: int) -> npt.NDArray[np.uint16] | None:
-        """Return the next rows, uint16 [wanted, width]; None if the training is over."""
+        """Return the next rows, uint16 [wanted, width], or None if the training is over."""
         try:
             os.write(self._asks, _COUNT.pack(wanted))
         except BrokenPipeError:

@@ -82,7 +82,7 @@ def not_weights(weights: Path) -> str | None:
 
 
 def not_plain(weights: Path) -> str | None:
-    """Return a sentence about why a file of weights must not be opened; None for a regular file with a single name.
+    """Return a sentence about why a file of weights must not be opened, or None for a regular file with a single name.
 
     The edited script can put a pipe there, which would never be read to its end, or a link to another file.  Raises
     OSError if there is no such file.

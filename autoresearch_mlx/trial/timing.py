@@ -28,17 +28,17 @@ class Timing:
     charged: bool
     """Whether a late start shortens the budget; it does so if the budget is a time."""
     clock: ReferenceClock | None = None
-    """The clock that measures the machine's speed; None if the speed is not measured."""
+    """The clock that measures the machine's speed, or None if the speed is not measured."""
     counting: bool = False
     """Whether reference seconds are counted; otherwise a second of the wall clock counts as one second."""
     reference: Reference | None = None
-    """The speed that counts as 1; None if it is not known."""
+    """The speed that counts as 1, or None if it is not known."""
     probes: list[float] = field(default_factory=list)
     """Times of the probes of a GPU in milliseconds, as the child reported them."""
     began: dict[Mark, float] = field(default_factory=dict)
     counted: dict[Mark, float] = field(default_factory=dict)
     ended: float | None = None
-    """Time at which the training ended, as the parent saw it; None until then."""
+    """Time at which the training ended, as the parent saw it, or None until then."""
     furthest: float = 0.0
     """The largest value that :meth:`spent` has returned."""
 
@@ -84,7 +84,7 @@ class Timing:
         return self._count(time.monotonic()) - self.counted[mark]
 
     def budget_began(self) -> float | None:
-        """Return when the budget began, by the wall clock; None if it has not begun."""
+        """Return when the budget began, by the wall clock, or None if it has not begun."""
         return self._budget_began(self.began)
 
     def spent(self) -> float:

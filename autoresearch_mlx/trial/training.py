@@ -158,7 +158,7 @@ class Training:
             )
 
     def failure(self, ended: Ended, log: Path) -> tuple[Failure, str] | None:
-        """Return the status and the reason of a failed training; None if there are weights to evaluate."""
+        """Return the status and the reason of a failed training, or None if there are weights to evaluate."""
         if self.stopped is not None and not self.stopped["audit"] and ended.killed == self.stopped["reason"]:
             return "stopped", f"{ended.killed}: stopped"
         if (killed := why_killed(ended, log)) is not None:
@@ -179,7 +179,7 @@ class Training:
         return CANDIDATE if self._failed is not None or self._invalid is not None else blame(ended, log)
 
     def _outside_the_rules(self) -> str | None:
-        """Return how the run broke a rule about its reports, saved weights or time; None if it broke none."""
+        """Return how the run broke a rule about its reports, saved weights or time, or None if it broke none."""
         server, steps = self._server, self.facts.get("steps")
         assert server is not None
         if steps is not None and not 0 < steps <= server.batches:
@@ -216,7 +216,7 @@ class Training:
         return max(ratios)
 
     def operation_time(self, evaluated: Spent) -> float | None:
-        """Return the time for each token and matrix weight, as a multiple of the baseline's; None if unknown.
+        """Return the time for each token and matrix weight, as a multiple of the baseline's, or None if unknown.
 
         A budget of tokens, operations or steps counts a batch once, however often the script passes it through the
         model.  But every pass takes time, which this number shows: processor time on a CPU, else the time of the
@@ -237,7 +237,7 @@ class Training:
         return float(spent / tokens / before / (size if took is None else min(size, took)))
 
     def seconds(self, ended: Ended) -> dict[str, float | None]:
-        """Return the wall-clock seconds by phase; None for a phase that was not reached."""
+        """Return the wall-clock seconds of each phase, by name, with None for a phase that was not reached."""
         marks = [*(self._timing.began.get(mark) for mark in ("start", "compile", "train")), self._timing.ended]
         end = self._timing.began["start"] + ended.seconds
         spans = []
@@ -247,7 +247,7 @@ class Training:
         return dict(zip(("start", "compile", "train"), spans, strict=True))
 
     def tokens_per_second(self) -> float | None:
-        """Return the tokens per second without the first step, which compiles; None if too little is known."""
+        """Return the tokens per second without the first step, which compiles, or None if too little is known."""
         tokens, spent = self.facts.get("tokens"), self._timing.wall_spent()
         batches = 0 if self._server is None else self._server.batches
         if not tokens or batches < 2 or spent <= 0:
@@ -259,7 +259,7 @@ class Training:
         return self._timing.speed(cut=self._cut)
 
     def stretch(self) -> float | None:
-        """Return the wall-clock time of the training as a multiple of its budget; None if the budget is not a time."""
+        """Return the training's wall-clock time as a multiple of its budget, or None if the budget is not a time."""
         by_clock = self._meter.ends_by_clock and "trained" in self._timing.began
         return round(self._timing.wall_spent() / self._meter.scale, 3) if by_clock else None
 
@@ -289,7 +289,7 @@ class Training:
         return timing.counts and meter.ends_by_clock and timing.wall_spent() >= MOST_STRETCH * meter.scale
 
     def _share(self) -> float | None:
-        """Return the share of the budget used, for the script's schedules; None if the budget is not a time."""
+        """Return the share of the budget used, for the script's schedules, or None if the budget is not a time."""
         return self._meter.share(self._timing.spent()) if self._meter.ends_by_clock else None
 
     def _mark_the_end(self, server: RowServer) -> None:
@@ -367,12 +367,12 @@ class Training:
         self._assignment.watch(self._told)
 
     def _left(self) -> tuple[float | None, float | None]:
-        """Return the seconds left and the share of the budget used; None for both outside the training phase."""
+        """Return the seconds left and the share of the budget used, both None outside the training phase."""
         spent = self._timing.spent()
         return (self._meter.left(spent), min(self._meter.share(spent), 1.0)) if self._phase == "train" else (None, None)
 
     def _overstayed(self) -> str | None:
-        """Return a sentence about why the child must be killed now; None while it may go on."""
+        """Return a sentence about why the child must be killed now, or None while it may go on."""
         self._timing.look()
         self._look_at_the_server()
         self._still_there()

@@ -35,7 +35,7 @@ class Outcome:
     name: str
     state: State = "not run"
     seconds: float | None = None
-    """Wall-clock seconds that the check took; None if it did not run."""
+    """Wall-clock seconds that the check took, or None if it did not run."""
 
     @classmethod
     def of(cls, check: Check, ended: Ended, failure: tuple[Failure, str] | None) -> Outcome:

@@ -33,7 +33,7 @@ class Figure:
     repeats: int = 1
     """Number of runs; the median of their values counts."""
     run: str | None = None
-    """Shell command that prints the figure; None for the target's own command."""
+    """Shell command that prints the figure, or None for the target's own command."""
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class Taken:
         return None
 
     def value(self, name: str) -> float | None:
-        """Return the median of a figure's values; None if it has none."""
+        """Return the median of a figure's values, or None if it has none."""
         return median(self.values[name]) if self.values.get(name) else None
 
     def others(self, metric: str) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Figures:
             self._rest = b""
 
     def failure(self) -> tuple[Failure, str] | None:
-        """Return why the metric could not be read; None if it could."""
+        """Return why the metric could not be read, or None if it could."""
         if self._text is None:
             wanted = f"/{self._pattern.pattern}/" if self._pattern else f"METRIC {self.metric}=value"
             return "invalid", f"the program ended without printing {wanted}{self._printed_instead()}"

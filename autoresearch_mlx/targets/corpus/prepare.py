@@ -38,7 +38,7 @@ def default_cache() -> Path:
 
 
 def find(request: Request, cache: Path) -> Corpus | None:
-    """Return the corpus for this request; None if it was not prepared.  Raises CorpusError if it is damaged."""
+    """Return the corpus for this request, or None if it was not prepared.  Raises CorpusError if it is damaged."""
     place = _place(request, cache)
     return open_corpus(place) if place.exists() else None
 

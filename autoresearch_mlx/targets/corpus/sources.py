@@ -62,7 +62,7 @@ class Request:
     vocab_size: int = 8192
     seq_len: int = 2048
     val_rows: int | None = None
-    """Rows to hold out; None for a share of the text, or for upstream's 20,971,520 tokens of a large source."""
+    """Rows to hold out, or None for a share of the text, or for upstream's 20,971,520 tokens of a large source."""
     hidden_rows: int | None = None
 
 

@@ -60,7 +60,7 @@ class Answered:
     repeat: int
     answer: Any
     error: str
-    """Reason why there is no answer; empty if there is one."""
+    """Reason why there is no answer, or an empty string if there is one."""
     seconds: float
     account: Account
 

@@ -123,7 +123,7 @@ def _check(check: Any) -> Mapping[str, Any]:
 
 
 def _wrong(kind: str, check: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the value of a check; None if nothing is wrong."""
+    """Return what is wrong with the value of a check, or None if nothing is wrong."""
     value = check[kind]
     if not isinstance(check.get("ignore_case", False), bool):
         return "ignore_case is true or false"

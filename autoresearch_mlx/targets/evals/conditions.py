@@ -39,7 +39,7 @@ class EvalsConditions:
     cases: str = "cases.jsonl"
     """The file of cases; it may lie outside the lab."""
     tools: str = ""
-    """Python file whose public functions are the tools; empty for none."""
+    """Python file whose public functions are the tools, or an empty string for none."""
     files: tuple[str, ...] = ()
     """More files of the lab that the agent may read; it may always read the editable files."""
     repeats: int = 1
@@ -58,7 +58,8 @@ class EvalsConditions:
     tokens_limit: float | None = None
     seconds_limit: float | None = None
     errors_limit: float | None = None
-    """Largest rise of errors with which an edit may be kept, as a share of the incumbent's errors; None for no limit.
+    """Largest rise of errors with which an edit may be kept, as a share of the incumbent's errors, or None for no
+    limit.
 
     The fields before this one limit tokens and seconds in the same way.
     """
@@ -76,12 +77,12 @@ class EvalsConditions:
 
     @property
     def script(self) -> str | None:
-        """File of the scripted model; None if the model runs on a server."""
+        """File of the scripted model, or None if the model runs on a server."""
         return self.model.removeprefix(SCRIPTED) if self.model.startswith(SCRIPTED) else None
 
 
 def wrong_with(c: EvalsConditions) -> str | None:
-    """Return what is wrong with the options, in words; None if nothing is wrong."""
+    """Return what is wrong with the options, in words, or None if nothing is wrong."""
     if not c.model:
         return 'target.options.model is missing: name a model of the server, or a file as "scripted:model.py"'
     if c.script == "":

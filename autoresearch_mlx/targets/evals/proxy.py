@@ -34,9 +34,9 @@ class Account:
     calls: int = 0
     tool_calls: int = 0
     tokens: int | None = 0
-    """Tokens of all calls; None if the server did not report them."""
+    """Tokens of all calls, or None if the server did not report them."""
     refused: str = ""
-    """Message that names the budget that is used up; empty while none is."""
+    """Message that names the budget that is used up, or an empty string while none is."""
     trace: list[dict[str, Any]] = field(default_factory=list)
     away: Exception | None = None
     """Error that ended the case, either one of the model's server or one in the settings."""

@@ -32,7 +32,7 @@ _STEERS = re.compile(
 
 
 def judged(case: Case, answer: Any, votes: int, ask: Ask, secret: str) -> Score:
-    """Return the share of votes for the answer; 0 for an answer that addresses the judge.
+    """Return the share of votes for the answer, or 0 for an answer that addresses the judge.
 
     A vote asks two questions: whether the answer meets the rubric, then whether it fails to meet it.  If the rubric
     has a reference, the questions are whether the answer is at least as good as the reference, then, with the texts
@@ -51,7 +51,7 @@ def judged(case: Case, answer: Any, votes: int, ask: Ask, secret: str) -> Score:
 
 
 def _said(case: Case, text: str, vote: int, order: int, ask: Ask, secret: str) -> bool | None:
-    """Return whether the judge replied yes to the question of this order; None if it replied neither word."""
+    """Return whether the judge replied yes to the question of this order, or None if it replied neither word."""
     drawn = hashlib.sha256(f"{secret}\0{case.id}\0{vote}\0{order}".encode()).digest()
     yes = _WORDS[drawn[0] % len(_WORDS)]
     no = _WORDS[(drawn[0] + 1 + drawn[1] % (len(_WORDS) - 1)) % len(_WORDS)]

@@ -57,7 +57,7 @@ class Evals(TargetBase):
     direction: Direction = "max"
     sandbox: Sandbox | None = None
     open_because: str = ""
-    """Reason why runs are not confined; empty if they are."""
+    """Reason why runs are not confined, or an empty string if they are."""
     limits: Limits = field(default_factory=Limits)
     machine: Mapping[str, Any] = field(default_factory=dict)
     name: str = "evals"
@@ -236,7 +236,7 @@ def _means(scored: Sequence[Scored]) -> dict[str, float]:
 
 
 def _figures(scored: Sequence[Scored]) -> dict[str, float | None]:
-    """Return the mean tokens and seconds of a case, and the share of cases that ended in an error; None if unknown."""
+    """Return the mean tokens and seconds of a case, and the share of cases with an error; None stands for unknown."""
     tokens = [s.answered.account.tokens for s in scored]
     known = [t for t in tokens if t is not None]
     return {

@@ -36,7 +36,8 @@ class Candidate:
     source: str
     """The text of kernel.py."""
     forms: tuple[Form, ...]
-    """Forms of the candidate; empty if the reference itself runs, as for the first candidate of some tasks."""
+    """Forms of the candidate.  There are none if the reference itself runs, as for the first candidate of some tasks.
+    """
     compiled: bool
     """``COMPILE``: whether the composition runs under mx.compile."""
     constants: Mapping[str, Any]
@@ -46,7 +47,7 @@ class Candidate:
         return json.dumps(asdict(self))
 
     def form_for(self, back_end: str | None) -> Form | None:
-        """Return the form that runs on this back end (metal, cuda, or None); None if the candidate has none for it."""
+        """Return the candidate's form for a back end (metal, cuda, or None), or None if it has no such form."""
         if back_end is not None and back_end in self.forms:
             return next(form for form in self.forms if form == back_end)
         return "mlx" if "mlx" in self.forms else None

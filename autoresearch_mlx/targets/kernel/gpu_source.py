@@ -30,7 +30,7 @@ NEEDED_MLX = (0, 32, 2)
 
 
 def why_refused(name: str, constants: Mapping[str, Any], task: Task) -> str | None:
-    """Return why the source ``METAL`` or ``CUDA`` of a candidate may not run; None if it may."""
+    """Return why the source ``METAL`` or ``CUDA`` of a candidate may not run, or None if it may."""
     source, header = constants[name], constants.get("HEADER", "")
     if not isinstance(source, str) or not isinstance(header, str):
         return f"{name} and HEADER are texts"
@@ -81,7 +81,7 @@ def template_of(constants: Mapping[str, Any]) -> list[tuple[str, int | bool]]:
 
 
 def geometry_refused(found: Any) -> str | None:
-    """Return why the value that ``launch`` returned is not a launch geometry; None if it is one.
+    """Return why the value that ``launch`` returned is not a launch geometry, or None if it is one.
 
     A geometry is a pair (grid, threadgroup) of three whole numbers each; MLX counts the grid in threads.
     """
@@ -100,7 +100,7 @@ def geometry_refused(found: Any) -> str | None:
 
 
 def old_mlx(version: str) -> str | None:
-    """Return why no kernel may run with this version of MLX; None if kernels may run."""
+    """Return why no kernel may run with this version of MLX, or None if kernels may run."""
     parts = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
     if parts >= NEEDED_MLX:
         return None

@@ -39,7 +39,7 @@ class Operand:
     views: tuple[tuple[str, Any], ...] = ()
     """Names and arguments of the views, from the array in memory to the operation."""
     read: Spec | None = None
-    """The array as the operation sees it, after the views; None for the array itself."""
+    """The array as the operation sees it, after the views, or None for the array itself."""
     value: float | None = None
     """Value of the input if it is a scalar constant, else None."""
 
@@ -71,7 +71,7 @@ class Operation:
 
     @property
     def flops(self) -> int:
-        """Return the number of floating-point operations of a matrix product; 0 for other operations."""
+        """Return the number of floating-point operations of a matrix product, or 0 for other operations."""
         if self.name not in ("Matmul", "AddMM") or not self.inputs[0].seen.shape:
             return 0
         return 2 * prod(self.outputs[0].shape) * self.inputs[0].seen.shape[-1]

@@ -20,7 +20,7 @@ class Row:
     dtype: str
     calls: int
     seconds: float | None
-    """Time of all its calls in a step together; None if the operation could not be replayed."""
+    """Time of all its calls in a step together, or None if the operation could not be replayed."""
     share: float | None
     """Percentage of the time of all replays together."""
     cumulative: float | None
@@ -30,7 +30,7 @@ class Row:
     gain: float | None
     """Largest part of the step that can still be saved, in percent, by Amdahl's law: share x (1 - 1 / limit)."""
     why: str = ""
-    """Reason why the operation could not be replayed; empty if it was."""
+    """Reason why the operation could not be replayed, or an empty string if it was."""
     operation: Mapping[str, Any] | None = None
     """One of the row's operations with all details, from which `kernel extract` makes a task."""
 

@@ -42,7 +42,7 @@ class TakeOut:
     reference: str
     """Path of reference.py, which defines the function."""
     script: str
-    """Path of the script that calls the function; empty for a starter."""
+    """Path of the script that calls the function, or an empty string for a starter."""
     device: str
     vocab_size: int
     seq_len: int

@@ -53,13 +53,14 @@ class Blocks:
     steps: int
     """Number of timed steps in a block."""
     apart: float | None
-    """Largest difference between the losses of the first steps, as a share of the loss; None if a loss is not
+    """Largest difference between the losses of the first steps, as a share of the loss, or None if a loss is not
     finite."""
     partly: str = ""
-    """A sentence about functions that the step also calls without their kernel, with the reason; empty if there are
-    none."""
+    """A sentence about functions that the step also calls without their kernel, with the reason.  It is empty if there
+    are none."""
     unused: str = ""
-    """Reason why the step does not seem to use a kernel, and so was not measured; empty if it uses all of them."""
+    """Reason why the step does not seem to use a kernel, and so was not measured.  It is empty if the step uses all of
+    them."""
 
 
 def blocks_of(

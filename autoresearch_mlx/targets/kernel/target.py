@@ -63,7 +63,7 @@ class KernelTarget(TargetBase):
     direction: Direction = "max"
     machine: Mapping[str, Any] = field(default_factory=dict)
     unconfined: str | None = None
-    """Reason why runs are not confined; None if they are."""
+    """Reason why runs are not confined, or None if they are."""
     name: str = "kernel"
 
     @property
@@ -83,7 +83,7 @@ class KernelTarget(TargetBase):
         return "two kernels that are timed at once slow each other down, so neither could be measured"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Return which static gate a candidate fails; None if it passes all."""
+        """Return which static gate a candidate fails, or None if it passes all."""
         try:
             read_candidate(files.get(KERNEL, ""), self.task)
         except Refused as refused:

@@ -97,7 +97,7 @@ def trailer(m: Measurement, total_seconds: float, depth: object, peak: Peak | No
 
 
 def peak_of(target: Pretrain) -> Peak | None:
-    """Return the machine's best matrix product, from its calibration or measured now; None if MLX does not work."""
+    """Return the machine's best matrix product, from its calibration or measured now, or None if MLX does not work."""
     if target.peak is not None:
         return target.peak
     conditions = target.conditions

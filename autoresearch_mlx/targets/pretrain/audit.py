@@ -101,7 +101,7 @@ def gained(rows: Rows, before: Rows) -> Gained:
 def contradiction(
     sets: Mapping[str, Mapping[str, float]], value: float, gain: float, gains: Mapping[str, Gained]
 ) -> str | None:
-    """Return which set of rows contradicts the score, and how; None if none does.
+    """Return which set of rows contradicts the score, and how, or None if none does.
 
     ``gains`` are the gains over the incumbent on the same rows.  Rows differ in difficulty far more than two models
     differ on one row.  So the gains decide if they are known, and otherwise the values alone.

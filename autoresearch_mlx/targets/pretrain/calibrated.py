@@ -34,7 +34,7 @@ def chosen_by_hand(settings: Settings) -> bool:
 
 
 def fit_to_machine(settings: Settings, lab: Lab, machine: Machine, profile: Profile, say: Say) -> Profile:
-    """Return the profile with the calibration's budget and batch; unchanged if there is no calibration."""
+    """Return the profile with the calibration's budget and batch, or unchanged if there is no calibration."""
     if chosen_by_hand(settings):
         return profile
     calibration, why = calibration_here(settings, lab, machine, profile)

@@ -35,7 +35,7 @@ class PretrainConditions:
     device: Device
     budget: Budget
     max_seconds: float | None
-    """The longest training time in seconds for a budget of tokens or operations; None for a budget of seconds."""
+    """The longest training time in seconds for a budget of tokens or operations, or None for a budget of seconds."""
     compile_seconds: float
     """Seconds that the first step may take on top of the budget."""
     evaluate_seconds: float
@@ -48,7 +48,7 @@ class PretrainConditions:
 
     @property
     def training_seconds(self) -> float | None:
-        """Training time of a run in seconds; None if a number of tokens or operations ends it."""
+        """Training time of a run in seconds, or None if a number of tokens or operations ends it."""
         return self.budget.amount if self.budget.kind == "seconds" else None
 
     @property

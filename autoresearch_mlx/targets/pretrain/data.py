@@ -73,7 +73,7 @@ def corpus_request(settings: Settings, profile: Profile) -> corpora.Request:
 
 
 def last_corpus(lab: Lab) -> Corpus | None:
-    """Return the corpus that `prepare` made last for this lab; None if it no longer exists.  Raises CorpusError."""
+    """Return the corpus that `prepare` made last for this lab, or None if it no longer exists.  Raises CorpusError."""
     try:
         folder = Path((lab.state / CORPUS).read_text().strip())
     except OSError:

@@ -47,7 +47,7 @@ class Secrecy:
     in_tree: tuple[str, ...] = ()
     """Copies of the held-out text in the worktree, as paths relative to it."""
     open_because: str | None = None
-    """Reason why the edited code can read the held-out text; None if it cannot."""
+    """Reason why the edited code can read the held-out text, or None if it cannot."""
 
 
 def secrecy_of(corpus: Corpus, lab: Lab) -> Secrecy:

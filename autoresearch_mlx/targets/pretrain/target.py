@@ -67,10 +67,10 @@ class Pretrain(TargetBase):
     metric: str = "val_bpb"
     direction: Direction = "min"
     peak: Peak | None = None
-    """The machine's best matrix product, from which MFU is computed; None if there is no recent measurement."""
+    """The machine's best matrix product, from which MFU is computed, or None if there is no recent measurement."""
 
     open_text: str | None = None
-    """Reason why the edited code can read the held-out text; None if it cannot."""
+    """Reason why the edited code can read the held-out text, or None if it cannot."""
 
     kept_file: str = WEIGHTS
 

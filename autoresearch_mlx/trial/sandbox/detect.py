@@ -61,7 +61,7 @@ def find_sandbox(platform: str = sys.platform) -> Sandbox | NoSandbox:
 
 
 def refused(returncode: int | None, log_tail: str) -> str | None:
-    """Return why a wrapped child could not enter the sandbox; None if it did, even if its command then failed."""
+    """Return why a wrapped child could not enter the sandbox, or None if it did, even if its command then failed."""
     if returncode != EXIT_NO_SANDBOX:
         return None
     if seatbelt.NESTED in log_tail:

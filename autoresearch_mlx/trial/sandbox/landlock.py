@@ -60,7 +60,7 @@ class _NetPort(ctypes.Structure):
 
 
 def abi() -> int:
-    """Return the kernel's version of Landlock; 0 if the kernel has no Landlock or it is switched off."""
+    """Return the kernel's version of Landlock, or 0 if the kernel has no Landlock or it is switched off."""
     with contextlib.suppress(OSError):
         return _call(_CREATE_RULESET, None, 0, _VERSION_FLAG)
     return 0

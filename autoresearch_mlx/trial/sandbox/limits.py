@@ -71,7 +71,7 @@ class Sample:
 
 
 def exceeded(sample: Sample, limits: Limits) -> str | None:
-    """Return a sentence about why the child must be killed; None while it keeps to the limits."""
+    """Return a sentence about why the child must be killed, or None while it keeps to the limits."""
     if _over(sample.memory_bytes, limits.memory_bytes):
         return f"it used {_gb(sample.memory_bytes)} of the {_gb(limits.memory_bytes)} of memory that a run may use"
     if _over(sample.processes, limits.processes):
@@ -89,7 +89,7 @@ def exceeded(sample: Sample, limits: Limits) -> str | None:
 class Watch:
     """The limits of one child, and the processes that were found to belong to it.
 
-    ``marker`` is the value of MARKER in their environment; empty if they have none.
+    ``marker`` is the value of MARKER in their environment, or an empty string if they have none.
     """
 
     def __init__(self, limits: Limits, marker: str = "") -> None:
@@ -151,7 +151,7 @@ class Watch:
         return Sample(self._memory(), size, files, free, processes)
 
     def _memory(self) -> int | None:
-        """Return the memory of all known processes together, in bytes; None if one more check must confirm the sum.
+        """Return the memory of all known processes together, in bytes, or None if one more check must confirm the sum.
 
         Resident sizes count a shared page once for each process.  So a sum above the limit is computed again with
         each shared page divided by the number of its users, which is slower to read.  A sum of several processes must

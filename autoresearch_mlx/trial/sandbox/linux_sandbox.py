@@ -55,7 +55,7 @@ in a container it often works on files of another user."""
 
 
 def why_not() -> str | None:
-    """Return a sentence about why this kernel cannot confine a process; None if it can."""
+    """Return a sentence about why this kernel cannot confine a process, or None if it can."""
     if not seccomp.supported():
         return f"the system-call filter is not written for {platform.machine()}, only for x86_64 and aarch64"
     version = landlock.abi()

@@ -53,7 +53,7 @@ _LEFT_SECONDS = 2 * 86_400.0
 
 
 def why_not() -> str | None:
-    """Return why there can be no sandbox here, without trying one; None if a try may succeed."""
+    """Return why there can be no sandbox here, without trying one, or None if a try may succeed."""
     return None if Path(TOOL).is_file() else f"there is no {TOOL}; this macOS no longer ships it"
 
 

@@ -74,7 +74,7 @@ class Selftest:
 
     @property
     def wrong_numbers(self) -> str | None:
-        """The wrong results of MLX, in words; None if its results were right or there were none."""
+        """The wrong results of MLX, in words, or None if its results were right or there were none."""
         found = (words.partition(_WRONG)[2] for _, _, words in self.findings if _WRONG in words)
         return next((words.partition(";")[0] for words in found), None)
 
@@ -122,7 +122,7 @@ def check_sandbox(
 
 
 def wrong_numbers(conditions: Conditions) -> str | None:
-    """Return in words which results of MLX are wrong here, outside any sandbox; None if they are right."""
+    """Return in words which results of MLX are wrong here, outside any sandbox, or None if they are right."""
     attempts = [_Attempt("product", conditions.device, True, _PRODUCT), _compiles(conditions)]
     environment = without_secrets(child_process_environment(conditions.environment))
     with tempfile.TemporaryDirectory(prefix="autoresearch-") as name:

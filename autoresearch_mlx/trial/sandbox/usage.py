@@ -21,7 +21,7 @@ class Origin:
 
     parent: int
     session: int | None
-    """The id of its session; None if the system does not report it."""
+    """The id of its session, or None if the system does not report it."""
     began: float
     """The time of its start, in seconds since 1970."""
 
@@ -71,14 +71,14 @@ def _from_psutil() -> dict[int, Origin]:
 
 
 def session(pid: int) -> int | None:
-    """Return the session id of a process; None if it has ended or the system does not report it."""
+    """Return the session id of a process, or None if it has ended or the system does not report it."""
     with contextlib.suppress(OSError):
         return os.getsid(pid)
     return None
 
 
 def resident(process: psutil.Process) -> int:
-    """Return the bytes of main memory and swap that a process uses; 0 if it has ended.
+    """Return the bytes of main memory and swap that a process uses, or 0 if it has ended.
 
     Pages of mapped files are left out: the system drops them when it needs memory, and the training rows of a large
     corpus are such pages.

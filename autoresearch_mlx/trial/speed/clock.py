@@ -63,14 +63,14 @@ class RunSpeed:
     """The machine's speed during one run, as far as it is known."""
 
     speed: float | None = None
-    """Mean speed over the recorded time, where 1 is the reference; None if the system does not report it or nothing was
-    recorded."""
+    """Mean speed over the recorded time, where 1 is the reference, or None if the system does not report it or nothing
+    was recorded."""
     disturbed_by: str = ""
-    """What slowed the run down, in words; empty if nothing did."""
+    """What slowed the run down, in words, or an empty string if nothing did."""
     doubtful: bool = False
     """Whether the speed rests on a guess, so that the run cannot be compared."""
     spoiled: str | None = None
-    """Reason in words why the run cannot be compared; None if it can."""
+    """Reason in words why the run cannot be compared, or None if it can."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Facts for the run's record: ``processor_share``, ``processor_seconds``, and the medians of the two probes in
     ms."""

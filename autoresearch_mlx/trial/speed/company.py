@@ -86,7 +86,7 @@ class Company:
         self._before = None
 
     def others(self) -> Others | None:
-        """Return the time that other programs took; None until two readings in a row have been taken."""
+        """Return the time that other programs took, or None until two readings in a row have been taken."""
         if self._all <= 0:
             return None
         most = sorted(self._taken.items(), key=lambda each: -each[1])

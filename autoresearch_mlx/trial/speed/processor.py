@@ -56,7 +56,7 @@ def used(before: Totals, after: Totals) -> Use:
 
 
 def totals(pids: Iterable[int]) -> Totals | None:
-    """Return the totals of these processes; None if the system does not report how long threads wait."""
+    """Return the totals of these processes, or None if the system does not report how long threads wait."""
     if sys.platform == "darwin":
         return {(pid, 0): found for pid in pids if (found := _from_libproc(pid)) is not None}
     if sys.platform == "linux":

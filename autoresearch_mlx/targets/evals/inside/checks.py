@@ -87,7 +87,7 @@ def _by_function(function: Any, answer: Any, case: Mapping[str, Any]) -> Score:
 
 
 def _text(answer: Any) -> str | None:
-    """Return an answer as text, with each run of white space as one space; None if there is no answer."""
+    """Return an answer as text, with each run of white space as one space, or None if there is no answer."""
     if answer is None:
         return None
     return " ".join((answer if isinstance(answer, str) else json.dumps(answer)).split())

@@ -102,7 +102,7 @@ def recorded_calls(module: ModuleType, calls: Counter[Call]) -> Iterator[None]:
 
 
 def call_of(name: str, bound: inspect.BoundArguments, result: Any, differentiated: bool) -> Call | None:
-    """Return the call; None if an argument is neither an array nor a constant, or if no argument is an array."""
+    """Return the call, or None if an argument is neither an array nor a constant, or if no argument is an array."""
     results = result if isinstance(result, tuple) else (result,)
     if not all(isinstance(each, mx.array) for each in results):
         return None

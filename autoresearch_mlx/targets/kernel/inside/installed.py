@@ -43,7 +43,7 @@ class Uses:
     kernel: int = 0
     plain: int = 0
     why: str = ""
-    """Reason why the plain function was used the first time; empty if it never was."""
+    """Reason why the plain function was used the first time, or an empty string if it never was."""
 
 
 @dataclass

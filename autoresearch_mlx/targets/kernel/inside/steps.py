@@ -129,7 +129,7 @@ def _spoilt(array: mx.array) -> mx.array:
 
 
 def _apart(plain: _Run, changed: _Run) -> float | None:
-    """Return the largest difference between two losses, as a share of the loss; None if a loss is not finite."""
+    """Return the largest difference between two losses, as a share of the loss, or None if a loss is not finite."""
     pairs = list(zip(plain.losses, changed.losses, strict=True))
     if not all(math.isfinite(each) for pair in pairs for each in pair):
         return None

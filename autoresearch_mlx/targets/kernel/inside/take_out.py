@@ -230,7 +230,7 @@ def _tolerances(task: Task, reference: OfArrays) -> tuple[float, float]:
 
 
 def _filtered(task: Task, reference: OfArrays, tolerance: float) -> str | None:
-    """Return how a candidate that computes nothing could pass this task; None if none could."""
+    """Return how a candidate that computes nothing could pass this task, or None if none could."""
     first = _exact(reference, arrays_of(task, made.values(task, task.sizes, 21)))
     for at, output in enumerate(first):
         what = f"output {at + 1}" if task.outputs > 1 else "its output"
