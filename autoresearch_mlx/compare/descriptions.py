@@ -43,7 +43,7 @@ class Described:
 def read_description(text: str, standing: Mapping[str, Any] | None = None) -> Described:
     """Return the change that a description states.
 
-    ``standing`` has the known values before the change.  A value that is neither in ``standing`` nor in the line is
+    ``standing`` holds the known values before the change.  A value that is neither in ``standing`` nor in the line is
     None.  Never raises.
     """
     known = dict(standing or {})

@@ -58,7 +58,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class AxisEffect:
-    """All runs of one axis; ``best`` has the largest gain, and is None if no run has a value."""
+    """All runs of one axis; ``best`` is the effect with the largest gain, or None if no run has a value."""
 
     axis: str
     tried: int
@@ -72,7 +72,7 @@ def from_reference(run: ReferenceRun) -> Run:
 
 
 def from_experiment(experiment: Experiment, code: Sequence[str] = ()) -> Run:
-    """Return an experiment of ours as a run; ``code`` has the axes that its diff shows, if the diff was read."""
+    """Return an experiment of ours as a run; ``code`` holds the axes that its diff shows, if the diff was read."""
     return Run(
         order=experiment.number,
         commit=experiment.commit,

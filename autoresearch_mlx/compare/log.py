@@ -76,7 +76,7 @@ def of_history(
 ) -> Log:
     """Return the log of one of our sessions.
 
-    ``code`` has the axes that the diff of an experiment shows, by its number.
+    ``code`` holds the axes that the diff of an experiment shows, by its number.
     """
     runs = tuple(from_experiment(e, (code or {}).get(e.number, ())) for e in history.experiments)
     return Log(

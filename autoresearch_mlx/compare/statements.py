@@ -51,7 +51,7 @@ class Statement:
 def read_statement(text: str, known: Mapping[str, Any], width_follows: bool = False) -> Statement:
     """Return the change in a statement.
 
-    ``known`` has the values of knobs before the change.  ``width_follows`` is True if the line gives ASPECT_RATIO
+    ``known`` holds the values of knobs before the change.  ``width_follows`` is True if the line gives ASPECT_RATIO
     elsewhere, from which a width follows.  Never raises.
     """
     if window := _window(text, known):

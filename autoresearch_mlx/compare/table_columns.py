@@ -169,9 +169,9 @@ def direction_of(
 ) -> Direction:
     """Return whether lower or higher values are better.
 
-    ``kept`` has the values of the kept rows, oldest first.  ``gains`` has two numbers for each row of our own table:
-    its gain, and its value minus the incumbent's.  ``tried`` is True if any run other than a baseline has a value.
-    Raises TableError if neither the file nor its rows show the direction.
+    ``kept`` holds the values of the kept rows, oldest first.  ``gains`` holds two numbers for each row of our own
+    table: its gain, and its value minus the incumbent's.  ``tried`` is True if any run other than a baseline has a
+    value.  Raises TableError if neither the file nor its rows show the direction.
     """
     if columns.direction is not None:
         return columns.direction

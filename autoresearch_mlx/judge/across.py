@@ -156,7 +156,7 @@ def spread_of(seen: Sequence[View]) -> Between:
 def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
     """Return a verdict, or what to measure next and on which machine of a fleet.
 
-    ``seen`` has a view for each machine that takes part; the first of them is asked first.  The case has the runs of
+    ``seen`` holds a view for each machine that takes part; the first of them is asked first.  The case has the runs of
     all machines.  With one machine this is :meth:`Judge.decide`.  In the mode ``margin``, the first machine that
     measured decides alone.  Raises ValueError without a machine.
     """

@@ -2,8 +2,8 @@
 
 The cases are a sample of those that the agent will meet.  So the error of a gain is the standard error of a mean over
 cases, even when every run gives the same answers.  The test flips the signs of the differences in all possible ways
-(Fisher, "The Design of Experiments", 1935, section 21) and takes the mid-p value; for scores of 0 and 1 it is McNemar's
-test (Fagerland, Lydersen and Laake, BMC Medical Research Methodology 13:91, 2013).
+(Fisher, "The Design of Experiments", 1935, section 21) and takes the mid-p value.  For scores of 0 and 1 it is
+McNemar's test (Fagerland, Lydersen and Laake, BMC Medical Research Methodology 13:91, 2013).
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """Combine the effects of one change on several machines into one, and say how much the machines differ.
 
-The model is that of a meta-analysis with random effects: on machine i a change gains its mean effect over all
-machines, plus a part that belongs to this machine (standard deviation tau), plus the error of the measurement.  Each
-machine is weighted by the inverse of the variance of the last two parts.
+The model is that of a meta-analysis with random effects.  The gain of a change on one machine is the sum of three
+parts: its mean effect over all machines, a part that belongs to this machine (standard deviation tau), and the error of
+the measurement.  Each machine is weighted by the inverse of the variance of the last two parts.
 
-With a handful of machines, tau is hardly known from one change.  :func:`combine` therefore has two forms.  For a single
+With a handful of machines, tau is hardly known from one change. :func:`combine` therefore has two forms.  For a single
 change, tau^2 is the estimate of Paule and Mandel (Journal of Research of the NBS 87, 1982), and the standard error is
-that of Hartung and Knapp (Statistics in Medicine 20, 2001), never smaller than the plain one, which suits few machines
-(Röver, Knapp and Friede, arXiv 1508.01227).  In a session in which many changes ran on several machines, tau^2 is
-pooled over the changes (:func:`between`), by the moments of DerSimonian and Laird (Controlled Clinical Trials 7, 1986).
+that of Hartung and Knapp (Statistics in Medicine 20, 2001), but never smaller than the plain one.  This suits few
+machines (Röver, Knapp and Friede, arXiv 1508.01227).  In a session in which many changes ran on several machines, tau^2
+is pooled over the changes (:func:`between`), by the moments of DerSimonian and Laird (Controlled Clinical Trials 7,
+1986).
 """
 
 from __future__ import annotations

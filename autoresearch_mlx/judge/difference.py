@@ -3,8 +3,8 @@
 Two estimates are made and the more precise one is taken.  One is the difference of the two means, with an error from
 the session's pooled sigma (Student's two-sample t with a common variance).  The other is the mean of the differences on
 common seeds (Student's paired t), with an error from earlier pairs of the same class of changes.  When the machine was
-not equally fast for all runs, everything is calculated at the reference speed (:mod:`slope`), and a third estimate is
-made: the difference from those runs of the incumbent that ran at a similar speed.  Runs that scored the same cases are
+not equally fast for all runs, everything is calculated at the reference speed (:mod:`slope`).  A third estimate is then
+made, the difference from those runs of the incumbent that ran at a similar speed.  Runs that scored the same cases are
 compared case by case instead (:mod:`by_case`).
 """
 

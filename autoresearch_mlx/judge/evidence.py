@@ -180,8 +180,8 @@ ADAPTIVE = Stages((0.5, 0.8, 1.1, 1.5), (3.0, 2.0, 1.8, 1.5))
 """Bounds of the mode ``adaptive``.  In simulations with sigma from three baseline runs (`bench/judge.py`), they keep 9
 % of the changes that do nothing, and 96 % of those that gain 3 sigma."""
 STRICT = Stages((0.7, 1.1, 1.5, 1.8, 2.1), (4.5, 3.0, 2.6, 2.3, 2.1))
-"""Bounds of the mode ``strict``.  In the same simulations, they keep 3 % of the changes that do nothing, 88 % of those
-that gain 3 sigma, and half as many of those that gain 1 sigma as the adaptive bounds do."""
+"""Bounds of the mode ``strict``.  In the same simulations, they keep 3 % of the changes that do nothing and 88 % of
+those that gain 3 sigma.  Of the changes that gain 1 sigma, they keep half as many as the adaptive bounds."""
 ACROSS = Stages((0.6, 0.8, 1.0, 1.2), (3.0, 1.55, 1.4, 1.2))
 """Bounds for a change whose runs are spread over the machines of a fleet.
 

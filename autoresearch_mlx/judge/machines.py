@@ -6,9 +6,9 @@ is held against bounds that narrow with the number of runs, as on one machine (:
 fewest runs takes the next one.  So a gain is kept only when a second machine has confirmed it, and a run there costs no
 more than a repeat on the first.
 
-A machine that has not run the incumbent needs no run of it to discard a loser: what loses to an older version that the
-machine has run would lose by more to the incumbent, because the incumbent is better than that version.  Any other run
-there counts once the machine has run the incumbent too; meanwhile other machines may decide.
+A machine that has not run the incumbent can discard a loser without a run of it.  A candidate that loses to an older
+version, which the machine has run, would lose by more to the incumbent, because the incumbent is better than that
+version.  Any other run there counts once the machine has run the incumbent too; meanwhile other machines may decide.
 
 A change may help one kind of chip alone.  Such a change is discarded, and the reason calls it a platform keep.
 """
@@ -29,8 +29,9 @@ from autoresearch_mlx.judge.next_run import OTHER_SPEED, disturbed, missing, nex
 from autoresearch_mlx.judge.student_t import quantile
 
 _ASSUMED_TAU, _WEIGHT = 0.3, 10.0
-"""Standard deviation of an effect between machines, in sigma, before changes were measured on several machines, and how
-much this assumption counts: about as much as 25 changes with a run on each of two machines (`bench/fleet.py`)."""
+"""Standard deviation of an effect between machines, in sigma, that is assumed before changes were measured on several
+machines, and the weight of this assumption.  It counts about as much as 25 changes with a run on each of two machines
+(`bench/fleet.py`)."""
 _APART = 1.645
 """Number of standard errors by which a platform keep's effect must exceed the effect on the other machines; chance
 alone reaches it in 1 of 20 cases."""
@@ -105,7 +106,7 @@ def decide_on_machines(
 ) -> Decision:
     """Return a keep, a discard, or what to measure next and on which machine.
 
-    ``sides`` has every machine that takes part; the first of them is asked first.  ``spread`` says how much effects
+    ``sides`` holds every machine that takes part; the first of them is asked first.  ``spread`` says how much effects
     differ between machines (:func:`spread_between`).  Raises ValueError without a machine.
     """
     rules = rules or Rules()

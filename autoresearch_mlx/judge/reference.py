@@ -26,7 +26,7 @@ _QUIET_SHARE = 0.95
 def reference_of(history: History, earlier: Sequence[Measurement] = ()) -> Reference:
     """Return the reference: the speed of the first undisturbed run of the baseline in the current regime.
 
-    In a regime without such a run, it is the speed of the first repeat.  ``earlier`` has runs that are not in the
+    In a regime without such a run, it is the speed of the first repeat.  ``earlier`` holds runs that are not in the
     ledger yet.  If all of them were too slow, waiting for a quieter machine has not helped, and their own speed becomes
     the reference.
     """

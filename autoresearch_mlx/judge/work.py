@@ -2,7 +2,7 @@
 
 The number of their tokens shows it if a step costs the same in all of them; otherwise the machine's speed shows it.
 
-The speed is measured with an error.  Programs beside a run also push its data out of the caches: on two cores with ten
+The speed is measured with an error.  Programs beside a run also push its data out of the caches.  On two cores with ten
 times as many busy programs, the processor time of the same step varied by 40 % within minutes.  The parent process
 counts the tokens without such an error, but their number also depends on what a step of the file costs.  So they show
 the machine's part only among runs of one commit, and between files whose steps do the same work.

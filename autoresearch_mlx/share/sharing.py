@@ -104,7 +104,7 @@ class Sharing:
     def claim(self, before: Mapping[str, str], after: Mapping[str, str], history: History) -> str | None:
         """Claim an edit before it is measured; return None if it may be measured, else the reason against it.
 
-        ``before`` has all files before the edit, ``after`` the changed ones.  If the remote does not answer, the edit
+        ``before`` holds all files before the edit, ``after`` the changed ones.  If the remote does not answer, the edit
         is measured.
         """
         with self.one_at_a_time:

@@ -1,8 +1,8 @@
 """Define the interface of a target to the rest of the program.
 
-A target comes in two halves.  A :class:`TargetKind` does everything that is needed before a measurement: it chooses
-the conditions that stay the same for a whole session, writes them into the ledger and reads them back, names the
-facts on which values depend, and supplies lines for `doctor` and `plan`.  It builds the other half, an
+A target comes in two halves.  A :class:`TargetKind` does everything that is needed before a measurement.  It chooses
+the conditions that stay the same for a whole session, and writes them into the ledger and reads them back.  It also
+names the facts on which values depend, and supplies lines for `doctor` and `plan`.  It builds the other half, an
 :class:`autoresearch_mlx.experiment.Target`, which takes the measurements of one session.
 
 A target of your own subclasses :class:`TargetKind` and :class:`TargetBase` and implements ``build`` and ``measure``;
@@ -282,7 +282,7 @@ class Confinable(Protocol):
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
         """Test the sandbox with real children; return why runs would not be confined, or None if it holds.
 
-        ``private`` has paths that no run may open.  Raises LabError if nothing can be measured, with or without the
+        ``private`` lists paths that no run may open.  Raises LabError if nothing can be measured, with or without the
         sandbox.
         """
         ...

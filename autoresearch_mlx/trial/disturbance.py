@@ -1,8 +1,8 @@
 """Find out whether the machine slept, or a process was stopped, while a run was measured.
 
-Only clocks of the parent process are used: a pulse (a thread that wakes twice a second and stops when the process is
-stopped) and the times at which the parent heard of new training steps.  The time of day is never read, so it does no
-harm when a time server or a person changes it.
+Only clocks of the parent process are used.  They time a pulse, which is a thread that wakes twice a second and stops
+when the process is stopped, and they time the reports of new training steps.  The time of day is never read, so it does
+no harm when a time server or a person changes it.
 """
 
 from __future__ import annotations

@@ -109,10 +109,9 @@ def evaluate(spec: EvalSpec) -> Evaluated:
 def greet(models: Sequence[Respondent], inputs: Tokens, patience: float) -> None:
     """Let the models load and answer some rows that are not scored, one model after the other.
 
-    If two processes compile for Metal at the same moment, they can take the same file of its cache, and one of them
-    then waits for a lock for as long as the other runs.  A model process uses neither the device nor the edited file
-    before its first question.  The first model may do nothing for ``patience`` seconds.  Raises Died,
-    Invalid, Hung.
+    If two processes compile for Metal at the same moment, they can take the same file of its cache.  One of them then
+    waits for a lock for as long as the other runs.  A model process uses neither the device nor the edited file before
+    its first question.  The first model may do nothing for ``patience`` seconds.  Raises Died, Invalid, Hung.
     """
     longest = patience
     for model in models:

@@ -3,7 +3,7 @@
 To predict the next token at a position, a model must not use the tokens that follow.  For each row there are two losses
 of the token at the cut: ``scored``, from the whole row, and ``witnessed``, from the row in which other text replaces
 everything from the cut on.  Their difference is what the model gained from the tokens that follow.  The cut is drawn
-uniformly from the positions of a row, so the mean difference times the number of positions is an unbiased estimate of
+uniformly from the positions of a row.  So the mean difference times the number of positions is an unbiased estimate of
 the row's gain, whatever share of the positions looks ahead.  This estimate is added to the score, so that looking ahead
 gains nothing on average.
 

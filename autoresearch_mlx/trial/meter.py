@@ -78,9 +78,10 @@ class Meter(Protocol):
     def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
         """Return a sentence about how the finished run broke its budget, or None if it kept to it.
 
-        ``facts`` has ``tokens``, the number served; ``step_seconds``, the usual seconds between two batches;
-        ``steps``, the number that the script reported; ``refused``, whether the parent ended the run; and ``held``,
-        whether the time after the budget is compared with the baseline's.
+        ``facts`` holds the number of tokens served (``tokens``), the usual seconds between two batches
+        (``step_seconds``), and the number of steps that the script reported (``steps``).  It also says whether the
+        parent ended the run (``refused``), and whether the time after the budget is compared with the baseline's
+        (``held``).
         """
         ...
 

@@ -151,7 +151,7 @@ def check_finite(nats: Nats, counted: npt.NDArray[np.bool_]) -> None:
 def bits_per_byte(nats: float, targets: Tokens, weight: npt.NDArray[Any]) -> float:
     """Convert a sum of losses into bits per byte.
 
-    ``nats`` is the sum of the losses of the targets [n, seq_len] that count; ``weight`` has the bytes of each token.
+    ``nats`` is the sum of the losses of the targets [n, seq_len] that count; ``weight`` holds the bytes of each token.
     Raises Invalid for a value that is not finite.
     """
     value = nats / (math.log(2) * int(weight[targets].sum()))

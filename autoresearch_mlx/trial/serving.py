@@ -5,9 +5,9 @@
     rows = Rows(*descriptors, width)                in the child
     rows.take(8)                                    uint16 [8, width]; None once there are no more
 
-A request is the number of rows, in four bytes.  The answer is the number of rows that follow, in four bytes; then the
-share of the budget that is used, in eight bytes (NaN if the child itself computes it); and then the rows.  The number
-0 ends the training.  Each row comes once per epoch, in an order that depends on the seed alone.
+A request is the number of rows, in four bytes.  The answer is the number of rows that follow, in four bytes, the share
+of the budget that is used, in eight bytes (NaN if the child itself computes it), and then the rows.  The number 0 ends
+the training.  Each row comes once per epoch, in an order that depends on the seed alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Run the training child from the parent, which keeps the clock and kills a child that exceeds its time.
 
-The parent serves the batches and counts them (``serving``), ``timing`` says when the budget runs, ``meter`` measures
-how much of it is used, ``allowances`` limits the time outside it, and ``Curve`` keeps the losses that the script
+The parent serves the batches and counts them (``serving``).  ``timing`` says when the budget runs, ``meter`` measures
+how much of it is used, and ``allowances`` limits the time outside it.  ``Curve`` keeps the losses that the script
 reports.
 """
 

@@ -88,7 +88,7 @@ class CommandKind(TargetKind[CommandConditions]):
         return {**{f"target.{name}": value for name, value in recorded.items()}, **blocks}
 
     def key_parts(self, conditions: CommandConditions, machine: Machine) -> Mapping[str, Any]:
-        """Return the parts of the comparability key; the part ``program`` has the commands of all declared metrics."""
+        """Return the parts of the comparability key; the part ``program`` includes the commands of declared metrics."""
         parts = program_parts(self.record(conditions), {"chip": machine.chip})
         measured = [
             f"{each.name} x {each.repeats}" + (f": {each.run}" if each.run else "") for each in conditions.figures()

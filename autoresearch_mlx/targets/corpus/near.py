@@ -1,9 +1,9 @@
 """Find near copies of documents by sketches of their text.
 
-A sketch is a sample of hashes: a hash is computed for each window of 48 bytes, after layout and case are removed, and
-kept if it is divisible by 16.  (Broder, "On the resemblance and containment of documents", 1997: a sample by modulus
-preserves containment, which MinHash does not.) Equal passages have equal samples wherever they occur, so a copy is
-found even if it was cut, indented or extended.
+A sketch is a sample of hashes.  Layout and case are removed from the text, a hash is computed for each window of 48
+bytes, and it is kept if it is divisible by 16.  (Broder, "On the resemblance and containment of documents", 1997: a
+sample by modulus preserves containment, which MinHash does not.) Equal passages have equal samples wherever they occur,
+so a copy is found even if it was cut, indented or extended.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ _SECONDS = 60.0
 def sandbox_breach(sandbox: Sandbox, private: Sequence[Path]) -> str | None:
     """Return the first forbidden action that worked, or allowed action that failed, or None if the sandbox holds.
 
-    ``private`` has the cases and other paths that the agent may not open.
+    ``private`` lists the cases and other paths that the agent may not open.
     """
     with (
         tempfile.TemporaryDirectory(prefix="autoresearch-") as name,

@@ -163,7 +163,7 @@ def _facts(sets: Mapping[str, Mapping[str, float]], gains: Mapping[str, Gained])
 
 
 class _Auditing(Evaluation):
-    """The parent's view of an audit; after it, ``sets`` has the findings on each set of rows."""
+    """The parent's view of an audit; after it, ``sets`` holds the findings on each set of rows."""
 
     module = "autoresearch_mlx.trial.audit"
 

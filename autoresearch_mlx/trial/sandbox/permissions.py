@@ -132,7 +132,7 @@ def spared(path: Path, closed: Collection[Path]) -> Iterator[tuple[Path, bool]]:
 def _entries(folder: str, above: Collection[str], closed: Collection[str]) -> Iterator[tuple[Path, bool]]:
     """Yield a folder that contains a closed path, and the open entries in it.
 
-    ``above`` has every folder that contains a closed path.
+    ``above`` holds every folder that contains a closed path.
     """
     yield Path(folder), False
     with suppress(OSError), os.scandir(folder) as entries:

@@ -33,9 +33,9 @@ class Use:
     def share(self, wall: float, cores: int) -> float:
         """Return the share of its undisturbed pace that the run kept in ``wall`` seconds on ``cores`` processors.
 
-        The time withheld from the run is at most the processor time that the run did not use: if the run has more
-        busy threads than there are processors, its threads wait for each other.  For a run with one busy thread the
-        share is ``got / wall``.
+        The time withheld from the run is at most the processor time that the run did not use.  Otherwise threads that
+        wait for each other, in a run with more busy threads than processors, would count as well.  For a run with one
+        busy thread the share is ``got / wall``.
         """
         lost = min(self.waited, max(cores * wall - self.got, 0.0))
         wanted = max(wall, self.got + lost)

@@ -1,7 +1,7 @@
 """Replace a function of a training script with its kernel, and use the plain function where the kernel does not fit.
 
 A kernel is used only for arguments that its task covers, and only if it passes a check at the first call with their
-shapes: its outputs, and its gradients if the step takes them, are compared with those of the plain function.
+shapes.  The check compares its outputs, and its gradients if the step takes them, with those of the plain function.
 Otherwise the plain function is used, and a line in the run's log says why.
 """
 

@@ -24,8 +24,8 @@ from autoresearch_mlx.targets.kernel.order import Order, order_from
 from autoresearch_mlx.targets.kernel.task import Sizes, Task
 
 _FEW = 16
-"""Number of values below which an output, at other sizes than the model's, is judged value by value and not by its
-average error, because the rounding of one small value can exceed the bound for the average."""
+"""Number of values below which an output is judged value by value and not by its average error, at other sizes than the
+model's.  In so few values, the rounding of a small one can exceed the bound for the average."""
 
 
 def main(path: str, result: str) -> None:

@@ -118,7 +118,7 @@ class CustomFunction:
 def trace_step(module: ModuleType, vocab: int, seq_len: int, batches: Sequence[tuple[int, int]]) -> Trace:
     """Return the operations of one step of ``train`` in the middle of a run.
 
-    ``batches`` has the shapes of the batches of one step.  Raises ScriptFailed if the step cannot be traced.
+    ``batches`` holds the shapes of the batches of one step.  Raises ScriptFailed if the step cannot be traced.
     """
     return _steps(module, vocab, seq_len, batches, 2).minus(_steps(module, vocab, seq_len, batches, 1))
 
