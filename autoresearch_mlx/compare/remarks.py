@@ -58,7 +58,7 @@ _EXPLAINS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A description in its parts."""
+    """The parts of a description."""
 
     main: str
     """The statement, without asides and remarks."""

@@ -339,7 +339,7 @@ def _incumbents_time(history: History) -> float:
 
 
 def _work(history: History, experiment: Experiment | None) -> float | None:
-    """Return the least time of an experiment's runs for each token and matrix weight: processor time where known."""
+    """Return the least time of an experiment's runs for each token and matrix weight, in processor time if known."""
     runs = () if experiment is None else taken_now(history, experiment) or experiment.measurements
     spent = (
         (m.extra.get("train_cpu_seconds") or m.seconds.train, m.tokens, m.extra.get("matrix_params")) for m in runs

@@ -6,9 +6,9 @@ is held against bounds that narrow with the number of runs, as on one machine (:
 fewest runs takes the next one.  So a gain is kept only when a second machine has confirmed it, and a run there costs no
 more than a repeat on the first.
 
-A machine that has not run the incumbent can discard a loser without a run of it.  A candidate that loses to an older
-version, which the machine has run, would lose by more to the incumbent, because the incumbent is better than that
-version.  Any other run there counts once the machine has run the incumbent too; meanwhile other machines may decide.
+A machine that has not run the incumbent need not do so to discard a loser.  A candidate that loses to an older version,
+which the machine has run, would lose by more to the incumbent, because the incumbent is better than that version.  Any
+other run there counts once the machine has run the incumbent too; meanwhile other machines may decide.
 
 A change may help one kind of chip alone.  Such a change is discarded, and the reason calls it a platform keep.
 """

@@ -2,9 +2,9 @@
 
     refs/autoresearch/share/<lab>/<machine>/<session>-<number>
 
-The commit has one file, ``result.json``.  If the edit won, two commits precede it: one with the changed files before
-the edit, one with them after it.  There is no other history, so nothing else of the repository is published.  We never
-change a ref once it exists, and we ignore changes that others make to it.
+The commit has one file, ``result.json``.  If the edit won, two commits precede it: one with the changed files as they
+were before the edit, and one with the same files after the edit.  There is no other history, so nothing else of the
+repository is published.  We never change a ref once it exists, and we ignore changes that others make to it.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def result_from(found: Any) -> Result | str:
 
 
 class _Fault(Exception):
-    """Raised for a published object that is not a result; the text says why."""
+    """Raised for a published object that is not a result; the message says why."""
 
 
 def _result(found: Any) -> Result:

@@ -3,7 +3,7 @@
     python -P -m autoresearch_mlx.trial.audit SPEC
 
 - The two model processes run one after the other.  The witness answers all questions and ends before the process that
-  is scored starts, so that no channel between the two can help.
+  is scored starts, so that a channel between the two would be of no use.
 - Each row is cut at several places, and its shortest prefix comes first, so a witness that remembers earlier questions
   has not yet seen the tokens that it must predict.  Training text that is not scored here replaces the text after the
   cut.

@@ -1,7 +1,7 @@
 """List error texts of drivers and systems whose cause is not the program that prints them.
 
-Each text was taken from a public report or from the source that prints it.  Errors that a program causes itself are
-left out, such as an illegal memory access of a GPU kernel or a shape that does not fit.
+Each text was taken from a public report or from the source that prints it.  Errors that a program causes itself, such
+as an illegal memory access of a GPU kernel or a shape that does not fit, are left out.
 """
 
 from __future__ import annotations

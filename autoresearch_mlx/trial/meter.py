@@ -104,7 +104,7 @@ class ByClock:
         pass
 
     def ended(self, spent: float, tokens: int, pace: float) -> bool:
-        """Return whether the budget is used up, or too much of the next step would lie after its end."""
+        """Return whether the budget is used up, or too much of the next step would lie after the budget's end."""
         if self._by_steps or spent <= 0:
             return False
         return spent + pace / 2 >= self.scale or spent + _UNDER_WAY * pace > self.scale + step_share(self.scale)

@@ -88,7 +88,8 @@ class Training:
         """Whether the run was ended because it had used all the wall-clock time that it may take."""
         self._budget_end: float | None = None
         self._cpu = self._cpu_at_first = self._cpu_at_end = 0.0
-        """Processor seconds of the run: at the last reading, at its first batch, and at the end of its budget."""
+        """Processor seconds that the run had used at the last reading, at its first batch, and at the end of its
+        budget."""
         self._told = Progress("start")
 
     def run(self, log: Log) -> Ended:
@@ -274,7 +275,7 @@ class Training:
         return ReferenceClock(self._assignment.reference or Reference(), lambda: self._watch.pids(), Probe().take)
 
     def _may_serve(self) -> bool:
-        """Return whether the child may have another batch; called in the thread that serves the batches."""
+        """Return whether the child may have another batch; it is called in the thread that serves the batches."""
         server, timing = self._server, self._timing
         if server is None or self._phase == "save":
             return False

@@ -75,7 +75,7 @@ class Steps:
     seq_len: int
     pairs: int
     block_seconds: float
-    """Smallest total of seconds for the steps that are timed in one block."""
+    """Smallest total time, in seconds, of the steps that are timed in one block."""
     seed: int = 42
 
     def to_json(self) -> str:

@@ -56,11 +56,11 @@ class Blocks:
     """Largest difference between the losses of the first steps, as a share of the loss, or None if a loss is not
     finite."""
     partly: str = ""
-    """A sentence about functions that the step also calls without their kernel, with the reason.  It is empty if there
-    are none."""
+    """A sentence about functions that the step also calls without their kernel, with the reason.  The string is empty
+    if there are no such functions."""
     unused: str = ""
-    """Reason why the step does not seem to use a kernel, and so was not measured.  It is empty if the step uses all of
-    them."""
+    """Reason why the step does not seem to use a kernel, and so was not measured.  The string is empty if the step uses
+    every kernel."""
 
 
 def blocks_of(

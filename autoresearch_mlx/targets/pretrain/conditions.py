@@ -27,7 +27,7 @@ class PretrainConditions:
     """SHA-256 of each file of the corpus, by name."""
     vocab_size: int
     seq_len: int
-    """Number of tokens of a row."""
+    """Number of tokens in a row."""
     eval_rows: int
     """Number of rows on which a run is scored."""
     eval_rows_wanted: int | None

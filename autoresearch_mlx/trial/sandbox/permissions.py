@@ -33,7 +33,7 @@ class Permissions:
     """The permissions of one child.  Paths are absolute and contain no symbolic link."""
 
     read: tuple[Path, ...]
-    """Files and folders that may be read, folders with everything in them."""
+    """Files that may be read, and folders that may be read with everything in them."""
     write: tuple[Path, ...]
     """Folders in which files may be made, read, changed and removed."""
     listed: tuple[Path, ...] = ()

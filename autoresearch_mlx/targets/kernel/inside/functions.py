@@ -24,7 +24,7 @@ OfArrays = Callable[..., list[mx.array]]
 
 
 class Broken(Exception):
-    """Raised when the result of a candidate does not fit the task; the text says why."""
+    """Raised when the result of a candidate does not fit the task; the message says why."""
 
 
 def back_end() -> str | None:

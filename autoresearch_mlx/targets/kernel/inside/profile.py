@@ -35,8 +35,8 @@ _WARM_STEPS, _LEAST_STEPS, _MOST_STEPS = 2, 4, 40
 _STEP_SECONDS = 2.0
 """Total seconds that the measured steps should take."""
 _ALONE = 2**30
-"""Assumed size of a function's results in bytes, so large that calls are evaluated one at a time.  A function may have
-hundreds of operations."""
+"""Size in bytes that is assumed for a function's results.  It is so large that calls are evaluated one at a time,
+because a function may have hundreds of operations."""
 _PEAK_SIDES = (256, 1024)
 _COPY_BYTES = (2**17, 2**20, 2**24, 2**26)
 

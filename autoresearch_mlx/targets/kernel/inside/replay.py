@@ -68,7 +68,7 @@ need."""
 
 
 class NotReplayed(Exception):
-    """Raised for an operation that this module cannot replay; the text says why."""
+    """Raised for an operation that this module cannot replay; the message says why."""
 
 
 def replayed(op: Operation, host: Mapping[str, Callable[..., Any]], empty: float) -> float:
