@@ -1,6 +1,6 @@
 """Facts about a machine, read from the output of its own tools.
 
-The texts in ``samples/`` are written after the formats of sysctl, sw_vers, system_profiler and /proc.
+The files in ``samples/`` imitate the output of sysctl, sw_vers and system_profiler, and the format of /proc.
 """
 
 from __future__ import annotations

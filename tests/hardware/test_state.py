@@ -1,7 +1,6 @@
 """The state of the machine, read from the output of its own tools, and the sentences about it for a person.
 
-The texts in ``samples/`` are made up after documented formats (``samples/STATE.md``); they do not come from such
-machines.
+The files in ``samples/`` are made up from documented formats (``samples/STATE.md``), not recorded on such machines.
 """
 
 from __future__ import annotations

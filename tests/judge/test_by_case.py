@@ -21,7 +21,7 @@ from autoresearch_mlx.judge.side_conditions import side_conditions
 
 
 def scores(text: str) -> dict[str, float]:
-    """Return cases with the scores that a text of digits names: 1 right, 0 wrong."""
+    """Return one case for each digit of ``text``, with that digit as its score: 1 is right, 0 is wrong."""
     return {f"c{n:02}": float(digit) for n, digit in enumerate(text)}
 
 

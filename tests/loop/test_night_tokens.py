@@ -29,7 +29,7 @@ margin = 0.0
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a lab with a baseline, an edit that halves the batch, and one that lies about its tokens."""
+    """Make a lab with a baseline, an edit that halves the batch, and an edit that reports a false number of tokens."""
     folder = tmp_path_factory.mktemp("tokens")
     root = tiny.lab(folder / "lab", TOML).root
     edits = {

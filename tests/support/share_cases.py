@@ -72,7 +72,7 @@ def _break(fields: dict[str, Any], dice: random.Random) -> None:
 def publish(
     remote: Path, objects: Mapping[str, bytes], file: str = "result.json", beside: Mapping[str, bytes] | None = None
 ) -> None:
-    """Put these texts into a bare repository, each as the file of a commit under its ref, with one call of git.
+    """Put these objects into a bare repository, each as the file of a commit under its ref, with one call of git.
 
     ``beside`` has further files of each commit.
     """

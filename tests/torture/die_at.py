@@ -1,8 +1,9 @@
 """Kill this process right before its n-th effect on files and processes.
 
-An audit hook hears of every effect before it happens: a file is opened for writing, renamed, removed or cut; a
-directory is made or removed; a process is started or killed; a lock is taken.  ``LOG`` gets a line for each effect;
-with N = 0 nothing is killed.  fsync and write cause no audit event, but they lie between two effects that do.
+An audit hook is called before every effect. Effects are that a file is opened for writing, renamed, removed or cut,
+that a directory is made or removed, that a process is started or killed, and that a lock is taken.  ``LOG`` gets a line
+for each effect; with N = 0 nothing is killed.  fsync and write cause no audit event, but they lie between two effects
+that do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Real input to prepare: texts, parquet shards, and an HTTP server that speaks the hub's `resolve` route."""
+"""Real input to prepare: text files, parquet shards, and an HTTP server with the hub's `resolve` route."""
 
 from __future__ import annotations
 
