@@ -91,7 +91,7 @@ def test_the_blocks_of_the_page_on_other_numbers_are_settings(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", [recipe.name for recipe in recipes()])
 def test_the_console_of_each_recipe_runs_as_written(name: str, tmp_path: Path) -> None:
-    """Its commands make the lab, try it, and run a night that ends as on the page.
+    """The commands of a recipe make the lab, try it, and run a night that ends as on the page.
 
     The line that installs the tools is left out: the lab gets those of this environment, or the test is skipped.
     """

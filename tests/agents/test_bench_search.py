@@ -22,7 +22,7 @@ TREES = 12
 
 @pytest.fixture(scope="module")
 def runs() -> Table:
-    """A tenth of the published runs, which a small forest fits in a second."""
+    """Return a tenth of the published runs, which a small forest fits in a second."""
     table = read(DATA / TABLES["h200"].file, H200_KNOBS)
     return Table(table.knobs, table.rows[::10], table.values[::10], table.memory_mb[::10])
 

@@ -416,7 +416,7 @@ def test_a_night_with_a_coding_agent_keeps_what_gains_and_logs_the_rest(command_
     ],
 )
 def test_an_agent_that_changes_how_git_writes_files_ends_the_night(command_lab: Lab, line: str, named: str) -> None:
-    """The files that git writes from then on would differ from those in the commits."""
+    """After such a change, the files that git writes would differ from those in the commits."""
     with pytest.raises(WorkspaceError, match="the coding agent changed how git writes files") as error:
         House(command_lab).propose(f"{EDIT}; {line}")
     assert named in str(error.value)

@@ -128,7 +128,7 @@ def test_the_reasons_are_given_in_numbers() -> None:
 
 @pytest.mark.uncounted
 def test_a_direction_that_crashed_is_left_alone() -> None:
-    """Everything deeper than the start crashes, and nothing else gains."""
+    """In this night every run with more layers than the start crashes, and no other change gains."""
     session = Session("DEPTH = 8  # knob: int 2 16\nMATRIX_LR = 0.04\nSCALAR_LR = 0.5\n")
     deeper = [_run_with_ceiling(session, 8) for _ in range(32)]
     assert sum(deeper) <= 8

@@ -182,7 +182,7 @@ def test_peaks_of_a_few_megabytes_teach_nothing(peaks: tuple[float, ...]) -> Non
 
 
 def test_one_lack_of_memory_warns_of_every_way_to_use_as_much() -> None:
-    """Only the device batch ran out of memory; a depth that would take as much has never been tried."""
+    """Only a larger device batch ran out of memory; a depth that would need as much memory was never tried."""
     where = coordinates(SIZES)
     trials = [sized(8, 64, 512, 40e3), sized(4, 64, 512, 22e3), sized(8, 32, 512, 21e3), sized(8, 128), sized(8, 256)]
     appetite, rows = learn_memory(SIZES, trials), where.rows([t.point for t in trials])
@@ -323,7 +323,7 @@ def test_joint_moves_are_scored_as_the_models_score_the_whole_point() -> None:
 
 
 def test_a_step_from_a_point_that_was_not_kept_is_a_step_of_one_knob() -> None:
-    """The ledger only knows how far a point is from the incumbent, which is two knobs here."""
+    """The ledger records only the difference from the incumbent, which is two knobs here."""
     first = trial((0.6, 0.5, 0.5), -0.01)
     second = trial((0.6, 0.7, 0.5), 0.02)
     crash = trial((0.6, 0.5, 0.9), None)
@@ -378,7 +378,7 @@ def test_moves_start_from_the_best_point_when_the_incumbent_was_lucky() -> None:
 BEST = [
     ((0.5 + a, 0.5 + b, 0.5), -0.4 * (a**2 + b**2)) for a, b in [(0, 0), (0.15, 0), (-0.2, 0), (0, 0.15), (0, -0.2)]
 ]
-"""The incumbent is the top of a round hill."""
+"""Points and scores of a round hill, with the incumbent at its top."""
 
 
 def test_moves_start_from_the_incumbent_when_the_points_around_it_agree_with_it() -> None:

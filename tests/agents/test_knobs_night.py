@@ -27,7 +27,7 @@ def test_the_same_seed_draws_the_same_landscape() -> None:
 
 
 def test_knobs_beats_the_plain_walk_in_the_mean() -> None:
-    """Six seeds, 30 trials; ``python bench/search.py`` makes the full table."""
+    """The test takes six seeds and 30 trials; ``python bench/search.py`` makes the full table."""
     family = BY_NAME["interacting"]
     ours = [local(knobs)(draw(family, seed), 30, seed).chosen[-1] for seed in range(6)]
     plain = [local(walk)(draw(family, seed), 30, seed).chosen[-1] for seed in range(6)]

@@ -146,7 +146,7 @@ class TestCutting:
             assert briefs[more].cut == briefs[less].cut[: len(briefs[more].cut)]
 
     def test_every_cut_shortens_the_prompt(self) -> None:
-        """This is true even if there is little to cut: a note about a missing part must be shorter than the part."""
+        """A note about a missing part must be shorter than the part, even if there is little to cut."""
         history = tuple(experiment(n, "discard", 1.0, title="t", gain=0.0) for n in range(11))
         context = small(program="a\nb\n", history=History(history, "score", "min"), notes=("one", "two"))
         tokens, room = [], ALL

@@ -261,7 +261,7 @@ def reply(request: Received) -> Any:
 
 @pytest.fixture(scope="module")
 def with_a_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Journal]:
-    """A team's night with a critic and two juniors, all of them models on a real server."""
+    """Return the night of a team with a critic and two juniors, all of them models on a real server."""
     lab = write_command_lab(tmp_path_factory.mktemp("team") / "lab")
     with OpenAIServer() as server:
         server.default = reply

@@ -100,7 +100,7 @@ def test_an_experiment_of_a_run_has_a_verdict_too(command_lab: Lab) -> None:
 
 
 def test_the_measurement_survives_the_end_of_the_callers_shell(measured: Lab) -> None:
-    """The shell is hung up, then its descendants are killed one by one, then its process group."""
+    """The shell gets SIGHUP; then its descendants are killed one by one, and at last its process group."""
     (measured.root / "solver.py").write_text(SOME_SECONDS)
     shell = subprocess.Popen(
         ["sh", "-c", f"'{sys.executable}' -m autoresearch_mlx try --detach -m mine; sleep 600"],

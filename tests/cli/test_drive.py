@@ -112,7 +112,7 @@ def test_the_exit_code_of_the_agent_is_that_of_drive_and_its_files_are_arguments
 
 
 def test_a_try_in_a_sandbox_is_carried_out_by_the_process_that_drives(command_lab: Lab) -> None:
-    """The command in the sandbox is ended with all its descendants; the one that drives has begun the measurement."""
+    """All processes of the command in the sandbox are killed; the process that drives has begun the measurement."""
     driver = subprocess.Popen([*TOOL.split(), "drive"], cwd=command_lab.root, stderr=subprocess.PIPE, text=True)
     try:
         assert driver.stderr is not None and "carrying out the commands that coding agents" in driver.stderr.readline()

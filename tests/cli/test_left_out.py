@@ -16,7 +16,7 @@ def edit(lab: Lab, *names: str) -> None:
 
 
 def told(lab: Lab, *arguments: str) -> list[str]:
-    """Call a command that measures; return its notes, all of which it has to say before its first run."""
+    """Call a command that measures; return its notes, and check that it printed all of them before its first run."""
     done = command_line(*arguments, cwd=lab.root)
     assert done.returncode == 0, done.stderr
     before = done.stderr.partition(" #")[0]

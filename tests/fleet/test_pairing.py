@@ -101,7 +101,7 @@ def test_a_death_is_told_by_its_signal_or_by_its_error(said: str, code: int, wor
 
 
 def test_a_process_with_many_messages_goes_on(tmp_path: Path) -> None:
-    """Dask's scheduler writes some lines for each connection; in a pipe that nobody reads, they would stop it."""
+    """Dask's scheduler writes some lines for each connection, and would block on a pipe that nobody reads."""
     program = "import sys; sys.stderr.write('a message\\n' * 50_000); print('{\"kind\": \"ready\"}')"
     told, deaths = list[dict[str, Any]](), list[str]()
     kept_running([sys.executable, "-c", program], lambda event: told.append(event) is None, deaths.append)

@@ -69,7 +69,7 @@ def test_the_gpu_of_published_machines(name: str, gpu: Gpu) -> None:
 
 
 def test_a_display_that_sleeps_holds_no_assertion() -> None:
-    """This sample is composed: powerd's line is there only while a display is awake."""
+    """We put this sample together ourselves; a real one has powerd's line only while a display is awake."""
     lines = sample("assertions-display-on").splitlines()
     asleep = "\n".join(line for line in lines if "display is on" not in line)
     assert read(lambda commands: {"assertions": asleep}).display_on is False

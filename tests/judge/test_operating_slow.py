@@ -43,8 +43,7 @@ def test_a_slow_machine_is_no_drift(name: str) -> None:
 
 
 def test_without_the_speed_the_same_rules_fail() -> None:
-    """This shows why the speed is needed: without it, most edits without effect are reported as losses, and no win is
-    found."""
+    """Without the speed, the rules report most edits without effect as losses, and find no win."""
     blind = nights("new each run", told=False)
     assert fmean(n.beyond for n in blind) > 3
     assert fmean(n.wins for n in blind) / 3 < 0.2

@@ -47,7 +47,7 @@ def test_one_wild_run_is_cut_to_three_deviations() -> None:
 
 
 def test_with_a_handful_of_runs_nothing_is_cut() -> None:
-    """Three runs of which two are alike have a tiny median deviation; cutting by it would make sigma too small."""
+    """If two of three runs are alike, the median deviation is tiny, and cutting by it would make sigma too small."""
     assert pooled([(1.0, 1.05, 3.0)]).value == pytest.approx(stdev((1.0, 1.05, 3.0)))
 
 

@@ -1,4 +1,4 @@
-"""A change carried over from the version on which it was made to a newer version."""
+"""A change is carried over from the version on which it was made to a newer version."""
 
 from __future__ import annotations
 

@@ -67,31 +67,31 @@ class Case(ABC):
 
     @abstractmethod
     def answers(self) -> Ask:
-        """The next reply is ``an edit``."""
+        """Make ``an edit`` the next reply."""
 
     @abstractmethod
     def says_nothing(self) -> Ask:
-        """The next reply is empty."""
+        """Make the next reply empty."""
 
     @abstractmethod
     def reaches_the_limit(self) -> Ask:
-        """The next reply ends at its limit of tokens."""
+        """Make the next reply end at its limit of tokens."""
 
     @abstractmethod
     def refuses(self) -> Ask:
-        """The server refuses the next question."""
+        """Make the server refuse the next question."""
 
     @abstractmethod
     def overflows(self) -> Ask:
-        """The next prompt does not fit into the model's context."""
+        """Make the next prompt too long for the model's context."""
 
     @abstractmethod
     def takes_too_long(self) -> Ask:
-        """The next reply does not come within the question's deadline of half a second."""
+        """Make the next reply take longer than the question's deadline of half a second."""
 
     @abstractmethod
     def dies(self) -> Ask:
-        """The connection breaks during the next call."""
+        """Make the connection break during the next call."""
 
     def holds_memory(self) -> bool:
         """Return whether :meth:`Endpoint.release` has something to release after a call."""

@@ -80,7 +80,7 @@ def test_facts_are_asked_once_and_unknown_without_a_list(server: OpenAIServer) -
 
 @pytest.mark.parametrize("slot", [4096, None])
 def test_llama_server_tells_the_context_of_one_request(server: OpenAIServer, slot: int | None) -> None:
-    """With several slots, the whole context is divided among them."""
+    """A llama-server with several slots divides the whole context among them."""
     server.models = [{"id": "tiny-1b", "owned_by": "llamacpp", "meta": {"n_ctx": 16384}}]
     server.props = None if slot is None else {"default_generation_settings": {"n_ctx": slot}}
     assert at(server).facts().context_tokens == (slot or 16384)

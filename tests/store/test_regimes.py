@@ -189,7 +189,7 @@ def test_a_ledger_of_before_replays_to_the_same_verdicts(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["plain", "drifting", "key", "drift_after_key", "there_and_back", "by_margin"])
 def test_what_is_replayed_is_written_as_it_was(name: str) -> None:
-    """The JSON objects of experiments and runs have the same keys in the same order as before."""
+    """The JSON objects of experiments and runs that are written after a replay have the same keys in the same order."""
     ledger = read(GOLDEN / f"{name}.jsonl")
     lines = [json.loads(line) for line in (GOLDEN / f"{name}.jsonl").read_text().splitlines()]
     finished = [line for line in lines if line["event"] == "finished"]

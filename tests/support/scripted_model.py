@@ -85,7 +85,7 @@ def _add_chains(vocabulary: dict[str, int], chains: Mapping[str, str]) -> dict[i
 
 
 def _template(lengths: Sequence[int], row: str, markers: Sequence[str]) -> str:
-    """Return the Jinja template: the messages as they are, then the token with which the answer begins."""
+    """Return the Jinja template, which gives the messages as they are and then the token that begins the answer."""
     branches = [(f"{_quoted(text)} in messages[-1]['content']", f"<|marked {n}|>") for n, text in enumerate(markers)]
     missing = "{{ raise_exception('the script has no reply ' ~ (row + 1)) }}"
     branches.append((f"row < 0 or row >= {len(lengths)}", missing))

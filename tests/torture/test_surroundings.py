@@ -163,7 +163,7 @@ def test_a_ledger_that_was_spoilt_in_its_middle_is_named_by_its_line(root: Path,
 
 
 def test_a_clock_that_is_set_back_and_forth_spoils_nothing(root: Path, toll: Toll, preload: Path) -> None:
-    """One run goes on while the wall clock jumps back a day, and forward two."""
+    """A run is in progress while the wall clock jumps back by a day and then forward by two days."""
     lab = torture_lab(root)
     shifted = root.parent / "shifted"
     for seconds in (-86_400, 172_800):
@@ -192,7 +192,7 @@ def seconds_of(event: Any) -> list[float]:
 
 
 def test_loops_that_are_started_at_once_are_one(root: Path, toll: Toll) -> None:
-    """This is tested for a lab's very first run, and for a later one."""
+    """Three loops start at once in a lab's very first run, and again in a later one."""
     lab = torture_lab(root)
     for _ in range(2):
         loops = [launcher().start(("run", "--tag", TAG, *ONE), lab.root, os.environ) for _ in range(3)]
@@ -271,8 +271,7 @@ def test_gc_takes_no_commit_of_the_ledger_between_runs_or_in_their_midst(root: P
 
 
 def test_everything_odd_about_a_repository_at_once(tmp_path: Path, toll: Toll) -> None:
-    """It is dirty and detached, has a submodule and a path with spaces and unicode; the user has no name and no home
-    folder."""
+    """The checkout is dirty and detached, with a submodule and an odd path; the user has no name and no home folder."""
     other = write_command_lab(tmp_path / "other")
     lab = torture_lab(tmp_path / "a läb (2) of 試 $HOME")
     git(lab.root, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other.root), "module")

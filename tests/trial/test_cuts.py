@@ -76,7 +76,7 @@ def test_a_cut_row_is_its_row_up_to_the_cut_and_other_text_from_there() -> None:
 
 
 def test_no_process_sees_more_of_a_row_than_its_prefix_before_it_is_asked_about_it() -> None:
-    """Tails and fillings are other text, so a process that remembers them does not find the next token of a cut row."""
+    """Tails and fillings come from other text, so remembering them does not reveal the next token of a cut row."""
     _, rounds = drawn(47, 5)
     seen: set[int] = set()
     for round_ in rounds:

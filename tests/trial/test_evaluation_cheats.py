@@ -25,7 +25,7 @@ pytestmark = pytest.mark.uncounted
 END = "return SOFTCAP * mx.tanh(logits / SOFTCAP)"
 BUILD = "    model = GPT(vocab_size, seq_len)\n"
 SCORED = 'import os\nSCORED = "AUTORESEARCH_TRAIN_SPEC" not in os.environ\n'
-"""Code by which a script can find out that it is being evaluated, which it is free to do."""
+"""Code with which a script finds out that it is being evaluated, which is allowed."""
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +215,7 @@ def test_patching_at_import_gains_nothing(what: str, honest: Measurement, evalua
 
 
 def test_no_frame_of_the_model_process_holds_a_row_or_a_target(evaluated: Evaluate) -> None:
-    """Everything that Python can reach is searched for the scorer's own arrays."""
+    """The model process searches every object that Python can reach for the scorer's arrays."""
     search = (
         "            import gc, sys\n            frame = sys._getframe()\n            held = {}\n"
         "            while frame is not None:\n                held.update(frame.f_locals)\n                frame = frame.f_back\n"

@@ -125,7 +125,7 @@ def test_loss_and_gradients_on_a_cpu_are_those_of_a_gpu(knobs: dict[str, object]
 
 
 def test_the_compiled_step_of_a_gpu_gives_the_weights_of_the_plain_one(under: Conditions, tmp_path: Path) -> None:
-    """On a CPU the step is not compiled, so the test forces it; this takes the C++ compiler some time."""
+    """On a CPU the step is not compiled, so the test forces it; the C++ compiler takes some time for it."""
     path = f"{tiny.quick_compiler()}{os.pathsep}{os.environ['PATH']}"
     fixed = replace(under, steps=4, compile_seconds=200.0, environment={**under.environment, "PATH": path})
     plain = tiny.measure(as_on_a_gpu(tiny.script(), "mx.float32", compiled=False), tmp_path / "a", fixed)
@@ -148,7 +148,7 @@ def test_the_bf16_stream_of_a_gpu_stays_bf16_and_starts_alike(under: Conditions,
 
 
 def test_the_score_is_uniform_for_a_model_that_knows_nothing(corpus: Corpus, under: Conditions, tmp_path: Path) -> None:
-    """bits per byte of a uniform guess = counted tokens x log2(vocabulary) / bytes; special tokens weigh 0."""
+    """A uniform guess costs counted tokens x log2(vocabulary) / bytes; special tokens have a weight of 0."""
     silent = tiny.script(UNEMBEDDING_INIT_STD=0.0, UNEMBEDDING_LR=0.0)
     done = tiny.measure(silent, tmp_path, replace(under, steps=1))
     targets = corpus.rows("val")[:32, 1:]

@@ -75,7 +75,7 @@ FORGED = """\
     ],
 )
 def test_a_forged_count_gives_no_token_more(forged: str, tokens: Conditions, tmp_path: Path) -> None:
-    """The parent serves the batches and counts them, so nothing that the script says or changes affects their end."""
+    """The parent serves and counts the batches, so nothing that the script says or changes affects when they end."""
     done = tiny.measure(edited(LOG, LOG + forged), tmp_path, tokens)
     assert (done.failure, done.tokens) in ((None, TOKENS), ("invalid", TOKENS)), done.reason
 

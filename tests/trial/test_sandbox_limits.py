@@ -48,7 +48,7 @@ def test_the_reason_to_kill_in_words(sample: Sample, said: str | None) -> None:
 
 @contextmanager
 def child(text: str, marker: str = "", cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python child process in a session of its own; its process group is ended in any case."""
+    """Start a Python child process in a session of its own; end its process group in any case."""
     environment = {**os.environ, MARKER: marker}
     with subprocess.Popen(
         [sys.executable, "-S", "-c", text], env=environment, cwd=cwd, start_new_session=True, stdout=subprocess.PIPE

@@ -1,4 +1,4 @@
-"""The probe tells a sandbox that works from one that does not."""
+"""The probe distinguishes a sandbox that works from one that does not."""
 
 from __future__ import annotations
 

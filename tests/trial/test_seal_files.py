@@ -88,7 +88,7 @@ def test_code_and_data_of_a_measurement_are_sealed(under: Conditions, corpus: Co
 
 
 def test_a_run_that_changes_the_data_is_invalid(under: Conditions, corpus: Corpus, tmp_path: Path) -> None:
-    """This is tested without a sandbox, because in one the run cannot change the data."""
+    """The test runs without a sandbox, because in a sandbox the run cannot change the data."""
     rows = tmp_path / "val.npy"
     rows.write_bytes(corpus.path("val").read_bytes())
     easy = tiny.script().replace(END, f"\n    with open({str(rows)!r}, 'r+b') as file:\n        file.seek(128)\n        file.write(bytes(2000))\n{END}", 1)  # fmt: skip

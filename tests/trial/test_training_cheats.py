@@ -88,7 +88,7 @@ def test_a_clock_that_stands_still_makes_no_longer_run(confined: Conditions, tmp
 
 
 def test_a_first_step_padded_with_training_is_counted_as_training(confined: Conditions, tmp_path: Path) -> None:
-    """Beyond the allowance for compiling, the budget runs whether a step was reported or not."""
+    """After the allowance for compiling, the budget's clock runs whether a step was reported or not."""
     text = first("import time\nnext(trial.batches(8))\ntime.sleep(2.2)")
     done = tiny.measure(text, tmp_path, replace(confined, steps=None, compile_seconds=1.0))
     ends_as(done, "invalid", "the script logged no steps")
@@ -207,7 +207,7 @@ def test_what_is_saved_and_told_is_bounded(text: str, reason: str, confined: Con
 
 @pytest.mark.parametrize("rows", ["train", "val", "hidden"])
 def test_rows_cannot_be_opened(rows: str, confined: Conditions, tmp_path: Path) -> None:
-    """Their path is no secret, because all corpora are in one cache.  The training rows come from the parent alone."""
+    """The path of the rows is no secret, but the training rows come from the parent alone."""
     opens = f"trial._rows = np.load({str(confined.val_rows.with_name(rows + '.npy'))!r})"
     done = tiny.measure(first(opens), tmp_path, confined)
     ends_as(done, "crash", rf"{DENIED}.*{rows}\.npy")
