@@ -85,7 +85,7 @@ _PLACES = tuple(
 )
 
 _TOP = re.compile(r"(?!(?:else|elif|except|finally|case)\b)[A-Za-z_@]")
-"""A line on which a top-level statement begins."""
+"""Pattern of a line on which a top-level statement begins."""
 
 
 def axes_of_diff(before: str, after: str) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One run against the last kept run before it; positive is better.
+    """The effect of one run, compared with the last kept run before it; positive is better.
 
     ``gain`` is in the metric's unit; ``percent`` is the gain in percent of the incumbent's value.  Both are None if the
     run or the incumbent has no value.

@@ -117,7 +117,8 @@ def _pair(name: str, was: str, now: str, unit: str) -> tuple[Any, Any] | None:
 def _sized(read: Reading, known: Mapping[str, Any]) -> Reading | None:
     """Return the reading, as one of the device's batch size if it is a number of rows.
 
-    The value before is then that of the device's batch size.  Returns None if it is unclear which batch is meant.
+    The earlier value in the reading is then that of the device's batch size.  Returns None if it is unclear which batch
+    is meant.
     """
     if read.knob != "TOTAL_BATCH_SIZE" or read.now >= _FEWEST_TOKENS:
         return read

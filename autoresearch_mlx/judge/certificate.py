@@ -82,7 +82,7 @@ def certificate(
     one whose speed changed steadily.
 
     A block with a lost or disturbed run is left out, and has to be measured again.  Raises ValueError when no block is
-    complete.  Raises it too when there is one block and no sigma, because the error is then unknown.
+    complete, and when there is one block and no sigma, because the error is then unknown.
     """
     slope = slope or Slope()
     effects = block_effects(before, head, direction, slope)

@@ -148,7 +148,7 @@ def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> 
 def _at_like_speed(evidence: Evidence, most: int) -> Difference | None:
     """Compare with those runs of the incumbent that were about as fast.
 
-    Return None if that is all of its runs, or none of them.
+    Return None if those are all of its runs, or if there are none.
     """
     speed = fmean([run.log_work for run in evidence.candidate])
     like = [run for run in evidence.incumbent if abs(run.log_work - speed) <= STEADY]

@@ -69,7 +69,7 @@ def should_stop(
     rules: EarlyRules | None = None,
     pace: float = 1.0,
 ) -> Stop | None:
-    """Return why this run of experiment ``number`` holds already lost, judged by its ``curve`` so far.
+    """Return why this run of experiment ``number`` has already lost, judged by its ``curve`` so far.
 
     Returns None if it may continue.
 

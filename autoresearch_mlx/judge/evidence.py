@@ -139,7 +139,7 @@ class Again:
     audit: bool = False
     """True if the candidate's run is to be audited as well."""
     gain: float = 0.0
-    """Gain that the candidate seems to have, if an audit is asked for."""
+    """Apparent gain of the candidate, if an audit is asked for."""
     trial: bool = False
     """True if this run only shows whether the incumbent runs at all, after the machine ended the candidate's runs."""
     machine: str = ""

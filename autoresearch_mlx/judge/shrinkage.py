@@ -57,7 +57,7 @@ class Effect:
 def effect_of(comparison: Difference, recent_effects: Sequence[float]) -> Effect:
     """Return the effect behind a difference, given the measured gains of the changes that were kept before.
 
-    The gain of this difference counts among them; otherwise the first large gain of a session would be halved.
+    The gain of this difference counts as one of them; otherwise the first large gain of a session would be halved.
     Raises ValueError when the comparison has no standard error.
     """
     if not comparison.error:

@@ -40,7 +40,7 @@ def question_of(parts: Mapping[str, Any], target: str, root: Path) -> str:
 def question_here(parts: Mapping[str, Any], journal: Journal, root: Path) -> str:
     """Return the hash of a session's question, from the parts of its runs' comparability key.
 
-    Of an absolute path only the name counts, because Python lies in a different folder in each lab.
+    Only the name of an absolute path counts, because Python lies in a different folder in each lab.
     """
     plain = {name: without_folders(part) if isinstance(part, str) else part for name, part in parts.items()}
     return question_of(plain, str(journal.session["target"]), root)

@@ -49,7 +49,7 @@ def last_exception(log: Path) -> str | None:
 
 
 def tail_of(log: Path, lines: int = 30) -> str:
-    """Return the last lines of a log; an empty string for a log that does not exist or cannot be read."""
+    """Return the last lines of a log, or an empty string for a log that does not exist or cannot be read."""
     return "\n".join(_text(log).splitlines()[-lines:])
 
 

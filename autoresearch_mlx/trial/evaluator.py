@@ -1,10 +1,10 @@
 """Score saved weights.
 
 This sealed evaluator reads the held-out rows, knows the targets and computes the score.  It never imports the edited
-file.  It starts two processes that do (:mod:`logits`), gives both the same instructions, and asks them for logits
-from inputs alone (:mod:`cuts` draws the rows).  It turns the logits into losses in nats (:mod:`scoring`), measures on
-every row what the model gained by looking ahead, and removes that gain from the score (:mod:`lookahead`).  Losses
-that are not finite, or that differ by more than rounding explains, make the measurement invalid, with the reason.
+file.  It starts two processes that do (:mod:`logits`), gives both the same instructions, and asks them for logits from
+inputs alone (:mod:`cuts` draws the rows).  It turns the logits into losses in nats (:mod:`scoring`), measures on every
+row what the model gained by looking ahead, and removes that gain from the score (:mod:`lookahead`).  Losses that are
+not finite, or that differ by more than rounding explains, make the measurement invalid, and the reason is given.
 """
 
 from __future__ import annotations

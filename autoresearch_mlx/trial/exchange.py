@@ -126,7 +126,7 @@ class Respondent:
         self._hears, answers = os.pipe()
         theirs = (hears, answers, descriptor)
         try:
-            # Each process prints into its own pipe.  Through a shared one two processes could exchange messages, by
+            # Each process prints into its own pipe.  Through a shared pipe, two processes could exchange messages by
             # opening it again for reading under /proc/self/fd.
             self._process = subprocess.Popen(
                 [*command, *map(str, theirs)],

@@ -92,7 +92,7 @@ class RowServer:
         self._thread.start()
 
     def pace(self, since: float) -> float:
-        """Return the usual seconds between two batches, from the newest ones after ``since``, or 0 without two."""
+        """Return the usual seconds between two batches, from the newest after ``since``, or 0 if there are too few."""
         between = [after - before for before, after in pairwise(list(self._served)) if before >= since]
         return median(between) if between else 0.0
 

@@ -202,7 +202,8 @@ class EvalSpec:
     device: Device
     rows_per_call: int
     models: list[list[str]]
-    """Commands of the two model processes, which differ only in names of folders; descriptors are appended to them."""
+    """Commands of the two model processes, which differ only in names of folders; descriptors are appended to the
+    commands."""
     environments: list[dict[str, str]]
     weights_type: str
     """Number type of most of the weights: float32, float16 or bfloat16."""

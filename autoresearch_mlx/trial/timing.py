@@ -53,7 +53,7 @@ class Timing:
                 self.clock.end()
 
     def look(self) -> None:
-        """Measure the machine's speed; it is called about ten times a second."""
+        """Measure the machine's speed; the method is called about ten times a second."""
         if self.clock is not None:
             self.clock.look()
 

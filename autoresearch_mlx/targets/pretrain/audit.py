@@ -36,7 +36,8 @@ _TOLD = 2.0
 """Ratio of training loss (reported or measured) to validation loss above which dropout or smoothing is no
 explanation."""
 _TIMES = 3.0 * (1 + CUTS)
-"""Time limit as a multiple of an evaluation's time: one process at a time scores three sets of rows, whole and cut."""
+"""Time limit as a multiple of an evaluation's time, because one process at a time scores three sets of rows, whole and
+cut."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class Sandbox:
     words: str
     """Its name in a few words, for doctor and for the record of a measurement."""
     lacks: tuple[str, ...] = ()
-    """Phrases that each name something that it does not prevent."""
+    """Phrases for the things that the sandbox does not prevent."""
     leave_group: bool = False
     """Whether a process can leave the child's process group, so that the parent must look for such processes."""
 

@@ -55,7 +55,7 @@ as stopped.
 With ten checks a second, most of a short stop would otherwise be missed.
 """
 NOTICED = 0.95
-"""Speed below which a run's record says what slowed it down."""
+"""Speed below which a run's record says what slowed the run down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +175,13 @@ class ReferenceClock:
             return self._reached + (at - self._at) * self._rate if self._began is not None else 0.0
 
     def record(self) -> None:
-        """Begin to record the speed for the run's mean; it is called when training begins."""
+        """Begin to record the speed for the run's mean; the method is called when training begins."""
         if self._began is not None and not self._recording:
             self._end_window(self._clock(), list(self._processes()), at_an_end=True)
         self._sums, self._recording = _Sums(), True
 
     def end(self) -> None:
-        """Stop recording the speed; it is called when training has ended."""
+        """Stop recording the speed; the method is called when training has ended."""
         if self._recording:
             self._end_window(self._clock(), list(self._processes()), at_an_end=True)
             self._recording = False

@@ -124,7 +124,10 @@ def _ghost(module: ModuleType, request: Request, right: _Run) -> str | None:
 
 
 def _spoilt(array: mx.array) -> mx.array:
-    """Return wrong values for an array, without NaN, which would show even if the step multiplies the result by 0."""
+    """Return wrong values for an array.
+
+    None of them is NaN, because NaN would show even if the step multiplies the result by 0.
+    """
     return (1 - array).astype(array.dtype) if mx.issubdtype(array.dtype, mx.floating) else array
 
 
