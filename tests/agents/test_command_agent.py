@@ -77,8 +77,7 @@ class House:
 
 @pytest.fixture
 def house(command_lab: Lab) -> Iterator[House]:
-    """Check afterwards, whatever the program did, that the user's checkout, refs and settings and our branch are
-    unchanged."""
+    """Check after the test that the user's checkout, refs and settings, and our branch, are unchanged."""
     made = House(command_lab)
     before = checkout_of(command_lab)
     yield made

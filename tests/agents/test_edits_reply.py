@@ -1,5 +1,4 @@
-"""A whole reply: one edit or several, each with files, with a problem, or with an idea whose code comes in a second
-call."""
+"""A whole reply has one edit or several, each with files, a problem, or an idea whose code comes in a second call."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The task of an experiment is the person's wish if there is one, else it is drawn; asking again draws the same
-task."""
+"""An experiment's task is the person's idea if there is one; else it is drawn, and the draw can be repeated."""
 
 from __future__ import annotations
 

@@ -295,8 +295,7 @@ def test_without_both_knobs_of_a_pair_placed_by_ratio_each_keeps_its_own_column(
 
 
 def test_one_crash_of_too_small_a_batch_warns_of_too_large_passes() -> None:
-    """Half the batch crashed, because it is less than one pass; a device batch that doubles the pass would crash
-    too."""
+    """Half the batch crashed, because it is below one pass; a device batch that doubles the pass would crash too."""
     where = coordinates(PAIRS)
     points = [PAIRS.start, (8, 64, 2**17, 64), (6, 64, 2**18, 64), (8, 80, 2**18, 64)]
     rows = where.rows(points)
@@ -358,8 +357,7 @@ LUCKY = [
     ((0.5, 0.65, 0.5), -0.02),
     ((0.5, 0.66, 0.5), -0.01),
 ]
-"""The incumbent measured 0.06 better than the points around it; points further up B measured worse than the incumbent
-and better than those."""
+"""Points and scores around a lucky incumbent, which is 0.06 better than its neighbours; a better region lies up B."""
 
 
 def lucky(sigma: float | None):

@@ -1,5 +1,4 @@
-"""The playbook replays another machine's winners here: first each alone against the baseline, then one on top of
-another."""
+"""The playbook replays another machine's winners: first each alone against the baseline, then stacked."""
 
 from __future__ import annotations
 

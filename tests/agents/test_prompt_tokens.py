@@ -36,8 +36,7 @@ def test_joining_texts_never_costs_more_than_the_two_apart() -> None:
 
 @pytest.mark.parametrize(("file", "counted"), [("train_mlx.py", 6653), ("program.md", 852)])
 def test_the_estimate_is_above_the_highest_count_of_four_real_tokenizers(file: str, counted: int) -> None:
-    """The counts were made once with the tokenizers of Gemma 3, Qwen 3.6, DeepSeek V4 and Llama 3; Gemma 3's are the
-    highest."""
+    """The counts were made once with Gemma 3, Qwen 3.6, DeepSeek V4 and Llama 3; Gemma 3 has the highest."""
     text = (ROOT / file).read_text()
     sizes = {"train_mlx.py": 20102, "program.md": 3324}
     assert counted * len(text) / sizes[file] <= estimate(text) <= 1.5 * counted * len(text) / sizes[file]

@@ -1,5 +1,4 @@
-"""Every table in data/ is complete: each row fits the schema, names its source, and makes no claim about absolute
-values."""
+"""Every table in data/ is complete: its rows fit the schema, name a source, and claim nothing about absolute values."""
 
 from __future__ import annotations
 

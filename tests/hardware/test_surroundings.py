@@ -1,5 +1,4 @@
-"""The machine around the runs is recorded with each run, reported once and waited for; and one command at a time uses
-it."""
+"""The machine's state is recorded with each run, reported once and waited for; one command at a time uses it."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def mirrored(evidence: Evidence) -> Evidence:
 
 
 def rank(decision: object) -> int:
-    """Rank a decision from discard over "measure again" to keep."""
+    """Return 0 for a discard, 1 for a request to measure again, and 2 for a keep."""
     return 1 if isinstance(decision, Again) else 2 if isinstance(decision, Verdict) and decision.status == "keep" else 0
 
 

@@ -1,5 +1,4 @@
-"""A night through the real loop, on a machine that other programs slow down; the test's own target reports the
-speed."""
+"""A night of the real loop on a machine that other programs slow down, with a target that reports given speeds."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Ollama's own API: the context is sized, reading of the whole prompt is checked, the model is unloaded, errors have
-kinds."""
+"""Ollama's own API: the context is sized, prompts are read whole, the model is unloaded, and errors have kinds."""
 
 from __future__ import annotations
 

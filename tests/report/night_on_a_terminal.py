@@ -1,5 +1,4 @@
-"""Run a short night that shows its progress on standard error, be it a terminal or not; test_report_terminal starts
-this as a child process."""
+"""Run a short night that shows its progress on standard error, as a child process of test_live_terminal."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def contents(file: Path) -> dict[str, bytes]:
 
 
 def nothing_of_it(lab: Lab) -> bool:
-    """Check that no session, no ref and no temporary file is left."""
+    """Return whether no session, no ref and no temporary file is left."""
     left = [path.name for path in lab.state.iterdir() if path.name != ".gitignore"] if lab.state.exists() else []
     return (left, git(lab.root, "for-each-ref", "refs/autoresearch", "refs/heads/autoresearch")) == ([], "")
 

@@ -1,5 +1,4 @@
-"""The files of a worktree are proved to be those of the commit, whatever git's filters do; files that change are
-named."""
+"""A worktree's files are proved to be those of the commit, whatever git's filters do; changed files are named."""
 
 from __future__ import annotations
 

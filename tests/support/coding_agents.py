@@ -40,8 +40,7 @@ else:
 
 
 def imitate(folder: Path, name: str, driving: str = "true") -> Path:
-    """Write the imitation of an agent into a folder for PATH; return the file in which it records its arguments and
-    prompt.
+    """Write an agent's imitation into a folder for PATH; return the file in which it records its arguments and prompt.
 
     When it is told to read program.md, it runs the shell line ``driving``.
     """

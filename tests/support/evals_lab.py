@@ -73,8 +73,7 @@ def traces(run: Path) -> list[dict[str, Any]]:
 
 
 def known_answers(cases: Sequence[Case]) -> dict[str, str]:
-    """Return the right answer to each question whose check contains it, as an agent that knew the checks would
-    hard-code it."""
+    """Return the right answer to each question whose check contains it, as a cheating agent would hard-code it."""
     found = {}
     for case in cases:
         check = case.check

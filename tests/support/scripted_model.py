@@ -161,8 +161,7 @@ def _config(size: int, context: int) -> dict[str, Any]:
 
 
 def _write_weights(path: Path, size: int, following: Mapping[int, int]) -> None:
-    """Write the weights: each token with a successor has a code of its own; all others share the code of END, so END
-    follows."""
+    """Write weights in which each token with a successor has its own code; all others share END's, so END follows."""
     import mlx.core as mx
 
     signs = np.random.default_rng(0).choice(np.float32([-1, 1]), (size, WIDTH))

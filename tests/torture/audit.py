@@ -83,8 +83,7 @@ def _check_order(events: Sequence[Event], found: Audit) -> None:
 
 
 def _check_commits(root: Path, tag: str, finished: Sequence[Event], found: Audit) -> None:
-    """Check that every commit of the ledger is under its ref, complete, on its base, and differs from it in solver.py
-    alone."""
+    """Check that each commit of the ledger is complete and under its ref, and changes only solver.py of its base."""
     listed = _git(root, "for-each-ref", "--format=%(objectname) %(refname)", f"refs/autoresearch/{tag}/")
     refs = dict(reversed(line.split()) for line in listed.splitlines())
     for e in finished:

@@ -113,8 +113,7 @@ def test_a_score_that_was_not_earned_is_contradicted(
 def test_the_incumbents_weights_are_scored_on_the_same_rows(
     target: Pretrain, trained: tuple[Path, Measurement], tmp_path: Path
 ) -> None:
-    """If two scripts differ by a factor on the logits, the gain is the same on every set of rows, whatever its text
-    is."""
+    """Two scripts that differ by a factor on the logits have the same gain on every set of rows, whatever its text."""
     worse = tiny.script().replace(END, END.replace("return ", "return 0.5 * "))
     found = audited(target, trained, tiny.script(), tmp_path, beside=worse)
     assert found.failure is None and "audit_doubt" not in found.extra
