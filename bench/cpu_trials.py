@@ -227,7 +227,7 @@ def train(module: ModuleType, where: Where, trial: Steps, seed: int) -> Any:
 
 
 def scored(model: Any, where: Where) -> float:
-    """Return the bits per byte on the validation rows; NaN when they are not finite."""
+    """Return the bits per byte on the validation rows, or NaN if they are not finite."""
     import mlx.core as mx
 
     rows = np.load(where.val, mmap_mode="r", allow_pickle=False)[: where.eval_rows].astype(np.int32)

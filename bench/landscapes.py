@@ -173,7 +173,7 @@ class Landscape:
 
 
 def memory(values: Values) -> float:
-    """Return the doublings of memory: activations grow with depth, width and device batch."""
+    """Return the memory as a number of doublings.  Activations grow with depth, width and device batch."""
     return math.log2(values["DEPTH"] * model_width(values) * values["DEVICE_BATCH_SIZE"])
 
 

@@ -33,9 +33,9 @@ class Night:
 
     recipe: str
     skipped: str = ""
-    """Why the recipe could not be tried; empty if it was tried."""
+    """Why the recipe could not be tried, or an empty string if it was tried."""
     wrong: str = ""
-    """What went wrong; empty if nothing did."""
+    """What went wrong, or an empty string if nothing did."""
     number: str = ""
     """The number before and after."""
     kept: int = 0

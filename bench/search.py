@@ -157,7 +157,7 @@ def rows(landscape: str, nights: dict[str, list[Night]], trials: int) -> Iterato
 
 
 def _wins(found: list[Night], plain: list[Night]) -> str:
-    """Return on how many seeds a search ends with a better value than the walk on the same landscape."""
+    """Say on how many seeds a search ends with a better value than the walk on the same landscape."""
     if found is plain or not plain:
         return ""
     return f"{sum(a.chosen[-1] < b.chosen[-1] for a, b in zip(found, plain, strict=True))}/{len(found)}"

@@ -54,7 +54,7 @@ class Machine:
     log_work: float = 0.0
     """Natural logarithm of the last run's work, as a share of the usual work, as far as the speed shows it."""
     log_tokens: float | None = None
-    """The same logarithm, computed from the run's tokens; None if they are not counted."""
+    """The same logarithm, computed from the run's tokens, or None if they are not counted."""
     slow: bool = False
     """Whether the machine was slow during the last run."""
 

@@ -57,7 +57,7 @@ class Ran:
     """The result of a child."""
 
     value: float
-    """val_bpb; NaN if it was not evaluated."""
+    """val_bpb, or NaN if it was not evaluated."""
     steps: int
     tokens: int
     """Tokens of the steps after the first one."""

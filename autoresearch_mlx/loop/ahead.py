@@ -102,7 +102,7 @@ class Ahead:
         """Let the agent prepare the next proposal while this experiment is measured, if it can and may.
 
         This is called before each run.  During the first run of a baseline the agent does not think, because the first
-        prompt needs the run's value.  The memory that this run took also shows whether a model fits beside it.
+        prompt needs the run's value.  The memory that this run took also shows whether a model fits beside a run.
         """
         agent = self._agent
         unused = self._thought is not None and not self._thought.used

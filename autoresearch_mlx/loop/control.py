@@ -247,7 +247,7 @@ class Orders:
                 journal.append(kind, origin="machine")
 
     def watching(self, number: int, watch: Watch) -> Watch:
-        """Return a watch that raises Skipped when a person skips experiment ``number``, which ends the measurement."""
+        """Return a watch that ends the measurement of experiment ``number`` with Skipped when a person skips it."""
         self._obeyed[number] = self.wish().skips.count(number)
 
         def heard(progress: Progress) -> None:

@@ -19,7 +19,7 @@ from autoresearch_mlx.targets.registry import kind_of, with_defaults
 from autoresearch_mlx.trial.runner import python_command
 
 AT_DESK = "AUTORESEARCH_AT_DESK"
-"""Environment variable that marks a command requested through the desk, so that it does not send a request itself."""
+"""Environment variable that marks a command requested through the desk, which must not send a request itself."""
 _DETACHED = ("try", "--detach", "--json")
 _TICK_SECONDS = 0.1
 
@@ -75,7 +75,7 @@ def editable_files(lab: Lab) -> list[str]:
 
 
 def _carried_out(lab: Lab, arguments: Sequence[str]) -> Answer:
-    """Carry out a ``try --detach``; any other request is refused."""
+    """Carry out a ``try --detach``, and refuse any other request."""
     if tuple(arguments[: len(_DETACHED)]) != _DETACHED:
         return Answer(2, "", "only `try --detach` is carried out here\n")
     done = subprocess.run(

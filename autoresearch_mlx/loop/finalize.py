@@ -48,7 +48,7 @@ class Finding:
     found: Certificate | None
     """How much better the change alone is than the baseline, or None if that could not be measured."""
     problem: str = ""
-    """Why the change gets no branch, in words; empty if it gets one."""
+    """Why the change gets no branch, or an empty string if it gets one."""
     branch: str | None = None
     commit: str | None = None
     with_preset: bool = False
@@ -137,7 +137,7 @@ class _Bench:
     def take(self, first: int, pending: Sequence[tuple[int, ...]]) -> None:
         """Take the missing runs of two pairs: the baseline, then each change, then all of them in reverse order.
 
-        In this order a linear drift of the machine cancels in the effect of each change, as in
+        In this order a linear drift of the machine cancels out of the effect of each change, as in
         ``judge/certificate.py``.
         """
         row = [_BASELINE, *pending]

@@ -53,12 +53,12 @@ class Hooks:
     screen: Screen
 
     def before(self, context: Context) -> tuple[str, ...]:
-        """Run the hook before an experiment; return its output and that of the last hook after an experiment."""
+        """Run the hook ``before``; return its output, and that of the last hook ``after``."""
         self._run(self.wanted.before, "before", context.number, context.history)
         return said(self.session.folder, context.number)
 
     def after(self, done: Experiment) -> None:
-        """Run the hook after an experiment that is in the ledger."""
+        """Run the hook ``after`` for an experiment that is in the ledger."""
         try:
             history = self.session.journal().history
         except LedgerError as error:
@@ -115,7 +115,7 @@ def _entry(e: Experiment) -> dict[str, Any]:
 
 
 def said(folder: Path, number: int) -> tuple[str, ...]:
-    """Return the output of the last hook after an experiment, and that of the hook before experiment ``number``.
+    """Return the output of the last hook ``after``, and that of the hook ``before`` for experiment ``number``.
 
     An output that is empty, or cannot be read from the journal, is left out.
     """
@@ -145,7 +145,7 @@ class Ran:
     text: str
     """Standard output of the hook, cut to LONGEST bytes."""
     problem: str
-    """What went wrong, as the end of a sentence about the hook; empty if nothing did."""
+    """What went wrong, as the end of a sentence about the hook, or an empty string if nothing did."""
     seconds: float
 
 

@@ -238,7 +238,7 @@ def repeat(
 
 @contextmanager
 def turn_at_incumbent(worker: Worker, watch: Watch) -> Iterator[None]:
-    """Let only one lane of a machine measure the incumbent again, because its run may be the one that others need."""
+    """Let only one lane of a machine at a time measure the incumbent again: one run may be enough for all lanes."""
     while not worker.refreshing.acquire(timeout=_TURN_SECONDS):
         watch(Progress("waiting", words="another lane measures the incumbent"))
     try:

@@ -96,7 +96,7 @@ class Policy:
         return None
 
     def _ends(self) -> Iterator[tuple[float, str, str]]:
-        """Yield for each time limit the seconds left, the words once it is reached, and the words before that."""
+        """Yield for each time limit the seconds left, the message when it is reached, and the message before that."""
         if (left := self.seconds_left()) is not None:
             over = f"the time limit of {self.hours:g} h is over"
             yield left, over, over

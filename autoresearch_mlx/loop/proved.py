@@ -16,7 +16,7 @@ from autoresearch_mlx.store.laid_out import named
 from autoresearch_mlx.store.worktree import Worktree
 
 WRITTEN = "files_written"
-"""Key in a run's record: the list of the commit's files that were written during the run."""
+"""Key in a run's record for the list of the commit's files that were written during the run."""
 
 
 def proved(

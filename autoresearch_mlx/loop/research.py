@@ -1,4 +1,4 @@
-"""The research loop: propose -> commit -> measure -> judge -> keep or revert -> log, until told to stop."""
+"""Run the research loop: propose -> commit -> measure -> judge -> keep or revert -> log, until told to stop."""
 
 from __future__ import annotations
 

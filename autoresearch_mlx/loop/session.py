@@ -86,7 +86,7 @@ class Session:
     key: Key
     """Comparability key of this session now: what its values depend on besides the file."""
     rules_changed: str = ""
-    """Words added to each verdict if the rules differ from those at the session's start; empty if they do not."""
+    """Words added to each verdict if the rules differ from those at the session's start, or else an empty string."""
     deciding: threading.RLock = field(default_factory=threading.RLock)
     """Lock held by the lane that decides, so that only one lane at a time reads and replaces the incumbent."""
     literals: Bounds | None = None

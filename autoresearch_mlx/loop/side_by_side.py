@@ -84,7 +84,7 @@ class _Night:
         self.done, self.idle = self.done + 1, 0 if ended.status == "keep" else self.idle + 1
 
     def prepares(self) -> Worker | None:
-        """Return the machine of a fleet for which to prepare the next experiment now; None for no machine.
+        """Return the machine of a fleet for which to prepare the next experiment now, or None.
 
         It is the machine that will be done first, because a smoke run of the proposal has to wait for that machine.
         """

@@ -59,7 +59,7 @@ def value_and_before(history: History, runs: Sequence[Measurement]) -> tuple[flo
 
 
 def older_version(history: History, runs: Sequence[Measurement]) -> str | None:
-    """Return the commit of the older version with which a fleet has compared these runs; None for the incumbent."""
+    """Return the commit of the older version with which a fleet compared these runs, or None for the incumbent."""
     regimes = dict.fromkeys(m.regime for m in runs if name_of(m) is not None and m.value is not None)
     known = [over for regime in regimes if (over := reference(replace(history, regime=regime))) is not None]
     return None if not known or history.incumbent in known else known[0].commit

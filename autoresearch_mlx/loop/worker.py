@@ -52,7 +52,7 @@ class Brought:
     """The result of an errand that another machine brings back."""
 
     measurement: Measurement | None
-    """The run; None after an errand for a smoke run if the target has no smoke run."""
+    """The run, or None after an errand for a smoke run if the target has no smoke run."""
     log: str
     """The end of the program's output."""
     parts: Mapping[str, Any]
@@ -66,7 +66,7 @@ class Worker:
     """Everything that takes measurements in one place: a worktree, the target on this machine, and its surroundings."""
 
     name: str
-    """Name in the ledger: that of a lane, or of a machine of a fleet; empty for the only worker of a session."""
+    """Name of the lane or of the fleet's machine in the ledger, or an empty string for the only worker of a session."""
     worktree: Worktree
     target: Target
     surroundings: Surroundings = field(default_factory=Surroundings)
@@ -80,7 +80,7 @@ class Worker:
     free_bytes: int | None = None
     """Bytes that must stay free on the disk."""
     elsewhere: Callable[[Errand], Brought] | None = None
-    """Function that lets another machine take a run and may raise MachineLost; None for a worker of this machine."""
+    """Function that lets another machine take a run and may raise MachineLost, or None for a worker of this machine."""
     ends_soon: Callable[[], bool] = lambda: False
     """Function that says whether another machine is nearly done, so that it may get its next experiment."""
     seconds_left: Callable[[], float] = lambda: 0.0
@@ -92,7 +92,7 @@ class Worker:
 
     @property
     def machine(self) -> str:
-        """Name of the machine of a fleet that measures; empty for this machine."""
+        """Name of the fleet's machine that measures, or an empty string for this machine."""
         return self.name if self.elsewhere is not None else ""
 
     def settle_tree(self) -> None:

@@ -51,7 +51,7 @@ class Speed:
     newest: float
     """Speed in the newest run."""
     disturbed_by: str
-    """What slowed that run down, in words; empty if nothing did."""
+    """What slowed that run down, in words, or an empty string if nothing did."""
     slow: int
     """Number of runs under nine tenths of the usual speed."""
     runs: int
@@ -134,13 +134,14 @@ class Status:
     detached: int | None = None
     """Number of the experiment that a detached try measures, or will measure after the baseline."""
     form: str = ""
-    """The form in which the model is asked next, and how often each form has worked; empty without a model."""
+    """The form in which the model is asked next, and how often each form has worked, or an empty string without a
+    model."""
     waiting: tuple[Waiting, ...] = ()
     """Experiments that were too good to be believed, and that a person may accept."""
     minutes: tuple[Minute, ...] = ()
     """The briefs of a team, oldest first."""
     whole_step: str = ""
-    """How much a kernel speeds up the whole training step, in words; empty for other targets."""
+    """How much a kernel speeds up the whole training step, in words, or an empty string for other targets."""
 
 
 def status_of(folder: Path, journal: Journal | None = None) -> Status:

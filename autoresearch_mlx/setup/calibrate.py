@@ -147,7 +147,7 @@ def calibrate(
 
 
 def _busy() -> str | None:
-    """Return a warning if other programs keep at least half of the cores busy; None otherwise."""
+    """Return a warning if other programs keep at least half of the cores busy, or else None."""
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     if load < cores / 2:
         return None

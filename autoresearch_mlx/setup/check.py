@@ -83,9 +83,10 @@ class _Lab:
 
 @contextmanager
 def _temporary(inside: Path | None) -> Iterator[Path]:
-    """Make a temporary folder; at the end, end the processes that still work in it, and remove it.
+    """Make a temporary folder; afterwards stop the processes that still work in it, and remove it.
 
-    Processes are found by this folder, because a signal can arrive while one is being started and is still unknown.
+    Processes are found by this folder, because a signal can arrive while a process is being started and its id is not
+    known yet.
     """
     with tempfile.TemporaryDirectory(prefix="autoresearch-check-", dir=inside) as temporary:
         try:

@@ -150,7 +150,7 @@ def layout_settings(tree: Path) -> dict[str, str]:
 def differing(
     ask: Ask, commit: str, entries: Mapping[str, Entry], prints: Mapping[str, Print | None]
 ) -> tuple[str, ...]:
-    """Return the files that differ both from the commit's files as git checks them out and as git stores them.
+    """Return the files that differ from both forms of the commit's files: as checked out, and as stored by git.
 
     Git may store a file in a form that differs from the one it checks out: with other line ends, or through a filter
     such as that of Git LFS.  ``ask`` runs git in the worktree.

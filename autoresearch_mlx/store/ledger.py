@@ -66,11 +66,11 @@ class Regime:
     """A span of unchanged measuring conditions: one comparability key, between two drifts of the machine."""
 
     parts: Mapping[str, Any] | None
-    """The parts of the key by name; None in a ledger that names no key."""
+    """The parts of the key by name, or None in a ledger that names no key."""
     drift: int = 0
     """Number of earlier regimes with the same key: each ended when the machine drifted."""
     machine: str = ""
-    """Name of the machine of a fleet that measures in it; empty for the machine that runs the session."""
+    """Name of the fleet's machine that measures in it, or an empty string for the machine that runs the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Journal:
     briefs: tuple[Mapping[str, Any], ...] = ()
     """The ledger's lines about the briefs of a team, oldest first."""
     rules: Mapping[str, Any] | None = None
-    """The present settings on which verdicts depend, by name; None in a ledger that does not record them."""
+    """The present settings on which verdicts depend, by name, or None in a ledger that does not record them."""
     rule_changes: tuple[Mapping[str, Any], ...] = ()
     """The ledger's lines about changes of these settings, oldest first."""
     in_step: tuple[Mapping[str, Any], ...] = ()
@@ -104,7 +104,7 @@ class Journal:
 
     @property
     def comparability(self) -> Mapping[str, Any] | None:
-        """The parts of the current regime's key; None in a ledger that names no key."""
+        """The parts of the current regime's key, or None in a ledger that names no key."""
         return self.regimes[self.history.regime].parts
 
     def seen_by(self, machine: str) -> History:
@@ -119,7 +119,10 @@ class Journal:
 
     @property
     def next_number(self) -> int:
-        """Number of the next experiment; 0 until a baseline is kept, so that a failed baseline is measured again."""
+        """Number of the next experiment.
+
+        It is 0 until a baseline is kept, so that a failed baseline is measured again.
+        """
         if self.history.baseline is None:
             return 0
         return max(e.number for e in self.history.experiments) + 1

@@ -21,7 +21,7 @@ class Minute:
     question: str
     time: str
     outcome: str
-    """``open``; the status of its experiment; or ``dropped``, ``failed``, ``conflict``, ``lost``."""
+    """``open``, the status of the brief's experiment, or one of ``dropped``, ``failed``, ``conflict`` and ``lost``."""
     experiment: int | None = None
     reason: str = ""
 

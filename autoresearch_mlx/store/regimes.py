@@ -28,7 +28,7 @@ def settled(journal: Journal, here: Key) -> Key:
 
 
 def enter_regime(ledger: Ledger, here: Key, say: Callable[[str], None]) -> None:
-    """Enter the regime of this key if it is not the current one, and say what changed and what follows."""
+    """Enter the regime of this key if it is not the current one, and say what changed and what follows from it."""
     journal = ledger.read()
     current = journal.history.regime
     number = matching(journal, here)

@@ -32,7 +32,7 @@ class Call:
     """``proposal``, ``code``, ``repair`` or ``ideas``, or ``command`` for a coding agent, whose own calls are not
     counted."""
     messages: Sequence[Mapping[str, str]]
-    """``[{"role": ..., "content": ...}]`` as sent."""
+    """The messages as they were sent: ``[{"role": ..., "content": ...}]``."""
     time: str
     reply: str | None = None
     reasoning: str = ""

@@ -30,9 +30,9 @@ class Try:
     time: str
     """Local time of its start, with its offset from UTC."""
     exit_code: int | None = None
-    """Exit code of the process, or None while it runs, or when it was killed."""
+    """Exit code of the process, or None while it runs or if it was killed."""
     error: str = ""
-    """The error that ended the try without a verdict; empty when there is none."""
+    """The error that ended the try without a verdict, or an empty string if there is none."""
     hint: str = ""
 
 

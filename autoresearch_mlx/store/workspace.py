@@ -178,7 +178,7 @@ class Workspace:
     def commit(self, number: int, base: str, files: Mapping[str, str], message: str, earlier: str | None = None) -> str:
         """Commit these files on ``base``, with everything else unchanged, under the experiment's own ref.
 
-        ``earlier`` is the commit that this session gave to the ref before.  Raises WorkspaceError when the ref has
+        ``earlier`` is the commit to which this session set the ref before.  Raises WorkspaceError when the ref has
         another commit, which only another lab or program can have made.
         """
         sha = self.make(base, files, message)

@@ -310,7 +310,7 @@ class Page:
     spending: Spending
     failures: tuple[Cause, ...]
     stops: Stops | None
-    """Figures about early stops; None if the target's runs have no budget."""
+    """Figures about early stops, or None if the target's runs have no budget."""
     remarks: tuple[str, ...]
     """Sentences that say what is missing on this page, and why."""
     waiting: tuple[Waiting, ...] = ()
@@ -318,9 +318,9 @@ class Page:
     minutes: tuple[str, ...] = ()
     """One line for each brief of a team, oldest first."""
     fleet: Fleetwide | None = None
-    """The machines of a fleet side by side; None if only one machine took runs."""
+    """The machines of a fleet side by side, or None if only one machine took runs."""
     whole_step: str = ""
-    """How much a kernel speeds up the whole training step, in words; empty for other targets."""
+    """How much a kernel speeds up the whole training step, in words, or an empty string for other targets."""
 
 
 def to_json(page: Page) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Write the report's three files, and render the first of them, ``report.html``, which loads nothing from a network.
 
-Text of agents and logs is in the page in two forms: escaped in the markup, or as JSON that the scripts turn into text
-nodes.  As a second safeguard, the page's Content-Security-Policy allows only the script and the style whose hashes it
-names.
+Text of agents and logs has one of two forms in the page: it is escaped in the markup, or it is JSON that the scripts
+turn into text nodes.  As a second safeguard, the page's Content-Security-Policy allows only the script and the style
+whose hashes it names.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Find a lab for a sentence: read the repository, propose a lab and prove it.  The lab is not written here."""
+"""Find a lab for a sentence: read the repository, propose a lab and prove it.  This module does not write the lab."""
 
 from __future__ import annotations
 

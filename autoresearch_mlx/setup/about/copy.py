@@ -44,7 +44,7 @@ class Ran:
         return self.code == 0 and not self.hung
 
     def words(self) -> str:
-        """Say how the line ended, with the end of its output."""
+        """Say how the line ended, and quote the end of its output."""
         if self.hung:
             return f"`{self.line}` did not end within {terms.took(self.seconds)}"
         last = [line.strip() for line in self.said.splitlines() if line.strip()]

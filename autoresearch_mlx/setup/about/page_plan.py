@@ -1,4 +1,4 @@
-"""Propose how to measure a page without a build: by the bytes of its files, compressed as a server sends them."""
+"""Propose how to measure a web page without a build: by the size of its files, compressed as a server sends them."""
 
 from __future__ import annotations
 

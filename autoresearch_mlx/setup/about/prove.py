@@ -42,7 +42,7 @@ class Proof:
     plan: Plan
     findings: tuple[Finding, ...] = ()
     problem: str = ""
-    """Why nothing could be measured, or which finding speaks against the plan; empty for a plan that is proved."""
+    """Why nothing could be measured, or which finding speaks against the plan.  It is empty if the plan is proved."""
     files: Mapping[str, bytes] | None = None
     """The files of the lab as they were proved."""
 

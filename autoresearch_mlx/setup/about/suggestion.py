@@ -1,4 +1,7 @@
-"""Ask a model which number, files and tests a sentence means.  A reply is only data; without a model, rules decide."""
+"""Ask a model which number, files and tests a sentence means.
+
+A reply is treated only as data.  Without a model, rules decide.
+"""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class Tree:
 
     @cached_property
     def package(self) -> Mapping[str, Any]:
-        """The contents of package.json; empty if the file is missing or cannot be read."""
+        """The contents of package.json, or nothing if the file is missing or cannot be read."""
         try:
             found = json.loads(self.text("package.json") or "{}")
         except json.JSONDecodeError:

@@ -23,7 +23,7 @@ class Answered:
 
     answer: Any
     error: str
-    """Why there is no answer; empty when there is one."""
+    """Why there is no answer, or an empty string if there is an answer."""
     seconds: float
     tokens: int | None
     """Number of tokens of all calls to the model, or None when the server does not report it."""

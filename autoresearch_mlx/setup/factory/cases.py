@@ -1,7 +1,7 @@
 """Carry out the stage ``cases``: before anything is built, a model in a separate call, or a person, writes the cases.
 
-A model that builds does not see the guard cases and the hidden cases.  The split is made by a hash, as in every lab of
-the target `evals`; the ids are chosen so that each part gets its share.
+A model that builds an agent sees neither the guard cases nor the hidden cases.  The split is made by a hash, as in
+every lab of the target `evals`; the ids are chosen so that each part gets its share.
 """
 
 from __future__ import annotations

@@ -38,9 +38,9 @@ class Post:
     address: str
     """Where the post can be found: a URL, or a file and a position in it."""
     author: str = ""
-    """Name of the author; empty when unknown."""
+    """Name of the author, or an empty string if it is unknown."""
     date: str = ""
-    """Date in the form of the source; empty when unknown."""
+    """Date in the form of the source, or an empty string if it is unknown."""
 
 
 def post(text: str, address: str, author: str = "", date: str = "", title: str = "") -> Post | None:
