@@ -1,6 +1,6 @@
 """Compare rules for keeping changes on simulated nights: ``python -m bench.judge [--nights 200]``
 
-Needs the package installed (``pip install -e .``), or the repository's root on PYTHONPATH.
+The script needs the installed package (``pip install -e .``), or the repository's root on PYTHONPATH.
 
 Runs are simulated: a true value, plus normal noise of one sigma, plus drift in some regimes.  Each rule gets the same
 proposals and starts without knowing sigma.  The first table shows a single decision against an incumbent with three

@@ -119,7 +119,7 @@ class Landscape:
     family: Family
     optimum: Mapping[str, float]
     slope: Mapping[str, tuple[float, float]]
-    """Bits per byte that are lost when a knob is its whole range below, and above, its optimum."""
+    """Bits per byte that are lost when a knob lies its whole range below its optimum, and when it lies as far above."""
     coupling: Mapping[tuple[str, str], float]
     options: Mapping[str, float]
     """Bits per byte that each window pattern costs."""

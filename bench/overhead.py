@@ -37,7 +37,7 @@ from autoresearch_mlx.trial.spec import EvalSpec, read_eval_spec
 from autoresearch_mlx.trial.training import Training
 
 ALLOWED_PERCENT = 12.0
-"""The most that a run of 20 s on two free cores should cost beyond its training."""
+"""Largest share, in percent, that a run of 20 s on two free cores should cost beyond its training."""
 _CALLS = 10
 
 

@@ -1,4 +1,4 @@
-"""Adapt trevin-creator/autoresearch-mlx and its forks: run their ``train.py`` on our rows.
+"""Run the ``train.py`` of trevin-creator/autoresearch-mlx and of its forks on our rows.
 
 Their script trains when it is imported, and takes data, tokenizer and evaluation from a module ``prepare``.  This file
 replaces that module with one that hands out our rows in our order and scores the model by our bytes.  Nothing of theirs

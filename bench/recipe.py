@@ -6,9 +6,9 @@
 A busy machine makes times longer, so two things are measured separately.  The cost of a step is processor time,
 measured in short trainings that take turns.  It is given as a ratio to the first file's cost, as the median of the
 rounds.  ``--steps`` is the number of steps that the first file makes in the time in question (a ledger shows it); every
-other file gets this number divided by its ratio.  The trainings with these numbers of steps share seeds, data and its
-order, so the values are compared in pairs.  All files get this machine's preset, then the knobs that follow their
-paths.
+other file gets this number divided by its ratio.  The trainings with these numbers of steps share seeds, data and the
+order of the data, so the values are compared in pairs.  All files get this machine's preset, then the knobs that follow
+their paths.
 """
 
 from __future__ import annotations

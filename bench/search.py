@@ -1,6 +1,6 @@
 """Compare how well searches spend a night: ``python -m bench.search [--seeds 20] [--trials 70]``
 
-Needs the package installed (``pip install -e .``), or the repository's root on PYTHONPATH.
+The script needs the installed package (``pip install -e .``), or the repository's root on PYTHONPATH.
 
 The landscapes are fitted to real runs (``bench/fitted.py``) or drawn (``bench/landscapes.py``).  Each search gets the
 same landscape, the same start and the same random numbers.  The local searches (``walk``, ``model``, ``knobs``,

@@ -1,6 +1,6 @@
 """Simulate what the judge does while other programs slow the machine: ``python -m bench.slow_machine [--nights 200]``
 
-Needs the package installed (``pip install -e .``), or the repository's root on PYTHONPATH.
+The script needs the installed package (``pip install -e .``), or the repository's root on PYTHONPATH.
 
 A night has 12 edits without effect, 3 real wins and 3 real losses in random order.  This package's own rules judge them
 while the machine's speed changes from run to run.  The value of a run depends on the work that it did, by a power law,

@@ -115,7 +115,7 @@ class _First:
 
     @property
     def passed_over(self) -> Sequence[Sequence[Measurement]]:
-        """The runs of the machines that were done before a machine was chosen, and were not chosen."""
+        """The runs of the machines that were done before the choice and were not chosen."""
         chosen = self._chosen or self._first_failed()
         return [each[1] for each in self._failed if each is not chosen]
 

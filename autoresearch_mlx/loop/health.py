@@ -39,7 +39,7 @@ class Health:
         return time.monotonic() < self._benched
 
     def bench(self) -> None:
-        """Give this machine no run for a while, which doubles each time in a row."""
+        """Give this machine no run for a while.  The time doubles with each failure in a row."""
         self._benched = time.monotonic() + self.bench_seconds
         self.bench_seconds = min(2 * self.bench_seconds, LONGEST_REST)
 

@@ -37,7 +37,7 @@ class Errand:
     number: int
     commit: str
     name: str
-    """Name of the run in its experiment: ``1`` for the first, ``repeat-2``, ``smoke``."""
+    """Name of the run in its experiment, such as ``1`` for the first run, ``repeat-2`` or ``smoke``."""
     seed: int
     watch: Watch
     split: Split = "val"

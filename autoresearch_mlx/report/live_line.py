@@ -46,7 +46,7 @@ def live_line(scene: Scene, width: int) -> str:
 
 
 def _between(progress: Progress | None) -> str:
-    """Return text for what the loop waits for between two experiments."""
+    """Return text that says what the loop waits for between two experiments."""
     if progress is not None and progress.phase == "waiting":
         return waiting(progress.words)
     if progress is None or progress.phase != "paused":

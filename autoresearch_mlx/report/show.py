@@ -71,9 +71,9 @@ def _interval(e: Experiment) -> str:
 def overhead(experiment: Experiment) -> dict[str, float]:
     """Return the wall-clock seconds of all phases except training, in the order in which they happen.
 
-    ``audit`` is the time of audits, ``incumbent`` that of new runs of the incumbent, and ``other`` the rest of the
-    loop's time.  ``other`` follows from the loop's own clock if the ledger has its readings, or else from ``started``
-    and ``finished``, which are whole seconds.
+    ``audit`` is the time of audits, ``incumbent`` is the time of new runs of the incumbent, and ``other`` is the rest
+    of the loop's time.  ``other`` follows from the loop's own clock if the ledger has its readings, or else from
+    ``started`` and ``finished``, which are whole seconds.
     """
     e = experiment
     measured = sum(m.seconds.total() for m in e.measurements)

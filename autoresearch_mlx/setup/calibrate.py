@@ -95,7 +95,7 @@ def before_first_run(lab: Lab, resolved: Resolved, tag: str | None, say: Say, ma
     """Calibrate, and say so, before the first session on a GPU that was never measured.
 
     ``machine`` is this machine by default.  Nothing is measured when the settings name a budget or a profile, or on a
-    CPU, where a whole experiment takes less time than a calibration.  When calibrating fails, a message says why, and
+    CPU, where a whole experiment takes less time than a calibration.  If the calibration fails, a message says why, and
     the profile's values are used.  Raises ConfigError for a target that cannot be loaded.
     """
     settings = resolved.settings

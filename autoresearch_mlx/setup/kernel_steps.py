@@ -83,7 +83,7 @@ class InStep:
     unused: str
     """Why there is no number, or empty when there is one."""
     partly: str = ""
-    """Words about functions whose kernel is not used in every call of the step, with the reason."""
+    """Remark on functions whose kernel is not used in every call of the step, with the reason."""
 
     @property
     def verdict(self) -> str:

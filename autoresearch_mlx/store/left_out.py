@@ -255,6 +255,6 @@ def _tried(
 
 
 def _differing(top: Path, index: Mapping[str, str], *what: str) -> list[str]:
-    """Return the files in which two commits differ, or a commit and the checkout."""
+    """Return the files that differ between two commits, or between a commit and the checkout."""
     listed = git(top, "diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", *what, "--", env=index)
     return [path for path in listed.split("\0") if path]

@@ -140,7 +140,8 @@ class Row:
     level: float | None = None
     """In a fleet, the value shifted to the level of the first machine, as the plot shows it."""
     ahead: str = ""
-    """In a few words, why it was not kept although its value is better than the incumbent's; otherwise empty."""
+    """Why the experiment was not kept despite a better value than the incumbent's, in a few words, or an empty
+    string."""
 
     @property
     def shown(self) -> float | None:
@@ -183,7 +184,7 @@ class Carried:
     there: Shown
     here: Shown
     verdict: str
-    """``carries over``, ``reverses``, ``within noise``, ``untested here``, ..."""
+    """A verdict such as ``carries over``, ``reverses``, ``within noise`` or ``untested here``."""
     both: bool
 
 

@@ -59,7 +59,7 @@ def changed(way: Sequence[Experiment], diff: str | None) -> Changed:
 
 
 def _net(way: Sequence[Experiment]) -> tuple[tuple[str, str, str], ...]:
-    """Return the knobs whose value at the head differs from the baseline's."""
+    """Return the knobs whose values at the head differ from those at the baseline."""
     first: dict[str, object] = {}
     last: dict[str, object] = {}
     for e in way:

@@ -144,7 +144,7 @@ def _draw(figure: Figure, axes: Axes, page: Page) -> None:
 
 
 def _explain(axes: Axes, ahead: Sequence[_Dot], direction: Direction) -> None:
-    """Write the reason beside the best dot that is better than the incumbent and was not kept."""
+    """Write beside the best dot that is better than the incumbent why its experiment was not kept."""
     if not ahead:
         return
     best = (min if direction == "min" else max)(ahead, key=lambda dot: dot.value)

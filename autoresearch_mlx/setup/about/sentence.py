@@ -86,7 +86,7 @@ def _files(sentence: str, tree: Tree) -> tuple[str, ...]:
 
 
 def _by_name(words: list[str], tree: Tree) -> list[str]:
-    """Return the files whose name is similar to a word of the sentence, or that define a function with that name."""
+    """Return the files with a name similar to a word of the sentence, or with a function of that name."""
     telling = [word.lower() for word in words if len(word) >= _NEAR and word.lower() not in _COMMON]
     sources = [path for path in tree.own if not is_test(path) and PurePosixPath(path).suffix]
     near = [path for path in sources if any(_alike(PurePosixPath(path).stem.lower(), word) for word in telling)]

@@ -161,7 +161,7 @@ def spare(lab: Lab, tag: str, journal: Journal, wish: Wish, now: datetime) -> It
 def _of_run(folder: Path, run: Path, busy: set[int], before: float) -> Iterator[Item]:
     """Yield a run's weights, then the rest of its folder.
 
-    For the incumbent, and for an experiment that is not finished, it yields nothing.
+    Yields nothing for the incumbent, and nothing for an experiment that is not finished.
     """
     if _number(run) in busy or _newest(run) > before:
         return

@@ -79,7 +79,7 @@ class Problem:
 
     @property
     def stage(self) -> Stage:
-        """The next stage, or the last stage of a problem that is over."""
+        """The problem's next stage, or its last stage if the problem is finished."""
         if self.discarded is not None:
             found: Stage = self.discarded["stage"]
             return found

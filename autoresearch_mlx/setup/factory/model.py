@@ -47,7 +47,7 @@ class Staff:
     work: Path
 
     def spent(self, problem: Problem) -> Cost:
-        """Return the cost so far of making the agent of a problem, including that of the loop's proposals."""
+        """Return the cost so far of making the agent of a problem, including the loop's proposals."""
         calls = spent(self.work, problem.number)
         loop = problem.improved or {}
         money = calls.cost(self.settings.price_in, self.settings.price_out)

@@ -108,7 +108,7 @@ class Blot:
 def _pattern(name: str) -> re.Pattern[str]:
     """Return the pattern of a name.
 
-    For a long name it covers the whole word, because the rest of the word could give the name away.
+    For a long name the pattern covers the whole word, because the rest of the word could give the name away.
     """
     if len(name) < _SHORT:
         return re.compile(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", re.IGNORECASE)

@@ -126,7 +126,7 @@ class Scored:
     """One evaluation."""
 
     value: float
-    """Bits per byte without the correction for looking ahead, which is a random estimate."""
+    """Bits per byte without the correction for looking ahead, because that correction is a random estimate."""
     seconds: float
 
 
