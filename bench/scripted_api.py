@@ -40,7 +40,7 @@ class Replace:
 
 @dataclass(frozen=True)
 class Say:
-    """Answer with a text."""
+    """Answer with plain text."""
 
     text: str
 

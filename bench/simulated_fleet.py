@@ -23,7 +23,7 @@ class World:
     own: float = 0.002
     """Standard deviation of the part of a change's effect that belongs to one machine."""
     wins: float = 0.15
-    """Share of changes that are a real gain."""
+    """Share of changes that are real gains."""
     nothing: float = 0.35
     """Share of changes that do nothing on average; the others lose."""
     win: float = 0.008

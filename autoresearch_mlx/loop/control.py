@@ -64,7 +64,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The run that began last, alive or not."""
+    """The run that began last, whether it is still in progress or over."""
 
     pid: int
     time: str
@@ -155,7 +155,7 @@ def _alive(folder: Path, events: Sequence[Event]) -> Run | None:
 
 @contextmanager
 def listening(folder: Path, policy: Policy, say: Say) -> Iterator[Orders]:
-    """Announce that this process runs the session, and listen for orders.  Needs the session's lock.
+    """Announce that this process runs the session, and listen for orders.  The caller must hold the session's lock.
 
     Raises LedgerError when the announcement cannot be written.
     """

@@ -80,7 +80,7 @@ def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decisio
 class _First:
     """Finds the machine whose runs of the baseline decide: the first whose runs all have a value.
 
-    If no machine has such runs, it is the first that is done.
+    If no machine has such runs, it is the first machine that is done.
     """
 
     def __init__(self, machines: int) -> None:

@@ -215,7 +215,7 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say, elsewh
     """Resume the session ``tag`` (default: the last one), or start it when there is none.
 
     ``elsewhere`` is True when the machines of a fleet measure, so that the regime of this machine is not entered.
-    Raises LockedError, LabError, ConfigError, CorpusError, WorkspaceError.
+    Raises LockedError, LabError, ConfigError, CorpusError or WorkspaceError.
     """
     if (known := tag or lab.current()) is not None:
         with _opened(lab, resolved, known, say, elsewhere) as session:

@@ -81,7 +81,7 @@ class InStep:
     mlx: str
     chip: str
     unused: str
-    """Why there is no number, or empty when there is one."""
+    """Why there is no number, or an empty string if there is one."""
     partly: str = ""
     """Remark on functions whose kernel is not used in every call of the step, with the reason."""
 

@@ -1,7 +1,8 @@
 """Read the recipes in this package: labs that improve other numbers than a training's, each with a measuring script.
 
 A recipe is a folder of ``recipes/`` with the recipe's name: ``recipe.toml`` describes it in words, and ``lab/`` has the
-files of the new lab.  The recipes are found by their folders, and the wheel contains all of ``recipes/``.  To add one:
+files of the new lab.  The recipes are found by their folders, and the wheel contains all of ``recipes/``.  To add a
+recipe:
 
 1. Write ``recipes/NAME/recipe.toml``.  ``init --recipe list`` prints its ``number``, ``tool`` and ``guard``.  Its
    ``refused_by`` has words from the reason why the second edit of step 2 is refused.

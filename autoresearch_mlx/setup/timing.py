@@ -33,7 +33,7 @@ _LEAST_STEPS, _MOST_STEPS = 4, 2000
 _GROWTH = 8
 """Largest ratio of an evaluation's rows to the rows of the evaluation before it."""
 _MOST_SECONDS = 60.0
-"""Largest number of seconds for which a short run is planned.  It is killed after three times as long."""
+"""Largest number of seconds for which a short run is planned.  The run is killed after three times as long."""
 _SEED = 42
 
 

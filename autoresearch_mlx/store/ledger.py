@@ -323,6 +323,6 @@ class Ledger:
         self._whole = True
 
     def finish(self, experiment: Experiment) -> None:
-        """Write a finished experiment, and the table ``results.tsv``.  Raises LedgerError, OSError."""
+        """Write a finished experiment, and the table ``results.tsv``.  Raises LedgerError or OSError."""
         self.append("finished", **experiment_to(experiment))
         write_results(self.folder, self.read().history)

@@ -126,8 +126,8 @@ def unsaid(folder: Path, sentences: Iterable[str], day: str) -> list[str]:
 def missed(root: Path, tree: Path, commit: str, words: str) -> tuple[str, ...]:
     """Return the files of the lab that a failure's message names and that are missing in ``commit``.
 
-    ``root`` is the lab's folder, and ``words`` the message. A module's name stands for its file.  ``tree`` is the lab's
-    folder in the worktree, where the failure happened.
+    ``root`` is the lab's folder, and ``words`` the message. In the message, the name of a module stands for its file.
+    ``tree`` is the lab's folder in the worktree, where the failure happened.
     """
     top = top_of(root)
     if top is None:

@@ -15,7 +15,7 @@ from autoresearch_mlx.experiment import Experiment, Measurement, Seconds
 def experiment_from(event: Mapping[str, Any]) -> Experiment:
     """Return an experiment from its JSON object.
 
-    A missing key, as in a ledger of an earlier version, means "unknown".  Raises KeyError, TypeError, ValueError.
+    A missing key, as in a ledger of an earlier version, means "unknown".  Raises KeyError, TypeError or ValueError.
     """
     return Experiment(
         number=int(event["number"]),

@@ -24,7 +24,7 @@ COMMAND = "command"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call to a model, as it is kept.  The counts come from the server; None means unknown."""
+    """One call to a model, as it is stored.  The counts come from the server; None means unknown."""
 
     experiment: int
     model: str

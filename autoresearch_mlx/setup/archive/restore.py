@@ -78,7 +78,7 @@ def restore(lab: Lab, file: Path, tag: str | None) -> Restored:
 def missing_here(lab: Lab, tag: str) -> AutoresearchError | None:
     """Return an error if this machine lacks something that the session needs, such as a corpus.
 
-    The error says what is missing.  Returns None if nothing is.
+    The error says what is missing.  Returns None if nothing is missing.
     """
     record = read(lab.folder(tag) / FILE).session
     try:

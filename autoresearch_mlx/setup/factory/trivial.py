@@ -23,7 +23,7 @@ _MOST_CONSTANTS = 60
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A case that has been written and not examined yet."""
+    """A case that has been written but not examined yet."""
 
     case: Case
     answer: Any = None

@@ -51,7 +51,7 @@ class Device:
 
 
 def device_of(start: Path) -> Device:
-    """Return the device that a training of the lab at ``start`` would use.  Raises ConfigError, BlasError."""
+    """Return the device that a training of the lab at ``start`` would use.  Raises ConfigError or BlasError."""
     settings, machine = settings_here(start), read_machine()
     profile = choose_profile(machine, settings.hardware.profile)
     return Device(machine, profile, child_environment(find_blas(default_cache(), machine)))
@@ -72,7 +72,7 @@ def scene_of(ground: Ground, doing: Doing) -> Scene:
     """Return the scene, and prepare the text if that was never done.
 
     The text is that of Python's own library, or the folder that the lab names; nothing is downloaded.  Raises
-    CorpusError, ConfigError.
+    CorpusError or ConfigError.
     """
     here = settings_here(ground.start)
     data = here.data if here.data.source == "folder" else DataSettings(source="stdlib")
