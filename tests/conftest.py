@@ -262,8 +262,8 @@ def opened(
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Count nothing for coverage in a test marked ``uncounted``, nor in its fixtures and child processes.
 
-    The mark is for nights, simulations and floods of random input, which tracing slows down two to three times, and
-    whose code other tests count.  The required coverage stays the same, and fewer tests have to reach it.
+    The mark is for nights, simulations and floods of random input, which tracing slows down two to three times. Other
+    tests count the code that they run.  The required coverage stays the same, and fewer tests have to reach it.
     """
     if item.get_closest_marker("uncounted") is None:
         return (yield)

@@ -1,4 +1,4 @@
-"""The sizes that a machine gets."""
+"""Each machine gets the sizes of the profile that fits it."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def test_a_loop_that_was_stopped_with_its_program_repeats_the_run_and_says_why(t
 
 
 def measuring(pid: int) -> bool:
-    """Wait until the lab's program runs; git and the helper that keeps the machine awake do not count."""
+    """Return whether the lab's program runs; git and the helper that keeps the machine awake do not count."""
     with suppress(psutil.Error):
         return any("bench.py" in " ".join(child.cmdline()) for child in psutil.Process(pid).children(recursive=True))
     return False

@@ -1,4 +1,4 @@
-"""A session whose experiments all see the same tokens: the real commands, real MLX training, at tiny size."""
+"""A session whose experiments all train on the same number of tokens: real commands and MLX training, at tiny size."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ ELSEWHERE = "Apple M2"
 
 @pytest.fixture
 def lab(command_lab: Lab) -> Lab:
-    """Make a lab whose values are off by a constant of the machine, which is in a file."""
+    """Make a lab whose values are shifted by a constant of the machine, which a file beside the lab contains."""
     bench = command_lab.root / "bench.py"
     shift = command_lab.root.parent / "shift"
     shift.write_text("0")

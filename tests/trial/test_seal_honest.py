@@ -25,7 +25,7 @@ BUILT = "    mx.eval(model.parameters())\n    return model\n"
 
 
 def shrunk(dtype: str) -> list[tuple[str, str]]:
-    """Return a script that saves its weights in another type at the end of training, and computes in that type."""
+    """Return edits with which the script saves its weights in another type, and computes in that type."""
     end = f"    model.update(tree_unflatten([(n, w.astype({dtype})) for n, w in tree_flatten(model.parameters())]))\n"
     return [(STREAM, f"mx.float32 if TRAINS else {dtype}"), ("\n\ndef groups(", f"\n\n{end}\n\ndef groups(")]
 
