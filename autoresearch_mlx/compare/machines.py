@@ -80,7 +80,8 @@ class Cell:
     title: str
     status: Status
     sigmas: float | None
-    """Its effect on this machine, in sigma, or None if the change or the incumbent has no run with a value there."""
+    """The change's effect on this machine, in sigma, or None if the change or the incumbent has no run with a value
+    there."""
     gain: float | None
     """The effect in the metric's unit."""
 

@@ -47,7 +47,7 @@ def apple_logs() -> tuple[Reference, ...]:
 def find(name: str) -> Reference:
     """Return the log of this name; case does not matter.
 
-    Raises ConfigError when there is none, LabError, TableError.
+    Raises LabError, TableError, and ConfigError when there is no such log.
     """
     first = read_references(asset(TABLES[0]))
     known = {each.name.lower(): each for each in (first if name.lower() == H100.lower() else references())}

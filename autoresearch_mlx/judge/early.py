@@ -153,7 +153,7 @@ class Past:
     """Seconds that a whole run of this experiment takes."""
     audited: bool
     status: Status
-    """Its verdict; the rule was wrong if the experiment was audited and kept."""
+    """The experiment's verdict.  The rule was wrong if the experiment was audited and kept."""
 
 
 @dataclass(frozen=True, slots=True)

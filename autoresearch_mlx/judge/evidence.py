@@ -202,11 +202,11 @@ class Rules:
     fast_from: float = 4.0
     """Median gain of the newest keeps, in sigma, from which on ``auto`` means ``fast``."""
     fast_window: int = 5
-    """Number of newest keeps over which this median is taken."""
+    """Number of newest keeps whose median gain decides between ``fast`` and ``adaptive``."""
     fast_proof: int = 2
     """Number of keeps from which on ``auto`` can mean ``fast``; with fewer it means ``adaptive``."""
     record: int = 4
-    """Largest number of the incumbent's newest unselected runs whose mean is its value."""
+    """Largest number of the incumbent's newest unselected runs that are averaged to give its value."""
     record_least: int = 2
     """Number of such runs that the incumbent must have before a close call; until then it is measured again."""
     record_age: int = 10

@@ -73,7 +73,7 @@ class Case:
     refreshes: int = 0
     """Runs of the incumbent that were already taken for this decision."""
     refreshed: Mapping[str, int] = field(default_factory=dict)
-    """In a fleet, the number of these runs on each machine."""
+    """In a fleet, the number of such runs of the incumbent on each machine."""
     tried: bool = False
     """Whether the incumbent was measured to see if the machine works (:mod:`faults`)."""
     audited: bool = False

@@ -20,7 +20,7 @@ _FASTER = 1.15
 """Ratio of a baseline run's speed to the reference above which the reference must have run on a busy machine."""
 
 _QUIET_SHARE = 0.95
-"""Share of the processor time that a run wanted; a run that got less did not have a quiet machine."""
+"""Smallest share of the wanted processor time that a run gets on a quiet machine."""
 
 
 def reference_of(history: History, earlier: Sequence[Measurement] = ()) -> Reference:

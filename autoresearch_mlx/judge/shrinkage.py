@@ -25,7 +25,7 @@ gains are half a sigma, and right within 0.1 sigma when they are larger (`bench/
 """
 _COVERAGE = 0.9
 BY_SPEED = "allowing for the machine's speed"
-"""Words that a reason gets when the machine's speed has changed the gain or its error noticeably."""
+"""Words that are added to a reason when the machine's speed has changed the gain or its error noticeably."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from statistics import fmean, median
 from autoresearch_mlx.judge.evidence import Run, Slope
 
 _DOUBT = 0.12
-"""Standard deviation of the difference between a slow run's ``log_work`` by its speed and by its tokens.
+"""Standard deviation of the difference between a slow run's ``log_work`` as its speed gives it and as its tokens give
+it.
 
 It was measured on 14 runs of 3 s on two cores with a load of 20, and is used until a session has enough repeats of its
 own.

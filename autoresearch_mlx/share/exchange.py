@@ -216,7 +216,7 @@ def _read(place: Place, commits: Mapping[str, str]) -> dict[str, bytes | str]:
 
 
 def read_files(pool: Path, pulled: Pulled) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the files of a winning edit by path, before and after the edit; only files that the result names.
+    """Return the files of a winning edit that the result names, by path, before and after the edit.
 
     Raises LabError if a file is missing, too large, or not UTF-8 text.
     """

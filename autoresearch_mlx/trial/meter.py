@@ -234,5 +234,5 @@ class ByCount:
 
 
 def _whole(value: Any) -> int | None:
-    """Return ``value`` if it is a possible count for a model or a run, else None: the pipe may deliver anything."""
+    """Return ``value`` if it is a possible count for a model or a run, else None; the pipe may deliver anything."""
     return value if type(value) is int and 0 <= value < 2**62 else None

@@ -94,7 +94,8 @@ def _works_below(process: psutil.Process, folder: Path) -> bool:
 def _began_below(process: psutil.Process, folder: Path, since: float | None) -> bool:
     """Return whether a program of this user began after ``since``, has no terminal, and works below ``folder``.
 
-    A person's shell or editor has a terminal, or began earlier.  The start time of a process is known to the second.
+    A person's shell or editor is spared, because it has a terminal or began earlier.  The start time of a process is
+    known to the second.
     """
     if since is None or process.create_time() < since - 1 or process.uids().real != os.getuid():
         return False

@@ -22,7 +22,7 @@ twice in the backward pass."""
 _TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 _MOST_NOTED = 100
-"""Longest note (__metadata__) in a file of weights, in bytes; MLX writes some twenty."""
+"""Longest note (__metadata__) in a file of weights, in bytes; MLX writes about twenty bytes."""
 _LONGEST_HEADER = 2**24
 """Longest header of a safetensors file that is read, in bytes: enough for the names and shapes of some hundred thousand
 arrays."""
@@ -100,7 +100,7 @@ def shapes_of(weights: Path) -> dict[str, tuple[int, ...]]:
 def type_of_most(weights: Path) -> str:
     """Return the type of most numbers in a safetensors file: float32, float16 or bfloat16; float32 for any other type.
 
-    Raises ValueError if the file has no readable header, and OSError.
+    Raises OSError, and ValueError if the file has no readable header.
     """
     held: dict[str, int] = {}
     for dtype, shape in _header(weights).values():

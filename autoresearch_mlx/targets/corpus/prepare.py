@@ -148,7 +148,7 @@ def _publish(building: Path, place: Path) -> None:
 
 
 def sweep(folder: Path) -> list[str]:
-    """Remove the folders of processes that have died, and return their names; those of others may be in use."""
+    """Remove the folders of processes that have died, and return their names; other folders may be in use."""
     removed = []
     for leftover in folder.glob(".building-*"):
         pid = leftover.name.rpartition("-")[2]

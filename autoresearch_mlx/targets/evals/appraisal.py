@@ -17,7 +17,7 @@ _SECTION = "check"
 LEAST_FIXED = 3
 """Smallest number of cases that an edit must win, if it loses none, to be kept.
 
-Such a change is 1.53 standard errors (``judge/by_case.py``), and the last stage of the judge requires 1.5.
+The gain of such an edit is 1.53 standard errors (``judge/by_case.py``), and the last stage of the judge requires 1.5.
 """
 _GAIN = 0.1
 """Gain in score that a night should be able to detect."""

@@ -50,7 +50,7 @@ class Case:
 
     @property
     def wanted(self) -> str:
-        """The check in words, for a trace."""
+        """The description of the check that a trace shows."""
         return json.dumps(dict(self.check), ensure_ascii=False)
 
 

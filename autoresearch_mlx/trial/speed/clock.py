@@ -33,7 +33,7 @@ The limit is wider for a product that looks faster than for one that looks slowe
 reference's time, training runs did no more steps; besides, a faster machine changes no budget.
 """
 _MEMORY_SHARE = 0.5
-"""Assumed share of its time for which a training run waits for memory.  This is a guess; no file was measured."""
+"""Assumed share of a training run's time for which the run waits for memory.  This is a guess; no file was measured."""
 _MEMORY_DOUBT = 2.0
 """Ratio of copy times above which the result depends too much on ``_MEMORY_SHARE``, so that the run does not count."""
 _LEAST_RATE, _MOST_RATE = 0.02, 20.0
@@ -49,8 +49,8 @@ _NEWEST = 3
 The reference is a median too, so taking the fastest of three would make each later run look faster.
 """
 _STOPS_SECONDS = 2.0
-"""Number of seconds after a stop (SIGSTOP) was seen.  During them, time in which the run neither runs nor waits counts
-as stopped.
+"""Number of seconds after a stop (SIGSTOP) was seen during which any time that the run spends neither running nor
+waiting counts as stopped.
 
 With ten checks a second, most of a short stop would otherwise be missed.
 """
@@ -98,7 +98,7 @@ def gpu_speed(probes: Sequence[float], reference: Reference | None) -> RunSpeed:
     """Return the speed of a GPU from the milliseconds of its probes; it is unknown until a baseline was probed.
 
     The harness takes the probes between steps, in the process of the edited script, which could send wrong ones.  So
-    probes never lengthen a budget, and wrong ones can only make the script's own run not count.
+    probes never lengthen a budget, and the worst that wrong ones can do is that the script's own run does not count.
     """
     if not probes:
         return RunSpeed()
@@ -267,7 +267,7 @@ class ReferenceClock:
             self._probed = now
 
     def _ratios(self) -> tuple[float, float]:
-        """Return the current times of product and copy as multiples of the reference's, with 1 for any within noise."""
+        """Return the current times of product and copy as multiples of the reference's, or as 1 if within noise."""
         newest, reference = self._readings[-_NEWEST:], self._reference
         if len(newest) < 2 or reference.product_ms is None or reference.copy_ms is None:
             return 1.0, 1.0
