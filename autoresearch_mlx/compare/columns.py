@@ -26,7 +26,7 @@ class Column:
     lead: int = 2
     """Number of spaces before it."""
     cut: bool = False
-    """True if its texts may be shortened when no more columns can be left out."""
+    """Whether its texts may be shortened when no more columns can be left out."""
 
     @property
     def width(self) -> int:

@@ -87,7 +87,7 @@ def find_columns(lines: Lines, metric: str | None = None) -> Columns:
 def _value_column(
     header: Row, head: Sequence[str], places: Mapping[str, int], metric: str | None
 ) -> tuple[int | None, str]:
-    """Return the place of the values, and the metric's name."""
+    """Return the position of the column of values, and the metric's name."""
     if metric is not None:
         wanted = _as_name(metric)
         if wanted in head:

@@ -12,7 +12,8 @@ from autoresearch_mlx.judge.student_t import normal_score
 from autoresearch_mlx.judge.work import by_tokens
 
 _FAR = 3.0
-"""Number of standard errors beyond which new runs of an unchanged file show a drift; by chance 1 case in 370 does."""
+"""Number of standard errors beyond which new runs of an unchanged file show a drift; 1 case in 370 exceeds it by
+chance."""
 
 
 def drifted(

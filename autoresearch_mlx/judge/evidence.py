@@ -28,7 +28,7 @@ class Run:
     """False for the first run of a proposal, by which it was selected; True for repeats and for runs of the
     baseline."""
     pair: int | None = None
-    """Number of its pair in a certification, where the runs of two commits alternate."""
+    """Number of the run's pair in a certification, where the runs of two commits alternate."""
     error: float = 0.0
     """Standard error of the value itself, in the metric's unit, if the measurement gives one: the correction for
     look-ahead does."""

@@ -306,7 +306,7 @@ def longest_usual(history: History) -> Usual:
 
 
 def _least(values: Iterable[float]) -> float | None:
-    """Return the smallest value: other programs can only add to the processor time of the same work."""
+    """Return the smallest value, because other programs can only add to the processor time of the same work."""
     return min(values, default=None)
 
 

@@ -17,7 +17,7 @@ from autoresearch_mlx.judge.evidence import UNKNOWN, Run, Sigma
 _MAD = 1.4826
 """Factor from the median absolute deviation to the standard deviation of normal noise (1 / 0.6745)."""
 _CLIP = 3.0
-"""Number of standard deviations beyond which a residual is cut to this size."""
+"""Largest residual in standard deviations; larger ones are cut to this size."""
 _ENOUGH = 6
 """Smallest number of degrees of freedom for clipping; with fewer, a median absolute deviation says nothing."""
 

@@ -12,7 +12,8 @@ from autoresearch_mlx.judge.evidence import STEADY, Run
 SLOW = 0.9
 """Share of the usual speed below which a run is marked as slow wherever it is shown."""
 _EQUAL = 0.05
-"""Difference in logarithm below which two speeds count as equal, because they are not measured more exactly."""
+"""Difference between the logarithms of two speeds below which these count as equal; they are not measured more exactly.
+"""
 _LEFT_OVER = 0.2
 """Share of a difference in speed that may remain when the budget counts reference seconds, because caches and memory
 slow down less, or more, than the processor time shows."""

@@ -66,7 +66,7 @@ class Ended:
     """The limit that it exceeded and was killed for, in the words of the watch, or None if it exceeded none."""
     before: Reading = field(default_factory=Reading)
     after: Reading = field(default_factory=Reading)
-    """The state of the machine before the child, and after its end."""
+    """State of the machine after the child's end; ``before`` is its state before the child's start."""
     wrote_bytes: int | None = None
     """Bytes in the run folder after a failed child, or None if the exit code was 0 or no folder was watched."""
 

@@ -82,7 +82,7 @@ def score(bits: Raw, dtype: str, targets: Tokens) -> Losses:
 
 
 def score_wide(bits: Raw, dtype: str, targets: Tokens) -> npt.NDArray[np.float64]:
-    """Compute the losses [n, seq_len] in float64, row by row; NaN where logits are NaN or infinite."""
+    """Compute the losses [n, seq_len] in float64, row by row; a loss is NaN where logits are NaN or infinite."""
     nats = np.empty(targets.shape, np.float64)
     for at, row in enumerate(bits):
         wide = widened(row, dtype).astype(np.float64)

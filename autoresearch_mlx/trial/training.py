@@ -346,7 +346,7 @@ class Training:
             self._ask_whether_lost()
 
     def _ask_whether_lost(self) -> None:
-        """Ask the early stop whether a run with a time budget has lost, unless it has given a verdict already."""
+        """Ask the early stop whether a run with a time budget has lost, unless a verdict has been given already."""
         stop = self._assignment.stop
         if stop is not None and self.stopped is None and self._conditions.steps is None and self._phase == "train":
             by_clock = self._meter.ends_by_clock and self._server is not None
@@ -394,6 +394,6 @@ class Training:
 
 
 def _number(event: Event, name: str) -> Any:
-    """Return a finite number of an event, else None: the edited script can write anything into the pipe."""
+    """Return a number from an event if it is finite, else None; the edited script can write anything into the pipe."""
     value = event.get(name)
     return value if isinstance(value, int | float) and abs(value) < 2**63 else None  # False for NaN and infinities

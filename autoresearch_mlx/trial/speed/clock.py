@@ -33,7 +33,8 @@ The limit is wider for a product that looks faster than for one that looks slowe
 reference's time, training runs did no more steps; besides, a faster machine changes no budget.
 """
 _MEMORY_SHARE = 0.5
-"""Assumed share of a training run's time for which the run waits for memory.  This is a guess; no file was measured."""
+"""Assumed share of a training run's time for which the run waits for memory.  This is a guess; it was not measured on
+any file."""
 _MEMORY_DOUBT = 2.0
 """Ratio of copy times above which the result depends too much on ``_MEMORY_SHARE``, so that the run does not count."""
 _LEAST_RATE, _MOST_RATE = 0.02, 20.0

@@ -14,7 +14,7 @@ import psutil
 
 _MOST_NAMED = 3
 _LEAST_SHARE = 0.1
-"""Smallest share of the time of all other programs together with which a program is named."""
+"""Smallest share of the other programs' total time that a program must have taken to be named."""
 _KNOWN = {
     "mds": "Spotlight",
     "mds_stores": "Spotlight",

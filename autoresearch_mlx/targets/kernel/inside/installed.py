@@ -38,7 +38,7 @@ _FORMS = ("metal", "cuda")
 
 @dataclass
 class Uses:
-    """The number of calls of a function with its kernel and without it, and the reason why it was not used."""
+    """The number of calls of a function with its kernel and without it, and the reason why the kernel was not used."""
 
     kernel: int = 0
     plain: int = 0
