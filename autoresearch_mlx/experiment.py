@@ -260,7 +260,8 @@ class Stopper(Protocol):
         """Decide from the loss curve so far and, if the clock ends the run, from the tokens trained on.
 
         Returns None to let the run go on.  Otherwise the result has ``reason``, ``share`` of the budget used, ``gap``
-        to the incumbent's loss, and ``audit``: True to finish the run all the same, as a check on this rule.
+        to the incumbent's loss, and ``audit``, which is True if the run should be finished all the same, to check this
+        rule.
         """
 
 
@@ -292,7 +293,7 @@ class Usual:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The machine's speed that counts as 1 in a session; a probe is None until a run has set it."""
+    """The speed of the machine that a session takes as 1; a probe is None until a run has set it."""
 
     processor_share: float = 1.0
     """Processor time that a run got, as a share of the time that it wanted."""

@@ -32,7 +32,7 @@ _CODES = re.compile(
 
 
 def value(number: float | None) -> str:
-    """Format a metric: six decimals, or six significant digits from 10 on and below 0.0001; whole numbers as such."""
+    """Format a metric: six decimals, or six significant digits from 10 on and below 0.0001; or a whole number."""
     return UNKNOWN if number is None else _decimals(number, HIDDEN_VALUE, 6)
 
 
@@ -166,7 +166,7 @@ def _wrapped(line: str, width: int) -> list[str]:
 
 
 def field(name: str, text: str, width: int, indent: int) -> list[str]:
-    """Format ``name    text`` as lines; the text is wrapped in its own column, ``indent`` from the left."""
+    """Format ``name    text`` as lines; the text is wrapped in its own column, ``indent`` columns from the left."""
     lines = wrap(text.strip() or UNKNOWN, max(width - indent, 20))
     return [f"{'' if i else name:<{indent}}{line}" for i, line in enumerate(lines)]
 

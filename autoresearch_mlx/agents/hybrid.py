@@ -65,7 +65,7 @@ class Hybrid:
         return self._model.ahead_refused(context)
 
     def ahead(self, context: Context) -> Proposal | None:
-        """Ask the model while an experiment is measured, if the next turn is its own.
+        """Ask the model while an experiment is measured, if the next turn is the model's.
 
         Returns None in the optimiser's turn, which needs the result and takes almost no time, and if the model does not
         answer.

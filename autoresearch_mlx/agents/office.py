@@ -45,7 +45,8 @@ class Office:
     lend: Callable[[str], AbstractContextManager[Path]] | None = None
     """Function for ``with lend(commit) as tree``, which lends the lab's directory in our worktree to a coding agent."""
     may_edit: Callable[[str], bool] | None = None
-    """Function that tells whether experiments may change a path of the lab; None means only existing editable files."""
+    """Function that tells whether experiments may change a path of the lab; None means that only existing editable
+    files may change."""
     say: Callable[[str], None] = _quiet
     """Function that prints one line for the person at the terminal."""
     memory_bytes: int | None = None

@@ -141,8 +141,10 @@ def preset_line(name: str) -> str | None:
 
 
 def driving_line(name: str, tool: str) -> str | None:
-    """Return the shell line that puts an agent in charge, named as above or as ``command:LINE``; None if it is
-    unknown."""
+    """Return the shell line that puts an agent in charge; None for an unknown name.
+
+    The agent is named as in :func:`preset_line`, or as ``command:LINE``.
+    """
     kind, _, options = name.partition(":")
     if kind == "command" and options:
         return options

@@ -1,4 +1,4 @@
-"""The command line: each command parses, makes one call and prints.  Errors become text only here.
+"""Run the command line: each command parses its options, makes one call and prints.  Errors become text only here.
 
 A command is imported when it is called, so that ``--help`` and ``status`` start at once.  Data goes to stdout,
 messages go to stderr.  Exit codes: 0 done, 1 error, 2 wrong usage, 3 not over yet, 130 interrupted.

@@ -1,4 +1,4 @@
-"""``init --about``: make a lab from a sentence."""
+"""Carry out ``init --about``, which makes a lab from a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``certify``: measure the gain on seeds and rows that played no part in choosing it."""
+"""Define ``certify``, which measures the gain on seeds and rows that played no part in choosing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``check``: try a lab before a night."""
+"""Define ``check``, which tries a lab before a night."""
 
 from __future__ import annotations
 

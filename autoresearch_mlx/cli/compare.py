@@ -1,4 +1,4 @@
-"""``compare``: this machine's session beside the H100's, another Mac's, or any log."""
+"""Define ``compare``, which compares this machine's session with the H100's, another Mac's, or any log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``pause``, ``resume``, ``stop``, ``skip``, ``policy``: control a run that is in progress in another terminal."""
+"""Define ``pause``, ``resume``, ``stop``, ``skip`` and ``policy``, which control a run in another terminal."""
 
 from __future__ import annotations
 

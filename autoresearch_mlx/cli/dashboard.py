@@ -1,4 +1,4 @@
-"""``dashboard``: watch and control the session in a browser, on this machine."""
+"""Define ``dashboard``, with which a person watches and controls the session in a browser on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``prepare``: turn text into tokens."""
+"""Define ``prepare``, which turns text into tokens."""
 
 from __future__ import annotations
 

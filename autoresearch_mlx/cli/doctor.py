@@ -1,4 +1,4 @@
-"""``doctor``: check the machine, the data, the lab and the settings."""
+"""Define ``doctor``, which checks the machine, the data, the lab and the settings."""
 
 from __future__ import annotations
 

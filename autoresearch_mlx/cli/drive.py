@@ -1,4 +1,4 @@
-"""``drive``: put a coding agent in charge of the lab."""
+"""Define ``drive``, which puts a coding agent in charge of the lab."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``evaluate``: score kept weights again, on more rows."""
+"""Define ``evaluate``, which scores kept weights again on more rows."""
 
 from __future__ import annotations
 

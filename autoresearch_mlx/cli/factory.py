@@ -1,4 +1,4 @@
-"""``factory``: make verified agents from posts about problems."""
+"""Define ``factory``, which makes verified agents from posts about problems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``finalize``: make a branch for each kept change that holds on its own."""
+"""Define ``finalize``, which makes a branch for each kept change that holds on its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from autoresearch_mlx.loop.session import Session
 
 TEXTS = "finalize"
-"""Folder of the session with the texts for pull requests."""
+"""Name of the session's folder for the descriptions of pull requests."""
 
 
 @click.command("finalize")
@@ -98,7 +98,7 @@ def _looked_at(lab: Lab, tag: str | None) -> Session:
 
 
 def _write_texts(session: Session, findings: Sequence[Finding]) -> list[Path]:
-    """Write a text for each branch into the session's folder; return the files."""
+    """Write the description of a pull request for each branch into the session's folder; return the files."""
     from autoresearch_mlx.report.pull_request import pull_request
     from autoresearch_mlx.store.git import diff
 

@@ -1,4 +1,4 @@
-"""``fleet``: measure with several machines."""
+"""Define ``fleet``, with which several machines measure together."""
 
 from __future__ import annotations
 

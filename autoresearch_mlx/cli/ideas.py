@@ -1,4 +1,4 @@
-"""``ideas`` and ``steer``: tell the models what to try and what you want, once a session exists."""
+"""Define ``ideas`` and ``steer``, with which a person tells the models what to try and what is wanted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``gc``, ``archive``, ``restore``: free disk space, and move a session to another machine."""
+"""Define ``gc``, which frees disk space, and ``archive`` and ``restore``, which move a session to another machine."""
 
 from __future__ import annotations
 

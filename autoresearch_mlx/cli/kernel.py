@@ -1,4 +1,4 @@
-"""``kernel``: make one function of the training step faster."""
+"""Define ``kernel``, whose commands make one function of the training step faster."""
 
 from __future__ import annotations
 

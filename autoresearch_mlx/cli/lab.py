@@ -1,4 +1,4 @@
-"""``init``: make a lab."""
+"""Define ``init``, which makes a lab."""
 
 from __future__ import annotations
 

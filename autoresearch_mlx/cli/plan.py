@@ -1,4 +1,4 @@
-"""``plan``: predict how many experiments fit into a night."""
+"""Define ``plan``, which predicts how many experiments fit into a night."""
 
 from __future__ import annotations
 

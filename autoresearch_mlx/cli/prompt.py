@@ -1,4 +1,4 @@
-"""``prompt``: print the next prompt for the model."""
+"""Define ``prompt``, which prints the next prompt for the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``status``, ``log``, ``show``, ``diff``: read a session without changing it."""
+"""Define ``status``, ``log``, ``show`` and ``diff``, which read a session without changing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``report``: write the night as a page, a picture and a text."""
+"""Define ``report``, which writes the night as a page, a picture and a text for a post."""
 
 from __future__ import annotations
 

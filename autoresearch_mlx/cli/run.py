@@ -1,4 +1,4 @@
-"""``run``: measure experiment after experiment."""
+"""Define ``run``, which measures experiment after experiment."""
 
 from __future__ import annotations
 

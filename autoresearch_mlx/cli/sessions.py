@@ -1,4 +1,4 @@
-"""``sessions``, ``switch``: list the sessions of a lab, and choose the one that commands use."""
+"""Define ``sessions``, which lists the sessions of a lab, and ``switch``, which chooses the one that commands use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``share``: exchange results with labs of other people through a git remote."""
+"""Define ``share``, which exchanges results with labs of other people through a git remote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``try``, ``wait`` and ``accept``: measure one experiment, for a person or for a coding agent that is in charge."""
+"""Define ``try``, ``wait`` and ``accept``, with which a person or a coding agent measures one experiment."""
 
 from __future__ import annotations
 

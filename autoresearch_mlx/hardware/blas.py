@@ -65,7 +65,7 @@ class Blas:
 
 
 class _Unusable(Exception):
-    """A source of a BLAS cannot be used here; the text says why."""
+    """Raised when a source of a BLAS cannot be used here; the message says why."""
 
 
 def find_blas(

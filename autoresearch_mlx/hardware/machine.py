@@ -1,6 +1,6 @@
 """Find out which computer this is, without importing MLX.
 
-A fact that the system does not report is None and raises no error.  On macOS three of its own programs report the
+A fact that the system does not report is None and raises no error.  On macOS, three programs of the system report the
 facts, all called by :func:`run_command`; on Linux they are in files under ``/proc``, ``/sys`` and ``/etc``.
 """
 

@@ -1,1 +1,1 @@
-"""A lab on disk: its settings, its files, its budget, and what its values depend on."""
+"""Read a lab from disk: its settings, its files, its budget, and what its values depend on."""

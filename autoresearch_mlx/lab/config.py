@@ -79,7 +79,7 @@ class BudgetSettings(Frozen):
 
 
 class DataSettings(Frozen):
-    """The text that the model learns."""
+    """Settings of the data: the text on which the model is trained."""
 
     source: Literal["auto", "stdlib", "climbmix", "tinystories", "folder"] = "auto"
     """Corpus to train on.  ``auto`` means the corpus that `prepare` made last for this lab, or else stdlib."""

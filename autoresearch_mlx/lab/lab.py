@@ -1,4 +1,4 @@
-"""A lab: a folder in a git checkout with a file that may be edited, and the sessions in ``.autoresearch/``."""
+"""Define a lab: a folder in a git checkout with a file that may be edited, and the sessions in ``.autoresearch/``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the blocks ``[[metric]]`` and ``[[check]]``: further figures with limits, and named checks of an edit."""
+"""Define the settings of the blocks ``[[metric]]`` (figures with limits) and ``[[check]]`` (checks of an edit)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the programs that a lab needs in order to measure, and of those that run around each experiment."""
+"""Define the settings of the programs that a lab needs to measure, and of those that run around each experiment."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ Think: TypeAlias = Literal["auto", "off", "low", "medium", "high"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation.  Plain text only: some servers turn a list of parts into separate messages."""
+    """One message of a conversation.  It is plain text: some servers turn a list of parts into separate messages."""
 
     role: Role
     content: str

@@ -1,6 +1,6 @@
 """Recognise an outage or a usage limit of a coding agent's service in the output of the agent's program.
 
-The texts are those that Claude Code, Codex, Gemini CLI, aider and the APIs behind them print, as users report them.
+The patterns match what Claude Code, Codex, Gemini CLI, aider and the APIs behind them print, as reported by users.
 """
 
 from __future__ import annotations

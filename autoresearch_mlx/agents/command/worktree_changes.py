@@ -38,7 +38,7 @@ class Changes:
 
 
 class _Unusable(Exception):
-    """Raised with the reason why a file cannot be taken."""
+    """Raised with the reason why a file cannot be used."""
 
 
 def write_exactly(tree: Path, files: Mapping[str, str]) -> None:

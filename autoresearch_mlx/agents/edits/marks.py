@@ -27,8 +27,10 @@ _LONE_CLOSE = re.compile(r"[ \t]*>{5,}[ \t]*(?:REPLACE|UPDATED)\b.{0,300}", re.I
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block: the numbers of its lines in the reply, counted from 0, and its two texts.  A broken block has a
-    ``problem``."""
+    """One block, with the numbers of its lines in the reply, counted from 0.
+
+    ``search`` has the lines to find and ``replace`` those to put in their place.  A broken block has a ``problem``.
+    """
 
     start: int
     end: int

@@ -163,7 +163,7 @@ def _already(fields: Fields) -> str:
 
 
 def _axis(fields: Fields, before: Mapping[str, str], after: Mapping[str, str]) -> str | None:
-    """Return the axis that the model named, else the axis of the first changed knob, in the order of its list."""
+    """Return the axis that the model named, else the axis of the first knob in the model's list that changed."""
     said = (fields.axis or "").lower()
     if _AXIS.fullmatch(said):
         return said

@@ -45,7 +45,7 @@ def point_of(space: Space, move: Move) -> Point:
 def single_moves(space: Space, widths: Array, rng: np.random.Generator) -> list[Move]:
     """Return steps of every knob: both directions and three lengths for a number, every other option for a choice.
 
-    ``widths``: the trust region, shape (knobs,).
+    ``widths`` is the trust region, shape (knobs,).
     """
     found: list[Move] = []
     for index, dimension in enumerate(space):

@@ -24,8 +24,8 @@ CAUTION = 6.0
 """Exponent of the chance that a move runs; it is large because a crash costs a whole run and teaches little."""
 MARGIN = 1.0
 """Number of standard deviations of one measurement by which a move must be better to count as an improvement.  A
-smaller gain would not be kept, and without this margin the search measures points close to its centre until one is
-lucky."""
+smaller gain would not be kept, and without this margin the search measures points close to its centre until one of them
+is lucky."""
 KEPT = 0.3
 """Weight of the gain that the loop may keep at once, relative to a move's improvement over the centre."""
 FURTHEST = 8

@@ -1,6 +1,6 @@
 """Carry over a change from another machine: make the same change, relative to the value here.
 
-    choice   "SSSL" -> "SSSSL"      carry over the value itself: texts, tuples and switches have no size
+    choice   "SSSL" -> "SSSSL"      carry over the value itself: strings, tuples and switches have no size
     reached  0.5 -> 0.75 of a run   carry over the new value: a share of the run and a decay constant mean the same on
                                     every machine; also when the old value is 0 there or here, as 0 has no ratio
     count    8 -> 9 layers          carry over the difference, if both numbers are whole and below 16 there

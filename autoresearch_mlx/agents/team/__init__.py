@@ -1,4 +1,4 @@
-"""A chief that gives briefs to juniors; each junior is one of the other agents.
+"""Propose edits as a team: a chief gives briefs to juniors, and each junior is one of the other agents.
 
 team_agent   start here: whose turn it is, which briefs are out, and what came back
 brief        a brief, and the context of an agent that works on it

@@ -1,4 +1,4 @@
-"""Run several of the system's own programs at once, so that a reading takes only as long as the slowest of them."""
+"""Run several of the system's own programs in parallel, so that a reading takes only as long as the slowest of them."""
 
 from __future__ import annotations
 
