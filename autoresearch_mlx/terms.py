@@ -32,7 +32,7 @@ _CODES = re.compile(
 
 
 def value(number: float | None) -> str:
-    """Format a metric: six decimals, or six significant digits from 10 on and below 0.0001; or a whole number."""
+    """Format a metric: six decimals, six significant digits from 10 on and below 0.0001, none for a whole number."""
     return UNKNOWN if number is None else _decimals(number, HIDDEN_VALUE, 6)
 
 

@@ -135,7 +135,7 @@ def mfu_percent(matrix_params: int, tokens_per_second: float, gflops: float) -> 
 
 
 def largest_array(profile: Profile) -> int:
-    """Return the bytes of the baseline's largest array: the float32 logits of one training pass."""
+    """Return the size in bytes of the baseline's largest array: the float32 logits of one training pass."""
     rows: int = profile.knobs["DEVICE_BATCH_SIZE"]
     return 4 * rows * profile.seq_len * profile.vocab_size
 

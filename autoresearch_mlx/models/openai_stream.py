@@ -87,7 +87,7 @@ def _count(value: Any, otherwise: int | None) -> int | None:
 
 
 def words_of(text: str) -> str:
-    """Return the message inside an error's JSON, in any of the usual shapes; the text itself where there is none."""
+    """Return the message inside an error's JSON, in any of the usual shapes, or the text itself if there is none."""
     data = as_json(text)
     error = data.get("error", data) if isinstance(data, dict) else None
     if isinstance(error, str):

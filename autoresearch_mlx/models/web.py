@@ -1,7 +1,7 @@
 """Make one HTTP call to a model's server, without proxies; cut the connection at one deadline for the whole call.
 
-A read timeout is not enough: a server that sends one byte a minute never triggers it.  And after a plain timeout the
-server may go on generating, whereas a server that has lost the connection stops at its next write.  The second half of
+A read timeout is not enough: a server that sends one byte a minute never triggers it.  After a plain timeout, moreover,
+the server may go on generating, whereas it stops at its next write when the connection is cut.  The second half of
 this file sorts failures into kinds of EndpointError.
 """
 

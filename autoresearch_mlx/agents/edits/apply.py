@@ -206,7 +206,7 @@ def _refuse_python(text: str, original: Original, originals: Mapping[str, Origin
 def _beyond(
     texts: Mapping[str, str], originals: Mapping[str, Original], insisted: knob_values.Beyond
 ) -> tuple[str, knob_values.Beyond]:
-    """Name the values that the code sets outside the range of their comment, unless it changes that comment too."""
+    """Name the values that the code sets outside a knob's range, unless it changes the comment with the range too."""
     found: dict[tuple[str, str], str] = {}
     for path, text in texts.items():
         had, has = originals[path].knobs, read_knobs(text)

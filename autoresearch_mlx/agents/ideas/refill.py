@@ -38,7 +38,7 @@ _HYPOTHESIS = 200
 
 
 def refill_due(folder: Path, history: History) -> bool:
-    """Return whether fewer than FEWEST_OPEN ideas are open and EXPERIMENTS experiments ended since the last refill.
+    """Return whether fewer than FEWEST_OPEN ideas are open and the last refill was EXPERIMENTS or more experiments ago.
 
     The journal also records refills that added no ideas.  Raises LedgerError.
     """

@@ -93,8 +93,9 @@ def _size(dimension: Dimension, value: object) -> float:
 
 @dataclass(frozen=True, slots=True)
 class FailureModel:
-    """The chance of failing: log-odds that are linear in memory and in the step from the incumbent, and nearby
-    outcomes.
+    """A model of the chance of failing, by memory, the step from the incumbent, and the outcomes of nearby runs.
+
+    The log-odds are linear in memory and in the step.
 
     ``rows`` has the shape (trials, knobs), ``failed`` (trials,), and ``origin`` and ``slope`` (knobs,).
     """

@@ -72,7 +72,7 @@ class Surrogate:
         return PRIOR_MEAN + k @ self.pull, deviation
 
     def log_kept_gain(self, rows: Array, incumbent: Array, noise: float, margin: float) -> Array:
-        """Return the logarithm of the expected gain over the incumbent if only what measures well is kept.
+        """Return the logarithm of the expected gain over the incumbent if only moves that measure well are kept.
 
         A move is kept if it measures better than the incumbent did, by more than ``margin``.  If the incumbent was
         lucky, a move with a real gain may well be turned down.  ``noise`` and ``margin`` are in multiples of ``unit``.

@@ -96,7 +96,7 @@ def _step(name: str, change: tuple[Any, Any], files: Mapping[str, str]) -> Step 
 
 
 def _idle(name: str, knobs: Mapping[str, Knob]) -> str | None:
-    """Say why a knob has no effect here, so that a run would only measure noise; return None if it may have one."""
+    """Say why a knob has no effect here, so that a run would only measure noise; return None if it may matter."""
     pattern = knobs["WINDOW_PATTERN"].value if "WINDOW_PATTERN" in knobs else None
     if name == "SHORT_WINDOW" and isinstance(pattern, str) and "S" not in pattern.upper():
         return f"no layer is short while WINDOW_PATTERN is {literal(pattern)}"

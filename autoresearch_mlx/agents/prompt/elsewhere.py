@@ -11,9 +11,9 @@ from autoresearch_mlx.compare.reference import Reference, apple_logs, h100
 
 
 def record_elsewhere(axis: str, metric: str) -> str:
-    """Return how many experiments on an axis were kept and tried, such as ``H100 2/6, best +0.012; Apple 9/41``.
+    """Return how many experiments on an axis were kept out of those tried: ``H100 2/6, best +0.012; Apple 9/41``.
 
-    The text is empty for a metric other than the tables'.  Gains of several Macs have no common scale, so only their
+    The text is empty if the tables have another metric.  Gains of several Macs have no common scale, so only their
     keeps are counted.  Raises LabError when the installation lacks a table, and TableError when one is malformed.
     """
     if metric != METRIC:
@@ -25,7 +25,7 @@ def record_elsewhere(axis: str, metric: str) -> str:
 
 @lru_cache(maxsize=1)  # the tables are part of the installation, and every menu asks for ten axes
 def _records() -> tuple[Mapping[str, AxisEffect], ...]:
-    """Return the record by axis of the H100's log, then of each Mac's."""
+    """Return the records by axis: first that of the H100's log, then that of each Mac's log."""
     return tuple(_by_axis(log) for log in (h100(), *apple_logs()))
 
 

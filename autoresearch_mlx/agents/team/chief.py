@@ -120,7 +120,7 @@ class Chief:
         return next((axis for axis, words in names.items() if words & said), None)
 
     def _advice(self, context: Context, agenda: Agenda, free: Sequence[str]) -> Mapping[str, Any]:
-        """Return the model's advice on the briefs of this experiment; empty if none.  The model is asked once."""
+        """Return the model's advice on this experiment's briefs, for which the model is asked once; empty if none."""
         if self.voice is None or self._heard[0] == context.number:
             return self._heard[1] if self.voice is not None else {}
         rows = [

@@ -17,7 +17,7 @@ _LEVEL: dict[str, Thermal] = {"Active": "heavy", "Not Active": "nominal"}
 
 
 def commands(visible: str) -> dict[str, tuple[str, ...]]:
-    """Return the commands about the first GPU in ``visible`` (CUDA_VISIBLE_DEVICES), which is the one that MLX uses."""
+    """Return the commands that report on the first GPU in ``visible`` (CUDA_VISIBLE_DEVICES), which MLX uses."""
     asked = ("nvidia-smi", "-i", visible.split(",")[0].strip() or "0", _FORMAT)
     return {
         "gpu": (*asked, f"--query-gpu={_FIELDS},{_HELD_BACK}"),
