@@ -47,7 +47,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The results of past experiments: trials with an outcome (oldest first), tried points, and the incumbent's score."""
+    """The past experiments: trials with an outcome (oldest first), tried points, and the incumbent's score."""
 
     trials: tuple[Trial, ...]
     tried: frozenset[Point]
