@@ -55,7 +55,8 @@ def device_info() -> dict[str, Any]:
     """Return what MLX reports about its device.
 
     On Metal: ``architecture``, and in bytes ``max_buffer_length``, ``max_recommended_working_set_size`` and
-    ``memory_size``.  On CUDA: name, architecture and memory.  Facts that the backend does not report are left out.
+    ``memory_size``.  On CUDA: the name, the architecture and the memory.  Facts that the backend does not report are
+    left out.
     """
     try:
         said = mx.device_info()

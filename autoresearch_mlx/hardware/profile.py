@@ -97,9 +97,9 @@ class _Sizes(NamedTuple):
 
 # total_batch is in tokens, and rows is the number of rows of one microbatch.  On Macs total_batch = rows * seq_len:
 # without gradient accumulation the whole step compiles (fblissjr/autoresearch-mlx).  Evaluation scores 524,288 tokens
-# on small Macs, three times that on the others (trevin-creator/autoresearch-mlx), forty times on CUDA (upstream).
-# The margin on Macs lies within the published spread of repeated runs of one file, 0.001 to 0.03; the judge measures
-# the spread itself.
+# on small Macs, three times that on the others (trevin-creator/autoresearch-mlx), forty times on CUDA (upstream).  The
+# margin on Macs lies within the published spread of repeated runs of one file, 0.001 to 0.03; the judge measures the
+# spread itself.
 # fmt: off
 _TABLE = {
     #                 device budget compile vocab  seq   eval depth asp head win    batch  rows margin  memory

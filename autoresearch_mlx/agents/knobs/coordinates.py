@@ -80,7 +80,7 @@ def coordinates(space: Space) -> Coordinates:
 def _followers(space: Space) -> tuple[NDArray[np.intp], Array]:
     """Return, for each knob, the knob whose column it shifts, and by how much.
 
-    Only pairs whose places follow the logarithm count.
+    Only pairs of knobs whose places follow the logarithm are used.
     """
     follower, ratio = np.full(len(space), -1, dtype=np.intp), np.zeros(len(space))
     by_axis = {axis_of(d.name): index for index, d in enumerate(space)}

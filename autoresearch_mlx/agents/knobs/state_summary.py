@@ -55,8 +55,7 @@ def _line(name: str, items: Sequence[str]) -> str:
 
 
 def _best(space: Space, memory: Memory) -> list[str]:
-    """Describe the points with the highest scores by their differences from the file; of equal ones, the older comes
-    first."""
+    """Describe the points with the highest scores by their differences from the file; in a tie, older ones lead."""
     scores: dict[Point, float] = {}
     for trial in memory.trials:
         if trial.score is not None:
