@@ -127,7 +127,8 @@ def _is_baseline(run: Run, named: bool) -> bool:
 def _description(columns: Columns, row: Row) -> str:
     """Return the description without control characters, which do not belong in a terminal.
 
-    If it is the last column, all cells behind it belong to it, so that a stray separator does not cut it off.
+    If the description is the last column, all cells behind it belong to it, so that a stray separator does not cut it
+    off.
     """
     at = columns.places["description"]
     last = at == max(columns.places.values()) and len(columns.places) >= 4

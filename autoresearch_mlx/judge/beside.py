@@ -36,7 +36,7 @@ class Beside:
 def slowed(history: History) -> Beside | None:
     """Return the speeds of runs with and without a thinking model, or None until there are enough of both.
 
-    Runs of the incumbent between experiments count as runs without one.
+    Runs of the incumbent between experiments count as runs without a thinking model.
     """
     ahead = [e.talk.get("ahead") for e in history.experiments]
     marked = {told.get("beside") for told in ahead if isinstance(told, dict)}

@@ -86,7 +86,7 @@ def counted(evidence: Evidence) -> Evidence:
 
 
 def newest_unselected(incumbent: Sequence[Run], most: int) -> tuple[Run, ...]:
-    """Return the incumbent's newest unselected runs, at most ``most``; if all were selected, return those instead."""
+    """Return the incumbent's newest unselected runs, at most ``most``; if all were selected, return selected ones."""
     fresh = [run for run in incumbent if run.fresh]
     return tuple((fresh or incumbent)[-most:])
 

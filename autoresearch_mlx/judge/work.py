@@ -1,6 +1,7 @@
 """Estimate how much work runs could do on this machine.
 
-The number of their tokens shows it if a step costs the same in all of them; otherwise the machine's speed shows it.
+The number of tokens of the runs shows this if a step costs the same in all of them; otherwise the machine's speed shows
+it.
 
 The speed is measured with an error.  Programs beside a run also push its data out of the caches.  On two cores with ten
 times as many busy programs, the processor time of the same step varied by 40 % within minutes.  The parent process

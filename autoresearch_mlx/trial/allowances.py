@@ -15,7 +15,7 @@ from autoresearch_mlx.experiment import Usual
 _START_TIMES, _START_MORE = 1.5, 1.0
 """Allowance before the first batch: a multiple of the baseline's time, plus seconds.
 
-It is the most generous one, because a script has no rows to train on before its first batch.
+This allowance is the most generous one, because a script has no rows to train on before its first batch.
 """
 _COMPILE_TIMES, _COMPILE_MORE = 1.25, 0.25
 _END_TIMES, _END_MORE = 1.25, 0.25

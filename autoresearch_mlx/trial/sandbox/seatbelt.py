@@ -100,7 +100,7 @@ def user_cache() -> Path | None:
 
 
 def own_cache(shared: Path) -> Path:
-    """Make a new cache folder with a random name in the user's cache folder ``shared``; remove those of old runs.
+    """Make a new cache folder with a random name in the user's cache folder ``shared``; remove old runs' folders.
 
     Raises OSError.
     """
