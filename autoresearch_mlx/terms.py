@@ -32,7 +32,10 @@ _CODES = re.compile(
 
 
 def value(number: float | None) -> str:
-    """Format a metric: six decimals, six significant digits from 10 on and below 0.0001, none for a whole number."""
+    """Format a metric with six decimals.
+
+    From 10 on and below 0.0001 it has six significant digits instead; a whole number has no decimals.
+    """
     return UNKNOWN if number is None else _decimals(number, HIDDEN_VALUE, 6)
 
 

@@ -34,7 +34,7 @@ class TargetSettings(Frozen):
     metric: str = "val_bpb"
     direction: Literal["min", "max"] = "min"
     run: str | None = None
-    """Shell line that prints the metric; only for the kind ``command``, like the four settings below."""
+    """Shell line that prints the metric; only for the kind ``command``, like the next three settings."""
     guard: str | None = None
     """Shell line that must exit with status 0, or the metric does not count."""
     pattern: str | None = None
@@ -150,7 +150,7 @@ class AgentSettings(Frozen):
     max_tokens_total: Count | None = None
     """Number of tokens that a session may spend on prompts and replies together."""
     max_cost: Positive | None = None
-    """Money that a session may spend, computed from the two prices."""
+    """Money that a session may spend; this limit needs the two prices below."""
     price_in: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Price of a million prompt tokens."""
     price_out: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None

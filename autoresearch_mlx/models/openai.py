@@ -391,7 +391,7 @@ def _aliases(entry: Mapping[str, Any]) -> list[Any]:
 def _strip(request: httpx2.Request) -> None:
     """Remove headers that HTTP does not need.
 
-    The client adds OpenAI's organisation, project and custom headers from environment variables, and they must not go
+    The client adds OpenAI's organisation, project and custom headers from environment variables, and these must not go
     to another server.
     """
     for name in set(request.headers) - _HEADERS:

@@ -19,7 +19,7 @@ from autoresearch_mlx.agents.knobs.surrogate import Surrogate, fit, log_expected
 from autoresearch_mlx.lab.source import axis_of
 
 MOST_TRIALS = 200
-"""Maximum number of trials that the models see: those nearest to the incumbent.  More would only take time."""
+"""Maximum number of trials that the models use: those nearest to the incumbent.  More trials would only take time."""
 CAUTION = 6.0
 """Exponent of the chance that a move runs; it is large because a crash costs a whole run and teaches little."""
 MARGIN = 1.0

@@ -31,7 +31,7 @@ class Brief:
 
     @property
     def words(self) -> str:
-        """The brief as a text for a model."""
+        """The brief as text for a model."""
         told = [f"Your brief ({self.kind}): {self.question}"]
         if self.axis is not None:
             told.append(f"Change only what belongs to the axis {self.axis!r}; name it as the axis.")

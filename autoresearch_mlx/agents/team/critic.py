@@ -27,7 +27,7 @@ class Critic:
     """Number of proposals dropped in a row."""
 
     def review(self, context: Context, proposals: Sequence[tuple[Brief, Proposal]]) -> tuple[list[int], dict[int, str]]:
-        """Return the numbers of the briefs in the order to measure them, and the reason for each dropped brief."""
+        """Return the numbers of the briefs in the order of measurement, and the reason for each dropped brief."""
         numbers = [brief.number for brief, _ in proposals]
         rows = [
             f"- {b.number}: {b.question} -> {terms.one_line(p.title)}; {p.rationale[:_LONGEST]}" for b, p in proposals
