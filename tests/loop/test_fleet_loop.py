@@ -162,10 +162,10 @@ def test_a_machine_without_a_run_of_the_incumbent_for_long_measures_it_again(lab
 
 
 def test_what_wins_on_one_machine_alone_goes_from_machine_to_machine_only_a_few_times(lab: Lab) -> None:
-    odd = Machine("odd", seconds=0.1, shift_above=6.0)
+    odd = Machine("odd", seconds=0.02, shift_above=6.0)
     found = night(
         lab,
-        [Machine("attic", seconds=0.02), Machine("desk", 1.0, seconds=0.03), odd],
+        [Machine("attic", seconds=0.1), Machine("desk", 1.0, seconds=0.1), odd],
         [3.0, *[7.0 + n / 10 for n in range(8)]],
     )
     assert found[1].status == "keep"

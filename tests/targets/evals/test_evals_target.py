@@ -264,7 +264,7 @@ def test_changed_cases_are_refused(shared: Lab, tmp_path: Path) -> None:
         ({"entry": "../x.py:run"}, "not FILE.py:FUNCTION"),
         ({"repeats": 10**12}, "at most 1000"),
         ({"tokens_limit": -1.0}, "tokens_limit is -1"),
-        ({"cases": "~nobody-here/x"}, "no path"),
+        ({"cases": "~nobody-here/x"}, "not a path"),
         ({"cases": "nowhere.jsonl"}, "the cases cannot be read"),
         ({"turns": 3}, "has no option target.options.turns"),
     ],
