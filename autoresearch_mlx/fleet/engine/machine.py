@@ -39,6 +39,8 @@ _AGAIN_SECONDS = 2.0
 _LOOK_SECONDS = 1.0
 _LEAVE_SECONDS = 3.0
 _HUNG_SECONDS = 60.0
+_FETCH_AGAIN_SECONDS = 60.0
+"""Shortest time between two fetches of one corpus, for example while the disk is full."""
 HUNG = 4
 """Exit code of a process that hangs."""
 REFUSED = 3
@@ -73,7 +75,7 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
     dask.config.set({"distributed.nanny.pre-spawn-environ": {}, "distributed.comm.timeouts.connect": "10s"})
     environment = {HOME: str(home), **saved_limits(os.environ)}
     facts, said = {**facts_here(home), "part": _part(home)}, ""
-    watchdog = _Watchdog()
+    watchdog, tried = _Watchdog(), dict[str, float]()
     while True:
         watchdog.fed = time.monotonic()
         try:
@@ -93,16 +95,17 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
                 preload="autoresearch_mlx.fleet.courier",
                 dashboard=False,
             ) as nanny:
-                facts = await _with_corpus(nanny.scheduler, facts, home, watchdog)
+                facts = await _with_corpus(nanny.scheduler, facts, home, watchdog, tried)
                 if why := await nanny.scheduler.fleet_hello(name=name, address=nanny.worker_address, facts=facts):
                     tell("refused", why)
                     return REFUSED
                 tell("joined", side.address)
-                said = ""
+                said, refused = "", list[str]()
                 while nanny.status.name == "running":
                     watchdog.fed = time.monotonic()
                     leaves = closing.is_set() or (home / LEAVE).exists()
                     here = nanny.worker_address
+                    why = []
                     answer = "leave" if leaves else await nanny.scheduler.fleet_stay(name=name, address=here)
                     if answer == "leave":
                         (home / LEAVE).unlink(missing_ok=True)
@@ -110,11 +113,14 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
                         tell("left")
                         return 0
                     if answer == "unknown" and here is not None:  # a new worker, or a new scheduler
-                        facts = await _with_corpus(nanny.scheduler, facts | space(home), home, watchdog)
+                        facts = await _with_corpus(nanny.scheduler, facts | space(home), home, watchdog, tried)
                         why = await nanny.scheduler.fleet_hello(name=name, address=here, facts=facts)
-                        if why:
+                        if why and why != refused:
                             tell("refused", why)
-                            return REFUSED
+                    # A session that needs what this machine lacks may end, and what it lacks may come.
+                    if refused and not why:
+                        tell("joined", side.address)
+                    refused = why
                     with suppress(TimeoutError):
                         await asyncio.wait_for(closing.wait(), _LOOK_SECONDS)
                 tell("away", "its worker ended")
@@ -131,14 +137,19 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
         await asyncio.sleep(_AGAIN_SECONDS)
 
 
-async def _with_corpus(coordinator: Any, facts: dict[str, Any], home: Path, watchdog: _Watchdog) -> dict[str, Any]:
+async def _with_corpus(
+    coordinator: Any, facts: dict[str, Any], home: Path, watchdog: _Watchdog, tried: dict[str, float]
+) -> dict[str, Any]:
     """Fetch the session's corpus if this machine lacks it; return the facts with the corpora that it has then.
 
-    A fetch that fails is told to the person; the coordinator then refuses this machine.
+    ``tried`` has the time from which each corpus may be fetched again, by its hash.  A fetch that fails is told to the
+    person, and the coordinator then refuses this machine.
     """
     values = await coordinator.fleet_corpus()
-    if not values or values.get("digest") in facts["corpora"]:
+    digest, now = str(values.get("digest")), time.monotonic()
+    if not values or digest in facts["corpora"] or now < tried.get(digest, 0.0):
         return facts
+    tried[digest] = now + _FETCH_AGAIN_SECONDS
 
     async def ask(name: str, at: int) -> bytes:
         watchdog.fed = time.monotonic()

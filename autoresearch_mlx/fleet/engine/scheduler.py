@@ -41,6 +41,8 @@ class _Roster:
         self._scheduler, self._folder = scheduler, folder
         self._machines: dict[str, dict[str, Any]] = {}
         self._leaving: set[str] = set()
+        self._refused: dict[str, list[str]] = {}
+        """Name of a machine -> the reasons against it, until it is admitted."""
 
     async def hello(self, name: str, address: str, facts: dict[str, Any]) -> list[str]:
         """Admit a machine, or return the reasons against it; one is that the coordinator cannot connect to it."""
@@ -60,8 +62,11 @@ class _Roster:
         if not why and known is not None and other and self._alive(known["address"]):
             why = [f"another machine of this fleet is called {name}: choose another name with --name"]
         if why:
-            tell("news", words=f"{name} was refused: {'; '.join(why)}")
+            if self._refused.get(name) != why:
+                tell("news", words=f"{name} was refused: {'; '.join(why)}")
+            self._refused[name] = why
             return why
+        self._refused.pop(name, None)
         if known is None or known["left"]:
             tell("news", words=f"{name} takes part ({facts.get('machine')})")
         self._machines[name] = {"name": name, "address": address, "facts": facts, "left": False}
