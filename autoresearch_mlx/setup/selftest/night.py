@@ -59,7 +59,11 @@ _IDENTITY = ("-c", "user.name=self-test", "-c", "user.email=self-test", "-c", "c
 def check_resume(ground: Ground, doing: Doing) -> Result:
     """Kill a run in the middle of an experiment (kill -9), run it again, and count the experiments in its ledger."""
     lab = _lab(ground.folder)
-    environment = {**child_process_environment({}), "AUTORESEARCH_CACHE": str(ground.folder / "cache")}
+    temporary = ground.folder / "tmp"
+    temporary.mkdir()
+    # A killed run leaves its temporary files behind, so they lie in the folder that is removed after the check.
+    added = {"AUTORESEARCH_CACHE": str(ground.folder / "cache"), "TMPDIR": str(temporary)}
+    environment = {**child_process_environment({}), **added}
     command, said = python_command("-m", "autoresearch_mlx", *_RUN), ground.folder / "said.txt"
     doing("a run, until its first edit is measured")
     with said.open("wb") as out:
