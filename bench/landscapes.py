@@ -2,9 +2,9 @@
 
 Each seed draws its own landscape of a family, so that no search is tuned to one optimum.  The families share what
 published logs of karpathy/autoresearch show (branch exp/H100/mar8, and the 11,000 trials of arXiv:2603.24647).  The
-first file is decent.  Most changes of one knob lose a little, and a few directions (batch, depth, one or two learning
-rates) gain much.  A run that needs too much memory crashes.  The best learning rates depend on the batch.  Values are
-bits per byte, and lower is better.
+file that a search starts from is already fairly good.  Most changes of one knob lose a little, and a few directions
+(batch, depth, one or two learning rates) gain much.  A run that needs too much memory crashes.  The best learning rates
+depend on the batch.  Values are bits per byte, and lower is better.
 """
 
 from __future__ import annotations

@@ -99,7 +99,8 @@ def _measured(effect: Mapping[str, Any]) -> tuple[float, float] | None:
 def axis_of_change(experiment: Experiment, code: Sequence[str]) -> str:
     """Return the axis that the diff shows, else the axis that the agent named.
 
-    The diff's axis is that of a well-known knob, else that of the code that it touches.
+    The diff shows the axis of the one well-known knob that it changes.  Without such a knob, it shows the axis of the
+    code that it changes.
     """
     known = [axis for axis in map(axis_of, experiment.knobs) if not axis.startswith("knob.")]
     told = known if len(known) == 1 else [axis for axis in code if not axis.startswith("knob.") and axis != "code"]

@@ -120,7 +120,7 @@ def _gains(columns: Columns) -> Iterator[tuple[float, float]]:
 def _ends(runs: Sequence[Run]) -> tuple[float, float] | None:
     """Return the values of the last baseline and of the last kept run.
 
-    Return None for both if there is only one baseline, because the rows then show them.
+    Return None if there is only one baseline, because the rows then already show both values.
     """
     opened = [run for run in runs if run.opens]
     kept = [run for run in runs if run.status == "keep" and run.comparable]

@@ -50,7 +50,7 @@ class Wanted:
 
 
 def wanted_here(lab: Lab, conditions: Mapping[str, Any] | None = None, run_bytes: int | None = None) -> Wanted:
-    """Return what machines need to measure for this lab under the ``conditions`` of a session.
+    """Return what a machine must have before it can measure for this lab under a session's ``conditions``.
 
     The default is the conditions of the lab's current session, if there is one.
     """

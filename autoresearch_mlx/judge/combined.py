@@ -151,9 +151,9 @@ def between(changes: Iterable[Sequence[Estimate]], assumed: float, weight: float
     counts, in the unit of DerSimonian and Laird's C: a change on two machines with standard errors e adds 1 / (2 e^2)
     to C.
 
-    A few changes may suit one kind of machine alone, and would make all others look uncertain.  So a change is left out
-    if, given the variance, fewer than 1 change in 100 would have such a large Q. Then the variance is computed again.
-    This is repeated until the changes that are left out stay the same.
+    A few changes may suit only one kind of machine.  If they counted, all other changes would look uncertain.  So a
+    change is left out if, given the variance, fewer than 1 change in 100 would have such a large Q. Then the variance
+    is computed again. This is repeated until the changes that are left out stay the same.
     """
     several = [(len(change) - 1, cochran(change), moments(change)[1]) for change in changes if len(change) > 1]
     variance, left_out = assumed, 0

@@ -24,7 +24,7 @@ class Margin:
     def decide(self, history: History, measurements: Sequence[Measurement], before: float | None = None) -> Decision:
         """Return a verdict, or a request for one more run.
 
-        ``before`` is the value that the incumbent counts with; if it is None, the mean of the incumbent's own
+        ``before`` is the value to use for the incumbent.  If it is None, the mean of the incumbent's own
         measurements is used.
         """
         if not measurements:

@@ -32,9 +32,9 @@ class Staff(Protocol):
 def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decision:
     """Let every machine measure the baseline at the same time; return the judge's decision on the first machine's runs.
 
-    The first machine is the one that finishes its runs first and has a value for each.  The runs of the others are
-    logged as repeats, and their later candidates are compared with these.  A machine gets no experiment until it has
-    finished.  Raises MachineLost when no machine comes back.
+    The first machine is the one that finishes its runs first and has a value for each.  The runs of every other machine
+    are logged as repeats, and the candidates that it measures later are compared with its own repeats.  A machine gets
+    no experiment until it has finished.  Raises MachineLost when no machine comes back.
     """
     assert attempt.sha is not None
     session, sha, count = staff.session, attempt.sha, staff.session.judge.baseline_runs

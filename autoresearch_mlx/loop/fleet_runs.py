@@ -36,7 +36,7 @@ class Waiting:
 
 
 def note_proposal(attempt: Attempt) -> None:
-    """Log the facts about a proposal that its commit does not contain; with them it can go on after a crash."""
+    """Log the facts about a proposal that its commit lacks, so that the experiment can go on after a crash."""
     p = attempt.proposal
     told = {"agent": p.agent, "axis": p.axis, "rationale": p.rationale, "talk": dict(p.talk)}
     attempt.session.append("proposed", number=attempt.number, **told)

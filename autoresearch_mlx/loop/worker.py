@@ -82,7 +82,7 @@ class Worker:
     elsewhere: Callable[[Errand], Brought] | None = None
     """Function that lets another machine take a run and may raise MachineLost, or None for a worker of this machine."""
     ends_soon: Callable[[], bool] = lambda: False
-    """Function that says whether another machine is nearly done, so that it may get its next experiment."""
+    """Function that says whether another machine is nearly done with its run and may be sent its next experiment."""
     seconds_left: Callable[[], float] = lambda: 0.0
     """Function that says in how many seconds another machine is expected to be done."""
     refreshing: threading.Lock = field(default_factory=threading.Lock)

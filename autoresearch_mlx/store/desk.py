@@ -68,7 +68,7 @@ def is_served(state: Path) -> bool:
 
 
 def ask(state: Path, arguments: Sequence[str]) -> Answer | None:
-    """Ask for a command and wait until it has ended.
+    """Ask the process that serves the desk to run a command, and wait until the command has ended.
 
     Returns None when the process that should run the command has ended first. Raises OSError when the request cannot be
     written.

@@ -27,7 +27,7 @@ BUILT_IN = {
 def kind_of(settings: Settings, root: Path) -> TargetKind[Any]:
     """Return the kind of target that the settings name, after it has checked the settings.
 
-    ``root`` is the lab's folder, which may contain the module of the class.  Raises ConfigError.
+    ``root`` is the lab's folder, which may contain the module that defines the target's class.  Raises ConfigError.
     """
     found = find_kind(settings.target.kind, root)
     found.check(settings)

@@ -41,7 +41,7 @@ class Losses:
 
 
 Score = Callable[[Raw, str, Tokens], Losses]
-"""Function of logits [n, seq_len, vocab] in shared memory, the name of their number type, and targets [n, seq_len].
+"""Function that takes logits [n, seq_len, vocab] in shared memory, their dtype's name, and targets [n, seq_len].
 
 It copies the logits first, because a model's process can still write to that memory.  Logits that are NaN or plus
 infinity give a loss of NaN; a target whose logit is minus infinity has an infinite loss.

@@ -1,4 +1,4 @@
-"""Kill this process when it is about to open a file of a given name for the n-th time to write to it."""
+"""Kill this process just before it opens a file of a given name for writing for the n-th time."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ if not mark.exists():
     Path("left.txt").touch()
 print(f"METRIC score={X:.6f}")
 """
-"""A measured program that writes MARK when it runs, if asked to; what it writes later would spoil the next run."""
+"""A measured program that writes the file MARK, if one is named.  If it is not killed then, it spoils the next run."""
 AGENT = """\
 import os, sys, time
 from pathlib import Path

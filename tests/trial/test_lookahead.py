@@ -31,7 +31,7 @@ def text(rng: np.random.Generator, rows: int = ROWS) -> Text:
 
 
 def looks_ahead(one: Text, rate: float, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], ...]:
-    """Return the losses of a model that reads the next token at a share of the positions, if the text shows it.
+    """Return the losses of a model that cheats: at a share of the positions it copies the next token from its input.
 
     If the model recognises the replaced tail, it predicts honestly there, which is the best that it can do.  If the
     tail begins with the true token by chance, the model has that token too.

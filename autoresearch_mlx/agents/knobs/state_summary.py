@@ -29,7 +29,8 @@ _NARROWED = 0.7 * FIRST
 def describe_state(context: Context) -> str:
     """Describe the best points, which knobs gained, matter or rest, the failures, and the next steps.
 
-    The text is empty when the files have no movable knob, or none has been moved yet.  The call fits the models once.
+    The text is empty when the files have no movable knob, or none has been moved yet.  Each call
+    fits the optimiser's surrogate models once.
     """
     space = read_space(context.files, first_values(context.history))
     memory = remember(space, context.history, context.running)

@@ -242,7 +242,7 @@ _NVIDIA = (
 
 
 def _files(root: Path) -> Iterator[Verdict]:
-    """Yield a verdict on each file of a Linux machine that a run reads.
+    """Yield a verdict on each system file that a run reads on Linux.
 
     Only memory, load and processor are known on every machine.
     """

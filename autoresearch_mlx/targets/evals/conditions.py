@@ -53,7 +53,7 @@ class EvalsConditions:
     seconds: float = 60.0
     """Budget of one case in seconds.
 
-    The fields before this one limit calls of the model, their tokens, and calls of tools.
+    The fields before this one are limits on calls to the model, on the tokens of these calls, and on calls to tools.
     """
     tokens_limit: float | None = None
     seconds_limit: float | None = None

@@ -1,4 +1,4 @@
-"""A message before the night says that no edit could improve the start, or that there are too few cases."""
+"""A message before the night says that no edit could improve on the baseline, or that there are too few cases."""
 
 from __future__ import annotations
 
