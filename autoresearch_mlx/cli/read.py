@@ -28,10 +28,12 @@ def status_command(tag: str | None, as_json: bool) -> None:
     from autoresearch_mlx.loop.control import live_run
     from autoresearch_mlx.report.status import priced, status_of, to_json, with_left_out
     from autoresearch_mlx.report.terminal import render_status
+    from autoresearch_mlx.store.ledger import FILE, read
 
     lab = lab_here()
     folder = find_session(lab, tag)
-    status = status_of(folder)
+    journal = read(folder / FILE)
+    status = status_of(folder, journal)
     if status.running is not None and (run := live_run(folder)) is not None:
         status = replace(status, limits=run.limits, stopping=run.wish.stop, pausing=run.wish.paused)
     if status.spent.calls:
@@ -40,7 +42,7 @@ def status_command(tag: str | None, as_json: bool) -> None:
         )  # importing pydantic takes longer than everything else here
 
         status = priced(status, load_settings(lab.root).settings.agent)
-    status = with_left_out(status, lab.root, folder)
+    status = with_left_out(status, lab.root, folder, journal)
     click.echo(json.dumps(to_json(status)) if as_json else render_status(status, width()))
 
 
