@@ -183,7 +183,7 @@ class Source:
 
 
 # Upstream's train.py stops when TOTAL_BATCH_SIZE is less than one pass of DEVICE_BATCH_SIZE rows of 2048 tokens.  The
-# study tried no such pair, so a forest cannot know it.  In 27 jobs with one file the standard deviation was 0.0005.
+# study tried no such pair, so a forest fitted to it cannot learn this rule.  Sigma is from 27 jobs that ran one file.
 TABLES = {
     "h200": Source("h200_trials.tsv.gz", H200_KNOBS, 0.0005, 2048),
     "cpu": Source("cpu_trials.tsv", CPU_KNOBS, None),

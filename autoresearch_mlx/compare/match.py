@@ -74,7 +74,7 @@ def _candidates(there: Sequence[Effect], here: Sequence[Effect]) -> Iterator[Pai
 def distance(a: Run, b: Run) -> float | None:
     """Return how much the changes of two runs differ, at least 0.
 
-    Returns None if they are not the same change at all.
+    Returns None if the two are different changes.
     """
     ours, theirs = _moves(a), _moves(b)
     if not ours and not theirs:

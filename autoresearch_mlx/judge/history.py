@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import chain
 from statistics import fmean
 from typing import TypeVar
@@ -156,12 +157,17 @@ def pair_sigma(history: History, axis: str | None, steep: float = 0.0) -> Sigma:
     groups = []
     best: Experiment | None = None
     later, wanted = _later(history), sigma.pair_class(axis)
+    numbered = {e.number: e for e in history.experiments}
+
+    @cache  # an incumbent with many repeats is the other side of many changes
+    def runs_with(number: int) -> tuple[Run, ...]:
+        return _all_runs(numbered[number], later.get(number, ()))
+
     kept = {e.commit: e for e in history.experiments if e.status == "keep"}
     for e in history.experiments:
         if best is not None and sigma.pair_class(e.axis) == wanted:
             other = kept.get(e.against, best) if e.against is not None else best
-            ran, before = (_all_runs(each, later.get(each.number, ())) for each in (e, other))
-            groups.append(sigma.pair_differences(ran, before, steep))
+            groups.append(sigma.pair_differences(runs_with(e.number), runs_with(other.number), steep))
         best = e if e.status == "keep" else best
     return sigma.pooled(groups, "change")
 

@@ -298,8 +298,8 @@ class Ledger:
     def append(self, event: str, **fields: Any) -> None:
         """Write one line and wait until it is on the disk.
 
-        Raises LedgerError when the line cannot be written, and ValueError for a number that is not finite, which would
-        be a fault of this program.
+        Raises LedgerError when the line cannot be written, and ValueError for a number that is not finite.  Such a
+        number is an error of this program.
         """
         line = json.dumps({"schema": SCHEMA, "event": event, **fields}, allow_nan=False, ensure_ascii=False).encode()
         self.mend()

@@ -57,7 +57,7 @@ def test_a_disturbed_run_without_tokens_spoils_nothing() -> None:
 
 
 def test_repeats_are_learned_from_by_their_tokens() -> None:
-    """The three slow runs have the same speed, so only their tokens differ."""
+    """Three slow runs have the same speed and differ only in the number of their tokens."""
     group = [*FAST, slow(8_000), slow(12_000, 10), slow(10_000, 11)]
     found, sigma = learned([group], Slope(0.0, 0.5))
     assert found.value == pytest.approx(STEEP, abs=0.01)

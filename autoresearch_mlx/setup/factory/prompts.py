@@ -1,4 +1,4 @@
-"""Write the questions to the model.  Every text of a stranger is put between lines with a random mark."""
+"""Write the questions to the model.  Text from strangers stands between two lines with a random mark."""
 
 from __future__ import annotations
 
