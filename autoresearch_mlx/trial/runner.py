@@ -58,9 +58,10 @@ class Ended:
     not."""
     seconds: float
     peak_memory_mb: float | None
-    """Largest memory that the child and its descendants were seen to use, in MiB, without mapped files.
+    """Largest memory that the child and its descendants were seen to use, in MiB, without mapped files; None if it
+    ended before the first reading.
 
-    Sampling can miss a short peak.
+    A peak that lasts less than a twentieth of the run's age, or less than 0.1 s in a long run, can be missed.
     """
     exceeded: str | None = None
     """The limit that it exceeded and was killed for, in the words of the watch, or None if it exceeded none."""
@@ -169,11 +170,12 @@ def run_child(
 ) -> Ended:
     """Start ``command`` and wait for its end; kill its whole group as soon as ``allowed()`` returns a reason.
 
-    ``allowed`` and ``watch`` are called about ten times a second; ``watch`` finds a child that exceeds its limits,
-    which is then killed.  At the end, processes that left its group are killed too.  ``on_event`` gets each JSON
-    object that the child writes to the event pipe (other lines are ignored), and ``on_output`` gets each piece of its
-    output.  ``stdin`` is an open file for the child to read.  The child also inherits the descriptors ``inherited``,
-    and ``on_start`` is called as soon as it has them.  Whatever happens here, KeyboardInterrupt included, no process
+    ``allowed`` and ``watch`` are called about ten times a second, and more often in a run's first two seconds;
+    ``watch`` finds a child that exceeds its limits, which is then killed.  At the end, processes that left its group
+    are killed too.  ``on_event`` gets each JSON object that the child writes to the event pipe (other lines are
+    ignored), and ``on_output`` gets each piece of its output.  ``stdin`` is an open file for the child to read.  The
+    child also inherits the descriptors ``inherited``, and ``on_start`` is called as soon as it has them.  Whatever
+    happens here, KeyboardInterrupt included, no process
     of the group survives.  Raises FileNotFoundError or PermissionError if the command cannot be started.
     """
     before = take_reading(cwd)
@@ -237,7 +239,7 @@ def _follow(
                 _kill_group(child)  # processes that it left running must stop writing
             if ended is None and exceeded is None and (exceeded := watch.check(child.pid)) is not None:
                 _kill_group(child)
-            read = _drain(selector, output, log, lines, on_output)
+            read = _drain(selector, output, log, lines, on_output, min(_TICK_SECONDS, watch.pause()))
             if ended is not None and (not read or time.monotonic() - ended > _LAST_WORDS_SECONDS):
                 break  # all output that the child wrote before its end has been read
             if ended is None and killed is None and exceeded is None and (killed := allowed()) is not None:
@@ -247,11 +249,16 @@ def _follow(
 
 
 def _drain(
-    selector: selectors.BaseSelector, output: int, log: Log, lines: _Lines, on_output: Callable[[bytes], None]
+    selector: selectors.BaseSelector,
+    output: int,
+    log: Log,
+    lines: _Lines,
+    on_output: Callable[[bytes], None],
+    seconds: float,
 ) -> bool:
-    """Read the child's output that is available now; return whether there was any."""
+    """Read the child's output that comes within ``seconds``; return whether there was any."""
     read = False
-    for key, _ in selector.select(_TICK_SECONDS if selector.get_map() else 0):
+    for key, _ in selector.select(seconds if selector.get_map() else 0):
         data = os.read(key.fd, 65536)
         if not data:
             selector.unregister(key.fd)
@@ -262,7 +269,7 @@ def _drain(
             lines.feed(data)
         read = read or bool(data)
     if not selector.get_map():
-        time.sleep(_TICK_SECONDS / 5)
+        time.sleep(min(seconds, _TICK_SECONDS / 5))
     return read
 
 

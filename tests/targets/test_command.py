@@ -236,10 +236,19 @@ def test_a_figure_of_every_run_need_not_be_printed(tmp_path: Path) -> None:
     assert done.value == 2.0
 
 
-def test_the_memory_of_a_run_can_be_the_number_itself(tmp_path: Path) -> None:
-    line = f"{sys.executable} -S -c \"import time; x = b'x' * 40_000_000; time.sleep(1.5)\""
-    done = measure(tmp_path, line, metric="peak_memory_mb")
-    assert done.value is not None and done.value > 40 and done.failure is None
+@pytest.mark.parametrize("line", ["{}", "true; {}; true"], ids=["alone", "below a shell"])
+def test_the_memory_of_a_short_run_can_be_the_number_itself(tmp_path: Path, line: str) -> None:
+    program = f"{sys.executable} -S -c \"import time; x = b'x' * 40_000_000; time.sleep(0.2)\""
+    done = measure(tmp_path, line.format(program), metric="peak_memory_mb")
+    assert done.value is not None and 38 < done.value < 60 and done.failure is None
+
+
+def test_the_memory_of_the_program_that_confines_a_run_does_not_count(tmp_path: Path) -> None:
+    done = measure(tmp_path, "sleep 0.2", metric="peak_memory_mb")
+    assert done.value is not None and done.value < 3
+
+
+def test_a_program_that_prints_its_own_memory_is_believed(tmp_path: Path) -> None:
     assert measure(tmp_path, "echo METRIC peak_memory_mb=3", metric="peak_memory_mb").value == 3.0
 
 

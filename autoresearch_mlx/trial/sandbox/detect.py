@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from autoresearch_mlx.trial.sandbox import landlock, linux_sandbox, seatbelt
-from autoresearch_mlx.trial.sandbox.enter import EXIT_NO_SANDBOX
+from autoresearch_mlx.trial.sandbox.enter import ENTER, EXIT_NO_SANDBOX
 from autoresearch_mlx.trial.sandbox.permissions import Permissions, python_paths, real
 
 _TRY_SECONDS = 30.0
@@ -40,7 +40,7 @@ class Sandbox:
         the child cannot change.
         """
         fit = replace(permissions, leave_group=permissions.leave_group or self.leave_group)
-        enter = [sys.executable, "-P", "-m", "autoresearch_mlx.trial.sandbox.enter"]
+        enter = [sys.executable, "-P", "-m", ENTER]
         return [*enter, fit.to_json(), "--", *command]
 
 

@@ -22,6 +22,8 @@ _AT_START = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 It writes a file at the end of the process, which a confined command may not do, and its error message would then
 stand after the command's last line in the log.
 """
+ENTER = "autoresearch_mlx.trial.sandbox.enter"
+"""Name of this module, with which ``python -m`` starts it."""
 EXIT_NO_SANDBOX = 71
 """Exit code if the process cannot be confined: EX_OSERR of sysexits.h, which sandbox-exec uses too."""
 

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import psutil
 
+from autoresearch_mlx.trial.sandbox.enter import ENTER
 from autoresearch_mlx.trial.sandbox.usage import (
     MOST_FILES,
     Origin,
@@ -35,9 +36,19 @@ from autoresearch_mlx.trial.sandbox.usage import (
 )
 
 MARKER = "AUTORESEARCH_RUN"
-_SAMPLE_SECONDS = 0.05
+_SAMPLE_SECONDS = 0.1
+"""Longest time between two readings of the memory of known processes."""
+_FIRST_SAMPLE_SECONDS = 0.002
+_SAMPLES_PER_AGE = 20
+"""A young run is read more often: the pause is a twentieth of its age, so that the peak of a program of a tenth of a
+second is seen too."""
 _LOOK_SECONDS = 0.5
-"""Seconds between two checks of all processes and of the run folder; memory of known processes is read more often."""
+"""Longest time between two searches for new processes, which read the whole table of processes.
+
+A young run is searched whenever its age has doubled, from a hundredth of a second on."""
+_FIRST_LOOK_SECONDS = 0.01
+_FOLDER_SECONDS = 0.5
+"""Seconds between two measurements of the run folder and of its disk."""
 _GB = 1e9
 DISK_LEFT = "of disk are left"
 """Words in the reason for ending a run because the disk is nearly full, whoever filled it."""
@@ -101,26 +112,38 @@ class Watch:
         self._known: dict[int, psutil.Process] = {}
         self._leader: int | None = None
         self._sessions: set[int] = set()
-        self._looked = self._sampled = 0.0
+        self._first: float | None = None
+        self._looked = self._sampled = self._walked = float("-inf")
+        self._entering = True
+        """Whether the child may still be the small program that confines it, whose memory is not the run's."""
         self._doubted = False
 
     def check(self, pid: int) -> str | None:
         """Check the child ``pid``, a session leader, and its descendants; return why it must be killed, or None.
 
-        A call takes about 0.1 ms, but a few milliseconds once every half second.
+        A call takes about 0.1 ms, and a few milliseconds when it searches for new processes or measures the folder.
         """
         self._leader = pid
         self._sessions.add(pid)
         now = time.monotonic()
-        if now - self._sampled < _SAMPLE_SECONDS:
+        if self._first is None:
+            self._first = now
+        if now - self._sampled < self.pause(now):
             return None
         self._sampled = now
-        if now - self._looked < _LOOK_SECONDS:
-            return exceeded(Sample(memory_bytes=self._memory()), self.limits)
-        family = self._look()
-        sample = self._sample(len(family))
-        self._looked = time.monotonic()
+        family = None
+        if now - self._looked >= min(_LOOK_SECONDS, max(_FIRST_LOOK_SECONDS, (now - self._first) / 2)):
+            self._looked, family = now, len(self._look())
+        if now - self._walked < _FOLDER_SECONDS:
+            return exceeded(Sample(memory_bytes=self._memory(), processes=family), self.limits)
+        sample = self._sample(family)
+        self._walked = time.monotonic()
         return exceeded(sample, self.limits)
+
+    def pause(self, now: float | None = None) -> float:
+        """Return the seconds between two useful calls of :meth:`check`, which grow with the run's age."""
+        age = 0.0 if self._first is None else (time.monotonic() if now is None else now) - self._first
+        return min(_SAMPLE_SECONDS, max(_FIRST_SAMPLE_SECONDS, age / _SAMPLES_PER_AGE))
 
     def cpu_seconds(self) -> float:
         """Return the processor time, in seconds, of the known processes and of their ended children."""
@@ -141,7 +164,7 @@ class Watch:
         self._look(deep=True)
         return [process for process in self._known.values() if _alive(process)]
 
-    def _sample(self, processes: int) -> Sample:
+    def _sample(self, processes: int | None) -> Sample:
         folder, size, files, free = self.limits.folder, None, None, None
         if folder is not None and self.limits.folder_bytes is not None:
             size, files = folder_usage(folder)
@@ -156,9 +179,13 @@ class Watch:
         Resident sizes count a shared page once for each process.  So a sum above the limit is computed again with
         each shared page divided by the number of its users, which is slower to read.  A sum of several processes must
         be above the limit in two checks, because between vfork and exec a child shows its parent's memory a second
-        time.
+        time.  The program that confines the child, before it becomes the child's command, is left out.
         """
         limit, family = self.limits.memory_bytes, list(self._known.values())
+        if self._entering and self._leader in self._known:
+            self._entering = _is_entering(self._known[self._leader])
+        if self._entering:
+            return None
         total = sum(map(resident, family))
         if limit is not None and total > limit and len(family) > 1:
             total = min(total, sum(map(proportional, family)))
@@ -228,6 +255,14 @@ def _alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
+
+
+def _is_entering(process: psutil.Process) -> bool:
+    """Return whether a process still runs the program that confines it (:mod:`.enter`), or has ended."""
+    try:
+        return ENTER in process.cmdline()
+    except psutil.Error:
+        return True
 
 
 def _over(value: int | None, limit: int | None) -> bool:
