@@ -90,7 +90,8 @@ def load_agent(name: str, office: Office) -> Agent:
 
 
 def unread(history: History) -> str:
-    """Return a message if no agent so far has read the person's notes and ideas; else an empty string."""
+    """Return a message that the user's notes and ideas still wait because no agent so far reads them; else an empty
+    string."""
     proposers = {e.agent for e in history.experiments if e.number > 0 and e.agent}
     if not proposers or not proposers.issubset(_WITHOUT_MODEL):
         return ""
@@ -100,7 +101,7 @@ def unread(history: History) -> str:
 
 
 def _auto(rest: str, office: Office) -> Agent:
-    """Return ``hybrid`` with a suitable model where a server has one, else ``knobs``; print which, and why."""
+    """Return ``hybrid`` if a server has a suitable model, else ``knobs``; print the choice and its reason."""
     from autoresearch_mlx.agents.choose_model import suitable_model
 
     if office.team.juniors:

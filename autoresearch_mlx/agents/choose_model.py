@@ -156,10 +156,10 @@ def _key_in(variable: str) -> str:
 
 
 def suitable_model(office: Office) -> tuple[Endpoint | None, str]:
-    """Return a model to use when none is named, or None, and the reason in words.
+    """Return the model to use when the user names none, or None, and the reason as text.
 
-    Without a ``base_url``, the model is chosen among those of an Ollama server on this machine.  An Ollama server at
-    ``base_url`` is asked in the same way; any other server there has to offer exactly one model, which is used.
+    Without a ``base_url``, the model is chosen among those of an Ollama server on this machine.  If ``base_url`` is an
+    Ollama server, the choice is made in the same way; any other server must offer exactly one model.
     """
     from autoresearch_mlx.models.openai import ANY, OpenAICompatible
 
@@ -193,7 +193,7 @@ def _is_ollama(url: str) -> bool:
 
 
 def suitable_ollama(office: Office) -> tuple[Endpoint | None, str]:
-    """Return a model that Ollama has and that fits into this machine's memory, or None, and the reason in words.
+    """Return an installed Ollama model that fits into this machine's memory, or None, and the reason as text.
 
     Cloud models, embedding models and models that cannot chat are left out, and so are models whose weights take more
     than 0.6 of the memory: even a model that is unloaded for training needs room for its own context and for the

@@ -31,7 +31,7 @@ FIRST_REST, LONGEST_REST = 10.0, 1800.0
 TIME_SHARE = 0.15
 """Largest share of a session's time that the model's answers may take; only ``share = 1`` lifts this limit."""
 MARGIN = 1.5
-"""Expected time of an answer as a multiple of the longest of the last three, because a new form may take longer."""
+"""Factor between the longest of the last three answers and the time expected for the next, which may use a new form."""
 
 
 class Hybrid:
@@ -48,7 +48,7 @@ class Hybrid:
         self._away_until = 0.0
         self._rest = FIRST_REST
         self._nothing = ""
-        """Reason why the optimiser last had no proposal, kept so that each reason is said only once."""
+        """Reason why the optimiser last had no proposal; it is stored so that each reason is reported only once."""
 
     def propose(self, context: Context) -> Proposal:
         """Propose an edit.  Raises AgentError when neither optimiser nor model has anything to propose."""

@@ -25,8 +25,8 @@ class Preset:
     line: str
     """Shell line that reads the prompt from standard input; ``{more}`` is the place for a person's own options."""
     drives: str
-    """Shell line that puts the agent in charge, so that it may also run commands; ``{tool}`` is the path of
-    autoresearch-mlx."""
+    """Shell line that starts the agent as the driver of the session, so that it may also run commands; ``{tool}`` is
+    the path of autoresearch-mlx."""
     needs: str = ""
     """The option in ``line`` that lets the agent edit files; empty if no option is needed."""
     allows: str = ""
@@ -37,7 +37,8 @@ class Preset:
         return self.line.replace("{more}", f" {options}" if options else "")
 
     def driving_line(self, tool: str, options: str = "") -> str:
-        """Return the shell line that puts the agent in charge; ``tool`` is the path of autoresearch-mlx."""
+        """Return the shell line that starts the agent as the driver of the session; ``tool`` is the path of
+        autoresearch-mlx."""
         return self.drives.replace("{tool}", tool).replace("{more}", f" {options}" if options else "")
 
 
@@ -141,7 +142,7 @@ def preset_line(name: str) -> str | None:
 
 
 def driving_line(name: str, tool: str) -> str | None:
-    """Return the shell line that puts an agent in charge; None for an unknown name.
+    """Return the shell line that starts an agent as the driver of the session; None for an unknown name.
 
     The agent is named as in :func:`preset_line`, or as ``command:LINE``.
     """
@@ -172,7 +173,8 @@ def program_of(line: str) -> str:
 
 
 def lacks_permission(line: str) -> str:
-    """Say which option a coding agent's shell line needs to edit files and lacks; empty if it lacks no known option."""
+    """Return the option that a coding agent needs to edit files and that its shell line lacks; empty if none is
+    known to be missing."""
     preset = _BY_NAME.get(program_of(line))
     if preset is None or not preset.allows or re.search(preset.allows, line):
         return ""

@@ -1,4 +1,4 @@
-"""Judge a case whose runs were taken by several machines of a fleet; each machine has regimes of its own."""
+"""Judge a case whose runs were made on several machines of a fleet; each machine has regimes of its own."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def name_of(measured: Measurement) -> str | None:
 
 
 def views(history: History) -> tuple[View, ...]:
-    """Return a view for each machine of a fleet that has taken a run, in the order of their first runs.
+    """Return a view for each machine of a fleet that has made a run, in the order of their first runs.
 
     Without a fleet the result is empty.
 
@@ -66,7 +66,8 @@ def views(history: History) -> tuple[View, ...]:
 
 
 def _measurements(history: History) -> Iterator[Measurement]:
-    """Yield all runs in the order in which their experiments ended; a repeat follows the experiment that it was for."""
+    """Yield all runs in the order in which their experiments ended; a repeat comes after the experiment that it
+    repeats."""
     later = sorted(history.repeats, key=lambda repeat: repeat.during)
     at = 0
     for number, experiment in enumerate(history.experiments):
@@ -156,9 +157,9 @@ def spread_of(seen: Sequence[View]) -> Between:
 def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
     """Return a verdict, or what to measure next and on which machine of a fleet.
 
-    ``seen`` holds a view for each machine that takes part; the first of them is asked first.  The case has the runs of
-    all machines.  With one machine this is :meth:`Judge.decide`.  In the mode ``margin``, the first machine that
-    measured decides alone.  Raises ValueError without a machine.
+    ``seen`` holds a view for each machine that takes part; the machine of the first view is the first to be asked for
+    runs.  ``case`` holds the runs of all machines.  With one machine this is :meth:`Judge.decide`.  In the mode
+    ``margin``, the first machine that has measured the candidate decides alone.  Raises ValueError without a machine.
     """
     if not seen:
         raise ValueError("a case cannot be judged without a machine")
@@ -238,9 +239,10 @@ def _side(judge: Judge, view: View, part: Case) -> OnMachine:
 
 
 def reference(history: History) -> Experiment | None:
-    """Return the newest version of which some machine has an undisturbed run in its regime, to compare with.
+    """Return the newest version to compare with: one that some machine has run undisturbed in its current regime.
 
-    That is the incumbent, or an older version if every keep since then was a gain.  Returns None if there is none.
+    That is the incumbent, or else an older version, provided that every keep since then was a gain.  Returns None if
+    there is none.
     """
     for e in reversed([e for e in history.experiments if e.status == "keep"]):
         if any(m.value is not None and not m.tainted for m in taken_now(history, e)):
@@ -258,7 +260,7 @@ def _part(view: View, case: Case) -> Case:
 
 
 def _on(decision: Decision, view: View) -> Decision:
-    """Return the decision; if it asks for a run and names no machine, this machine takes the run."""
+    """Return the decision; if it asks for a run and names no machine, the view's machine is added."""
     if isinstance(decision, Again):
         return decision if decision.machine else replace(decision, machine=view.machine)
     return decision

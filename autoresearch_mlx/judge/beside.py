@@ -1,4 +1,4 @@
-"""Say how much a model that thinks during a run slows the run down, from the speeds that runs have recorded."""
+"""Compare the recorded speeds of runs with and without a thinking model, to find how much the model slows runs down."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autoresearch_mlx.experiment import History, Measurement
 from autoresearch_mlx.judge.speeds import SLOW
 
 _FEWEST = 3
-"""Smallest number of runs with a thinking model, and of runs without one, for which their speeds are compared."""
+"""Smallest number of runs with a thinking model, and of runs without one, that are needed for a comparison."""
 
 
 @dataclass(frozen=True, slots=True)

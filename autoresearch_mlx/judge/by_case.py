@@ -23,7 +23,7 @@ _STEPS = 24
 exact."""
 _FURTHEST = 8.0
 _LEAST = 0.5
-"""Smallest standard error, in cases.  When all differences are equal, they show no spread, and this value is used."""
+"""Smallest standard error, in cases.  It is used when all differences are equal and so show no spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class ByCase:
     """Number of cases on which the score is higher."""
     worse: int
     settled: bool
-    """Whether more runs would add nothing, because all runs of a version agree on every case."""
+    """Whether more runs would add no information, because all runs of a version agree on every case."""
 
     @property
     def words(self) -> str:

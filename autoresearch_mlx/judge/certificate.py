@@ -1,4 +1,4 @@
-"""Certify: compare the head with an earlier commit, on fresh seeds, by runs that played no part in choosing either.
+"""Certify: compare the head with an earlier commit by new runs on fresh seeds, by which neither of the two was chosen.
 
 The two commits run in turn, A B B A, each pair on a fresh seed.  In such a block of four consecutive runs, a linear
 drift of the machine (say, while it warms up) cancels exactly.
@@ -24,7 +24,7 @@ _COVERAGE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One run to take: its side, the number of its pair (from 0), and its seed."""
+    """One run of a certification: its side, the number of its pair (from 0), and its seed."""
 
     side: Literal["before", "head"]
     pair: int
@@ -55,7 +55,7 @@ class Certificate:
 
 
 def slots_of(pairs: int, first_seed: int) -> tuple[Slot, ...]:
-    """Return the runs in the order in which to take them: A B B A A B B A ...
+    """Return the runs in the order in which they are made: A B B A A B B A ...
 
     Raises ValueError when the pairs do not fill blocks of two.
     """
@@ -78,8 +78,8 @@ def certificate(
     """Return the certificate from all complete blocks; each run has the number of its pair.
 
     ``slope`` says how values change with the machine's speed.  The part of an effect that is due to the machine's speed
-    is subtracted, and the error of that part is counted.  It is zero in a block whose runs were equally fast, and in
-    one whose speed changed steadily.
+    is subtracted, and the uncertainty of that part adds to the error.  This part is zero in a block whose runs were
+    equally fast, or whose speed changed steadily.
 
     A block with a lost or disturbed run is left out, and has to be measured again.  Raises ValueError when no block is
     complete, and when there is one block and no sigma, because the error is then unknown.
@@ -126,16 +126,16 @@ def _effects(before: Sequence[Run], head: Sequence[Run], figure: Callable[[Run],
 
 
 def abba(a1: float, b1: float, b2: float, a2: float) -> float:
-    """Return B minus A from four runs, which were taken in the order of the arguments."""
+    """Return B minus A from four runs, which were made in the order of the arguments."""
     return ((b1 - a1) + (b2 - a2)) / 2
 
 
 def evidence_ratio(z: float, pairs: int) -> float:
-    """Return the likelihood of the pairs under a normal mixture of effects, divided by their likelihood without effect.
+    """Return the likelihood ratio of the pairs: under a normal mixture of effects, divided by that without an effect.
 
     This is the mixture sequential probability ratio test (Robbins, "Statistical methods related to the law of the
     iterated logarithm", 1970; Johari et al., arXiv 1512.04922).  The mixture's variance is that of one pair.  A ratio
-    over 1 / alpha rules out "no effect" at the level alpha, however often one looks.
+    over 1 / alpha rules out "no effect" at the level alpha, however often the ratio is checked.
     """
     return math.exp(pairs * z * z / (2 * (1 + pairs))) / math.sqrt(1 + pairs)
 

@@ -4,7 +4,7 @@ The model is that of a meta-analysis with random effects.  The gain of a change 
 parts: its mean effect over all machines, a part that belongs to this machine (standard deviation tau), and the error of
 the measurement.  Each machine is weighted by the inverse of the variance of the last two parts.
 
-With a handful of machines, tau is hardly known from one change. :func:`combine` therefore has two forms.  For a single
+With a handful of machines, one change alone reveals little about tau, so :func:`combine` has two forms.  For a single
 change, tau^2 is the estimate of Paule and Mandel (Journal of Research of the NBS 87, 1982), and the standard error is
 that of Hartung and Knapp (Statistics in Medicine 20, 2001), but never smaller than the plain one.  This suits few
 machines (Röver, Knapp and Friede, arXiv 1508.01227).  In a session in which many changes ran on several machines, tau^2
@@ -52,7 +52,7 @@ class Between:
     changes: int = 0
     """Number of changes that several machines measured."""
     left_out: int = 0
-    """Number of these changes that were left out, because their effects lie too far apart."""
+    """Number of these changes that were left out, because their effects differ too much between machines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,11 @@ class Combined:
     """Share of the spread of the measured effects that the errors do not explain, 0 to 1 (Higgins and Thompson,
     Statistics in Medicine 21, 2002)."""
     chance: float
-    """Probability of such a Q, or a larger one, if the effect were the same on all machines; 1 for one machine."""
+    """Probability of a Q at least this large if the effect were the same on all machines; 1 for one machine."""
 
     @property
     def score(self) -> float:
-        """The effect in standard errors, as the normal score that has the same tail probability as its t."""
+        """The effect in standard errors, converted to the normal score that has the same tail probability as its t."""
         return normal_score(self.effect / self.error, self.dof)
 
 
@@ -147,13 +147,14 @@ def moments(estimates: Sequence[Estimate]) -> tuple[float, float]:
 def between(changes: Iterable[Sequence[Estimate]], assumed: float, weight: float) -> Between:
     """Return the variance between machines, pooled over changes that were measured on two machines or more.
 
-    ``assumed`` is the variance that is assumed before anything was measured.  ``weight`` says how much this assumption
-    counts, in the unit of DerSimonian and Laird's C: a change on two machines with standard errors e adds 1 / (2 e^2)
-    to C.
+    ``assumed`` is the variance that is assumed before anything was measured.  ``weight`` is the weight of this
+    assumption, in the unit of DerSimonian and Laird's C: a change on two machines with standard errors e adds 1 / (2
+    e^2) to C.
 
-    A few changes may suit only one kind of machine.  If they counted, all other changes would look uncertain.  So a
-    change is left out if, given the variance, fewer than 1 change in 100 would have such a large Q. Then the variance
-    is computed again. This is repeated until the changes that are left out stay the same.
+    A few changes may suit only one kind of machine.  If such changes counted, the mean effects of all other changes
+    would look uncertain.  So a change is left out if its Q is so large that, given the variance, it occurs in fewer
+    than 1 change in 100.  Then the variance is computed again.  This is repeated until the changes that are left out
+    stay the same.
     """
     several = [(len(change) - 1, cochran(change), moments(change)[1]) for change in changes if len(change) > 1]
     variance, left_out = assumed, 0

@@ -1,10 +1,10 @@
 """Estimate the difference between candidate and incumbent: one number with its standard error.
 
-Two estimates are made and the more precise one is taken.  One is the difference of the two means, with an error from
+Two estimates are made, and the more precise one is used.  One is the difference of the two means, with an error from
 the session's pooled sigma (Student's two-sample t with a common variance).  The other is the mean of the differences on
-common seeds (Student's paired t), with an error from earlier pairs of the same class of changes.  When the machine was
-not equally fast for all runs, everything is calculated at the reference speed (:mod:`slope`).  A third estimate is then
-made, the difference from those runs of the incumbent that ran at a similar speed.  Runs that scored the same cases are
+common seeds (Student's paired t), with an error from earlier pairs of the same class of changes.  If the machine was
+not equally fast in all runs, everything is calculated at the reference speed (:mod:`slope`).  A third estimate is then
+added: the difference from those runs of the incumbent that ran at a similar speed.  Runs that scored the same cases are
 compared case by case instead (:mod:`by_case`).
 """
 
@@ -23,14 +23,14 @@ from autoresearch_mlx.judge.slope import with_repeats as slope_with_repeats
 from autoresearch_mlx.judge.student_t import normal_score, quantile
 
 _NEGLIGIBLE = 0.1
-"""Share of the standard error below which the errors of the runs' own values are ignored: they add at most 0.5 % to
-it."""
+"""The errors of the runs' own values are ignored if they are below this share of the standard error, to which they
+then add at most 0.5 %."""
 _MANY = 200
-"""Degrees of freedom of a comparison by cases.  They are many because its score comes from an exact test, and needs no
-allowance for a sigma from few runs."""
+"""Degrees of freedom of a comparison by cases.  There are many, because its score comes from an exact test that
+needs no allowance for an uncertain sigma."""
 _PAIR_DOF = 4
-"""Smallest number of degrees of freedom behind the standard deviation of pairs for which the paired estimate is
-used."""
+"""The paired estimate is used only if the standard deviation of pairs has at least this number of degrees of
+freedom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Difference:
 
     @property
     def score(self) -> float:
-        """The gain in standard errors, as the normal score that has the same tail probability as its t."""
+        """The gain in standard errors, converted to the normal score that has the same tail probability as its t."""
         return normal_score(self.gain / self.error, self.dof)
 
     @property
@@ -69,7 +69,7 @@ class Difference:
 
     @property
     def blurred(self) -> bool:
-        """Whether the machine's speed adds more to the error than everything else does."""
+        """Whether the machine's speed adds more to the error than all other sources together."""
         return 2 * self.speed_error**2 > self.error**2
 
 
@@ -92,9 +92,9 @@ def newest_unselected(incumbent: Sequence[Run], most: int) -> tuple[Run, ...]:
 
 
 def difference(evidence: Evidence, most: int) -> Difference:
-    """Return the difference between all runs of the candidate and the incumbent's ``most`` newest.
+    """Return the difference between all runs of the candidate and the ``most`` newest of the incumbent.
 
-    Both sides must have runs, and all of these must count (:func:`counted`).
+    Both sides must have runs, and all of the runs must count (:func:`counted`).
     """
     against = newest_unselected(evidence.incumbent, most)
     if (cases := by_case(evidence.candidate, against, evidence.direction)) is not None:
@@ -146,9 +146,9 @@ def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> 
 
 
 def _at_like_speed(evidence: Evidence, most: int) -> Difference | None:
-    """Compare with those runs of the incumbent that were about as fast.
+    """Compare with those runs of the incumbent that ran at about the same speed.
 
-    Return None if those are all of its runs, or if there are none.
+    Return None if that holds for all of its runs, or for none.
     """
     speed = fmean([run.log_work for run in evidence.candidate])
     like = [run for run in evidence.incumbent if abs(run.log_work - speed) <= STEADY]
@@ -175,7 +175,7 @@ def _widened(error: float, candidate: Sequence[Run], against: Sequence[Run]) -> 
 
 
 def _width(found: Difference) -> float:
-    """Return half the width of the 90 % interval; it is wider when the error is estimated from few runs."""
+    """Return half the width of the 90 % interval. An error that is estimated from few runs gives a wider interval."""
     return quantile(0.95, found.dof) * found.error if found.error else math.inf
 
 

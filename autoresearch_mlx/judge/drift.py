@@ -12,8 +12,8 @@ from autoresearch_mlx.judge.student_t import normal_score
 from autoresearch_mlx.judge.work import by_tokens
 
 _FAR = 3.0
-"""Number of standard errors beyond which new runs of an unchanged file show a drift; 1 case in 370 exceeds it by
-chance."""
+"""Number of standard errors beyond which new runs of an unchanged file count as a drift; chance alone exceeds it in
+1 of 370 cases."""
 
 
 def drifted(
@@ -23,8 +23,9 @@ def drifted(
 
     The standard error of the difference of two means is sigma * sqrt(1/n + 1/m); Student's t allows for a sigma from
     few repeats.  A difference that the machine's speed explains, given the slope and its error, is not a drift: a slow
-    hour passes, and its runs can be compared with those before it.  One disturbed run looks like a drift, so take a
-    second run and call this with both before you open a new regime.  Returns False if there is nothing to compare.
+    hour passes, and its runs can be compared with those before it.  One disturbed run looks like a drift, so before you
+    open a new regime, make a second run and call this function with both.  Returns False if there is nothing to
+    compare.
     """
     told = by_tokens(new, stored)
     new, stored = (new, stored) if told is None else told

@@ -1,8 +1,8 @@
-"""Stop a run that has already lost, and keep account of what that saves and costs.
+"""Stop a run that has already lost, and record how much time that saves and how often it was wrong.
 
 The loss at half the budget says little about the order of good configurations; it only shows clear losers.  So the
-margin is wide, changes that reshape the loss curve are exempt, and one loser in eight is allowed to finish, to learn
-how often the rule is wrong.  A stopped run has no value, and its only verdict is discard.
+margin is wide, and changes that reshape the loss curve are exempt.  One loser in eight may finish, to learn how often
+the rule is wrong.  A stopped run has no value, and its only verdict is discard.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ def should_stop(
     rules: EarlyRules | None = None,
     pace: float = 1.0,
 ) -> Stop | None:
-    """Return why this run of experiment ``number`` has already lost, judged by its ``curve`` so far.
+    """Return why the run of experiment ``number`` has already lost, judged by its ``curve`` so far; None if it may
+    continue.
 
-    Returns None if it may continue.
 
-    ``full_runs`` is the number of runs of the session that have finished.  For ``pace``, see :func:`pace`.
+    ``full_runs`` is the number of runs of the session that have finished.  ``pace`` is the result of :func:`pace`.
     """
     rules = rules or EarlyRules()
     if not curve:
@@ -92,11 +92,12 @@ def should_stop(
 
 
 def pace(curve: Curve, tokens: int | None, whole: int | None) -> float:
-    """Return the work that a run has done so far, as a share of the incumbent's at the same point; at most 1.
+    """Return the work that a run has done so far, as a share of the work that the incumbent had done at the same point;
+    at most 1.
 
-    ``tokens`` is the number of tokens trained on so far, ``whole`` the number in the incumbent's whole run.  If the
-    machine is slower than it was for the incumbent, a run falls behind through no fault of its file.  Returns 1 if the
-    tokens are unknown, and if the run is ahead of the incumbent, because a faster file has earned its lead.
+    ``tokens`` is the number of tokens trained on so far, ``whole`` the number in the incumbent's whole run.  On a
+    slower machine a run falls behind the incumbent although its file is not to blame.  Returns 1 if the tokens are
+    unknown, and if the run is ahead of the incumbent, because a faster file has earned its lead.
     """
     if not curve or not tokens or not whole or curve[-1][0] <= 0:
         return 1.0
@@ -104,7 +105,8 @@ def pace(curve: Curve, tokens: int | None, whole: int | None) -> float:
 
 
 def gap_to(curve: Curve, incumbent: Curve, window: float, pace: float = 1.0) -> float | None:
-    """Return how far the smoothed loss lies above the incumbent's after as much work, as a share of the incumbent's.
+    """Return how far the smoothed loss lies above the incumbent's loss after the same work, as a share of the
+    incumbent's loss.
 
     Returns None if the incumbent's curve does not reach this point, or if its loss is not above zero.
     """
@@ -145,7 +147,7 @@ def _exempt(axis: str | None, rules: EarlyRules) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """An experiment that the rule declared lost: the share of the budget used until then, and the experiment's
+    """An experiment that the rule declared lost: the share of the budget that it had used by then, and its later
     verdict."""
 
     share: float
@@ -189,7 +191,7 @@ def account(past: Sequence[Past]) -> Account:
 def highest_rate(wrong: int, of: int, confidence: float = 0.95) -> float:
     """Return the one-sided Clopper-Pearson bound of an error rate, after ``wrong`` errors in ``of`` cases.
 
-    If this were the true rate, at most ``wrong`` errors would be seen with probability 1 - ``confidence``.
+    If this were the true rate, ``wrong`` errors or fewer would be seen with probability 1 - ``confidence``.
     """
     if wrong >= of:
         return 1.0

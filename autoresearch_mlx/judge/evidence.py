@@ -23,19 +23,19 @@ class Run:
     value: float
     seed: int
     regime: int = 0
-    """Number of the regime in which the run was taken; runs of different regimes cannot be compared."""
+    """Number of the regime in which the run was made; runs of different regimes cannot be compared."""
     fresh: bool = True
     """False for the first run of a proposal, by which it was selected; True for repeats and for runs of the
     baseline."""
     pair: int | None = None
     """Number of the run's pair in a certification, where the runs of two commits alternate."""
     error: float = 0.0
-    """Standard error of the value itself, in the metric's unit, if the measurement gives one: the correction for
-    look-ahead does."""
+    """Standard error of the value itself, in the metric's unit, if the measurement reports one, as the correction
+    for look-ahead does."""
     tainted: bool = False
-    """True if heat, sleep or another job disturbed the run, so that it does not count."""
+    """Whether heat, sleep or another program disturbed the run, so that it does not count."""
     log_work: float = 0.0
-    """Natural logarithm of the work that the run could do at the machine's speed, as a share of that at the session's
+    """Natural logarithm of the work that the run could do at the machine's speed, relative to the session's
     reference speed (:func:`speeds.log_work`).  It is 0 at the reference speed, and if the speed is unknown."""
     log_tokens: float | None = None
     """Natural logarithm of the number of tokens trained on, or None if this number or the machine's speed is unknown.
@@ -56,11 +56,11 @@ class Sigma:
 
     value: float | None
     n: int
-    """Number of runs behind it."""
+    """Number of runs that it was computed from."""
     dof: int
     """Degrees of freedom: the number of runs minus the number of groups that they fall into."""
     source: str
-    """Where the value comes from, in words."""
+    """The source of the value, as text for a message."""
 
     @property
     def known(self) -> bool:
@@ -73,21 +73,22 @@ UNKNOWN = Sigma(None, 0, 0, "nothing was measured twice")
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """The change of a value, in the metric's unit, when ``log_work`` grows by 1, and its standard error."""
+    """How much a value changes when ``log_work`` grows by 1 (in the metric's unit), and the standard error of that
+    slope."""
 
     value: float = 0.0
     error: float = 0.0
     doubt: float = 0.0
-    """Standard error of a slow run's ``log_work`` when that is calculated from the speed alone."""
+    """Standard error of a slow run's ``log_work``, if ``log_work`` is calculated from the speed alone."""
 
 
 STEADY = 0.1
-"""Largest difference in ``log_work`` between runs that count as having run at a similar speed."""
+"""Two runs count as equally fast if their ``log_work`` differs by at most this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that a decision rests on.  The runs of each side are in order, oldest first."""
+    """Everything on which a decision is based.  The runs of each side are listed oldest first."""
 
     candidate: tuple[Run, ...]
     incumbent: tuple[Run, ...]
@@ -97,7 +98,7 @@ class Evidence:
     recent_effects: tuple[float, ...] = ()
     """Measured gains of the changes that were kept, newest last."""
     lines_removed: int = 0
-    """Number of lines by which the candidate's code is shorter; negative when it is longer."""
+    """Number of lines that the candidate's code has fewer than the incumbent's; negative if it has more."""
     regime: int = 0
     """Number of the current regime; runs of another one do not count."""
     pair_sigma: Sigma = UNKNOWN
@@ -105,13 +106,13 @@ class Evidence:
     incumbent_age: int = 0
     """Experiments finished since the incumbent was last measured."""
     refreshes: int = 0
-    """Runs of the incumbent that were already taken for this decision."""
+    """Runs of the incumbent that were already made for this decision."""
     audited: bool = False
     """True if the candidate has passed the audits that :class:`Again` asked for."""
     examined: bool = False
-    """True if the target itself has audited one of the candidate's runs and found no contradiction."""
+    """True if the target itself has audited one of the candidate's runs and found no fault."""
     doubt: str = ""
-    """A doubt, in words, that the audit could not settle, so that a person has to decide; it is empty if there is none.
+    """A doubt that the audit could not settle, as text for the person who has to decide; empty if there is none.
     """
     accepted: bool = False
     """True if a person has accepted this gain, however large it is."""
@@ -143,7 +144,7 @@ class Again:
     trial: bool = False
     """True if this run only shows whether the incumbent runs at all, after the machine ended the candidate's runs."""
     machine: str = ""
-    """Name of the machine of a fleet that should take the run; if empty, the machine of the last run takes it."""
+    """Name of the machine of a fleet that should make the run; if empty, the machine of the last run makes it."""
 
 
 Decision: TypeAlias = Verdict | Again
@@ -151,10 +152,11 @@ Decision: TypeAlias = Verdict | Again
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The scores, in standard errors, between which a case stays undecided after 1, 2, ... runs of the candidate.
+    """Bounds on the score, in standard errors, after 1, 2, ... runs of the candidate; between two bounds a case is
+    undecided.
 
-    A candidate with a score under ``lower`` is discarded; from ``upper`` on it is kept.  Raises ValueError unless the
-    two are equal after the last run.
+    A candidate with a score below ``lower`` is discarded; one with a score of ``upper`` or more is kept.  Raises
+    ValueError unless the two are equal after the last run.
     """
 
     lower: tuple[float, ...]
@@ -200,17 +202,19 @@ class Rules:
     fast_margin: float = 1.0
     """Gain in sigma above which ``fast`` keeps a candidate after one run."""
     fast_from: float = 4.0
-    """Median gain of the newest keeps, in sigma, from which on ``auto`` means ``fast``."""
+    """Median gain of the newest keeps, in sigma, from which on the mode ``auto`` acts as ``fast``."""
     fast_window: int = 5
     """Number of newest keeps whose median gain decides between ``fast`` and ``adaptive``."""
     fast_proof: int = 2
-    """Number of keeps from which on ``auto`` can mean ``fast``; with fewer it means ``adaptive``."""
+    """Number of keeps from which on ``auto`` can act as ``fast``; with fewer it acts as ``adaptive``."""
     record: int = 4
-    """Largest number of the incumbent's newest unselected runs that are averaged to give its value."""
+    """Maximum number of the incumbent's newest unselected runs whose mean is the incumbent's value."""
     record_least: int = 2
-    """Number of such runs that the incumbent must have before a close call; until then it is measured again."""
+    """Number of unselected runs that the incumbent needs before a close call can be decided; until then it is
+    measured again."""
     record_age: int = 10
-    """Age in experiments of the incumbent's last run above which the incumbent is measured again before a close call.
+    """If the incumbent's last run is more experiments old than this, the incumbent is measured again before a close
+    call.
     """
     refreshes: int = 3
     """Maximum number of runs of the incumbent that one decision may ask for."""
@@ -218,12 +222,13 @@ class Rules:
     """Score after two runs above which shorter code is kept."""
     incredible_sigma: float = 5.0
     incredible_share: float = 0.08
-    """Share of the incumbent's value.  A gain above both this share and ``incredible_sigma`` times sigma is audited
-    before it may be kept."""
+    """Share of the incumbent's value that a gain must exceed to be audited.  A gain is audited before it may be kept
+    if it exceeds both this share and ``incredible_sigma`` times sigma."""
     unbelievable_share: float = 0.25
     """Share of the incumbent's value above which a gain is kept only when a person accepts it, if the target audits
     runs.  We know of no single change to a training script that gained even half as much at a fixed budget."""
     spoiled: int = 3
-    """Number of disturbed runs after which a candidate is not measured again; the runs that count then decide."""
+    """Number of disturbed runs after which a candidate is not measured again; the verdict is then based on the runs
+    that count."""
     margin: float = 0.0
     """Gain that a change must reach while sigma is unknown or zero, in the metric's unit."""

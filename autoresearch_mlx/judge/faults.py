@@ -1,7 +1,8 @@
 """Decide what to do when the machine ends a candidate's runs again and again.
 
-Such a run does not count and is taken again.  After three in a row, either the machine does not work, or the file makes
-it fail (or prints what a failing machine prints).  One run of the incumbent shows which of the two it is.
+Such a run does not count and is repeated.  After three in a row there are two explanations: the machine does not work,
+or the file makes it fail (or prints what a failing machine prints).  One run of the incumbent shows which explanation
+is right.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ _PARTIES = ("machine", "tool")
 
 
 def fault_of(measured: Measurement) -> str | None:
-    """Return what the machine or the tool did to end this run, in words, or None if neither ended it."""
+    """Return how the machine or the tool ended this run, as text, or None if neither ended it."""
     if measured.extra.get("fault") not in _PARTIES:
         return None
     return str(measured.extra.get("tainted") or measured.reason)
 
 
 def fault_with_step(measured: Measurement) -> str:
-    """Return what :func:`fault_of` says, followed by what a person can do about it."""
+    """Return the text of :func:`fault_of`, followed by what the user can do about it."""
     step = measured.extra.get("next_step")
     return f"{fault_of(measured)}; {step}" if step else f"{fault_of(measured)}"
 
@@ -42,7 +43,7 @@ def faults_at_the_end(measurements: Sequence[Measurement]) -> int:
 def decide_faults(history: History, measurements: Sequence[Measurement], tried: bool) -> Decision | None:
     """Return what to do after the machine has ended three runs in a row, or None while there are fewer.
 
-    What the machine did is not part of the reason: the loop adds it.
+    The reason leaves out how the machine ended the runs: the loop adds that.
 
     ``tried`` is True if the incumbent was measured after these runs; its run is then the newest repeat in the history.
     """
@@ -63,7 +64,7 @@ def decide_faults(history: History, measurements: Sequence[Measurement], tried: 
 def confirmed(decision: Decision, history: History, measurements: Sequence[Measurement]) -> Decision:
     """Return the decision, or ask for one more run if a keep rests on one run and the machine ended the others.
 
-    A file that imitates such errors whenever its run goes badly would be judged by its best run.
+    Otherwise a file could imitate such errors whenever its run goes badly, and would be judged by its best run.
     """
     kept = isinstance(decision, Verdict) and decision.status == "keep"
     ended = sum(fault_of(m) is not None for m in measurements)

@@ -43,9 +43,9 @@ def _whole(stopped: Measurement) -> float:
 
 
 def removed(experiment: Experiment) -> int | None:
-    """Return the number of the kept experiment whose change this experiment removes as a trial.
+    """Return the number of the kept experiment whose change this experiment leaves out as a trial, or None if it is no
+    such trial.
 
-    Returns None if this experiment removes nothing.
     """
     number = experiment.talk.get("removes")
     return number if isinstance(number, int) else None
@@ -57,7 +57,7 @@ def selecting(measured: Sequence[Measurement]) -> int:
 
 
 def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
-    """Return the runs of an experiment that have a value, and mark those by which nothing was selected as ``fresh``.
+    """Return the runs of an experiment that have a value; ``fresh`` marks those by which nothing was selected.
 
     A proposal is selected by its first run; the baseline (number 0) was not selected.
     """
@@ -93,7 +93,7 @@ def _error(m: Measurement) -> float:
 
 
 def runs_of(history: History, experiment: Experiment) -> tuple[Run, ...]:
-    """Return all runs of a finished experiment that have a value, including those taken later."""
+    """Return all runs of a finished experiment that have a value, including repeats that were made later."""
     return _all_runs(experiment, [r.measurement for r in history.repeats if r.number == experiment.number])
 
 
@@ -173,10 +173,10 @@ def pair_sigma(history: History, axis: str | None, steep: float = 0.0) -> Sigma:
 
 
 def standing(history: History, experiment: Experiment) -> float:
-    """Return the value that a kept experiment counts with: the mean of its newest unselected runs, not its best run.
+    """Return the value of a kept experiment for comparisons: the mean of its newest unselected runs, not its best run.
 
-    In a fleet, a version that the current regime's machine has not run counts with the value that it would have there
-    (:func:`levelled`).  Raises ValueError when it has no value at all.
+    In a fleet, the machine of the current regime may not have run this version; then the value that it would have there
+    is estimated (:func:`levelled`).  Raises ValueError if the experiment has no value at all.
     """
     if (value := levelled(history, experiment)) is not None:
         return value
@@ -188,10 +188,11 @@ def standing(history: History, experiment: Experiment) -> float:
 
 
 def levelled(history: History, experiment: Experiment) -> float | None:
-    """Return the value that a version would have in the current regime, from its runs in other regimes.
+    """Estimate the value that a version would have in the current regime, from its runs in other regimes.
 
-    The machines of a fleet measure at different levels, so in each regime the difference from the baseline counts.
-    Returns None if it has runs in the current regime, or if the baseline has none there or in the other regimes.
+    The same file has a different value on each machine of a fleet, so the version's difference from the baseline in the
+    other regime is added to the baseline's value in this one.  Returns None if it has runs in the current regime, or if
+    the baseline has none there or in the other regimes.
     """
     own = _means(runs_of(history, experiment))
     if history.regime in own or history.baseline is None:
@@ -211,7 +212,7 @@ def _means(taken: Sequence[Run]) -> Mapping[int, float]:
 
 
 def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
-    """Return the runs whose mean is :func:`standing`, none for an imported experiment.
+    """Return the runs whose mean is :func:`standing`; none for an imported experiment.
 
     These are the undisturbed runs of the current regime, or all runs if there are none.  Runs at the machine's usual
     speed are preferred, because another speed changes the value.
@@ -240,10 +241,10 @@ def taken_now(history: History, experiment: Experiment) -> tuple[Measurement, ..
 
 
 def gained(history: History) -> float | None:
-    """Return the gain of the incumbent over the baseline, from the values that they count with (:func:`standing`).
+    """Return the gain of the incumbent over the baseline, computed from :func:`standing`.
 
     Returns None if there is no incumbent or no baseline, or if their runs cannot be compared because their
-    comparability keys differ.  In a fleet, keys may differ if the machines have run the baseline too
+    comparability keys differ.  In a fleet the keys may differ, provided that the machines have run the baseline too
     (:func:`levelled`).
     """
     first, best = history.baseline, history.incumbent
@@ -267,7 +268,7 @@ def age(history: History) -> int:
 
 
 def looked_at(history: History) -> list[bool]:
-    """Return for each experiment whether the incumbent was run during it or right after it, in the current regime.
+    """Return for each experiment whether the incumbent was measured during it or right after it, in the current regime.
 
     The list is empty if there is no incumbent.  An imported incumbent has no runs, so the experiment that imported it
     counts as its run.
@@ -312,7 +313,8 @@ def longest_usual(history: History) -> Usual:
 
 
 def _least(values: Iterable[float]) -> float | None:
-    """Return the smallest value, because other programs can only add to the processor time of the same work."""
+    """Return the smallest value; it is the best one, because other programs can only add to the processor time of
+    the same work."""
     return min(values, default=None)
 
 

@@ -1,4 +1,5 @@
-"""Judge a session's cases: gather the evidence for the pure rules, and return a verdict or what to measure next."""
+"""Judge a session's cases: gather the evidence for the statistical rules, and return a verdict or what to measure
+next."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ from autoresearch_mlx.judge.waiting import UNCOUNTED
 from autoresearch_mlx.judge.work import compared
 
 RECENT = 10
-"""Number of newest keeps whose gains show how large effects are."""
+"""Number of newest keeps whose gains show how large effects usually are."""
 
 PADDING_TIMES, PADDING_SECONDS = 3.0, 5.0
 """Time that a run may take before its first batch: a multiple of the baseline's time, plus a number of seconds.
@@ -45,15 +46,16 @@ A larger model takes longer to build.
 """
 
 KNOWLEDGE_BYTES = 512
-"""Compressed size in bytes from which on an edit is kept only after an audit; most honest edits add less than 200."""
+"""Size, in compressed bytes, above which an edit is kept only after an audit; most honest edits add less than 200."""
 MOST_RUNS_FOR_AUDIT = 6
 """Number of runs after which the judge gives up an edit that could not be audited."""
 
 UNCOUNTED_SAID, UNCOUNTED_HELD = 1.25, 1.4
-"""Multiples of the baseline's time for each token and matrix weight.
+"""Multiples of the baseline's time for each token and matrix weight.  Above the first, a keep's reason states the time;
+above the second, the keep waits for a person.
 
-From the first on, the reason of a keep names the time; from the second on, the keep waits for a person.  Two passes
-over each batch took 1.5 to 2 times the time.
+From the first on, the reason of a keep names the time; from the second on, the keep waits for a person.  A script that
+passes each batch through the model twice took 1.5 to 2 times the baseline's time.
 """
 UNCOUNTED_MORE = 1.2
 """Multiple of the incumbent's time below which a keep does not wait for a person: the incumbent needed about as much
@@ -71,9 +73,9 @@ class Case:
     axis: str | None = None
     lines_removed: int = 0
     refreshes: int = 0
-    """Runs of the incumbent that were already taken for this decision."""
+    """Runs of the incumbent that were already made for this decision."""
     refreshed: Mapping[str, int] = field(default_factory=dict)
-    """In a fleet, the number of such runs of the incumbent on each machine."""
+    """In a fleet, the number of these runs on each machine."""
     tried: bool = False
     """Whether the incumbent was measured to see if the machine works (:mod:`faults`)."""
     audited: bool = False
@@ -82,7 +84,7 @@ class Case:
     auditable: bool = False
     """Whether the target can audit a run."""
     accepted: bool = False
-    """Whether a person has accepted the candidate's gain, however large it is."""
+    """Whether a person has accepted the candidate's gain despite its size."""
     added_bytes: int = 0
     """Number of bytes that the candidate's edit adds, compressed; a large edit could contain knowledge of rows or of
     weights."""
@@ -102,9 +104,9 @@ class Judge:
     floor: float | None = None
     """The smallest gain that the person wants kept, whatever sigma says; None means any gain that is believed."""
     replicates: int = 3
-    """Runs of the baseline, from which sigma starts."""
+    """Number of runs of the baseline, from which sigma is first estimated."""
     refresh_every: int = 10
-    """Experiments after which the incumbent is measured again."""
+    """Number of experiments after which the incumbent is measured again."""
     removal_every: int = 8
     """Number of keeps after which weakly supported ones are removed as a trial."""
     limits: Sequence[Limit] = ()
@@ -125,7 +127,7 @@ class Judge:
         return self.checked(self._decide(history, case), history, case)
 
     def checked(self, decision: Decision, history: History, case: Case) -> Decision:
-        """Return the decision; a keep is held back when something besides its value speaks against it."""
+        """Return the decision, but hold a keep back if the other conditions speak against it."""
         decision = confirmed(decision, history, case.measurements)
         decision = self._within_limits(self._examined(decision, history, case), history, case)
         decision = side_conditions(decision, history, case.measurements)
@@ -168,9 +170,10 @@ class Judge:
         return Verdict("invalid", f"{case.refreshes} runs of the incumbent gave no value: nothing to compare with")
 
     def believed(self, decision: Decision, history: History, case: Case) -> Decision:
-        """Return the decision, or ask for an audit of a keep whose gain is too good to be believed, or hold the keep.
+        """Return the decision, unless it keeps a gain that is too good to be believed: then ask for an audit, or hold
+        the keep for a person.
 
-        This is done only if the target can audit.
+        Nothing is done if the target cannot audit runs.
         """
         kept = isinstance(decision, Verdict) and decision.status == "keep"
         if not kept or not case.auditable or case.accepted or history.incumbent is None:
@@ -186,7 +189,7 @@ class Judge:
     def _examined(self, decision: Decision, history: History, case: Case) -> Decision:
         """Ask for an audit of a keep whose edit is so large that it could contain knowledge of rows or weights.
 
-        A change that is better in itself is better on hidden rows too, whatever its size.
+        A real improvement is also better on hidden rows, whatever the size of the edit.
         """
         kept = isinstance(decision, Verdict) and decision.status == "keep"
         free = case.added_bytes < KNOWLEDGE_BYTES or case.removes is not None or case.accepted
@@ -246,7 +249,7 @@ class Judge:
         return effect_of(found, now.recent_effects) if found.error else None
 
     def evidence(self, history: History, case: Case, over: Experiment | None = None) -> Evidence:
-        """Return all that the decision rests on; ``over`` is the version to compare with, the incumbent by default.
+        """Return the evidence for the decision; ``over`` is the version to compare with, by default the incumbent.
 
         The history must have an incumbent.
         """
@@ -292,7 +295,8 @@ class Judge:
         return self.mode != "margin" and history.incumbent is not None and due
 
     def drifted(self, history: History, new: Sequence[Measurement]) -> bool:
-        """Return whether the incumbent's new runs lie so far from its old ones that the machine must have changed."""
+        """Return whether the incumbent's new runs differ so much from its old ones that the machine must have
+        changed."""
         assert history.incumbent is not None
         old = [run for run in runs_of(history, history.incumbent) if run.regime == history.regime]
         fresh = [replace(run, fresh=True) for run in runs(new, history.incumbent.number)]
@@ -316,7 +320,7 @@ class Judge:
 
 
 def _uncounted(decision: Decision, history: History, case: Case) -> Decision:
-    """Say in a keep's reason how much work the budget did not count; if it is much, let the keep wait for a person.
+    """State in a keep's reason how much work the budget did not count; if it is much, the keep waits for a person.
 
     A budget of tokens or operations does not count several passes over a batch, or a layer used twice; both cost time.
     A person must say whether that is a better script or only a longer training.
@@ -355,9 +359,9 @@ def _with_command(decision: Decision, case: Case) -> Decision:
 
 
 def padded(history: History, measured: Sequence[Measurement]) -> Verdict | None:
-    """Return the verdict ``invalid`` if a run took too long before its first batch; otherwise return None.
+    """Return the verdict ``invalid`` if a run took too long before its first batch, else None.
 
-    The budget's clock starts at the first batch, so training could hide before it.
+    The budget's clock starts at the first batch, so a script could train before it.
     """
     if history.baseline is None:
         return None

@@ -1,7 +1,7 @@
-"""Hold the other figures of an edit within their limits, whatever its primary number gains.
+"""Refuse an edit that takes another figure beyond its limit, whatever its primary number gains.
 
-A limit is a number, or a share by which a value may be worse than that of the session's first version.  It is not
-compared with the incumbent: a figure could otherwise become a little worse with every keep.
+A limit is a number, or a share by which a value may be worse than that of the session's first version.  The comparison
+is not with the incumbent, because a figure could then become a little worse with every keep.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Limit:
     def broken_by(self, value: float | None, first: float | None) -> str | None:
         """Say how a value breaks the limit, when the first version has the value ``first``; return None if it does not.
 
-        A figure that no run has breaks its limit too.  Without a first version, only a limit with a bound can break.
+        A figure that no run has breaks its limit too.  If the first version has no value, only a limit with a bound can
+        be broken.
         """
         if value is None:
             return f"no run has the figure {self.name}, which has a limit"

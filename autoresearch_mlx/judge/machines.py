@@ -1,16 +1,17 @@
-"""Decide on a change that is measured on several machines: keep, discard, or which machine takes the next run.
+"""Decide on a change that is measured on several machines: keep it, discard it, or name the machine for the next run.
 
 Values of two machines are never compared.  On each machine the candidate is compared with the incumbent's runs there,
-and the gain is divided by that machine's sigma.  These effects are combined (:mod:`combined`), and the combined effect
-is held against bounds that narrow with the number of runs, as on one machine (:mod:`stages`).  The machine that has the
-fewest runs takes the next one.  So a gain is kept only when a second machine has confirmed it, and a run there costs no
-more than a repeat on the first.
+and the gain is divided by that machine's sigma.  These effects are combined (:mod:`combined`).  The combined effect is
+compared with bounds that narrow with the number of runs, as on one machine (:mod:`stages`).  The machine with the
+fewest runs makes the next run.  So a gain is kept only when a second machine has confirmed it, and this confirmation
+costs no more than a repeat on the first machine.
 
-A machine that has not run the incumbent need not do so to discard a loser.  A candidate that loses to an older version,
-which the machine has run, would lose by more to the incumbent, because the incumbent is better than that version.  Any
-other run there counts once the machine has run the incumbent too; meanwhile other machines may decide.
+To discard a loser, a machine need not have run the incumbent.  It may have run an older version instead: a candidate
+that loses to that version would lose to the incumbent by even more, because the incumbent is better.  Other runs of the
+candidate on that machine count only once it has run the incumbent too; other machines may decide before that.
 
-A change may help one kind of chip alone.  Such a change is discarded, and the reason calls it a platform keep.
+A change may help one kind of chip alone.  Such a change is discarded, and the reason calls it a platform keep, a keep
+for one kind of chip only.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from autoresearch_mlx.judge.next_run import OTHER_SPEED, disturbed, missing, nex
 from autoresearch_mlx.judge.student_t import quantile
 
 _ASSUMED_TAU, _WEIGHT = 0.3, 10.0
-"""Standard deviation of an effect between machines, in sigma, that is assumed before changes were measured on several
-machines, and the weight of this assumption.  It counts about as much as 25 changes with a run on each of two machines
-(`bench/fleet.py`)."""
+"""The standard deviation of an effect between machines, in sigma, that is assumed before several machines have
+measured any change, and the weight of this assumption.  It counts about as much as 25 changes with a run on each of
+two machines (`bench/fleet.py`)."""
 _APART = 1.645
-"""Number of standard errors by which a platform keep's effect must exceed the effect on the other machines; chance
-alone reaches it in 1 of 20 cases."""
+"""A platform keep needs an effect that exceeds the effect on the other machines by this number of standard errors;
+chance alone reaches it in 1 of 20 cases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,9 @@ class OnMachine:
     """Name of the machine's chip; machines with the same chip are of one kind."""
     evidence: Evidence
     older: Evidence | None = None
-    """The same evidence, with the runs of the newest older version that has runs on this machine, if every keep since
-    then was a gain.  None if there is no such version, or if the incumbent has runs here."""
+    """The same evidence, but with the runs of an older version instead of the incumbent's: the newest version with
+    runs on this machine, provided that every keep since then was a gain.  It is None if there is no such version, or
+    if the incumbent has runs here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ def effect_on(machine: str, chip: str, found: Difference) -> MachineEffect | Non
 
 
 def effects_of(sides: Iterable[OnMachine], most: int) -> tuple[MachineEffect, ...]:
-    """Return the effect on each machine with runs of both sides and a sigma; for ``most``, see :func:`difference`."""
+    """Return the effect on each machine that has runs of both sides and a sigma; :func:`difference` explains
+    ``most``."""
     now = [(side, counted(side.evidence)) for side in sides]
     found = (effect_on(s.machine, s.chip, difference(e, most)) for s, e in now if e.candidate and e.incumbent)
     return tuple(each for each in found if each is not None)
@@ -106,8 +109,8 @@ def decide_on_machines(
 ) -> Decision:
     """Return a keep, a discard, or what to measure next and on which machine.
 
-    ``sides`` holds every machine that takes part; the first of them is asked first.  ``spread`` says how much effects
-    differ between machines (:func:`spread_between`).  Raises ValueError without a machine.
+    ``sides`` holds every machine that takes part; the first of them is the first to be asked for runs.  ``spread`` says
+    how much effects differ between machines (:func:`spread_between`).  Raises ValueError without a machine.
     """
     rules = rules or Rules()
     now = [replace(side, evidence=counted(side.evidence)) for side in sides]
@@ -127,7 +130,7 @@ def decide_on_machines(
 
 
 def _without_runs(side: OnMachine) -> OnMachine:
-    """Return the side without the candidate's runs, which count once the incumbent has run there too."""
+    """Return the side without the candidate's runs; they count only after the incumbent has run there too."""
     return replace(side, evidence=replace(side.evidence, candidate=()))
 
 
@@ -156,9 +159,9 @@ def _decided(
 
 
 def _behind_older(sides: Sequence[OnMachine], spread: Between, mode: Mode, rules: Rules) -> Verdict | None:
-    """Return the discard of a change that loses even to older versions, or None if the incumbent's runs are needed.
+    """Return a discard if the change loses even to older versions, or None if the incumbent's runs are needed.
 
-    The older versions stand in where the incumbent has no run, which makes the gain look larger than it is.
+    An older version stands in where the incumbent has no run; compared with it, the gain looks larger than it is.
     """
     stand_ins = [older_instead(side) for side in sides]
     if any(counted(side.evidence).candidate and not counted(side.evidence).incumbent for side in stand_ins):
@@ -228,9 +231,9 @@ def _next_run(
 def _without_sigma(
     sides: Sequence[OnMachine], now: Sequence[OnMachine], found: Mapping[str, Difference], rules: Rules
 ) -> Decision:
-    """Decide by the margin on each machine.
+    """Decide by the margin on each machine, where there is no usable sigma.
 
-    This is done while nothing was repeated there, or while repeats agree to the last digit.
+    That is the case while nothing was repeated there, and if all repeats agree to the last digit.
     """
     for side in now:
         if side.machine in found:
@@ -269,7 +272,7 @@ def platform_of(effects: Sequence[MachineEffect], spread: Between, bound: float)
 
 
 def _own_error(effects: Sequence[MachineEffect]) -> float:
-    """Return the standard error of the mean over just these machines.
+    """Return the standard error of the mean over only these machines.
 
     It has no allowance for differences between machines.
     """

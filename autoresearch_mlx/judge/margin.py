@@ -1,7 +1,7 @@
-"""Decide without statistics: keep what gains more than a margin over the incumbent's mean.
+"""Decide without statistics: keep an edit that gains more than a margin over the incumbent's mean.
 
-Runs of one file differ from each other, so the margin must cover that difference.  The rule decides where nothing was
-measured twice, and where repeats agree to the last digit.
+Runs of one file differ from each other, so the margin must cover that difference.  The rule is used if nothing was
+measured twice, or if repeats agree to the last digit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from autoresearch_mlx.judge.evidence import Again, Decision, Rules
 
 @dataclass(frozen=True, slots=True)
 class Margin:
-    """Keeps what gains more than ``margin``, in the metric's unit, over the incumbent's mean."""
+    """Keeps an edit that gains more than ``margin`` over the incumbent's mean, in the metric's unit."""
 
     margin: float
 

@@ -1,4 +1,4 @@
-"""Choose what to measure next, and on which seed, when the evidence does not decide yet."""
+"""Choose the next run and its seed while the evidence does not decide yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from autoresearch_mlx.judge.shrinkage import effect_of, in_words
 
 
 def steps_in_budget(runs: Sequence[tuple[int, float]], budget_seconds: float) -> int | None:
-    """Return the steps that fit into the budget at the median pace of runs given as (steps, seconds of training).
+    """Return the number of steps that fit into the budget at the median pace of ``runs``, which are given as (steps,
+    seconds of training).
 
     Returns None when no run has both.  Each file is timed by its own runs, so a faster file still gets more steps.
     """
@@ -22,7 +23,7 @@ def steps_in_budget(runs: Sequence[tuple[int, float]], budget_seconds: float) ->
 
 
 def missing(evidence: Evidence, now: Evidence, rules: Rules) -> Decision:
-    """Return what to measure when one side has no run that counts.
+    """Return the next run if one side has no run that counts.
 
     After too many attempts, the verdict is ``invalid``.
     """
@@ -56,9 +57,9 @@ OTHER_SPEED = "the machine was not as fast as when the incumbent ran"
 
 
 def unlike(found: Difference, now: Evidence, rules: Rules) -> bool:
-    """Return whether a case is undecided only because the machine's speed differed.
+    """Return whether only a difference in the machine's speed keeps the case undecided.
 
-    A run of the incumbent then settles it.
+    A new run of the incumbent then decides it.
 
     A loss larger than the gain that a keep needs is clear at any speed.
     """
@@ -84,9 +85,9 @@ def effect_so_far(now: Evidence, found: Difference) -> str:
 
 
 def next_seed(taken: Sequence[Run], other: Sequence[Run]) -> int | None:
-    """Return a seed on which only ``other`` ran, so that the two form a pair.
+    """Return a seed on which only ``other`` has run, so that the two runs form a pair.
 
-    If there is none, return a new seed; if neither ran, return None.
+    If there is no such seed, return a new one; if neither side has run, return None.
     """
     mine, theirs = {run.seed for run in taken}, [run.seed for run in other]
     free = [seed for seed in theirs if seed not in mine]

@@ -1,8 +1,8 @@
 """Try the head without each weakly supported keep, and drop those that it does not need.
 
-A rule that keeps 9 % of the changes without effect keeps a few of them in a night.  So after every eight keeps the
-weakly supported ones are put to the test, one at a time.  The head is measured without the change, and if it is no
-worse, the change is dropped (backward elimination).
+A rule that keeps 9 % of the changes without effect keeps a few of them in a night.  So after every eight keeps, the
+weakly supported ones are tested one at a time.  The head is measured without the change, and if it is no worse, the
+change is dropped (backward elimination).
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def suspects(kept: Sequence[Kept], sigma: Sigma) -> tuple[Kept, ...]:
 
 
 def decide_removal(evidence: Evidence, rules: Rules | None = None) -> Decision:
-    """Judge the head without a change (the candidate) against the head with it: the verdict ``keep`` drops the change.
+    """Judge the head without a change (the candidate) against the head with it; the verdict ``keep`` means that the
+    change is dropped.
 
     One run of the candidate decides.  In simulations against an incumbent with three runs, a change that does nothing
     is dropped in six of ten trials, and a change that is worth two sigma of a run in about one of thirteen.

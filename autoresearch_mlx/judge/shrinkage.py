@@ -1,4 +1,4 @@
-"""Report the gain of a change: a shrunk estimate with an interval, and the line that states it.
+"""Report the gain of a change: a shrunk estimate with an interval, and a line of text about it.
 
 A change that was kept because it measured well has, on average, measured too well (the winner's curse).  Empirical
 Bayes shrinkage undoes that on average.  Effects are taken as normal around 0, with a variance tau^2 that is estimated
@@ -32,8 +32,9 @@ BY_SPEED = "allowing for the machine's speed"
 class Effect:
     """A gain as it is reported.  Every field but ``z`` and the counts is in the metric's unit; positive is better.
 
-    The interval is as wide as for a comparison without selection.  For changes that were kept it contains the true gain
-    in fewer than 90 % of cases (`bench/judge.py` counts them); only :mod:`certificate` measures without selection.
+    The interval is as wide as it would be for a change that was not selected.  For changes that were kept it contains
+    the true gain in fewer than 90 % of cases (`bench/judge.py` counts them); only :mod:`certificate` measures without
+    selection.
     """
 
     gain: float
@@ -55,10 +56,10 @@ class Effect:
 
 
 def effect_of(comparison: Difference, recent_effects: Sequence[float]) -> Effect:
-    """Return the effect behind a difference, given the measured gains of the changes that were kept before.
+    """Return the effect for a difference, given the measured gains of the changes that were kept before.
 
-    The gain of this difference counts as one of them; otherwise the first large gain of a session would be halved.
-    Raises ValueError when the comparison has no standard error.
+    This gain is added to them; otherwise the first large gain of a session would be halved.  Raises ValueError when the
+    comparison has no standard error.
     """
     if not comparison.error:
         raise ValueError("a difference without a standard error has no effect to report")
@@ -83,7 +84,7 @@ def effect_of(comparison: Difference, recent_effects: Sequence[float]) -> Effect
 def effect_variance(recent_effects: Sequence[float], sigma: float, error: float) -> float:
     """Return tau^2, the variance of true effects around 0, from measured effects of standard error ``error``.
 
-    The prior keeps it above 0; without it, one weak keep would shrink all later ones to nothing.
+    The prior keeps it above 0; without the prior, one weak keep would shrink all later gains to nothing.
     """
     seen = math.fsum(max(0.0, effect**2 - error**2) for effect in recent_effects)
     return (_PRIOR_WEIGHT * (_PRIOR_SIGMA * sigma) ** 2 + seen) / (_PRIOR_WEIGHT + len(recent_effects))

@@ -17,9 +17,9 @@ from autoresearch_mlx.judge.evidence import UNKNOWN, Run, Sigma
 _MAD = 1.4826
 """Factor from the median absolute deviation to the standard deviation of normal noise (1 / 0.6745)."""
 _CLIP = 3.0
-"""Largest residual in standard deviations; larger ones are cut to this size."""
+"""Largest residual, in standard deviations; larger residuals are reduced to this size."""
 _ENOUGH = 6
-"""Smallest number of degrees of freedom for clipping; with fewer, a median absolute deviation says nothing."""
+"""Smallest number of degrees of freedom for clipping; with fewer, a median absolute deviation is not reliable."""
 
 _SHARED = 6
 """Maximum number of degrees of freedom that a machine of a fleet takes over from the sigma of all machines
@@ -34,8 +34,8 @@ def pooled(groups: Iterable[Sequence[float]], of: str = "commit") -> Sigma:
 
     The deviation is sqrt(sum of squares / sum of (n - 1)), and the last sum is its degrees of freedom.  Residuals
     beyond 3 median absolute deviations are cut to 3 (winsorised): otherwise one run beside a backup job could make
-    sigma so large that no gain is believed for the rest of the night.  ``of`` is the word for a group in the result's
-    ``source``.
+    sigma so large that no gain is believed for the rest of the night.  ``of`` is the word by which the result's
+    ``source`` calls a group.
     """
     repeated = [group for group in groups if len(group) > 1]
     if not repeated:
@@ -61,8 +61,8 @@ def _residuals(group: Sequence[float]) -> list[float]:
 def replicates(runs: Iterable[tuple[str, Run]]) -> tuple[tuple[Run, ...], ...]:
     """Group runs, given as (commit, run), by commit and regime; :func:`pooled` takes their values.
 
-    Disturbed runs are left out, and so are selected runs: a run that was repeated because it was good differs more from
-    its repeats than the repeats differ from each other.
+    Disturbed runs are left out.  Selected runs are left out too: a run that was repeated because it was good differs
+    more from its repeats than they differ from each other.
     """
     groups: defaultdict[tuple[str, int], list[Run]] = defaultdict(list)
     for commit, run in runs:
@@ -87,9 +87,9 @@ def with_repeats(sigma: Sigma, values: Sequence[float]) -> Sigma:
 def moderated(own: Sigma, every: Sigma) -> Sigma:
     """Return one machine's sigma, from its own repeats and from those of all machines of its fleet.
 
-    A machine repeats little, so its variance is drawn towards that of all machines, which counts like six repeats
-    (Smyth, "Linear models and empirical Bayes methods", Statistical Applications in Genetics and Molecular Biology 3,
-    2004).
+    A single machine repeats few runs, so its variance is drawn towards that of all machines, which has the weight of
+    six repeats (Smyth, "Linear models and empirical Bayes methods", Statistical Applications in Genetics and Molecular
+    Biology 3, 2004).
     """
     shared = min(_SHARED, every.dof - own.dof)
     if own.value is None or every.value is None or shared <= 0:
@@ -104,7 +104,7 @@ def pair_differences(one: Iterable[Run], other: Iterable[Run], slope: float = 0.
 
     The differences are one group for :func:`pooled`.
 
-    ``slope`` says how values change with the work that the machine's speed allows; this part of a difference is
+    ``slope`` is the change of a value with the work that the machine's speed allows; this part of a difference is
     subtracted.
     """
     means = _by_seed(other, lambda run: run.value - slope * run.log_work)
@@ -141,7 +141,7 @@ def age_of(measured: Sequence[bool]) -> int:
     """Return the number of experiments since the incumbent was last measured.
 
     ``measured`` says for each experiment, oldest first, whether the incumbent ran in it or right after it.  The
-    experiment that was kept as the incumbent is one of them.
+    experiment by which the incumbent was kept is one of them.
     """
     return next((age for age, then in enumerate(reversed(measured)) if then), len(measured))
 

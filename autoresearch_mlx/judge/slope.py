@@ -1,10 +1,11 @@
-"""Allow for the speed of the machine: estimate how much a run's value changes with it, and the error of that estimate.
+"""Correct values for the speed of the machine: estimate how much a run's value changes with it, and the error of that
+estimate.
 
 Other programs, heat and power saving take a part of the machine from a run, and with a budget of time it then does less
 work.  So the values of runs are compared as ``value = file + slope * log_work + noise``, an analysis of covariance
 (Fisher, "Statistical Methods for Research Workers", 4th ed. 1932).  The slope is estimated from repeats of one commit
-at different speeds.  Before there are any, its error comes from the learning curve, which shows how much the last part
-of the work gained.
+at different speeds.  Before there are repeats, its error is estimated from the learning curve, which shows how much the
+last part of the work gained.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ _BEND = 0.15
 """Share of the correction that is added to its error, because a learning curve is not quite a straight line over
 ``log_work``."""
 _LATE, _LEAST_POINTS = 0.4, 4
-"""Share of the budget after which a curve's slope is computed, and the smallest number of points that it is computed
-from."""
+"""Share of the budget from which on a curve's slope is computed, and the smallest number of points for that."""
 _CREDIBLE = 3.0
 """Number of the prior's standard errors within which the first estimate of the slope must lie."""
 
 
 def steepness(curve: Sequence[tuple[float, float]]) -> float | None:
-    """Return the largest share of its loss that a run may still gain with each e-fold of work, at the end of its curve.
+    """Return the largest share of its loss that a run may still gain for each e-fold of further work, at the end of its
+    curve.
 
     It is the slope over the logarithm of the budget's share by least squares, plus its standard error.  Returns None
     if there are too few points.
@@ -117,7 +118,7 @@ def _sums(groups: Iterable[Sequence[Run]]) -> tuple[float, float]:
 
 
 def _updated(before: Slope, spread: float, cross: float, noise: float) -> tuple[Slope, float]:
-    """Return the slope updated by these sums, and the share of it that comes from them."""
+    """Return the slope updated by these sums, and the share of the new slope that comes from them."""
     if not noise:
         return replace(before, value=cross / spread, error=0.0), 1.0
     told, known = spread / noise**2, 1 / before.error**2
@@ -130,7 +131,7 @@ def _at_speed(groups: Sequence[Sequence[Run]], slope: float) -> list[list[float]
 
 
 def _narrower(sigma: Sigma, share: float) -> Sigma:
-    """Return sigma with one degree of freedom less, if more than half of the slope comes from the runs."""
+    """Return sigma with one degree of freedom less, if more than half of the slope comes from these runs."""
     if share <= 0.5 or sigma.value is None or sigma.dof < 2:
         return sigma
     return replace(sigma, value=sigma.value * math.sqrt(sigma.dof / (sigma.dof - 1)), dof=sigma.dof - 1)

@@ -12,7 +12,8 @@ from autoresearch_mlx.judge.evidence import STEADY, Run
 SLOW = 0.9
 """Share of the usual speed below which a run is marked as slow wherever it is shown."""
 _EQUAL = 0.05
-"""Difference between the logarithms of two speeds below which these count as equal; they are not measured more exactly.
+"""Difference between the logarithms of two speeds below which the speeds count as equal, because they cannot be
+measured more exactly.
 """
 _LEFT_OVER = 0.2
 """Share of a difference in speed that may remain when the budget counts reference seconds, because caches and memory
@@ -20,9 +21,10 @@ slow down less, or more, than the processor time shows."""
 
 
 def log_work(m: Measurement) -> float:
-    """Return the natural logarithm of the work that a run could do at its speed, as a share of the usual work.
+    """Return the natural logarithm of the work that a run could do at its speed, relative to the work at the reference
+    speed.
 
-    It is 0 for as much work as at the reference speed, for an unknown speed, and for a run of a fixed number of steps.
+    It is 0 at the reference speed, for an unknown speed, and for a run of a fixed number of steps.
     """
     if m.speed is None or not 0 < m.speed < math.inf:
         return 0.0
@@ -34,7 +36,7 @@ def log_work(m: Measurement) -> float:
 
 
 def _beyond(difference: float) -> float:
-    """Return the part of a difference that exceeds the limit up to which differences count as zero."""
+    """Return the part of a difference that exceeds the limit below which speeds count as equal."""
     return math.copysign(max(0.0, abs(difference) - _EQUAL), difference) if abs(difference) > _EQUAL else 0.0
 
 
@@ -69,5 +71,5 @@ def off_speed(m: Measurement) -> bool:
 
 
 def slowed(measured: Iterable[Measurement]) -> bool:
-    """Return whether a run that counts was taken on a slow machine, so that it got more time."""
+    """Return whether a run that counts was made on a slow machine and got more time for that reason."""
     return any(slow(m) and not m.tainted and m.value is not None for m in measured)

@@ -1,8 +1,8 @@
-"""Decide in stages: evidence in, a verdict or one more measurement out.
+"""Decide in stages: return a verdict from the evidence, or ask for one more measurement.
 
 After one run, a clear loser is discarded and a clear winner is kept.  Any other candidate runs again on further seeds,
 and all its runs count.  This is a group sequential test: the bounds narrow with the number of runs.  They were chosen
-by simulating whole decisions (`bench/judge.py`), so that looking several times adds no false keeps.
+by simulating whole decisions (`bench/judge.py`), so that checking after each run adds no false keeps.
 
 This module also decides on the baseline, which only has to be repeated, and asks for an audit of gains that are too
 large to be believed at once.
@@ -33,7 +33,7 @@ from autoresearch_mlx.judge.next_run import (
 from autoresearch_mlx.judge.sigma import pooled
 
 _PATIENCE = 3
-"""Number of runs after which the judge decides even if the audit that it asked for has not taken place."""
+"""Number of runs after which the judge decides even if it has asked for an audit that has not been made."""
 
 
 def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) -> Decision:
@@ -63,7 +63,8 @@ def settled_mode(recent_effects: Sequence[float], sigma: Sigma, rules: Rules) ->
 
 
 def decide_baseline(runs: Sequence[Run], metric: str, replicates: int = 3, lost: int = 0) -> Decision:
-    """Return what to measure until the baseline has ``replicates`` undisturbed runs, which give the first sigma.
+    """Return what to measure until the baseline has ``replicates`` undisturbed runs, from which sigma is first
+    estimated.
 
     After twice as many runs, the baseline is kept if it has at least one undisturbed run, and is invalid otherwise.
     ``lost`` counts further runs, which were disturbed and ended without a value.
@@ -155,9 +156,9 @@ def incredible(comparison: Difference, rules: Rules) -> bool:
 
 
 def quarantine(comparison: Difference, runs: int, audited: bool, seed: int | None, rules: Rules) -> Decision | None:
-    """Return what a candidate with ``runs`` runs still needs before a gain that seems too large may count.
+    """Return what is still needed before a gain that seems too large may count, from a candidate with ``runs`` runs.
 
-    Returns None if it needs nothing more.
+    Returns None if nothing more is needed.
     """
     if not incredible(comparison, rules) or (audited and runs > 1):
         return None

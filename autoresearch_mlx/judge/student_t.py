@@ -1,8 +1,8 @@
-"""Compute Student's t distribution: what a difference in standard errors says when sigma is itself an estimate.
+"""Compute Student's t distribution, which tells how likely a difference is by chance when sigma is itself an estimate.
 
 With few degrees of freedom, t has heavier tails than the normal distribution (Student, "The probable error of a mean",
-Biometrika 6, 1908).  It is written out here because the standard library has only the normal one, and SciPy would be a
-large dependency for three functions.
+Biometrika 6, 1908).  It is written out here, because the standard library has only the normal distribution, and SciPy
+would be a large dependency for three functions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def cumulative(t: float, dof: int) -> float:
 
 
 def normal_score(t: float, dof: int) -> float:
-    """Return the normal score with the same tail probability as ``t``; it is closer to 0 the smaller ``dof`` is."""
+    """Return the normal score with the same tail probability as ``t``; a smaller ``dof`` brings it closer to 0."""
     if dof >= _MANY or t == 0:
         return max(-_FURTHEST, min(_FURTHEST, t))
     tail = (1 - _inside(abs(t), dof)) / 2

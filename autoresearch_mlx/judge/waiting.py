@@ -10,12 +10,12 @@ from autoresearch_mlx.experiment import Experiment, History
 from autoresearch_mlx.judge.history import standing
 
 UNCOUNTED = "which this budget does not count"
-"""Words at the end of a verdict's reason when a run did work that the budget does not count."""
+"""Words at the end of a verdict's reason if a run did work that the budget does not count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An experiment that waits for a person; ``words`` say what is known about it, and which commands decide."""
+    """An experiment that waits for a person; ``words`` contain the facts about it and the commands for a decision."""
 
     number: int
     gain: float
@@ -48,7 +48,7 @@ def waiting_in_words(found: Sequence[Waiting]) -> str:
 
 
 def _gain(history: History, e: Experiment, best: Experiment, now: float) -> float:
-    """Return the gain that the log shows if the incumbent is still the same, else the difference of the values."""
+    """Return the gain in the log if the incumbent is still the same, else the difference of the values."""
     if e.gain is not None and e.gain > 0 and (e.against or e.base) == best.commit:
         return e.gain
     assert e.value is not None

@@ -1,12 +1,11 @@
 """Estimate how much work runs could do on this machine.
 
-The number of tokens of the runs shows this if a step costs the same in all of them; otherwise the machine's speed shows
-it.
+If a step costs the same in all of the runs, the number of their tokens shows it; otherwise the machine's speed does.
 
 The speed is measured with an error.  Programs beside a run also push its data out of the caches.  On two cores with ten
 times as many busy programs, the processor time of the same step varied by 40 % within minutes.  The parent process
-counts the tokens without such an error, but their number also depends on what a step of the file costs.  So they show
-the machine's part only among runs of one commit, and between files whose steps do the same work.
+counts the tokens without such an error, but their number also depends on what a step of the file costs.  So tokens show
+the effect of the machine only among runs of one commit, or between files whose steps do the same work.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from statistics import fmean, median
 from autoresearch_mlx.judge.evidence import Run, Slope
 
 _DOUBT = 0.12
-"""Standard deviation of the difference between a slow run's ``log_work`` as its speed gives it and as its tokens give
-it.
+"""Standard deviation of the difference between two estimates of a slow run's ``log_work``: one from its speed, one from
+its tokens.
 
 It was measured on 14 runs of 3 s on two cores with a load of 20, and is used until a session has enough repeats of its
 own.
@@ -34,8 +33,8 @@ def by_tokens(*sides: Sequence[Run]) -> tuple[tuple[Run, ...], ...] | None:
 
     ``log_work`` is relative to the usual number of tokens of the last side.
 
-    Returns None if tokens are unknown.  Returns None too if the machine ran at its usual speed for all runs, because
-    the tokens then vary only by chance.
+    Returns None if a number of tokens is unknown.  It also returns None if the machine ran at its usual speed in all
+    runs, because the number of tokens then varies only by chance.
     """
     known = [run.log_tokens for side in sides for run in side if not run.tainted and run.log_tokens is not None]
     counted = [run for side in sides for run in side if not run.tainted]
@@ -58,7 +57,7 @@ def compared(
 
     ``same_cost`` says whether a step does the same work in both files.
 
-    If the work of a run is known only through the machine's speed, the error of the speed adds to the error of the
+    If the work of a run is known only through the machine's speed, the error of that speed adds to the error of the
     run's value.
     """
     told = by_tokens(candidate, incumbent) if same_cost else None

@@ -1,4 +1,5 @@
-"""Accept a gain that was too large to be believed: a person vouches for it, and it is measured once more."""
+"""Accept a gain that was too large to be believed, because a person vouches for it: the change is measured once
+more."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from autoresearch_mlx.loop.upkeep import measure_anew, tell_of_machine
 from autoresearch_mlx.store.journal import now
 
 PERSON = "person"
-"""Name of the agent of accepted experiments, as it appears in the ledger."""
+"""Name of the agent of accepted experiments in the ledger."""
 
 
 def accept(session: Session, number: int, screen: Screen) -> Experiment:

@@ -19,7 +19,7 @@ from autoresearch_mlx.share.place import Pulled
 from autoresearch_mlx.terms import cut
 
 AGENT = "share"
-"""Name of the agent of adopted experiments, as it appears in the ledger."""
+"""Name of the agent of adopted experiments in the ledger."""
 
 
 def adopt(session: Session, pool: Path, pulled: Pulled, screen: Screen) -> Experiment:

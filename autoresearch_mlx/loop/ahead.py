@@ -1,8 +1,9 @@
 """Prepare the next proposal while an experiment is measured, so that the machine does not wait for a model.
 
-A thread asks the agent as the loop would.  If the edit would be refused, the thread tells the agent why and asks again.
-The agent is told which experiment is being measured; if that experiment is kept, the proposal is carried over to the
-new incumbent. Only agents that implement :class:`ThinksAhead` are asked ahead, and only while they allow it.
+A thread asks the agent in the same way as the loop would.  If the edit would be refused, the thread tells the agent why
+and asks again.  The agent is told which experiment is being measured; if that experiment is kept, the proposal is
+carried over to the new incumbent.  Only agents that implement :class:`ThinksAhead` are asked ahead of time, and only
+while they allow it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from autoresearch_mlx.loop.session import Session
 
 _LOOK_SECONDS = 0.1
 _PATIENCE_SECONDS = 2.0
-"""Longest wait in seconds, at the end of the run, for a thread in which the agent still thinks."""
+"""Longest time in seconds that the end of a run waits for a thread in which the agent still thinks."""
 
 
 @runtime_checkable
@@ -61,20 +62,21 @@ class _Thought:
 
 
 class Ahead:
-    """Wraps an agent: returns a proposal that was prepared ahead, and asks the agent when there is none."""
+    """Wraps an agent: returns a proposal that was prepared ahead of time, or asks the agent if there is none."""
 
     def __init__(self, session: Session, agent: Agent, orders: Orders, say: Callable[[str], None]) -> None:
         self.name = agent.name
         self.done = -1
         self.idle = 0
-        """Numbers of experiments done, and of experiments since the last keep, when the running experiment began.  They
-        are counted as in :class:`policy.Sofar`.  The first is -1 during the baseline."""
+        """Two numbers at the beginning of the running experiment: experiments done, and experiments since the last
+        keep.  They are counted as in :class:`policy.Sofar`.  The first is -1 during the baseline."""
         self._session, self._agent, self._orders, self._say = session, agent, orders, say
         self._thought: _Thought | None = None
         self._off = False
 
     def propose(self, context: Context) -> Proposal:
-        """Wait for the prepared proposal and return it, or ask the agent when there is none.
+        """Return the prepared proposal, for which this call may have to wait, or ask the agent if none is being
+        prepared.
 
         Raises the agent's errors.
         """
@@ -102,7 +104,8 @@ class Ahead:
         """Let the agent prepare the next proposal while this experiment is measured, if it can and may.
 
         This is called before each run.  During the first run of a baseline the agent does not think, because the first
-        prompt needs the run's value.  The memory that this run took also shows whether a model fits beside a run.
+        prompt needs the run's value.  The memory that this run took also shows whether a model fits into memory during
+        a run.
         """
         agent = self._agent
         unused = self._thought is not None and not self._thought.used
@@ -118,13 +121,14 @@ class Ahead:
         thought.thread.start()
 
     def _last(self, history: History) -> bool:
-        """Return whether the running experiment is the last one that the limits of the run allow."""
+        """Return whether the running experiment is the last one under the limits of the run."""
         come = sofar(history, self._orders.policy, self.done + 1, self.idle + 1)
         both = None if come.next_seconds is None else 2 * come.next_seconds
         return self._session.lanes > 1 or self._orders.over(replace(come, next_seconds=both)) is not None
 
     def _next_context(self, attempt: Attempt) -> Context:
-        """Return the next experiment's context, as if the running one were discarded, or kept if it is the baseline."""
+        """Return the next experiment's context, on the assumption that the running experiment is discarded, or kept
+        if it is the baseline."""
         session, history = self._session, attempt.history
         if attempt.number > 0:
             files = session.workspace.read(attempt.incumbent)
@@ -145,7 +149,8 @@ class Ahead:
         return self._off
 
     def _think(self, agent: ThinksAhead, thought: _Thought) -> None:
-        """Ask the agent until its edit would be accepted, at most ``repairs`` times more, and keep the last answer."""
+        """Ask the agent until its edit would be accepted, and keep the last answer; a refused edit is asked for
+        again at most ``repairs`` times."""
         began = time.monotonic()
         feedback: tuple[str, ...] = ()
         try:

@@ -1,4 +1,4 @@
-"""Run one experiment from ``started`` to ``finished``: the loop's steps, and the time that each takes."""
+"""Conduct one experiment from ``started`` to ``finished``: the loop's steps, and the time that each takes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ class Attempt:
     started: str
     base: str
     incumbent: str
-    """The commit that a keep replaces.  It is the base too, unless the proposal starts from another commit."""
+    """The commit that would be replaced if this experiment were kept.  It is the base too, unless the proposal
+    starts from another commit."""
     files: Mapping[str, str]
     """The editable files of the base."""
     proposal: Proposal = field(default_factory=lambda: Proposal("", {}))
@@ -72,7 +73,7 @@ class Attempt:
     """The files from which the commit was made."""
     measurements: list[Measurement] = field(default_factory=list)
     refreshes: int = 0
-    """Number of runs of the incumbent that were taken to decide on this candidate."""
+    """Number of runs of the incumbent that were made for the decision on this candidate."""
     refreshed: dict[str, int] = field(default_factory=dict)
     """Number of these runs on each worker, by the worker's name."""
     tried: bool = False
@@ -83,11 +84,12 @@ class Attempt:
     carried: bool = False
     """Whether the change was carried to a newer incumbent than the one for which it was proposed."""
     against: str | None = None
-    """The commit with which it is compared, if another lane has since replaced that incumbent, or None if none has."""
+    """The commit of the incumbent with which this attempt is compared although another lane has since replaced it,
+    or None if no lane has."""
     lost: tuple[str, ...] = ()
-    """Names of the machines of a fleet that were lost while they measured it."""
+    """Names of the machines of a fleet whose connection was lost while they measured it."""
     accepted: bool = False
-    """Whether a person has accepted its gain, however large it is."""
+    """Whether a person has accepted its gain despite the size."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -158,7 +160,7 @@ class Attempt:
             self.base, self.files = base, self.session.workspace.read(base)
 
     def _smoke(self, agent: Agent, context: Context, watch: Watch) -> Verdict | None:
-        """Take a short run, the smoke run, of an edit that may not work at all, and return its failure.
+        """Make a short run, the smoke run, of an edit that may not work at all; return the failure.
 
         Returns None if the smoke run succeeds, or if the edit needs none.
         """
@@ -215,7 +217,7 @@ class Attempt:
         return next((e.commit for e in self.history.experiments if e.number == self.number), None)
 
     def measure(self, again: Again, watch: Watch) -> Decision:
-        """Take one more run, of this commit or of the incumbent, and return the judge's decision."""
+        """Make one more run, of this commit or of the incumbent, and return the judge's decision."""
         with self.timed("measure"):
             if again.whom == "incumbent" and self.history.incumbent is not None:
                 with self.timed("incumbent"):
@@ -228,7 +230,7 @@ class Attempt:
         return self.decide()
 
     def decide(self) -> Decision:
-        """Return the judge's decision from the newest history.
+        """Return the judge's decision on the newest history.
 
         Its incumbent must be the commit with which this experiment is compared.
         """
@@ -242,7 +244,7 @@ class Attempt:
     def _refresh(self, again: Again, watch: Watch) -> None:
         """Run the incumbent once more, unless another lane has just done so.
 
-        Only one lane of a machine at a time runs the incumbent, so that the next lane can use that run.
+        Only one lane of a machine at a time runs the incumbent, because the other lanes can use the same run.
         """
         with measuring.turn_at_incumbent(self.worker, watch):
             newest, best = self.session.history(self.worker), self.history.incumbent
@@ -253,7 +255,7 @@ class Attempt:
                 self.refreshed[self.worker.name] = self.refreshed.get(self.worker.name, 0) + 1
 
     def _run(self, again: Again, watch: Watch) -> Measurement:
-        """Take one run.  The first undisturbed run may be stopped early; repeats run to their end."""
+        """Make one run.  The first undisturbed run may be stopped early; repeats run to their end."""
         assert self.sha is not None
         own = [m for m in self.measurements if name_of(m) == (self.worker.machine or None)]
         whole = sum(not m.tainted for m in own)  # a disturbed run is repeated with the same seed
@@ -266,9 +268,10 @@ class Attempt:
     def start_over(
         self, history: History, onto: str, theirs: Mapping[str, str], files: Mapping[str, str], measured: bool = False
     ) -> None:
-        """Start from the incumbent ``onto``, whose files are ``theirs``; ``files`` holds this change applied to it.
+        """Start from the incumbent ``onto``, whose files are ``theirs``; ``files`` are its files with this change
+        applied.
 
-        ``measured``: the files are those that were measured, so the runs count.
+        ``measured`` says that these files are the same as those that were measured, so that the runs still count.
         """
         self.base = self.incumbent = onto
         self.files, self.history = theirs, history
@@ -282,14 +285,14 @@ class Attempt:
         self.commit()
 
     def move(self, worker: Worker) -> None:
-        """Continue on the worker of another machine."""
+        """Continue on another machine's worker."""
         newest = self.session.history(worker)
         same = self.session.incumbent(newest) == self.incumbent
         self.history = newest if same else replace(self.history, regime=newest.regime, own=newest.own)
         self.worker = worker
 
     def running(self) -> Running:
-        """Return what agents are told about this experiment while it runs."""
+        """Return the facts about this experiment that agents get while it runs."""
         whole = {**self.files, **self.proposal.files}
         return Running(self.number, self.title, self._axis(), self._changes(), whole)
 
@@ -387,7 +390,7 @@ class Attempt:
         )
 
     def _disturbance(self) -> str:
-        """Return what disturbed the last run, if no run counts, or an empty string."""
+        """Return a description of the disturbance of the last run if no run counts, else an empty string."""
         none_counts = bool(self.measurements) and all(m.tainted for m in self.measurements)
         return str(self.measurements[-1].extra.get("tainted") or "") if none_counts else ""
 

@@ -23,9 +23,10 @@ def onto_incumbent(attempt: Attempt, decision: Decision, running: Sequence[Runni
     """Return the decision if the incumbent is still the same, or carry the change over and decide again.
 
     A change that lost to the version on which it was made is discarded.  A change that won there, or is undecided, is
-    combined with what was kept meanwhile, and the combination is measured: no edit is kept because of runs of other
-    files.  If the combination has the same files as before, because both set the same knob, its runs still count.
-    Call this while ``session.deciding`` is held.  ``running`` lists the experiments that the lanes measure now.
+    combined with the changes that were kept in the meantime, and the combination is measured: an edit is never kept
+    because of runs of other files.  If both changes set the same knob, the combination can have the same files as
+    before; its runs then still count.  Call this while ``session.deciding`` is held.  ``running`` lists the experiments
+    that the lanes measure now.
     """
     newest = attempt.session.history(attempt.worker)
     onto = attempt.session.incumbent(newest)
@@ -44,7 +45,7 @@ def _onto(attempt: Attempt, newest: History, onto: str, running: Sequence[Runnin
     session = attempt.session
     theirs = session.workspace.read(onto)
     assert newest.incumbent is not None  # another lane has kept an experiment, so there is one
-    meanwhile = f"experiment {newest.incumbent.number} was kept meanwhile"
+    meanwhile = f"experiment {newest.incumbent.number} was kept in the meantime"
     files = carried(attempt.proposal.files, attempt.files, theirs)
     problem = files.words if isinstance(files, Overlap) else session.target.refuse(files)
     if isinstance(files, Overlap) or problem is not None:
@@ -79,10 +80,11 @@ class Overlap:
 
 
 def carried(mine: Mapping[str, str], base: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str] | Overlap:
-    """Return the change from ``base`` to ``mine``, applied to ``theirs``; all three map paths to complete texts.
+    """Apply the change from ``base`` to ``mine`` to ``theirs`` and return the changed files; all three arguments map
+    paths to complete texts.
 
     ``mine`` holds only the changed files.  If only values of knobs changed, they are set by name; everything else is
-    merged line by line.  Returns an Overlap if the newer version changed the same lines or no longer has the knob.
+    merged line by line.  Returns an Overlap if the newer version changed the same lines or lacks the knob.
     """
     found: dict[str, str] = {}
     for path, text in mine.items():

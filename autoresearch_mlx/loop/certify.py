@@ -31,7 +31,7 @@ _SEEDS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """Two kept experiments to compare, and in ``done`` the slots that already have a run."""
+    """Two kept experiments to compare; ``done`` has the slots that already have a run."""
 
     before: Experiment
     head: Experiment
@@ -39,7 +39,7 @@ class Contest:
 
 
 def certify(session: Session, pairs: int, against: int | None, screen: Screen) -> dict[str, Any]:
-    """Take the missing runs, and return the certificate as it is written in the ledger.
+    """Make the missing runs, and return the certificate as it is written in the ledger.
 
     ``against`` is the number of the kept experiment to compare with; None means the head of the last certificate, or
     the baseline if there is none.  Raises LabError when there is nothing to compare or a run fails.
@@ -108,7 +108,7 @@ def _unfinished(journal: Journal, before: Experiment, head: Experiment) -> Itera
 
 
 def _take(session: Session, contest: Contest, slot: Slot, pairs: int, screen: Screen) -> None:
-    """Take one run for the slot; a disturbed run is logged and taken again.  Raises LabError."""
+    """Make one run for the slot; a disturbed run is logged and repeated.  Raises LabError."""
     experiment = contest.head if slot.side == "head" else contest.before
     what = f"experiment {experiment.number}"
     measured = undisturbed(
@@ -122,9 +122,9 @@ def _take(session: Session, contest: Contest, slot: Slot, pairs: int, screen: Sc
 def _run(
     session: Session, contest: Contest, slot: Slot, pairs: int, screen: Screen, tried: Sequence[Measurement]
 ) -> Measurement:
-    """Take and log one run for the slot.
+    """Make and log one run for the slot.
 
-    ``tried`` has the slot's earlier runs, which were disturbed.
+    ``tried`` has the slot's earlier runs, all of which were disturbed.
     """
     experiment = contest.head if slot.side == "head" else contest.before
     assert experiment.commit is not None
@@ -158,7 +158,8 @@ def _found(session: Session, contest: Contest, pairs: int) -> tuple[Certificate,
 
 
 def _counts(session: Session, m: Measurement) -> bool:
-    """Return whether a run counts: it has a value, was not disturbed, and was taken under the current key."""
+    """Return whether a run counts: it has a value, was not disturbed, and was made under the current comparability
+    key."""
     return m.value is not None and not m.tainted and m.key in (None, session.key.on(fresh_split(session)).mark)
 
 

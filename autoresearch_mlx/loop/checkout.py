@@ -1,4 +1,4 @@
-"""Read the user's edit from the user's checkout, and never write there."""
+"""Read the user's edit from the user's checkout; nothing is ever written there."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def edit_from_checkout(session: Session, mine: Mapping[str, str], message: str, 
     """Return the files ``mine``, read from the checkout, as a proposal on the incumbent.
 
     The user may have edited a file on an older base (a commit of their own, an earlier keep).  That file would silently
-    undo what was kept since, so only the user's change is carried over to the incumbent.  For the same reason an
-    unchanged older version of a file usually does not count as an edit.  It counts only when no other file was edited
-    and the files together are not an earlier version.
+    undo what was kept since, so only the user's change is carried over to the incumbent.  For the same reason, an
+    unchanged older version of a file is usually not an edit.  It counts as an edit only if no other file was edited and
+    the files together are not an earlier version.
 
     Raises LabError when the change overlaps with what was kept since, or when there is no change.
     """
@@ -65,7 +65,7 @@ def _nothing(session: Session) -> LabError:
 
 
 def _version_of(files: Mapping[str, str], candidates: list[tuple[str, dict[str, str]]]) -> str | None:
-    """Return the label of the version that has exactly these files, or None when none has."""
+    """Return the label of the version that has exactly these files, or None if there is no such version."""
     return next((label for label, known in candidates if known == files), None)
 
 
@@ -78,8 +78,8 @@ def read_checkout(root: Path, incumbent: Mapping[str, str], session: Session) ->
             if file.is_file() and not path.startswith(".autoresearch/"):
                 found[path] = _text(file)
     changed = {path: text for path, text in found.items() if text != incumbent.get(path)}
-    # Git's filters matter only if the bytes differ.  For a link we read the file to which it points; git would store
-    # the link itself.
+    # Git's filters matter only if the bytes differ.  For a link we read the file to which it points; git itself would
+    # store the link.
     here = root.resolve()
     differing = [path for path in changed if (here / path).resolve() == here / path]
     changed |= session.workspace.as_stored(root, session.incumbent(session.journal().history), differing)
@@ -90,7 +90,7 @@ def read_checkout(root: Path, incumbent: Mapping[str, str], session: Session) ->
 
 
 def _text(file: Path) -> str:
-    """Return the file's text with its line ends as they are.  Raises LabError when it is not UTF-8 text."""
+    """Return the file's text with unchanged line ends.  Raises LabError when it is not UTF-8 text."""
     try:
         return file.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
@@ -100,7 +100,8 @@ def _text(file: Path) -> str:
 
 
 def bases(session: Session, history: History) -> list[tuple[str, dict[str, str]]]:
-    """Return the versions that the user may have started from, newest first: incumbent, earlier keeps, start commit."""
+    """Return the versions that the user may have started from: the incumbent, the earlier keeps from new to old, and
+    the start commit."""
     kept = [e for e in reversed(history.experiments) if e.status == "keep" and e.commit]
     named = [(f"experiment {e.number}", session.workspace.read(e.commit)) for e in kept if e.commit]
     return [*named, (f"commit {session.start[:7]}", session.workspace.read(session.start))]

@@ -1,4 +1,4 @@
-"""Pass a person's orders to the current run, from another terminal or from the dashboard.
+"""Pass the user's orders to the current run, from another terminal or from the dashboard.
 
 Orders are lines of ``control.jsonl`` in the session's folder:
 
@@ -42,7 +42,7 @@ Say: TypeAlias = Callable[[str], None]
 
 
 class Skipped(AutoresearchError):
-    """Raised to end the running measurement, because the person asked for it."""
+    """Raised to end the running measurement, because the user has skipped the experiment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Wish:
 
     @property
     def skip(self) -> int | None:
-        """Number of the experiment that the last `skip` named, or None if there was no `skip`."""
+        """Number of the experiment in the newest order `skip`, or None if there is no such order."""
         return self.skips[-1] if self.skips else None
 
 
@@ -91,7 +91,7 @@ def the_run(folder: Path) -> Run:
 
 
 def pause(folder: Path, origin: Origin) -> bool:
-    """Pause after the running experiment; return False when somebody has already ordered it.
+    """Pause after the running experiment; return False if a pause has already been ordered.
 
     Like all orders, this raises LabError when no run is in progress, and LedgerError when it cannot be written.
     """
@@ -99,12 +99,12 @@ def pause(folder: Path, origin: Origin) -> bool:
 
 
 def resume(folder: Path, origin: Origin) -> bool:
-    """Continue after a pause, or take back a stop; return False when nobody has ordered either."""
+    """Continue after a pause, or take back a stop; return False if neither has been ordered."""
     return _want(folder, "resume", origin, unless=lambda wish: not (wish.paused or wish.stop))
 
 
 def stop(folder: Path, origin: Origin) -> bool:
-    """End the run after the running experiment; return False when somebody has already ordered it."""
+    """End the run after the running experiment; return False if a stop has already been ordered."""
     return _want(folder, "stop", origin, unless=lambda wish: wish.stop)
 
 
@@ -177,7 +177,8 @@ class Orders:
         self._seen: tuple[int, int] | None = None
         self._wish = Wish()
         self._obeyed: dict[int, int] = {}
-        """For each experiment, the number of its skips that were obeyed or came before its measurement began."""
+        """For each experiment, the number of skips that are done with: they were obeyed, or came before its
+        measurement began."""
         self._reading = threading.Lock()
 
     @property
@@ -223,7 +224,7 @@ class Orders:
         return STOPPED if self.wish().stop else self.policy.stop(sofar)
 
     def rest(self, sofar: Sofar, why: str, seconds: float, watch: Watch) -> str | None:
-        """Pause the run because the machine fails; return the reason if the run ends meanwhile, or None.
+        """Pause the run because the machine fails; return None, or the reason if the run ends during the pause.
 
         The pause ends after ``seconds``, or when the person orders `resume`.
         """
@@ -241,7 +242,8 @@ class Orders:
         return None
 
     def _order(self, kind: str) -> None:
-        """Write an order of the run to itself, so that `status` shows the order and a person can take it back."""
+        """Write an order of the run to itself into the file of orders, so that `status` shows it and the user can
+        take it back."""
         if self._folder is not None:
             with writing(self._folder / FILE) as journal:
                 journal.append(kind, origin="machine")

@@ -47,7 +47,7 @@ _PATIENCE_SECONDS = 10
 _MOST_MACHINES = 64
 """Largest number of machines of a fleet that measure at the same time."""
 _MOST_LOST = 5
-"""An experiment is given up after this many machines were lost while they measured it."""
+"""Number of machines that may be lost during one experiment; after that, the experiment is given up."""
 _INTERRUPTED = 130
 """Exit code of a process that Ctrl-C has ended."""
 
@@ -66,13 +66,13 @@ class Crew:
         self._taken: list[Future[Measurement]] = []
         self._halt = threading.Event()
         self.halted = STOPPED
-        """Reason that is recorded for experiments that are interrupted because the run ends."""
+        """The reason in the records of experiments that are interrupted because the run ends."""
         self.ended: list[Experiment] = []
         """Experiments that the lanes have finished and that have not been counted yet, oldest first."""
 
     @property
     def workers(self) -> Sequence[Worker]:
-        """The lanes of this machine, or one worker for each machine of the fleet that is here now."""
+        """The lanes of this machine, or one worker for each machine of the fleet that takes part now."""
         return self._roster()
 
     @property
@@ -90,7 +90,7 @@ class Crew:
         return bool(self._busy or self.waiting)
 
     def wait_for_worker(self) -> str | None:
-        """Wait until there is a worker; return the reason if the run ends meanwhile, or None."""
+        """Wait until there is a worker; return None, or the reason if the run ends first."""
         said = False
         while not self.workers:
             if (reason := self.orders.stop(NOTHING_DONE, self.screen.progress)) is not None:
@@ -119,7 +119,7 @@ class Crew:
         self._hand(attempt.worker, attempt, lambda: self._experiment(attempt, watch))
 
     def do(self, worker: Worker, number: int, task: Callable[[Worker, Watch], None]) -> None:
-        """Give a worker a task that is not an experiment: a new run of the incumbent, experiment ``number``."""
+        """Give a worker a task that is not an experiment: to run the incumbent, experiment ``number``, once more."""
         watch = self.watching(number, shown=False, worker=worker)
 
         def done() -> None:
@@ -133,7 +133,7 @@ class Crew:
         self._hand(worker, None, done)
 
     def first_runs(self, attempt: Attempt) -> Decision:
-        """Take the first runs of a baseline side by side, one with each worker, and return the judge's decision."""
+        """Make the first runs of a baseline side by side, one with each worker, and return the judge's decision."""
         assert attempt.sha is not None
         session, sha, number, watch = self.session, attempt.sha, attempt.number, self.watching(0)
         if session.roster is not None:
@@ -176,9 +176,9 @@ class Crew:
     def pass_on(self, due: Callable[[Worker], bool] = lambda worker: False) -> bool:
         """Give a waiting experiment to a machine that may continue it; return True if an experiment was given.
 
-        As long as one of the machines that the judge has named takes part, the experiment waits for it.  Experiments
-        that were begun come first.  A machine that is nearly done counts as free if no other is, unless another task
-        is ``due`` on it.
+        The experiment waits as long as one of the machines that the judge has named takes part.  Experiments that have
+        already begun come first.  If no machine is free, one that is nearly done counts as free, unless another task is
+        ``due`` on it.
         """
         if self._learn():
             return True
@@ -200,7 +200,8 @@ class Crew:
         return False
 
     def _learn(self) -> bool:
-        """Let a free machine run the incumbent if an undecided experiment needs it there; return whether one does."""
+        """Let a free machine run the incumbent, if an undecided experiment needs that run; return whether a machine
+        was given the task."""
         for worker in self.free():
             if (best := self._lacks(worker)) is not None:
                 self.do(worker, best.number, partial(learn_incumbent, self.session))
@@ -253,8 +254,8 @@ class Crew:
     def _wait_for_lanes(self) -> None:
         """Wait until no lane measures, even if Ctrl-C is pressed; after ten seconds, Ctrl-C ends this process.
 
-        A run ends as soon as it calls its watch.  A user's own target may never call it, and Python cannot end a thread
-        from outside.  The next start logs the experiments that are still open.
+        A run ends as soon as it calls its watch.  A user's own target may never call its watch, and Python cannot end a
+        thread from outside.  The next start logs the experiments that are still open.
         """
         since = time.monotonic()
         work: list[Future[Any]] = list(self._busy)
@@ -302,7 +303,8 @@ class Crew:
     def _judged(self, attempt: Attempt, watch: Watch) -> Experiment | Waiting:
         """Measure and decide until there is a verdict, or until a person ends the experiment, even between two runs.
 
-        One lock covers two steps: checking which incumbent the attempt was compared with, and replacing that incumbent.
+        One lock covers two steps that belong together: to check with which incumbent the attempt was compared, and to
+        replace that incumbent.
         """
         decision: Decision = attempt.decide() if attempt.measurements else Again("not measured yet")
         came = True
@@ -334,7 +336,7 @@ class Crew:
 def _with_words(verdict: Verdict, attempt: Attempt) -> Verdict:
     """Return the verdict.
 
-    If the change was carried over, the verdict's reason names the keep onto which it was carried.
+    If the change was carried over, the reason names the kept experiment onto which it was carried.
     """
     best = attempt.history.incumbent
     if not attempt.carried or not attempt.measurements or best is None:

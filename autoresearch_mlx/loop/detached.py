@@ -2,7 +2,8 @@
 
 When a command takes too long, a coding agent's shell ends it together with its descendants and all processes of its
 group and its session.  So the measurement runs in a process session of its own, without a parent, a terminal or the
-caller's pipes.  The caller waits only until that process has promised a number for the experiment, or has failed.
+caller's pipes.  The caller waits only until that process has reported a number for the experiment (the *promise*), or
+has failed.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ class Promise:
 def start_detached(arguments: Sequence[str]) -> Promise | int:
     """Start the command ``autoresearch-mlx`` with these arguments as a process that outlives this one.
 
-    The command must take the option ``--report-to``.  Returns the promise of that process.  If the process ends without
-    a promise, its error is on our standard error, and its exit code is returned.  Raises LabError when the process was
-    killed before it could report either.
+    The command must take the option ``--report-to``.  Returns the promise that this process reports.  If the process
+    ends without a promise, its error is on our standard error, and its exit code is returned.  Raises LabError when the
+    process was killed before it could report either.
     """
     ours, theirs = os.pipe()
     process = subprocess.Popen(
@@ -60,7 +61,7 @@ def start_detached(arguments: Sequence[str]) -> Promise | int:
 
 
 class Detached:
-    """Gives the caller of a detached process its promise, and writes the note that says how the process ended.
+    """Reports the promise to the caller of a detached process, and writes the note that says how the process ended.
 
     ``report_to`` is the file descriptor on which the caller listens.  Without it the process is not detached, and
     neither a promise nor a note is written.
@@ -72,7 +73,8 @@ class Detached:
         self._note: Try | None = None
 
     def promise(self, folder: Path, number: int) -> None:
-        """Promise experiment ``number`` of the session in ``folder`` to the caller, and close the caller's streams.
+        """Report to the caller that this process will measure experiment ``number`` of the session in ``folder``, and
+        close the caller's streams.
 
         This process must hold the session's lock.  Raises OSError when the note cannot be written.
         """
@@ -92,10 +94,7 @@ class Detached:
 
     @contextmanager
     def reported(self) -> Iterator[None]:
-        """Detach, and report how the block ends.
-
-        The report goes to the caller if nothing is promised yet, or else into the note.
-        """
+        """Detach, and report how the block ends: to the caller if no number has been reported yet, else in the note."""
         if self._report_to is None:
             yield
             return

@@ -19,7 +19,8 @@ from autoresearch_mlx.targets.registry import kind_of, with_defaults
 from autoresearch_mlx.trial.runner import python_command
 
 AT_DESK = "AUTORESEARCH_AT_DESK"
-"""Environment variable that marks a command requested through the desk, which must not send a request itself."""
+"""Environment variable that marks a command that was requested through the desk; such a command must not send a
+request itself."""
 _DETACHED = ("try", "--detach", "--json")
 _TICK_SECONDS = 0.1
 
@@ -28,8 +29,8 @@ def drive(lab: Lab, line: str | None, prompt: str, files: Sequence[str] = ()) ->
     """Run an agent's shell line in the lab's folder, with the prompt on standard input; return its exit code.
 
     ``files`` has the paths of the editable files, which the line can use as ``"$@"``.  While the line runs, this
-    process carries out every ``try --detach`` of this lab.  Without a line it does only that, until Ctrl-C.  Raises
-    LabError when another process already does so.
+    process carries out every ``try --detach`` of this lab.  Without a line it only does that, until Ctrl-C.  Raises
+    LabError if another process already does so for this lab.
     """
     lab.make_state()
     with serving(lab.state) as desk, tempfile.TemporaryFile() as told:
@@ -93,7 +94,7 @@ def _carried_out(lab: Lab, arguments: Sequence[str]) -> Answer:
 def ask_driver(lab: Lab, arguments: Sequence[str], say: Callable[[str], None]) -> Promise | int | None:
     """Ask the process that runs ``drive`` for this lab to detach a ``try`` with these arguments.
 
-    Returns None when there is no such process. Returns the promise, or the exit code of a refused try; the error is
+    Returns None when there is no such process.  Returns the promise, or the exit code of a refused try, whose error is
     passed to ``say``.  Raises OSError when the request cannot be written.
     """
     if AT_DESK in os.environ or not is_served(lab.state):

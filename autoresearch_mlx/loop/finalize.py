@@ -1,4 +1,5 @@
-"""Turn a session's keeps into branches that a person can merge: one for each change that holds on its own.
+"""Turn a session's keeps into branches that the user can merge: one branch for each change that proves a gain on its
+own.
 
 Every change is measured alone, in alternating runs with the baseline and on new seeds.  Every run is logged when it
 ends, so that a `finalize` that was killed continues where it stopped.
@@ -73,7 +74,7 @@ def changes(session: Session) -> list[Change]:
 def planned(session: Session) -> list[Finding]:
     """Return the changes without measuring anything.
 
-    The finding of a change that a later keep has undone says so.
+    A change that a later keep has undone is marked as such in its finding.
     """
     baseline = _baseline_files(session)
     return [
@@ -83,7 +84,8 @@ def planned(session: Session) -> list[Finding]:
 
 
 def finalize(session: Session, pairs: int, prefix: str, screen: Screen) -> list[Finding]:
-    """Measure each change alone, make a branch for each change that holds on its own, and return all findings in order.
+    """Measure each change alone, make a branch for each one that proves a gain on its own, and return all findings in
+    order.
 
     ``pairs``, an even number, is the largest number of pairs of runs for a change.  A change that is certified by fewer
     pairs gets no more runs.  Branches are named ``PREFIX/01-title`` and begin at the commit where the session began.
@@ -126,7 +128,7 @@ def _settled(f: Finding) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Bench:
-    """Takes and reads the runs of changes and of the baseline."""
+    """Makes and reads the runs of changes and of the baseline."""
 
     session: Session
     screen: Screen
@@ -135,7 +137,7 @@ class _Bench:
     """Commits to measure, by the numbers of the experiments of a change."""
 
     def take(self, first: int, pending: Sequence[tuple[int, ...]]) -> None:
-        """Take the missing runs of two pairs: the baseline, then each change, then all of them in reverse order.
+        """Make the missing runs of two pairs: the baseline, then each change, then all of them in reverse order.
 
         In this order a linear drift of the machine cancels out of the effect of each change, as in
         ``judge/certificate.py``.
@@ -167,7 +169,7 @@ class _Bench:
                 yield from ((_listed(other), run) for run in self._as_runs(other, pairs))
 
     def _take(self, numbers: tuple[int, ...], pair: int) -> None:
-        """Take and log one run of a change or of the baseline.  Raises LabError when the run cannot count."""
+        """Make and log one run of a change or of the baseline.  Raises LabError when the run cannot count."""
         session = self.session
         history = session.journal().history
         assert history.baseline is not None and history.baseline.commit is not None
@@ -218,7 +220,7 @@ def _commit_to_measure(session: Session, f: Finding) -> str:
 
 
 def _with_branch(session: Session, f: Finding, at: int, prefix: str) -> Finding:
-    """Make the branch of a change that holds on its own."""
+    """Make the branch of a change that has proved a gain on its own."""
     if f.problem or f.found is None:
         return f
     start = session.workspace.read(session.start)
@@ -248,8 +250,8 @@ def _message(session: Session, f: Finding) -> str:
 def _title(change: Change, baseline: Files) -> str:
     """Return a title for a change.
 
-    It is the title of the keep if there is only one.  For several keeps it says how they change the knobs, or it is the
-    title of the last keep.
+    It is the title of the keep if there is only one.  For several keeps the title lists the changes of knobs, or it is
+    the title of the last keep.
     """
     last = terms.cut(title_outside(change.steps[-1].experiment.title), _TITLE)
     if len(change.steps) == 1:
@@ -263,7 +265,7 @@ def _title(change: Change, baseline: Files) -> str:
 def title_outside(title: str) -> str:
     """Return an experiment's title for readers outside the lab: one printable line, without numbers such as ``#7``.
 
-    Such a reader would take ``#7`` for the number of an issue or of a pull request.
+    Outside the lab, ``#7`` would mean an issue or a pull request.
     """
     own = terms.one_line(title).partition(CARRIED)[0]
     return re.sub(r"#(?=\d)", "experiment ", own)

@@ -1,4 +1,5 @@
-"""Measure the baseline on all machines of a fleet at the same time; the first machine that is done begins the night."""
+"""Measure the baseline on all machines of a fleet at the same time; the first machine that is done starts the
+session."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ _LOOK_SECONDS = 0.2
 
 
 class Staff(Protocol):
-    """The part of a crew that takes the first runs of a fleet."""
+    """The part of a crew that makes the first runs of a fleet."""
 
     session: Session
 
@@ -32,9 +33,9 @@ class Staff(Protocol):
 def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decision:
     """Let every machine measure the baseline at the same time; return the judge's decision on the first machine's runs.
 
-    The first machine is the one that finishes its runs first and has a value for each.  The runs of every other machine
-    are logged as repeats, and the candidates that it measures later are compared with its own repeats.  A machine gets
-    no experiment until it has finished.  Raises MachineLost when no machine comes back.
+    The first machine is the one that finishes its runs first, with a value for each of them.  The runs of every other
+    machine are logged as repeats; a machine's later candidates are compared with its own repeats.  A machine gets no
+    experiment until it has finished.  Raises MachineLost when no machine comes back.
     """
     assert attempt.sha is not None
     session, sha, count = staff.session, attempt.sha, staff.session.judge.baseline_runs
@@ -78,21 +79,21 @@ def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decisio
 
 
 class _First:
-    """Finds the machine whose runs of the baseline decide: the first whose runs all have a value.
+    """Chooses the machine whose runs of the baseline decide: the first one whose runs all have a value.
 
     If no machine has such runs, it is the first machine that is done.
     """
 
     def __init__(self, machines: int) -> None:
         self.done = 0
-        """Number of runs that have been taken."""
+        """Number of runs that have been made."""
         self._machines = machines
         self._chosen: tuple[Worker, Sequence[Measurement]] | None = None
         self._failed: list[tuple[Worker, Sequence[Measurement]]] = []
         self._lock, self._settled = threading.Lock(), threading.Event()
 
     def offer(self, worker: Worker, runs: Sequence[Measurement]) -> bool:
-        """Take the runs of a machine; return False if the choice has already been made.
+        """Offer the runs of a machine for the choice; return False if the choice has already been made.
 
         ``runs`` is empty if the machine did not come back.
         """
@@ -108,14 +109,14 @@ class _First:
             return True
 
     def wait(self) -> tuple[Worker, Sequence[Measurement]] | None:
-        """Wait a moment for the choice; return the chosen machine and its runs, or None if there is no choice yet."""
+        """Wait a moment for the choice; return the chosen machine and its runs, or None if the choice is still open."""
         if not self._settled.wait(_LOOK_SECONDS):
             return None
         return self._chosen or self._first_failed()
 
     @property
     def passed_over(self) -> Sequence[Sequence[Measurement]]:
-        """The runs of the machines that were done before the choice and were not chosen."""
+        """The runs of the machines that were done before the choice, but were not chosen."""
         chosen = self._chosen or self._first_failed()
         return [each[1] for each in self._failed if each is not chosen]
 

@@ -1,4 +1,5 @@
-"""Measure with the machines of a fleet: take the runs that a machine needs first, and let a second one confirm a gain.
+"""Measure with the machines of a fleet: make the runs that a machine needs first, and let a second machine confirm a
+gain.
 
 Absolute values of two machines are never compared.  Each machine measures the baseline itself, and the incumbent when
 a candidate needs it; a candidate is compared with the runs of the same machine.  The judge says which machine takes the
@@ -31,23 +32,23 @@ class Waiting:
     avoid: Sequence[str] = ()
     """Names of the machines that were lost while they measured it."""
     to: Sequence[str] = ()
-    """Names of the machines from one of which the judge wants the next run, or which may have taken that run already;
-    empty for any machine."""
+    """Names of the machines from which the judge wants the next run, or which may already have made it; empty for
+    any machine."""
 
 
 def note_proposal(attempt: Attempt) -> None:
-    """Log the facts about a proposal that its commit lacks, so that the experiment can go on after a crash."""
+    """Log the facts about a proposal that are not in its commit, so that the experiment can continue after a crash."""
     p = attempt.proposal
     told = {"agent": p.agent, "axis": p.axis, "rationale": p.rationale, "talk": dict(p.talk)}
     attempt.session.append("proposed", number=attempt.number, **told)
 
 
 def may_continue(session: Session, attempt: Attempt, decision: Again) -> Sequence[str]:
-    """Return the names of the machines one of which may take the run that the judge has asked for.
+    """Return the names of the machines that may make the run for which the judge has asked.
 
-    To confirm a gain, any machine will do that has run the incumbent and has not run the candidate yet.  If the machine
-    that has run the candidate must run the incumbent, it does so beside the experiment (:func:`lacks_incumbent`), and
-    any of these machines may be quicker.
+    A gain can be confirmed on any machine that has run the incumbent and has not run the candidate yet.  If the
+    incumbent must run on the machine that has run the candidate, this happens beside the experiment
+    (:func:`lacks_incumbent`), so one of these machines may be quicker.
     """
     best, begun = attempt.history.incumbent, {name_of(m) for m in attempt.measurements}
     if best is None or session.roster is None or decision.trial:
@@ -66,9 +67,10 @@ def may_continue(session: Session, attempt: Attempt, decision: Again) -> Sequenc
 
 
 def lacks_incumbent(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> Experiment | None:
-    """Return the incumbent if a machine should run it because an undecided experiment has a run there; else None.
+    """Return the incumbent if this machine should run it because an undecided experiment already has a run here; else
+    None.
 
-    ``attempts``: the experiments that have been begun and that this machine does not measure itself right now.
+    ``attempts`` are the experiments that have begun and that this machine is not measuring now.
     """
     if not worker.machine:
         return None
@@ -84,7 +86,7 @@ def lacks_incumbent(session: Session, worker: Worker, attempts: Iterable[Attempt
 
 
 def learn_incumbent(session: Session, worker: Worker, watch: Watch) -> None:
-    """Let a machine run the incumbent, unless it has meanwhile."""
+    """Let a machine run the incumbent, unless it has done so in the meantime."""
     with turn_at_incumbent(worker, watch):
         history = session.history(worker)
         if history.incumbent is not None and _new(history, history.incumbent):
@@ -97,11 +99,12 @@ def _new(history: History, best: Experiment) -> bool:
 
 
 def know_incumbent(session: Session, attempt: Attempt, decision: Again, watch: Watch) -> bool:
-    """Measure the incumbent on the machine of this attempt, if it has to be known for its next run.
+    """Measure the incumbent on the machine of this attempt, if the next run needs it there.
 
-    A machine that knows an older version measures the candidate first, which is often a loser even to that version.
-    The first time, the machine takes as many runs as a baseline has, to learn its own noise.  Returns whether the
-    incumbent was measured.  Raises MachineUnfit when the incumbent does not run there, and lets the machine rest.
+    A machine that has run an older version measures the candidate first, because most candidates lose even to that
+    version.  A machine's first measurement of an incumbent has as many runs as a baseline, to learn the machine's
+    noise.  Returns whether the incumbent was measured.  Raises MachineUnfit if the incumbent has no value there; the
+    machine then gets no run for a while.
     """
     worker = attempt.worker
     if not worker.machine:
@@ -135,10 +138,10 @@ def _known(history: History, best: Experiment) -> bool:
 
 
 def refuse_fault(attempt: Attempt) -> None:
-    """Raise MachineLost if this machine has ended a run, for example because its disk is full.
+    """Raise MachineLost if this machine could not complete a run, for example because its disk is full.
 
-    Another machine then takes the run.  After two such machines the judge decides, because the fault may lie in the
-    edited file.
+    Another machine then makes the run.  After two such machines the judge decides, because the edited file may be the
+    cause.
     """
     last = attempt.measurements[-1] if attempt.measurements else None
     if not attempt.worker.machine or attempt.number == 0 or last is None or len(attempt.lost) > 1:
@@ -166,4 +169,4 @@ def look_for_drift_on(session: Session, worker: Worker, watch: Watch, screen: Sc
     with turn_at_incumbent(worker, watch):
         reason = None if best is None else drift_of(session, worker, best, watch)
     if reason is not None:
-        screen.say(f"{worker.name} has changed: {reason}; its earlier runs stop counting")
+        screen.say(f"{worker.name} has changed: {reason}; its earlier runs no longer count")

@@ -1,4 +1,4 @@
-"""Count the runs that the machine has ended, for example for lack of memory, and say when it needs a rest."""
+"""Count the runs that the machine has ended, for example for lack of memory, and say when the machine needs a rest."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from autoresearch_mlx.experiment import Measurement
 from autoresearch_mlx.judge.faults import FAULTS_IN_A_ROW, fault_of, fault_with_step
 
 FIRST_REST, LONGEST_REST = 300.0, 3600.0
-"""Seconds of rest for a machine that ends one run after another: the first rest, and the longest.  Each rest is twice
-as long as the one before, until a run ends normally again."""
+"""Seconds of rest for a machine that ends several runs in a row: the first rest, and the longest.  Each rest is
+twice as long as the one before, until a run ends normally again."""
 
 
 FIRST_BENCH = 30.0
@@ -23,7 +23,7 @@ class Health:
     rest_seconds: float = FIRST_REST
     """Seconds of the next rest."""
     bench_seconds: float = FIRST_BENCH
-    """Seconds for which a machine of a fleet gets no run the next time that it fails to take one."""
+    """Seconds without runs that a machine of a fleet gets the next time that it fails to make a run."""
     _benched: float = 0.0
     _faults: int = 0
     _words: str = ""
@@ -35,11 +35,11 @@ class Health:
 
     @property
     def benched(self) -> bool:
-        """Whether this machine of a fleet gets no run now, because it could not take an earlier one."""
+        """Whether this machine of a fleet gets no run now, because an earlier one could not be made."""
         return time.monotonic() < self._benched
 
     def bench(self) -> None:
-        """Give this machine no run for a while.  The time doubles with each failure in a row."""
+        """Give this machine no run for a while; the time doubles with each failure in a row."""
         self._benched = time.monotonic() + self.bench_seconds
         self.bench_seconds = min(2 * self.bench_seconds, LONGEST_REST)
 
@@ -53,7 +53,7 @@ class Health:
             self._faults, self._words = self._faults + 1, fault_with_step(measured)
 
     def rest_due(self) -> tuple[str, float] | None:
-        """Return why no run should start now and the seconds to wait, or None while the machine works.
+        """Return the reason why no run should start now and the seconds to wait, or None if none of this applies.
 
         The next failure after the rest leads to another rest, twice as long.
         """

@@ -45,7 +45,7 @@ class Formed(Protocol):
 
 @runtime_checkable
 class Lodger(Protocol):
-    """An agent whose model may share this machine's memory with training."""
+    """An agent that knows whether its model fits into this machine's memory together with training."""
 
     def memory_words(self, history: History) -> str:
         """Return the words ``unloads before training``, or the reason why the model stays in memory."""
@@ -74,7 +74,7 @@ class NextPrompt:
 def next_prompt(session: Session, settings: Settings, say: Callable[[str], None], form: Form | None) -> NextPrompt:
     """Return the agent's prompt for the next experiment, in ``form`` if one is named.
 
-    Raises AgentError for an agent without a model, and for a form that does not fit.
+    Raises AgentError if the agent has no model, or if the prompt does not fit in this form.
     """
     journal = session.journal()
     files = session.workspace.read(session.incumbent(journal.history))
@@ -112,14 +112,14 @@ def _prompt(agent: Agent, context: Context, form: Form | None) -> NextPrompt:
 
 
 def memory_words(agent: Agent, history: History) -> str:
-    """Return the agent's name and what happens to its memory: ``ollama:qwen3.5:9b unloads before training``."""
+    """Return the agent's name and the plan for its memory, such as ``ollama:qwen3.5:9b unloads before training``."""
     return f"{agent.name} {agent.memory_words(history)}" if isinstance(agent, Lodger) else agent.name
 
 
 def expected_words(settings: Settings, session: Session | None) -> str:
     """Return :func:`memory_words` for the agent that the settings name, without starting it.
 
-    If there is no such agent, the text says why.
+    If the agent is not available, the text gives the reason.
     """
     name = settings.agent.name
     if command_line(name) is not None:

@@ -1,4 +1,4 @@
-"""Run the person's own shell lines before and after each experiment: ``before`` and ``after`` under ``[hooks]``.
+"""Run the user's own shell lines before and after each experiment: ``before`` and ``after`` under ``[hooks]``.
 
 Each hook gets one JSON object on its standard input.  The keys are those of pi-autoresearch, so that its scripts run
 here too.  The output of a hook goes to the agent that proposes the next edit.  If a hook fails, a message says so, and
@@ -39,8 +39,8 @@ SECONDS = 30.0
 LONGEST = 8192
 """Largest number of bytes of a hook's output that are used."""
 _LAST_WORDS_SECONDS = 2.0
-"""Seconds for which output is still read after a hook has ended, because a process that it left could hold the pipe
-open."""
+"""Seconds for which a hook's output is still read after the hook has ended, because a process that it started may
+hold the pipe open."""
 Name: TypeAlias = Literal["before", "after"]
 
 
@@ -145,7 +145,7 @@ class Ran:
     text: str
     """Standard output of the hook, cut to LONGEST bytes."""
     problem: str
-    """What went wrong, as the end of a sentence about the hook, or an empty string if nothing did."""
+    """The fault, as the end of a sentence about the hook, or an empty string if there was none."""
     seconds: float
 
 
@@ -234,8 +234,8 @@ class _Reader:
 def with_hooks(wanted: HookSettings | None, session: Session, agent: Agent, screen: Screen) -> tuple[Agent, Screen]:
     """Return the agent and the screen of a run, wrapped so that the hooks run around each experiment.
 
-    Without hooks, both are returned unchanged. With hooks the agent does not think ahead, because a hook may have
-    something to say about the running experiment.
+    Without hooks, both are returned unchanged.  With hooks the agent does not think ahead, because the output of a hook
+    on the running experiment may matter for the next proposal.
     """
     if wanted is None or (wanted.before is None and wanted.after is None):
         return agent, screen
@@ -259,7 +259,7 @@ class _HookedAgent:
         return self._agent.make_room(context) if isinstance(self._agent, Tenant) else {}
 
     def close(self) -> None:
-        """Do nothing, because the caller that made the agent closes it."""
+        """Do nothing; the agent is closed by the caller that made it."""
 
 
 class _HookedScreen:

@@ -1,7 +1,8 @@
 """Split the keeps of a session into changes that apply on their own.
 
-Two keeps belong to one change when they set the same knob, when one removes the other, or when one cannot be applied
-without the other: their lines overlap or touch, or one uses a name that the other defines, in any of the files.
+Two keeps belong to one change in three cases: they set the same knob, one removes the other, or one cannot be applied
+without the other.  The last is the case if their lines overlap or touch, or if one uses a name that the other defines,
+in any of the files.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def kept(history: History) -> list[Experiment]:
 
 
 def changes_of(baseline: Files, steps: Sequence[Step]) -> list[Change]:
-    """Return the independent changes that the steps consist of, in the order of their first step.
+    """Return the independent changes that the steps form, in the order of their first steps.
 
     ``baseline`` has the files from which the first step started.  A change whose steps cancel each other is returned
     too: its files are the baseline's.
@@ -74,7 +75,7 @@ def changes_of(baseline: Files, steps: Sequence[Step]) -> list[Change]:
 
 
 def cancelled(change: Change, baseline: Files) -> bool:
-    """Return whether a later keep has undone the change, so that nothing is left of it."""
+    """Return whether later keeps have undone the change completely."""
     return fingerprint(change.files) == fingerprint(baseline)
 
 
@@ -111,7 +112,7 @@ def _runs(text: str, before: str | None) -> bool:
 
 
 def dangling(files: Files, known: frozenset[str]) -> frozenset[str]:
-    """Return the names that the Python files import from one another although none of them defines these names.
+    """Return the names that the Python files import from one another although no file defines them.
 
     Each entry is ``file: module.name``.  ``known`` has the paths of all files that exist in some version.  Imports of
     modules outside the lab are left out.
@@ -197,8 +198,8 @@ def _completed(
 ) -> list[tuple[Step, ...]]:
     """Return ``needed`` together with the other groups that the step needs in order to apply.
 
-    At first all groups are taken, because the step applied on top of them when it was kept.  Then each group that is
-    not needed is dropped, oldest first.
+    At first all groups are included, because the step applied on top of them when it was kept.  Then each group without
+    which the step still applies is dropped, oldest first.
     """
     wanted = list(others)
     for group in others:

@@ -1,4 +1,4 @@
-"""Take one run of a session's commit: choose the run's folder, its seed and the rule for stopping it early."""
+"""Make one run of a session's commit: choose the run's folder, its seed and the rule for stopping it early."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ from autoresearch_mlx.trial.spec import WEIGHTS
 LOG, SMOKE = "log.txt", "smoke"
 _TURN_SECONDS = 0.2
 DISTURBED_RUNS = 3
-"""Largest number of times that a repeat is taken when each attempt is disturbed."""
+"""Maximum number of attempts at a repeat if each attempt is disturbed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Says how to take one run; the defaults give a plain run."""
+    """The options of one run; the defaults give a plain run."""
 
     seed: int | None = None
-    """Seed of the run; None means the seed that the session gives this run."""
+    """Seed of the run; None means the seed that the session has for this run."""
     steps: int | None = None
     stop: Stopper | None = None
     split: Literal["val", "hidden"] = "val"
@@ -70,10 +70,10 @@ def measure(
     order: Order | None = None,
     name: str = "",
 ) -> Measurement:
-    """Take run ``run`` (from 1) of experiment ``number`` with a worker; the run's files go into their own folder.
+    """Make run ``run`` (from 1) of experiment ``number`` with a worker; the run's files go into their own folder.
 
-    The run is returned as ``tainted`` if the machine slept, training stood still, or somebody wrote a file of the
-    commit meanwhile.
+    The run is returned as ``tainted`` if the machine slept, if training stood still, or if somebody wrote a file of the
+    commit during the run.
     """
     order = order or Order()
     folder = run_folder(session, f"{number:04d}-{name}{run}")
@@ -117,7 +117,8 @@ def measure(
 
 
 def _brought(session: Session, worker: Worker, errand: Errand, folder: Path) -> Measurement | None:
-    """Let another machine take a run; return the measurement in that machine's regime, or None if there is none.
+    """Let another machine make a run; return the measurement in that machine's regime, or None if there is no
+    measurement.
 
     Raises MachineLost.
     """
@@ -161,12 +162,12 @@ def _beside(folder: Path) -> Path:
 def _counted(
     worker: Worker, history: History, number: int, order: Order, watch: Watch
 ) -> tuple[Reference | None, int | None]:
-    """Return the reference speed for the budget, and the number of steps after which the run ends.
+    """Return two limits of a run: the speed that its budget refers to, and the number of steps after which it ends.
 
-    Without a number of steps, a clock ends the run.  Before the run that sets the reference, and after a run for which
-    the machine was too slow, this call waits for a quiet machine, for a limited time.  A run that was too slow is then
-    taken again with a fixed number of steps, so that the machine's speed does not matter.  That number is taken from
-    this experiment's logged runs, or from the incumbent's runs if their steps cost the same.
+    Without a number of steps, a clock ends the run.  Before the run that sets the reference speed, and after a run for
+    which the machine was too slow, this call waits for a quiet machine, but not for ever.  A run that was too slow is
+    repeated with a fixed number of steps, so that the machine's speed does not matter.  That number is taken from this
+    experiment's logged runs, or from the incumbent's runs if their steps cost the same.
     """
     around = worker.surroundings
     if not around.counts:
@@ -195,7 +196,7 @@ def marked(measured: Measurement, vigil: Vigil, habits: Sequence[float] = ()) ->
 
 
 def _habits(history: History, number: int, earlier: Sequence[Measurement]) -> list[float]:
-    """Return the known gaps between steps, from this experiment's last run and from valid runs of the incumbent."""
+    """Return the usual gaps between steps, from this experiment's last run and from valid runs of the incumbent."""
     own = [*_runs(history, number), *earlier][-1:]
     best = history.incumbent
     counted = [m for m in _runs(history, best.number) if not m.tainted] if best is not None else []
@@ -217,8 +218,8 @@ def repeat(
 ) -> None:
     """Run a kept experiment once more and log the run.
 
-    The default seed is one with which the experiment has not run yet. A disturbed run is logged and taken again, three
-    times at most.
+    The default seed is one with which the experiment has not run yet.  A disturbed run is logged and repeated, up to
+    three times.
     """
     assert experiment.commit is not None
     history = session.history(worker)
@@ -248,10 +249,10 @@ def turn_at_incumbent(worker: Worker, watch: Watch) -> Iterator[None]:
 
 
 def undisturbed(take: Callable[[Sequence[Measurement]], Measurement], what: str, say: Say, command: str) -> Measurement:
-    """Take a run, at most three times, until one is not disturbed, and return that one.
+    """Make a run, up to three times, until one is not disturbed, and return that one.
 
-    ``take`` takes and logs one run; its argument has the disturbed runs so far.  ``what`` describes the version that
-    runs. Raises LabError when all runs were disturbed; ``command`` is the command that continues later.
+    ``take`` makes and logs one run; its argument has the disturbed runs so far.  ``what`` describes the version that
+    runs.  Raises LabError if all runs were disturbed; ``command`` is the command that continues later.
     """
     tried: list[Measurement] = []
     for left in reversed(range(DISTURBED_RUNS)):
@@ -276,9 +277,10 @@ def fresh_split(session: Session) -> Split:
 
 
 def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Watch) -> Measurement | None:
-    """Take the smoke run before experiment ``number``; return None if the target has no smoke run.
+    """Make the smoke run before experiment ``number``; return None if the target has no smoke run.
 
-    Returns None too when a machine of a fleet is lost meanwhile; the whole run then shows whether the file works.
+    It also returns None if a machine of a fleet is lost during the smoke run; the whole run then shows whether the file
+    works.
     """
     history = session.history(worker)
     usual = None if history.baseline is None else longest_usual(history)
@@ -304,7 +306,7 @@ def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Wat
 
 
 def stopper(session: Session, history: History, number: int, axis: str | None) -> Stopper | None:
-    """Return the function that may stop a run of this experiment early, or None if none may."""
+    """Return the function that may stop a run of this experiment early, or None if no run may be stopped."""
     best = history.incumbent
     if not session.early_stop or best is None or not best.measurements:
         return None

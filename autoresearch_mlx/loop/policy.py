@@ -1,4 +1,4 @@
-"""Decide when a run goes on and when it stops."""
+"""Decide whether a run goes on or stops."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _seconds(experiment: Experiment) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Sofar:
-    """The progress of one call of ``run``."""
+    """The progress of one run of the loop."""
 
     done: int = 0
     """Number of experiments done, without the baseline."""
@@ -62,7 +62,7 @@ class Sofar:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Limits of one call of ``run``, where None means no limit.  The first limit that is reached ends the run."""
+    """Limits of one run of the loop; None means no limit.  The first limit that is reached ends the run."""
 
     experiments: int | None = None
     hours: float | None = None
@@ -96,7 +96,8 @@ class Policy:
         return None
 
     def _ends(self) -> Iterator[tuple[float, str, str]]:
-        """Yield for each time limit the seconds left, the message when it is reached, and the message before that."""
+        """Yield three values for each time limit: the seconds left, the message once it is reached, and the message
+        before that."""
         if (left := self.seconds_left()) is not None:
             over = f"the time limit of {self.hours:g} h is over"
             yield left, over, over

@@ -28,7 +28,7 @@ class Candidate:
     """The editable files of the version from which it starts."""
     proposal: Proposal
     origin: str
-    """Words for that version, such as ``the incumbent``."""
+    """Description of that version, such as ``the incumbent``."""
     running: Sequence[Running] = ()
     """Experiments that other lanes are measuring."""
 
@@ -52,7 +52,7 @@ def refuse(c: Candidate) -> Verdict | None:
     if c.number > 0 and only_seeds_changed(c.files, files):
         return Verdict("invalid", "only seeds are changed: a lucky seed is not a gain, and the harness sets the seed")
     # A removal, or an experiment that a person accepts, may lead to files that were measured before.  They are measured
-    # again, against the current head.
+    # again, against the present head.
     again = "removes" in c.proposal.talk or "accepts" in c.proposal.talk
     if c.number > 0 and not again and (before := _seen_before(c)) is not None:
         return Verdict("duplicate", before)
@@ -63,7 +63,7 @@ def refuse(c: Candidate) -> Verdict | None:
 def _claimed_elsewhere(c: Candidate) -> str | None:
     """Claim the edit if this run shares its results.
 
-    Returns the reason if the edit is not worth a run because another lab has it.
+    Returns None, or the reason if the edit is not worth a run because another lab has it.
     """
     on_purpose = {
         "removes",
@@ -113,7 +113,7 @@ def clash(paths: Collection[str]) -> str | None:
 
 
 def ask(agent: Agent, context: Context) -> Proposal:
-    """Return the agent's proposal.  An agent may be a user's code, so every exception becomes an AgentError."""
+    """Return the agent's proposal; an agent may be a user's own code, so every exception becomes an AgentError."""
     try:
         answer: object = agent.propose(context)
     except AutoresearchError:
@@ -151,7 +151,7 @@ def wrong_in(answer: object) -> str | None:
 def writable(proposal: Proposal) -> Proposal:
     """Replace characters that cannot be written to a file.
 
-    JSON allows half of a surrogate pair, so a model may send one.
+    A model may send such characters, because JSON allows half of a surrogate pair.
     """
     return replace(
         proposal,

@@ -106,10 +106,10 @@ def experiment(
 ) -> Experiment:
     """Run one experiment from its proposal to its line in the ledger.
 
-    The lanes of a ``crew`` share the runs of a baseline.  ``accepted`` is True when a person vouches for the
-    experiment's gain, however large it is.  ``meanwhile`` is called before each run. A skip ends the experiment as
-    ``interrupted`` and restores the worktree.  Ctrl-C does the same, and is raised again. Raises AgentError when there
-    is no proposal; then no experiment took place.
+    The lanes of a ``crew`` share the runs of a baseline.  ``accepted`` says that a person vouches for the experiment's
+    gain, however large the gain is.  ``meanwhile`` is called before each run of the experiment.  A skip ends the
+    experiment as ``interrupted`` and restores the worktree.  Ctrl-C does the same, and is raised again.  Raises
+    AgentError if the agent has no proposal; there is then no experiment.
     """
     worker = session.worker if crew is None or session.roster is None else crew.workers[0]
     attempt, orders = Attempt.start(session, worker), orders or Orders()
@@ -163,9 +163,9 @@ def baseline(
     crew: Crew | None = None,
     meanwhile: Callable[[Attempt], None] = lambda attempt: None,
 ) -> None:
-    """Measure the baseline, the unchanged file with this machine's preset, unless the session already has one.
+    """Measure the baseline (the unchanged file with this machine's preset), unless the session already has one.
 
-    A ``crew`` with several lanes takes the runs side by side.
+    A ``crew`` with several lanes makes the runs side by side.
 
     Raises LabError when the baseline fails, because there would be nothing to compare with.
     """
@@ -196,7 +196,7 @@ def recover(session: Session, screen: Screen) -> list[Waiting]:
     """Recover after a process has died: close open experiments, and bring branch and worktree to the ledger's state.
 
     Only this process holds the session, so the worker of an experiment that is still open is dead.  The machines of a
-    fleet may be alive: their experiments are returned, and continue.
+    fleet may still be alive: their experiments are returned, and continue.
     """
     going_on = []
     for left in session.journal().running:

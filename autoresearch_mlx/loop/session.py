@@ -74,21 +74,23 @@ class Session:
     seed: int
     repairs: int
     smoking: Literal["code", "always", "never"]
-    """The kind of proposals that get a smoke run first."""
+    """The kind of proposals for which a smoke run is made first."""
     program: str
     hardware: str
     start: str
-    """The user's commit at which the session began: the base of the baseline."""
+    """The user's commit at which the session began, from which the baseline is made."""
     preset: Mapping[str, Any]
     """Knob values for this machine, written into the baseline if the file still has the shipped values."""
     table: Mapping[str, Any]
-    """The profile's values for the knobs of ``preset``.  `init` wrote them, so they are not the user's choice."""
+    """The profile's values for the knobs of ``preset``.  `init` wrote them, so they do not count as the user's
+    choice."""
     key: Key
-    """Comparability key of this session now: what its values depend on besides the file."""
+    """Comparability key of this session now: the facts, besides the file, on which its values depend."""
     rules_changed: str = ""
-    """Words added to each verdict if the rules differ from those at the session's start, or else an empty string."""
+    """Words that are added to each verdict if the rules have changed since the session's start, or else an empty
+    string."""
     deciding: threading.RLock = field(default_factory=threading.RLock)
-    """Lock held by the lane that decides, so that only one lane at a time reads and replaces the incumbent."""
+    """Lock for decisions, so that only one lane at a time reads and replaces the incumbent."""
     literals: Bounds | None = None
     """Limits on the data that an edit may write into a Python file, or None if there are no limits."""
     lines: tuple[str, ...] = ()
@@ -176,7 +178,7 @@ class Session:
         return left_out(root, self.start, self.incumbent(history), self.commits(history), self.lines)
 
     def missed(self, words: str) -> tuple[str, ...]:
-        """Return the files of the person's checkout that a failure names and that are not in the session."""
+        """Return the files of the user's checkout that a failure names and that are not in the session."""
         root = self.workspace.top / self.workspace.prefix
         return missed(root, self.worker.worktree.tree, self.start, words)
 
@@ -196,9 +198,9 @@ def refuse_lanes(session: Session) -> None:
 
 
 def preset_text(text: str, preset: Mapping[str, Any], table: Mapping[str, Any] | None = None) -> str:
-    """Return the training script with the preset's values in all knobs that still have their shipped values.
+    """Return the training script with the preset's values, except in knobs that the user has changed.
 
-    A value from ``table`` counts as shipped too, because `init` wrote it.  A value that the user has changed stays.
+    A value from ``table`` counts as shipped too, because `init` wrote it.
     """
     ours = table or {}
     shipped, knobs = read_knobs(asset(SCRIPT).read_text(encoding="utf-8")), read_knobs(text)
@@ -214,8 +216,8 @@ def preset_text(text: str, preset: Mapping[str, Any], table: Mapping[str, Any] |
 def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say, elsewhere: bool = False) -> Iterator[Session]:
     """Resume the session ``tag`` (default: the last one), or start it when there is none.
 
-    ``elsewhere`` is True when the machines of a fleet measure, so that the regime of this machine is not entered.
-    Raises LockedError, LabError, ConfigError, CorpusError or WorkspaceError.
+    ``elsewhere`` says that the machines of a fleet measure, so that this machine opens no regime.  Raises LockedError,
+    LabError, ConfigError, CorpusError or WorkspaceError.
     """
     if (known := tag or lab.current()) is not None:
         with _opened(lab, resolved, known, say, elsewhere) as session:

@@ -46,7 +46,7 @@ class _Night:
         self.orders: Orders = crew.orders
         self.done = self.idle = 0
         self.refreshed: History | None = None
-        """The history as it was before the incumbent was measured again, or None once the new run has been examined."""
+        """The history before the incumbent was measured again, or None once the new run has been examined."""
 
     def whole(self) -> str:
         while True:
@@ -72,7 +72,10 @@ class _Night:
                 return reason
 
     def sofar(self) -> Sofar:
-        """Return the progress.  Running experiments count as if they will not be kept, so that no limit is exceeded."""
+        """Return the progress.
+
+        A running experiment counts as one that will not be kept, so that no limit is exceeded.
+        """
         for ended in self.crew.ended:
             self.count(ended)
         self.crew.ended.clear()
@@ -95,7 +98,7 @@ class _Night:
     def experiment(self, worker: Worker, author: Agent, waits: bool = False) -> str | None:
         """Begin one experiment; return the reason if the agent has nothing to propose.
 
-        ``waits`` is True when all machines are busy; the first free machine then measures the experiment.
+        ``waits`` says that all machines are busy; the first free machine then measures the experiment.
         """
         exchange(self.session)
         running = self.crew.running()
@@ -133,7 +136,7 @@ class _Night:
         return None
 
     def best(self, attempt: Attempt) -> float | None:
-        """Return the incumbent's value, in a fleet on the scale of the session's first machine."""
+        """Return the incumbent's value; in a fleet, the value on the session's first machine."""
         history = attempt.history if self.session.roster is None else self.session.journal().history
         return None if history.incumbent is None else standing(history, history.incumbent)
 
@@ -146,7 +149,7 @@ class _Night:
     # --- between experiments
 
     def upkeep(self, worker: Worker) -> bool:
-        """Do the work that is due between experiments; return True if there was any.
+        """Do the work that is due between experiments; return whether there was any.
 
         The incumbent is measured again on one lane while the others continue.  A change of the regime, and the trial
         removal of a keep, wait until no lane is busy.
@@ -175,7 +178,7 @@ class _Night:
         return self.removal(worker, history)
 
     def removal(self, worker: Worker, history: History) -> bool:
-        """If the trial removal of a weak keep is due, try it once no lane is busy; return True if it was due."""
+        """If the trial removal of a weak keep is due, make it once no lane is busy; return whether it was due."""
         if (removal := next_removal(self.session, history)) is None:
             return False
         if self.crew.busy:
@@ -191,7 +194,7 @@ class _Night:
         return judge.mode != "margin" and due_on_machine(self.session.history(worker), judge.refresh_every)
 
     def refresh_machine(self, worker: Worker) -> bool:
-        """Let a machine of the fleet measure the incumbent again if that is due; return True if it was due."""
+        """Let a machine of the fleet measure the incumbent again if that is due; return whether it was due."""
         best = self.session.history(worker).incumbent
         if best is None or not self.due(worker):
             return False
@@ -215,7 +218,7 @@ class _Night:
         self.refreshed = before
 
     def suspected(self, before: History, now: History) -> bool:
-        """Return whether the incumbent's new run lies too far from its earlier runs."""
+        """Return whether the incumbent's new run differs too much from its earlier runs."""
         best = before.incumbent
         new = [r.measurement for r in now.repeats[len(before.repeats) :] if best and r.number == best.number]
         return bool(new) and now.incumbent == best and self.session.judge.drifted(before, new)

@@ -1,4 +1,4 @@
-"""Check between experiments that the machine is fit and has not drifted, and that weak keeps are worth keeping."""
+"""Check the machine between experiments (is it fit, has it drifted), and test whether weak keeps are worth keeping."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.regimes import after_drift
 
 REMOVER = "upkeep"
-"""Name of the agent of trial removals, as it appears in the ledger."""
+"""Name of the agent of trial removals in the ledger."""
 NOTHING_DONE = Sofar(done=-1)
-"""Progress before the baseline.  It has -1 experiments, so that a limit of 0 experiments still allows the baseline."""
+"""Progress before the baseline.  It has -1 experiments, so that the baseline is measured even under a limit of 0
+experiments."""
 _POLL_SECONDS = 0.5
 _AWAY_SECONDS = 60.0
-"""Seconds until an agent is asked again if it does not answer and names no time itself."""
+"""Seconds until an agent that does not answer is asked again, if it names no time itself."""
 
 
 def tell_of_machine(session: Session, screen: Screen) -> None:
@@ -41,8 +42,8 @@ def tell_of_machine(session: Session, screen: Screen) -> None:
 def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofar) -> str | None:
     """Wait until the machine is fit for a run by the settings; return None, or the reason why the run must end.
 
-    Meanwhile a stop, a pause and the run's limits take effect, as between any two experiments.  A machine that has
-    ended three runs in a row gets a rest first.
+    During the wait, a stop, a pause and the run's limits take effect, as between any two experiments.  A machine that
+    has ended three runs in a row gets a rest first.
     """
     tell_of_machine(session, screen)
     around, said = session.worker.surroundings, None
@@ -65,7 +66,7 @@ def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofa
 
 
 def wait_for_agent(away: AgentAway, screen: Screen, orders: Orders, sofar: Sofar) -> str | None:
-    """Wait until the agent may be asked again; return the reason if the run ends meanwhile, or None."""
+    """Wait until the agent may be asked again; return None, or the reason if the run ends during the wait."""
     seconds = _AWAY_SECONDS if away.seconds is None else away.seconds
     hint = f" ({away.hint})" if away.hint else ""
     screen.say(f"waiting: {away}{hint}; asks again in {terms.took(seconds)}; `autoresearch-mlx stop` ends the run")
@@ -86,14 +87,14 @@ def exchange(session: Session, at_the_end: bool = False) -> None:
 
 
 def anew_due(session: Session) -> bool:
-    """Return whether the incumbent has no run yet that counts in the current regime."""
+    """Return whether the incumbent has no run in the current regime that counts."""
     history = session.journal().history
     best = history.incumbent
     return best is not None and not any(m.value is not None and not m.tainted for m in taken_now(history, best))
 
 
 def measure_anew(session: Session, screen: Screen, orders: Orders | None = None) -> None:
-    """Measure the incumbent on the session's seeds when the current regime has no run of it yet.
+    """Measure the incumbent on the session's seeds if it has no run in the current regime.
 
     Raises LabError when the incumbent cannot be measured here, because there would be nothing to compare with.  If the
     machine has ended the runs, no error is raised, and they are tried again later.
@@ -112,10 +113,10 @@ def measure_anew(session: Session, screen: Screen, orders: Orders | None = None)
 
 
 def look_for_drift(session: Session, screen: Screen, orders: Orders | None = None, suspected: bool = False) -> None:
-    """Measure the incumbent again if it is time for that, and open a new regime after a shift beyond 3 sigma.
+    """Measure the incumbent again if that is due, and open a new regime after a shift beyond 3 sigma.
 
     One disturbed run looks like a shift, so a second run must confirm it.  With ``suspected`` the incumbent is measured
-    now, even if it is not time.
+    now, even if that is not due.
     """
     history = session.journal().history
     best = history.incumbent
@@ -124,7 +125,7 @@ def look_for_drift(session: Session, screen: Screen, orders: Orders | None = Non
     screen.started(best.number, f"the incumbent again: {best.title}", best.value, None)
     watch = (orders or Orders()).watching(best.number, screen.progress)
     if (reason := drift_of(session, session.worker, best, watch)) is not None:
-        screen.say(f"the machine has changed: {reason}; earlier runs stop counting")
+        screen.say(f"the machine has changed: {reason}; earlier runs no longer count")
 
 
 def drift_of(session: Session, worker: Worker, best: Experiment, watch: Watch) -> str | None:
@@ -146,10 +147,10 @@ def drift_of(session: Session, worker: Worker, best: Experiment, watch: Watch) -
 
 
 def next_removal(session: Session, history: History) -> Proposal | None:
-    """Return a proposal that removes the keep with the weakest support, if the time for a removal has come.
+    """Return a proposal that removes the keep with the weakest support, if a removal is due and there is a keep to
+    remove.
 
-    Returns None if it has not, or if there is no keep to remove.  A keep whose change cannot be removed alone, because
-    later changes overlap with it, is skipped.
+      If a keep's change cannot be removed alone, because later changes overlap with it, the keep is skipped.
     """
     kept = {e.number: e for e in history.experiments}
     head = session.workspace.read(session.incumbent(history))

@@ -1,4 +1,7 @@
-"""Judge an experiment of a fleet from several views: each machine's view is the history with its own runs."""
+"""Judge an experiment of a fleet from several views, one for each machine.
+
+A view is the history with the machine's own runs.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,9 @@ from autoresearch_mlx.loop.worker import Worker
 
 
 def decide(session: Session, worker: Worker, history: History, case: Case) -> Decision:
-    """Return a verdict, or the next run to take.
+    """Return a verdict, or the next run to make.
 
-    In a fleet the decision also names the machine that should measure, and the runs of machines that are away do not
-    count.
+    In a fleet the decision also names the machine for that run, and the runs of machines that are away do not count.
     """
     if not worker.machine:
         return session.judge.decide(history, case)
@@ -46,8 +48,8 @@ def effect(session: Session, worker: Worker, history: History, case: Case) -> Ef
 def value_and_before(history: History, runs: Sequence[Measurement]) -> tuple[float | None, float | None]:
     """Return the value to report, and the incumbent's value.
 
-    In a fleet, both are from the machine that measured the edit first.  If that machine has not run the incumbent,
-    the edit was compared with an older version, whose value is returned.
+    In a fleet, both come from the machine that measured the edit first.  If that machine has not run the incumbent, the
+    edit was compared with an older version, whose value is returned.
     """
     first = name_of(runs[0]) if runs else None
     own = [m for m in runs if name_of(m) == first]

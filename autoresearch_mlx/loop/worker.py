@@ -1,4 +1,4 @@
-"""Define a worker: the part of a session that belongs to one machine, or to one of several lanes on it."""
+"""Define a worker: the part of a session that belongs to one machine, or to one of several lanes of a machine."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from autoresearch_mlx.trial.sandbox.limits import Limits, Sample, exceeded
 
 
 class MachineLost(Exception):
-    """Raised when a machine of a fleet could not take a run, or was lost during it.
+    """Raised if a machine of a fleet could not make a run, or was lost during it.
 
-    This says nothing about the commit.
+    It is no evidence against the commit.
     """
 
 
@@ -32,7 +32,7 @@ class MachineUnfit(MachineLost):
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """A run that another machine is asked to take."""
+    """A run that another machine is asked to make."""
 
     number: int
     commit: str
@@ -44,7 +44,7 @@ class Errand:
     steps: int | None = None
     usual: Usual | None = None
     habits: Sequence[float] = ()
-    """Gaps in seconds between two steps that are usual for these files and so do not count as disturbances."""
+    """Gaps between two steps, in seconds, that are usual for these files and do not count as disturbances."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Brought:
     """The result of an errand that another machine brings back."""
 
     measurement: Measurement | None
-    """The run, or None after an errand for a smoke run if the target has no smoke run."""
+    """The run.  It is None after a request for a smoke run if the target has no smoke run."""
     log: str
     """The end of the program's output."""
     parts: Mapping[str, Any]
@@ -63,26 +63,28 @@ class Brought:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Everything that takes measurements in one place: a worktree, the target on this machine, and its surroundings."""
+    """Everything that one place needs to measure: a worktree, the target on this machine, and the machine's
+    surroundings."""
 
     name: str
     """Name of the lane or of the fleet's machine in the ledger, or an empty string for the only worker of a session."""
     worktree: Worktree
     target: Target
     surroundings: Surroundings = field(default_factory=Surroundings)
-    """Observer of the machine during the runs, which all lanes of one machine share."""
+    """Observes the machine during the runs; all lanes of one machine share it."""
     health: Health = field(default_factory=Health)
-    """Count of the runs that this machine has ended, which all its lanes share."""
+    """Counts the runs that this machine has ended; all its lanes share it."""
     run_facts: PlanFacts = field(default_factory=PlanFacts)
-    """Facts about a run on this machine that are known before the run is taken."""
+    """Facts about a run on this machine that are known in advance."""
     memory_bytes: int | None = None
     """Main memory of the machine in bytes, which a model may have to share with training."""
     free_bytes: int | None = None
     """Bytes that must stay free on the disk."""
     elsewhere: Callable[[Errand], Brought] | None = None
-    """Function that lets another machine take a run and may raise MachineLost, or None for a worker of this machine."""
+    """Function that lets another machine make a run and may raise MachineLost, or None for a worker of this machine."""
     ends_soon: Callable[[], bool] = lambda: False
-    """Function that says whether another machine is nearly done with its run and may be sent its next experiment."""
+    """Function that says whether another machine is nearly done with its run, so that its next experiment may be
+    sent."""
     seconds_left: Callable[[], float] = lambda: 0.0
     """Function that says in how many seconds another machine is expected to be done."""
     refreshing: threading.Lock = field(default_factory=threading.Lock)

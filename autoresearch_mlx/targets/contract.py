@@ -53,7 +53,7 @@ class Place:
 class Finding:
     """One line of `doctor`.
 
-    With status ``fail`` the loop cannot run; with ``note`` it can, but a person should look.
+    With status ``fail`` the loop cannot run; with ``note`` it can, but the user should look at the line.
     """
 
     section: str
@@ -74,11 +74,11 @@ class PlanFacts:
     overhead_seconds: float | None = None
     """Time that one run takes besides its training, for start, compilation and evaluation."""
     overhead_source: str | None = None
-    """Where the overhead was measured, in words."""
+    """Name of the measurement from which the overhead is known, for people."""
     peak_bytes: int | None = None
     """The largest memory that a run was measured to use."""
     gpu_memory_bytes: int | None = None
-    """Memory of the GPU, if it has its own."""
+    """Memory of the GPU, if the GPU has memory of its own."""
 
 
 class TargetKind(ABC, Generic[C]):
@@ -163,7 +163,8 @@ class TargetKind(ABC, Generic[C]):
     # --- how it starts
 
     def preset(self, knobs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return those of the profile's ``knobs`` that should be written into the baseline; by default none."""
+        """Return those of the profile's ``knobs`` whose values are written into the baseline's files; by default
+        none."""
         return {}
 
     def margin(self, profile: Profile) -> float:
@@ -193,7 +194,8 @@ class TargetKind(ABC, Generic[C]):
         return PlanFacts()
 
     def plan_of(self, conditions: C, place: Place, preset: Mapping[str, Any]) -> PlanFacts:
-        """Return the facts that are known about the runs of a session that began with this preset."""
+        """Return the facts that are known about the runs of a session that began with these conditions and this
+        preset."""
         return PlanFacts()
 
 
@@ -247,7 +249,8 @@ class Rescorable(Protocol):
     def rescoring(self, split: Split, rows: int | None, full: bool) -> Rescoring:
         """Return an evaluation on the first ``rows`` rows of a split, or on all rows if ``rows`` is None.
 
-        With ``full`` it scores as many tokens as upstream.  Raises LabError if the split has too few rows.
+        With ``full`` it scores the number of tokens that upstream scores.  Raises LabError if the split has too few
+        rows.
         """
         ...
 
@@ -257,7 +260,7 @@ class Certifiable(Protocol):
     """A target that can say why a certificate of its values would mean nothing."""
 
     def certify_refused(self) -> str | None:
-        """Return why no certificate is given, in words for the person, or None if one may be given."""
+        """Return the reason why no certificate is given, as text for the user, or None if one may be given."""
         ...
 
 
@@ -268,9 +271,10 @@ class Auditable(Protocol):
     def audit(self, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
         """Return the measurement with ``extra["audited"]`` True, or with a failure if the audit contradicts it.
 
-        ``assignment`` is that of the run.  Its folder still has the files that the run left, and its ``incumbent``
-        restores the incumbent's run for comparison.  ``gain`` is the apparent gain of the run, in the metric's unit.
-        If the audit leaves a doubt that only a person can settle, ``extra["audit_doubt"]`` states it in words.
+        ``assignment`` is the one under which the run was measured.  Its folder still has the files that the run left,
+        and its ``incumbent`` restores the incumbent's run for comparison.  ``gain`` is the apparent gain of the run, in
+        the metric's unit.  If the audit leaves a doubt that only a person can settle, ``extra["audit_doubt"]`` states
+        it in words.
         """
         ...
 

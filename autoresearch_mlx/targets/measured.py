@@ -15,8 +15,8 @@ from autoresearch_mlx.experiment import Assignment, Failure, Measurement, Second
 def checked(found: object, assignment: Assignment, where: str, needs_value: bool = True) -> Measurement:
     """Return ``found`` if it is a correct measurement, else an ``invalid`` one with the reason.
 
-    Numbers of numpy and similar libraries become Python's.  With ``needs_value``, a run without a failure must have a
-    value.
+    Numbers of numpy and similar libraries are converted to Python's own types.  With ``needs_value``, a run without a
+    failure must have a value.
     """
     if not isinstance(found, Measurement):
         shown = "nothing" if found is None else f"a {type(found).__name__}"
@@ -116,4 +116,4 @@ _RIGHT: Mapping[str, Callable[[object], bool]] = {
     "stretch": _finite,
     "disturbed_by": lambda found: isinstance(found, str),
 }
-"""Field of a measurement -> function that returns whether its value has the right type."""
+"""Name of a field of a measurement -> function that returns whether the field's value has the right type."""

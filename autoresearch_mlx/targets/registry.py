@@ -60,7 +60,8 @@ def find_kind(name: str, root: Path) -> TargetKind[Any]:
 
 
 def with_defaults(settings: Settings, kind: TargetKind[Any]) -> Settings:
-    """Return the settings with the kind's metric, direction and editable files where they name none.
+    """Return the settings; where they leave metric, direction or editable files open, the kind's defaults are filled
+    in.
 
     Raises ConfigError if one of the kind's values cannot be used.
     """

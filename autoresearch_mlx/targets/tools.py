@@ -25,7 +25,8 @@ class Tools:
     wanted: ToolSettings
 
     def environment(self) -> dict[str, str]:
-        """Return the variables with which a shell command finds the lab's tools; none if there are no tools.
+        """Return the environment variables with which a shell command finds the lab's tools; empty if the lab has no
+        tools.
 
         ``AUTORESEARCH_TOOLS`` is the folder, for a script that reads files in it.
         """

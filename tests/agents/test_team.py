@@ -175,7 +175,7 @@ def test_a_proposal_that_cannot_be_carried_is_a_conflict_and_is_never_handed_out
     with pytest.raises(AgentError, match="has nothing left"):
         crowd.propose(moved)
     ended = ledger.of("brief_ended")[0]
-    assert (ended["outcome"], ended["reason"]) == ("conflict", f"another change was kept meanwhile, and {why}")
+    assert (ended["outcome"], ended["reason"]) == ("conflict", f"another change was kept in the meantime, and {why}")
 
 
 def test_a_junior_whose_agent_fails_rests_and_the_others_go_on() -> None:

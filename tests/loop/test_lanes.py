@@ -152,7 +152,7 @@ def test_changes_that_do_not_go_together_are_a_conflict_and_nothing_is_kept(lab:
     night(lab, Steps(set_knobs(one, FIRST), set_knobs(other, SECOND)), screen, limit=2)
     first, second = finished(lab)[1], finished(lab)[2]
     assert (first.status, second.status) == ("keep", "conflict")
-    assert second.reason.startswith("experiment 1 was kept meanwhile, and the two changes cannot be combined")
+    assert second.reason.startswith("experiment 1 was kept in the meantime, and the two changes cannot be combined")
     assert second.value == 10.25 and second.gain == pytest.approx(0.75), "measured, and against the old incumbent"
     assert git(lab.root, "rev-parse", "autoresearch/t") == first.commit
     row = (lab.folder("t") / RESULTS).read_text().splitlines()[-1].split("\t")

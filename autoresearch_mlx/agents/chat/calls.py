@@ -25,7 +25,8 @@ Answer = TypeVar("Answer")
 _PASSING = ("unreachable", "busy", "hung", "dropped", "garbled")
 """Kinds of failure that may disappear on another try."""
 _AT_ONCE = ("dropped", "garbled")
-"""Kinds of failure after which a second try follows at once even if ``patience`` is 0: the server has answered."""
+"""Kinds of failure after which the call is repeated once at once, even if ``patience`` is 0, because the server is
+alive."""
 _LONGEST_PAUSE = 60.0
 _SECRET = 8
 """Shortest value of an environment variable, in characters, that is treated as a key."""
@@ -48,7 +49,8 @@ class Calls:
         self._closed = False
 
     def make(self, experiment: int, purpose: str, ask: Ask, cut: Sequence[str] = ()) -> tuple[Reply, str | None]:
-        """Return one reply, and the name of the file in which it is stored (None without a folder).
+        """Return one reply, and the name of the file in which the call is stored; the name is None without a session's
+        folder.
 
         Raises Spending before a call that the caps forbid.  Raises EndpointError when the time for retries is over, or
         when another try would not help.
@@ -173,6 +175,5 @@ def secrets_of(settings: AgentSettings, environment: Callable[[str], str | None]
 
 
 def _without(reply: Reply, secrets: Sequence[str]) -> Reply:
-    """Return the reply without any key that the server repeated: a reply's text ends up in titles, files and
-    commits."""
+    """Return the reply with every key removed that the server repeated; replies end up in titles, files and commits."""
     return replace(reply, text=talks.blotted(reply.text, secrets), reasoning=talks.blotted(reply.reasoning, secrets))

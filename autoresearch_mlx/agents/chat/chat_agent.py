@@ -1,9 +1,10 @@
-"""Let a model behind an endpoint propose edits: ask in the form that suits it, read the answer, deal with bad answers.
+"""Let a model behind an endpoint propose edits: ask in the form that suits the model, read the answer, and handle bad
+answers.
 
-A small model chooses from a menu; a capable one writes code (:mod:`ladder`).  The fields of an idea come as JSON, under
-a schema where the server enforces one.  Code comes in fences, in the same reply or in a second call.  A bad answer goes
-back to the model with the reason, or is asked for in a lower form; after a limited number of such repairs the loop logs
-the experiment as invalid.
+A small model chooses from a menu; a capable one writes code (:mod:`ladder`).  The model sends the fields of an idea as
+JSON; the server enforces a schema if it can.  Code comes in fences, in the same reply or in a second call.  A bad
+answer goes back to the model with the reason, or is asked for in a lower form; after a limited number of such repairs
+the loop logs the experiment as invalid.
 """
 
 from __future__ import annotations
@@ -50,13 +51,13 @@ class Chat:
         self._tasks = TaskSource(office, self._calls, endpoint.name)
         self._opener = Opener(endpoint.name, office, self._tasks)
         self._learned: int | None = None
-        """Context length that a refusal of the server has revealed, in tokens by our own estimate."""
+        """Context length, in our own estimate of tokens, that the server gave when it refused a prompt."""
         self._asked_tokens = 0
         self._stock = SpareEdits()
         self._thread: Thread | None = None
         self._silent: tuple[int, Proposal] | None = None
-        """Number of an experiment in which the model gave no answer, and the proposal made instead, which the loop gets
-        again if it asks again."""
+        """The last experiment in which the model gave no answer: its number, and the proposal that was made instead.
+        If the loop asks again, it gets the same proposal."""
         self._lost = 0
 
     # --- what the loop calls
@@ -84,7 +85,10 @@ class Chat:
         return thread.proposal
 
     def allow(self, seconds: float | None) -> None:
-        """Set the seconds per answer above which code counts as too slow to be tried; None sets no limit."""
+        """Set the longest time in seconds that an answer with code may take; with a slower model, code is not tried.
+
+        None sets no limit.
+        """
         self._opener.seconds = seconds
 
     def insist(self, context: Context) -> Proposal:
@@ -122,7 +126,7 @@ class Chat:
             return f"does not report its memory: {error}"
 
     def _lodging(self, facts: ModelFacts, history: History) -> tuple[bool, str]:
-        """Return whether the model stays in memory during training, and why, in words."""
+        """Return whether the model stays in memory during training, and the reason."""
         keep = self._office.settings.keep_loaded
         if not facts.here:
             return True, "takes no memory here"
@@ -208,7 +212,8 @@ class Chat:
         raise refused
 
     def _learn(self, refused: EndpointError) -> None:
-        """Learn the length of the context from a refusal; if the refusal names none, take half of the refused length.
+        """Learn the length of the context from a refusal; if the refusal states no length, assume half of the refused
+        prompt's length.
 
         The server counts tokens differently from our estimate, so its limit is converted to our tokens.
         """
@@ -268,7 +273,8 @@ class Chat:
         return first
 
     def _unusable(self, thread: Thread, reply: Reply) -> str | None:
-        """Tell the model why its reply cannot be read at all, and change the next call so that its reply can be."""
+        """Tell the model why its reply cannot be read at all, and change the settings of the next call to prevent
+        the same fault."""
         if reply.finish == "refused":
             return f"The request was refused: {reply.text.strip()[:500] or 'no reason was given'}"
         if reply.finish == "length":
@@ -327,8 +333,10 @@ class Chat:
         return self._silent[1]
 
     def _from_stock(self, context: Context) -> Proposal | None:
-        """Return an edit left over from an earlier reply; None if there is none, or while the person's own idea
-        waits."""
+        """Return an edit left over from an earlier reply.
+
+        Return None if none is left, or while an idea of the user's waits.
+        """
         if self._tasks.wished(context) or (edit := self._stock.pick(context.files)) is None:
             return None
         self._thread = None
@@ -364,9 +372,9 @@ class Chat:
 
 
 def _chosen(thread: Thread, reply: Reply) -> tuple[Edit | None, str]:
-    """Return the edit of the menu entry that a reply chooses, or what is wrong with the reply.
+    """Return the edit of the menu entry that a reply chooses, or a description of what is wrong with the reply.
 
-    Returns neither of the two if no menu was shown, or if the reply is a whole proposal.
+    Both are empty if no menu was shown, or if the reply is a whole proposal.
     """
     if not thread.choices or reply.finish == "refused" or read_fields(reply.text)[0] is not None or OPENS in reply.text:
         return None, ""

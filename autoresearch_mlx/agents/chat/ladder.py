@@ -1,4 +1,5 @@
-"""Choose the form in which a model is asked: by the settings, by its record, and at first by its reported size."""
+"""Choose the form in which a model is asked: from the settings, from the model's record, and at first from its
+reported size."""
 
 from __future__ import annotations
 
@@ -24,20 +25,23 @@ def first_form(settings: AgentSettings, facts: ModelFacts) -> Form:
 
 
 def form_now(settings: AgentSettings, facts: ModelFacts, history: History, agent: str) -> Form:
-    """Return the form for the next experiment: from the settings, or from how well the model did with earlier forms."""
+    """Return the form for the next experiment: the one in the settings, or the one that suits the model's success so
+    far."""
     form = first_form(settings, facts)
     return form if settings.format != "auto" else rung_after(form, asked_of(history, agent))
 
 
 def proven(form: Form, settings: AgentSettings, facts: ModelFacts, history: History, agent: str) -> bool:
-    """Return whether this model has used a form without an error, or began with it; any other form is only a trial."""
+    """Return whether the model is past its trial of this form: it has used the form without an error, or has begun
+    with it."""
     if settings.format != "auto" or form == first_form(settings, facts):
         return True
     return any(form_of(e) == form and is_clean(e) for e in asked_of(history, agent))
 
 
 def from_the_rung_down(rung: Form, wish: bool) -> tuple[Form, ...]:
-    """Return the forms in the order in which they are tried until one fits: this one, those below, those above.
+    """Return the forms in the order in which they are tried until one fits: this form, the simpler ones, then the
+    richer ones.
 
     A person's own idea (``wish``) is not on any menu, so it is asked for in code, or else in values.
     """

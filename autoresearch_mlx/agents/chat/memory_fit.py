@@ -20,7 +20,7 @@ FREE_RESERVE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The decision: ``fits`` is None when a size is unknown; ``words`` give the sum, or name the unknown sizes."""
+    """The decision: ``fits`` is None if a size is unknown; ``words`` state the sum, or name the unknown sizes."""
 
     fits: bool | None
     words: str

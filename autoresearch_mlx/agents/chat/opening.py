@@ -31,7 +31,7 @@ SHORT_TAIL = 600
 
 
 class NothingToChoose(PromptTooLong):
-    """Raised when a menu would have no entry, or when there is no knob whose value could be asked for."""
+    """Raised when there is no entry for a menu, or no knob for a question about values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Opener:
     def open(self, context: Context, facts: ModelFacts, most: int, looking: bool = False) -> Thread:
         """Return the conversation of the next experiment, in the first form that fits a context of ``most`` tokens.
 
-        If ``looking`` is true, only the prompt is wanted, and no idea is marked as taken.  Raises PromptTooLong when no
+        If ``looking`` is true, the prompt is only shown, and no idea is marked as taken.  Raises PromptTooLong when no
         form fits.
         """
         self._tasks.load_seconds = None

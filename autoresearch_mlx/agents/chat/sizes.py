@@ -1,4 +1,4 @@
-"""Set how long a prompt and a reply may be, by what is asked for, and predict how long an answer takes."""
+"""Set the length of a prompt and of its reply for each kind of question, and predict how long an answer takes."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ RESERVED = 2048
 THOUGHTS = 4096
 """Tokens for the thoughts of a model that was seen to think; they count as part of the reply."""
 SLOW_LOAD = 15.0
-"""Loading time in seconds from which on one call asks for several ideas."""
+"""Loading time in seconds above which one call asks for several ideas."""
 AT_ONCE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The limits of a question for code in a context of ``most`` tokens; ``setting`` is the person's limit."""
+    """The limits of a question for code in a context of ``most`` tokens; ``setting`` is the user's own limit on the
+    reply."""
 
     form: Form
     files: Mapping[str, str]
@@ -58,7 +59,8 @@ class Room:
 
 
 def reply_limit(form: Form, files: Mapping[str, str], setting: int | None, thinks: bool) -> int:
-    """Return the maximum number of tokens of a reply: a few fields, or 1.5 times those of the largest file."""
+    """Return the maximum number of tokens of a reply: a constant for a few fields, and 1.5 times the largest file's
+    tokens for code."""
     thoughts = THOUGHTS if thinks else 0
     wanted = FIELDS
     if form in ("blocks", "whole"):
@@ -73,7 +75,8 @@ def own_limit(settings: AgentSettings) -> int | None:
 
 
 def context_tokens(settings: AgentSettings, facts: ModelFacts, learned: int | None) -> int:
-    """Return the smallest context length, in tokens, of those configured, reported and learned from refusals."""
+    """Return the smallest known context length in tokens: the configured one, the reported one, or the one learned
+    from refusals."""
     wanted = settings.context_tokens
     known = [facts.context_tokens or USUAL_CONTEXT, USUAL_CONTEXT if wanted == "auto" else wanted]
     return min([*known, learned] if learned is not None else known)
@@ -87,7 +90,7 @@ def count_at_once(history: History, agent: str, form: Form) -> bool:
 
 
 def predicted_seconds(history: History, agent: str, tokens: int) -> float | None:
-    """Predict from a model's last answers how many seconds it takes for ``tokens``, prompt and reply together.
+    """Predict from a model's last answers how many seconds it takes for ``tokens``, the sum of prompt and reply.
 
     Returns None if the model has not answered yet.
     """

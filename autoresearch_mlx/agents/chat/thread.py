@@ -44,7 +44,7 @@ class Thread:
     room: int = 0
     """Maximum number of tokens in the messages after the brief, so that prompt and reply still fit into the context."""
     loading: float | None = None
-    """Seconds spent loading the model for an earlier question, before this conversation."""
+    """Seconds spent loading the model for an earlier call, before this conversation began."""
     thinking: bool = True
     """Whether the model may think; False after it has spent a whole reply on thinking."""
     fields: Fields | None = None

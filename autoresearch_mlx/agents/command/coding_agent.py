@@ -59,8 +59,8 @@ class _Asked:
 class CodingAgent:
     """An agent that runs a shell command and proposes the changes that the command made to the files.
 
-    ``lend(commit)`` lends the lab's directory in our own worktree, which is restored afterwards.  ``may_edit``
-    decides which new files belong to the edit; None means that no new file does.
+    ``lend(commit)`` gives the agent the lab's directory in our own worktree, and restores the directory afterwards.
+    ``may_edit`` decides which new files belong to the edit; None means that no new file does.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class CodingAgent:
         self._patience = Patience(office.settings.patience_seconds)
 
     def propose(self, context: Context) -> Proposal:
-        """Return the program's edit, or a Proposal with a problem in words for the program.
+        """Return the program's edit, or a Proposal whose problem tells the program what is wrong.
 
         Raises AgentAway while the agent's service has an outage or the person's limit is used up, AgentError when the
         agent cannot be started or made no edit in the last five experiments, and WorkspaceError when the worktree
@@ -199,7 +199,8 @@ class CodingAgent:
         return problem
 
     def _is_in_vain(self, last: Proposal) -> bool:
-        """Return whether asking again is useless: the agent made no edit now, and none in the experiment before."""
+        """Return whether asking again is useless, because the agent made no edit now and none in the experiment
+        before."""
         return self._asked.number in self._lost and len(self._lost) > 1 and not last.files
 
     def _refuse_to_go_on(self) -> None:

@@ -15,9 +15,11 @@ from autoresearch_mlx.trial.blame import blame
 FIRST_REST, LONGEST_REST = 30.0, 1800.0
 """Seconds until a service that names no time is asked again: the first value, doubled each time up to the second."""
 _AT_ONCE_SECONDS = 2.0
-"""Longest time in seconds of a call that counts as ended at once: the program starts, is refused and ends."""
+"""Longest time in seconds of a call that was refused: the program starts, is refused by its service and ends at
+once."""
 _ANSWER_LINES = 5
-"""When a call ends without an error, output of more lines than this counts as an answer, and not as an outage."""
+"""Number of lines above which the output of a call that ended without an error counts as an answer, not as an
+outage."""
 
 
 class Patience:
@@ -38,7 +40,7 @@ class Patience:
         self._worked, self._since, self._rest = True, None, FIRST_REST
 
     def check(self, called: Called, log: Path, worked: bool) -> None:
-        """Raise AgentAway when a call without an edit failed for a reason that passes by itself.
+        """Raise AgentAway if the call made no edit for a reason that will pass by itself, such as an outage.
 
         ``worked`` says whether the agent has made an edit before in this session.
         """
@@ -56,7 +58,7 @@ class Patience:
             self._wait_a_while(how_it_ended(ended.returncode, log))
 
     def _wait_a_while(self, how: str) -> None:
-        """Raise AgentAway until the time for waiting is over.
+        """Raise AgentAway as long as the experiment may still wait.
 
         After that the experiment is lost, and the next experiment may wait again.
         """

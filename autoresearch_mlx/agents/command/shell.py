@@ -21,7 +21,8 @@ from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment,
 from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 
 EXPERIMENT_ENV, PROMPT_ENV = "AUTORESEARCH_EXPERIMENT", "AUTORESEARCH_PROMPT"
-"""Environment variables of a call: the experiment's number, and the path of a file with the prompt."""
+"""Environment variables of a call: one with the experiment's number, one with the path of a file that holds the
+prompt."""
 _HOOK = """\
 #!/bin/sh
 # Called by git with the state of a change of refs, and the refs on standard input.
@@ -96,7 +97,8 @@ def _blotted(log: Path, values: list[str]) -> str:
 
 @contextmanager
 def _short_lead(tree: Path) -> Iterator[dict[str, str]]:
-    """Yield environment variables that keep git inside the worktree and away from refs; they hold within the block."""
+    """Yield environment variables that, within the block, keep git inside the worktree and keep it from changing
+    refs."""
     with tempfile.TemporaryDirectory() as hooks:
         hook = Path(hooks) / "reference-transaction"
         hook.write_text(_HOOK)

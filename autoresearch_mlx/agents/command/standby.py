@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from autoresearch_mlx.agents.prompt.brief import Brief
 
 DEFAULT_SECONDS = 60.0
-"""Seconds until the agent is asked again when it does not say when."""
+"""Seconds until an agent that names no time is asked again."""
 
 
 class Standby:

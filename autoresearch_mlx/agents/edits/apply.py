@@ -25,7 +25,7 @@ HOW_TO_SEND = (
 )
 
 _STATEMENT = re.compile(r"^(?:@|(?:def|class|import|from|if|for|with|try|async)\b)", re.MULTILINE)
-"""Pattern of a statement, for a quick test that spares most whole files a second parse."""
+"""Pattern of a statement; this quick test makes a second parse unnecessary for most whole files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Outcome:
 
     texts: Mapping[str, str] = field(default_factory=dict)
     knobs: Mapping[str, Any] = field(default_factory=dict)
-    """New values of constants, if the code that was sent consists of constants only."""
+    """New values of constants, if the reply's code consists of constants only."""
     problem: str = ""
     mismatch: bool = False
     has_code: bool = False
@@ -51,7 +51,7 @@ def changed(
 ) -> tuple[dict[str, str], Outcome]:
     """Return the complete new text of every file that differs, and the outcome of the code without the knobs.
 
-    ``insisted`` has values outside a knob's range that are accepted now, because they were refused before.
+    ``insisted`` has values outside a knob's range that were refused once and are accepted when they are sent again.
     """
     outcome = _code(part, page, originals, beside_knobs=bool(knobs))
     if outcome.problem:
@@ -206,7 +206,8 @@ def _refuse_python(text: str, original: Original, originals: Mapping[str, Origin
 def _beyond(
     texts: Mapping[str, str], originals: Mapping[str, Original], insisted: knob_values.Beyond
 ) -> tuple[str, knob_values.Beyond]:
-    """Name the values that the code sets outside a knob's range, unless it changes the comment with the range too."""
+    """List the values that the code sets outside a knob's range; a knob is left out if the code changes its range
+    comment too."""
     found: dict[tuple[str, str], str] = {}
     for path, text in texts.items():
         had, has = originals[path].knobs, read_knobs(text)

@@ -24,11 +24,11 @@ from autoresearch_mlx.agents.edits.reply_parts import Original, folded
 _MOST_LINES = 40
 _WIDTH = 160
 _COMMON = 8
-"""Number of occurrences in the file above which a line does not help to find the position."""
+"""Number of occurrences in the file above which a line is too common to help find the position."""
 _COMPARED = 2000
 _TIED = 20
 _OFF = 5
-"""Number of lines by which an end of the window may be off because the model left out or invented lines."""
+"""Number of lines by which either end of the window may move, because the model may have left out or invented lines."""
 MOST = 100
 _SHOWN = 3
 _TAB = 4
@@ -121,8 +121,8 @@ def _shifted(original: Original, block: Block) -> list[Place]:
 
 
 def _within(original: Original, block: Block) -> list[Place]:
-    """Find a search text of one line inside a line of the file; usually the model left out the comment at the line's
-    end."""
+    """Find a search text of one line that is part of a line of the file; usually the model left out the comment at
+    its end."""
     search, replace = _without_blank_ends(block.search, block.replace)
     needle, instead = search[0].strip(), replace[0].strip() if len(replace) == 1 else ""
     if len(search) > 1 or not instead:

@@ -45,7 +45,7 @@ def _plain(value: Any) -> Any:
 
 
 def read_choice(text: str, count: int) -> tuple[int | None, str, str]:
-    """Return the chosen entry from 1 to ``count``, the reason given, and the problem if there is no choice.
+    """Return the chosen entry (1 to ``count``), the model's reason, and, if the reply chooses nothing, the problem.
 
     The number may be a field of an object or stand at the beginning.  It may stand anywhere if no other entry is named.
     """
@@ -60,7 +60,7 @@ def read_choice(text: str, count: int) -> tuple[int | None, str, str]:
 
 
 def _only(text: str, count: int) -> int | None:
-    """Return the only entry that a text names; None when it names none or several."""
+    """Return the entry that a text names; None if it names none, or several."""
     found = {int(match[1]) for match in _ANY.finditer(text)}
     named = [number for number in found if 1 <= number <= count]
     return named[0] if len(named) == 1 else None

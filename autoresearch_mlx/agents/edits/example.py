@@ -58,7 +58,7 @@ def _example(files: tuple[tuple[str, str], ...]) -> Example | None:
 
 
 def _after(d: Dimension) -> Any:
-    """Return a value that hardly anybody would propose; return the present value if there is no such value."""
+    """Return a value that a model would hardly propose; return the present value if there is no such value."""
     here = d.unit(d.value)
     if not d.tick:
         return d.at(here + _STEP if here < 0.9 else here - _STEP)

@@ -96,7 +96,7 @@ def _fence(lines: Sequence[str], opened: tuple[int, re.Match[str]], last: int, e
 class Aim:
     """The path of the file that a fence or block is for, and whether the author named it.
 
-    The path is None when nothing says which file is meant.
+    The path is None if neither the fence nor the text around it says which file is meant.
     """
 
     path: str | None

@@ -1,7 +1,7 @@
 """Turn knob values as a model writes them into values that fit the file.
 
-The type of the present value decides: a number stays a number, a whole number stays whole, a string stays a string.
-``"2**14"`` and ``"0.05"`` count as numbers, ``8.0`` as a whole number; anything else is a problem.
+The present value decides the type: a whole number stays whole, any other number stays a number, and a string stays a
+string.  ``"2**14"`` and ``"0.05"`` count as numbers, ``8.0`` as a whole number; anything else is a problem.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ Beyond: TypeAlias = frozenset[tuple[str, str]]
 
 
 class Unfit(Exception):
-    """Raised for a value that a knob cannot have; the message says what it must be.  Caught within this package."""
+    """Raised for a value that a knob cannot have; the message says which values it can have.
+
+    Caught within this package.
+    """
 
 
 def place(name: str, files: Mapping[str, Mapping[str, Knob]]) -> tuple[str, str]:
@@ -54,7 +57,7 @@ def _unknown(name: str, files: Mapping[str, Mapping[str, Knob]]) -> str:
 
 
 def fit(knob: Knob, value: Any) -> Any:
-    """Return the value in the knob's own type.  Raises Unfit, saying what the knob must be."""
+    """Return the value in the knob's own type.  Raises Unfit, whose message says which values the knob can have."""
     try:
         return _fit(knob.value, value)
     except Unfit as error:
@@ -62,7 +65,7 @@ def fit(knob: Knob, value: Any) -> Any:
 
 
 def out_of_range(knob: Knob, value: Any) -> str:
-    """Say that a value lies outside the range of the knob's ``# knob:`` comment; return an empty string otherwise.
+    """Return a message if a value lies outside the range of the knob's ``# knob:`` comment, else an empty string.
 
     The knob's present value counts as inside, and so does every value of a knob without a comment.
     """

@@ -6,8 +6,8 @@
     lines that replace them
     >>>>>>> REPLACE
 
-A mark needs five or more of its characters (``<``, ``=`` or ``>``).  It may be indented, and may stand inside
-or outside a fence.
+A mark is a run of five or more of the characters ``<``, ``=`` or ``>``.  It may be indented, and may stand inside or
+outside a fence.
 """
 
 from __future__ import annotations

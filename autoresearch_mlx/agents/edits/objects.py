@@ -31,7 +31,7 @@ _MOST_WORK = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One object and its position in the text, or why something that looks like one cannot be read."""
+    """One object and its position in the text; or, for text that only resembles an object, why it cannot be read."""
 
     start: int
     end: int
@@ -62,8 +62,8 @@ def _objects(text: str) -> Iterator[Found]:
 
 
 def _read(text: str, start: int) -> tuple[Any, int, int]:
-    """Return value, end and number of characters read; the value is None for text that is not JSON even after
-    correction."""
+    """Return the value, the end and the number of characters read; the value is None if correction does not make the
+    text JSON."""
     try:
         value, end = json.JSONDecoder(strict=False).raw_decode(text, start)
         return value, end, end - start
@@ -79,7 +79,8 @@ def _read(text: str, start: int) -> tuple[Any, int, int]:
 
 
 def _balanced(text: str, start: int) -> int:
-    """Return the position after the brace that closes the one at ``start``, or the end of the text if none does."""
+    """Return the position after the brace that closes the brace at ``start``, or the end of the text if it is never
+    closed."""
     depth = 0
     for token in _BRACES.finditer(text, start):
         depth += {"{": 1, "}": -1}.get(token.group(), 0)

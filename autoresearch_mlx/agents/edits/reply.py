@@ -44,7 +44,7 @@ class Edit:
     files: Mapping[str, str]
     """Complete new text of each changed file; empty when there is a problem."""
     problem: str = ""
-    """The problem and what to send instead, in words for the model."""
+    """The problem, told to the model, and what the model should send instead."""
     mismatch: bool = False
     """True when search/replace blocks did not fit the file, or were incomplete."""
     wants_code: bool = False
@@ -60,7 +60,7 @@ def read_reply(
 
     ``files`` maps the path of every file that may change to its text.  ``fields`` are the fields from an earlier call.
     With fields, the text holds only the code of that one proposal, and JSON objects in it are ignored.  ``insisted``
-    has the values outside a knob's range that were refused before; a model that sends one of them again means it.
+    has the values outside a knob's range that were refused before; a value that is sent again is accepted.
     """
     if len(text) > MOST_CHARACTERS:
         said = f"The reply has {len(text):,} characters; at most {MOST_CHARACTERS:,} are read. Send a shorter one."
@@ -122,7 +122,8 @@ def _edit(
 
 
 def _of_knobs(fields: Fields, moved: KnobChanges, files: Mapping[str, str]) -> Edit:
-    """Make an edit that changes only knobs; its title and axis follow from the change, whatever the model calls it."""
+    """Make an edit that changes only knobs; title and axis are derived from the change, and the model's own are
+    ignored."""
     order = {name.rsplit(":", 1)[-1].upper(): at for at, name in enumerate(fields.knobs)}
     return Edit(
         title=_short(describe(moved)),
@@ -163,7 +164,7 @@ def _already(fields: Fields) -> str:
 
 
 def _axis(fields: Fields, before: Mapping[str, str], after: Mapping[str, str]) -> str | None:
-    """Return the axis that the model named, else the axis of the first knob in the model's list that changed."""
+    """Return the axis that the model named, else the axis of the first changed knob in the model's list."""
     said = (fields.axis or "").lower()
     if _AXIS.fullmatch(said):
         return said

@@ -22,8 +22,8 @@ MOST = 16
 class Original:
     """A file before the edit.
 
-    ``text`` has only line feeds as line ends, and no byte order mark; :meth:`restored` gives a new text the file's own
-    line ends and its mark.
+    ``text`` has only line feeds as line ends, and no byte order mark; :meth:`restored` gives a new text both as the
+    file had them.
     """
 
     def __init__(self, path: str, raw: str) -> None:

@@ -113,7 +113,8 @@ def top_names(tree: ast.Module) -> dict[str, int]:
 
 
 def only_constants(text: str, tree: ast.Module, original: str) -> dict[str, Any] | None:
-    """Return the new values if a text consists only of knobs of the file and the file has more than knobs."""
+    """Return the values in a text that consists only of knobs of a file; None if the text has more, or the file has
+    nothing else."""
     had, has = read_knobs(original), read_knobs(text)
     if not has or len(has) != len(tree.body) or any(name not in had for name in has) or len(has) == len(had):
         return None

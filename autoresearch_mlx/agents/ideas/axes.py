@@ -2,7 +2,7 @@
 
 The choice is Thompson sampling: each axis draws from Beta(1 + wins, 1 + losses), and the axis with the highest draw is
 tried.  Old tries count less and less.  An axis that lost four times in a row is banned for a while, never for good.  A
-tenth of all choices is uniform, so that no axis is forgotten.
+tenth of all choices is uniform, so that each axis is tried sometimes.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ STREAK = 4
 BAN = 25
 """Number of experiments that a ban lasts, counted from the last loss."""
 _COUNTS = frozenset({"keep", "discard", "crash", "timeout", "invalid"})
-"""Statuses that count as tries, if something ran.  A duplicate was not run and an interrupted experiment was not
-finished, so they do not count."""
+"""Statuses of experiments that count as tries of their axis, if something ran.  A duplicate was not run and an
+interrupted experiment was not finished, so they do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,8 @@ def _sum(weights: Sequence[float], counted: Iterable[bool]) -> float:
 def _banned_until(axis: str, tries: Sequence[Experiment], history: History) -> int | None:
     """Return the number of the last experiment under a ban; None if there is no ban.
 
-    A new incumbent on a coupled axis ends a ban, and losses before it no longer count.
+    A new incumbent ends the bans of all axes coupled to the one that it changed, and earlier losses there no longer
+    count.
     """
     kept = (e for e in history.experiments if e.status == "keep" and e.number > 0)
     turns = [e.number for e in kept if any(coupled(axis, other) for other in axes_touched(e))]
@@ -162,7 +163,7 @@ def knobs_of(axis: str, files: Mapping[str, str]) -> dict[str, object]:
 
 
 def coupled(one: str, other: str) -> bool:
-    """Return whether a new incumbent on one axis casts doubt on earlier results of the other."""
+    """Return whether a new incumbent on one axis makes earlier results on the other doubtful."""
     if one == other:
         return True
     first, second = one.split(".")[0], other.split(".")[0]

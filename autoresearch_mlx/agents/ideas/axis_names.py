@@ -32,7 +32,7 @@ def axis_in(text: str) -> str | None:
 
 
 def axis_tried(experiment: Experiment) -> str | None:
-    """Return the axis for which an experiment counts; None if it names none."""
+    """Return the axis that an experiment tried, for counting; None if it names none."""
     return clean_axis(axis_of_experiment(experiment))
 
 

@@ -31,8 +31,8 @@ from autoresearch_mlx.terms import one_line
 
 FILE = "ideas.jsonl"
 MOST_INTERRUPTED = 3
-"""Number of experiments that took an idea without trying it, after which the idea is given up, because it may crash the
-machine or be too much for the model."""
+"""Number of experiments that may take an idea without trying it; then the idea is given up, because it may crash the
+machine or be too hard for the model."""
 _TEXTS = ("axis", "title", "hypothesis", "source", "time", "cost")
 
 

@@ -1,8 +1,8 @@
 """Choose the model's task for this experiment.
 
 The person's ideas come first.  Otherwise the choice is random, but it depends only on the seed and the experiment's
-number, so that a prompt that is shown beforehand is the prompt that will be sent.  The longer no edit has been kept,
-the bolder the task.
+number, so that a preview of the prompt is exactly what is sent later.  The longer no edit has been kept, the bolder the
+task.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ PUSH = 12
 LEAP = 20
 """Number of experiments without a keep after which the model starts from older versions."""
 ISLAND = 8
-"""Number of experiments in a row that start from an older version; then as many start from the incumbent, and so on."""
+"""Number of experiments in a row that start from an older version; the same number then starts from the incumbent,
+and so on."""
 SHARES = {"improve": 0.6, "combine": 0.2, "simplify": 0.1, "leap": 0.1}
 PUSHED = {"improve": 0.4, "combine": 0.2, "simplify": 0.1, "leap": 0.3}
 _REPAIR = 0.5
@@ -119,7 +120,8 @@ def _idea(idea: Idea, context: Context) -> Task:
 
 
 def _improve(context: Context, waiting: Sequence[Idea], known: Sequence[str], dice: random.Random) -> Task:
-    """Make a task from an open idea on the chosen axis, or sometimes from the oldest allowed idea, or from the axis."""
+    """Make a task from an open idea on the chosen axis, sometimes from the oldest idea; without such an idea, from
+    the axis alone."""
     history = context.history
     resting, candidates = banned(history, context.number), known
     pushed = stagnation(history) >= PUSH
@@ -163,7 +165,8 @@ def _leap(context: Context, known: Sequence[str], dice: random.Random, origin: E
 
 
 def _ancestor(context: Context, dice: random.Random) -> Experiment | None:
-    """Draw an older kept version, preferably one from which few leaps started; None when there is no older version."""
+    """Draw an older kept version, preferably one from which few leaps have started; None if there is no older
+    version."""
     history, best = context.history, context.history.incumbent
     leaps = [e.base for e in history.experiments if e.talk.get("task") == "leap"]
     kept = [e for e in history.experiments if e.status == "keep" and e.commit and e is not best]

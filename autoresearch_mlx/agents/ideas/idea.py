@@ -96,7 +96,7 @@ def distinct_axes_first(drafts: Iterable[Draft], ideas: Sequence[Idea]) -> list[
 
 
 def welcome(draft: Draft, ideas: Sequence[Idea], source: str) -> bool:
-    """Return whether a cleaned draft should be added to these ideas."""
+    """Return whether a cleaned draft may be added to the backlog."""
     if not draft.title:
         return False
     if source == YOU:

@@ -24,7 +24,7 @@ BEST = 8
 
 
 def resolution(context: Context) -> float | None:
-    """Return the smallest difference that means something: sigma of one measurement, else the judge's margin."""
+    """Return the smallest difference that is not just noise: sigma of one measurement, else the judge's margin."""
     if context.sigma:
         return context.sigma
     text = margin_told(context.history)
@@ -35,7 +35,8 @@ def resolution(context: Context) -> float | None:
 
 
 def near_misses(context: Context) -> tuple[Experiment, ...]:
-    """Return the discarded experiments whose effect is within one resolution and whose change is not in the files."""
+    """Return the discarded experiments whose effect is smaller than the resolution and whose change is not in the
+    files."""
     unit = resolution(context)
     if unit is None:
         return ()

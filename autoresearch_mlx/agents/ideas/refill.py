@@ -38,7 +38,8 @@ _HYPOTHESIS = 200
 
 
 def refill_due(folder: Path, history: History) -> bool:
-    """Return whether fewer than FEWEST_OPEN ideas are open and the last refill was EXPERIMENTS or more experiments ago.
+    """Return whether the backlog has fewer than FEWEST_OPEN open ideas and the last refill is at least EXPERIMENTS
+    experiments old.
 
     The journal also records refills that added no ideas.  Raises LedgerError.
     """
@@ -177,7 +178,7 @@ def _moment(time: str) -> float:
 
 
 def read_ideas(text: str) -> tuple[tuple[Draft, ...], str]:
-    """Return the ideas in a reply, and the problem in words for its author; "" when every idea could be read.
+    """Return the ideas in a reply, and a problem for the model to read, which is empty if every idea could be read.
 
     The reply may have fences and text around the JSON, contain several objects, or break off.  Raises nothing.
     """

@@ -103,7 +103,8 @@ def stalled(experiments: int) -> str:
 
 
 def push(experiments: int, last: Sequence[str], never: Sequence[str]) -> str:
-    """Write the lines that push the model away from the last tries; ``never`` has the session's untried axes."""
+    """Write the lines that ask the model for something unlike the last tries; ``never`` has the axes untried in this
+    session."""
     away = f" Make a change of another kind than the last tries ({', '.join(last)})." if last else ""
     return "\n".join([f"{stalled(experiments)}{away}", *([unused(never)] if never else [])])
 

@@ -27,8 +27,9 @@ Array = NDArray[np.float64]
 OPTION = FIRST
 """The distance between any two options of a choice, which equals the first step of a number."""
 TOGETHER = (("batch", "batch.device", 1), ("depth", "width", -1))
-"""Pairs of axes that change together: by the same factor (1), which keeps the number of passes, or by inverse factors
-(-1), which keeps the model's width.  Alone, one of them may fail or lose where both together gain."""
+"""Pairs of axes that change together.  With 1 both change by the same factor, which keeps the number of passes; with
+-1 by inverse factors, which keeps the model's width.  A change of only one of them may fail or lose where a change
+of both gains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Coordinates:
     follower: NDArray[np.intp]
     """Index of the other knob whose column each knob shifts as well; -1 for none."""
     ratio: Array
-    """How far each knob shifts that other column per unit of its own place."""
+    """How much a knob's own place shifts that other column."""
 
     @property
     def option(self) -> float:

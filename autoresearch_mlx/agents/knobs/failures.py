@@ -34,7 +34,8 @@ DOUBLING = 1.5
 """Expected rise of the log-odds for each doubling of memory, before any failure."""
 RIDGE_DOUBLING = 0.02
 GROWTH = {"depth": 0.7, "width": 0.7, "batch.device": 0.9, "mlp": 0.2}
-"""Expected doublings of memory for each doubling of a knob, by its axis; 0 for every other knob."""
+"""Expected doublings of memory for each doubling of a knob, by the knob's axis; other knobs are expected to need no
+memory."""
 UNSURE, FIXED = 0.5, 0.1
 """Standard deviations of the expected doublings: for the axes in ``GROWTH``, and for all others."""
 SCATTER = 0.1
@@ -57,7 +58,8 @@ class Appetite:
         return float(self.growth[index] * (_size(dimension, value) - _size(dimension, dimension.value)))
 
     def doublings(self, points: Sequence[Point]) -> Array:
-        """Return the predicted memory of each point over the incumbent's, as a logarithm to base 2; shape (points,)."""
+        """Return the predicted memory of each point in doublings over the incumbent's (a logarithm to base 2); shape
+        (points,)."""
         return np.asarray(_sizes(self.space, points) @ self.growth)
 
 
@@ -113,7 +115,8 @@ class FailureModel:
         return np.asarray(1 - (1 - self.beyond(rows, doublings)) * (1 - self._close_by(rows)))
 
     def beyond(self, rows: Array, doublings: Array) -> Array:
-        """Return the chance of failing by memory and the knobs' steps alone, without the outcomes of nearby runs."""
+        """Return the chance of failing that follows from memory and from the knobs' steps, without the outcomes of
+        nearby runs."""
         return _sigmoid(self.intercept + self.per_doubling * doublings + (rows - self.origin) @ self.slope)
 
     def _close_by(self, rows: Array) -> Array:

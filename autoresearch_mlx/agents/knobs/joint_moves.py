@@ -2,8 +2,8 @@
 
 Late in a session each single step gains less than the noise, and only several together stand out from it.  So steps are
 added, exchanged and dropped one at a time, as long as the expected gain rises (coordinate ascent).  Three rules keep
-this from guessing: only knobs that were moved alone take part, the lengths of all steps together stay within a ball in
-the trust region, and points close to measured ones are left to the ranking, which sees that they can gain little.
+this from guessing.  Only knobs that were moved alone take part.  The lengths of all steps together stay within a ball
+in the trust region.  Points close to measured ones are left to the ranking, which knows that they can gain little.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ MOST = 8
 
 
 def joint_moves(outlook: Outlook, steps: Sequence[Step]) -> list[Move]:
-    """Return every stage of the ascents that moves at least two knobs; ``steps`` are the single steps to choose
-    from."""
+    """Return every intermediate move of the ascents that has at least two knobs; ``steps`` are the single steps to
+    choose from."""
     known = outlook.moved_alone
     pool = Pool.of(outlook, [step for step in steps if step.index in known])
     found: dict[Move, None] = {}
@@ -59,7 +59,9 @@ def _ascent(pool: Pool, start: int) -> list[Move]:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The single steps, and what each changes in the models.  A joint move chooses some of them, ``{knob: index}``.
+    """The single steps, each with the change that it makes in the inputs of the models.
+
+    A joint move chooses some of them, ``{knob: index}``.
 
     ``index``, ``unit`` (the place in the knob's range), ``length`` (squared) and ``growth`` have shape (steps,).
     ``columns``, shape (steps, 2), are the columns that a step changes: its own and its follower's, or -1.

@@ -3,8 +3,8 @@
 The kernel is a sum of two parts.  The first has one squared exponential for each knob (an additive kernel, Duvenaud et
 al. 2011, arXiv:1112.4394), weighted by the knob's relevance.  The second is one squared exponential over all knobs
 together, for their interactions; in it a relevant knob has a shorter length (automatic relevance determination, MacKay
-1994).  All scales are those with the highest posterior density: marginal likelihood times log-normal priors around the
-usual values, so that a few measurements move them little.  The gradient is exact, and Adam (Kingma and Ba 2015,
+1994).  All scales have the highest posterior density (marginal likelihood times log-normal priors around the usual
+values), so that a few measurements change them little.  The gradient is exact, and Adam (Kingma and Ba 2015,
 arXiv:1412.6980) climbs it.
 """
 
@@ -24,8 +24,8 @@ USUAL = (0.2, 0.7, 0.4, 0.03)
 """Usual values of four scales: the length for single knobs, the length for all knobs together, the share of the joint
 part, and the share of noise."""
 UNSURE = (0.5, 0.5, 1.0, 1.5)
-"""Standard deviations of the priors on the four values of ``USUAL``, which are priors on the log-odds of the joint
-part's share and on the logarithms of the other three."""
+"""Standard deviations of the priors on the four values of ``USUAL``.  The prior of the joint part's share is on its
+log-odds, the others are on logarithms."""
 UNSURE_RELEVANCE = 2.0
 NOISE = (1e-4, math.e)
 """Bounds of the noise."""

@@ -47,7 +47,8 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The past experiments: trials with an outcome (oldest first), tried points, and the incumbent's score."""
+    """The past experiments: the trials with an outcome (oldest first), the points that were tried, and the
+    incumbent's score."""
 
     trials: tuple[Trial, ...]
     tried: frozenset[Point]
@@ -129,7 +130,7 @@ def _origins(space: Space, history: History) -> dict[int, Point]:
 def _moved(space: Space, point: Point, knobs: KnobChanges, back: bool = False) -> Point:
     """Return the point after these changes, or with ``back`` the point before them.
 
-    Changes of knobs outside the space are ignored, and so are values of another kind than the range's, such as
+    Changes of knobs outside the space are ignored, and so are values of a type that the range does not have, such as
     ``"auto"``.
     """
     values = list(point)
@@ -164,7 +165,7 @@ def _lost(experiment: Experiment, incumbent: float) -> float | None:
 
 
 def _trial(experiment: Experiment, point: Point, origin: Point, score: float, gain: float | None) -> Trial | None:
-    """Return the experiment as a trial; None when it says nothing about knobs."""
+    """Return the experiment as a trial; None if its outcome reveals nothing about the knobs."""
     if experiment.status in _VOID or (point == origin and experiment.number != 0):
         return None
     if experiment.failed and experiment.status != "conflict":  # a conflict was measured, so it is not a failure

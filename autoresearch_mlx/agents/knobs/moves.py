@@ -90,7 +90,8 @@ def _next_values(dimension: Dimension) -> list[Any]:
 
 
 def _scaled(dimension: Dimension, value: Any, leader: Dimension, way: int) -> Any:
-    """Return this knob's value times the other knob's factor to the power ``way``; None if it has no such value."""
+    """Return this knob's value times the other knob's factor to the power ``way``; None if its range does not hold
+    that value."""
     if dimension.range.kind == "choice" or leader.value <= 0:
         return None
     wanted = dimension.value * (value / leader.value) ** way

@@ -1,4 +1,4 @@
-"""Bring the models and the trust region together: what each candidate may gain, and how likely it is to fail."""
+"""Combine the models and the trust region: estimate what each candidate move may gain, and how likely it is to fail."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from autoresearch_mlx.lab.source import axis_of
 MOST_TRIALS = 200
 """Maximum number of trials that the models use: those nearest to the incumbent.  More trials would only take time."""
 CAUTION = 6.0
-"""Exponent of the chance that a move runs; it is large because a crash costs a whole run and teaches little."""
+"""Exponent of the chance that a move runs without a failure; it is large because a crash costs a whole run and
+teaches little."""
 MARGIN = 1.0
-"""Number of standard deviations of one measurement by which a move must be better to count as an improvement.  A
-smaller gain would not be kept, and without this margin the search measures points close to its centre until one of them
-is lucky."""
+"""Number of standard deviations of one measurement by which a move must be better to count as an improvement.  The
+loop would not keep a smaller gain.  Without this margin, the search measures points close to its centre until one of
+them is lucky."""
 KEPT = 0.3
-"""Weight of the gain that the loop may keep at once, relative to a move's improvement over the centre."""
+"""Weight of the gain that the loop may keep at once, relative to a move's expected improvement over the centre."""
 FURTHEST = 8
 """Maximum number of knobs in which the centre differs from the incumbent."""
 HEAD_START = 1.0
@@ -36,7 +37,8 @@ HEAD_START = 1.0
 TIRED = 0.5
 """Amount subtracted from a move's rank for each recent trial that moved the same knob without a keep."""
 LIKELY, REFUSED = 0.5, 1e6
-"""Chance of running below which a move comes last, and the number that is then subtracted from its rank."""
+"""Chance of running without a failure below which a move is ranked last, and the number that is then subtracted from
+its rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Outlook:
     trials: tuple[Trial, ...]
     """Each trial as a step from the closest earlier point."""
     centre: Array
-    """The centre as a row of numbers, shape (1, knobs); the incumbent has the same form."""
+    """The centre as a row of numbers, shape (1, knobs); ``incumbent`` has the same form."""
     incumbent: Array
     noise: float
     """Standard deviation of one measurement, in multiples of the surrogate's unit."""

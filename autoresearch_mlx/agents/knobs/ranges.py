@@ -1,7 +1,7 @@
 """Find the range of one knob: from its ``# knob:`` comment, or else guessed from its name and value.
 
-A comment that cannot be read is ignored here; ``range_notes.py`` explains it.  A value outside its own range widens the
-range.
+A comment that cannot be read is ignored here; ``range_notes.py`` explains it.  If a knob's value lies outside its
+range, the range is widened to include it.
 """
 
 from __future__ import annotations

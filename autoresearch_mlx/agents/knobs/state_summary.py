@@ -86,7 +86,7 @@ def _tally(memory: Memory, index: int) -> str:
 
 
 def _weighty(outlook: Outlook) -> list[str]:
-    """List the weights of the knobs, if results have changed them from the first guess."""
+    """List the knobs' weights if the results have changed them."""
     guess = interest(outlook.space)
     if np.allclose(outlook.weights, guess / guess.mean()):
         return []

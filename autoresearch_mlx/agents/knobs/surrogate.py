@@ -24,12 +24,13 @@ measurements."""
 KNOWN = 0.5
 """Standard deviation of the prior on the logarithm of the noise, where sigma is known."""
 LEAST = 1e-6
-"""Smallest gain whose logarithm is taken."""
+"""Smallest gain of which the logarithm is taken; smaller gains count as this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Ahead:
-    """Points compared with another point; all arrays have shape (points,), in multiples of the unit.
+    """What the model expects of several points, each compared with the same other point; all arrays have shape
+    (points,), in multiples of the unit.
 
     ``mean`` is the expected gain over the incumbent's measurement, and ``gain`` that over the other point.
     ``variance`` is the variance of each point, and ``shared`` its covariance with the other point.
@@ -72,7 +73,8 @@ class Surrogate:
         return PRIOR_MEAN + k @ self.pull, deviation
 
     def log_kept_gain(self, rows: Array, incumbent: Array, noise: float, margin: float) -> Array:
-        """Return the logarithm of the expected gain over the incumbent if only moves that measure well are kept.
+        """Return the logarithm of the gain over the incumbent that is expected if only moves that measure well are
+        kept.
 
         A move is kept if it measures better than the incumbent did, by more than ``margin``.  If the incumbent was
         lucky, a move with a real gain may well be turned down.  ``noise`` and ``margin`` are in multiples of ``unit``.

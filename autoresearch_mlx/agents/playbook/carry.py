@@ -1,4 +1,4 @@
-"""Carry over a change from another machine: make the same change, relative to the value here.
+"""Carry over a change from another machine: make the same change relative to the value in the files here.
 
     choice   "SSSL" -> "SSSSL"      carry over the value itself: strings, tuples and switches have no size
     reached  0.5 -> 0.75 of a run   carry over the new value: a share of the run and a decay constant mean the same on
@@ -96,7 +96,8 @@ def _step(name: str, change: tuple[Any, Any], files: Mapping[str, str]) -> Step 
 
 
 def _idle(name: str, knobs: Mapping[str, Knob]) -> str | None:
-    """Say why a knob has no effect here, so that a run would only measure noise; return None if it may matter."""
+    """Return the reason why a knob has no effect here, so that a run would only measure noise; None if it may have
+    one."""
     pattern = knobs["WINDOW_PATTERN"].value if "WINDOW_PATTERN" in knobs else None
     if name == "SHORT_WINDOW" and isinstance(pattern, str) and "S" not in pattern.upper():
         return f"no layer is short while WINDOW_PATTERN is {literal(pattern)}"

@@ -1,7 +1,7 @@
 """Replay the winners of a table on this machine: each alone against the baseline, then stacked.
 
-Without a table there are two chapters: the winners on the H100, and after them those on which several logs of Macs
-agree.  Two winners that lead to the same files here are one play, even if they are from different chapters.
+Without a table it replays two lists: the winners on the H100, and after them the changes on which several logs of Macs
+agree.  Two winners that lead to the same files here are replayed once, even if they come from different lists.
 
 The next play follows from the history alone: a play counts as tried when any agent measured files with the same
 fingerprint.  So a resumed session continues where it stopped.  A refused play is proposed again unchanged, so that the
@@ -153,7 +153,8 @@ def _alone(play: Play, before: Mapping[str, str], baseline: Experiment, context:
 
 
 def _outcome(mark: str, context: Context) -> Experiment | None:
-    """Return an earlier experiment with equal files, preferably one with a value; None if they were never measured."""
+    """Return an earlier experiment with equal files, preferably one that has a value; None if there is no such
+    experiment."""
     same = [e for e in context.history.experiments if e.fingerprint == mark]
     measured = [e for e in same if e.value is not None]
     failed = [e for e in same if not e.cut_off]
@@ -209,7 +210,7 @@ def _all_applied(stack: list[Play], files: Mapping[str, str]) -> dict[str, str] 
 
 
 def _was_stacked(play: Play, plays: list[Play], commit: str, context: Context) -> bool:
-    """Return whether an earlier experiment of this agent added this play to an incumbent, or to another play."""
+    """Return whether this agent has already added this play to an incumbent, or to another play."""
     mine = [e for e in context.history.experiments if e.agent == Playbook.name and not e.cut_off]
     return any(_has(e, play) and (e.base != commit or sum(_has(e, p) for p in plays) > 1) for e in mine)
 

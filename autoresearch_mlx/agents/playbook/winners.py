@@ -45,8 +45,10 @@ class Winner:
 
 
 def winners(reference: Reference) -> tuple[Winner, ...]:
-    """Return the winners, largest gain first, without changes of code, unknown values and seeds, which cannot be
-    replayed."""
+    """Return the winners, largest gain first.
+
+    Changes of code, unknown values and seeds are left out, because they cannot be replayed.
+    """
     kept = [e for e in effects(map(from_reference, reference.runs), "min") if _repeatable(e)]
     found = [winner for group in _grouped(kept) if (winner := _winner(group)) is not None]
     return tuple(sorted(found, key=lambda winner: -winner.gain))
@@ -108,8 +110,7 @@ def agreed(logs: Iterable[Reference], least: int = 2) -> tuple[Winner, ...]:
 
 
 def _agreed(ways: dict[Any, list[Winner]], least: int) -> Winner | None:
-    """Return a winner in the direction that won most often; None when another direction won as often, or too few logs
-    agree."""
+    """Return a winner in the direction that won most often; None in a tie, or if too few logs agree."""
     first, *others = sorted(ways.values(), key=len, reverse=True)
     if len(first) < least or (others and len(others[0]) == len(first)):
         return None

@@ -1,4 +1,4 @@
-"""Say in a few words what a kind of change brought on other machines: an H100, and Macs."""
+"""Summarise in a few words how a kind of change fared on other machines: on an H100, and on Macs."""
 
 from __future__ import annotations
 

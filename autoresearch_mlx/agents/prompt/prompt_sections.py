@@ -69,7 +69,8 @@ _KNOB = re.compile(r"\b[A-Z][A-Z0-9_]+\b")
 
 
 def axis_named(task: str, context: Context) -> str | None:
-    """Return the axis in a task (``batch`` in "the axis `batch`" or "axis: batch"), else that of its first knob."""
+    """Return the axis that a task names (``batch`` in "the axis `batch`" or "axis: batch"), else that of the first
+    knob in it."""
     if marked := _MARKED.search(task):
         return marked.group(1).lower()
     known = {*axes_of_files(context), *(axis_of_experiment(e) for e in context.history.experiments)}
@@ -122,7 +123,8 @@ class Material:
     task: str
     optimiser: str
     files: str
-    """The section with the files; it is made once, because commits must be read to say where the files come from."""
+    """The section with the files; it is made only once, because finding out where the files come from means reading
+    commits."""
     failures: tuple[Failure, ...]
     hints: str
 

@@ -93,8 +93,8 @@ SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Shares of the budget at which the loss curves are read."""
 TRIES = 3
 _NEAR = 0.06
-"""How far beyond its first and last points a curve may be read, as a share of the budget: slightly more than one of the
-parts into which a curve is divided."""
+"""How far beyond its first and last points a curve may be read, as a share of the budget: a little more than the
+distance between two points."""
 _BETTER = {"min": "lower is better", "max": "higher is better"}
 _MARGIN = re.compile(r"\(margin ([^()\s]+)\)")
 
@@ -211,7 +211,7 @@ def _to_show(history: History) -> list[Experiment]:
 
 
 def _measured(e: Experiment) -> Measurement | None:
-    """Return the run that shows best how training went; a run that crashed halfway counts too."""
+    """Return the run that shows best how training went, which may be one that crashed halfway."""
     told = [m for m in e.measurements if m.curve or m.steps or m.tokens_per_second or m.peak_memory_mb]
     return max(told, key=lambda m: (not m.tainted, m.value is not None, len(m.curve)), default=None)
 

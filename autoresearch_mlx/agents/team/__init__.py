@@ -1,4 +1,4 @@
-"""Propose edits as a team: a chief gives briefs to juniors, and each junior is one of the other agents.
+"""Propose edits as a team: a chief gives tasks (*briefs*) to *juniors*, each of which is one of the other agents.
 
 team_agent   start here: whose turn it is, which briefs are out, and what came back
 brief        a brief, and the context of an agent that works on it

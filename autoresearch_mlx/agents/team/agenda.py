@@ -14,7 +14,8 @@ from autoresearch_mlx.experiment import Context, Experiment
 COLLAPSE = 5
 """Number of experiments in a row that each gained less than three sigma, after which their class of axes is stale."""
 _PRIOR = 2.0
-"""Weight of a prior gain of 0, as a number of experiments: it keeps one lucky gain from raising the expectation."""
+"""Weight of the prior, a gain of 0, as a number of experiments; it keeps one lucky gain from raising the
+expectation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,13 @@ class Agenda:
 
     axes: tuple[AxisNote, ...]
     stale: tuple[str, ...]
-    """Classes of axes (``lr`` for ``lr.matrix``) on which nothing is gained at present."""
+    """Classes of axes (``lr`` for ``lr.matrix``) on which no experiment gains at present."""
     misses: tuple[int, ...]
     """Numbers of the discarded experiments whose effect is too small to tell from zero."""
     keeps: tuple[int, ...]
 
     def free(self, taken: Collection[str]) -> tuple[str, ...]:
-        """Return the axes that a new brief may have; exhausted and stale ones are among them only if no other is
+        """Return the axes that a new brief may have; exhausted and stale axes are returned only if no others are
         left."""
         left = [note for note in self.axes if note.axis not in taken]
         fresh = [note for note in left if not note.exhausted and class_of(note.axis) not in self.stale]

@@ -1,4 +1,4 @@
-"""Write the next brief by a policy.  A model may word the question and order the axes, but never names an edit."""
+"""Write the next brief by fixed rules.  A model may word the question and order the axes, but never names an edit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from autoresearch_mlx.models.wire import Ask, Endpoint, Message
 _SHARES: Mapping[BriefKind, float] = {"explore": 0.5, "refine": 0.25, "combine": 0.15, "ablate": 0.1}
 _LONGEST = 300
 _NAMES_AN_EDIT = re.compile(r"```|\b[A-Za-z_]\w*\s*(:=|=|->|→)\s*\S|(?<![#\w.])[-+]?\d")
-"""Pattern of a question that names an edit: it contains code, or a number that is not an experiment's."""
+"""Pattern of a question that names an edit, which a chief must not do: it contains code, or a number other than an
+experiment's."""
 _REPLY_TOKENS = 800
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
@@ -59,7 +60,7 @@ class Order:
 
 @dataclass(slots=True)
 class Chief:
-    """Writes briefs.  ``voice`` is the model that words the questions in them; None means the policy's own words."""
+    """Writes briefs.  The chief.  ``voice`` is the model that words its questions; with None, fixed texts are used."""
 
     seed: int
     voice: Voice | None = None
@@ -120,7 +121,10 @@ class Chief:
         return next((axis for axis, words in names.items() if words & said), None)
 
     def _advice(self, context: Context, agenda: Agenda, free: Sequence[str]) -> Mapping[str, Any]:
-        """Return the model's advice on this experiment's briefs, for which the model is asked once; empty if none."""
+        """Return the model's advice on this experiment's briefs, or an empty mapping.
+
+        The model is asked once for each experiment.
+        """
         if self.voice is None or self._heard[0] == context.number:
             return self._heard[1] if self.voice is not None else {}
         rows = [
@@ -192,7 +196,8 @@ class ModelVoice:
 
 
 class ScriptedVoice:
-    """A voice that answers from a JSON file: a list of objects, one for each question; the last one is repeated."""
+    """A voice that takes its answers from a JSON file: a list of objects, one for each question; the last one is
+    repeated."""
 
     def __init__(self, path: Path) -> None:
         """Read the file.  Raises AgentError when it is not a list of objects."""

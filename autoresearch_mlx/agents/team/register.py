@@ -15,7 +15,7 @@ from autoresearch_mlx.lab.source import axis_of, changed_knobs
 
 @dataclass(slots=True)
 class Out:
-    """An open brief, the axes that it occupies, and the number of its experiment once it has one."""
+    """An open brief, the axes that it occupies, and the number of its experiment, if it has one already."""
 
     brief: Brief
     axes: frozenset[str]
@@ -62,7 +62,7 @@ class Register:
         self._office.record("brief", brief.fields())
 
     def end(self, brief: Brief, outcome: str, reason: str) -> None:
-        """Write that a brief led to no experiment, and why."""
+        """Record that no experiment came of a brief, and the reason."""
         self.out.pop(brief.number, None)
         self._record(brief.number, outcome, reason)
 

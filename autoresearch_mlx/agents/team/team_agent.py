@@ -1,7 +1,7 @@
 """Let a chief give briefs to juniors, and hand their proposals to the loop one after the other.
 
 A brief is out (open) from the moment it is written until its experiment has ended; no two briefs that are out share an
-axis.  A junior that may think while an experiment is measured has a thread; the others are asked when it is
+axis.  A junior that may think while an experiment is measured has a thread of its own; the others are asked when it is
 their turn.  The loop measures and judges as with any agent, so nothing here can keep an edit.
 """
 
@@ -30,7 +30,7 @@ CHIEF = "chief"
 """Name of the author of bracket proposals, which need no junior."""
 _LOOK_SECONDS = 0.05
 _MOST_TRIES = 24
-"""Maximum number of attempts for one brief that an agent without a model has to propose something on free axes."""
+"""Maximum number of attempts that an agent without a model has for one brief, to propose something on free axes."""
 _FIRST_REST, _LONGEST_REST = 10.0, 1800.0
 _BUSY_SECONDS = 1.0
 
@@ -102,7 +102,8 @@ class Team:
         return None if may else "no junior may think beside a run"
 
     def ahead(self, context: Context) -> Proposal | None:
-        """Return a proposal while an experiment is measured; None if the next proposal has to wait for the result."""
+        """Return a proposal while an experiment is measured; None if the next proposal needs the result of that
+        experiment."""
         if context.feedback and self._last is not None and self._last[0] == context.number:
             return self._again(context)
         return self._next(context, beside=True)
@@ -180,7 +181,7 @@ class Team:
     # --- juniors that think beside a run
 
     def _dispatch(self, context: Context, thinkers: Sequence[Junior], others: Sequence[Junior], now: bool) -> None:
-        """Give briefs to idle juniors, as many as the model's share will need soon."""
+        """Give briefs to idle juniors, as many as are needed soon to keep the model's share."""
         share = share_now(self._office.settings.share, context.history)
         soon = range(context.number, context.number + len(self._juniors) + 1)
         due = len(thinkers) if not others else sum(turn(number, share) for number in soon)
@@ -268,7 +269,7 @@ class Team:
         if proposal.base is None and context.files != work.context.files:
             files = self._office.carry(proposal.files, work.context.files, context.files)
             if isinstance(files, str):
-                self._book.end(brief, "conflict", f"another change was kept meanwhile, and {files}")
+                self._book.end(brief, "conflict", f"another change was kept in the meantime, and {files}")
                 return None
             proposal = replace(proposal, files=files)
         self._book.out[brief.number].axes |= axes

@@ -74,7 +74,8 @@ class Taken:
         return median(self.values[name]) if self.values.get(name) else None
 
     def others(self, metric: str) -> dict[str, Any]:
-        """Return all figures except the metric; ``values`` lists the single values of those taken in several runs."""
+        """Return all figures except the metric; ``values`` lists every value of a figure that was measured in
+        several runs."""
         medians = {name: median(values) for name, values in self.values.items() if name != metric}
         several = {name: values for name, values in self.values.items() if len(values) > 1}
         return {**self.undeclared, **medians, **({"values": several} if several else {})}
@@ -118,7 +119,7 @@ class Figures:
         if self._pattern is not None:
             return ""
         if self._near:
-            return f"; the line {self._near!r} is not written like that"
+            return f"; the line {self._near!r} does not have this form"
         return f"; it printed METRIC {', '.join(self.others)}" if self.others else ""
 
     def _line(self, line: str) -> None:

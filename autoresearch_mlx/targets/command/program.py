@@ -72,7 +72,10 @@ class Command(TargetBase):
         return None
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Run the checks, then the program; return a failure as a measurement, tainted if the machine caused it."""
+        """Run the checks, then the program.
+
+        A failure is returned as a measurement, which is tainted if the machine caused the failure.
+        """
         path = assignment.folder / "log.txt"
         outcomes: list[Outcome] = []
         for check in self.checks:
@@ -111,7 +114,8 @@ class Command(TargetBase):
         return done if failure is None or ran is None else not_counted(done, blame(ran, path))
 
     def _lines(self) -> list[tuple[str, list[Figure]]]:
-        """Return each shell command that measures, with the figures that it prints; the metric's comes first."""
+        """Return each shell command that measures, with the figures that it prints; the command of the metric comes
+        first."""
         primary = next((each for each in self.figures if each.name == self.metric), Figure(self.metric))
         lines = {primary.run or self.run: [primary]}
         for figure in self.figures:

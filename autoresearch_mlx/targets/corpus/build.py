@@ -38,7 +38,8 @@ from autoresearch_mlx.targets.corpus.rows import (
 from autoresearch_mlx.targets.corpus.sources import Fixed, Pooled, Request
 
 EVAL_TOKENS = 40 * 524_288
-"""Number of tokens that upstream's evaluation scores; by default no more are held out of a large source."""
+"""Number of tokens that upstream's evaluation scores; from a large source, no more than these are held out by
+default."""
 ADD_TEXT = "Add text, or ask for a shorter seq_len or fewer rows, or use `autoresearch-mlx prepare stdlib`."
 SAY_SECONDS = 10.0
 """Seconds between two progress messages."""
@@ -60,7 +61,7 @@ class NearCopies(TooFewRows):
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The values that every step needs: the folder for the files, the request, and the function that shows progress."""
+    """What every step of a build needs: the folder for the files, the request, and the function that shows progress."""
 
     folder: Path
     request: Request

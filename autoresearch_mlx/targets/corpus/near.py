@@ -18,7 +18,7 @@ Hashes = npt.NDArray[np.uint64]
 WINDOW = 48
 """Length of a window in bytes, about ten words.  Two different texts rarely share ten words in a row by chance."""
 SHARE = 0.5
-"""Share of a document's sampled windows that must also occur elsewhere for it to count as a near copy."""
+"""A document is a near copy if at least this share of its sampled windows also occurs in other documents."""
 _ONE_IN = np.uint64(16)
 _FACTOR = 0x9E3779B97F4A7C15
 _BLANKS = b" \t\r\n\f\v"

@@ -35,8 +35,8 @@ CLIMBMIX = "karpathy/climbmix-400b-shuffle"
 CLIMBMIX_VAL = 6542
 """Number of the shard that upstream validates on, the last one of the dataset."""
 CLIMBMIX_HIDDEN = 6541
-"""Number of the shard that is held out for certification, the one before the validation shard.  Upstream has no such
-shard."""
+"""Number of the shard that is held out for certification.  It is the one before the validation shard.  Upstream has
+no such shard."""
 TINYSTORIES = "karpathy/tinystories-gpt4-clean"
 TINYSTORIES_FILE = "tinystories_gpt4_clean.parquet"
 TINYSTORIES_PART = 10_000
@@ -62,7 +62,8 @@ class Request:
     vocab_size: int = 8192
     seq_len: int = 2048
     val_rows: int | None = None
-    """Rows to hold out, or None for a share of the text, or for upstream's 20,971,520 tokens of a large source."""
+    """Number of rows to hold out.  With None, a share of a small source is held out, or upstream's 20,971,520 tokens
+    of a large one."""
     hidden_rows: int | None = None
 
 

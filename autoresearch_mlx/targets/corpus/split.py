@@ -21,7 +21,8 @@ SHARE = 0.015
 SMALLEST = 8
 """Smallest number of rows of a split; fewer rows would measure too little."""
 BYTES_PER_TOKEN = 8
-"""Bytes of text set aside for each token, more than prose or code needs, because tokens cannot be counted yet."""
+"""Bytes of text that are set aside for each token that is needed.  This is more than prose or code needs, because
+the tokens cannot be counted yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def learned(batches: Batches, known: Known) -> Batches:
 
 
 def without(batches: Batches, seen: Iterable[int]) -> Batches:
-    """Yield the batches without the documents whose keys are in ``seen`` when the first batch is read."""
+    """Yield the batches without documents whose keys are in ``seen``; the set is read once, with the first batch."""
     known = frozenset(seen)
     for batch in batches:
         yield [text for text in batch if key(text) not in known]

@@ -15,7 +15,7 @@ from autoresearch_mlx.targets.contract import Finding
 TRACES = "traces.jsonl"
 _SECTION = "check"
 LEAST_FIXED = 3
-"""Smallest number of cases that an edit must win, if it loses none, to be kept.
+"""Smallest number of additional cases that an edit which loses no case must win to be kept.
 
 The gain of such an edit is 1.53 standard errors (``judge/by_case.py``), and the last stage of the judge requires 1.5.
 """
@@ -54,7 +54,8 @@ def appraised(runs: Sequence[Measurement]) -> list[Finding]:
 
 
 def _spread(tables: Sequence[Mapping[str, float]], means: Mapping[str, float], n: int) -> list[Finding]:
-    """Return how many cases are needed to detect a gain of 0.1, if scores vary between runs and cases are too few."""
+    """Return how many cases would detect a gain of 0.1; empty if scores do not vary from run to run, or if there are
+    enough cases."""
     if len(tables) < 2:
         return []
     within = fmean(

@@ -51,7 +51,8 @@ class EvalsConditions:
     tokens: int = 20_000
     tool_calls: int = 24
     seconds: float = 60.0
-    """Budget of one case in seconds.
+    """Budget of one case in seconds.  The fields before this one limit the calls to the model, the tokens of these
+    calls, and the calls to tools.
 
     The fields before this one are limits on calls to the model, on the tokens of these calls, and on calls to tools.
     """
@@ -59,7 +60,7 @@ class EvalsConditions:
     seconds_limit: float | None = None
     errors_limit: float | None = None
     """Largest rise of errors with which an edit may be kept, as a share of the incumbent's errors, or None for no
-    limit.
+    limit.  The fields before this one limit the rise of tokens and seconds in the same way.
 
     The fields before this one limit tokens and seconds in the same way.
     """
@@ -153,7 +154,7 @@ def parts_of(c: EvalsConditions, root: Path) -> Mapping[Part, tuple[Case, ...]]:
 
 
 def from_ledger(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values from a ledger with lists turned back into tuples, because JSON has no tuples."""
+    """Return the values from a ledger.  JSON has no tuples, so its lists are turned back into tuples."""
     return {name: tuple(value) if name == "files" else value for name, value in recorded.items()}
 
 

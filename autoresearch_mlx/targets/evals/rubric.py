@@ -1,8 +1,8 @@
 """Let a fixed model judge an answer by a rubric, in several votes of two questions each.
 
-An answer may try to influence the judge.  So it is quoted between random marks, the judge replies with one of two
-random words, which are new for each question, and the second question of a vote asks for the opposite.  If the judge
-replies the same to both questions, the answer loses the vote.
+An answer may try to influence the judge.  So it is quoted between random marks, and the judge replies with one of two
+random words that are new for each question.  The second question of a vote asks for the opposite of the first.  If the
+judge replies the same to both questions, the answer loses the vote.
 """
 
 from __future__ import annotations

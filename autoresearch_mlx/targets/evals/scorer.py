@@ -31,7 +31,7 @@ class Scorer:
         self._rest = b""
 
     def ask(self, seconds: float = _SECONDS, **question: Any) -> Mapping[str, Any]:
-        """Return the answer; if something went wrong, its field ``error`` says what.
+        """Return the scorer's answer; if something went wrong, the answer's field ``error`` describes it.
 
         Threads that ask at the same time take turns.
         """

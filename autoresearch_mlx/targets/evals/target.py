@@ -41,7 +41,7 @@ _SMOKE_CASES = 2
 _AGENT = "agent"
 """Name of the folder in a run folder that has copies of the files that the agent may read."""
 _SLACK = {"tokens": 0.0, "seconds": 0.0, "errors": 0.02}
-"""Rise of each secondary figure that is always allowed, because any share of an incumbent's figure of 0 is 0."""
+"""Rise of a secondary figure that is always allowed.  It is needed because every share of a figure of 0 is 0."""
 
 
 @dataclass(frozen=True, slots=True)

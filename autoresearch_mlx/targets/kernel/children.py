@@ -34,7 +34,7 @@ _FILE_BYTES = 4 * 2**30
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The part of a child process that depends on this machine: device, environment and sandbox."""
+    """What a child process needs from this machine: its device, its environment and its sandbox."""
 
     device: str
     environment: Mapping[str, str]
@@ -46,7 +46,7 @@ class Surroundings:
 
 
 def surroundings(machine: Machine, device: str, sandbox: Sandbox | NoSandbox) -> Surroundings:
-    """Return the surroundings of child processes on this machine; on a Linux CPU they include a fast BLAS."""
+    """Return these values for child processes on this machine; on a Linux CPU, the environment includes a fast BLAS."""
     environment = child_environment(find_blas(default_cache(), machine)) if device == "cpu" else {}
     return Surroundings(device, environment, sandbox if isinstance(sandbox, Sandbox) else None)
 

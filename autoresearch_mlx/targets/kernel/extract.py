@@ -48,7 +48,7 @@ class Wanted:
 def row_named(profile: Profile, name: str) -> Row | FunctionRow:
     """Return the row of the profile with this name.
 
-    An operation's name is its number; a function's is ``f1`` or its own.
+    The name is the number of an operation, or ``f1`` or the function's own name for a function.
 
     Raises LabError if there is none.
     """
@@ -88,9 +88,9 @@ def extract(
 ) -> Task:
     """Write a kernel lab into ``folder``, which must not exist; return its task.
 
-    ``first`` is the text of the first candidate.  If it is None, the reference's own text is used; if that text is
-    refused, a candidate that replaces nothing is used.  Raises LabError if the function cannot be a task, or if
-    ``first`` is refused.
+    ``first`` is the text of the first candidate.  With None, the reference's own text is the first candidate; if that
+    text is refused, the candidate replaces nothing.  Raises LabError if the function cannot be a task, or if ``first``
+    is refused.
     """
     if folder.exists() and any(folder.iterdir()):
         raise LabError(f"{folder} is not empty", "choose another: kernel extract ROW --to DIR")

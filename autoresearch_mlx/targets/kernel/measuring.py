@@ -69,7 +69,8 @@ def smoke(trials: tuple[Trial, ...], found: Findings) -> Talk:
 
 
 def measurement(trials: tuple[Trial, ...], baseline: Baseline, seed: int, timed: Sizes, found: Findings) -> Talk:
-    """Ask for the outputs on all trials, time candidate and baseline in alternation, then ask for the last outputs."""
+    """Ask for the outputs on all trials, time candidate and baseline in alternation, then ask for the outputs of the
+    last timed calls."""
     reply: Reply = yield {"do": "prepare"}
     found.form = reply.fields["form"]
     for trial in trials:

@@ -39,7 +39,7 @@ class Operand:
     views: tuple[tuple[str, Any], ...] = ()
     """Names and arguments of the views, from the array in memory to the operation."""
     read: Spec | None = None
-    """The array as the operation sees it, after the views, or None for the array itself."""
+    """The array after the views, as the operation reads it, or None if there are no views."""
     value: float | None = None
     """Value of the input if it is a scalar constant, else None."""
 

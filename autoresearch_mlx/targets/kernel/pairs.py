@@ -20,7 +20,7 @@ class Ratio:
     pairs: int
     theirs: float
     ours: float
-    """Median seconds of one call of our function; ``theirs`` is that of the other."""
+    """Median of ln(their time / our time) over the pairs; it is above 0 if our function is faster."""
 
     @property
     def factor(self) -> float:
@@ -36,7 +36,7 @@ def order(pairs: int) -> list[bool]:
 
 
 def ratio(theirs: Sequence[float], ours: Sequence[float]) -> Ratio:
-    """Return the ratio from the seconds of one call, given in the order of the pairs.
+    """Return the ratio of two functions from the seconds of one call of each, given in the order of the pairs.
 
     The interval assumes that the mean of the logarithms is normal; a single pair has an interval of length 0.
     """

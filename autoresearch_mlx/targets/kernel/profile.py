@@ -26,7 +26,8 @@ class Row:
     cumulative: float | None
     """Sum of the shares down to this row."""
     limit: float | None
-    """Largest possible speed-up, judged by the fastest copy and matrix product measured here; at least 1."""
+    """Largest possible speed-up of this row, at the speeds of the fastest copy and matrix product measured here; at
+    least 1."""
     gain: float | None
     """Largest part of the step that can still be saved, in percent, by Amdahl's law: share x (1 - 1 / limit)."""
     why: str = ""
@@ -37,7 +38,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class FunctionRow:
-    """One row for a function of the script: all its calls with arguments of the same form.
+    """One row for a function of the script: all its calls whose arguments have the same shapes, number types and
+    constants.
 
     It may contain other functions.
     """
@@ -46,7 +48,7 @@ class FunctionRow:
     """The row's name for `kernel extract`: ``f1``, ``f2`` and so on."""
     function: str
     arguments: tuple[tuple[str, Any], ...]
-    """(parameter, [shape, number type] or {"constant": value}) of each argument."""
+    """The arguments, each as (parameter, [shape, number type]) or, for a constant, (parameter, {"constant": value})."""
     dtype: str
     outputs: int
     differentiated: bool
@@ -124,7 +126,7 @@ class _Sum:
     calls: int
     seconds: float | None
     least: float
-    """Seconds that the calls would take at the highest speeds that were measured on this machine."""
+    """Seconds that the calls would take at the highest speeds measured on this machine."""
     why: str
 
 

@@ -28,7 +28,8 @@ def script_of(root: Path, script: Path | None) -> Path:
 
 
 def sizes_of(settings: Settings, fit: MachineProfile, sizes: Mapping[str, int | None]) -> dict[str, int]:
-    """Return ``vocab_size``, ``seq_len`` and ``rows`` as given, else the lab's, else sizes that fit the machine."""
+    """Return ``vocab_size``, ``seq_len`` and ``rows``: the given values, else those of the lab, else values that fit
+    the machine."""
     return {
         "vocab_size": sizes.get("vocab_size") or _or(settings.data.vocab_size, fit.vocab_size),
         "seq_len": sizes.get("seq_len") or _or(settings.data.seq_len, fit.seq_len),

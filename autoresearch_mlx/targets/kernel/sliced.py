@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab.source import MARK, lines_of, parse
 
-_HEAD = '"""The function as it was in {script}, with all that it uses. A candidate has to compute the same."""\n'
+_HEAD = '"""The function as it was in {script}, with everything that it uses. A candidate has to compute the same."""\n'
 
 
 def sliced(text: str, function: str, script: str) -> str:

@@ -11,7 +11,7 @@ from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.targets.kernel.extract import Wanted
 
 METAL = "kernel_metal.py"
-"""Name of the file with a starter's Metal candidate, which lies beside kernel.py for a person to try."""
+"""Name of the file with a starter's Metal candidate.  It lies beside kernel.py, so that the user can try it."""
 _TEXTS = Path(__file__).parent / "inside" / "starters"
 
 

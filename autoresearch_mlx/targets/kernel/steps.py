@@ -17,8 +17,8 @@ _BLOCK_SECONDS = 0.25
 _SECONDS = 900.0
 """Longest time of one process, in seconds."""
 MOST_APART = 0.01
-"""Largest difference between the losses of the first steps, as a share of the loss, at which versions count as
-equal."""
+"""Largest difference between the losses of the first steps at which two versions count as equal, as a share of the
+loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Versions:
     plain: str
     """Text of the script without the kernels."""
     changed: str
-    """Text of the script with them."""
+    """Text of the script with the kernels."""
     functions: tuple[str, ...]
     vocab_size: int
     seq_len: int
@@ -43,8 +43,8 @@ class Blocks:
     """The measurements of all processes."""
 
     logs: tuple[float, ...]
-    """One number for each process: the median over its pairs of ln(seconds of a plain step / seconds of one with
-    kernels)."""
+    """One number for each process: the median of ln(seconds of a plain step / seconds of a step with kernels) over
+    its pairs."""
     plain_seconds: float
     seconds: float
     """Median seconds of one step with the kernels; ``plain_seconds`` is that without them."""
@@ -112,7 +112,8 @@ def _summed(found: Sequence[Mapping[str, Any]], pairs: int) -> Blocks:
 
 
 def _partly(uses: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return which functions a step also calls without their kernel, because a kernel covers one row of the profile."""
+    """Return a sentence on the functions that a step also calls without their kernel; a kernel covers only one row
+    of the profile."""
     said = []
     for name, each in uses.items():
         if each["plain"]:

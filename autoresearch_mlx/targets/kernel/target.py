@@ -43,7 +43,7 @@ from autoresearch_mlx.trial.sandbox.permissions import TMP
 
 _REFEREE_SECONDS = 120.0
 _FASTER_THAN_A_COPY = 0.5
-"""Share of the time for copying the inputs (the measured roofline) below which the time of a call is not believed."""
+"""A call that takes less than this share of the time for copying its inputs (the measured roofline) is not believed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,8 @@ def target_of(script: Path) -> Pretrain:
 
 
 def measure(target: Pretrain, script: Path, folder: Path) -> Measurement:
-    """Run a copy of the script once, so that files that it writes beside itself do not stay in the lab."""
+    """Run a copy of the script once; the copy lies in another folder, so that files which it writes beside itself do
+    not stay in the lab."""
     tree, run = folder / "tree", folder / RUN
     tree.mkdir()
     run.mkdir()

@@ -28,16 +28,16 @@ HIDDEN = "hidden"
 _ERRORS = 3.0
 """Number of standard errors up to which two sets of rows may differ by chance."""
 _SHARE = 0.5
-"""Share of the gain by which the two sets may differ; if only the validation rows improve, they differ by the whole
-gain."""
+"""Share of the gain by which two sets of rows may differ.  If an edit improves the validation rows only, they differ
+by the whole gain."""
 _SAME = 0.002
-"""Largest change of the score of the same weights in float64 and with other cuts, as a share of the score."""
+"""Largest change of a score, as a share, when the same weights are scored again in float64 and with other cuts."""
 _TOLD = 2.0
-"""Ratio of training loss (reported or measured) to validation loss above which dropout or smoothing is no
-explanation."""
+"""Ratio of the training loss to the validation loss above which dropout or label smoothing cannot explain the
+difference."""
 _TIMES = 3.0 * (1 + CUTS)
-"""Time limit as a multiple of an evaluation's time, because one process at a time scores three sets of rows, whole and
-cut."""
+"""Time limit of an audit as a multiple of an evaluation's time.  An audit takes longer, because a single process
+scores three sets of rows, whole and cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def audited(conditions: Conditions, assignment: Assignment, measured: Measuremen
 
 
 def _reference(conditions: Conditions, assignment: Assignment, limit: Limit, draw: int) -> _Auditing | None:
-    """Score the incumbent's weights on the same rows; return None if there are none or they cannot be scored."""
+    """Score the incumbent's weights on the same rows; return None if the weights are missing or cannot be scored."""
     kept = None if assignment.incumbent is None else assignment.incumbent()
     if kept is None:
         return None
@@ -102,10 +102,10 @@ def gained(rows: Rows, before: Rows) -> Gained:
 def contradiction(
     sets: Mapping[str, Mapping[str, float]], value: float, gain: float, gains: Mapping[str, Gained]
 ) -> str | None:
-    """Return which set of rows contradicts the score, and how, or None if none does.
+    """Return a sentence that says which set of rows contradicts the score, and how; None if no set does.
 
     ``gains`` are the gains over the incumbent on the same rows.  Rows differ in difficulty far more than two models
-    differ on one row.  So the gains decide if they are known, and otherwise the values alone.
+    differ on one row.  So the gains decide, where they are known; otherwise the values are compared directly.
     """
     found = sets[VALIDATION]
     again, slack = found["value"], _ERRORS * found["lookahead_error"] + _SAME * abs(value)
@@ -149,7 +149,7 @@ def _on_training(sets: Mapping[str, Mapping[str, float]], gain: float, gains: Ma
 
 
 def unexplained(sets: Mapping[str, Mapping[str, float]], told: Any) -> str:
-    """Return what a person should check before believing the run; an empty string if there is nothing."""
+    """Return what the user should check before believing the run; an empty string if there is nothing to check."""
     nats = sets[VALIDATION]["nats"]
     if isinstance(told, int | float) and told > _TOLD * nats:
         return f"the script reported a training loss of {told:.4g} nats, but the validation rows cost {nats:.4g}"

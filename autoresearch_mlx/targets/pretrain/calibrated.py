@@ -48,7 +48,7 @@ def fit_to_machine(settings: Settings, lab: Lab, machine: Machine, profile: Prof
 
 
 def _shape(settings: Settings, lab: Lab | None, profile: Profile) -> tuple[int, int]:
-    """Return vocab_size and seq_len of the rows that a session of this lab would train on."""
+    """Return the vocabulary size and the row length that a session of this lab would train with."""
     data = settings.data
     try:
         last = last_corpus(lab) if lab is not None and data.source == "auto" else None

@@ -31,7 +31,8 @@ class PretrainConditions:
     eval_rows: int
     """Number of rows on which a run is scored."""
     eval_rows_wanted: int | None
-    """Number of rows that the settings ask for; the corpus may have fewer.  None in old ledgers."""
+    """Number of rows that the settings ask for; the corpus may have fewer.  It is None in old ledgers.  None in old
+    ledgers."""
     device: Device
     budget: Budget
     max_seconds: float | None
@@ -41,7 +42,7 @@ class PretrainConditions:
     evaluate_seconds: float
     """The longest time that the evaluation may take, in seconds."""
     memory_limit_bytes: int | None
-    """Memory limit in bytes that MLX is given; None leaves it to MLX."""
+    """Memory limit in bytes that is set in MLX; None leaves MLX's own limit."""
 
     text_closed: bool = False
     """Whether the edited code is kept from reading the held-out text; False in old ledgers."""

@@ -38,7 +38,8 @@ class PretrainKind(TargetKind[PretrainConditions]):
     conditions = PretrainConditions
 
     def check(self, settings: Settings) -> None:
-        """Refuse more than one lane already here, because the target is built only after the text has been prepared."""
+        """Refuse more than one lane at once, because the target itself is built only after the text has been
+        prepared."""
         if (lanes := settings.run.lanes) > 1:
             why = "two trainings on one machine slow each other down, so neither could be measured"
             said = f"the target pretrain cannot have {lanes} lanes: {why}"
@@ -181,7 +182,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
         return Finding("data", "corpus", said)
 
     def _probe_rows(self, place: Place, missing: State) -> Iterator[Finding]:
-        """Test the sandbox with the lab's own rows, and yield whether it holds."""
+        """Test the sandbox with the lab's own rows, and yield a line that says whether the sandbox works."""
         try:
             if corpus_here(place.settings, place.lab, place.profile) is None:
                 yield Finding("sandbox", "probe", "not tried: it needs prepared data")

@@ -40,7 +40,7 @@ def calibration_of(
 def measured_peak(
     settings: Settings, conditions: PretrainConditions, machine: Machine, profile: Profile
 ) -> Peak | None:
-    """Return the best matrix product that was measured here; its words also give the value from the table of chips.
+    """Return the best matrix product that was measured here, described together with the chip's entry in the table.
 
     Returns None if the session does not train on the profile's device, or if there is no recent measurement.  The
     conditions are needed only to find the calibration.

@@ -41,7 +41,7 @@ _UNCLOSED = (
 
 @dataclass(frozen=True, slots=True)
 class Secrecy:
-    """The paths that the sandbox must keep closed, and the reason if that is not enough."""
+    """The paths that the sandbox must keep closed; and, if the text can be read anyway, the reason."""
 
     closed: tuple[Path, ...] = ()
     in_tree: tuple[str, ...] = ()
@@ -81,7 +81,8 @@ def _copies() -> Iterator[Path]:
 
 
 def _other(place: Path, name: str) -> bool:
-    """Return whether an installed package, such as a ``test`` of its own, merely shares its name with a closed one."""
+    """Return whether an installed package only has the same name as a closed one, such as a package that is called
+    ``test``."""
     return name == "test" and place.name in stdlib.INSTALLED
 
 

@@ -50,9 +50,10 @@ _SMOKE_SECONDS = 10.0
 """Budget in seconds from which the time limits of a smoke run are computed; the run itself ends after its steps."""
 _SMOKE_ROWS = 4
 FULL_TOKENS = 40 * 524_288
-"""Number of tokens that karpathy/autoresearch scores: EVAL_TOKENS in its prepare.py."""
+"""Number of tokens that karpathy/autoresearch scores (EVAL_TOKENS in its prepare.py)."""
 _SECONDS_EACH = 60.0
-"""Seconds that scoring again may take for every ``eval_rows`` rows, on top of the time limit of an evaluation."""
+"""Seconds that scoring a run again may take for every ``eval_rows`` rows, in addition to the time limit of an
+evaluation."""
 _EXTRA = ("loss", "num_params", "matrix_params")
 _MEASURED = ("tables", "ending_seconds", "ending_cpu_seconds", "train_cpu_seconds")
 """Names of the facts about the baseline's runs with which later runs are compared (``experiment.Usual``)."""
@@ -131,7 +132,7 @@ class Pretrain(TargetBase):
         return self._sealed(assignment)
 
     def _sealed(self, assignment: Assignment, limit: Limit | None = None) -> Measurement:
-        """Take one measurement; it is invalid if the measuring code or the data changed meanwhile."""
+        """Take one measurement; it is invalid if the measuring code or the data changed while it was taken."""
         before = seal.take(sealed_files(self.conditions), manifest_hashes(self.conditions))
         try:
             done = self._measure(assignment, limit)
@@ -252,7 +253,7 @@ class Pretrain(TargetBase):
         return replace(self, conditions=replace(self.conditions, sandbox=None, machine=machine))
 
     def _mfu(self, training: Training) -> dict[str, Any]:
-        """Return MFU in percent and the peak in words, by name; empty if the speed or the peak is unknown."""
+        """Return MFU in percent and a description of the peak, by name; empty if the speed or the peak is unknown."""
         rate, matrix = training.tokens_per_second(), training.facts.get("matrix_params")
         if self.peak is None or not rate or not matrix:
             return {}

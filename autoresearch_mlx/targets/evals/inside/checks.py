@@ -1,6 +1,6 @@
 """Check one answer.
 
-This runs in the scorer's process, because an answer can make a regular expression run for hours.
+This runs in the scorer's process, because a regular expression may take hours on some answers.
 """
 
 from __future__ import annotations

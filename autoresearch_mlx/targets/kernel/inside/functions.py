@@ -67,7 +67,7 @@ def candidate_function(task: Task, candidate: Candidate, form: Form, reference: 
 
 
 def _space(candidate: Candidate) -> dict[str, Any]:
-    """Run the file, which has passed the static gates, with only the listed names available."""
+    """Run the candidate's file, which has passed the static gates, with only the listed names available."""
 
     def only(name: str, *more: Any) -> Any:
         return {"mlx.core": __import__("mlx"), "math": math}[name]
@@ -177,7 +177,7 @@ def forward_and_gradients(
 
 
 def whole(function: OfArrays, differentiated: bool) -> Callable[[list[mx.array], list[mx.array]], list[mx.array]]:
-    """Return the function to time, which computes the outputs and, if the step takes them, the gradients."""
+    """Return the function to time.  It computes the outputs, and also the gradients if the training step uses them."""
 
     def timed(inputs: list[mx.array], cotangents: list[mx.array]) -> list[mx.array]:
         if not differentiated:

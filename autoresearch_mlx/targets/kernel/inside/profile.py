@@ -35,8 +35,9 @@ _WARM_STEPS, _LEAST_STEPS, _MOST_STEPS = 2, 4, 40
 _STEP_SECONDS = 2.0
 """Total seconds that the measured steps should take."""
 _ALONE = 2**30
-"""Size in bytes that is assumed for a function's results.  It is so large that calls are evaluated one at a time,
-because a function may have hundreds of operations."""
+"""Size in bytes that is assumed for the results of a function.  It is large, so that the calls of a function are
+evaluated one at a time: each may consist of hundreds of operations.  It is so large that calls are evaluated one at
+a time, because a function may have hundreds of operations."""
 _PEAK_SIDES = (256, 1024)
 _COPY_BYTES = (2**17, 2**20, 2**24, 2**26)
 
@@ -167,7 +168,8 @@ def _with_gradient(run: Callable[..., Any], outputs: tuple[Spec, ...]) -> Callab
 
 
 def _index_limit(specs: tuple[Spec, ...]) -> int:
-    """Return an upper bound for integer inputs: the last axis of the first array of floats, or 2."""
+    """Return an upper bound for random integer inputs: the last axis of the first array of floats, or 2 without such
+    an array."""
     return next((spec.shape[-1] for spec in specs if "float" in spec.dtype and spec.shape), 2)
 
 

@@ -58,13 +58,13 @@ _SAME: Mapping[str, Callable[..., mx.array]] = {
     "Copy": lambda x: mx.contiguous(x),
     "Contiguous": lambda x: mx.contiguous(x),
 }
-"""Operations whose function in MLX takes the same inputs and no other arguments."""
+"""Operations that MLX offers as a function with the same inputs and no other arguments."""
 _REDUCE = ("all", "any", "sum", "prod", "min", "max")
 _LOG = {0: mx.log2, 1: mx.log10, 2: mx.log}
 _SECONDS, _ROUNDS = 0.006, 3
 _TOGETHER_BYTES = 2 * 2**20
-"""Largest size of the results of one evaluation in bytes; larger results need new memory, which a step does not
-need."""
+"""Largest size, in bytes, of the results of one evaluation.  Larger results would need new memory each time, which a
+step does not need."""
 
 
 class NotReplayed(Exception):

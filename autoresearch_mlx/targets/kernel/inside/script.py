@@ -47,7 +47,7 @@ def tokens(rows: int, seq_len: int, vocab_size: int, seed: int) -> Batch:
 
 
 def now() -> float:
-    """Return the reading of a clock in seconds; on a CPU, of processor time, which other programs disturb less."""
+    """Return a clock's reading in seconds; on a CPU this is processor time, which other programs disturb less."""
     return time.process_time() if mx.default_device() == mx.Device(mx.cpu) else time.perf_counter()
 
 
@@ -68,7 +68,7 @@ class Steps:
     ) -> None:
         self.seed, self.vocab_size, self.seq_len = seed, vocab_size, seq_len
         self.progress = 0.5
-        """The progress in the middle of a run, when every schedule is active."""
+        """Value of ``progress`` in the middle of a run, when every schedule is active."""
         self.tokens_served = 0
         self.losses: list[Any] = []
         self.shapes: list[tuple[int, int]] = []

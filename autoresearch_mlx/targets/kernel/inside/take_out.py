@@ -30,7 +30,7 @@ from autoresearch_mlx.targets.kernel.task import Array, Baseline, Task
 
 _ODD = (1, 3, 17)
 _FLOORS = {"float32": (2e-5, 2e-6), "float16": (4e-3, 1e-3), "bfloat16": (3e-2, 8e-3)}
-"""Number type -> smallest tolerance for one number, and for the typical error."""
+"""Number type -> two smallest tolerances: for the error of one number, and for the typical error."""
 _ROUNDING = 6e-8
 """Rounding error of float32: half the distance between neighbouring numbers, as a share of the number."""
 
@@ -147,7 +147,7 @@ def _arrays(
 
 
 def _bounded(array: Array, arrays: list[Array]) -> Array:
-    """Return a starter's array of integers with an upper bound: the last axis of the first array of floats."""
+    """Return a starter's array of integers with an upper bound, which is the last axis of the first array of floats."""
     floats = [each for each in arrays if "float" in each.dtype and each.axes]
     return replace(array, below=floats[0].axes[-1]) if "int" in array.dtype and floats else array
 
@@ -187,7 +187,7 @@ def _free(task: Task, reference: OfArrays) -> list[str]:
 
 
 def _odd(task: Task, reference: OfArrays, free: list[str]) -> list[dict[str, int]]:
-    """Return odd sizes that the reference takes: one less than the model's, and small ones."""
+    """Return odd sizes that the reference accepts: one less than the model's sizes, and some small ones."""
     wanted = [{**task.sizes, name: task.sizes[name] - 1} for name in free]
     wanted += [{**task.sizes, **{name: small + at for at, name in enumerate(free)}} for small in _ODD if free]
     unlike = [sizes for at, sizes in enumerate(wanted) if sizes != task.sizes and sizes not in wanted[:at]]

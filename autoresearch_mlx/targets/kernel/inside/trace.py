@@ -35,7 +35,8 @@ _MARK = -7.25e30
 In a trace, a product with this factor marks a function that computes outside MLX.
 """
 HOST, HOST_GRADIENT = "host:", "host gradient:"
-"""Prefixes, in the list of operations, of the name of a function that computes outside MLX and of its gradient."""
+"""Prefixes that mark, in the list of operations, a function that computes outside MLX, and the gradient of such a
+function."""
 
 
 @dataclass
@@ -190,7 +191,7 @@ def _tracing(trace: Trace) -> Iterator[None]:
 
 
 def _read(events: Sequence[Mapping[str, Any]], trace: Trace) -> None:
-    """Count the operations of a trace, each with the views through which it reads its inputs."""
+    """Count the operations of a trace.  Each operation includes the views through which it reads its inputs."""
     constants: dict[str, Any] = {}
     made: dict[str, Mapping[str, Any]] = {}
     for event in events:
@@ -209,7 +210,7 @@ def _read(events: Sequence[Mapping[str, Any]], trace: Trace) -> None:
 
 
 def _unmarked(op: Operation, trace: Trace) -> Operation:
-    """Return the operation that a product with a marked constant represents; return other operations unchanged."""
+    """Return the operation that a marked product stands for; other operations are returned unchanged."""
     if op.name != "Multiply":
         return op
     for at, operand in enumerate(op.inputs):
