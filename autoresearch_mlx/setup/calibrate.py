@@ -38,7 +38,8 @@ from autoresearch_mlx.trial.conditions import Conditions
 Say = Callable[[str], None]
 
 _DTYPES: Mapping[str, tuple[str, ...]] = {"cpu": ("float32",), "gpu": ("bfloat16", "float16", "float32")}
-"""Types of the matrix products.  On a CPU, training uses only float32, and the BLAS has no smaller type."""
+"""Types of the matrix products.  On a CPU only float32 is measured: training there uses only float32, and the BLAS
+has no smaller type."""
 _SIZE = {"cpu": 1024, "gpu": 4096}
 """Number of rows, and of columns, of the matrices."""
 _MEMORY_MB = {"cpu": 128, "gpu": 512}
@@ -92,7 +93,7 @@ def calibrate_from(start: Path, say: Say) -> Calibration:
 
 
 def before_first_run(lab: Lab, resolved: Resolved, tag: str | None, say: Say, machine: Machine | None = None) -> None:
-    """Calibrate, and say so, before the first session on a GPU that was never measured.
+    """Calibrate before the first session on a GPU that was never measured, and print a message about it.
 
     ``machine`` is this machine by default.  Nothing is measured when the settings name a budget or a profile, or on a
     CPU, where a whole experiment takes less time than a calibration.  If the calibration fails, a message says why, and
@@ -117,7 +118,7 @@ def before_first_run(lab: Lab, resolved: Resolved, tag: str | None, say: Say, ma
 def calibrate(
     conditions: Conditions, basis: Basis, profile: Profile, say: Say, patience: Patience | None = None
 ) -> Calibration:
-    """Take the measurements and return them.  Raises LabError when no step could be timed."""
+    """Make the measurements and return them.  Raises LabError when no step could be timed."""
     began, patience = time.monotonic(), patience or Patience()
     if (busy := _busy()) is not None:
         say(busy)
@@ -158,7 +159,7 @@ def _busy() -> str | None:
 
 
 def _probe(conditions: Conditions, say: Say) -> tuple[tuple[Product, ...], float | None, Mapping[str, Any]]:
-    """Return the matrix products by type, the memory's GB/s, and MLX's description of the device.
+    """Return three facts: the matrix products by type, the memory's GB/s, and MLX's description of the device.
 
     A measurement that fails is left out.
     """

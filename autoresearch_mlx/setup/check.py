@@ -34,13 +34,13 @@ from autoresearch_mlx.targets.registry import kind_of
 from autoresearch_mlx.trial.orphans import end_orphans
 
 _KNOBS = 3
-"""Largest number of knobs that are changed, to see whether the number depends on the file."""
+"""Largest number of knobs that are changed to test whether the number depends on the file."""
 _NIGHT_HOURS = 8
 _SIGMAS = 3.0
 _SURE = 0.995
 """Quantile of Student's t above which a difference is more than noise; noise alone exceeds it once in 100 times."""
 _RUNS = 2
-"""Number of runs of an edit that the sentence about the smallest detectable gain assumes."""
+"""Number of runs of an edit on which the sentence about the smallest detectable gain is based."""
 _LONG = 10.0
 """Seconds of the first run above which a message says how long all runs will take."""
 SECTION = "check"
@@ -83,9 +83,9 @@ class _Lab:
 
 @contextmanager
 def _temporary(inside: Path | None) -> Iterator[Path]:
-    """Make a temporary folder; afterwards stop the processes that still work in it, and remove it.
+    """Make a temporary folder; at the end, stop the processes that still work in it, and remove it.
 
-    Processes are found by this folder, because a signal can arrive while a process is being started and its id is not
+    Processes are found by their working folder: if a signal arrives while a process is being started, its id is not
     known yet.
     """
     with tempfile.TemporaryDirectory(prefix="autoresearch-check-", dir=inside) as temporary:
@@ -101,9 +101,9 @@ def check(
     """Yield the findings of the runs, one at a time; a ``fail`` means that a night would be a waste of time.
 
     ``runs`` is the number of runs of the unedited commit, at least 2.  ``worse`` has editable files with a change that
-    must make the number worse; no knobs are changed then.  ``inside`` is the folder in which the copy is made, by
-    default the system's folder for temporary files.  Raises LabError when the lab has no commit or no editable file,
-    and the errors of the target.
+    must make the number worse; if it is given, no knobs are changed.  ``inside`` is the folder in which the copy is
+    made, by default the system's folder for temporary files.  Raises LabError when the lab has no commit or no editable
+    file, and the errors of the target.
     """
     root = place.lab.root
     if top_of(root) is None:
@@ -174,7 +174,8 @@ def _copied(place: Place, start: str, temporary: Path, say: Say) -> _Lab:
 
 
 def _not_committed(root: Path, start: str, reason: str) -> str:
-    """Return a hint if a failure names a file that the checkout has and the commit lacks, else an empty string."""
+    """Return a hint if a failure names a file that exists in the checkout but not in the commit, else an empty
+    string."""
     has = entries_of(root, start)
     for word in re.findall(r"[\w./-]+", reason):
         for path in (word, f"{word.replace('.', '/')}.py"):
@@ -281,7 +282,7 @@ def _moves(files: Files) -> Iterator[tuple[str, str, object, str]]:
 
 
 def _broken(lab: _Lab, taken: Sequence[Measurement], moved: bool | None, limits: Sequence[Limit]) -> Iterator[Finding]:
-    """Break the program, and see whether its number is still as good as before and within the limits."""
+    """Break the program, and report whether its number is still as good as before and within the limits."""
     values = [m.value for m in taken if m.value is not None]
     what, files = broken(lab.files)
     m = lab.measure(f"it {what}", files, lab.seed)
@@ -310,10 +311,11 @@ def _broken(lab: _Lab, taken: Sequence[Measurement], moved: bool | None, limits:
 
 
 def _ends_at_once(lab: _Lab, taken: Sequence[Measurement], limits: Sequence[Limit]) -> Iterator[Finding]:
-    """See whether a Python program that ends its process with exit code 0 passes the guard and gets a good number.
+    """Report whether a Python program that ends its own process with exit code 0 passes the guard and gets a good
+    number.
 
-    Many test runners take this exit code to mean that nothing has failed.  Yields nothing when such an edit would not
-    be kept.
+    Many test runners understand this exit code as "nothing has failed".  Yields nothing when such an edit would not be
+    kept.
     """
     ended = {path: _ENDS for path in lab.files if path.endswith(".py")}
     if not lab.guarded or not ended:

@@ -36,7 +36,7 @@ from autoresearch_mlx.targets.registry import kind_of, with_defaults
 
 
 def examine(start: Path) -> Iterator[Finding]:
-    """Yield a finding for each examined thing.  A fault becomes a finding, never an exception."""
+    """Yield a finding for each thing that is examined; a fault becomes a finding, never an exception."""
     machine = read_machine()
     here = _here(start)
     settings = here[1].settings if here is not None else Settings()
@@ -86,7 +86,7 @@ def _profile(machine: Machine, settings: Settings) -> Profile:
 def _chip(
     lab: Lab | None, settings: Settings, machine: Machine, profile: Profile, info: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    """Yield the chip's row of the table, and the measurements of this machine."""
+    """Yield the chip's row in the table of chips, and the measurements of this machine."""
     try:
         found = find_chip(machine, read_chips())
     except AutoresearchError as error:
@@ -111,7 +111,7 @@ def _machine(machine: Machine, profile: Profile) -> Iterator[Finding]:
 def _matmul(machine: Machine, profile: Profile, info: dict[str, Any]) -> Iterator[Finding]:
     """Multiply matrices in a child process, in the environment of a training run.
 
-    The facts that MLX reports are put into ``info``.
+    ``info`` is filled with the facts that MLX reports.
     """
     try:
         blas = find_blas(corpora.default_cache(), machine)
@@ -195,9 +195,9 @@ def _committed(lab: Lab, editable: Sequence[str]) -> Iterator[Finding]:
 
 
 def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:
-    """Yield the findings on the agent that would propose edits.
+    """Yield findings on the agent that would propose edits.
 
-    A server is asked for its models, but not to generate any text.
+    A server is asked only for the list of its models, not for any text.
     """
     said: list[str] = []
     settings = resolved.settings.agent
@@ -215,7 +215,8 @@ def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:
 
 
 def _command(name: str, line: str) -> Finding:
-    """Return the finding on a coding agent: its shell line, whether its program is on PATH, and whether it may edit."""
+    """Return a finding on a coding agent: its shell line, whether its program is on PATH, and whether it may edit
+    files."""
     shown = f"command: {line}" if name.startswith(("command", "hybrid:command")) else f"{name}: {line}"
     program = program_of(line)
     if not program:
@@ -244,7 +245,7 @@ def _coding_agents() -> Iterator[Finding]:
 def _settings(lab: Lab, resolved: Resolved) -> Iterator[Finding]:
     """Yield every setting with its source.
 
-    A default that depends on the target is shown as this target sets it.
+    If the target sets a default, this target's value is shown.
     """
     with suppress(AutoresearchError):
         kind = kind_of(resolved.settings, lab.root)

@@ -35,10 +35,10 @@ class Sized:
 def sized(
     lab: Lab, path: Path, text: str, settings: Settings, fit: Profile, wanted: Mapping[str, int | None] | None = None
 ) -> Sized:
-    """Return a script at the sizes with which the lab's session trains, or with which a new one would.
+    """Return a script with the sizes of the lab's session, or with those of a session that would begin now.
 
     The preset is written only into the lab's own train_mlx.py, and there only into knobs that still have their shipped
-    value.  ``wanted`` has the sizes of inputs that the person named.
+    value.  ``wanted`` has the sizes of inputs that the user named.
     """
     inputs = sizes_of(settings, fit, wanted or {})
     preset, source = dict(fit.knobs), f"this machine's preset {fit.name}"

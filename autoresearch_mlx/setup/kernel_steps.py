@@ -83,7 +83,7 @@ class InStep:
     unused: str
     """Why there is no number, or an empty string if there is one."""
     partly: str = ""
-    """Remark on functions whose kernel is not used in every call of the step, with the reason."""
+    """Remark on functions whose kernel is used in only some calls of the step, with the reason."""
 
     @property
     def verdict(self) -> str:
@@ -260,8 +260,8 @@ def _in_step(
 def verify(kept: Kept, script: Path, processes: int, pairs: int, say: Callable[[str], None]) -> InStep:
     """Measure one kernel in the step, and write the result into the ledger of the session that kept it.
 
-    Meanwhile no other process can use that session.  Raises LabError, and LockedError when the session is already in
-    use.
+    During the measurement, no other process can use that session.  Raises LabError, and LockedError when the session is
+    already in use.
     """
     with locked(kept.session):
         found = in_step([kept], script, processes, pairs, say)

@@ -27,14 +27,14 @@ GB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Facts known before a night; None means unknown."""
+    """Facts known before a night, as the basis of a forecast; None means unknown."""
 
     training_seconds: float | None
     """Training time of one run, in seconds, or None if no clock ends the run."""
     overhead_seconds: float | None = None
     """Seconds of one run besides its training."""
     overhead_source: str | None = None
-    """When or where the overhead was measured, in words."""
+    """Time or place of the measurement from which the overhead is known, for people."""
     each_seconds: float | None = None
     """Average time of one experiment of this session, including repeats, proposals and failures."""
     each_source: str | None = None
@@ -195,7 +195,7 @@ class Limits:
 
 
 def opening_lines(session: Session, settings: Settings, agent: Agent, policy: Policy) -> Iterator[str]:
-    """Yield the plan of a run that begins now, and the faults in the range comments of its files."""
+    """Yield the plan of a run that begins now, and the faults in the range comments of the run's files."""
     yield from notes_on_ranges(session.start_files())
     limits = limits_in(policy.eta_seconds(0, None), policy.experiments)
     history = session.journal().history
@@ -230,7 +230,7 @@ def before_session(lab: Lab, settings: Settings, agent: str | None, limits: Limi
 def planned(
     facts: PlanFacts, machine: Machine, limit_bytes: int | None, baseline_runs: int, agent: str | None, limits: Limits
 ) -> Outlook:
-    """Return the plan for runs about which the target knows these facts.
+    """Return the plan for runs with these facts, which the target knows.
 
     ``limit_bytes`` is the memory that a run may use.
     """
@@ -267,7 +267,7 @@ def _memory(machine: Machine, facts: PlanFacts) -> int | None:
 
 
 def _measured(outlook: Outlook, history: History) -> Outlook:
-    """Return the outlook with the times of this session's own experiments in place of all others."""
+    """Return the outlook, with the times of this session's own experiments instead of all other times."""
     whole = [e for e in history.experiments if e.measurements and e.seconds and not e.cut_off]
     if not whole:
         return outlook
@@ -282,7 +282,8 @@ def _measured(outlook: Outlook, history: History) -> Outlook:
 
 
 def _each(outlook: Outlook, tried: Sequence[Experiment]) -> Outlook:
-    """Return the outlook with averages over all experiments except the baseline, whose runs are not typical."""
+    """Return the outlook with averages over all experiments; the baseline is left out, because its runs are not
+    typical."""
     if not tried:
         return outlook
     return replace(

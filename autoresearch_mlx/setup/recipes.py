@@ -1,11 +1,12 @@
-"""Read the recipes in this package: labs that improve other numbers than a training's, each with a measuring script.
+"""Read the recipes in this package: labs that improve other numbers than that of a training, each with a measuring
+script.
 
 A recipe is a folder of ``recipes/`` with the recipe's name: ``recipe.toml`` describes it in words, and ``lab/`` has the
 files of the new lab.  The recipes are found by their folders, and the wheel contains all of ``recipes/``.  To add a
 recipe:
 
-1. Write ``recipes/NAME/recipe.toml``.  ``init --recipe list`` prints its ``number``, ``tool`` and ``guard``.  Its
-   ``refused_by`` has words from the reason why the second edit of step 2 is refused.
+1.  Write ``recipes/NAME/recipe.toml``.  ``init --recipe list`` prints its ``number``, ``tool`` and ``guard``.  Its
+   ``refused_by`` has words from the reason for which the second edit (see step 2) is refused.
 2. Put the lab into ``recipes/NAME/lab/``: ``lab.toml``, ``program.md`` for the agents, a small example that can be
    improved, the scripts that measure and check (not in ``editable``), a file ``gitignore`` (written as ``.gitignore``),
    and ``edits.jsonl`` with three edits for the agent ``scripted``.  The second edit cheats and is refused; one of the
@@ -44,13 +45,13 @@ class Recipe:
 
     name: str
     number: str
-    """The measured number, in words."""
+    """Description of the measured number."""
     tool: str
-    """The tool that measures it, with its version, in words."""
+    """Description of the tool that measures it, with its version."""
     guard: str
-    """The purpose of the checks, in words."""
+    """Description of the purpose of the checks."""
     refused_by: str
-    """Words from the reason why the second edit of ``edits.jsonl``, which cheats, is refused."""
+    """Words from the reason for which the second edit of ``edits.jsonl``, which cheats, is refused."""
     shared: tuple[str, ...]
     """Names of further files of the lab, which are in ``recipes/shared`` because several recipes use them."""
     folder: Path

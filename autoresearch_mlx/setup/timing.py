@@ -1,7 +1,8 @@
 """Time short runs of the shipped training script: a step at several batch and head sizes, and the evaluation.
 
-The parent process takes the times.  The mean step time is the training time after the first step, divided by the number
-of those steps.  The spread of the step times comes from the moments at which the parent was told of each step.
+The times are measured by the parent process.  The mean step time is the training time after the first step, divided by
+the number of those steps.  The spread of the step times is computed from the moments at which the parent received the
+message about each step.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _LEAST_STEPS, _MOST_STEPS = 4, 2000
 _GROWTH = 8
 """Largest ratio of an evaluation's rows to the rows of the evaluation before it."""
 _MOST_SECONDS = 60.0
-"""Largest number of seconds for which a short run is planned.  The run is killed after three times as long."""
+"""Number of seconds up to which a short run is planned; the run is killed after three times as long."""
 _SEED = 42
 
 
@@ -49,7 +50,7 @@ class Patience:
     """Time since the start of the calibration after which no third batch is tried."""
 
     def half(self) -> Patience:
-        """Return the patience for a run that is compared with the first run: half the time for its steps."""
+        """Return the patience for a run that is only compared with the first run: half the time for its steps."""
         return replace(self, pace=self.pace / 2)
 
 
@@ -74,7 +75,7 @@ def pace_of_head(runs: Runs, head_dim: int, paces: Sequence[Pace], patience: Pat
 
 
 class Runs:
-    """Takes short runs of the shipped script, one after the other, and keeps their results."""
+    """Makes short runs of the shipped script, one after the other, and keeps their results."""
 
     def __init__(self, conditions: Conditions, folder: Path, profile: Profile, say: Say) -> None:
         self.start: float | None = None
@@ -97,8 +98,8 @@ class Runs:
     def pace(self, rows: int, tokens: int, patience: Patience, head_dim: int | None = None) -> Pace:
         """Time one batch size with as many steps as fit into the time.
 
-        Without ``head_dim``, the heads have the profile's size.  The first call takes a run of a few steps before that,
-        to find out how long a step takes.
+        Without ``head_dim``, the heads have the profile's size.  The first call first makes a run of a few steps, to
+        find out how long a step takes.
         """
         if self._token_seconds is None:
             least = min(8, self._conditions.eval_rows)
@@ -180,7 +181,8 @@ class Runs:
 
 
 class _Beats:
-    """Records when the parent is told of each step; the gaps between these moments are the step times."""
+    """Records when the parent receives the message about each step; the gaps between these moments are the step
+    times."""
 
     def __init__(self) -> None:
         self._heard: list[tuple[float, int]] = []

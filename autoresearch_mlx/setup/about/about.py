@@ -22,7 +22,7 @@ from autoresearch_mlx.setup.about.tree import Tree, read_tree
 from autoresearch_mlx.targets.contract import Finding, Say
 
 _TESTED: tuple[Number, ...] = ("speed", "size", "printed", "test-time", "coverage", "bundle")
-"""Numbers for which the repository's tests are run."""
+"""Numbers that can be measured only by running the repository's tests."""
 _NEEDS_TESTS: tuple[Number, ...] = ("size", "test-time", "coverage", "bundle")
 _RUNNERS = {
     **dict.fromkeys((".js", ".mjs", ".cjs", ".ts"), ("npm",)),
@@ -30,12 +30,13 @@ _RUNNERS = {
     ".rs": ("cargo",),
     ".go": ("go",),
 }
-"""Test runners to try first, by the endings of the editable files.  For all other endings Python's are tried first."""
+"""Test runners to try first, by the endings of the editable files.  For files with other endings, Python's runners
+are tried first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The person's wishes, as given on the command line."""
+    """The user's wishes, as given on the command line."""
 
     sentence: str
     number: Number | None = None
@@ -51,7 +52,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who can be asked."""
+    """A user who can be asked."""
 
     choose: Callable[[str, Sequence[str]], int]
     """Function that asks a question with numbered answers, and returns the index of the chosen one."""
@@ -61,7 +62,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The last plan that was tried, with its proof, and the plans that failed before it."""
+    """The last plan that was tried, with its proof; ``failed`` has the plans before it."""
 
     proof: Proof
     failed: tuple[Proof, ...]

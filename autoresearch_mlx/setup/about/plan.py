@@ -57,7 +57,7 @@ class Plan:
     worse: Mapping[str, str] = field(default_factory=dict)
     """Changed versions of editable files with which the number must be worse."""
     tools_folder: str | None = None
-    """The repository's own folder of programs, such as its virtual environment."""
+    """The repository's own folder with programs, such as its virtual environment."""
     needs: tuple[str, ...] = ()
     """Programs that are needed to measure."""
     open: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ class Plan:
 
 
 def _toml(value: str | list[str]) -> str:
-    """Return a string, or a list of strings, in TOML; JSON's form is also valid TOML."""
+    """Return a string, or a list of strings, in TOML; the JSON form of such a value is also valid TOML."""
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -1,4 +1,4 @@
-"""Prove a plan in a copy of the repository, by the same `check` that tries a lab before a night."""
+"""Prove a plan in a copy of the repository, with the same `check` that a user runs before a night."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ class Proof:
     plan: Plan
     findings: tuple[Finding, ...] = ()
     problem: str = ""
-    """Why nothing could be measured, or which finding speaks against the plan.  It is empty if the plan is proved."""
+    """Why nothing could be measured, or the finding that speaks against the plan.  It is empty if the plan is
+    proved."""
     files: Mapping[str, bytes] | None = None
     """The files of the lab as they were proved."""
 
@@ -54,9 +55,9 @@ class Proof:
 def prove(
     plan: Plan, sentence: str, copy: Copy, runs: int, say: Callable[[str], None], show: Callable[[Finding], None]
 ) -> Proof:
-    """Write a plan's files into the copy, complete them, and check the lab there.
+    """Write a plan's files into the copy, run the lines that complete them, and check the lab there.
 
-    ``runs`` is the number of runs of the unedited lab.  ``show`` gets each finding at once.
+    ``runs`` is the number of runs of the unedited lab.  ``show`` is called with each finding as soon as it is known.
     """
     if missing := [need for need in plan.needs if Tools(copy.tools_folder, copy.tools).found(need) is None]:
         return Proof(plan, problem=f"{missing[0]} is not installed here")

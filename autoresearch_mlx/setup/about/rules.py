@@ -41,7 +41,7 @@ def sources(tree: Tree) -> tuple[str, ...]:
 def editable_for(number: Number, tree: Tree, named: Sequence[str]) -> tuple[str, ...]:
     """Return the files that may change for this number.
 
-    These are the named files that suit the number, or else all files that do.
+    If files are named, these are the named files that suit the number, otherwise all files that do.
     """
     suits: dict[Number, Callable[[], Sequence[str]]] = {
         "speed": lambda: sources(tree),

@@ -1,4 +1,5 @@
-"""Read a sentence such as "make the parser in src/parse.py faster": the number it asks for, and the files it names."""
+"""Read a sentence such as "make the parser in src/parse.py faster": find the number that it asks for and the files
+that it names."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ _NEAR = 4
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a sentence asks for."""
+    """The wish that a sentence expresses."""
 
     sentence: str
     number: Number | None
@@ -50,7 +51,7 @@ class Wish:
 
 
 def read_sentence(sentence: str, tree: Tree) -> Wish:
-    """Return what the sentence asks for, as far as its words show."""
+    """Return the wish that a sentence expresses, as far as its words show it."""
     return Wish(sentence, _number(sentence, tree), _files(sentence, tree))
 
 
@@ -86,7 +87,7 @@ def _files(sentence: str, tree: Tree) -> tuple[str, ...]:
 
 
 def _by_name(words: list[str], tree: Tree) -> list[str]:
-    """Return the files with a name similar to a word of the sentence, or with a function of that name."""
+    """Return the files whose name, or the name of a function in them, is similar to a word of the sentence."""
     telling = [word.lower() for word in words if len(word) >= _NEAR and word.lower() not in _COMMON]
     sources = [path for path in tree.own if not is_test(path) and PurePosixPath(path).suffix]
     near = [path for path in sources if any(_alike(PurePosixPath(path).stem.lower(), word) for word in telling)]

@@ -1,8 +1,8 @@
 """Free disk space: find the files that a session no longer needs, and remove them.
 
-These are never removed: the ledger and the other journals, results.tsv, kept commits, the commits on which they were
-made, and everything in a session that is in use.  The names of all removed files are recorded before the first one is
-removed (:mod:`autoresearch_mlx.store.freed`).
+Four things are never removed: the ledger and the other journals, results.tsv, kept commits with the commits on which
+they were made, and everything in a session that is in use.  The names of all removed files are recorded before the
+first one is removed (:mod:`autoresearch_mlx.store.freed`).
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def _spare_refs(lab: Lab, tag: str, journal: Journal, before: float) -> Iterator
 def _finished(experiment: Experiment) -> float:
     """Return when an experiment ended, in seconds since 1970.
 
-    An unknown time is infinity, so that the experiment never counts as old.
+    An unknown time counts as infinity, so that the experiment is never considered old.
     """
     try:
         return datetime.fromisoformat(experiment.finished).timestamp()
@@ -224,7 +224,8 @@ def _remove(path: Path) -> None:
 
 
 def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
-    """Return the files of a folder that have an experiment's number in their names; others are not the session's."""
+    """Return the files of a folder that have an experiment's number in their names; other files do not belong to the
+    session."""
     return sorted(p for p in folder.glob("*") if pattern.fullmatch(p.name)) if folder.is_dir() else []
 
 

@@ -4,8 +4,8 @@
     session.bundle    the branch and every experiment's ref, with their history, as git packs them
     session/...       the session's folder: ledger, results, logs, talks, journals
 
-The archive is a gzipped tar of plain files.  The worktree and the lock are left out.  Weights are left out unless a
-person asks for them.
+The archive is a gzipped tar of plain files.  The worktree and the lock are left out.  Weights are left out unless the
+user asks for them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ SCRATCH = tempfile.gettempprefix()
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of the archive as it was when its hash was computed.  Lines that a journal gets later are left out."""
+    """A file of the archive as it was when its hash was computed.
+
+    If a journal grows later, the new lines are left out.
+    """
 
     path: Path
     bytes: int
@@ -130,7 +133,8 @@ def _choose(folder: Path, journal: Journal, weights: bool) -> tuple[dict[str, Pa
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Yield all files of a session except :data:`_STAY`, further worktrees and leftovers of killed processes."""
+    """Yield all files of a session, except those in :data:`_STAY`, further worktrees, and leftovers of killed
+    processes."""
     for path in folder.rglob("*"):
         first = path.relative_to(folder).parts[0]
         if (

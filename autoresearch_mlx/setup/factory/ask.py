@@ -1,4 +1,4 @@
-"""Ask a shipped agent one question, in its sandbox and in the same way as its cases were asked."""
+"""Ask a shipped agent one question, in its sandbox, as it was asked during its tests."""
 
 from __future__ import annotations
 

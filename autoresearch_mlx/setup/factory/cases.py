@@ -1,6 +1,6 @@
 """Carry out the stage ``cases``: before anything is built, a model in a separate call, or a person, writes the cases.
 
-A model that builds an agent sees neither the guard cases nor the hidden cases.  The split is made by a hash, as in
+The model that builds an agent sees neither its guard cases nor its hidden cases.  The split is made by a hash, as in
 every lab of the target `evals`; the ids are chosen so that each part gets its share.
 """
 
@@ -81,7 +81,7 @@ def written_by_user(folder: Path, work: Path) -> Cases | None:
 
 
 def written_by_model(asker: Asker, problem: Problem, wanted: int, work: Path) -> Cases:
-    """Ask for cases until there are enough; return those that test something, or the reason why they were refused."""
+    """Ask for cases until there are enough; return those that test something, or the reason why all were refused."""
     assert problem.spec is not None
     drafts: dict[str, Draft] = {}
     fault = ""
@@ -135,7 +135,8 @@ def _drafts(text: str) -> list[Draft]:
 
 
 def _refers(value: Any) -> bool:
-    """Return whether a schema refers to another document, because the library would fetch that from the network."""
+    """Return whether a schema refers to another document; this is refused, because the library would fetch it from
+    the network."""
     if isinstance(value, dict):
         named = ("$ref", "$dynamicRef", "$recursiveRef", "$id", "$schema")
         away = any(isinstance(value.get(name), str) and not value[name].startswith("#") for name in named)

@@ -1,4 +1,4 @@
-"""Turn posts into evidence: leave out copies, and count the pieces that are independent of each other."""
+"""Turn posts into evidence: leave out copies, and count the posts that are independent of each other."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def sort_out(posts: Iterable[Post]) -> Sorted:
 
 
 def quoted(piece: Piece, quote: str) -> str | None:
-    """Return the quote, cut to the allowed length, if the piece contains it, or None if the words are invented.
+    """Return the quote, cut to the allowed length, if the piece contains it.
+
+    Return None if the model has invented the words.
 
     Layout and case may differ.
     """

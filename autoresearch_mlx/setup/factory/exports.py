@@ -32,7 +32,7 @@ def posts_in(value: Any, where: str) -> Iterator[Post | None]:
 def _walk(value: Any, where: str, above: str, depth: int) -> Iterator[Post | None]:
     """Yield the posts in one value.
 
-    ``above`` is the address of the thread that contains it, or empty when unknown.
+    ``above`` is the address of the thread that contains the value, or an empty string if it is unknown.
     """
     if depth > _DEEPEST:
         return
@@ -55,7 +55,7 @@ def _first(value: Mapping[str, Any], names: tuple[str, ...]) -> str:
 
 
 def _address(value: Mapping[str, Any], where: str, above: str) -> str:
-    """Return the post's own address, or else the thread's with the post's number, or else the file's."""
+    """Return the post's own address; else the address of its thread, with the post's number; else that of the file."""
     if own := _first(value, _ADDRESSES):
         return own
     number = next((str(value[name]) for name in _IDS if isinstance(value.get(name), str | int)), "")

@@ -1,4 +1,4 @@
-"""Read RSS and Atom feeds from files and, if a person asks for it, from the network."""
+"""Read RSS and Atom feeds from files and, if the user asks for it, from the network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_feed(head: bytes) -> bool:
 
 
 def posts_in_feed(data: bytes, where: str) -> Iterator[Post | None]:
-    """Yield the posts of a feed, and None for each entry without words.
+    """Yield the posts of a feed, and None for each entry without text.
 
     Raises LabError if the library that reads feeds is not installed.
     """

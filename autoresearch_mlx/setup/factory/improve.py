@@ -38,7 +38,7 @@ class Improved:
     after: float
     commit: str
     tokens: int
-    """Number of tokens that the proposals of this loop took."""
+    """Number of tokens that were used for the proposals of this loop."""
     money: float | None
     """Cost of these tokens, in the currency of the prices in lab.toml, or None without prices."""
     estimated: bool
@@ -119,7 +119,7 @@ def _run(session: Session, settings: AgentSettings, office: Office, missing: int
 
 
 def _failed_baseline(session: Session) -> str | None:
-    """Return text about how the baseline failed, or None if it did not fail or if the machine is to blame."""
+    """Return a description of the baseline's failure, or None if it did not fail or if the machine is to blame."""
     first = next((e for e in session.journal().history.experiments if e.number == 0), None)
     if first is None or first.status in ("keep", "interrupted"):
         return None

@@ -1,7 +1,7 @@
 """Keep the ledger of a factory, and replay it into one value.
 
-The ledger is a journal of events (``store/journal.py``).  Each stage writes what it makes into a folder and appends its
-event afterwards, so a factory that was killed at any moment goes on with the first stage that has no event.
+The ledger is a journal of events (``store/journal.py``).  Each stage first writes its results into a folder and then
+appends its event.  If a factory is killed at any moment, it goes on with the first stage that has no event.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STAGES: tuple[Stage, ...] = ("collect", "evidence", "problem", "spec", "cases", 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options that a person may set.  A later call may change them, and the ledger has each change."""
+    """The options that the user may set.  A later call may change them, and the ledger has each change."""
 
     pieces: int = 3
     """Number of independent pieces of evidence that a problem needs."""
@@ -108,7 +108,7 @@ class Factory:
     batches: tuple[Event, ...] = ()
     """Batches of posts that the model has read for problems, in order."""
     same: list[list[str]] | None = None
-    """Groups of problems that differ only in wording, or None before the model was asked."""
+    """Groups of problems that differ only in wording, or None if the model was not asked yet."""
     listed: bool = False
     """Whether the stage ``problem`` is over: all batches were read, and all problems are in the ledger."""
     problems: tuple[Problem, ...] = ()
@@ -137,7 +137,7 @@ class Factory:
 
 
 def replay(events: Sequence[Event], damaged: Sequence[int] = ()) -> Factory:
-    """Return the state after these events, without those that only a later version of this tool knows.
+    """Return the state after these events; events that only a later version of this tool knows are ignored.
 
     Raises LedgerError for an event that lacks a field.
     """

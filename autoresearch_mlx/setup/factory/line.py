@@ -29,7 +29,7 @@ from autoresearch_mlx.trial.orphans import end_orphans
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A person's wishes for one call."""
+    """The user's wishes for one call."""
 
     posts: tuple[Path, ...] = ()
     fetch: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """Show a factory: the lines of ``factory status``, its JSON, and the page ``factory.html``.
 
-The page has no script and loads nothing.  The template escapes every text of a stranger or a model.
+The page has no script and loads nothing.  The template escapes every text that comes from a post or from a model.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _row(problem: Problem) -> tuple[str, str, str, str]:
 
 
 def _story(problem: Problem) -> list[tuple[str, str]]:
-    """Return the history of one problem: a name and a text for each stage that is over."""
+    """Return the history of one problem: the name of each stage that is over, with a text about it."""
     lines = []
     if problem.cases is not None:
         counts = ", ".join(f"{n} {part}" for part, n in problem.cases["counts"].items())

@@ -1,7 +1,8 @@
-"""Carry out the stage ``ship``: measure the agent on hidden cases, and write its folder with a card, or say why not.
+"""Carry out the stage ``ship``: measure the agent on hidden cases, then write its folder with a card, or the reason why
+it is not shipped.
 
-The hidden cases were not used before, so nothing was chosen by them.  The agent ships if its score on them reaches the
-person's bar and is clearly above that of a constant answer.
+The hidden cases were not used before, so they had no influence on the agent.  The agent is shipped if its score on them
+reaches the user's limit and is clearly above the score of a constant answer.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def slug(title: str) -> str:
 
 
 def card_text(problem: Problem, card: Mapping[str, Any]) -> str:
-    """Return the card as Markdown.  Strangers' words are escaped, and are in quoted lines."""
+    """Return the card as Markdown.  Words from posts are escaped, and stand in quoted lines."""
     spec, cases, hidden, cost = problem.spec or {}, problem.cases or {}, card["hidden"], card["cost"]
     tokens = "not counted by the server" if cost["tokens_a_case"] is None else terms.tenths(cost["tokens_a_case"])
     lost = [f"{tag}: {bad} of {n} lost" for tag, (bad, n) in sorted(hidden["lost_by_tag"].items()) if bad]
@@ -175,9 +176,9 @@ def card_text(problem: Problem, card: Mapping[str, Any]) -> str:
 
 
 def _priced(cost: Mapping[str, Any]) -> str:
-    """Return the text that follows the number of tokens.
+    """Return the text that follows the number of tokens: whether some of them are estimates, and the price if lab.toml
+    has prices.
 
-    It says whether some of them are estimates, and gives the price if lab.toml has prices.
     """
     said = ", some of them estimated" if cost["tokens_estimated"] else ""
     return said if cost["money_to_make"] is None else f"{said}, which cost {cost['money_to_make']:.4f}"

@@ -1,4 +1,5 @@
-"""Answer cases with trivial agents that must fail: one is silent, one echoes, and one gives a constant answer.
+"""Answer cases with three trivial agents that must fail: one gives an empty answer, one repeats the question, and one
+gives a constant answer.
 
 A case is dropped if an empty answer or the question itself passes it, because it tests nothing.  A case is also dropped
 if its own right answer fails the check.  All cases are refused if one constant answer passes a large share of them.
@@ -27,7 +28,8 @@ class Draft:
 
     case: Case
     answer: Any = None
-    """The right answer as the case's author gives it, or None if it is unknown, as for a person's cases."""
+    """The right answer according to the case's author, or None if there is none, as for cases that a user has
+    written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ class Examined:
 def examine(drafts: Sequence[Draft], root: Path, folder: Path) -> Examined:
     """Answer the cases with trivial agents, in the process that also scores agents.
 
-    ``root`` has the files of a person's own checks; ``folder`` keeps the process's output.  A rubric, which only a
-    model can check, is refused here: the same model would grade its own work.
+    ``root`` has the files of the user's own checks; ``folder`` is for the output of the process.  A rubric, which only
+    a model can check, is refused here, because the model that wrote the case would grade its own work.
     """
     kept: list[Draft] = []
     dropped: list[tuple[str, str]] = []

@@ -1,7 +1,7 @@
 """Carry out the stage ``verify``: check that a build starts, that its sandbox holds, and that it answers new questions.
 
-The builder saw the dev cases but not the guard cases.  The difference between the two scores reveals a build with
-hard-coded answers.  The hidden cases stay unused until the stage ``ship``.
+The builder saw the dev cases but not the guard cases.  A build with hard-coded answers has a high dev score and a low
+guard score.  The hidden cases stay unused until the stage ``ship``.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def target_of(lab: Lab, private: tuple[Path, ...], say: Say) -> Evals:
 
 
 def measured(target: Evals, tree: Path, folder: Path, split: Split = "val") -> Measurement:
-    """Take one run in an empty folder.  Raises EndpointError when the model's server does not answer."""
+    """Make one run in an empty folder.  Raises EndpointError when the model's server does not answer."""
     return target.measure(_assignment(tree, folder, split))
 
 

@@ -26,8 +26,8 @@ _COMMON = frozenset({
 })  # fmt: skip
 """Names that identify nobody and that the report needs."""
 _SHORT = 4
-"""Number of letters below which a name is removed only where it is a whole word.  A longer name is removed inside other
-words too."""
+"""A name with fewer letters than this is removed only where it is a whole word.  A name that is at least as long is
+removed inside other words too."""
 _SYSTEM = (
     "/usr/",
     "/bin/",
@@ -108,7 +108,8 @@ class Blot:
 def _pattern(name: str) -> re.Pattern[str]:
     """Return the pattern of a name.
 
-    For a long name the pattern covers the whole word, because the rest of the word could give the name away.
+    For a long name the pattern covers the whole word in which it occurs, because the rest of the word could reveal the
+    name.
     """
     if len(name) < _SHORT:
         return re.compile(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", re.IGNORECASE)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 State: TypeAlias = Literal["ok", "note", "fail", "absent"]
-"""``note`` means that the part works but deserves a look; ``absent`` means that there is nothing to check on this
-system or in this call."""
+"""``note`` means that the part works but the user should look at it; ``absent`` means that there is nothing to check
+on this system or in this call."""
 Doing: TypeAlias = Callable[[str], None]
-"""Function to which a check says what it is doing now; if the check hangs, the report quotes these words."""
+"""Function that a check calls to say what it is doing; if the check hangs, the report quotes the last such message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Output:
     seconds: float | None = None
     """Seconds that the program took, or None for a file."""
     read: str = ""
-    """The facts that were read from the output, in words."""
+    """The facts that were read from the output, as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,15 @@ class Ground:
     folder: Path
     """An empty folder for this check, which is removed afterwards."""
     start: Path
-    """The directory in which the person gave the command; its lab's settings are used, if it has a lab."""
+    """The directory in which the user gave the command; its lab's settings are used, if it has a lab."""
     may_sleep: bool = False
-    """Whether the person allows the check to put the machine to sleep for a moment."""
+    """Whether the user allows the check to put the machine to sleep for a moment."""
     seconds: float = 20.0
-    """Seconds of the training in which the compiled step is compared with the plain step."""
+    """Seconds of training, in the check that compares the compiled step with the plain step."""
     evaluations: int = 20
-    """Number of evaluations in a row."""
+    """Number of evaluations that the check of evaluations makes in a row."""
     probes: int = 10
-    """Number of speed probes in a row."""
+    """Number of speed probes that the check of the speed makes in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Check:
 
     name: str
     what: str
-    """What the check tests, in words."""
+    """Description of what the check tests."""
     limit: float
     """Seconds after which the check is ended."""
     run: Callable[[Ground, Doing], Result]

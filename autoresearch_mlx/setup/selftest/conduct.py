@@ -44,8 +44,8 @@ def selftest(checks: Sequence[Check], start: Path, may_sleep: bool, say: Say) ->
 def conduct(checks: Sequence[Check], ground: Ground, say: Say) -> Iterator[Finding]:
     """Yield a finding for each check, and report through ``say`` what a check is doing.
 
-    ``ground`` has the conditions for the checks, except that each check gets an empty folder of its own in
-    ``ground.folder``.  However the iteration ends, no process and no file of a check is left.
+    ``ground`` has the conditions for the checks; each check gets an empty folder of its own in ``ground.folder``.
+    However the iteration ends, no process and no file of a check remains.
     """
     for check in checks:
         with tempfile.TemporaryDirectory(

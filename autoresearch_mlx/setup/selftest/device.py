@@ -67,7 +67,7 @@ def comparisons(kind: str, rng: np.random.Generator) -> Iterator[tuple[str, Floa
 def products(
     kind: str, rng: np.random.Generator, shapes: Sequence[tuple[int, int, int]]
 ) -> Iterator[tuple[str, Floats, Floats]]:
-    """Yield products of these shapes, once as they are and once with the second matrix transposed."""
+    """Yield products of matrices with these shapes: first as they are, then with the second matrix transposed."""
     for rows, inner, columns in shapes:
         left, right = _made(kind, rng, rows, inner), _made(kind, rng, inner, columns)
         name = f"product of {rows} x {inner} and {inner} x {columns}"

@@ -31,7 +31,7 @@ GB = 2**30
 
 
 def check_text(ground: Ground, doing: Doing) -> Result:
-    """Find the text of Python's own library as rows of tokens, or make these rows."""
+    """Find the text of Python's own library as rows of tokens, or turn the text into rows."""
     began = time.monotonic()
     scene = scene_of(ground, doing)
     c = scene.conditions
@@ -81,7 +81,7 @@ def judge_products(printed: str, returncode: int, errors: str, device: str) -> R
 
 
 def check_the_sandbox(ground: Ground, doing: Doing) -> Result:
-    """Try in the sandbox the accesses that must fail, and the work that must succeed, such as a product in MLX."""
+    """Try in the sandbox what must fail (forbidden accesses) and what must succeed, such as a product in MLX."""
     scene = scene_of(ground, doing)
     sandbox = scene.conditions.sandbox
     if sandbox is None:
@@ -134,7 +134,7 @@ print(json.dumps({
 
 
 def check_memory(ground: Ground, doing: Doing) -> Result:
-    """Check that a process that takes too much memory is ended, and that the memory of MLX's arrays is counted."""
+    """Check that a process that uses too much memory is ended, and that the memory of MLX's arrays is counted."""
     doing("watching a process that takes too much memory")
     watch = Watch(Limits(memory_bytes=_LIMIT_MB * 2**20))
     with Log(ground.folder / "hog.txt") as log:
@@ -198,7 +198,7 @@ _HOLDERS = {"Darwin": r"pid (\d+)\(caffeinate\)", "Linux": r"autoresearch-mlx\s+
 
 
 def check_awake(ground: Ground, doing: Doing, system: str = "") -> Result:
-    """Start the helper that keeps the machine awake, and look for it in the list of the system."""
+    """Start the helper that keeps the machine awake, and look for it in the system's list of such helpers."""
     system = system or platform.system()
     command = _LISTS.get(system)
     if command is None or shutil.which(command[0]) is None:
@@ -227,7 +227,7 @@ def holders(text: str, system: str) -> set[str]:
 
 
 def _until(command: Sequence[str], system: str, so: Any) -> tuple[Output, bool]:
-    """Ask for a few seconds until the list is as expected.
+    """Repeat the command for a few seconds until the list is as expected.
 
     Returns the last output, and whether it is as expected.
     """
@@ -285,7 +285,7 @@ def _nap(doing: Doing, system: str, before: Clocks, wall: float) -> Result:
 
 
 def check_speed(ground: Ground, doing: Doing) -> Result:
-    """Take the speed probe several times, and report how much the results differ."""
+    """Run the speed probe several times, and report how much the results differ."""
     device = device_of(ground.start)
     speed = Speed(python_command(*probe_arguments(device.name)), trusted_environment(device.environment))
     found: list[float] = []

@@ -51,8 +51,8 @@ probe = "never"
 """
 _RUN = ("run", "--tag", _TAG, "--agent", "knobs", "--experiments", "1", "--no-calibrate")
 _MOST_SECONDS, _INTO_SECONDS, _GONE_SECONDS = 120.0, 1.0, 5.0
-"""Seconds until the run must measure its first edit, seconds of that measurement before the kill, and seconds until all
-must have ended."""
+"""Three times in seconds: until the run must measure its first edit, of that measurement before the kill, and until
+everything must have ended."""
 _IDENTITY = ("-c", "user.name=self-test", "-c", "user.email=self-test", "-c", "commit.gpgsign=false")
 
 

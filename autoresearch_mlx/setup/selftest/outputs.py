@@ -1,7 +1,7 @@
 """Run each program of the system whose output this package parses, and report the facts that were read.
 
 The parsers are those that a run uses (``hardware/machine.py``, ``hardware/state/``).  During a night, an output that
-they cannot read gives unknown facts and no error, so that the night goes on.  This check reports such an output.
+the parsers cannot read gives unknown facts and no error, so that the night goes on.  This check reports such an output.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from autoresearch_mlx.setup.selftest.check import Doing, Ground, Output, Result
 from autoresearch_mlx.setup.selftest.check import State as Kind
 
 LATE_SECONDS = 2.0
-"""Seconds that a reading of the machine's state waits for all programs together (``hardware/state/commands.py``)."""
+"""Seconds that a reading of the machine's state waits for all programs of the system together
+(``hardware/state/commands.py``)."""
 _SECONDS = 10.0
 """Seconds after which a program counts as hanging and is ended."""
 _ENDED = "ended with"
@@ -60,7 +61,7 @@ class Program:
     optional: frozenset[str] = frozenset()
     """Facts that some machines do not have."""
     shape: str = ""
-    """Regular expression that matches a correct output without any facts, or empty if there is no such output."""
+    """Regular expression for a correct output without any facts; empty if every correct output contains facts."""
     silent: bool = False
     """Whether the program prints nothing on some machines."""
 
@@ -174,7 +175,8 @@ def _state(name: str) -> Callable[[str], State]:
 
 
 def _of_state(name: str, **fields: str) -> Callable[[str], Facts]:
-    """Return a function that reads these fields of the machine's state, each under a name for people."""
+    """Return a function that reads these fields of the machine's state; ``fields`` maps each field to the name that
+    people see."""
 
     def facts(text: str) -> Facts:
         state = _state(name)(text)

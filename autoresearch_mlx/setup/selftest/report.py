@@ -37,7 +37,7 @@ def summary(findings: Sequence[Finding]) -> str:
 
 
 def block(findings: Sequence[Finding], machine: Machine, blot: Blot) -> str:
-    """Return the code block: the machine, versions, and the raw outputs of all programs whose output is parsed."""
+    """Return the code block: the machine, the versions, and the raw outputs of all programs whose output we parse."""
     lines = [f"{name}: {value}" for name, value in facts(machine).items()]
     for output in outputs(findings):
         lines += ["", *_shown(output)]

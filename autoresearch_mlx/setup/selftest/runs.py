@@ -1,4 +1,4 @@
-"""Check trainings and evaluations: compare a compiled step with a plain one, and take many evaluations in a row."""
+"""Check trainings and evaluations: compare a compiled step with a plain one, and make many evaluations in a row."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from autoresearch_mlx.trial.spec import WEIGHTS
 
 _EVALUATED_ROWS, _COMPARED_ROWS = 8, 64
 _ANSWER_SECONDS = 20.0
-"""Seconds for which a process of these evaluations may be idle without an answer; in a run it may be idle for a
-minute."""
+"""Seconds for which a process of these evaluations may be silent without counting as hung; in a run it may be silent
+for a minute."""
 _FIRST_STEPS = 4
 _LEAST_STEPS, _MOST_STEPS = 4, 4000
 _WEIGHTS_OFF = 0.002
-"""On a CPU, allowed difference between the changes that four steps made to the weights, as a share of these changes.
-On a GPU only the losses are compared, because there Muon makes rounding errors of bfloat16 as large as any other
-direction."""
+"""On a CPU: the allowed difference between the changes that four steps made to the weights, as a share of these
+changes.  On a GPU only the losses are compared, because Muon amplifies rounding errors of bfloat16 there until they
+are as large as the update itself."""
 _LOSSES_OFF = {"cpu": 0.0005, "gpu": 0.02}
 """Allowed difference between the losses of the fourth step, as a share."""
 _VALUES_OFF = 0.02
@@ -134,9 +134,9 @@ def _tokens_for(seconds: float, quick: Trained) -> int:
 
 
 def weights_off(one: Path, two: Path, start: Path) -> float:
-    """Return the difference between two files of weights, as a share of the distance from ``start`` to the second file.
+    """Return how far two files of weights are apart, as a share of the distance from ``start`` to the second file.
 
-    The result is the largest share of any matrix.
+    The result is the largest such share among all matrices.
     """
     left, right, begun = read_weights(one), read_weights(two), read_weights(start)
     worst = 0.0

@@ -1,4 +1,4 @@
-"""Prepare the checks of training and evaluation: make a lab and its conditions, and take short runs."""
+"""Prepare the checks of training and evaluation: make a lab and its conditions, and make short runs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Scene:
 
 
 def scene_of(ground: Ground, doing: Doing) -> Scene:
-    """Return the scene, and prepare the text if that was never done.
+    """Return the scene; if the text was never prepared, prepare it now.
 
     The text is that of Python's own library, or the folder that the lab names; nothing is downloaded.  Raises
     CorpusError or ConfigError.
@@ -126,7 +126,8 @@ class Scored:
     """One evaluation."""
 
     value: float
-    """Bits per byte without the correction for looking ahead, because that correction is a random estimate."""
+    """Bits per byte without the correction for looking ahead; that correction is a random estimate, which would hide
+    small differences."""
     seconds: float
 
 
