@@ -1,6 +1,6 @@
 """Implement ``wait``: wait until an experiment has its verdict, whichever process measures it.
 
-The waiting process only reads.  It may be killed, started again, or run twice without any effect on the measurement.
+The waiting process only reads.  It may be killed, started again, or run twice; the measurement does not notice.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def await_verdict(
 ) -> Awaited:
     """Wait for experiment ``number`` of the session in ``folder``, for at most ``seconds``, and report its progress.
 
-    Returns the exit code that ``try`` had or would have had.  Raises LabError when there is no such experiment, or when
-    the process that measured it has died.  If the try failed before it became an experiment, the LabError has the try's
-    own message.
+    Returns the exit code that ``try`` had, or would have had if it had waited.  Raises LabError when there is no such
+    experiment, or when the process that measured it has died.  If the try failed before it became an experiment, the
+    LabError has the try's own message.
     """
     ledger = Ledger(folder)
     end = None if seconds is None else clock() + seconds
@@ -83,7 +83,7 @@ def await_verdict(
 
 
 def _promised(note: Try | None, pid: int | None) -> bool:
-    """Return whether the process that holds the session has promised this experiment and is still at work on it."""
+    """Return whether the process that holds the session has reported this experiment's number and still works on it."""
     return note is not None and note.exit_code is None and note.pid == pid
 
 

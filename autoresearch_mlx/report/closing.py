@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 
 _MOST_TIMES = 20
-"""Largest gain that is given in percent, as a multiple of the first value.  A larger gain means that the first value is
-near zero."""
+"""Largest gain that is given in percent, as a multiple of the first value.    A larger gain means that the first value is near zero."""
 
 
 def closing_line(history: History, reason: str, whole_step: str = "") -> str:
@@ -54,7 +53,8 @@ def outcome(history: History) -> str:
 
 
 def _chosen(history: History) -> str:
-    """Warn if the head has only the runs by which it was chosen, because luck makes such runs look too good."""
+    """Return a warning if the head has only the runs by which it was chosen; such runs look too good, because luck
+    helped to choose them."""
     best = history.incumbent
     if best is None or best.number == 0 or any(run.fresh for run in runs_of(history, best)):
         return ""
@@ -64,7 +64,7 @@ def _chosen(history: History) -> str:
 def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) -> str:
     """Describe the result of ``try``: status, reason, and how to get the incumbent's file back.
 
-    ``editable`` has the files that the person edited in the checkout; it is empty if the edit came from elsewhere.
+    ``editable`` has the files that the user edited in the checkout; it is empty if the edit came from elsewhere.
     """
     files = shlex.join(editable)  # a pattern such as src/* is for git, not for the shell
     lines = [f"experiment {e.number}: {e.status}", e.reason]

@@ -1,4 +1,4 @@
-"""Write the live line: experiment, progress, best value and end of the run, as far as they fit."""
+"""Write the live line: experiment, progress, best value and end of the run, or as many of them as fit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Scene:
         return replace(self, progress=progress)
 
     def after(self, seconds: float) -> Scene:
-        """Return the same scene with the times counted down by this many seconds."""
+        """Return the same scene ``seconds`` later: its times are counted down."""
         return self if self.eta_seconds is None else replace(self, eta_seconds=max(self.eta_seconds - seconds, 0.0))
 
 
@@ -46,7 +46,7 @@ def live_line(scene: Scene, width: int) -> str:
 
 
 def _between(progress: Progress | None) -> str:
-    """Return text that says what the loop waits for between two experiments."""
+    """Return text that says what the loop is waiting for between two experiments."""
     if progress is not None and progress.phase == "waiting":
         return waiting(progress.words)
     if progress is None or progress.phase != "paused":
@@ -97,9 +97,9 @@ def _phase(progress: Progress) -> str:
 
 
 def phase_word(phase: str, step: int | None) -> str:
-    """Return the word for a phase.
+    """Return the word that the live line shows for a phase.
 
-    It is ``running`` for a program, which reports no steps, or else the phase's own name.
+    For a program, which reports no steps, it is ``running``; otherwise it is the phase's own name.
     """
     return "running" if phase == "train" and step is None else phase
 
@@ -111,5 +111,5 @@ def time_left(phase: str | None, step: int | None, seconds: float) -> str:
 
 
 def _joined(facts: dict[str, str], shown: set[str]) -> str:
-    """Join the facts with a bar before each of them, except the loss, which directly follows the step."""
+    """Join the facts with bars between them; only the loss follows the step without a bar."""
     return "".join(fact if key == "loss" else f" | {fact}" for key, fact in facts.items() if key in shown)

@@ -1,7 +1,7 @@
 """Write and read ``now.json``: what a session's process is doing now, for ``status`` and the dashboard.
 
-The screen of a running loop writes it.  It is valid only while the process that wrote it lives, so a reader compares
-its process id with that of the process that holds the session.
+The screen of a running loop writes it.  The file is valid only while the process that wrote it is alive, so a reader
+compares the process id in it with that of the process that holds the session.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Running:
     share: float | None = None
     """Share of the training budget that is used."""
     words: str | None = None
-    """In phase ``waiting``, what the process is waiting for.  In phase ``paused``, why it is paused if no person paused
-    it."""
+    """In phase ``waiting``, what the process is waiting for.  In phase ``paused``, the reason, if nobody has paused
+    the run by hand."""
     time: str | None = None
     """Local time at which the note was written, with its offset from UTC."""
     silent_seconds: float | None = None
-    """Seconds since the lane's last report if they are too many, or None if the lane reports in time."""
+    """Seconds since the lane's last report, if the lane has been silent for too long; otherwise None."""
 
 
 def read_now(folder: Path) -> Running | None:
@@ -51,7 +51,7 @@ def read_now(folder: Path) -> Running | None:
 def read_lanes(folder: Path) -> tuple[Running, ...]:
     """Return the experiments that several lanes measure, each with the lane's last report.
 
-    With one lane there are none.
+    With a single lane, the result is empty.
     """
     lanes = _read(folder).get("lanes")
     found = map(_running, lanes) if isinstance(lanes, list) else ()

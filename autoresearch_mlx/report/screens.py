@@ -66,9 +66,9 @@ class _Lasting:
 
     @contextmanager
     def _lost(self) -> Iterator[None]:
-        """Drop text that cannot be written.
+        """Drop text that cannot be written to the stream.
 
-        When the reader of a pipe has closed it, the text that is still in the buffer goes to the null device.
+        When the reader of a pipe has closed it, the text that is still in the buffer is sent to the null device.
         Otherwise the interpreter's last flush would fail, and a good run would end with exit code 120.
         """
         try:
@@ -97,7 +97,7 @@ class PlainScreen:
         self._waited = set[int]()
         """Experiments for which the line about waiting for a quiet machine has already been printed."""
         self._shown_at: dict[int | None, float] = {None: clock()}
-        """Time at which each lane's measurement was last shown; the key is None when there is only one lane."""
+        """Time at which each lane's measurement was last shown, by lane; with a single lane the key is None."""
 
     def say(self, text: str) -> None:
         for line in terms.printable(text).split("\n"):

@@ -72,8 +72,8 @@ def overhead(experiment: Experiment) -> dict[str, float]:
     """Return the wall-clock seconds of all phases except training, in the order in which they happen.
 
     ``audit`` is the time of audits, ``incumbent`` is the time of new runs of the incumbent, and ``other`` is the rest
-    of the loop's time.  ``other`` follows from the loop's own clock if the ledger has its readings, or else from
-    ``started`` and ``finished``, which are whole seconds.
+    of the loop's time.  ``other`` is computed from the readings of the loop's own clock, if the ledger has them, or
+    else from ``started`` and ``finished``, which are whole seconds.
     """
     e = experiment
     measured = sum(m.seconds.total() for m in e.measurements)
@@ -212,7 +212,7 @@ def _checks(m: Measurement) -> str:
 
 
 def _by_the_script(runs: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
-    """Yield the figures that only the measured script reports, on which no decision depends."""
+    """Yield figures that only the measured script reports; no decision depends on them."""
     names = {
         "steps": any(m.steps is not None for m in runs),
         "loss": any("loss" in m.extra for m in runs),
@@ -228,7 +228,8 @@ def _why_tainted(m: Measurement) -> str:
 
 
 def _why_slow(m: Measurement) -> str:
-    """Say what slowed a run down and by how much, or return an empty string if nothing did or another line says so."""
+    """Return what slowed a run down and by how much, or an empty string if nothing did or if another line already
+    says so."""
     if m.speed is None or not m.disturbed_by or m.disturbed_by in _why_tainted(m):
         return ""
     stretch = f" and {m.stretch:.2f} times its budget" if m.stretch is not None else ""
@@ -264,7 +265,7 @@ def _figure(fact: Any) -> str:
 def _log(text: str | None) -> str:
     """Return the log's end.
 
-    The log of a script that printed nothing has only the harness's own line.
+    If a script has printed nothing, its log has only the harness's own line.
     """
     shown = _block(text)
     return "(no output)" if shown.strip() == "--- evaluation ---" else shown

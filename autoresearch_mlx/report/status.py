@@ -40,18 +40,17 @@ class Mark:
     commit: str | None
     value: float | None
     speed: float | None = None
-    """Mean speed of the machine in the runs that give the value, where 1 is the baseline's speed; None means
-    unknown."""
+    """Mean speed of the machine in the runs that give the value; the baseline's speed is 1, and None means unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How fast the machine was during the runs of a session, where 1 is the speed for the baseline."""
+    """How fast the machine was during the runs of a session; the baseline's speed is 1."""
 
     newest: float
     """Speed in the newest run."""
     disturbed_by: str
-    """What slowed that run down, in words, or an empty string if nothing did."""
+    """What slowed that run down, as text, or an empty string if nothing did."""
     slow: int
     """Number of runs under nine tenths of the usual speed."""
     runs: int
@@ -68,7 +67,7 @@ class Counts:
     failed: int
     """Experiments that ended as crash, timeout, invalid, interrupted or duplicate."""
     interrupted: int = 0
-    """Experiments that the person ended; ``failed`` counts them too."""
+    """Experiments that the user ended; ``failed`` counts them too."""
 
     def in_words(self) -> str:
         """Return text such as ``4 kept, 3 discarded, 1 failed``.
@@ -102,7 +101,7 @@ class Status:
     """Figures about early stops, or None if the target's runs have no budget."""
     regime: int = 0
     key: Key | None = None
-    """The comparability key: everything besides the edited file that values depend on."""
+    """The comparability key: everything, besides the edited file, on which values depend."""
     gained: float | None = None
     """Gain of the incumbent over the baseline, or None if the two cannot be compared."""
     budget: str | None = None
@@ -114,11 +113,10 @@ class Status:
     disturbed_in: tuple[int, ...] = ()
     """Numbers of the experiments to which these runs belong, in ascending order."""
     explained: tuple[int, ...] = ()
-    """Numbers of the experiments in ``disturbed_in`` whose disturbed run ``show`` explains; it does not show later
-    repeats."""
+    """Those experiments of ``disturbed_in`` whose disturbed run `show` explains; `show` does not show later repeats."""
     unconfined: tuple[int, ...] = ()
-    """Numbers of the experiments with a run outside of a sandbox although the target can use one; one entry for each
-    run."""
+    """Numbers of the experiments whose runs were not confined although the target can use a sandbox; one entry for
+    each run."""
     speed: Speed | None = None
     """The machine's speed during the runs, or None if it is unknown for all of them."""
     lanes: tuple[Running, ...] = ()
@@ -126,11 +124,11 @@ class Status:
     limits: Mapping[str, Any] | None = None
     """Limits of the current run, or None if no run is in progress."""
     stopping: bool = False
-    """True if a person has ordered the run to stop after its current experiment."""
+    """True if somebody has ordered the run to stop after its current experiment."""
     left_out: LeftOut | None = None
-    """The parts of the person's checkout that are not in the session, or None if that was not examined."""
+    """The parts of the user's checkout that are not in the session, or None if that was not examined."""
     pausing: bool = False
-    """True if a person has ordered the run to pause after its current experiment."""
+    """True if somebody has ordered the run to pause after its current experiment."""
     detached: int | None = None
     """Number of the experiment that a detached try measures, or will measure after the baseline."""
     form: str = ""
@@ -336,7 +334,7 @@ def lanes_in(folder: Path, journal: Journal) -> tuple[Running, ...]:
 
 
 def _silence(folder: Path, worker: str | None) -> float | None:
-    """Return for how many seconds a worker has been silent, or None if that is not too long."""
+    """Return the seconds since a worker's last report, or None if they are not too many."""
     beat = last_beat(folder, worker)
     silent = 0.0 if beat is None else time.time() - beat
     return round(silent) if silent > SILENT_SECONDS else None

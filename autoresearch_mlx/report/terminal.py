@@ -48,9 +48,9 @@ _AXIS = 16
 _BRIEFS = 5
 """Number of ended briefs that ``status`` shows."""
 _TITLE = 24
-"""Number of columns for titles below which the table leaves out the axis."""
+"""If titles have fewer columns than this, the table leaves out the axis."""
 _ROOM = 45
-"""Number of columns for numbers and title below which a verdict leaves out its time."""
+"""If numbers and title have fewer columns than this, a verdict leaves out its time."""
 _LINE = 120
 """Maximum number of columns of a running loop's lines, because longer lines are hard to read."""
 
@@ -154,7 +154,7 @@ def _progress(status: Status) -> str:
 
 
 def _after(status: Status) -> str:
-    """Say when a person's order takes effect."""
+    """Say when the user's order takes effect."""
     running = status.lanes or ((status.running,) if status.running is not None else ())
     numbers = [f"{each.number}" for each in running if each.number is not None]
     several = f"experiments {', '.join(numbers[:-1])} and {numbers[-1]}" if len(numbers) > 1 else ""
@@ -223,7 +223,7 @@ def render_log(
 
 
 def _at_one_speed(e: Experiment) -> bool:
-    """Return whether the gain was corrected because the machine was slower or faster."""
+    """Return whether the gain was corrected for a slower or faster machine."""
     allowed, error = (float(e.effect.get(name) or 0.0) for name in ("speed_gain", "error"))
     return abs(allowed) > error / 4
 

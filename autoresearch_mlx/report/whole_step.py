@@ -1,6 +1,7 @@
 """Say how much a kernel speeds up the whole training step; every summary of its session begins with this.
 
-A kernel that is faster alone may not make a training step faster, so its own speed-up never comes first.
+A kernel that is faster when it runs alone may not make a training step faster, so its own speed-up is never shown
+first.
 """
 
 from __future__ import annotations

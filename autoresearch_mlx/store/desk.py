@@ -54,7 +54,7 @@ def serving(state: Path) -> Iterator[Path | None]:
             yield None
             return
         # The lock tells others that the desk is served, so somebody may have written a request by now.  Older requests
-        # were meant for an earlier process.
+        # were meant for an earlier process, so they are removed.
         for left in [*desk.glob("*.request"), *desk.glob("*.taken"), *desk.glob("*.answer")]:
             with suppress(FileNotFoundError):
                 if left.stat().st_mtime_ns < began:
@@ -80,8 +80,8 @@ def ask(state: Path, arguments: Sequence[str]) -> Answer | None:
     try:
         while not answer.exists():
             # If the process that serves the desk dies, the next one removes all requests that it finds.  We look for
-            # the request, then for the taken request, then for the answer.  This is the order in which they appear, so
-            # we cannot miss a file that is renamed meanwhile.
+            # the request, then for the taken request, then for the answer.  Files appear in this order, so a file that
+            # is renamed between two looks cannot be missed.
             waits = is_served(state) and any(path.exists() for path in steps)
             if not waits and not answer.exists():
                 return None

@@ -1,7 +1,7 @@
 """Fill the parts of a worktree that git leaves empty: submodules, and files of Git LFS.  No network is used.
 
-Submodules come from the person's checkout, or from the repository's own copies in ``.git/modules``.  The commit has
-only a pointer to a file of Git LFS; the file comes from ``.git/lfs``, where git-lfs keeps it, or from the checkout.
+Submodules come from the user's checkout, or from the repository's own copies in ``.git/modules``.  The commit has only
+a pointer to a file of Git LFS; the file comes from ``.git/lfs``, where git-lfs keeps it, or from the checkout.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Fillings:
     pointers: tuple[Pointer, ...] = ()
 
     def empty(self) -> Iterator[str]:
-        """Yield, in words, the parts that cannot be filled here, each with the command that fetches it."""
+        """Yield the parts that cannot be filled here, each as text with the command that fetches it."""
         for module in self.modules:
             if module.source is None:
                 yield f"submodule {module.path} (`git submodule update --init {module.path}` fills it)"
@@ -76,8 +76,8 @@ def fillings_of(
 ) -> Fillings:
     """Return what git leaves empty when it checks out ``commit``.
 
-    ``common`` is the repository's git directory. ``known`` has the parts that were found for another commit; their
-    sources are not searched for and read again.
+    ``common`` is the repository's git directory.  ``known`` has the parts that were found for another commit; their
+    sources need not be searched for again.
     """
     modules = (
         next((each for each in known.modules if (each.path, each.commit) == (path, entry.blob)), None)
@@ -136,7 +136,7 @@ def _has(source: Path, commit: str) -> bool:
 
 
 def _alone(source: Path) -> dict[str, str]:
-    """Return environment variables that make git ignore the checkout of a git directory.
+    """Return environment variables that make git use a git directory without its checkout.
 
     The settings of the directory may name a checkout that no longer exists.
     """
@@ -225,7 +225,7 @@ def _is(place: Path, sha256: str, size: int) -> bool:
 
 
 def _answer(where: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str | None:
-    """Return the output of a git command, or None when it fails; some commands fail when they find nothing."""
+    """Return the output of a git command, or None if it fails, as some commands do when they find nothing."""
     try:
         return git(where, *arguments, env=env)
     except NoAnswer:

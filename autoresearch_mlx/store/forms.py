@@ -1,7 +1,7 @@
 """Read from the ledger in which form each model had to answer, and choose the form of its next answer.
 
-The forms are the rungs of a ladder, from easy to hard.  A model moves up or down by its own record.  The rung is not
-stored: it is computed each time from the experiments.  The model's name plays no part.
+The forms are the rungs of a ladder, from easy to hard.  A model moves up or down according to its own record.  The rung
+is not stored: it is computed each time from the experiments.  The model's name plays no part.
 
     menu     the number of one of the optimiser's moves; no file is sent
     values   new values of at most three knobs, from a list of values for each
@@ -18,18 +18,18 @@ from typing import Literal, TypeAlias
 from autoresearch_mlx.experiment import Experiment, History
 
 Form: TypeAlias = Literal["menu", "values", "blocks", "whole"]
-"""The form of an answer: a number from a menu, values of knobs, or code as search/replace blocks or the whole file."""
+"""The form of an answer: a number from a menu, values of knobs, code as search/replace blocks, or the whole file."""
 LADDER: tuple[Form, ...] = ("menu", "values", "blocks", "whole")
 CODE = ("blocks", "whole")
 CLIMB = 2
-"""Number of experiments in a row, each measured at the first reply, after which the next form is tried."""
+"""Number of experiments in a row that must be measured at the first reply before the next form is tried."""
 MOST_MISMATCHES = 2
-"""Number of experiments in a row whose search texts match nothing in the file, after which the model is asked for the
+"""After this number of experiments in a row whose search texts match nothing in the file, the model is asked for the
 whole file."""
 TRIAL = 3
-"""Number of measured experiments without a keep after which a form gives way to a lower form that has had a keep."""
+"""After this number of measured experiments without a keep, a form is replaced by a lower form that has had a keep."""
 REST = 20
-"""Number of the model's experiments for which a form that failed is not tried again."""
+"""For this number of the model's experiments, a form that has failed is not tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def form_of(e: Experiment) -> Form:
 
 
 def _fallen(e: Experiment) -> tuple[Form, ...]:
-    """Return the forms that were tried first in the same experiment, and failed."""
+    """Return the forms that were tried in the same experiment before its final form, and failed."""
     return tuple(form for form in e.talk.get("fallen", ()) if form in LADDER)
 
 
@@ -125,7 +125,8 @@ def is_clean(e: Experiment) -> bool:
 
 
 def _lost(e: Experiment) -> bool:
-    """Return whether nothing was measured because the answers contained no edit, or repeated an earlier edit."""
+    """Return whether nothing was measured, because no answer had an edit or because the edit repeated an earlier
+    one."""
     return e.status in ("invalid", "duplicate") and not e.measurements
 
 

@@ -31,7 +31,7 @@ class Item:
     name: str
     """Path relative to the session's folder, or the full name of a ref."""
     bytes: int | None
-    """Bytes on the disk, or None for a ref, whose commit shares its objects with others."""
+    """Bytes on the disk.  For a ref it is None, because the objects of its commit are shared with other commits."""
 
 
 def note(folder: Path, items: Sequence[Item]) -> None:
@@ -93,7 +93,7 @@ def talk_gone(folder: Path, number: int) -> str | None:
 def _gone(folder: Path, kind: Kind, name: str) -> str | None:
     """Return text such as ``removed by gc on 2026-11-25``, or None when gc did not remove the item.
 
-    A file ``name-...`` counts as ``name``.
+    A file called ``name-...`` belongs to the item ``name``.
     """
     for event in reversed(read_events(folder / FILE).events):
         if any(known == name or known.startswith(f"{name}-") for known in _names(event, kind)):

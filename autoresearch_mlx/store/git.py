@@ -30,7 +30,7 @@ checks out the files that it has stored."""
 
 
 class NoAnswer(WorkspaceError):
-    """Raised when git was killed before it could answer, or did not start, so that the answer is unknown."""
+    """Raised if git did not start, or was killed before it could answer; the answer is then unknown."""
 
 
 def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
@@ -94,7 +94,7 @@ def resolve(path: Path, revision: str) -> str | None:
 
 
 def common_of(top: Path) -> Path:
-    """Return the folder where a repository keeps its refs, also when the checkout is itself a worktree."""
+    """Return the folder in which a repository keeps its refs, even if the checkout is itself a worktree."""
     return (top / git(top, "rev-parse", "--git-common-dir").rstrip("\n")).resolve()
 
 
@@ -108,7 +108,7 @@ def init_repository(directory: Path) -> None:
 
 
 def commit_all(directory: Path, paths: Sequence[str], message: str) -> None:
-    """Commit these files in a repository that we have just made; no identity of the user is needed."""
+    """Commit these files in a repository that we have just made; the user need not have set a name in git."""
     # --force, because the user's ignore files may name one of these paths.
     git(directory, "add", "--force", "--", *paths)
     git(directory, "commit", "--quiet", "--no-gpg-sign", "-m", message, env=IDENTITY)

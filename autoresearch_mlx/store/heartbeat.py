@@ -23,9 +23,10 @@ class Heartbeat:
     """Updates the time of one worker's file, at most once a second."""
 
     def __init__(self, folder: Path, worker: str) -> None:
-        """Take the session's folder and the worker's name in the ledger.
+        """``folder`` is the session's folder, and ``worker`` the worker's name in the ledger.
 
-        An empty name means that nothing is written.
+        With an empty name nothing is written.
+
         """
         self._path = _path(folder, worker) if worker else None
         self._last = 0.0
@@ -60,14 +61,14 @@ def last_seen(folder: Path, worker: str | None) -> str:
 
 
 def forget(folder: Path, worker: str | None) -> None:
-    """Remove the file of a worker whose claim is closed."""
+    """Remove the file of a worker that no longer works on an experiment."""
     if worker:
         with suppress(OSError):
             _path(folder, worker).unlink()
 
 
 def forget_all(folder: Path) -> None:
-    """Remove the files of all workers of a run whose claims are closed."""
+    """Remove the files of all workers of a run that no longer work on an experiment."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 

@@ -1,6 +1,6 @@
 """Read and write journals: files of JSON lines to which lines are only appended.
 
-The ledger, a person's notes, a person's orders and the list of calls to models are journals.  Three rules make them
+The ledger, the user's notes, the user's orders and the list of calls to models are journals.  Three rules make them
 safe if the process dies at any moment:
 
 - a line is written in full and synced to the disk before work continues, or no part of it stays in the file;
@@ -89,7 +89,10 @@ def mend(file: IO[bytes]) -> None:
 
 @contextmanager
 def held(path: Path) -> Iterator[IO[bytes]]:
-    """Mend a journal and open it for :func:`append`; no other process can write to it meanwhile.  Raises OSError."""
+    """Mend a journal and open it for :func:`append`; until the end of the block, no other process can write to it.
+
+    Raises OSError.
+    """
     # The file is unbuffered, so that after a failed write nothing is left to be written when it is closed.
     with path.open("a+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed or the process dies
@@ -150,7 +153,7 @@ class Writer:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Writer]:
-    """Open a journal to read its events and add some; no other process can write to it meanwhile.
+    """Open a journal to read its events and add some; until the end of the block, no other process can write to it.
 
     Raises LedgerError.
     """

@@ -1,4 +1,4 @@
-"""Prove that a worktree has the files of a commit: when they are checked out, and once more after a run.
+"""Prove that a worktree has the files of a commit: once when they are checked out, and again after a run.
 
 The content of every file of the commit is compared, because modification times can deceive: a program that has a file
 mapped into its memory may write into it without changing that time (mmap(2)).  Files larger than ``LARGEST`` are read
@@ -62,7 +62,7 @@ def entries_of(top: Path, commit: str, env: Mapping[str, str] | None = None) -> 
 
 
 def named(paths: Sequence[str]) -> str:
-    """Return the first three paths in words, and how many more there are."""
+    """Return text that names the first three paths and says how many more there are."""
     more = len(paths) - 3
     return ", ".join(paths[:3]) + (f" and {more} more" if more > 0 else "")
 
@@ -74,9 +74,10 @@ class LaidOut:
         self._top, self._prints = top, prints
 
     def changed(self) -> tuple[str, ...]:
-        """Return the files that were written, replaced or removed since the checkout.
+        """Return the files that were written, replaced or removed since the checkout, including those that have their
+        old content again.
 
-        A file that has its old content again is among them. Added files are left out, because most programs write some.
+         Added files are left out, because most programs write some.
         """
         return tuple(path for path, before in self._prints.items() if not self._same(path, before))
 
@@ -88,7 +89,7 @@ class LaidOut:
 
 
 def prints_of(top: Path, entries: Mapping[str, Entry], known: Mapping[str, Print | None]) -> dict[str, Print | None]:
-    """Return, for each file of a commit, what :class:`Print` records of the file on the disk.
+    """Return the print of each file of a commit, as it is on the disk.
 
     ``known`` has earlier prints.
     """
@@ -150,7 +151,8 @@ def layout_settings(tree: Path) -> dict[str, str]:
 def differing(
     ask: Ask, commit: str, entries: Mapping[str, Entry], prints: Mapping[str, Print | None]
 ) -> tuple[str, ...]:
-    """Return the files that differ from both forms of the commit's files: as checked out, and as stored by git.
+    """Return the files that differ from the commit's files in both of their forms: as checked out, and as stored by
+    git.
 
     Git may store a file in a form that differs from the one it checks out: with other line ends, or through a filter
     such as that of Git LFS.  ``ask`` runs git in the worktree.
@@ -201,9 +203,9 @@ def _stored(ask: Ask, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _as_laid_out(ask: Ask, commit: str, path: str, found: Print | None) -> bool:
-    """Return whether a file is the commit's file as git's filters write it at checkout.
+    """Return whether a file is what git's filters write when they check the commit's file out.
 
-    Git might store such a file with a content that differs from the commit's.
+    Git might store such a file with a content other than the commit's.
     """
     if found is None:
         return False

@@ -121,7 +121,8 @@ class Journal:
     def next_number(self) -> int:
         """Number of the next experiment.
 
-        It is 0 until a baseline is kept, so that a failed baseline is measured again.
+        It is 0 until a baseline is kept, so that a failed baseline is measured again under the same number.
+
         """
         if self.history.baseline is None:
             return 0
@@ -129,7 +130,7 @@ class Journal:
 
     @property
     def free_number(self) -> int:
-        """The next number that nobody has claimed."""
+        """The lowest number that no worker has claimed yet."""
         return max((self.next_number, *(each.number + 1 for each in self.running)))
 
 
@@ -175,7 +176,10 @@ class _Replay:
         self._in_step: list[Mapping[str, Any]] = []
 
     def take(self, event: Any) -> None:
-        """Add one event.  Raises LookupError, TypeError, ValueError or AttributeError for a malformed event."""
+        """Add one event to the contents.
+
+        Raises LookupError, TypeError, ValueError or AttributeError for a malformed event.
+        """
         kind = event.get("event")
         if kind == "session":
             self.session = event
@@ -218,8 +222,8 @@ class _Replay:
     def _enter(self, event: Any) -> None:
         """Enter a regime.
 
-        The last ``takes`` repeats, which showed a drift, become its first runs. A regime that returns keeps its key.
-        Ledgers of earlier versions never return to one.
+        The last ``takes`` repeats, which showed a drift, become its first runs.  A regime that is entered again keeps
+        its key.  Ledgers of earlier versions never enter a regime again.
         """
         number, takes, parts = int(event["epoch"]), int(event.get("takes", 0)), event.get("comparability")
         machine = str(event.get("machine", ""))
@@ -246,7 +250,7 @@ class _Replay:
             )
 
     def _follow(self, baseline: Experiment) -> None:
-        """If a machine of a fleet measured the baseline, let the session measure in that machine's regime."""
+        """If a machine of a fleet measured the baseline, make that machine's regime the session's own."""
         number = next((m.regime for m in baseline.measurements if not m.tainted), 0)
         if number in self._regimes and self._regimes[number].machine:
             self._regime = number
@@ -286,7 +290,7 @@ class Ledger:
         """Stamp of the file when it was last replayed."""
 
     def read(self) -> Journal:
-        """Return the present contents of the ledger.  The file is read again only when another process changed it.
+        """Return the present contents of the ledger.  The file is read again only if another process has changed it.
 
         Raises LedgerError.
         """
@@ -298,8 +302,8 @@ class Ledger:
     def append(self, event: str, **fields: Any) -> None:
         """Write one line and wait until it is on the disk.
 
-        Raises LedgerError when the line cannot be written, and ValueError for a number that is not finite.  Such a
-        number is an error of this program.
+        Raises LedgerError when the line cannot be written, and ValueError for a number that is not finite.  A number
+        that is not finite is an error of this program.
         """
         line = json.dumps({"schema": SCHEMA, "event": event, **fields}, allow_nan=False, ensure_ascii=False).encode()
         self.mend()

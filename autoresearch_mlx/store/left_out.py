@@ -1,4 +1,4 @@
-"""Find the parts of a person's checkout that are missing in a session: uncommitted edits, newer commits, empty files.
+"""Find the parts of the user's checkout that are missing in a session: uncommitted edits, newer commits, empty files.
 
 A session measures the files of the commit at which it began, with the changes kept since.  ``lab.toml`` and
 ``program.md`` are read from the checkout, so they are never left out.
@@ -26,14 +26,14 @@ from autoresearch_mlx.store.laid_out import entries_of, named
 _NOBODYS = ("__pycache__", ".DS_Store", STATE)
 _NAME, _QUOTED = re.compile(r"[\w./+-]*[\w+-]"), re.compile(r"""(?<!\w)(['"])(.+?)\1(?!\w)""")
 SAID = "left_out.json"
-"""Name of the file in a session's folder that keeps the sentences shown last."""
+"""Name of the file, in a session's folder, with the sentences that were shown last."""
 _AT_ONCE = 200
 """Largest number of files that are passed to one call of git."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """The parts of the person's checkout that are not in a session; paths are relative to the lab."""
+    """The parts of the user's checkout that are not in a session; paths are relative to the lab."""
 
     start: str
     """The commit at which the session began."""
@@ -73,9 +73,9 @@ def left_out(
 ) -> LeftOut | None:
     """Return what is not in a session that began at ``start`` and has the incumbent ``incumbent``.
 
-    ``root`` is the lab's folder, ``ours`` has all commits of the session, and ``lines`` the shell lines that measure; a
-    word of these may name a file that git ignores.  If one of the session's commits, kept or not, has the text of an
-    edit, that edit was measured and is not left out.  Returns None if there is no checkout.
+    ``root`` is the lab's folder, and ``ours`` has all commits of the session.  ``lines`` are the shell lines that
+    measure; a word in them may name a file that git ignores.  An edit counts as measured, and is not left out, if one
+    of the session's commits has its text.  Returns None if there is no checkout.
     """
     top = top_of(root)
     if top is None or resolve(top, incumbent) is None:
@@ -107,7 +107,7 @@ def left_out(
 
 
 def unsaid(folder: Path, sentences: Iterable[str], day: str) -> list[str]:
-    """Return the sentences that were not given in the last call on the same day, and store all of them.
+    """Return the sentences that were not shown by the last call on the same day, and store all of them.
 
     ``folder`` is the session's folder.
     """
@@ -126,8 +126,8 @@ def unsaid(folder: Path, sentences: Iterable[str], day: str) -> list[str]:
 def missed(root: Path, tree: Path, commit: str, words: str) -> tuple[str, ...]:
     """Return the files of the lab that a failure's message names and that are missing in ``commit``.
 
-    ``root`` is the lab's folder, and ``words`` the message. In the message, the name of a module stands for its file.
-    ``tree`` is the lab's folder in the worktree, where the failure happened.
+    ``root`` is the lab's folder, and ``words`` the message.  A module that the message names stands for the module's
+    file.  ``tree`` is the lab's folder in the worktree, where the failure happened.
     """
     top = top_of(root)
     if top is None:
@@ -182,7 +182,7 @@ class _InLab:
 
 @contextmanager
 def _index_of(top: Path) -> Iterator[Mapping[str, str]]:
-    """Yield environment variables that make git use a copy of the person's index.
+    """Yield environment variables that make git use a copy of the user's index.
 
     Even a reading command would write to the index itself.
     """
@@ -195,7 +195,7 @@ def _index_of(top: Path) -> Iterator[Mapping[str, str]]:
 
 
 def _look_at_all(top: Path, index: Mapping[str, str]) -> None:
-    """Make the copy of the index show edits in files that the person told git to ignore.
+    """Make the copy of the index show edits even in files that the user told git to ignore.
 
     These are the files marked ``assume-unchanged`` or ``skip-worktree``.  Files that a sparse checkout leaves out are
     not on the disk, so they stay marked.

@@ -1,4 +1,4 @@
-"""Keep a person's notes (`autoresearch-mlx steer`), which every later prompt to a model repeats.
+"""Keep the user's notes (`autoresearch-mlx steer`), which every later prompt to a model repeats.
 
 They are the events ``note`` and ``cleared`` in the session's ``notes.jsonl``.
 """
@@ -34,12 +34,12 @@ def add_note(folder: Path, text: str) -> str:
 
 
 def read_notes(folder: Path) -> tuple[str, ...]:
-    """Return the notes in force, oldest first.  Raises LedgerError when they cannot be read."""
+    """Return the notes that have not been withdrawn, oldest first.  Raises LedgerError when they cannot be read."""
     return _in_force(read_events(folder / FILE).events)
 
 
 def clear_notes(folder: Path) -> int:
-    """Withdraw all notes; return how many were in force.  Their lines stay in the file.  Raises LedgerError."""
+    """Withdraw all notes; return their number.  Their lines stay in the file.  Raises LedgerError."""
     if not read_notes(folder):
         return 0
     with writing(folder / FILE) as journal:

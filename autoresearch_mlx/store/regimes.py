@@ -28,7 +28,8 @@ def settled(journal: Journal, here: Key) -> Key:
 
 
 def enter_regime(ledger: Ledger, here: Key, say: Callable[[str], None]) -> None:
-    """Enter the regime of this key if it is not the current one, and say what changed and what follows from it."""
+    """Enter the regime of this key if it is not the current one, and tell the user what has changed and what follows
+    from it."""
     journal = ledger.read()
     current = journal.history.regime
     number = matching(journal, here)
@@ -58,8 +59,8 @@ def enter_regime(ledger: Ledger, here: Key, say: Callable[[str], None]) -> None:
 def enter_machine(ledger: Ledger, machine: str, here: Key, present: Container[str]) -> int:
     """Enter the regime of a fleet's machine under this key if necessary, and return the regime's number.
 
-    The first machine's regime becomes the session's own.  When none of the machines in ``present`` has the session's
-    regime any more, the session takes the regime of this machine.
+    The first machine's regime becomes the session's own.  If no machine in ``present`` measures in the session's regime
+    any more, the session takes the regime of this machine.
     """
     journal = ledger.read()
     number, newest = matching(journal, here, machine), journal.newest.get(machine)
@@ -109,9 +110,9 @@ def after_drift(journal: Journal, takes: int, reason: str, machine: str = "") ->
 def matching(journal: Journal, here: Key, machine: str = "") -> int | None:
     """Return the number of the newest regime whose key agrees with ``here`` in every known part, or None if none does.
 
-    Only regimes of ``machine`` count.  The current regime is tried first.  A key with unknown parts may match several
-    regimes that differ from each other; then only a regime with exactly these parts is chosen, because any other
-    choice would be a guess.
+    Only the regimes of ``machine`` are searched, the current one first.    A key with
+    unknown parts may match several regimes that differ from each other; then only a regime with exactly these parts is
+    chosen, because any other choice would be a guess.
     """
     current = journal.newest.get(machine, -1) if machine else journal.history.regime
     numbers = [number for number, regime in journal.regimes.items() if regime.machine == machine]

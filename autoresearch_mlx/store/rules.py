@@ -24,9 +24,10 @@ def rules_of(settings: Settings) -> dict[str, Any]:
 
 
 def enter_rules(ledger: Ledger, here: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    """If the rules have changed since the ledger last recorded them, record them again and say so.
+    """If the rules have changed since the ledger last recorded them, record them again and tell the user.
 
-    A ledger of a version that recorded no rules stays as it is, because the rules of its verdicts are not known.
+    If an earlier version wrote the ledger without rules, the ledger stays as it is, because nobody knows the rules of
+    its verdicts.
     """
     journal = ledger.read()
     if journal.rules is None:
@@ -42,7 +43,7 @@ def enter_rules(ledger: Ledger, here: Mapping[str, Any], say: Callable[[str], No
 def mark_of(journal: Journal) -> str:
     """Return the words that are added to each new verdict.
 
-    They say how the rules differ from those at the session's start, and are empty if they do not.
+    They describe how the rules differ from those at the session's start, and are empty if nothing differs.
     """
     start = journal.session.get("rules")
     if start is None or journal.rules is None:

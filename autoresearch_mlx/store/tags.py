@@ -1,4 +1,4 @@
-"""Find out which tags, the names of sessions, are free.
+"""Find out which tags (names of sessions) are free.
 
 A tag belongs to one lab, but its branch and refs belong to the whole repository.  Other labs in the same repository,
 and the same lab in another worktree, share them.
@@ -37,7 +37,7 @@ def tags_taken(root: Path) -> frozenset[str]:
 def refuse_taken(root: Path, tag: str) -> None:
     """Raise LabError when the branch or the refs of a new session with this tag already exist or cannot be made.
 
-    The error is a TagTaken, except when an existing ref makes every tag impossible.
+    The error is a TagTaken.  The exception is a ref that makes every tag impossible.
     """
     ignores_case = git(root, "config", "--type=bool", "--default=false", "core.ignorecase").strip() == "true"
     for other, ref in _named(root):
@@ -66,7 +66,7 @@ def refuse_copy(common: Path, folder: Path) -> None:
 
 @contextmanager
 def claiming(common: Path) -> Iterator[None]:
-    """Hold the lock under which a lab claims a tag of a repository.
+    """Hold the lock that a lab needs while it claims a tag of a repository.
 
     Raises LockedError when another lab holds it for too long.
     """

@@ -29,8 +29,8 @@ class Call:
     experiment: int
     model: str
     purpose: str
-    """``proposal``, ``code``, ``repair`` or ``ideas``, or ``command`` for a coding agent, whose own calls are not
-    counted."""
+    """``proposal``, ``code``, ``repair``, ``ideas``, or ``command`` for a coding agent, whose own calls to models
+    are not counted."""
     messages: Sequence[Mapping[str, str]]
     """The messages as they were sent: ``[{"role": ..., "content": ...}]``."""
     time: str
@@ -56,7 +56,7 @@ class Spent:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     estimated: int = 0
-    """Number of calls without counts from the server; for these the totals contain our own estimates."""
+    """Number of calls for which the server sent no counts; the totals contain our own estimates for them."""
 
     @property
     def tokens(self) -> int:
@@ -83,7 +83,8 @@ class Spent:
         )
 
     def cost(self, price_in: float | None, price_out: float | None) -> float | None:
-        """Return the cost, in the currency of the prices (per million tokens), or None without both prices."""
+        """Return the cost in the currency of the prices, which are per million tokens, or None if a price is
+        missing."""
         if price_in is None or price_out is None:
             return None
         return (self.prompt_tokens * price_in + self.completion_tokens * price_out) / 1e6

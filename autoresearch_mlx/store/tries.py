@@ -4,7 +4,8 @@
     tries/0005.log      the messages and the verdict that the process printed
 
 The experiment itself is in the ledger.  The note has two facts that the ledger cannot have: the number that was
-promised while the baseline was still being measured, and the error of a try that did not become an experiment.
+reported to the caller while the baseline was still being measured, and the error of a try that did not become an
+experiment.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Try:
     """One detached try."""
 
     number: int
-    """The experiment's number, promised to the caller."""
+    """The experiment's number, which was reported to the caller."""
     pid: int
     title: str
     time: str
@@ -55,7 +56,7 @@ def read_try(folder: Path, number: int) -> Try | None:
 def try_of(folder: Path, pid: int | None) -> Try | None:
     """Return the try that the process ``pid`` measures now, or None when it measures none.
 
-    ``pid`` must be the process that holds the session, because another process may have got the number of a dead one.
+    ``pid`` must be the process that holds the session: the id of a dead process may have been given to another one.
     """
     if pid is None:
         return None

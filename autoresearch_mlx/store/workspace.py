@@ -24,7 +24,7 @@ from autoresearch_mlx.store.git import IDENTITY, git, places_of, resolve
 _FILE_MODES = ("100644", "100755")
 
 _COMMITS_KEPT = 16
-"""Number of commits whose editable files stay in memory, because an experiment reads those of its base often."""
+"""Number of commits whose editable files stay in memory; an experiment often reads the files of its base."""
 
 _FULL_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -178,8 +178,8 @@ class Workspace:
     def commit(self, number: int, base: str, files: Mapping[str, str], message: str, earlier: str | None = None) -> str:
         """Commit these files on ``base``, with everything else unchanged, under the experiment's own ref.
 
-        ``earlier`` is the commit to which this session set the ref before.  Raises WorkspaceError when the ref has
-        another commit, which only another lab or program can have made.
+        ``earlier`` is the commit to which this session has already set the ref, if any.  Raises WorkspaceError when the
+        ref has another commit, which only another lab or program can have made.
         """
         sha = self.make(base, files, message)
         if (before := self._read.get(base)) is not None and files.keys() <= before.keys():
@@ -268,8 +268,8 @@ class Workspace:
 
         Git may give the files on the disk line ends other than those in the commit (``core.autocrlf``, or ``eol=crlf``
         in .gitattributes).  ``checkout`` is the lab's folder in the user's checkout or in a worktree of the session;
-        its index is not touched.  ``base`` is the commit whose version of a file decides whether its line ends are
-        converted.  Raises WorkspaceError when git cannot store a file, or when the file is not UTF-8 text.
+        its index is not touched.  ``base`` is the commit whose version of each file decides whether the file's line
+        ends are converted.  Raises WorkspaceError when git cannot store a file, or when the file is not UTF-8 text.
         """
         if not paths:
             return {}

@@ -20,7 +20,7 @@ from autoresearch_mlx.store.workspace import Workspace
 from autoresearch_mlx.trial.orphans import WORKS_IN, at_work, end_orphans
 
 _PAUSES = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0)
-"""Seconds to wait before each new attempt to check a commit out, while somebody else writes there."""
+"""Seconds to wait before each new attempt to check out a commit while another program writes into the worktree."""
 _ATTEMPTS_AT_GIT = 3
 _LOOK_SECONDS = 1.0
 _END_IT = "end the program that writes there, then `autoresearch-mlx run` continues"
@@ -39,7 +39,7 @@ class Worktree:
         self.path = workspace.folder / name
         self._pauses = pauses
         self._proven: Mapping[str, tuple[str, Print | None]] = {}
-        """The files that were laid out last, each with git's name for its content and the print of its file."""
+        """The files that were checked out last, each with git's name for its content and with its print."""
         self._known: dict[str, tuple[dict[str, Entry], Fillings]] = {}
         """Files of each commit, and the parts that git leaves empty; only the latest commits are kept."""
 
@@ -120,7 +120,8 @@ class Worktree:
         raise WorkspaceError(said, _END_IT)
 
     def written_by_others(self, commit: str) -> tuple[str, ...]:
-        """Wait a second without a run, and return the files of ``commit`` that somebody changes in that time."""
+        """Wait a second while no run is in progress, and return the files of ``commit`` that somebody changes in
+        that time."""
         laid_out = self.lay_out(commit)
         time.sleep(_LOOK_SECONDS)
         return laid_out.changed()
@@ -132,7 +133,7 @@ class Worktree:
         return tuple(path for path in listed if path and path not in entries and "__pycache__" not in path.split("/"))
 
     def added_by_others(self, commit: str) -> tuple[str, ...]:
-        """Wait a second without a run, and return the new files that somebody adds in that time."""
+        """Wait a second while no run is in progress, and return the new files that somebody adds in that time."""
         self.lay_out(commit)
         time.sleep(_LOOK_SECONDS)
         return self.added(commit)
@@ -149,8 +150,8 @@ class Worktree:
     def lent(self, commit: str) -> Iterator[Path]:
         """Yield the lab's directory in the worktree, with the files of ``commit`` and a detached HEAD.
 
-        It is meant for an agent that edits there and may use git.  Afterwards the branch is where it was, and
-        the worktree is clean on it.  Raises WorkspaceError when the branch is gone.
+        It is meant for an agent that edits there and may use git.  Afterwards the branch is where it was, the worktree
+        is on it again, and its files are clean.  Raises WorkspaceError when the branch is gone.
         """
         tip = self._workspace.tip()
         if tip is None:

@@ -10,7 +10,7 @@ from autoresearch_mlx.report.now import Running
 
 _MOST_POINTS = 400
 _BACK = 0.02
-"""Decrease of the used share of the budget above which another run of the same experiment has begun."""
+"""If the used share of the budget falls by more than this, another run of the same experiment has begun."""
 _MACHINE_SECONDS = 2.0
 
 
@@ -20,7 +20,7 @@ class LossCurve:
 
     points: list[tuple[float, float]] = field(default_factory=list)
     run: int = 0
-    """Number of measurements seen so far, by which the page notices a new one."""
+    """Number of measurements seen so far; the page notices a new measurement by this number."""
     _of: tuple[int, int | None, str | None] | None = None
 
     def see(self, running: Running | None, budget_seconds: float | None) -> None:
@@ -52,7 +52,8 @@ class MachineGauge:
         self._at = 0.0
 
     def see(self, pid: int | None) -> dict[str, Any]:
-        """Read the memory of the run and of the machine in bytes, and the temperature if every user may read it."""
+        """Read three facts: the memory of the run and of the machine, in bytes, and the temperature, if every user
+        may read it."""
         if pid != self._of or time.monotonic() - self._at > _MACHINE_SECONDS:
             self._of, self._at = pid, time.monotonic()
             self._seen = {"run_bytes": _bytes_of(pid), **_machine()}
@@ -60,7 +61,7 @@ class MachineGauge:
 
 
 def _share(running: Running | None, budget_seconds: float | None) -> float | None:
-    """Return the share of the training budget that is used, or None outside of training."""
+    """Return the used share of the training budget, or None outside of training."""
     if running is not None and running.phase == "train" and running.share is not None:
         return min(max(running.share, 0.0), 1.0)
     if running is None or running.phase != "train" or running.seconds_left is None or not budget_seconds:

@@ -1,4 +1,5 @@
-"""Answer only requests that use the bound address, carry this start's token and come from the page itself.
+"""Answer only requests that use the bound address, carry the token of this start of the dashboard, and come from the
+page itself.
 
 Another site's page can send requests here; the Origin header reveals it.  Another site's host name can be made to
 resolve to this address (DNS rebinding); the Host header reveals it.  Neither page knows the token.  The token is sent

@@ -198,7 +198,7 @@ class _Answers:
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _look(self, tag: str) -> dict[str, str]:
-        """Read the session, and return its events by name, each as one line of JSON."""
+        """Read the session, and return the events for the page by name, each as one line of JSON."""
         found: dict[str, Any] = {"sessions": self._of_lab(self._watched.sessions())}
         try:
             session = self._watched.session(tag)

@@ -15,7 +15,7 @@ from autoresearch_mlx.store.notes import add_note, clear_notes
 from autoresearch_mlx.terms import plural
 
 Action: TypeAlias = Callable[[Path, Mapping[str, Any]], str]
-"""Function that takes the session's folder and the page's data, acts, and returns a sentence about what it did.
+"""Function that takes the session's folder and the page's data, carries out an action, and returns a sentence about it.
 
 It raises AutoresearchError.
 """
@@ -48,7 +48,7 @@ def _stop(folder: Path, sent: Mapping[str, Any]) -> str:
 
 
 def _skip(folder: Path, sent: Mapping[str, Any]) -> str:
-    """Skip the experiment that the page showed.  An experiment that has begun since is left alone."""
+    """Skip the experiment that the page showed.  If another experiment has begun since, it is left alone."""
     number = _whole(sent, "number")
     control.skip(folder, number, "dashboard")
     return f"experiment {number} ends"

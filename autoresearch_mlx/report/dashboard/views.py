@@ -62,7 +62,7 @@ def session_view(folder: Path, journal: Journal, settings: AgentSettings | None)
 
 
 def _budget(conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the budget of one experiment in words, and in seconds if it is a time."""
+    """Return the budget of one experiment as text, and in seconds if it is a time."""
     ends = of_conditions(conditions)
     return {"budget_seconds": conditions.get("budget_seconds"), "budget": ends.in_words() if ends else None}
 
@@ -118,7 +118,7 @@ def _point(e: Experiment, levels: Mapping[int, float]) -> dict[str, Any]:
 
 
 def _near(experiments: Sequence[Experiment], levels: Mapping[int, float]) -> tuple[float, float] | None:
-    """Return the range of values that the plot shows, or None while no experiment has a value."""
+    """Return the range of values that the plot shows, or None if no experiment has a value yet."""
     values = [(levels.get(e.number, e.value), e.status == "keep") for e in experiments if e.value is not None]
     return worth_showing(values) if values else None
 

@@ -26,7 +26,8 @@ _WRITTEN = (FILE, backlog.FILE, notes.FILE, control.FILE, f"{talks.FOLDER}/{talk
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The result of one look: ``version`` grows whenever ``session`` changes; ``now`` changes all the time."""
+    """The result of one look at the files: ``version`` grows whenever ``session`` changes, while ``now`` changes all
+    the time."""
 
     version: int
     session: dict[str, Any]
@@ -63,7 +64,7 @@ class WatchedSession:
         return self._journal
 
     def _prices(self) -> AgentSettings | None:
-        """Return the current settings, or None while lab.toml has an error, in which case the page shows no prices."""
+        """Return the current settings, or None if lab.toml has an error; the page then shows no prices."""
         try:
             return load_settings(self._lab.root).settings.agent
         except ConfigError:
@@ -102,7 +103,7 @@ class WatchedLab:
             return self._watched.setdefault(tag, WatchedSession(self.lab, tag))
 
     def sessions(self) -> list[dict[str, Any]]:
-        """List tags, newest first, and whether a process works on each."""
+        """List the tags, newest first, each with whether a process works on the session."""
         tags = self.lab.tags()
         return [{"tag": tag, "live": holder(self.lab.folder(tag)) is not None} for tag in reversed(tags)]
 

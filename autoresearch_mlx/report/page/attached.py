@@ -15,7 +15,7 @@ from autoresearch_mlx.store.git import diff, git
 from autoresearch_mlx.terms import printable
 
 _DIFFS, _LOGS, _WORDS = (1_600_000, 24_000), (900_000, 8_000), (1_200_000, 8_000)
-"""Limits in bytes: for all experiments of the page together, and for one experiment."""
+"""Limits in bytes: one for all experiments of the page together, one for a single experiment."""
 _MARKUP = re.compile(r"<(?=[A-Za-z/!?])")
 _AT_ONCE = 200
 """Maximum number of commits in one call of git, because their names must fit into a command line."""
@@ -80,7 +80,7 @@ class Room:
 
 
 def room_for(count: int) -> Room:
-    """Return the room for each experiment, given their number."""
+    """Return the room for each experiment if the page has ``count`` experiments."""
     return Room(*(min(most, total // max(count, 1)) for total, most in (_DIFFS, _LOGS, _WORDS)))
 
 

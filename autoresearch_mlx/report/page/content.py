@@ -36,7 +36,7 @@ class Head:
     machine: Mapping[str, Any]
     """Facts of the machine that were the same in every run."""
     interrupted: int = 0
-    """Experiments that the person ended; ``failed`` counts them too."""
+    """Experiments that the user ended; ``failed`` counts them too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Mark:
     number: int
     commit: str | None
     value: float | None
-    """Mean of its newest runs that played no part in choosing it, or else the value for which it was kept."""
+    """Mean of its newest runs by which it was not chosen, or else the value for which it was kept."""
     title: str
 
 
@@ -62,7 +62,7 @@ class Certified:
     before: int
     head: int
     split: str
-    """``hidden`` rows are rows on which no experiment was scored."""
+    """The certificate's rows; on ``hidden`` rows no experiment was scored."""
     time: str | None
     current: bool
     """True while the certified experiment is still the incumbent."""
@@ -70,7 +70,7 @@ class Certified:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Baseline and incumbent, as the loop's own runs measured them."""
+    """Baseline and incumbent, with the values from the loop's own runs."""
 
     baseline: Mark | None
     incumbent: Mark | None
@@ -129,9 +129,9 @@ class Row:
     seconds: float | None
     runs: int
     speed: float | None
-    """Mean speed of the machine in its runs that count, where 1 is the baseline's."""
+    """Mean speed of the machine in those runs of the experiment that count; the baseline's speed is 1."""
     slowed: bool
-    """True if one of these runs was taken while the machine was slow."""
+    """True if the machine was slow during one of these runs."""
     stopped: bool
     diff: str | None
     diff_cut: bool
@@ -195,7 +195,7 @@ class Transfer:
     matches: tuple[Carried, ...]
     """Changes that both sides tried, paired without looking at their gains."""
     agreement: str | None
-    """How well the pairs agree in sign and rank, in words with intervals."""
+    """How well signs and ranks of the pairs agree, as text with intervals."""
     untried: tuple[str, ...]
     """Wins of the other side without a similar change on this side, largest first."""
     remarks: tuple[str, ...]
@@ -208,12 +208,12 @@ class Again:
 
     number: int
     at: int
-    """Number of the experiment that was running or had just ended."""
+    """Number of the experiment that was being measured, or had just ended, when this run was made."""
     hours: float | None
     value: float
     off: float
-    """Difference from the mean of the commit's runs in its first regime; positive is worse.  In a fleet, both are from
-    the same machine."""
+    """Difference from the mean of the commit's runs in its first regime; a positive difference is worse.  In a
+    fleet, both are from the same machine."""
     regime: int
     chosen: bool
     """True if the experiment was chosen by this run."""
@@ -229,7 +229,7 @@ class Noise:
     source: str
     regime: int
     regimes: tuple[tuple[int, int], ...]
-    """Changes of the regime, each as the number of the new regime and the first ``at`` in it."""
+    """Changes of the regime, each as a pair: the number of the new regime, and the first ``at`` in it."""
     again: tuple[Again, ...]
 
 
@@ -243,7 +243,7 @@ class RunFacts:
     tokens_per_second: float | None
     peak_memory_mb: float | None
     speed: float | None
-    """Speed of the machine during the run, where 1 is the baseline's."""
+    """Speed of the machine during the run; the baseline's speed is 1."""
     stretch: float | None
     """Wall-clock time of the training as a multiple of its budget."""
     machine: Mapping[str, float]
@@ -291,7 +291,7 @@ class Stops:
     audits: int
     wrong: int
     error_high: float | None
-    """Largest share of wrong stops that is plausible, with 95 % confidence."""
+    """Largest share of wrong stops that is still plausible, at 95 % confidence."""
     runs: tuple[StoppedRun, ...]
 
 
@@ -319,7 +319,7 @@ class Page:
     minutes: tuple[str, ...] = ()
     """One line for each brief of a team, oldest first."""
     fleet: Fleetwide | None = None
-    """The machines of a fleet side by side, or None if only one machine took runs."""
+    """The machines of a fleet side by side, or None if all runs were made on one machine."""
     whole_step: str = ""
     """How much a kernel speeds up the whole training step, in words, or an empty string for other targets."""
 

@@ -167,9 +167,9 @@ def _rows(folder: Path, experiments: Sequence[Experiment], clock: Clock, diffs: 
 
 
 def _ahead(rows: Sequence[Row], direction: Direction) -> Iterator[str]:
-    """Yield for each experiment why it was not kept although its value is better than the incumbent's.
+    """Yield, for each experiment, why it was not kept although its value is better than the incumbent's; for other
+    experiments an empty text.
 
-    For all other experiments the text is empty.
     """
     best: float | None = None
     for row in rows:

@@ -138,7 +138,7 @@ def _diff_kind(line: str) -> str:
 
 
 def _held(page: Page) -> dict[str, Any]:
-    """Collect the values for the templates: the page, and phrases made from it."""
+    """Return the values for the templates: the page, and phrases made from it."""
     h = page.head
     facts = (
         counts_in_words(page),
@@ -191,7 +191,7 @@ def _embedded(page: Page) -> str:
 
 
 def _known(row: dict[str, Any]) -> dict[str, Any]:
-    """Leave out values that are unknown, empty or false, as most values of a thousand rows are."""
+    """Leave out values that are unknown, empty or false; most values in a thousand rows are."""
     return {name: held for name, held in row.items() if held is not None and held != "" and held is not False}
 
 

@@ -42,7 +42,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A text's size, and the point to which it belongs, in pixels."""
+    """The size of a label's text, and the point that it labels, in pixels."""
 
     x: float
     y: float
@@ -53,7 +53,7 @@ class Label:
 def place(labels: Sequence[Label], frame: Box, taken: Sequence[Box] = (), most: int = 14) -> dict[int, Box]:
     """Find room for labels, the most important first, and return their boxes by position in ``labels``.
 
-    No box overlaps another box, the line from a point to another box, or a box of ``taken``.  All boxes are inside
+    No box overlaps another box, the line from a point to another label, or a box of ``taken``.  All boxes are inside
     ``frame``.
     """
     placed: dict[int, Box] = {}
@@ -80,7 +80,8 @@ def lead_of(label: Label, box: Box) -> Box:
 
 
 def _around(label: Label) -> list[Box]:
-    """List places for a label, the nearest first: above right, above left, below left, below right, further away."""
+    """List the places to try for a label, the nearest first: above right, above left, below left, below right, then
+    further away."""
     boxes = []
     for gap in (8.0, 26.0, 46.0, 70.0, 100.0, 136.0):
         for up in (True, False):
@@ -144,7 +145,7 @@ def _draw(figure: Figure, axes: Axes, page: Page) -> None:
 
 
 def _explain(axes: Axes, ahead: Sequence[_Dot], direction: Direction) -> None:
-    """Write beside the best dot that is better than the incumbent why its experiment was not kept."""
+    """Write, beside the best dot that is better than the incumbent, why that experiment was not kept."""
     if not ahead:
         return
     best = (min if direction == "min" else max)(ahead, key=lambda dot: dot.value)
@@ -242,7 +243,7 @@ def _legend(axes: Axes, page: Page) -> None:
 
 
 def _labels(figure: Figure, axes: Axes, kept: Sequence[_Dot], tried: Sequence[_Dot]) -> None:
-    """Label kept experiments with their titles: first the head, then the largest gains, while there is room."""
+    """Label the kept experiments with their titles while there is room: first the head, then the largest gains."""
     figure.draw_without_rendering()
     ranked = sorted(kept, key=lambda dot: (dot is not kept[-1], -(dot.row.gain or 0.0)))
     ranked = [dot for dot in ranked if dot.number > 0][:_CANDIDATES]
@@ -296,7 +297,7 @@ def _box(artist: Any) -> Box:
 def _discarded(axes: Axes, tried: Sequence[_Dot]) -> list[Box]:
     """Return the boxes of the dots that were not kept.
 
-    If there are many, the dots are small and may be covered by a label, so no box is returned.
+    If there are many dots, they are small and a label may cover them, so no box is returned.
     """
     if len(tried) > 200:
         return []
@@ -305,7 +306,7 @@ def _discarded(axes: Axes, tried: Sequence[_Dot]) -> list[Box]:
 
 
 def _taken(axes: Axes, kept: Sequence[_Dot], tried: Sequence[_Dot]) -> list[Box]:
-    """Return the boxes of the dots and of the line between the kept ones."""
+    """Return the boxes that labels must avoid: those of the dots, and of the line between the kept ones."""
     if not kept:
         return []
     points = [axes.transData.transform((dot.number, dot.value)) for dot in kept]

@@ -16,14 +16,18 @@ from autoresearch_mlx.report.page.content import Again, Noise, RunFacts
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Hours of work and tokens at the end of each experiment, by its number; unknown figures are left out."""
+    """Hours of work and number of tokens up to the end of each experiment, by the experiment's number; unknown
+    figures are left out."""
 
     hours: Mapping[int, float]
     tokens: Mapping[int, int]
 
 
 def clock_of(history: History) -> Clock:
-    """Sum hours and tokens up to each experiment.  Only the time between an experiment's start and end counts."""
+    """Sum the hours and the tokens up to each experiment.
+
+    Only the time between an experiment's start and end counts.
+    """
     hours: dict[int, float] = {}
     tokens: dict[int, int] = {}
     worked, trained = 0.0, 0
@@ -64,8 +68,8 @@ def noise_of(history: History, clock: Clock) -> Noise:
 def _changes(again: Sequence[Again], machines: Mapping[int, str | None]) -> Iterator[tuple[int, int]]:
     """Yield each change of the regime as (regime, ``at``).
 
-    An experiment's own runs come before its later repeats.  ``machines`` has the machine of a fleet to which each
-    regime belongs.  The first regime of such a machine is not a change.
+    An experiment's own runs come before its later repeats.  ``machines`` maps each regime to the machine of a fleet to
+    which it belongs.  The first regime of such a machine is not a change.
     """
     current: dict[str | None, int] = {None: 0}
     for run in sorted(again, key=lambda run: (run.at, run.number != run.at)):
@@ -108,7 +112,7 @@ def _one(run: _Run, centre: float, history: History, clock: Clock) -> Again:
 
 
 def run_facts(history: History, clock: Clock) -> tuple[RunFacts, ...]:
-    """Return speed, memory and changing figures of every run, in the order in which the runs were taken."""
+    """Return speed, memory and changing figures of every run, in the order in which the runs were made."""
     runs = list(_all(history))
     moving = _moving([run.measured for run in runs])
     return tuple(

@@ -23,7 +23,7 @@ _NOBODY = Shown("", None, None, None, None)
 
 
 def transfer_of(journal: Journal, root: Path, machine: Mapping[str, Any]) -> Transfer:
-    """Compare this session with the H100's, by axis and also change by change.
+    """Compare this session with the H100's session, both by axis and change by change.
 
     Without the H100's table, the result has only a sentence that says so.  ``root`` is the lab's folder, whose git
     repository has the diffs.
