@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 _MOST_TIMES = 20
-"""Largest gain that is given in percent, as a multiple of the first value.    A larger gain means that the first value is near zero."""
+"""Largest gain that is given in percent, as a multiple of the first value.  A larger gain means
+that the first value is near zero."""
 
 
 def closing_line(history: History, reason: str, whole_step: str = "") -> str:
