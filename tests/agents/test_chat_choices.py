@@ -13,8 +13,8 @@ from prompt_cases import night, small
 from server_behaviours import fail, hang, say
 
 from autoresearch_mlx.agents.chat import Chat
+from autoresearch_mlx.agents.chat.sizes import CHOICE, FIELDS, USUAL_CONTEXT
 from autoresearch_mlx.agents.chat.sizes import CODE as TIMES
-from autoresearch_mlx.agents.chat.sizes import FIELDS, USUAL_CONTEXT
 from autoresearch_mlx.agents.choose_model import open_endpoint
 from autoresearch_mlx.agents.edits.choices import menu_schema, read_choice, values_schema
 from autoresearch_mlx.agents.knobs.choices import knob_values, menu
@@ -24,7 +24,7 @@ from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.lab.config import AgentSettings
 from autoresearch_mlx.lab.source import describe, read_knobs
-from autoresearch_mlx.models.wire import Ask
+from autoresearch_mlx.models.wire import Ask, ModelFacts
 
 TINY = replace(FACTS, billions=0.135, context_tokens=8192)
 STRICT = replace(TINY, enforces_schema=True)
@@ -50,14 +50,14 @@ def test_a_small_model_is_sent_a_menu_and_no_file() -> None:
     voice, context = Voice(pick(3), facts=STRICT), night()
     proposal = chat(voice).propose(context)
     prompt = voice.prompt()
-    assert "def build_model" not in prompt and estimate(prompt) < 1400
+    assert "def build_model" not in prompt and estimate(prompt) < 1000
     assert "H100 " in prompt and "Apple " in prompt and "leave the tokenizer and the softcap alone" in prompt
     chosen = menu(context)[2]
-    assert (proposal.title, proposal.axis) == (describe(chosen.changes), chosen.axis)
+    assert (proposal.title, proposal.axis) == (chosen.name.title, chosen.axis)
     assert proposal.files == chosen.files
     assert "it looks best" in proposal.rationale and "expected" in proposal.rationale
     assert (proposal.talk["form"], proposal.talk["task"]) == ("menu", "choice")
-    assert voice.asks[0].schema == menu_schema(10) and voice.asks[0].max_tokens == FIELDS
+    assert voice.asks[0].schema == menu_schema(10) and voice.asks[0].max_tokens == CHOICE
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,20 @@ def test_a_hanging_choice_is_cut_off_once_and_not_asked_for_again_and_again(text
         assert proposal.files and len(server.chats) == 2
 
 
-def test_a_number_that_came_before_the_reply_ran_on_counts() -> None:
-    voice = Voice(reply('{"choice": 4, "why": "' + "and " * 900, finish="length"), facts=STRICT)
-    assert chat(voice).propose(small()).files
+@pytest.mark.parametrize("text", ['{"choice": 4, "why": "' + "and " * 900, '{\n \t \t "choice"\n \t :\n \t 4,\n \t \t'])
+def test_a_number_that_came_before_the_reply_ran_on_counts(text: str) -> None:
+    assert chat(Voice(reply(text, finish="length"), facts=STRICT)).propose(small()).files
+
+
+def test_a_reply_of_blanks_is_cut_off_and_does_not_count_as_thinking() -> None:
+    blanks = reply("{\n" + "\t " * 60, finish="length"), reply("\n" * 100, finish="length")
+    for first in blanks:
+        voice, context = Voice(first, pick(2), facts=STRICT), small()
+        agent = chat(voice)
+        refused = agent.propose(context)
+        assert refused.problem
+        assert agent.propose(replace(context, feedback=(refused.problem,))).files
+        assert [ask.max_tokens for ask in voice.asks] == [CHOICE, CHOICE]
 
 
 # --- values
@@ -205,9 +216,11 @@ def test_a_form_that_does_not_fit_the_context_is_not_chosen() -> None:
     assert 2.2 * file < 32_768, "the usual context holds the shipped script"
 
 
-def test_no_reply_may_have_the_old_flat_limit() -> None:
-    sizes = {size.form: size.reply_tokens or 0 for size in chat(Voice(pick(1), facts=FACTS)).forms(small())}
-    assert sizes == {"menu": FIELDS, "values": FIELDS, "blocks": 1000, "whole": 1000}
+@pytest.mark.parametrize(("facts", "menu", "code"), [(FACTS, FIELDS, 1000), (STRICT, CHOICE, FIELDS)])
+def test_each_form_has_a_limit_of_its_own(facts: ModelFacts, menu: int, code: int) -> None:
+    """Where a schema is enforced, code is asked for in a second call."""
+    sizes = {size.form: size.reply_tokens or 0 for size in chat(Voice(pick(1), facts=facts)).forms(small())}
+    assert sizes == {"menu": menu, "values": FIELDS, "blocks": code, "whole": code}
 
 
 # --- the context

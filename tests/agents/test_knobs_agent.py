@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from autoresearch_mlx.agents.knobs.joint_moves import MOST
 from autoresearch_mlx.agents.knobs.knobs_agent import Knobs
+from autoresearch_mlx.agents.knobs.naming import NAMED
 from autoresearch_mlx.agents.knobs.ranges import Range
 from autoresearch_mlx.agents.knobs.space import read_space
 from autoresearch_mlx.errors import AgentError
@@ -67,7 +68,10 @@ def test_every_proposal_is_a_small_fresh_change_of_knobs_within_their_ranges(out
         after = proposal.files[FILE]
         changes = changed_knobs(before, after)
         assert 1 <= len(changes) <= MOST
-        assert proposal.title == describe(changes)
+        if len(changes) <= NAMED:
+            assert sorted(proposal.title.split(", ")) == sorted(describe(changes).split(", "))
+        else:
+            assert " more knobs" in proposal.title or ", from experiment " in proposal.title
         assert _without_values(after) == _without_values(before)
         for name, (_, value) in changes.items():
             assert _allowed(ranges[name], value)
@@ -220,4 +224,6 @@ def test_it_goes_on_from_a_point_that_a_lucky_incumbent_turned_down() -> None:
         done.append(experiment(len(done), "discard", value, {name: (0.5, now)}, "c0"))
     proposal = Knobs().propose(replace(context(len(done), text, done), sigma=0.002))
     assert "B" in changed_knobs(text, proposal.files[FILE])
-    assert "starts from the measured point that is expected to be best: B 0.5 -> 0.6" in proposal.rationale
+    assert (
+        "starts from experiment 5, the measured point that is expected to be best: B 0.5 -> 0.66." in proposal.rationale
+    )

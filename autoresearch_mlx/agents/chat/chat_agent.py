@@ -28,7 +28,6 @@ from autoresearch_mlx.agents.prompt.brief import Brief, Form, PromptTooLong
 from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.errors import AgentError, EndpointError
 from autoresearch_mlx.experiment import Context, History, Proposal
-from autoresearch_mlx.lab.source import describe
 from autoresearch_mlx.models.wire import Ask, Endpoint, ModelFacts, Reply
 
 LOST_IN_A_ROW = 3
@@ -283,7 +282,7 @@ class Chat:
 
     def _cut_off(self, thread: Thread, reply: Reply) -> str:
         spent = reply.completion_tokens or thread.max_tokens
-        if not reply.text.strip():
+        if not reply.text or (reply.reasoning and not reply.text.strip()):
             thread.thinking = False
             if not self._opener.thinks:
                 self._opener.thinks = True
@@ -384,4 +383,4 @@ def _chosen(thread: Thread, reply: Reply) -> tuple[Edit | None, str]:
     choice = thread.choices[number - 1]
     hope = "" if choice.gain is None else f" The optimiser expected {choice.gain:+.2g} ± {choice.deviation:.2g}."
     words = f"Chosen from a menu of {len(thread.choices)}: {why}{hope}"
-    return Edit(describe(choice.changes), choice.axis, words, choice.gain, choice.files), ""
+    return Edit(choice.name.title, choice.axis, words, choice.gain, choice.files), ""

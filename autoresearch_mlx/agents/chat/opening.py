@@ -173,7 +173,8 @@ class Opener:
         return self._code(form, context, facts, most, task)
 
     def _choice(self, form: Form, context: Context, facts: ModelFacts, most: int, task: Task) -> Thread:
-        limit = reply_limit(form, context.files, own_limit(self._office.settings), self.thinks)
+        setting, strict = own_limit(self._office.settings), facts.enforces_schema
+        limit = reply_limit(form, context.files, setting, self.thinks, strict)
         room = most - limit - min(SHORT_TAIL, most // 4)
         plain = replace(context, feedback=())
         shape: dict[str, Any]
@@ -181,12 +182,12 @@ class Opener:
             choices = menu(context)
             if not choices:
                 raise NothingToChoose("the optimiser has no move left that was not tried", _WIDEN)
-            brief, shape = menu_brief(plain, room, choices, facts.enforces_schema), menu_schema(len(choices))
+            brief, shape = menu_brief(plain, room, choices, strict), menu_schema(len(choices))
         else:
             choices, knobs = (), knob_values(context)
             if not knobs:
                 raise NothingToChoose("no constant in the files may be changed", _WIDEN)
-            brief = values_brief(plain, room, knobs, task.text, "" if facts.enforces_schema else _shown(context.files))
+            brief = values_brief(plain, room, knobs, task.text, "" if strict else _shown(context.files))
             shape = values_schema(knobs)
         return Thread(
             number=context.number,

@@ -16,6 +16,9 @@ USUAL_CONTEXT = 32_768
 """Default number of tokens for prompt and reply together: room for the whole file, a table and an answer."""
 FIELDS = 400
 """Maximum number of tokens of a reply without code: a few fields, each a sentence at most."""
+CHOICE = 100
+"""Maximum number of tokens of a choice from a menu where the server enforces its schema: a number and a short reason.
+A small model may fill the gaps of the schema with blanks, and these take as long as any other token."""
 CODE = 1.5
 """Maximum number of tokens of a reply with code, as a multiple of the tokens of the largest file."""
 LEAST_CODE = 1000
@@ -58,11 +61,14 @@ class Room:
         return self.limit if self.form == "whole" else min(self.limit, RESERVED + self.thinks * THOUGHTS)
 
 
-def reply_limit(form: Form, files: Mapping[str, str], setting: int | None, thinks: bool) -> int:
-    """Return the maximum number of tokens of a reply: a constant for a few fields, and 1.5 times the largest file's
-    tokens for code."""
+def reply_limit(form: Form, files: Mapping[str, str], setting: int | None, thinks: bool, strict: bool = False) -> int:
+    """Return the maximum number of tokens of a reply: a constant for a few fields, and 1.5 times the largest
+    file's tokens for code.
+
+    ``strict`` says whether the server enforces a schema, so that a choice cannot begin with other words.
+    """
     thoughts = THOUGHTS if thinks else 0
-    wanted = FIELDS
+    wanted = CHOICE if strict and form == "menu" else FIELDS
     if form in ("blocks", "whole"):
         wanted = max(LEAST_CODE, FIELDS + int(CODE * max(map(estimate, files.values()), default=0)))
     # A whole file needs its length, whatever the setting says.

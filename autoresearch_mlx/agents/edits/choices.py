@@ -14,6 +14,8 @@ from autoresearch_mlx.terms import one_line
 
 WHY = 200
 """Maximum length of a reason, in characters."""
+SHORT_WHY = 120
+"""Maximum length of the reason for a choice from a menu, which is soon measured in any case."""
 _FIELD = re.compile(r'"?\bchoice"?\s*[:=]\s*"?(?:number\s*)?(\d{1,3})\b', re.IGNORECASE)
 _FIRST = re.compile(
     r"\W*(?:(?:my|the|your) )?(?:i (?:would )?(?:choose|pick|select) )?(?:best )?"
@@ -27,7 +29,7 @@ _WHY = re.compile(r'"why"\s*:\s*"((?:[^"\\]|\\.)*)', re.DOTALL)
 def menu_schema(count: int) -> dict[str, Any]:
     """Return the schema of a choice among ``count`` entries.  The number comes first, so that even a reply that is cut
     off has it."""
-    return closed_object(choice={"type": "integer", "enum": list(range(1, count + 1))}, why=text_of(WHY))
+    return closed_object(choice={"type": "integer", "enum": list(range(1, count + 1))}, why=text_of(SHORT_WHY))
 
 
 def values_schema(knobs: Sequence[KnobValues]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ outlook                  these models and the trust region together, for ranking
 range_notes              an explanation for each range comment that has no effect
 moves, joint_moves       candidate steps of one knob, of two that belong together, and of several
 fresh_moves              the candidates that have not been tried yet, best first
+naming                   a move in words: the largest step first, and the experiment that it starts from
 ranked_moves             the same ranking as a list over different axes: RankedMove, ranked_moves(context)
 choices                  a shuffled menu of the ranked moves, and a few values of each knob, for a small model
 knobs_agent              proposes the best candidate

@@ -9,11 +9,12 @@ import numpy as np
 from autoresearch_mlx.agents.knobs.fresh_moves import fresh_moves
 from autoresearch_mlx.agents.knobs.memory import first_values, remember
 from autoresearch_mlx.agents.knobs.moves import Move, point_of
+from autoresearch_mlx.agents.knobs.naming import MoveName, name_of
 from autoresearch_mlx.agents.knobs.outlook import Outlook, look
 from autoresearch_mlx.agents.knobs.space import Space, read_space
 from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Proposal
-from autoresearch_mlx.lab.source import axis_of, describe, literal
+from autoresearch_mlx.lab.source import describe, literal
 
 
 class Knobs:
@@ -57,26 +58,28 @@ class Knobs:
 
 def _proposal(outlook: Outlook, move: Move, context: Context, space: Space) -> Proposal:
     point = point_of(outlook.space, move)
-    changes = space.changes(point)
+    name = name_of(outlook, move, space)
     return Proposal(
-        title=describe(changes),
+        title=name.title,
         files=space.write(point, context.files),
-        axis=axis_of(space.dimensions[move[0].index].name),
-        rationale=_rationale(outlook, move, space),
+        axis=name.axis,
+        rationale=_rationale(outlook, move, name),
         agent=Knobs.name,
     )
 
 
-def _rationale(outlook: Outlook, move: Move, space: Space) -> str:
+def _rationale(outlook: Outlook, move: Move, name: MoveName) -> str:
     gain, deviation, failing = outlook.expect(move)
     knobs = ", ".join(
-        f"{space.dimensions[step.index].name} may move {outlook.widths[step.index]:.0%} of its range"
+        f"{outlook.space.dimensions[step.index].name} may move {outlook.widths[step.index]:.0%} of its range"
         f" and has gained {literal(float(f'{outlook.gains[step.index]:.2g}'))} so far"
         for step in move
     )
-    ahead = space.changes(outlook.space.start)
     begins = (
-        f" The step starts from the measured point that is expected to be best: {describe(ahead)}." if ahead else ""
+        f" The step starts from experiment {name.number}, the measured point that is expected to be best:"
+        f" {describe(name.start)}."
+        if name.start
+        else ""
     )
     expected = f"Expected gain {gain:+.2g} ± {deviation:.2g}" if outlook.surrogate.informed else "No step measured yet"
     return f"{knobs}.{begins} {expected}, chance of failing {failing:.0%}."

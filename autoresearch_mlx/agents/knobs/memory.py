@@ -33,6 +33,8 @@ class Trial:
     kept: bool
     memory_mb: float | None = None
     """Largest peak memory of its runs, in MB; None when no run reported one."""
+    number: int = 0
+    """The experiment's number; the baseline has 0."""
 
     @property
     def failed(self) -> bool:
@@ -166,14 +168,15 @@ def _lost(experiment: Experiment, incumbent: float) -> float | None:
 
 def _trial(experiment: Experiment, point: Point, origin: Point, score: float, gain: float | None) -> Trial | None:
     """Return the experiment as a trial; None if its outcome reveals nothing about the knobs."""
-    if experiment.status in _VOID or (point == origin and experiment.number != 0):
+    number = experiment.number
+    if experiment.status in _VOID or (point == origin and number != 0):
         return None
     if experiment.failed and experiment.status != "conflict":  # a conflict was measured, so it is not a failure
         measured = any(m.failure in _EVIDENCE and not m.tainted for m in experiment.measurements)
-        return Trial(point, origin, None, None, kept=False) if measured else None
+        return Trial(point, origin, None, None, kept=False, number=number) if measured else None
     memory = max((m.peak_memory_mb for m in experiment.measurements if m.peak_memory_mb), default=None)
     if point == origin:
-        return Trial(point, origin, 0.0, None, kept=False, memory_mb=memory)
+        return Trial(point, origin, 0.0, None, kept=False, memory_mb=memory, number=number)
     if gain is None:
         return None
-    return Trial(point, origin, score + gain, gain, experiment.status == "keep", memory)
+    return Trial(point, origin, score + gain, gain, experiment.status == "keep", memory, number)

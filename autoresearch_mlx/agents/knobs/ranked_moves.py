@@ -10,11 +10,11 @@ import numpy as np
 
 from autoresearch_mlx.agents.knobs.fresh_moves import fresh_moves
 from autoresearch_mlx.agents.knobs.memory import first_values, remember
-from autoresearch_mlx.agents.knobs.moves import Move, Step, point_of
+from autoresearch_mlx.agents.knobs.moves import Move, point_of
+from autoresearch_mlx.agents.knobs.naming import MoveName, name_of
 from autoresearch_mlx.agents.knobs.outlook import Outlook, look
 from autoresearch_mlx.agents.knobs.space import Space, read_space
 from autoresearch_mlx.experiment import Context, KnobChanges
-from autoresearch_mlx.lab.source import axis_of
 
 LOOKED_AT = 300
 """Number of moves from which the list is chosen."""
@@ -24,10 +24,8 @@ LOOKED_AT = 300
 class RankedMove:
     """One change of the incumbent that has not been tried yet, with what the optimiser expects of it."""
 
-    axis: str
-    """The axis of the knob that the move changes by the largest share of its range, counted from the centre (see
-    :func:`autoresearch_mlx.agents.knobs.outlook.look`)."""
-    changes: KnobChanges
+    name: MoveName
+    """Its axis and changes, counted from the incumbent and from the measured point that it starts from."""
     files: Mapping[str, str]
     """The whole new text of each file that the move changes, by the file's path."""
     gain: float | None
@@ -36,6 +34,15 @@ class RankedMove:
     """Standard deviation of the expected gain, in the metric's unit."""
     failing: float
     """Chance that the run fails, from 0 to 1."""
+
+    @property
+    def axis(self) -> str:
+        return self.name.axis
+
+    @property
+    def changes(self) -> KnobChanges:
+        """All differences from the incumbent."""
+        return self.name.changes
 
 
 def ranked_moves(context: Context, count: int = 10, seed: int = 0) -> tuple[RankedMove, ...]:
@@ -51,28 +58,17 @@ def ranked_moves(context: Context, count: int = 10, seed: int = 0) -> tuple[Rank
     outlook = look(space, memory, context.sigma)
     rng = np.random.default_rng([abs(seed), abs(context.seed), context.number])
     moves = list(islice(fresh_moves(outlook, memory, rng), LOOKED_AT))
-    return tuple(_described(outlook, move, context, space) for move in islice(_spread(outlook, moves), count))
+    return tuple(_described(outlook, move, context, space) for move in islice(_spread(outlook, moves, space), count))
 
 
-def _spread(outlook: Outlook, moves: list[Move]) -> Iterator[Move]:
+def _spread(outlook: Outlook, moves: list[Move], space: Space) -> Iterator[Move]:
     """Yield the best move of each axis, then the others in their order."""
     first: dict[str, Move] = {}
     for move in moves:
-        first.setdefault(axis_of_move(outlook, move), move)
+        first.setdefault(name_of(outlook, move, space).axis, move)
     yield from first.values()
     chosen = set(first.values())
     yield from (move for move in moves if move not in chosen)
-
-
-def axis_of_move(outlook: Outlook, move: Move) -> str:
-    """Return the axis of the knob that a move changes by the largest share of its range."""
-    dimensions = outlook.space.dimensions
-
-    def way(step: Step) -> float:
-        dimension = dimensions[step.index]
-        return abs(dimension.unit(step.value) - dimension.unit(dimension.value))
-
-    return axis_of(dimensions[max(move, key=way).index].name)
 
 
 def _described(outlook: Outlook, move: Move, context: Context, space: Space) -> RankedMove:
@@ -80,8 +76,7 @@ def _described(outlook: Outlook, move: Move, context: Context, space: Space) -> 
     gain, deviation, failing = outlook.expect(move)
     informed = outlook.surrogate.informed
     return RankedMove(
-        axis=axis_of_move(outlook, move),
-        changes=space.changes(point),
+        name=name_of(outlook, move, space),
         files=space.write(point, context.files),
         gain=gain if informed else None,
         deviation=deviation if informed else None,

@@ -11,16 +11,16 @@ from autoresearch_mlx.compare.reference import Reference, apple_logs, h100
 
 
 def record_elsewhere(axis: str, metric: str) -> str:
-    """Return how many experiments on an axis were kept out of those tried: ``H100 2/6, best +0.012; Apple 9/41``.
+    """Return how many experiments on an axis were kept, of those tried: ``H100 2/6, Apple 9/41``.
 
-    The text is empty if the tables have another metric.  Gains of several Macs have no common scale, so only their
-    keeps are counted.  Raises LabError when the installation lacks a table, and TableError when one is malformed.
+    The text is empty if the tables have another metric.  Raises LabError when the installation lacks a table, and
+    TableError when one is malformed.
     """
     if metric != METRIC:
         return ""
-    there = _records()
-    told = [_of_h100(there[0].get(axis)), _of_macs([log[axis] for log in there[1:] if axis in log])]
-    return "; ".join(words for words in told if words)
+    h100_log, *mac_logs = _records()
+    told = [_kept("H100", axis, [h100_log]), _kept("Apple", axis, mac_logs)]
+    return ", ".join(words for words in told if words)
 
 
 @lru_cache(maxsize=1)  # the tables are part of the installation, and every menu asks for ten axes
@@ -33,13 +33,7 @@ def _by_axis(log: Reference) -> Mapping[str, AxisEffect]:
     return by_axis(effects([from_reference(run) for run in log.runs], "min"))
 
 
-def _of_h100(found: AxisEffect | None) -> str:
-    if found is None:
-        return ""
-    best = found.best.gain if found.best is not None else None
-    return f"H100 {found.kept}/{found.tried}" + (f", best {best:+.2g}" if best is not None else "")
-
-
-def _of_macs(found: Sequence[AxisEffect]) -> str:
+def _kept(where: str, axis: str, logs: Sequence[Mapping[str, AxisEffect]]) -> str:
+    found = [log[axis] for log in logs if axis in log]
     tried = sum(each.tried for each in found)
-    return f"Apple {sum(each.kept for each in found)}/{tried}" if tried else ""
+    return f"{where} {sum(each.kept for each in found)}/{tried}" if tried else ""

@@ -188,8 +188,8 @@ def _language(path: str) -> str:
     return "python" if path.endswith(".py") else ""
 
 
-def standing(context: Context) -> str:
-    return section("The number to beat", results.incumbent(context))
+def standing(context: Context, short: bool = False) -> str:
+    return section("The number to beat", results.incumbent(context, short))
 
 
 def experiments(context: Context, rows: int) -> str:

@@ -103,8 +103,11 @@ def better(history: History) -> str:
     return _BETTER[history.direction]
 
 
-def incumbent(context: Context) -> str:
-    """Return the numbers to beat; empty before there is a baseline."""
+def incumbent(context: Context, short: bool = False) -> str:
+    """Return the numbers to beat; empty before there is a baseline.
+
+    If ``short`` is true, the times and sizes of its run, sigma, and the gain since the baseline are left out.
+    """
     history, best = context.history, context.history.incumbent
     if best is None:
         return ""
@@ -113,18 +116,19 @@ def incumbent(context: Context) -> str:
         f"Experiment {best.number}, {phrase(best.title)!r}: {history.metric} {terms.value(value)}"
         f" ({better(history)}; {terms.plural(max(runs, 1), 'run')})."
     ]
-    if ran := _ran(_measured(best)):
+    if not short and (ran := _ran(_measured(best))):
         lines.append(f"{ran}.")
     first = history.baseline
     if first is not None and first.number != best.number and (gain := gained(history)) is not None:
-        lines.append(f"The baseline had {terms.value(standing(history, first))}; gained since: {terms.gain(gain)}.")
-    lines += _noise(context)
+        since = "" if short else f"; gained since: {terms.gain(gain)}"
+        lines.append(f"The baseline had {terms.value(standing(history, first))}{since}.")
+    lines += _noise(context, short)
     return "\n".join(lines)
 
 
-def _noise(context: Context) -> list[str]:
+def _noise(context: Context, short: bool) -> list[str]:
     lines = []
-    if context.sigma is not None:
+    if context.sigma is not None and not short:
         lines.append(f"Two runs of one file differ: sigma of one run is {terms.amount(context.sigma)}.")
     if (margin := margin_told(context.history)) is not None:
         lines.append(f"A change is kept when it gains more than {margin}.")

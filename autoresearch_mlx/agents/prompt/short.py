@@ -17,7 +17,7 @@ from autoresearch_mlx.agents.prompt.prompt_sections import section
 from autoresearch_mlx.agents.prompt.quoting import phrase, tame
 from autoresearch_mlx.agents.prompt.tokens import estimate
 from autoresearch_mlx.experiment import Context
-from autoresearch_mlx.lab.source import describe, literal
+from autoresearch_mlx.lab.source import literal
 
 ROWS = 3
 NOTES = 3
@@ -34,7 +34,6 @@ def menu_brief(context: Context, room: int, choices: Sequence[RankedMove], json:
     If ``json`` is true, the server enforces a schema, and the answer is asked for as an object.  Raises AgentError when
     even the shortest prompt is too long.
     """
-    head = "An optimiser would make one of these changes next"
     gains = f"the gain in {context.history.metric} that it expects" if any(c.gain is not None for c in choices) else ""
 
     def body(elsewhere: bool) -> str:
@@ -42,10 +41,11 @@ def menu_brief(context: Context, room: int, choices: Sequence[RankedMove], json:
         kept = "how many such changes were kept, of those tried, on other machines" if any(records.values()) else ""
         told = "; then ".join(words for words in (gains, kept) if words)
         lines = [_line(number, choice, records[choice.axis]) for number, choice in enumerate(choices, start=1)]
-        return section("The choices", "\n".join([f"{head}.{f' Behind each: {told}.' if told else ''}", *lines]))
+        head = f"{_head(choices)}{f' Behind each: {told}.' if told else ''}"
+        return section("The choices", "\n".join([head, *lines]))
 
     how = (
-        'Answer with one JSON object: in "choice" the number of one line, in "why" your reason in one sentence.'
+        'Answer with one JSON object: in "choice" the number of one line, in "why" your reason in one short sentence.'
         if json
         else "Answer with the number of one line. After it you may give your reason in one sentence."
     )
@@ -99,11 +99,12 @@ def _system(context: Context) -> str:
 def _user(context: Context, rows: int, body: str, task: str) -> str:
     parts = [
         prompt_sections.machine(context),
-        prompt_sections.standing(context),
+        # What changes least comes first, because a server keeps what it has read of the same beginning.
+        prompt_sections.wishes(context.notes, NOTES),
+        prompt_sections.standing(context, short=True),
         section("The last experiments", _last(context, rows)),
         prompt_sections.measured_now(context.running),
         prompt_sections.hooked(context.hooks, HOOKS),
-        prompt_sections.wishes(context.notes, NOTES),
         body,
         section("Your task", f"This is experiment {context.number}.\n{tame(task)}"),
     ]
@@ -115,6 +116,15 @@ def _last(context: Context, rows: int) -> str:
     return "\n".join(f"- {phrase(e.title, 80)}: {e.status}, gain {terms.gain(e.gain)}" for e in tried)
 
 
+def _head(choices: Sequence[RankedMove]) -> str:
+    """Introduce the moves; the point that all of them start from is named once."""
+    name = choices[0].name
+    said = "An optimiser would make one of these changes next"
+    if name.number is None:
+        return f"{said}."
+    return f"{said}. All of them start from experiment {name.number}, which is expected to be best: {name.start_words}."
+
+
 def _line(number: int, choice: RankedMove, record: str) -> str:
     told = []
     if choice.gain is not None and choice.deviation is not None:
@@ -123,4 +133,4 @@ def _line(number: int, choice: RankedMove, record: str) -> str:
         told.append(f"{choice.failing:.0%} likely to fail")
     if record:
         told.append(record)
-    return f"{number}. {describe(choice.changes)}" + (f" ({'; '.join(told)})" if told else "")
+    return f"{number}. {choice.name.words}" + (f" ({'; '.join(told)})" if told else "")

@@ -1,0 +1,79 @@
+"""Name a move for people: its largest step first, and the experiment that it starts from in place of many values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autoresearch_mlx.agents.knobs.moves import Move, Step, point_of
+from autoresearch_mlx.agents.knobs.outlook import Outlook
+from autoresearch_mlx.agents.knobs.space import Space
+from autoresearch_mlx.experiment import KnobChanges
+from autoresearch_mlx.lab.source import axis_of, describe
+
+NAMED = 3
+"""Maximum number of knobs that a title names with their values."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveName:
+    """What a move changes, in words."""
+
+    axis: str
+    """The axis of the knob that the move changes by the largest share of its range."""
+    steps: KnobChanges
+    """The move's own changes, counted from the measured point that it starts from; the largest comes first."""
+    start: KnobChanges
+    """How that point differs from the incumbent; empty when the move starts from the incumbent."""
+    number: int | None
+    """The experiment that measured that point; None for the incumbent."""
+    changes: KnobChanges
+    """All differences from the incumbent, those of the move's own knobs first."""
+
+    @property
+    def words(self) -> str:
+        """The move's own changes in one line: ``DEPTH 4 -> 6, MATRIX_LR 0.04 -> 0.03 and 2 more knobs``."""
+        return _named(self.steps)
+
+    @property
+    def start_words(self) -> str:
+        """How the starting point differs from the incumbent, in one line; empty if it is the incumbent."""
+        return _named(self.start)
+
+    @property
+    def title(self) -> str:
+        """A title for the experiment: all changes of up to three knobs, or else the starting point's number."""
+        if self.number is None or len(self.changes) <= NAMED:
+            return _named(self.changes)
+        return f"{self.words}, from experiment {self.number}"
+
+
+def _named(changes: KnobChanges) -> str:
+    """Describe up to three changes, or the first two with the number of the others."""
+    if len(changes) <= NAMED:
+        return describe(changes)
+    shown = dict(list(changes.items())[: NAMED - 1])
+    return f"{describe(shown)} and {len(changes) - len(shown)} more knobs"
+
+
+def name_of(outlook: Outlook, move: Move, space: Space) -> MoveName:
+    """Name a move from the centre of ``outlook``; ``space`` has the incumbent's values."""
+    centre = outlook.space
+    ordered = sorted(move, key=lambda step: -_way(centre, step))
+    steps = {centre.dimensions[s.index].name: (centre.dimensions[s.index].value, s.value) for s in ordered}
+    start, whole = space.changes(centre.start), space.changes(point_of(centre, move))
+    order = list(steps)
+    changes = dict(sorted(whole.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
+    found = (t.number for t in reversed(outlook.trials) if t.point == centre.start)
+    return MoveName(
+        axis=axis_of(centre.dimensions[ordered[0].index].name),
+        steps=steps,
+        start=start,
+        number=next(found, None) if start else None,
+        changes=changes,
+    )
+
+
+def _way(space: Space, step: Step) -> float:
+    """Return the length of a step, as a share of the knob's range."""
+    dimension = space.dimensions[step.index]
+    return abs(dimension.unit(step.value) - dimension.unit(dimension.value))
