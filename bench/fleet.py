@@ -3,7 +3,7 @@
 Machines differ in what they measure for one file (0, 0.06 and 0.25 apart), in their noise, and in how much a change
 helps them.  Every night has the same number of runs under every rule, over all machines together; runs of the baseline
 and of incumbents count.  Night i has the same changes under every rule.  The rules do not know the noise: they estimate
-it from three runs of the baseline on each machine.
+it from three runs of the baseline on each machine; with our judge, more than three machines take fewer runs each.
 
     gain      true gain of the last incumbent over the baseline, mean over the machines, with its standard error
     keeps     number of changes kept
@@ -29,7 +29,14 @@ import numpy as np
 
 from autoresearch_mlx.judge.combined import Between
 from autoresearch_mlx.judge.evidence import Again, Evidence, Mode, Rules, Run, Sigma
-from autoresearch_mlx.judge.machines import MachineEffect, OnMachine, decide_on_machines, effects_of, spread_between
+from autoresearch_mlx.judge.machines import (
+    MachineEffect,
+    OnMachine,
+    decide_on_machines,
+    effects_of,
+    runs_of_baseline,
+    spread_between,
+)
 from autoresearch_mlx.judge.sigma import age_of, moderated, pooled
 from autoresearch_mlx.judge.stages import decide
 from bench.simulated_fleet import WORLDS, Fleet, TrueChange, World, draw_changes
@@ -146,8 +153,11 @@ class Session:
     changes: list[tuple[MachineEffect, ...]] = field(default_factory=list)
 
     def begin(self) -> None:
-        for number in range(self.fleet.world.machines):
-            runs = [Run(self.fleet.measure(number), seed) for seed in range(3)]
+        machines = self.fleet.world.machines
+        least, whole = runs_of_baseline(machines, 3)
+        for number in range(machines):
+            count = least + (number < whole - machines * least)  # the first machines take a third run
+            runs = [Run(self.fleet.measure(number), seed) for seed in range(count)]
             self.machines.append(Bench(number, {0: runs}))
 
     def sigmas(self) -> list[Sigma]:

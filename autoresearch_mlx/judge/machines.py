@@ -38,6 +38,27 @@ _APART = 1.645
 chance alone reaches it in 1 of 20 cases."""
 
 
+_LEARNING = 3
+"""Number of machines whose whole baselines are enough to learn the noise: the noise of a machine is estimated from the
+repeats of all (:func:`sigma.moderated`).  In simulated nights, more repeats gained nothing (`bench/fleet.py`)."""
+
+
+def runs_of_baseline(machines: int, replicates: int) -> tuple[int, int]:
+    """Return how many runs of the baseline each machine takes at least, and how many all machines take together.
+
+    ``replicates`` is the number that one machine alone takes, which is the most for each.
+    """
+    least = min(replicates, 2)
+    repeats = max(machines * (least - 1), min(machines, _LEARNING) * (replicates - 1))
+    return least, machines + repeats
+
+
+def runs_to_learn(replicates: int, repeats: int) -> int:
+    """Return how many runs a machine that joins later takes first, if the others' repeats have ``repeats`` degrees of
+    freedom."""
+    return min(replicates, 2) if repeats >= _LEARNING * (replicates - 1) else replicates
+
+
 @dataclass(frozen=True, slots=True)
 class OnMachine:
     """The evidence on one machine, in its current regime; the machine may have no run of the candidate yet."""

@@ -33,13 +33,13 @@ from autoresearch_mlx.lab.source import (
     changed_knobs,
     fingerprint,
     lines_removed,
-    only_knobs_differ,
     same_work,
 )
 from autoresearch_mlx.loop import measure as measuring
 from autoresearch_mlx.loop import views
-from autoresearch_mlx.loop.refusal import Candidate, ask, clash, refuse, writable
+from autoresearch_mlx.loop.refusal import Candidate, ask, clash, refuse, worth_a_smoke, writable
 from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.loop.spare_runs import Spares
 from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Open
@@ -88,6 +88,7 @@ class Attempt:
     or None if no lane has."""
     lost: tuple[str, ...] = ()
     """Names of the machines of a fleet whose connection was lost while they measured it."""
+    spares: Spares = field(default_factory=Spares)
     accepted: bool = False
     """Whether a person has accepted its gain despite the size."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -164,7 +165,7 @@ class Attempt:
 
         Returns None if the smoke run succeeds, or if the edit needs none.
         """
-        if not self._worth_a_smoke():
+        if not worth_a_smoke(self._candidate(())):
             return None
         self.commit()
         self._make_room(agent, context)
@@ -176,13 +177,6 @@ class Attempt:
             return None  # a run that the machine has ended proves nothing; the full run will tell
         self.measurements.append(ran)
         return Verdict(failed.status, f"smoke run: {failed.reason}")
-
-    def _worth_a_smoke(self) -> bool:
-        """Return whether the edit needs a smoke run.  New code may not even start; new values of knobs rarely fail."""
-        if self.session.smoking == "code" and self.number > 0:
-            changed = self.proposal.files.items()
-            return not all(only_knobs_differ(self.files.get(path, ""), text) for path, text in changed)
-        return self.session.smoking == "always"
 
     def _refusal_for_author(self, refused: Verdict) -> str:
         """Return the refusal in words for the edit's author.  If something ran, the end of its log follows."""
@@ -234,6 +228,7 @@ class Attempt:
 
         Its incumbent must be the commit with which this experiment is compared.
         """
+        self.measurements.extend(self.spares.counted(self.session))
         newest = self.session.history(self.worker)
         if self.session.incumbent(newest) == self.incumbent:
             self.history = newest
@@ -280,6 +275,7 @@ class Attempt:
             title += f"{CARRIED}{history.incumbent.number})"
         self.proposal = replace(self.proposal, title=title, files=files)
         if not measured:
+            self.spares.end(self.session, self.number, closed=False)
             self.measurements, self.audited = [], False
         self.refreshes, self.refreshed, self.tried, self.carried = 0, {}, False, True
         self.commit()
@@ -332,6 +328,7 @@ class Attempt:
         """
         kept = verdict.status == "keep"
         with self.session.deciding:
+            self.spares.end(self.session, self.number, closed=True)
             if not kept:
                 with self.timed("settle"):
                     self.worker.settle_tree()

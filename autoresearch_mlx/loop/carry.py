@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoresearch_mlx.errors import WorkspaceError
@@ -70,6 +70,14 @@ def _onto(attempt: Attempt, newest: History, onto: str, running: Sequence[Runnin
             words = f"the two changes together are the same as experiment {other.number}, which is being measured"
             return Verdict("duplicate", f"{meanwhile}, and {words}")
     return attempt.decide() if attempt.measurements else Again(f"{meanwhile}: the two changes are measured together")
+
+
+def with_words(verdict: Verdict, attempt: Attempt) -> Verdict:
+    """Return the verdict; if the change was carried over, its reason names the keep onto which it was carried."""
+    best = attempt.history.incumbent
+    if not attempt.carried or not attempt.measurements or best is None:
+        return verdict
+    return replace(verdict, reason=f"{verdict.reason}; carried onto experiment {best.number}, kept meanwhile")
 
 
 @dataclass(frozen=True, slots=True)

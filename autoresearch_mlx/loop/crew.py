@@ -22,16 +22,21 @@ from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Experiment, Measurement, Progress, Running, Verdict, Watch
 from autoresearch_mlx.judge import Again, Decision
 from autoresearch_mlx.loop.attempt import Attempt
-from autoresearch_mlx.loop.carry import onto_incumbent
+from autoresearch_mlx.loop.carry import onto_incumbent, with_words
 from autoresearch_mlx.loop.control import Orders, Skipped
 from autoresearch_mlx.loop.fleet_baseline import first_runs_of_fleet
 from autoresearch_mlx.loop.fleet_runs import (
     Waiting,
+    has_news,
     know_incumbent,
     lacks_incumbent,
     learn_incumbent,
     may_continue,
     refuse_fault,
+    soon_settled,
+    spare_for,
+    take_spare_run,
+    wait_for,
 )
 from autoresearch_mlx.loop.measure import measure
 from autoresearch_mlx.loop.screen import Screen
@@ -110,8 +115,7 @@ class Crew:
         """Return the experiments that the lanes measure now, oldest first."""
         with self.session.deciding:
             held = [each.attempt for each in self.waiting]
-            measured = [attempt for _, attempt in list(self._busy.values()) if attempt is not None]
-            return tuple(attempt.running() for attempt in (*held, *measured))
+            return tuple(attempt.running() for attempt in (*held, *self._measured()))
 
     def measure(self, attempt: Attempt) -> None:
         """Let an attempt's worker measure until there is a verdict."""
@@ -170,7 +174,7 @@ class Crew:
     def drain(self) -> None:
         """Wait until every lane is done, and raise the error of a lane that failed."""
         while self.busy:
-            if not self.pass_on():
+            if not self.pass_on() and not self.assist():
                 self.wait()
 
     def pass_on(self, due: Callable[[Worker], bool] = lambda worker: False) -> bool:
@@ -180,11 +184,13 @@ class Crew:
         already begun come first.  If no machine is free, one that is nearly done counts as free, unless another task is
         ``due`` on it.
         """
-        if self._learn():
+        if self._settle() or self._learn():
             return True
         here, lanes = self.workers, Counter(worker.name for worker, _ in self._busy.values())
         self.waiting = sorted(self.waiting, key=lambda each: not each.attempt.measurements)
         for at, each in enumerate(self.waiting):
+            if soon_settled(each, here):
+                continue
             may = [worker for worker in here if worker.name in each.to] or list(here)
             may = [worker for worker in may if worker.name not in each.avoid] or may
             free = [worker for worker in may if not lanes[worker.name]]
@@ -199,6 +205,42 @@ class Crew:
                 return True
         return False
 
+    def _settle(self) -> bool:
+        """Decide on an experiment that waits and has new runs on other machines; return whether there was one."""
+        at = next((at for at, each in enumerate(self.waiting) if has_news(self.session, each)), None)
+        if at is None:
+            return False
+        each = self.waiting.pop(at)
+        with self.session.deciding:
+            decision = onto_incumbent(each.attempt, each.attempt.decide(), self.running())
+            if isinstance(decision, Again):
+                to = may_continue(self.session, each.attempt, decision)
+                self.waiting.append(wait_for(each.attempt, to, each.avoid))
+                return True
+            ended = each.attempt.conclude(with_words(decision, each.attempt))
+        self.screen.finished(ended)
+        self.ended.append(ended)
+        return True
+
+    def assist(self) -> bool:
+        """Let a free machine take a spare run of an undecided experiment; return whether one does.
+
+        Call this when there is no other experiment to begin.
+        """
+        if self.session.roster is None:
+            return False
+        begun = [*(each.attempt for each in self.waiting), *self._measured()]
+        for worker in self.free():
+            if (attempt := spare_for(self.session, worker, begun)) is not None:
+                attempt.spares.machines.append(worker.name)
+                self.do(worker, attempt.number, partial(take_spare_run, attempt))
+                return True
+        return False
+
+    def _measured(self, apart_from: str | None = None) -> list[Attempt]:
+        """Return the experiments that machines measure now, apart from one machine's."""
+        return [each for worker, each in list(self._busy.values()) if each is not None and worker.name != apart_from]
+
     def _learn(self) -> bool:
         """Let a free machine run the incumbent, if an undecided experiment needs that run; return whether a machine
         was given the task."""
@@ -209,9 +251,8 @@ class Crew:
         return False
 
     def _lacks(self, worker: Worker) -> Experiment | None:
-        begun = [each.attempt for each in self.waiting]
-        busy = [attempt for other, attempt in list(self._busy.values()) if other.name != worker.name]
-        return lacks_incumbent(self.session, worker, [*begun, *filter(None, busy)])
+        begun = [*(each.attempt for each in self.waiting), *self._measured(apart_from=worker.name)]
+        return lacks_incumbent(self.session, worker, begun)
 
     def watching(self, number: int, shown: bool = True, worker: Worker | None = None) -> Watch:
         """Return the watch of experiment ``number``, which ends the measurement when a person asks for that.
@@ -290,7 +331,7 @@ class Crew:
                 attempt.lost = (*attempt.lost, here)
             if len(attempt.lost) < _MOST_LOST:
                 self.screen.say(f"experiment {attempt.number} is measured elsewhere: {lost}")
-                return Waiting(attempt, avoid=(here,))
+                return wait_for(attempt, avoid=(here,))
             said = f"{' and '.join(dict.fromkeys(attempt.lost))} did not come back with its run: {lost}"
             done = attempt.conclude(Verdict("interrupted", said))
         except Skipped as skipped:
@@ -315,15 +356,15 @@ class Crew:
             with self.session.deciding:
                 decision = onto_incumbent(attempt, decision, self.running())
                 if isinstance(decision, Verdict):
-                    return attempt.conclude(_with_words(decision, attempt))
+                    return attempt.conclude(with_words(decision, attempt))
             elsewhere = decision.machine not in ("", attempt.worker.name)
             if came and decision.whom == "incumbent":  # it came here as an alternative, and the judge wants no other
                 if elsewhere:
-                    return Waiting(attempt, to=(decision.machine,))
+                    return wait_for(attempt, to=(decision.machine,))
             elif elsewhere or decision.whom == "incumbent":
                 to = may_continue(self.session, attempt, decision)
                 if elsewhere or len(to) > 1:
-                    return Waiting(attempt, to=to)
+                    return wait_for(attempt, to)
             came = False
             measured = know_incumbent(self.session, attempt, decision, watch)
             if measured and decision.whom == "incumbent" and not decision.trial:
@@ -331,17 +372,6 @@ class Crew:
                 continue
             decision = attempt.measure(decision, watch)
             refuse_fault(attempt)
-
-
-def _with_words(verdict: Verdict, attempt: Attempt) -> Verdict:
-    """Return the verdict.
-
-    If the change was carried over, the reason names the kept experiment onto which it was carried.
-    """
-    best = attempt.history.incumbent
-    if not attempt.carried or not attempt.measurements or best is None:
-        return verdict
-    return replace(verdict, reason=f"{verdict.reason}; carried onto experiment {best.number}, kept meanwhile")
 
 
 @contextmanager
@@ -355,30 +385,3 @@ def crew_of(session: Session, screen: Screen, orders: Orders) -> Iterator[Crew]:
         raise
     finally:
         crew.close()
-
-
-class TakingTurns:
-    """A screen that several lanes share; only one lane writes at a time."""
-
-    def __init__(self, screen: Screen) -> None:
-        self._screen, self._turn = screen, threading.RLock()
-
-    def say(self, text: str) -> None:
-        with self._turn:
-            self._screen.say(text)
-
-    def started(self, number: int, title: str, incumbent: float | None, eta_seconds: float | None) -> None:
-        with self._turn:
-            self._screen.started(number, title, incumbent, eta_seconds)
-
-    def progress(self, progress: Progress) -> None:
-        with self._turn:
-            self._screen.progress(progress)
-
-    def finished(self, experiment: Experiment) -> None:
-        with self._turn:
-            self._screen.finished(experiment)
-
-    def close(self) -> None:
-        with self._turn:
-            self._screen.close()

@@ -1,15 +1,20 @@
-"""Measure the baseline on all machines of a fleet at the same time; the first machine that is done starts the
-session."""
+"""Measure the baseline on all machines of a fleet at once; the first machine that is done starts the session.
+
+The machines share the repeats from which sigma starts: each takes two runs, and the quickest ones take a third while
+all of them together need more (:func:`machines.runs_of_baseline`).
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Measurement, Progress, Watch
-from autoresearch_mlx.judge import Decision
+from autoresearch_mlx.judge import Again, Decision
+from autoresearch_mlx.judge.machines import runs_of_baseline
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.measure import measure
 from autoresearch_mlx.loop.session import Session
@@ -38,11 +43,11 @@ def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decisio
     experiment until it has finished.  Raises MachineLost when no machine comes back.
     """
     assert attempt.sha is not None
-    session, sha, count = staff.session, attempt.sha, staff.session.judge.baseline_runs
+    session, sha = staff.session, attempt.sha
     workers = staff.workers
     if not workers:  # the only one may have left a moment ago
         raise MachineLost("no machine of the fleet is here")
-    first = _First(len(workers))
+    first, shares = _First(len(workers)), Shares(len(workers), session.judge.baseline_runs)
 
     def log(runs: Sequence[Measurement]) -> None:
         for each in runs:
@@ -51,19 +56,22 @@ def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decisio
     def series(worker: Worker, watch: Watch) -> None:
         runs: list[Measurement] = []
         try:
-            for run in range(1, count + 1):
-                runs.append(measure(session, worker, sha, 0, run, watch, name=f"{worker.name}-"))
+            while shares.another(len(runs)):
+                runs.append(measure(session, worker, sha, 0, len(runs) + 1, watch, name=f"{worker.name}-"))
                 first.done += 1
+        except BaseException:
+            shares.give_back(len(runs))
+            runs = []
+            raise
         finally:
-            whole = runs if len(runs) == count else []
-            if not first.offer(worker, whole):
-                log(whole)
+            if not first.offer(worker, runs):
+                log(runs)
 
     with attempt.timed("measure"):
         for worker in workers:
             staff.do(worker, 0, series)  # a machine that fails is asked again before its first experiment
         while (found := first.wait()) is None:
-            done = terms.plural(count * len(workers), "run")
+            done = terms.plural(shares.whole, "run")
             watch(Progress("waiting", words=f"{first.done} of {done} of the baseline are done"))
     worker, runs = found
     if not runs:
@@ -75,7 +83,34 @@ def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decisio
     attempt.move(worker)
     attempt.measurements.extend(runs)
     attempt.taken = len(runs)
-    return attempt.decide()
+    decision = attempt.decide()
+    if isinstance(decision, Again) and len(runs) < session.judge.baseline_runs:  # other machines take the other repeats
+        return replace(session.judge, replicates=len(runs)).decide(attempt.history, attempt.case())
+    return decision
+
+
+class Shares:
+    """Shares the runs of the baseline out among the machines of a fleet; several threads use it at once."""
+
+    def __init__(self, machines: int, replicates: int) -> None:
+        self._most = replicates
+        self._least, self.whole = runs_of_baseline(machines, replicates)
+        self._given = machines * self._least
+        self._lock = threading.Lock()
+
+    def another(self, taken: int) -> bool:
+        """Return whether a machine that has taken so many runs takes another one."""
+        with self._lock:
+            if taken < self._least:
+                return True
+            more = taken < self._most and self._given < self.whole
+            self._given += more
+            return more
+
+    def give_back(self, taken: int) -> None:
+        """Let others take the repeats of a machine that was lost during the run after the ``taken`` ones."""
+        with self._lock:
+            self._given -= max(taken + 1, self._least)
 
 
 class _First:

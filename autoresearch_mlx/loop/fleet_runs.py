@@ -9,15 +9,19 @@ next run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from autoresearch_mlx.experiment import Experiment, History, Watch
+from autoresearch_mlx.experiment import Experiment, History, Progress, Watch
 from autoresearch_mlx.judge import Again
 from autoresearch_mlx.judge.across import name_of, reference
 from autoresearch_mlx.judge.faults import fault_of
-from autoresearch_mlx.judge.history import taken_now
+from autoresearch_mlx.judge.history import sigma_of, taken_now
+from autoresearch_mlx.judge.judge import Case
+from autoresearch_mlx.judge.machines import runs_to_learn
 from autoresearch_mlx.loop.attempt import Attempt
-from autoresearch_mlx.loop.measure import repeat, turn_at_incumbent
+from autoresearch_mlx.loop.control import Skipped
+from autoresearch_mlx.loop.measure import Order, measure, repeat, turn_at_incumbent
 from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import drift_of
@@ -34,6 +38,37 @@ class Waiting:
     to: Sequence[str] = ()
     """Names of the machines from which the judge wants the next run, or which may already have made it; empty for
     any machine."""
+    compared: frozenset[str] = frozenset()
+    """Names of the machines that had run both the candidate and the incumbent when the judge last decided."""
+
+
+def wait_for(attempt: Attempt, to: Sequence[str] = (), avoid: Sequence[str] = ()) -> Waiting:
+    """Return an experiment that the judge has just decided to continue, as one that waits for a machine."""
+    return Waiting(attempt, avoid, to, _compared(attempt.session, attempt))
+
+
+def _compared(session: Session, attempt: Attempt) -> frozenset[str]:
+    journal = session.journal()
+    best = journal.history.incumbent
+    if best is None or best.commit != attempt.incumbent:
+        return frozenset()
+    begun = {name_of(m) for m in attempt.measurements if m.value is not None and not m.tainted}
+    return frozenset(name for name in begun if name is not None and knows(journal.seen_by(name), best))
+
+
+def has_news(session: Session, waiting: Waiting) -> bool:
+    """Return whether other machines have taken runs since the judge decided, so that it may decide without another."""
+    attempt = waiting.attempt
+    return bool(attempt.spares.runs) or not _compared(session, attempt) <= waiting.compared
+
+
+def soon_settled(waiting: Waiting, here: Iterable[Worker]) -> bool:
+    """Return whether the incumbent is running on a machine that has run the candidate, so that this may decide.
+
+    Another machine's run would take longer.
+    """
+    begun = {name_of(m) for m in waiting.attempt.measurements} - waiting.compared
+    return bool(waiting.compared) and any(each.name in begun and each.refreshing.locked() for each in here)
 
 
 def note_proposal(attempt: Attempt) -> None:
@@ -55,14 +90,12 @@ def may_continue(session: Session, attempt: Attempt, decision: Again) -> Sequenc
         return (decision.machine,)
     journal = session.journal()
     seen = [(each, journal.seen_by(each.name)) for each in session.roster()]
-    confirm = tuple(each.name for each, history in seen if each.name not in begun and _known(history, best))
+    confirm = tuple(each.name for each, history in seen if each.name not in begun and knows(history, best))
     if decision.whom == "candidate":
         return confirm if decision.machine in confirm else (decision.machine,)
     learning = [each for each, history in seen if each.name == decision.machine and _new(history, best)]
     if not learning:
         return (decision.machine,)
-    if learning[0].refreshing.locked() and any(_known(h, best) for each, h in seen if each.name in begun):
-        return (decision.machine,)  # its run, which ends soon, is the only one that is missing
     return (decision.machine, *confirm)
 
 
@@ -93,48 +126,100 @@ def learn_incumbent(session: Session, worker: Worker, watch: Watch) -> None:
             repeat(session, worker, history.incumbent, watch, seed=session.seed)
 
 
+def _first_runs(session: Session) -> int:
+    """Return how many runs a machine that has joined later takes of the first version that it measures."""
+    repeats = sigma_of(session.journal().history).dof
+    return runs_to_learn(session.judge.baseline_runs, repeats)
+
+
+def knows(history: History, best: Experiment) -> bool:
+    """Return whether a machine has an undisturbed run of the incumbent."""
+    return any(m.value is not None and not m.tainted for m in taken_now(history, best))
+
+
 def _new(history: History, best: Experiment) -> bool:
     """Return whether a machine has no run of the incumbent, not even one without a value."""
     return not taken_now(history, best)
+
+
+class _NotNeeded(Exception):
+    """Raised to end a spare run that does not count any more."""
+
+
+def spare_for(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> Attempt | None:
+    """Return the undecided experiment of which an idle machine should take a spare run, or None if there is none.
+
+    The machine must have run the incumbent.  An experiment that has runs already comes first, because it has not lost
+    at once; then the one with the fewest.
+    """
+    history = session.history(worker)
+    best, most = history.incumbent, session.judge.rules.across.limit
+    if session.judge.mode == "margin" or best is None or not knows(history, best):  # by the margin, one run decides
+        return None
+    may = [each for each in attempts if each.sha is not None and each.number > 0 and each.incumbent == best.commit]
+    begun = [{*map(name_of, list(each.measurements)), *each.spares.machines, each.worker.name} for each in may]
+    open_for = [
+        (not each.measurements, len(names), at)
+        for at, (each, names) in enumerate(zip(may, begun, strict=True))
+        if not each.spares.closed and worker.name not in {*names, *each.lost} and len(names) < most
+    ]
+    return may[min(open_for)[2]] if open_for else None
+
+
+def take_spare_run(attempt: Attempt, worker: Worker, watch: Watch) -> None:
+    """Take a run of an experiment that another machine measures, as long as the run can still count."""
+    session, spares, version = attempt.session, attempt.spares, attempt.spares.version
+
+    def while_needed(progress: Progress) -> None:
+        if spares.version != version:
+            raise _NotNeeded
+        watch(progress)
+
+    assert attempt.sha is not None
+    first = session.judge.decide(session.history(worker), Case(attempt.number, []))
+    order = Order(first.seed if isinstance(first, Again) else None)
+    attempt.taken += 1
+    with suppress(_NotNeeded, MachineLost, Skipped, KeyboardInterrupt):  # nothing depends on this run
+        measured = measure(session, worker, attempt.sha, attempt.number, attempt.taken, while_needed, order)
+        if fault_of(measured) is None:
+            spares.add(session, attempt.number, measured, version)
+        else:
+            worker.health.bench()
 
 
 def know_incumbent(session: Session, attempt: Attempt, decision: Again, watch: Watch) -> bool:
     """Measure the incumbent on the machine of this attempt, if the next run needs it there.
 
     A machine that has run an older version measures the candidate first, because most candidates lose even to that
-    version.  A machine's first measurement of an incumbent has as many runs as a baseline, to learn the machine's
-    noise.  Returns whether the incumbent was measured.  Raises MachineUnfit if the incumbent has no value there; the
-    machine then gets no run for a while.
+    version.  A machine's first measurement of an incumbent has several runs, to learn the machine's noise.  Returns
+    whether the incumbent was measured.  Raises MachineUnfit if the incumbent has no value there; the machine then gets
+    no run for a while.
     """
     worker = attempt.worker
     if not worker.machine:
         return False
     history = session.history(worker)
     best = history.incumbent
-    if best is None or attempt.number == 0 or _known(history, best):
+    if best is None or attempt.number == 0 or knows(history, best):
         return False
     if decision.whom == "candidate" and reference(history) is not None:
         return False
     with turn_at_incumbent(worker, watch):
         history = session.history(worker)
-        if not _known(history, best):
+        if not knows(history, best):
             own = history.own or frozenset()
             runs = [m for e in history.experiments for m in e.measurements] + [r.measurement for r in history.repeats]
             new = not any(m.regime in own for m in runs)
-            for at in range(session.judge.baseline_runs if new else 1):
+            for at in range(_first_runs(session) if new else 1):
                 repeat(session, worker, best, watch, seed=session.seed + at)
     now = session.history(worker)
-    if not _known(now, best):
+    if not knows(now, best):
         taken = taken_now(now, best)
         said = taken[-1].reason or str(taken[-1].extra.get("tainted", "")) if taken else "no run counts"
         worker.health.bench()
         raise MachineUnfit(f"experiment {best.number}, the incumbent, has no value on {worker.name}: {said}")
     attempt.history = now if session.incumbent(now) == attempt.incumbent else attempt.history
     return True
-
-
-def _known(history: History, best: Experiment) -> bool:
-    return any(m.value is not None and not m.tainted for m in taken_now(history, best))
 
 
 def refuse_fault(attempt: Attempt) -> None:

@@ -13,7 +13,7 @@ from autoresearch_mlx.experiment import Agent, Context, History, Proposal, Runni
 from autoresearch_mlx.judge.faults import FAULTS_IN_A_ROW, faults_at_the_end
 from autoresearch_mlx.lab.literals import too_much
 from autoresearch_mlx.lab.seeds import only_seeds_changed
-from autoresearch_mlx.lab.source import fingerprint
+from autoresearch_mlx.lab.source import fingerprint, only_knobs_differ
 from autoresearch_mlx.loop.session import Session
 
 
@@ -58,6 +58,13 @@ def refuse(c: Candidate) -> Verdict | None:
         return Verdict("duplicate", before)
     taken = _claimed_elsewhere(c)
     return Verdict("duplicate", taken) if taken is not None else None
+
+
+def worth_a_smoke(c: Candidate) -> bool:
+    """Return whether an edit needs a smoke run.  New code may not even start; new values of knobs rarely fail."""
+    if c.session.smoking == "code" and c.number > 0:
+        return not all(only_knobs_differ(c.files.get(path, ""), text) for path, text in c.proposal.files.items())
+    return c.session.smoking == "always"
 
 
 def _claimed_elsewhere(c: Candidate) -> str | None:

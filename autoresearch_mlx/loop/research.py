@@ -15,11 +15,11 @@ from autoresearch_mlx.lab.tool_settings import HookSettings
 from autoresearch_mlx.loop.ahead import thinking_ahead
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.control import Orders, Skipped, listening
-from autoresearch_mlx.loop.crew import Crew, TakingTurns, crew_of
+from autoresearch_mlx.loop.crew import Crew, crew_of
 from autoresearch_mlx.loop.fleet_runs import Waiting
 from autoresearch_mlx.loop.hooks import with_hooks
 from autoresearch_mlx.loop.policy import Policy, pace, sofar
-from autoresearch_mlx.loop.screen import Screen
+from autoresearch_mlx.loop.screen import Screen, TakingTurns
 from autoresearch_mlx.loop.session import Session, refuse_lanes
 from autoresearch_mlx.loop.side_by_side import research_side_by_side
 from autoresearch_mlx.loop.upkeep import (

@@ -66,7 +66,8 @@ class _Night:
                     self.crew.drain()
                     return reason
             elif reason is not None or worker is None:
-                self.crew.wait()
+                if reason is None or not self.crew.assist():
+                    self.crew.wait()
             elif not self.upkeep(worker) and (reason := self.experiment(worker, self.agent)) is not None:
                 self.crew.drain()
                 return reason

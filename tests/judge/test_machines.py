@@ -21,7 +21,15 @@ from autoresearch_mlx.judge.combined import Between
 from autoresearch_mlx.judge.evidence import UNKNOWN, Again, Evidence, Rules, Run, Sigma
 from autoresearch_mlx.judge.history import gained, standing
 from autoresearch_mlx.judge.judge import Case, Judge
-from autoresearch_mlx.judge.machines import OnMachine, decide_on_machines, effects_of, platform_of, together
+from autoresearch_mlx.judge.machines import (
+    OnMachine,
+    decide_on_machines,
+    effects_of,
+    platform_of,
+    runs_of_baseline,
+    runs_to_learn,
+    together,
+)
 
 SIGMA = 0.01
 KNOWN = Sigma(SIGMA, 30, 20, "30 runs")
@@ -407,3 +415,18 @@ def test_the_value_of_a_version_is_told_on_the_scale_of_the_sessions_machine_alt
     assert gained(night) == pytest.approx(5 * SIGMA)
     there = replace(night, regime=REGIMES["attic"])
     assert standing(there, best) == pytest.approx(LEVELS["attic"] - 5 * SIGMA)
+
+
+@pytest.mark.parametrize(
+    ("machines", "replicates", "least", "together"),
+    [(1, 3, 2, 3), (2, 3, 2, 6), (3, 3, 2, 9), (4, 3, 2, 10), (6, 3, 2, 12), (9, 3, 2, 18), (4, 1, 1, 4), (4, 2, 2, 8)],
+)
+def test_many_machines_share_the_repeats_of_the_baseline(
+    machines: int, replicates: int, least: int, together: int
+) -> None:
+    assert runs_of_baseline(machines, replicates) == (least, together)
+
+
+def test_a_machine_that_joins_later_takes_fewer_runs_if_the_others_have_repeated_enough() -> None:
+    assert [runs_to_learn(3, repeats) for repeats in (0, 5, 6, 20)] == [3, 3, 2, 2]
+    assert runs_to_learn(1, 0) == 1

@@ -15,7 +15,7 @@ import pytest
 from conftest import Recorder, Steps, write_command_lab
 
 from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.experiment import Experiment, Measurement
+from autoresearch_mlx.experiment import Experiment, Measurement, Progress
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.lab.source import read_knobs
@@ -43,6 +43,8 @@ class Machine:
     seconds_left: Callable[[], float] = lambda: 0.0
     lost_in_smoke: bool = False
     """Whether the machine goes away during a smoke run and does not come back."""
+    during: Callable[[Errand], None] = lambda errand: None
+    """Function that is called in each run."""
     now: int = 0
     """Number of jobs that the machine has received and not delivered yet."""
     most: int = 0
@@ -62,6 +64,7 @@ class Machine:
             with self.alone:
                 self.asked.append((errand.number, errand.name))
                 time.sleep(self.seconds)
+                self.during(errand)
                 text = session.workspace.read(errand.commit)["solver.py"]
                 x = float(str(read_knobs(text)["X"].value))
                 value = x + self.level + NOISE[errand.seed % 3] - 9 * (x > self.shift_above)
@@ -98,13 +101,15 @@ def events(lab: Lab, kind: str) -> Iterator[dict[str, Any]]:
 
 def test_a_loser_takes_one_run_on_any_machine_even_after_a_keep(lab: Lab) -> None:
     machines = [Machine(name, level) for name, level in (("attic", 0.0), ("desk", 1.0), ("shelf", 2.0))]
-    found = night(lab, machines, [3.0, *(5.0 + at / 10 for at in range(8))])
+    found = night(lab, machines, [3.0, *(5.0 + at / 10 for at in range(11))])
     assert found[1].status == "keep" and len(found[1].measurements) == 2
-    losers = [found[number] for number in range(2, 10)]
-    assert {e.status for e in losers} == {"discard"} and {len(e.measurements) for e in losers} == {1}
+    losers = [found[number] for number in range(2, 13)]
+    assert {e.status for e in losers} == {"discard"}
+    assert {len(e.measurements) for e in losers[:-3]} == {1}, "only at the end, machines without work take spare runs"
     assert len(list(events(lab, "repeated"))) == 6, "the baseline's runs on the other two machines, and nothing else"
-    taken = sum(len(machine.asked) for machine in machines)
-    assert taken == 9 + 2 + 8, "three runs of the baseline on each machine, and the runs of the experiments"
+    spare = len(list(events(lab, "spare"))) + sum(len(e.measurements) - 1 for e in losers)
+    taken = sum(len(machine.asked) for machine in machines) - spare
+    assert taken == 9 + 2 + 11, "three runs of the baseline on each machine, and the runs of the experiments"
 
 
 def test_the_gain_of_a_loser_is_that_over_the_version_with_which_it_was_compared(lab: Lab) -> None:
@@ -134,6 +139,67 @@ def test_the_first_machine_that_is_done_with_the_baseline_begins_the_night(lab: 
     found = night(lab, machines, [5.0, 5.1])
     assert {str(m.machine["fleet_machine"]) for m in found[0].measurements} == {"quick"}
     assert [line["measurement"]["machine"]["fleet_machine"] for line in events(lab, "repeated")][:1] != ["quick"]
+
+
+def test_four_machines_share_the_repeats_of_the_baseline(lab: Lab) -> None:
+    machines = [Machine(name, level) for level, name in enumerate(("attic", "desk", "shelf", "cellar"))]
+    found = night(lab, machines, [5.0, 3.0])
+    taken = [sum(number == 0 for number, _ in machine.asked) for machine in machines]
+    assert sorted(taken) == [2, 2, 3, 3], "as many repeats as those of three machines with three runs each"
+    assert len(found[0].measurements) in (2, 3) and found[0].status == "keep"
+    assert [found[1].status, found[2].status] == ["discard", "keep"]
+
+
+def test_a_machine_without_work_confirms_a_candidate_while_another_still_measures_it(lab: Lab) -> None:
+    both = threading.Barrier(2, timeout=60)
+
+    def meet(errand: Errand) -> None:
+        if errand.number == 1:
+            both.wait()
+
+    found = night(lab, [Machine("attic", during=meet), Machine("desk", 1.0, during=meet)], [3.0])
+    assert found[1].status == "keep" and not both.broken
+    assert sorted(str(m.machine["fleet_machine"]) for m in found[1].measurements) == ["attic", "desk"]
+
+
+def test_a_spare_run_ends_when_its_candidate_has_lost(lab: Lab) -> None:
+    begun = threading.Event()
+
+    def wait(errand: Errand) -> None:
+        assert errand.number == 0 or begun.wait(60)
+
+    def measure_until_told(errand: Errand) -> None:
+        while errand.number == 1:
+            begun.set()
+            errand.watch(Progress("train"))
+            time.sleep(0.01)
+
+    found = night(lab, [Machine("attic", during=wait), Machine("desk", 1.0, during=measure_until_told)], [5.0])
+    assert found[1].status == "discard" and len(found[1].measurements) == 1
+    assert not list(events(lab, "spare")), "it has no result"
+
+
+def test_a_spare_run_that_ends_after_the_verdict_is_logged_and_does_not_count(lab: Lab) -> None:
+    begun = threading.Event()
+
+    def wait(errand: Errand) -> None:
+        assert errand.number == 0 or begun.wait(60)
+
+    def outlast(errand: Errand) -> None:
+        begun.set()
+        while errand.number == 1 and not any(line["number"] == 1 for line in events(lab, "finished")):
+            time.sleep(0.01)
+
+    found = night(lab, [Machine("attic", during=wait), Machine("desk", 1.0, during=outlast)], [5.0])
+    assert found[1].status == "discard" and len(found[1].measurements) == 1
+    (late,) = events(lab, "spare")
+    assert late["number"] == 1 and late["measurement"]["machine"]["fleet_machine"] == "desk"
+
+
+def test_no_spare_run_is_taken_where_the_margin_decides_by_one_run(lab: Lab) -> None:
+    machines = [Machine("attic"), Machine("desk", 1.0), Machine("shelf", 2.0)]
+    night(lab, machines, [5.0, 3.0], judge__mode="margin")
+    assert all(len(machine.asked) <= 3 for machine in machines) and not list(events(lab, "spare"))
 
 
 def test_a_machine_on_which_the_baseline_does_not_run_does_not_end_the_night(lab: Lab) -> None:

@@ -1,0 +1,56 @@
+"""Keep the spare runs of a candidate: runs that idle machines of a fleet take before the judge asks for them.
+
+At the end of a night there are fewer experiments than machines.  A candidate that wins needs runs on two machines, and
+a machine that has nothing to do can take the second one while the first still goes on (:func:`fleet_runs.spare_for`).
+Such a run counts only if the candidate is still undecided when it is done; otherwise it is ended, or logged as
+``spare``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from autoresearch_mlx.experiment import Measurement
+from autoresearch_mlx.loop.session import Session
+from autoresearch_mlx.store.journal import now
+from autoresearch_mlx.store.records import measurement_to
+
+
+@dataclass(slots=True)
+class Spares:
+    """The spare runs of one experiment; all changes are made while ``session.deciding`` is held."""
+
+    machines: list[str] = field(default_factory=list)
+    """Names of the machines that were given a spare run of the candidate's present files."""
+    runs: list[Measurement] = field(default_factory=list)
+    """Spare runs that the next decision will count."""
+    version: int = 0
+    """Grows when the runs that are under way stop counting."""
+    closed: bool = False
+    """Whether the experiment has ended."""
+
+    def counted(self, session: Session) -> Sequence[Measurement]:
+        """Return the new spare runs, which from now on count like all others."""
+        with session.deciding:
+            new, self.runs = self.runs, []
+        return new
+
+    def add(self, session: Session, number: int, measured: Measurement, version: int) -> None:
+        """Let the next decision count a spare run that was begun at this version, or log it if it comes too late."""
+        with session.deciding:
+            if version == self.version:
+                self.runs.append(measured)
+            else:
+                _log(session, number, measured)
+
+    def end(self, session: Session, number: int, closed: bool) -> None:
+        """Let no spare run of the present files count any more; log those that no decision has counted."""
+        with session.deciding:
+            for each in self.runs:
+                _log(session, number, each)
+            self.machines, self.runs, self.version, self.closed = [], [], self.version + 1, closed
+
+
+def _log(session: Session, number: int, measured: Measurement) -> None:
+    session.append("spare", number=number, time=now(), measurement=measurement_to(measured))
