@@ -39,11 +39,12 @@ class Proposal:
     rationale: str = ""
     agent: str = ""
     problem: str = ""
-    """Why the agent's answer contains no edit, in words for the agent; ``files`` is then empty."""
+    """What is wrong with the agent's answer if it contains no edit, told to the agent; ``files`` is then empty."""
     base: str | None = None
     """Commit that this edit starts from; None means the incumbent."""
     talk: Mapping[str, Any] = field(default_factory=dict)
-    """Cost of asking for the proposal, as plain JSON: model, calls, tokens, seconds, what was cut from the prompt."""
+    """Cost of the proposal as plain JSON: the model, calls, tokens, seconds, and the parts that were cut from the
+    prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One run of one commit.  Either ``value`` is a finite number or ``failure`` says what happened."""
+    """One run of one commit.  Either ``value`` is a finite number, or ``failure`` says why there is none."""
 
     value: float | None
     seed: int
@@ -82,11 +83,11 @@ class Measurement:
     tainted: bool = False
     """True when the run was disturbed; its value is then ignored."""
     key: str | None = None
-    """Comparability key (:mod:`comparability`): hash of what the value depends on; None means unknown."""
+    """Comparability key (:mod:`comparability`), a hash of the facts on which the value depends; None means unknown."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further figures from the target: train_loss, num_params, depth, secondary metrics."""
     speed: float | None = None
-    """Mean speed of the machine during the training, where 1 is the speed for the baseline; None means unknown."""
+    """Mean speed of the machine during the training; the speed for the baseline is 1, and None means unknown."""
     stretch: float | None = None
     """Wall-clock time of the training as a multiple of its budget in reference seconds; None if no clock ended it."""
     disturbed_by: str = ""
@@ -129,7 +130,7 @@ class Experiment:
     """Wall-clock seconds of the loop's own steps: propose, commit, measure, settle (keep or revert), and the time
     that the agent took to free its memory.  ``incumbent``, new runs of the incumbent, is a part of ``measure``."""
     talk: Mapping[str, Any] = field(default_factory=dict)
-    """Cost of asking the agent: model, calls, tokens, seconds, what was cut from the prompt."""
+    """Cost of asking the agent: the model, calls, tokens, seconds, and the parts that were cut from the prompt."""
     effect: Mapping[str, Any] = field(default_factory=dict)
     """The judge's estimate: gain, low, high (90 %), z, error, raw, runs_candidate, runs_incumbent."""
     against: str | None = None
@@ -151,7 +152,8 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """One more run of a kept experiment's commit, to measure the noise or to compare, but never to choose a winner."""
+    """One more run of a kept experiment's commit; it measures the noise or serves a comparison, but never chooses a
+    winner."""
 
     number: int
     """Number of the kept experiment."""
@@ -210,12 +212,12 @@ class Context:
     """The editable files at the incumbent commit."""
     history: History
     hardware: str
-    """One line about the machine and the budget, in words."""
+    """One line that describes the machine and the budget."""
     seed: int
     feedback: Sequence[str] = ()
-    """Why earlier proposals for this same experiment were refused, newest last."""
+    """Why earlier proposals for this experiment were refused, newest last."""
     notes: Sequence[str] = ()
-    """The person's wishes, newest last (`autoresearch-mlx steer`)."""
+    """The user's wishes, newest last (`autoresearch-mlx steer`)."""
     sigma: float | None = None
     """Standard deviation of one measurement, in the metric's unit; None before there are repeats."""
     read: Callable[[str], Mapping[str, str]] = lambda commit: {}
@@ -225,11 +227,11 @@ class Context:
     running: Sequence[Running] = ()
     """The experiments that other lanes are measuring now, oldest first; empty with one lane."""
     findings: str = ""
-    """What the target found out from the runs besides their values, as text; empty when there is nothing."""
+    """Findings of the target about the runs, besides their values, as text; empty if there are none."""
     elsewhere: Sequence[str] = ()
     """Lines about results of other people's labs; they quote those people's words."""
     hooks: Sequence[str] = ()
-    """What the person's hooks printed for this experiment."""
+    """Texts that the user's hooks printed for this experiment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,7 @@ class Progress:
     share: float | None = None
     """Share of the training budget used; None while training is not running, or when there is no budget."""
     words: str | None = None
-    """What the run waits for in phase ``waiting``, or why it is paused when no person has paused it."""
+    """The reason for the wait in phase ``waiting``, or for a pause that no person has ordered."""
     number: int | None = None
     """Number of the experiment, when several are measured side by side; None means the one that started last."""
 
@@ -257,7 +259,8 @@ class Stopper(Protocol):
     """A function that decides during a run whether the run has already lost."""
 
     def __call__(self, curve: Sequence[tuple[float, float]], tokens: int | None = None) -> Mapping[str, Any] | None:
-        """Decide from the loss curve so far and, if the clock ends the run, from the tokens trained on.
+        """Decide whether the run has lost, from the loss curve so far and, if the clock ends the run, from the tokens
+        trained on.
 
         Returns None to let the run go on.  Otherwise the result has ``reason``, ``share`` of the budget used, ``gap``
         to the incumbent's loss, and ``audit``, which is True if the run should be finished all the same, to check this
@@ -269,7 +272,7 @@ class Stopper(Protocol):
 class Usual:
     """The longest times of the baseline's runs in this regime, in seconds by the parent's clocks.
 
-    The limits of later runs follow from these figures.  A figure is None when it is not known.  Names that end in
+    The limits of later runs are derived from these figures.  A figure is None when it is not known.  Names that end in
     ``_cpu`` are processor seconds, the others wall-clock seconds.
     """
 
@@ -293,7 +296,7 @@ class Usual:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The speed of the machine that a session takes as 1; a probe is None until a run has set it."""
+    """The speed that counts as 1 in a session; a probe is None until a run has set it."""
 
     processor_share: float = 1.0
     """Processor time that a run got, as a share of the time that it wanted."""
@@ -304,7 +307,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One measurement to take: the tree to measure, the seed, and the folder for its files."""
+    """One measurement to make: the tree to measure, the seed, and the folder for its files."""
 
     tree: Path
     """The lab's directory in the worktree, at the commit to measure."""
@@ -329,7 +332,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What one run needs from the machine, as far as its target knows before the run."""
+    """What one run needs from the machine, as far as this is known before the run."""
 
     device: Literal["cpu", "gpu"] | None = None
     """Device on which MLX trains; None for another program."""
@@ -383,16 +386,17 @@ class Target(Protocol):
     def workload(self) -> Workload: ...
 
     def lanes_refused(self) -> str | None:
-        """Say why this target allows only one run at a time on a machine; None when runs may go side by side."""
+        """Return the reason why this target allows only one run at a time on a machine; None if several runs may be
+        made side by side."""
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Say why these files cannot be measured, in words for their author; None when they can be."""
+        """Return the reason why these files cannot be measured, told to their author; None if they can."""
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
         """Make a run of a few seconds to see if these files work at all; return None if the target has no short run."""
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Take one measurement; a failure of the edited code is returned as data.
+        """Make one measurement; a failure of the edited code is returned as data.
 
         Raises only KeyboardInterrupt, and AutoresearchError when the lab itself is broken.
         """

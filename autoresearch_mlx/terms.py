@@ -14,11 +14,12 @@ from collections.abc import Sequence
 
 UNKNOWN = "-"
 HIDDEN_VALUE, HIDDEN_AMOUNT = 1e-4, 1e-5
-"""Limits below which six decimals show too little: a metric below the first limit would have fewer than three
+"""Limits below which six decimals show too few digits: a metric below the first limit would have fewer than three
 significant digits, and a difference below the second fewer than two."""
 
 LARGEST_COUNT = 1e10
-"""Whole numbers from this size on are written like other large numbers, because columns are too narrow for them."""
+"""Whole numbers of this size or more are written like other large numbers, because columns are too narrow for all of
+their digits."""
 
 LOGARITHM = "log_speedup"
 """Metric whose values are natural logarithms of a speed-up, so that a gain in percent would say nothing."""
@@ -28,13 +29,14 @@ _CODES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\r\n]*(?:\x07|\x1b\\)?|\x1b[PX^_][^\x1b\r\n]*(?:\x1b\\)?"
     r"|\x1b[ -/]+[0-~]|\x1b.?"
 )
-"""Pattern of the escape sequences of ECMA-48 and ECMA-35; ``tput sgr0`` ends a colour with one of each."""
+"""Pattern of the escape sequences of ECMA-48 and ECMA-35; ``tput sgr0``, which ends a colour, prints one of each
+standard."""
 
 
 def value(number: float | None) -> str:
     """Format a metric with six decimals.
 
-    From 10 on and below 0.0001 it has six significant digits instead; a whole number has no decimals.
+    A number of 10 or more, or below 0.0001, has six significant digits instead; a whole number has no decimals.
     """
     return UNKNOWN if number is None else _decimals(number, HIDDEN_VALUE, 6)
 
@@ -52,7 +54,8 @@ def gain(number: float | None) -> str:
 
 
 def _decimals(number: float, hidden: float, digits: int) -> str:
-    """Format a number between ``hidden`` and 10 with six decimals, a smaller one with ``digits`` significant digits.
+    """Format a number between ``hidden`` and 10 with six decimals, and a smaller number with ``digits`` significant
+    digits.
 
     Bits per byte lie between 0.1 and 10, but a kernel may take 3e-07 seconds, which six decimals show as 0.000000.
     Lines, bytes and failed tests are counted, and a count has no decimals.

@@ -94,7 +94,7 @@ def facts_here(home: Path) -> dict[str, Any]:
 
 
 def space(home: Path) -> dict[str, Any]:
-    """Return the facts about this machine that may change while it takes part: its disk and its corpora."""
+    """Return the facts about this machine that may change while it takes part in a fleet: its disk and its corpora."""
     return {"free_bytes": shutil.disk_usage(home).free, "corpora": sorted(corpora_in(default_cache()))}
 
 
@@ -154,7 +154,8 @@ def _python() -> str:
 
 
 def _wrong_products(machine: Machine) -> str:
-    """Return in words which matrix products MLX computes wrong on the GPU; empty if none, or without a GPU."""
+    """Return the matrix products that MLX computes wrong on the GPU, as text; empty if there are none, or without a
+    GPU."""
     if machine.gpu is None:
         return ""
     from autoresearch_mlx.setup.selftest.machine_checks import judge_products

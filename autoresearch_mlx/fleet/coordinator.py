@@ -1,4 +1,4 @@
-"""Run the coordinator of a fleet: make certificates, write down what machines need, keep Dask's scheduler running."""
+"""Run the coordinator of a fleet: make certificates, record what machines need, and keep Dask's scheduler running."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ def start(lab: Lab, wanted: Wanted, host: str | None, port: int | None, anew: bo
 
 
 def _place(folder: Path, host: str | None, port: int | None, anew: bool) -> tuple[str, int]:
-    """Return the address to listen at: the requested one, else that of the last start, else this machine's own.
+    """Return the address to listen at: the requested address, else that of the last start, else this machine's own.
 
-    Raises LabError if a file of the last start is damaged and not to be replaced.
+    Raises LabError if a file of the last start is damaged and may not be replaced.
     """
     before = None
     for path in (folder / OWN, folder / PAIRING):

@@ -42,7 +42,7 @@ class Offer:
 
 
 Ask = Callable[[str, int], Awaitable[bytes]]
-"""Asks the coordinator for at most PART_BYTES of a file, from this offset on."""
+"""Function that asks the coordinator for at most PART_BYTES of a file, from this offset on."""
 
 
 def digest_of(hashes: Mapping[str, Any]) -> str:
@@ -96,8 +96,8 @@ def offer_from(values: Mapping[str, Any]) -> Offer:
 async def fetch(offer: Offer, ask: Ask, cache: Path) -> None:
     """Fetch an offered corpus into ``cache``, and check the hash of every file before it can be used.
 
-    A fetch that is cut off leaves nothing, and what a killed process has left is removed by the next one.  Raises
-    CorpusError when the disk is full or the content is wrong, and what ``ask`` raises.
+    A fetch that is cut off leaves nothing behind; the remains of a killed process are removed by the next fetch.
+    Raises CorpusError if the disk is full or the content is wrong; errors of ``ask`` pass through.
     """
     corpora = cache / "corpora"
     arriving = corpora / f".building-{offer.name}-{os.getpid()}"

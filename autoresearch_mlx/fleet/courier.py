@@ -15,7 +15,7 @@ from autoresearch_mlx.trial.orphans import WORKS_IN
 from autoresearch_mlx.trial.runner import GIT_PLACES, python_command
 
 _LOOK_SECONDS, _ALIVE_SECONDS = 0.01, 0.25
-"""Seconds between two checks for the result, and between two checks that the measuring process is alive."""
+"""Seconds between two looks for the result, and between two checks whether the measuring process is alive."""
 _START_SECONDS = 60.0
 """Longest time in which the measuring process must take the lock of its job."""
 THREAD_LIMITS = tuple(f"{name}_NUM_THREADS" for name in ("OMP", "MKL", "OPENBLAS"))
@@ -23,7 +23,7 @@ THREAD_LIMITS = tuple(f"{name}_NUM_THREADS" for name in ("OMP", "MKL", "OPENBLAS
 
 
 def take(text: str, bundle: bytes) -> str:
-    """Take the run of a job, or find its result in the spool; return the delivery as JSON text.
+    """Make the run of a job, or find its result in the spool; return the delivery as JSON text.
 
     This function never raises: the delivery says what went wrong on this machine.
     """
@@ -41,7 +41,7 @@ def take(text: str, bundle: bytes) -> str:
 
 
 def _measured(job: Job, spool: Spool, folder: Path) -> Delivery:
-    """Let the measuring process take the run, unless the run has begun already, and wait for its result."""
+    """Let the measuring process make the run, unless the run has begun already, and wait for its result."""
     hand = _hand(spool.home)
     if not measured_now(folder):
         hand.give(folder)
@@ -71,7 +71,7 @@ class Hand:
             self._process = self._start()
 
     def give(self, folder: Path) -> None:
-        """Let it take the run of the job in this folder, after starting it if necessary."""
+        """Hand the measuring process the job in this folder; start the process first if necessary."""
         self.ready()
         assert self._process is not None and self._process.stdin is not None
         self._process.stdin.write(f"{folder}\n")
@@ -112,7 +112,7 @@ def _hand(home: Path) -> Hand:
 def dask_setup(worker: object) -> None:
     """Start the process that measures, so that the first job need not wait for it.
 
-    Dask calls this function of a module that its worker preloads.
+    Dask calls this function in each module that its worker preloads.
     """
     _hand(Path(os.environ[HOME])).ready()
 
@@ -121,7 +121,7 @@ _SAVED = "AUTORESEARCH_OWN_"
 
 
 def saved_limits(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the thread limits that the person has set, under names that Dask does not overwrite."""
+    """Return the thread limits that the user has set, under names that Dask does not overwrite."""
     return {f"{_SAVED}{name}": environment[name] for name in THREAD_LIMITS if name in environment}
 
 

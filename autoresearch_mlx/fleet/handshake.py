@@ -25,7 +25,8 @@ def certificate_files(pairing: Pairing, folder: Path) -> dict[str, Path]:
 
 
 def refused_certificate(pairing: Pairing, folder: Path) -> str | None:
-    """Return why the two reject each other's certificates; None if they accept them, or if nothing answers."""
+    """Return why coordinator and machine reject each other's certificates; None if they accept them, or if nothing
+    answers."""
     paths = certificate_files(pairing, folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # the authority signs for this fleet alone, so host names need no check

@@ -12,7 +12,7 @@ from autoresearch_mlx.experiment import Measurement, Split, Usual
 from autoresearch_mlx.store.records import measurement_from, measurement_to
 
 Role: TypeAlias = Literal["baseline", "incumbent", "candidate", "smoke"]
-"""Why a run is taken."""
+"""The purpose of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Lab:
     conditions: Mapping[str, Any]
     """The session's conditions, such as budget and data, as they stand in the ledger."""
     settings: Mapping[str, Any]
-    """The tables of lab.toml that a run depends on."""
+    """The tables of lab.toml on which a run depends."""
 
     def text(self) -> str:
         return json.dumps(asdict(self), allow_nan=False)
@@ -63,7 +63,7 @@ class Job:
     steps: int | None = None
     usual: Usual | None = None
     habits: tuple[float, ...] = ()
-    """Pauses in seconds that these files always make between two steps; they do not count as a disturbance."""
+    """Pauses between two steps, in seconds, that these files always make; they do not count as a disturbance."""
 
     def text(self) -> str:
         return json.dumps(asdict(self), allow_nan=False)
@@ -92,13 +92,13 @@ class Delivery:
     """The answer to a job: its measurement, or the reason why there is none."""
 
     measurement: Measurement | None = None
-    """None if the machine could not take the run, or if the target has no smoke run."""
+    """The measurement.  It is None if the machine could not make the run, or if the target has no smoke run."""
     log: str = ""
     """The end of the program's output."""
     parts: Mapping[str, Any] = field(default_factory=dict)
     """The parts of the machine's comparability key."""
     trouble: str = ""
-    """What is wrong with the machine, in words; if so, the failure says nothing about the commit."""
+    """The fault of the machine, as text; if there is one, the failure is no evidence against the commit."""
     lacks: bool = False
     """Whether the bundle builds on commits that the machine does not have."""
     ended: bool = False

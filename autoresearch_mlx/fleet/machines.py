@@ -26,4 +26,4 @@ class Machine:
 
 
 class Lost(Exception):
-    """Raised when a machine does not come back in time; the result of its run stays in its spool."""
+    """Raised if a machine does not come back in time; the result of its run stays in the machine's spool."""

@@ -1,7 +1,7 @@
-"""Take the runs that jobs ask for.
+"""Make the runs that jobs ask for.
 
-This process reads the folder of one job from each line of its standard input. It checks the commit out in this
-machine's own repository, builds the target from the session's conditions, and measures as a night on one machine
+This process reads the folder of one job from each line of its standard input.  It checks out the commit in this
+machine's own repository, builds the target from the session's conditions, and measures as a session on one machine
 does: in the sandbox, with the watch for sleep and heat, and with a check that the files are those of the commit.
 """
 
@@ -49,13 +49,16 @@ class _Enough(Exception):
 
 
 def main() -> None:
-    """Take run after run.  When the Dask worker dies, the current run is still finished."""
+    """Make one run after another until standard input closes.
+
+    If the Dask worker dies, the current run is still finished.
+    """
     for line in sys.stdin:
         take_run(Path(line.rstrip("\n")))
 
 
 def take_run(folder: Path) -> None:
-    """Take the run of the job in this folder and write its result there, unless another process already does."""
+    """Make the run of the job in this folder and write its result there, unless another process already does so."""
     with measuring_alone(folder) as alone:
         if not alone:
             return
@@ -74,10 +77,11 @@ def take_run(folder: Path) -> None:
 
 @contextmanager
 def _turn(folder: Path) -> Iterator[None]:
-    """Wait until no other process of this machine takes a run.
+    """Wait until no other process of this machine makes a run.
 
-    After its Dask worker has died, this machine may get its next job while the old process still measures: in the
-    same worktree, and so that each run would slow the other.  Raises _Enough when the job is no longer wanted.
+    After its Dask worker has died, this machine may get its next job while the old process still measures.  Both would
+    then use the same worktree, and each run would slow down the other.  Raises _Enough when the job is no longer
+    wanted.
     """
     with (folder.parent / "turn").open("a+") as file:
         while not take_lock(file, _LOOK_SECONDS):
@@ -87,13 +91,14 @@ def _turn(folder: Path) -> Iterator[None]:
 
 
 def _run_folder(folder: Path) -> Path:
-    """Return the folder for the files that a job's run writes; the sandbox keeps the run out of the spool."""
+    """Return the folder for the files that a job's run writes; it lies outside the spool, which the sandbox keeps
+    closed."""
     return folder.parent.parent / "runs" / folder.name
 
 
 @dataclass(frozen=True, slots=True)
 class _Bench:
-    """What all jobs of one lab share on this machine."""
+    """The values on this machine that all jobs of one lab share."""
 
     workspace: Workspace
     worktree: Worktree
@@ -108,7 +113,8 @@ class _Bench:
 
 @lru_cache(maxsize=1)
 def _bench(home: Path, lab: str) -> _Bench:
-    """Return the bench of a lab, which is given as JSON; its repository has the commit at which the session began."""
+    """Return the shared values for a lab, which is given as JSON; the machine's repository has the commit at which
+    the session began."""
     told = lab_from(json.loads(lab))
     workspace = _workspace(home, told)
     settings = Settings.model_validate(told.settings)

@@ -100,7 +100,7 @@ def homes() -> Path:
 
 
 def _own_name(home: Path | None) -> str:
-    """Return a name made of the chip and random digits; it stays the same and says nothing personal."""
+    """Return a name made of the chip and random digits; it stays the same and reveals nothing personal."""
     note = (home or homes()) / "name"
     if note.exists() and _NAME.fullmatch(found := note.read_text().strip()):
         return found

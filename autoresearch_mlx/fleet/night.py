@@ -1,4 +1,4 @@
-"""Let the machines of a fleet take the runs of a night: each machine is a worker, and each run becomes a job."""
+"""Let the machines of a fleet make the runs of a session: each machine is a worker, and each run becomes a job."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from autoresearch_mlx.store.workspace import ref_of
 from autoresearch_mlx.targets.contract import Say
 
 _AWAY_TIMES, _AWAY_LEAST = 3.0, 60.0
-"""A machine may be away for 3 times the length of a usual run, and for at least 60 seconds."""
+"""Time for which a machine may be away: 3 times the length of a usual run, but at least 60 seconds."""
 _SPARE_SECONDS = 600.0
-"""Extra time after a run's time limit before its machine counts as lost."""
+"""Time after a run's own time limit before the machine counts as lost."""
 _UNKNOWN_SECONDS = 3600.0
-"""Longest time of a run when its target sets no limit."""
+"""Longest time of a run if its target sets no limit."""
 _COMMITS_EXCLUDED = 20
 _COLLECT_SECONDS = 5.0
-"""Time between two questions for late results; a job that its machine had not begun never gets one."""
+"""Time between two requests for late results; a job that its machine has not begun never gets a result."""
 SETTINGS = (
     "target",
     "data",
@@ -54,7 +54,7 @@ SETTINGS = (
     "metric",
     "check",
 )
-"""Tables of lab.toml that a run depends on."""
+"""Tables of lab.toml on which a run depends."""
 
 
 @contextmanager
@@ -102,7 +102,7 @@ class Night:
         self._bundle = threading.Lock()
 
     def workers(self) -> Sequence[Worker]:
-        """Return a worker for each machine that is here and can take a job."""
+        """Return a worker for each machine that is connected and can take a job."""
         machines = self._fleet.machines()
         present = [each for each in machines if each.here]
         self._collect([each.name for each in present if not each.busy])
@@ -116,7 +116,7 @@ class Night:
             return tuple(worker for worker in workers if not worker.health.benched)
 
     def _tell(self, here: set[str], left: set[str]) -> None:
-        """Print which machines have connected, left or disconnected since the last call."""
+        """Report the machines that have connected, left or disconnected since the last call."""
         for name in sorted(here - self._here):
             self._say(f"{name} is here")
         for name in sorted(self._here - here):
@@ -139,7 +139,7 @@ class Night:
         )
 
     def _bring(self, name: str, errand: Errand) -> Brought:
-        """Let a machine take a run.  Raises MachineLost if it cannot; that says nothing about the commit."""
+        """Let a machine make a run.  Raises MachineLost if it cannot, which is no evidence against the commit."""
         job = self._job(name, errand)
         delivery = self._asked(name, job, errand.watch, self._packed(name, errand))
         if delivery.lacks:  # the machine's folder was removed, or a bundle was lost with a connection
@@ -197,7 +197,8 @@ class Night:
         )
 
     def _packed(self, name: str, errand: Errand) -> bytes:
-        """Return the run's commit as a git bundle without commits that the machine has; empty if it has this one."""
+        """Return the run's commit as a git bundle without the commits that the machine already has; empty if the
+        machine has this one."""
         has, session = self._has.get(name, []), self._session
         if errand.commit in has:
             return b""
@@ -224,7 +225,8 @@ class Night:
         return self._packed(name, errand)
 
     def _collect(self, idle: Sequence[str]) -> None:
-        """Fetch late results from machines that are back, and record them; they do not count in the experiment."""
+        """Fetch late results from machines that have come back, and record them; such results do not count in the
+        experiment."""
         if not self._late:
             return
         with self._lock:
@@ -248,7 +250,7 @@ class Night:
 
 
 def _with_wait(delivery: Delivery) -> Measurement | None:
-    """Return the measurement, with the seconds that it waited in the machine's spool if it did."""
+    """Return the measurement; if it waited in the machine's spool, the waiting time in seconds is added."""
     measured = delivery.measurement
     if measured is None or delivery.waited < 1.0:
         return measured

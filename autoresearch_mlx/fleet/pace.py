@@ -1,8 +1,8 @@
-"""Foresee when a machine's run ends, so that its next job is there in time.
+"""Predict when a machine's run ends, so that its next job arrives in time.
 
-Between two runs, a result must travel, be judged, and the next commit be packed and sent.  A job that arrives shortly
-before the run ends is written down on the machine and begins at once.  It is not sent earlier, because the result of
-any run may change which version the next experiment should build on.
+Between two runs, a result must be sent and judged, and the next commit must be packed and sent.  A job that arrives
+shortly before the run ends is stored on the machine and begins at once afterwards.  It is not sent earlier, because the
+result of any run may change which version the next experiment should build on.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _LEAD_SECONDS, _LEAD_SHARE = 0.5, 0.25
-"""A job may be sent when the run is expected to end within these seconds and within this share of its time.  A machine
-that has a next job is not free for an experiment that needs a second run to be decided, so the lead is short."""
+"""A job may be sent if the run is expected to end within these seconds, and within this share of its usual time.
+The lead is short, because a machine that already has its next job is not free for a second run that another
+experiment may need."""
 _RECENT = 3
-"""Number of runs whose longest time is the usual time.  One run that crashes at its start then changes nothing."""
+"""Number of newest runs; the longest of their times is the usual time.  So a run that crashes at its start does not
+change the usual time."""
 
 
 class Pace:
@@ -32,7 +34,7 @@ class Pace:
 
     @contextmanager
     def asking(self, candidate: bool) -> Iterator[None]:
-        """Count a job as asked for until the block ends, and remember the time of one that raises nothing."""
+        """Count a job as requested until the block ends, and store its time unless the block raises an error."""
         if not self._asked:
             self._began = self._clock()
         self._asked.append(candidate)
@@ -46,7 +48,8 @@ class Pace:
     def ends_soon(self) -> bool:
         """Return whether the machine runs one candidate, has nothing else to do, and is nearly done.
 
-        After other runs, such as the first one of an incumbent, the same experiment often needs the machine again.
+        After other kinds of runs, such as the first run of an incumbent, the same experiment often needs the machine
+        again.
         """
         if self._asked != [True] or not self._times:
             return False
@@ -54,7 +57,7 @@ class Pace:
         return self._clock() - self._began >= usual - min(_LEAD_SECONDS, _LEAD_SHARE * usual)
 
     def seconds_left(self) -> float:
-        """Return in how many seconds the machine is expected to have done its jobs; infinite before its first run."""
+        """Return the seconds until the machine is expected to be done with its jobs; infinite before its first run."""
         if not self._asked:
             return 0.0
         if not self._times:

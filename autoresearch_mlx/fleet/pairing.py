@@ -1,4 +1,5 @@
-"""Make and read pairing files: a coordinator's address, and the certificates that prove who is who.
+"""Make and read pairing files: the coordinator's address, and the certificates by which coordinator and machines
+recognise each other.
 
 ``fleet start`` makes a certificate authority, signs one certificate for the coordinator and one for its machines, and
 discards the authority's key, so that nobody can sign a third.  A machine joins with the pairing file.  Whoever has

@@ -63,7 +63,7 @@ def kept_running(command: Sequence[str], told: Callable[[dict[str, Any]], bool],
     """Run a command, and run it again whenever it dies; return when ``told`` returns True.
 
     ``told`` is called with each JSON line that the process prints, ``lost`` with the reason for each death.  The
-    process reads a pipe from this one, so it ends when this one does.
+    process reads a pipe from this process, so both end together.
     """
     while True:
         with tempfile.TemporaryFile("w+", errors="replace") as errors:  # a pipe would fill with Dask's messages
@@ -95,7 +95,8 @@ def kept_running(command: Sequence[str], told: Callable[[dict[str, Any]], bool],
 
 
 def words_of_death(said: str, code: int) -> str:
-    """Return why a process ended: the signal that killed it, or its last line that is not a routine message."""
+    """Return why a process ended: the signal that killed it, or the last line of its output that is not a routine
+    message."""
     if code < 0:
         return (
             f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"killed by signal {-code}"

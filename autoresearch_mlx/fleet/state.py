@@ -30,13 +30,13 @@ class Member:
     state: str
     """``free``, ``measures``, ``away``, or ``left`` after it has left the fleet."""
     does: str
-    """The experiment that it measures, in words; empty if it measures none."""
+    """The experiment that the machine is measuring, as text; empty if it measures none."""
     runs: int
     """Runs that it has delivered in this session."""
     run_seconds: float | None
     """Median wall-clock time of a run."""
     sigma: float | None
-    """Standard deviation between repeated runs on this machine, in the metric's unit; None before it has repeats."""
+    """Standard deviation between repeated runs on this machine, in the metric's unit; None without repeats."""
     seen: float | None
     """Time of its last report, in seconds since 1970."""
 

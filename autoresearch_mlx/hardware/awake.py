@@ -52,7 +52,8 @@ def kept_awake(wanted: bool = True, system: str = "") -> Iterator[None]:
 
 
 def works(system: str = "") -> bool | None:
-    """Try for an instant to keep the machine awake; return whether that works, or None if the system has no command."""
+    """Try for an instant to keep the machine awake; return whether that works, or None if the system has no command
+    for it."""
     command = keeper(system)
     if command is None:
         return None

@@ -61,7 +61,7 @@ class Blas:
     coretype: str | None = None
     """Name of the processor for OpenBLAS (OPENBLAS_CORETYPE); None lets it detect the processor itself."""
     note: str = ""
-    """Why better sources were skipped."""
+    """Why better sources of a BLAS were skipped."""
 
 
 class _Unusable(Exception):
@@ -106,7 +106,7 @@ def child_environment(blas: Blas, environ: Mapping[str, str] = os.environ) -> di
 
 
 def advice(blas: Blas) -> str | None:
-    """Say which BLAS serves CPU runs and, if it is slow, what to do; None on macOS, which has Accelerate."""
+    """Return which BLAS is used for CPU runs and, if it is slow, what to do; None on macOS, which has Accelerate."""
     match blas.source:
         case "accelerate":
             return None
@@ -144,7 +144,8 @@ def relabelled(folder: Path, wheel: str = "scipy_openblas32") -> Path:
 
 
 def _relabel(original: Path, library: Path) -> None:
-    """Write the copy under a temporary name, try it, then rename it: other processes see all of it or nothing."""
+    """Write the copy under a temporary name, test it, then rename it, so that other processes see the whole file or
+    nothing."""
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
         names, copy = Path(scratch) / "names", Path(scratch) / library.name

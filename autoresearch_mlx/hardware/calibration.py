@@ -21,7 +21,7 @@ from autoresearch_mlx.hardware.profile import Device, Profile
 
 SCHEMA = 1
 DAYS = 90
-"""Days after which a calibration is taken again: systems are updated, fans collect dust."""
+"""Days after which a calibration is made again, because systems are updated and fans collect dust."""
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -143,7 +143,8 @@ class Calibration:
         return None if own is None or own.seconds is None else other.seconds / own.seconds
 
     def product(self) -> Product | None:
-        """Return the product whose rate is the peak for MFU: bfloat16 on a GPU, float32 on a CPU, as in training."""
+        """Return the product whose rate is the peak for MFU, in the number type of training: bfloat16 on a GPU,
+        float32 on a CPU."""
         wanted = "float32" if self.basis.device == "cpu" else "bfloat16"
         return next((p for p in self.products if p.dtype == wanted), None)
 
@@ -181,7 +182,7 @@ def basis_of(machine: Machine, profile: Profile, vocab_size: int, seq_len: int) 
 def load(basis: Basis, cache: Path, now: datetime | None = None) -> tuple[Calibration | None, str | None]:
     """Return (calibration, None) for this basis, or (None, the reason why it cannot be used).
 
-    The reason is None when no calibration was ever taken.
+    The reason is None if this machine was never calibrated.
     """
     path = place(basis, cache)
     try:

@@ -60,7 +60,8 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The row used for a machine; ``words`` say so if the row is for another chip or number of GPU cores."""
+    """The row that is used for a machine; ``words`` say so if that row is for another chip or another number of GPU
+    cores."""
 
     chip: Chip
     words: str | None = None
@@ -78,7 +79,7 @@ def find_chip(machine: Machine, chips: Sequence[Chip]) -> Found | None:
     """Return the row of this chip and number of GPU cores, else the nearest row; None for a machine without Apple's
     GPU.
 
-    When the number of cores is unknown, the row with the fewest is taken.
+    If the number of cores is unknown, the row with the fewest cores is used.
     """
     named = _NAME.match(machine.chip or "")
     if named is None or machine.gpu is None or machine.gpu.kind != "metal" or not chips:

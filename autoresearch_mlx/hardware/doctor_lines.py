@@ -27,9 +27,9 @@ class Line:
     name: str
     value: str
     note: bool = False
-    """True if the line is about something that a person may want to change."""
+    """Whether the line is about something that the user may want to change."""
     hint: str = ""
-    """What the person can do about it."""
+    """What the user can do about it."""
 
 
 def state_lines(gpu: Literal["metal", "cuda"] | None) -> Iterator[Line]:
@@ -82,7 +82,8 @@ def _joined(facts: list[str | None]) -> str:
 GB = 2**30
 _BUILD = "MLX's build"
 _NEEDED_BY_26 = (26, 2)
-"""MLX's wheel for macOS 26 needs this version of macOS, but pip also installs it on 26.0 and 26.1 (mlx issue 4525)."""
+"""MLX's wheel for macOS 26 needs this version of macOS, but pip also installs that wheel on 26.0 and 26.1 (mlx issue
+4525)."""
 _MFU_OPERATIONS = 6
 """Operations per token and weight of a matrix product: a multiplication and an addition, forward and twice backward."""
 
@@ -190,7 +191,7 @@ def _device(subject: Subject) -> Iterator[Line]:
 
 
 def _largest(subject: Subject) -> Iterator[Line]:
-    """Warn when the largest array of training exceeds one Metal buffer (evaluation needs 128 MiB at a time)."""
+    """Warn if the largest array of training does not fit into one Metal buffer (evaluation needs 128 MiB at a time)."""
     most = subject.info.get("max_buffer_length")
     needed = largest_array(subject.profile)
     if isinstance(most, int | float) and needed > most:

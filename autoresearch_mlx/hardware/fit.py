@@ -20,11 +20,11 @@ LONGEST = 3.0
 and 5 minutes 1.610 (trevin-creator/autoresearch-mlx, pull request 15)."""
 
 HEAD_SIZES = (64, 128)
-"""Head sizes that MLX's fused attention has kernels for.  Which one is faster depends on the chip, the length of the
-sequence and the version of MLX: the gradient of a proposed kernel took 0.73 to 0.85 of the time of the unfused one at
-64, and 1.32 to 1.49 times as long at 128 (ml-explore/mlx, pull request 3241)."""
+"""Head sizes for which MLX's fused attention has kernels.  Which one is faster depends on the chip, the length of
+the sequence and the version of MLX: the gradient of a proposed kernel took 0.73 to 0.85 of the time of the unfused
+one at 64, and 1.32 to 1.49 times as long at 128 (ml-explore/mlx, pull request 3241)."""
 FASTER = 0.97
-"""The other head size is chosen at or below this ratio of step times; a smaller difference is noise."""
+"""Ratio of step times at or below which the other head size is chosen; a smaller difference is noise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ def read_machine(
     root: Path = Path("/"),
     wheel: Callable[[], str | None] = mlx_wheel,
 ) -> Machine:
-    """Read the facts of this computer; the arguments can pass in a recording of another one."""
+    """Read the facts of this computer; with the arguments, a recording of another computer can be read."""
     system, arch = system or platform.system(), arch or platform.machine()
     return (
         _read_mac(run, installed, arch, wheel())

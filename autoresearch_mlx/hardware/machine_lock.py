@@ -21,8 +21,9 @@ from autoresearch_mlx.store.locks import take_lock
 def machine_lock(cache: Path, lab: Path, session: str, say: Callable[[str], None]) -> Iterator[None]:
     """Reserve this machine's GPU for measuring until the end of the block.
 
-    ``cache`` is the user's folder that all labs share.  If no lock can be made in it, ``say`` gets a message and
-    others are not kept out.  Raises LockedError, which names the process, the lab and the session that hold the lock.
+    ``cache`` is the user's folder that all labs share.  If no lock can be made in this folder, ``say`` is called with a
+    message, and other commands are not kept out.  Raises LockedError, which names the process, the lab and the session
+    that hold the lock.
     """
     path = cache / _name(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
     try:

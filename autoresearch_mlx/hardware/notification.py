@@ -1,4 +1,4 @@
-"""Notify a person who is away, by the system's own notification or by any command.
+"""Notify a user who is away, by the system's own notification or by any command.
 
 On macOS ``osascript`` shows it, on Linux ``notify-send``.  Title and text are passed as arguments, never as code.
 """
@@ -16,7 +16,7 @@ _SECONDS = 20.0
 
 
 def send(how: str, title: str, text: str, more: Mapping[str, str] | None = None) -> str | None:
-    """Send a notification; return what went wrong, in words, or None.
+    """Send a notification; return None, or a description of what went wrong.
 
     ``how`` is ``desktop``, or a shell command that gets title and text on its standard input and ``more`` in its
     environment.  Raises nothing: a notification that fails must not end the night.

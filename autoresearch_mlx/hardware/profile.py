@@ -25,7 +25,7 @@ class Profile:
     name: str
     device: Device
     why: str
-    """One sentence: which machine these sizes are for, and where they come from."""
+    """One sentence about the machines that these sizes are for, and about the source of the sizes."""
     budget_seconds: float
     """Seconds of training in one run, counted from the end of its first step."""
     compile_seconds: float
@@ -39,12 +39,12 @@ class Profile:
     margin: float
     """Smallest gain in val_bpb, in bits per byte, for which a change is kept."""
     memory_limit_bytes: int | None
-    """Bytes of memory that MLX is told to stay under; None leaves it to MLX."""
+    """Number of bytes that is set as MLX's memory limit; None leaves MLX's own limit."""
     run_memory_bytes: int | None
     """Bytes of main memory that the processes of a run may use together; above that they are killed."""
     enough_steps: int
-    """Number of optimiser steps that a run needs for a search to learn from it; if it has fewer, calibration chooses
-    another batch or budget."""
+    """Number of optimiser steps that a run needs so that a search can learn from it; if it has fewer, calibration
+    chooses another batch or budget."""
     least_batch: int
     """Smallest number of tokens per step that calibration may choose."""
     run_folder_bytes: int = 8 * GB

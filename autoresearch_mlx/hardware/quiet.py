@@ -16,7 +16,8 @@ _TICK_SECONDS = 0.1
 
 
 def wait_for_quiet(seconds: float, watch: Watch) -> Others | None:
-    """Wait until the machine is quiet and return None, or return after ``seconds`` the programs that still use it.
+    """Wait until the machine is quiet and return None; after ``seconds``, return the programs that still use the
+    processor.
 
     ``watch`` is called ten times a second with the reason for the wait; an exception from it ends the wait.
     """

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 FRESH_SECONDS = 15.0
-"""Age in seconds up to which a probe is used again, so that the probe after a run also serves the next run."""
+"""Age in seconds up to which a probe is used again; so the probe after one run also serves as the probe before the
+next."""
 _SECONDS = 0.2
 """Seconds of multiplying in one probe."""
 _LIMIT_SECONDS = 30.0
@@ -21,7 +22,7 @@ _SIZES = {"cpu": ("512", "float32"), "gpu": ("2048", "bfloat16")}
 class Speed:
     """Probes the machine's speed in the environment that training gets.
 
-    After a probe has failed, no other is tried: each would delay a run.
+    After a probe has failed, no further probe is tried, because each one would delay a run.
     """
 
     def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:

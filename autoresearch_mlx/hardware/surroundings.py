@@ -22,7 +22,7 @@ from autoresearch_mlx.trial.runner import python_command, trusted_environment
 _STALE_SECONDS = 5.0
 """Age in seconds up to which a reading is used again, so that runs of milliseconds do not wait for a new one."""
 _ECHO_SECONDS = 10.0
-"""Seconds after a run during which that run may still keep the GPU busy; no other program is blamed meanwhile."""
+"""Seconds after a run during which that run may still keep the GPU busy; until then no other program is blamed."""
 _PROBE_FROM_SECONDS = 60.0
 """Shortest budget on a CPU, in seconds, for which two speed probes in each run are worth their time."""
 COOLING_SECONDS = 900.0
@@ -35,7 +35,7 @@ def _read() -> State:
 
 @dataclass(slots=True)
 class Surroundings:
-    """Reads the machine around the runs of one session, only when a reading is asked for."""
+    """Reads the state of the machine around the runs of one session, and only when it is needed."""
 
     settings: MachineSettings = field(default_factory=MachineSettings)
     gpu: bool = False
@@ -43,7 +43,7 @@ class Surroundings:
     speed: Speed | None = None
     """The speed probe; None for runs without one."""
     counts: bool = False
-    """Whether runs are compared with the speed of the baseline, in which case the baseline needs a quiet machine."""
+    """Whether runs are compared with the speed of the baseline; the baseline then needs a quiet machine."""
     read: Callable[[], State] = _read
     clock: Callable[[], float] = time.monotonic
     _last: tuple[float, State] | None = None
@@ -80,13 +80,13 @@ class Surroundings:
         return with_facts
 
     def wait_for_quiet(self, watch: Watch, most: float | None = None) -> None:
-        """Wait until other programs leave the processor alone, at most as long as the settings and ``most`` (seconds)
+        """Wait until other programs leave the processor free, but no longer than the settings and ``most`` (seconds)
         allow."""
         allowed = self.settings.quiet_seconds
         wait_for_quiet(allowed if most is None else min(allowed, most), watch)
 
     def news(self, history: History | None = None, more: Sequence[tuple[str, str]] = ()) -> list[str]:
-        """Return the facts about the machine that a person should know and that this command has not reported yet."""
+        """Return the facts about the machine that the user should know and that this command has not reported yet."""
         state = self.state()
         found = list(worries(state, self._first or state, self.gpu))
         if history is not None and self.speed is not None and (said := _speed_news(history)) is not None:
@@ -134,7 +134,7 @@ def machine_for(
 ) -> Iterator[None]:
     """Keep the machine awake, and reserve it for this command if the settings say so, until the end of the block.
 
-    ``who`` names the session, or what else is measured; ``gpu`` says whether the runs train on a GPU.  Raises
+    ``who`` names the session, or the other work that is measured; ``gpu`` says whether the runs train on a GPU.  Raises
     LockedError when another command holds the machine.
     """
     lock = machine_lock(cache, lab, who, say) if exclusive(settings, gpu) else nullcontext()
@@ -143,7 +143,7 @@ def machine_for(
 
 
 def exclusive(settings: MachineSettings, gpu: bool) -> bool:
-    """Return whether a command that measures keeps others out; by default it does when it trains on a GPU."""
+    """Return whether a command that measures keeps others out; by default it does so if it trains on a GPU."""
     return settings.exclusive == "always" or (settings.exclusive == "auto" and gpu)
 
 

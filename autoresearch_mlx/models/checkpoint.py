@@ -18,7 +18,7 @@ _HEADER_LIMIT = 100 * 2**20
 
 
 def read_facts(model: str, folder: Path) -> ModelFacts:
-    """Read the facts of the checkpoint in ``folder``; what the files do not say stays None.
+    """Read the facts of the checkpoint in ``folder``; a fact that is not in the files is None.
 
     Raises EndpointError (refused) when config.json is missing or cannot be read.
     """
@@ -83,7 +83,10 @@ def _said_parameters(folder: Path) -> int | None:
 
 
 def _counted_parameters(weights: list[Path], config: Mapping[str, Any]) -> int | None:
-    """Count the elements of all tensors; of a quantised layer, count the packed numbers, not its scales and biases."""
+    """Count the elements of all tensors.
+
+    In a quantised layer, the packed numbers are counted, but not its scales and biases.
+    """
     shapes = {name: shape for path in weights for name, shape in _shapes(path)}
     total = 0
     for name, shape in shapes.items():

@@ -80,10 +80,10 @@ class MlxServer:
     def ask(self, ask: Ask) -> Reply:
         """Make one call, starting the server first when none is running; ``load_seconds`` tells how long that took.
 
-        Raises EndpointError.  Its kind is overflow (found before anything is sent), unreachable (the server does not
-        start), dropped (the server ended during the call) or hung (a deadline passed).  If the kind is unreachable or
-        dropped, the error contains the last lines of the server's log.  After a failed call the server is ended too,
-        because it may go on reading the prompt for minutes.
+        Raises EndpointError.  A failed call raises EndpointError.  Its kind is overflow (found before anything is
+        sent), unreachable (the server does not start), dropped (the server ended during the call) or hung (a deadline
+        passed).  If the kind is unreachable or dropped, the error contains the last lines of the server's log.  After a
+        failed call the server is ended too, because it may go on reading the prompt for minutes.
         """
         self._check_room(ask)
         loaded = 0.0 if self._running() else self._start(ask.seconds)
@@ -104,7 +104,7 @@ class MlxServer:
         return None if ended_before else seconds
 
     def close(self) -> None:
-        """Do the same as :meth:`release`, without raising."""
+        """Do the same as :meth:`release`, but raise no error."""
         with contextlib.suppress(OSError):
             self.release()
 
@@ -211,7 +211,7 @@ class MlxServer:
 
 
 def _makes_a_token(port: int, seconds: float) -> bool:
-    """Return True if the server produces a token, which it can do only with its model loaded, or False if it refuses.
+    """Return whether the server produces a token, which it can do only after its model is loaded; False if it refuses.
 
     The request asks for the completion of a plain text, so that the chat template does not matter.  Raises OSError and
     HTTPException.

@@ -99,7 +99,7 @@ class OpenAICompatible:
         return self._name
 
     def ask(self, ask: Ask) -> Reply:
-        """Make one call; repeat it, within its deadline, only when the server refused a field by name."""
+        """Make one call; repeat it within its deadline only if the server has refused a field by name."""
         if self.model == ANY:
             self.facts()  # the facts tell by what name the server knows its model
         deadline = Deadline(ask.seconds, ask.idle_seconds)
@@ -197,7 +197,8 @@ class OpenAICompatible:
     def _cut(self, error: BaseException | None, heard: StreamedReply, deadline: Deadline) -> EndpointError | None:
         """Turn the end of a connection into an error.
 
-        Returns None when the reply was complete: some servers then keep the connection open until the deadline cuts it.
+        Returns None if the reply was complete, because some servers then keep the connection open until the deadline
+        cuts it.
         """
         if heard.finished:
             return None
@@ -239,7 +240,8 @@ class OpenAICompatible:
     # -- refusals -------------------------------------------------------------------------------------------------
 
     def _learned(self, ask: Ask, status: int | None, text: str) -> bool:
-        """Return whether the call is worth repeating without a field, which is then never sent again."""
+        """Return whether the call should be repeated without a field that the server refused; that field is then
+        never sent again."""
         if status not in (400, 404, 422, 500, 501) or overflowed(text):
             return False
         sent = self._fields(ask)

@@ -1,7 +1,7 @@
 """Make one HTTP call to a model's server, without proxies; cut the connection at one deadline for the whole call.
 
 A read timeout is not enough: a server that sends one byte a minute never triggers it.  After a plain timeout, moreover,
-the server may go on generating, whereas it stops at its next write when the connection is cut.  The second half of
+the server may go on generating text, but it stops at its next write when the connection is cut.  The second half of
 this file sorts failures into kinds of EndpointError.
 """
 
@@ -81,7 +81,7 @@ class Deadline:
 
     @property
     def in_words(self) -> str:
-        """What the server failed to do by this deadline."""
+        """The server's failure to meet this deadline, as text."""
         if self._end < self._last_moment:
             return f"sent nothing more for {self._idle_seconds:g} s in the middle of its answer"
         return f"did not finish within {self.seconds:g} s"
@@ -236,7 +236,8 @@ _ASKED = (r'"n_prompt_tokens"\s*:\s*(\d+)', r"\((\d+) in the messages", r"(?:req
 
 
 def sizes_in(text: str) -> tuple[int | None, int | None]:
-    """Return the sizes of context and prompt, in tokens, that a refusal names; None for a size that is not named."""
+    """Return the sizes of context and prompt, in tokens, that a refusal states; None for a size that it does not
+    state."""
     return _first_size(_LIMITS, text), _first_size(_ASKED, text)
 
 

@@ -41,7 +41,8 @@ class Ask:
     seed: int | None = None
     think: Think = "auto"
     idle_seconds: float = 60.0
-    """Longest silence in the middle of the reply, in seconds; after it the call ends with the part that has arrived."""
+    """Longest silence in the middle of the reply, in seconds; after such a silence the call ends with the text that
+    has arrived."""
 
     @property
     def most_characters(self) -> int:
@@ -94,7 +95,7 @@ class Endpoint(Protocol):
 
     @property
     def name(self) -> str:
-        """The name by which a person chooses this model, such as ``ollama:qwen3-coder:30b``."""
+        """The name by which a user chooses this model, such as ``ollama:qwen3-coder:30b``."""
         ...
 
     def facts(self) -> ModelFacts:
@@ -238,6 +239,7 @@ class TokenMeter:
 
 
 def _clearly_whole(estimate: int, count: int, context: int | None) -> bool:
-    """Return whether a prompt was surely read whole: a cut prompt fills half of the context or nearly all of it."""
+    """Return whether a prompt was surely read whole: when a prompt is cut, it fills half of the context or nearly
+    all of it."""
     roomy = context is not None and estimate < context and count < 0.4 * context
     return count >= _CLEARLY * estimate or roomy

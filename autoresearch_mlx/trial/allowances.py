@@ -2,8 +2,8 @@
 
 A budget is for training, so the time spent on anything else must be limited.  The start and the first step have
 allowances; time beyond them counts as budget time if the budget is in seconds.  Time after the end of the budget has
-its own allowance, and a run that exceeds it is invalid.  On a CPU it is invalid only if its processor time exceeds an
-allowance too, because other programs can lengthen the wall-clock time.  These rules do not apply to the baseline.
+its own allowance, and a run that exceeds it is invalid.  On a CPU the run is invalid only if its processor time exceeds
+an allowance too, because other programs can lengthen the wall-clock time.  These rules do not apply to the baseline.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _STEP_SHARE = 0.1
 _SCORED_TIMES, _SCORED_MORE = 1.5, 0.3
 """Allowance for the processor time of an evaluation: a multiple of the baseline's, plus a number of seconds."""
 _MODELS_PART = 4.0
-"""Assumed ratio of a model's growth to the growth of its evaluation's time, part of which does not depend on the
-model."""
+"""Assumed ratio between the growth of a model and that of its evaluation's time; a part of this time does not depend
+on the model."""
 _KILLED_TIMES, _KILLED_MORE = 5.0, 60.0
 """Wall-clock time after which an evaluation is killed: a multiple of the baseline's time, plus a number of seconds."""
 MOST_PARAMS = 16
@@ -68,7 +68,7 @@ def after_the_budget(
 
     ``steps`` is the time in seconds for the steps that had begun.  ``cores_used`` is the number of processor seconds
     that the run got for each second of training.  On a busy machine a run gets fewer of them, and its allowance is
-    smaller: otherwise the run could train more in the allowed time than in the same time of its budget.
+    smaller.  Otherwise it could train for longer in the allowed time than in the same amount of budget time.
     """
     if usual is None or usual.ending is None:
         return None
@@ -97,7 +97,7 @@ def step_share(budget_seconds: float) -> float:
 def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
     """Return a sentence if an evaluation took too long, else None.
 
-    ``size`` is the model's work as a multiple of the baseline's, judged by its weights or its speed in training; at
+    ``size`` is the model's work as a multiple of the baseline's, computed from its weights or its speed in training; at
     least 1.
     """
     if usual is None or usual.evaluate is None or (spent.cpu is not None and usual.evaluate_cpu is None):
@@ -112,11 +112,11 @@ def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
 
 
 def larger(usual: Usual | None, spent: Spent) -> float | None:
-    """Return the largest size that a model can have, judging by the time of its evaluation.
+    """Return the largest size that the model can have, given the time of its evaluation.
 
-    It is a multiple of the baseline's size, or None if the baseline's time is unknown.  Start and scoring take about
-    as long for every model, so all additional time is attributed to the model, and its growth is taken to be four
-    times that of the evaluation's time.
+    It is a multiple of the baseline's size, or None if the baseline's time is unknown.  The start and the arithmetic of
+    scoring take about as long for every model, so all additional time is attributed to the model, which is assumed to
+    have grown four times as much as the time.
     """
     if usual is None:
         return None

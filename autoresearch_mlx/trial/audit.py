@@ -2,11 +2,11 @@
 
     python -P -m autoresearch_mlx.trial.audit SPEC
 
-- The two model processes run one after the other.  The witness answers all questions and ends before the process that
-  is scored starts, so that a channel between the two would be of no use.
+- The two model processes run one after the other.  The witness answers all questions and ends before the scored process
+  starts, so the two cannot exchange messages.
 - Each row is cut at several places, and its shortest prefix comes first, so a witness that remembers earlier questions
-  has not yet seen the tokens that it must predict.  Training text that is not scored here replaces the text after the
-  cut.
+  has not yet seen the tokens that it must predict.  The text after the cut is replaced by training text that is not
+  scored here.
 - All arithmetic is in float64, on all rows.
 - New random samples of other rows are scored in the same calls as the validation rows: a model that knows the
   validation rows has no advantage on them.
@@ -33,7 +33,7 @@ from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_
 CUTS = 3
 """Number of cuts of each row."""
 VALIDATION, TRAINING = "validation", "training"
-"""Names of two sets of rows: the rows that scored the run, and the rows whose text replaces the ends of cut rows."""
+"""Names of two sets of rows: those that scored the run, and those whose text replaces the ends of cut rows."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -111,7 +111,7 @@ def _rows(spec: EvalSpec, rng: np.random.Generator) -> tuple[Tokens, Tokens, dic
 def _cut(inputs: Tokens, cuts: Indices, spec: EvalSpec, rng: np.random.Generator) -> Tokens:
     """Return the inputs with everything from the cut on replaced by training text.
 
-    Without training text, the ends of other rows replace it.
+    If there is no training text, the ends of other rows are used.
     """
     path = spec.samples.get(TRAINING)
     text = inputs if path is None else np.load(path, mmap_mode="r", allow_pickle=False)

@@ -1,9 +1,9 @@
-"""Decide whose failure it is when a child process fails: the candidate's, the machine's, an endpoint's or the tool's.
+"""Decide whose failure it is when a child process fails: that of the candidate, the machine, an endpoint or the tool.
 
-The decision rests on the exit status, the signal, known error texts of drivers and systems, and the machine's memory,
-disk and power before and after the child.  A run that the machine or the tool ended does not count: it is tainted and
-taken again.  Edited code can print any of these texts, so the judge limits the repeats and then measures the
-incumbent: if that runs, the failure is the candidate's (``judge/faults.py``).
+The decision is based on the exit status, the signal, known error texts of drivers and systems, and the machine's
+memory, disk and power before and after the child.  A run that was ended by the machine or the tool does not count: it
+is marked as tainted, and made again.  Edited code can print any of these texts, so the judge limits the repeats and
+then measures the incumbent: if that runs, the failure is the candidate's (``judge/faults.py``).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Party: TypeAlias = Literal["candidate", "machine", "endpoint", "tool"]
 FAULT = "fault"
 """Key in a measurement's ``extra`` for the party whose failure ended the run, if that is not the candidate."""
 NEXT_STEP = "next_step"
-"""Key in a measurement's ``extra`` for what a person can do about the failure."""
+"""Key in a measurement's ``extra`` for what the user can do about the failure."""
 EVALUATION = "--- evaluation ---"
 """Line in a log that precedes the evaluation's output; earlier output cannot explain a failure of the evaluation."""
 _LINES = 40
 """Number of last lines of the output that are searched for known texts."""
 _KILLS = {-signal.SIGKILL, 128 + signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM}
-"""Exit codes of a process that a memory killer ended: the kernel and systemd-oomd send SIGKILL, earlyoom first
-SIGTERM."""
+"""Exit codes of a process that a memory killer has ended: the kernel and systemd-oomd send SIGKILL, while earlyoom
+sends SIGTERM first."""
 _TIGHT = 0.05
 """Share of the memory that must be free; with less, a machine counts as short of memory."""
 _TAKEN = 0.1
@@ -49,13 +49,13 @@ _DISK_FULL = 2**28
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """The party whose failure it is, and what a person can do about it."""
+    """The party to blame for a failure, and what the user can do about it."""
 
     party: Party
     words: str = ""
-    """What the machine or the tool did, in a phrase, or an empty string for the candidate."""
+    """What the machine or the tool did, as a phrase, or an empty string if the candidate is to blame."""
     next_step: str = ""
-    """What a person can do about it."""
+    """What the user can do about it."""
 
 
 CANDIDATE = Blame("candidate")

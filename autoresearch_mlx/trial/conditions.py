@@ -45,11 +45,12 @@ class Conditions:
     split: Literal["val", "hidden"] = "val"
     """Which rows the evaluation scores."""
     steps: int | None = None
-    """Number of optimiser steps to train for, instead of a time."""
+    """Number of optimiser steps after which training ends, instead of a time."""
     budget_tokens: int | None = None
-    """Number of tokens to train on, instead of a time."""
+    """Number of tokens after which training ends, instead of a time."""
     budget_flops: float | None = None
-    """Number of operations (FLOPs) to train for, instead of a time, at 6 per matrix parameter and token."""
+    """Number of operations (FLOPs) after which training ends, instead of a time; a token costs 6 for each matrix
+    parameter."""
     closed: tuple[Path, ...] = ()
     """Files and folders with the text of held-out rows, which the sandbox keeps the children from reading."""
     closed_in_tree: tuple[str, ...] = ()

@@ -10,10 +10,9 @@ Three rules make a channel between the two processes worthless:
 - A row is first shown with its end cut off.  It is shown whole only after both processes have answered the round with
   the cut row, so no process has seen how the row continues when a witness answers.
 - Every call mixes whole and cut rows in random order, so that a process cannot tell them apart by their position.
-- The text that replaces the end of a row is drawn without looking at that end.  So this text tells nothing about the
-  end, not even which token does not come next.  It is training text, and so are the rows that fill up a call.
-  Therefore a process that remembers earlier questions has seen no more of a row than its prefix when it is asked about
-  that row.
+- The text that replaces the end of a row is drawn without looking at that end.  So it reveals nothing about the end,
+  not even which token does not come next.  It is training text, and so are the rows that fill up a call.  Therefore a
+  process that remembers earlier questions has seen no more of a row than its prefix when it is asked about that row.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from autoresearch_mlx.trial.exchange import Tokens
 
 PROCESSES = 2
 LEAD = 2
-"""Number of rounds after which a row that was shown cut is shown whole.  It equals the number of calls that a process
-can hold."""
+"""Number of rounds between the round that shows a row cut and the round that shows it whole.  It equals the number
+of calls that a process can hold."""
 _CALLS_A_PASS = 24
 _LEAST_CALL = 4
 """Smallest number of rows in one call, if that many fit into the memory for it."""

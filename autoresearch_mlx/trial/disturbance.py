@@ -1,8 +1,8 @@
 """Find out whether the machine slept, or a process was stopped, while a run was measured.
 
 Only clocks of the parent process are used.  They time a pulse, which is a thread that wakes twice a second and stops
-when the process is stopped, and they time the reports of new training steps.  The time of day is never read, so it does
-no harm when a time server or a person changes it.
+when the process is stopped, and they time the reports of new training steps.  The time of day is never read, so nothing
+goes wrong if a time server or a person changes it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from typing import Any
 from autoresearch_mlx.experiment import Progress, Stopper, Watch
 
 SLEEP_SECONDS = 1.0
-"""Seconds by which the two clocks must differ for us to conclude sleep; without sleep they agree to within
-microseconds."""
+"""Difference between the two clocks, in seconds, from which we conclude that the machine slept; without sleep they
+agree to within microseconds."""
 STILL_SECONDS = 3.0
-"""Delay of the pulse in seconds that shows a stop: six missed beats, which a busy machine alone does not cause."""
+"""Delay of the pulse, in seconds, from which we conclude that the process was stopped: six missed beats, which a
+busy machine alone does not cause."""
 _BEAT_SECONDS = 0.5
 GAP_SECONDS, GAP_TIMES = 3.0, 10.0
 """Delay after which a step is unusually late: these seconds or this multiple of the usual interval, whichever is
@@ -69,8 +70,8 @@ def slept(before: Clocks, after: Clocks) -> float:
 def longest_gap(steps: Sequence[float]) -> float:
     """Return the seconds of the only interval between steps that is far longer than all others, or 0 if there is none.
 
-    ``steps`` are the times of the steps, in seconds.  Two long intervals in one run do not count as a disturbance:
-    the script itself may evaluate now and then, or run short of memory.
+    ``steps`` are the moments at which steps ended, in seconds.  Two long intervals in one run are not a disturbance:
+    the script may evaluate now and then, or be short of memory.
     """
     apart = [after - before for before, after in pairwise(steps)]
     if len(apart) < LEAST_STEPS:
@@ -94,8 +95,8 @@ class Disturbance:
     def words(self, habits: Sequence[float] = ()) -> str | None:
         """Return a sentence about why the run does not count, or None if it counts.
 
-        ``habits`` are gaps in earlier runs of the same file, or of the file from which it was made.  A gap that
-        occurs again is caused by the script and is not a disturbance.
+        ``habits`` are gaps in earlier runs of the same file, or of the file from which it was made.  A gap that occurs
+        again is caused by the script, so it is not a disturbance.
         """
         if self.slept:
             return f"the machine slept for {self.slept:.0f} s"

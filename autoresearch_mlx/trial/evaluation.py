@@ -50,8 +50,9 @@ class Evaluation:
     ) -> None:
         """Store the arguments.
 
-        ``size`` is the model's work as a multiple of the baseline's, and sets the time limits.  ``limit`` says when
-        the evaluation is killed; if it is None, the limit follows from the baseline's time and ``size``.
+        ``size`` is the model's work as a multiple of the baseline's, and sets the time limits.  ``limit`` is the time
+        after which the evaluation is killed; if it is None, the limit is computed from the baseline's time and
+        ``size``.
         """
         self._size = size
         self._limit = limit or evaluation_limit(assignment.usual, size, conditions.evaluate_seconds)
@@ -59,7 +60,7 @@ class Evaluation:
         self.value: float | None = None
         self.seconds: float | None = None
         self.facts: dict[str, Any] = {}
-        """Results of the evaluator other than the value, under the names of :class:`evaluator.Evaluated`."""
+        """Results of the evaluator besides the value, under the names of :class:`evaluator.Evaluated`."""
         self._conditions = conditions
         self._assignment = assignment
         self._invalid: str | None = None
@@ -93,7 +94,7 @@ class Evaluation:
     def _prepare(self, path: Path, mark: Mapping[str, str]) -> str | None:
         """Write the specification.
 
-        Returns the reason if files that the training child left in the folder make that impossible, else None.
+        Returns None, or the reason if files that the training child left in the folder make that impossible.
         """
         weights = self._assignment.folder / WEIGHTS
         try:

@@ -4,7 +4,7 @@ This sealed evaluator reads the held-out rows, knows the targets and computes th
 file.  It starts two processes that do (:mod:`logits`), gives both the same instructions, and asks them for logits from
 inputs alone (:mod:`cuts` draws the rows).  It turns the logits into losses in nats (:mod:`scoring`), measures on every
 row what the model gained by looking ahead, and removes that gain from the score (:mod:`lookahead`).  Losses that are
-not finite, or that differ by more than rounding explains, make the measurement invalid, and the reason is given.
+not finite, or that differ by more than rounding explains, make the measurement invalid; the reason is recorded.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_
 
 Result = TypeVar("Result")
 _SECOND_SHARE, _SECOND_TIMES = 0.25, 5.0
-"""Time limit for the second model's first answer: this share of the first model's limit, or this multiple of the time
-that the first model took, whichever is longer."""
+"""Time limit for the second model's first answer.  It is the longer of two times: this share of the first model's
+limit, and this multiple of the time that the first model took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def greet(models: Sequence[Respondent], inputs: Tokens, patience: float) -> None
 
 
 def pairs(spec: EvalSpec) -> tuple[Tokens, Tokens]:
-    """Return inputs and targets, int32 [row_count, seq_len] each."""
+    """Return inputs and targets, each int32 [row_count, seq_len]."""
     rows = np.load(spec.rows, mmap_mode="r", allow_pickle=False)[: spec.row_count].astype(np.int32)
     return rows[:, :-1], rows[:, 1:]
 
@@ -166,7 +166,7 @@ class _Pass:
 def tolerance(types: set[str], spec: EvalSpec) -> Tolerance:
     """Return the tolerance of the coarsest number type in use.
 
-    On a GPU that is bfloat16, whatever the types of weights and logits: the model computes in it.
+    On a GPU that is bfloat16, whatever the types of weights and logits are, because the model computes in bfloat16.
     """
     coarse = types | {spec.weights_type} | ({"bfloat16"} if spec.device == "gpu" else {"float32"})
     return max((TOLERANCES[name] for name in coarse if name in TOLERANCES), key=lambda known: known.largest)

@@ -1,4 +1,4 @@
-"""Give a training script its data in a fixed order, its clock and its seed, and save its weights.
+"""Give a training script its data in a fixed order, its clock and its seed, and save the trained weights.
 
 ``train_mlx.py`` defines ``build_model`` and ``train`` and ends with ``harness.main(build_model, train)``.  Started by a
 measurement, ``main`` runs the training.  Started by hand (``python train_mlx.py``), it runs one whole measurement
@@ -29,8 +29,8 @@ Train = Callable[[Any, Any], Any]
 
 _DISPLAY_SECONDS = 0.25
 _FIRST_STEP_BATCHES = 64
-"""Number of batches after which the clock starts even if no step was logged, so that training without a log also uses
-up the budget."""
+"""Number of batches after which the clock starts even if no step was logged, so that training without any log uses
+up the budget too."""
 _AHEAD_BATCHES = 2
 """Number of the second step's batches that a script may load before it logs the first step."""
 _PROBE_SECONDS, _PROBE_SIDE = 5.0, 2048
@@ -102,7 +102,7 @@ class Trial:
     def _probe(self) -> None:
         """Time a matrix product on the GPU between two steps, every ``_PROBE_SECONDS``, and tell the parent.
 
-        Queued work is finished first, so that the product has the GPU to itself.  On a CPU the parent takes the probes.
+        Queued work is finished first, so that the product has the GPU to itself.  On a CPU the parent makes the probes.
         """
         now = self._clock()
         if self._spec.device != "gpu" or self._started is None or now - self._probed < _PROBE_SECONDS:
@@ -193,7 +193,8 @@ class Trial:
         return self.elapsed() >= self._spec.budget_seconds
 
     def _first_step_ended(self) -> float:
-        """Return when the budget began: now, or when the first step had used up its allowance, if that was earlier."""
+        """Return the time at which the budget began: now, or the moment at which the first step had used up its
+        allowance, if that was earlier."""
         now = self._clock()
         return now if self._first_batch is None else min(now, self._first_batch + self._spec.compile_seconds)
 

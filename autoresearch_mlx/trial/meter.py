@@ -24,7 +24,7 @@ More would be training time that other candidates do not have.
 _BEGINS_SECONDS = 600.0
 """Budget in seconds from which the limits for start and first step are computed if the run's budget is not a time."""
 _PACE_AFTER, _PACE_TIMES, _PACE_MORE = 0.02, 4.0, 30.0
-"""Share of the budget after which the pace of a run is known, and two numbers that limit the run from then on.
+"""Share of the budget after which the pace of a run is known, followed by two numbers that limit the run from then on.
 
 The run may take at most the first of them times the time that the pace predicts, plus the second in seconds.
 """

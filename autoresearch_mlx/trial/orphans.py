@@ -1,4 +1,5 @@
-"""End programs that outlived the coding agent or the loop that started them, and name other programs in a folder.
+"""End programs that have outlived the coding agent or the loop that started them, and name other programs at work in a
+folder.
 
 If a coding agent leaves a program running, or a loop is killed during a measurement, the program could go on writing
 into the worktree while the next run is measured there.  So an environment variable of each child names the folder in
@@ -94,7 +95,7 @@ def _works_below(process: psutil.Process, folder: Path) -> bool:
 def _began_below(process: psutil.Process, folder: Path, since: float | None) -> bool:
     """Return whether a program of this user began after ``since``, has no terminal, and works below ``folder``.
 
-    A person's shell or editor is spared, because it has a terminal or began earlier.  The start time of a process is
+    The user's shell or editor is spared, because it has a terminal or began earlier.  The start time of a process is
     known to the second.
     """
     if since is None or process.create_time() < since - 1 or process.uids().real != os.getuid():

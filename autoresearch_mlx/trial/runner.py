@@ -54,8 +54,8 @@ class Ended:
     returncode: int
     """Exit code as :mod:`subprocess` gives it: negative for a signal."""
     killed: str | None
-    """Why the parent killed it, in the words of ``allowed`` (because its time was over, for example), or None if it did
-    not."""
+    """Why the parent killed it, as ``allowed`` reported it (for example because its time was over), or None if it
+    was not killed."""
     seconds: float
     peak_memory_mb: float | None
     """Largest memory that the child and its descendants were seen to use, in MiB, without mapped files; None if it
@@ -64,7 +64,7 @@ class Ended:
     A peak that lasts less than a twentieth of the run's age, or less than 0.1 s in a long run, can be missed.
     """
     exceeded: str | None = None
-    """The limit that it exceeded and was killed for, in the words of the watch, or None if it exceeded none."""
+    """The exceeded limit for which it was killed, as the watch reported it, or None if it exceeded none."""
     before: Reading = field(default_factory=Reading)
     after: Reading = field(default_factory=Reading)
     """State of the machine after the child's end; ``before`` is its state before the child's start."""

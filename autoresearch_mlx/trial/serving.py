@@ -161,7 +161,7 @@ class Rows:
         self._asks, self._width = asks, width
         self._answers = answers
         self.share: float | None = None
-        """Share of the budget that was used when the last rows were served, as the parent counts it."""
+        """Share of the budget that was used when the last rows were served; the parent counts it."""
 
     def take(self, wanted: int) -> npt.NDArray[np.uint16] | None:
         """Return the next rows, uint16 [wanted, width], or None if the training is over."""

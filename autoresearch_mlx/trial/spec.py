@@ -33,11 +33,11 @@ def count(shapes: Mapping[str, Sequence[int]], vocab_size: int, tables: int | No
 
     Embedding tables are looked up, not multiplied, so ``matrix_params`` leaves them out.  A table is a matrix whose
     name says so ("wte", "embedding") and that has a row for each token.  The script chooses the names, so two rules
-    limit what a name can do.  At most ``tables`` tables are left out, the smallest first (None: any number).  And some
-    matrix must produce the logits: if no other matrix is as wide as the vocabulary and as large as the smallest table,
-    that table counts as a matrix (tied weights).  Vectors may be a matrix that was stored flat, or row by row.  So they
-    count as matrices too if together they have more weights than the vocabulary has tokens, and more than a fiftieth of
-    the matrices' weights.
+    limit what a name can do.  First, at most ``tables`` tables are left out, the smallest first (None: any number).
+    Second, some matrix must produce the logits: if no other matrix is as wide as the vocabulary and as large as the
+    smallest table, that table counts as a matrix (tied weights).  Vectors may be a matrix that was stored flat, or row
+    by row.  So they count as matrices too if together they have more weights than the vocabulary has tokens, and more
+    than a fiftieth of the matrices' weights.
     """
     named = {name: math.prod(shape) for name, shape in shapes.items() if _is_table(name, shape, vocab_size)}
     products = {name: math.prod(shape) for name, shape in shapes.items() if name not in named and len(shape) >= 2}
@@ -98,7 +98,8 @@ def shapes_of(weights: Path) -> dict[str, tuple[int, ...]]:
 
 
 def type_of_most(weights: Path) -> str:
-    """Return the type of most numbers in a safetensors file: float32, float16 or bfloat16; float32 for any other type.
+    """Return the number type of most weights in a safetensors file: float32, float16 or bfloat16; for any other type,
+    float32.
 
     Raises OSError, and ValueError if the file has no readable header.
     """

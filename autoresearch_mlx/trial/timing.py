@@ -15,7 +15,7 @@ from autoresearch_mlx.experiment import Reference
 from autoresearch_mlx.trial.speed.clock import ReferenceClock, RunSpeed, gpu_speed
 
 MOST_STRETCH = 1.5
-"""Longest wall-clock time of a run, as a multiple of its budget.  A run that needs more is ended and taken again."""
+"""Longest wall-clock time of a run, as a multiple of its budget.  A run that needs more is ended and made again."""
 Mark = Literal["start", "compile", "train", "trained"]
 
 
@@ -40,7 +40,7 @@ class Timing:
     ended: float | None = None
     """Time at which the training ended, as the parent saw it, or None until then."""
     furthest: float = 0.0
-    """The largest value that :meth:`spent` has returned."""
+    """The largest value that :meth:`spent` has returned so far."""
 
     def enter(self, mark: Mark, at: float | None = None) -> None:
         """Record that a phase began now, or at the time ``at``; a later call for the same phase changes nothing."""
@@ -102,7 +102,7 @@ class Timing:
         return 0.0 if began is None else self._count(time.monotonic()) - began
 
     def trained_for(self) -> float:
-        """Return the counted seconds of the budget up to the end of training as the parent saw it."""
+        """Return the counted seconds of the budget until the training ended, as the parent saw it."""
         began = self._budget_began(self.counted)
         return self.spent() if began is None or self.ended is None else max(0.0, self._count(self.ended) - began)
 

@@ -221,8 +221,8 @@ class Training:
 
         A budget of tokens, operations or steps counts a batch once, however often the script passes it through the
         model.  But every pass takes time, which this number shows: processor time on a CPU, else the time of the
-        budget.  Weights that are never used would hide the extra passes, so a model counts as larger only as far as
-        its evaluation took longer too.
+        budget.  Weights that are never used would hide extra passes.  So a model counts as larger only to the extent
+        that its evaluation took longer too.
         """
         usual, facts = self._usual, self.facts
         tokens, matrix = facts.get("tokens"), facts.get("matrix_params")

@@ -38,15 +38,16 @@ def _silence() -> None:
 def must_ask_again(status: str, asked_at: str, address: str) -> bool:
     """Return whether a job must be requested again: the request failed, or its machine now has another address.
 
-    When a worker leaves properly, Dask keeps its tasks for a worker at the same address, and there may never be one.
+    When a worker leaves properly, Dask keeps its tasks until a worker with the same address appears, which may never
+    happen.
     """
     return status in ("cancelled", "lost", "error") or asked_at != address
 
 
 def why_lost(machines: Sequence[Machine], name: str, unseen: float, away_seconds: float) -> str | None:
-    """Return why a run is not waited for any more when its machine is not connected, or None to wait longer.
+    """Return why the coordinator no longer waits for a run of a machine that is not connected; None to wait longer.
 
-    ``unseen`` is the time in seconds since it was connected.  A machine that has left is not expected back.
+    ``unseen`` is the number of seconds since the machine was connected.  A machine that has left is not expected back.
     """
     if any(each.name == name and each.left for each in machines):
         return f"{name} has left the fleet"
@@ -92,7 +93,7 @@ class Fleet:
     def ask(
         self, name: str, job: Job, bundle: bytes, watch: Watch, away_seconds: float, most_seconds: float
     ) -> Delivery:
-        """Let a machine take a run and wait for its delivery; ``watch`` is called meanwhile and may end the run.
+        """Let a machine make a run, and wait for its delivery; ``watch`` is called during the wait and may end the run.
 
         After a lost connection the same job is requested again, and the machine returns the result from its spool.
         Raises Lost if the machine has left, if it is away for ``away_seconds``, or if nothing has come back after

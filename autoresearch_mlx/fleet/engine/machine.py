@@ -2,7 +2,7 @@
 
     python -m autoresearch_mlx.fleet.engine.machine PAIRING HOME NAME HOST PORT
 
-It prints a JSON line for each event that a person should know of, reconnects by itself after a lost connection, and
+It prints a JSON line for each event that the user should know about, reconnects by itself after a lost connection, and
 ends when its standard input closes.
 """
 
@@ -142,8 +142,8 @@ async def _with_corpus(
 ) -> dict[str, Any]:
     """Fetch the session's corpus if this machine lacks it; return the facts with the corpora that it has then.
 
-    ``tried`` has the time from which each corpus may be fetched again, by its hash.  A fetch that fails is told to the
-    person, and the coordinator then refuses this machine.
+    ``tried`` has the time from which each corpus may be fetched again, by its hash.  If a fetch fails, the user is
+    told, and the coordinator then refuses this machine.
     """
     values = await coordinator.fleet_corpus()
     digest, now = str(values.get("digest")), time.monotonic()
@@ -171,7 +171,7 @@ async def _with_corpus(
 
 
 def _part(home: Path) -> str:
-    """Return a random word for this home, by which the coordinator recognises a machine that comes back."""
+    """Return a random word that is kept in this home; by it the coordinator recognises a machine that comes back."""
     note = home / "part"
     if not note.exists():
         note.write_text(secrets.token_hex(8))

@@ -45,7 +45,8 @@ class _Roster:
         """Name of a machine -> the reasons against it, until it is admitted."""
 
     async def hello(self, name: str, address: str, facts: dict[str, Any]) -> list[str]:
-        """Admit a machine, or return the reasons against it; one is that the coordinator cannot connect to it."""
+        """Admit a machine, or return the reasons against it, such as a failed connection from the coordinator to the
+        machine."""
         why = list(refusals(self._wanted(), facts))
         if not why:
             try:
@@ -75,7 +76,8 @@ class _Roster:
     async def stay(self, name: str, address: str) -> str:
         """Tell a machine that it takes part (``yes``), must join again (``unknown``) or must go (``leave``).
 
-        A machine must join again when a new session needs what it did not have when it joined, such as a corpus.
+        A machine must join again if a new session needs something that the machine lacked when it joined, such as a
+        corpus.
         """
         if name in self._leaving:
             return "leave"

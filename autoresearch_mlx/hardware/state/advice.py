@@ -1,4 +1,4 @@
-"""Say in sentences what a person can do about the state of the machine, and why a run should wait."""
+"""Write sentences about the state of the machine: what the user can do about it, and why a run should wait."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEAST_PROBES = 4
 
 
 def worries(state: State, first: State, gpu: bool) -> Iterator[tuple[str, str]]:
-    """Yield (name, sentence) for each thing that may spoil or slow runs; a person should see each name only once.
+    """Yield (name, sentence) for each fact that may spoil or slow runs; the user should see each name only once.
 
     ``first`` is an early reading, from which the growth of swap is counted.  ``gpu`` says whether runs train on a GPU.
     """
@@ -91,8 +91,8 @@ def unusual_speed(speed: float, known: list[float]) -> str | None:
 
 
 def reason_to_wait(state: State, mains: bool, cooling: bool) -> str | None:
-    """Say why no run should start yet, if the settings ask to wait for that; return None otherwise, also for an unknown
-    state."""
+    """Return the reason why no run should start yet, if the settings ask for such a wait; None otherwise, also for
+    an unknown state."""
     if mains and state.power == "battery":
         charge = f" ({state.battery_percent} %)" if state.battery_percent is not None else ""
         return f"on battery{charge}"

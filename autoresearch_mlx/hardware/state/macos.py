@@ -78,7 +78,7 @@ def low_power_mode(settings: str) -> bool | None:
 def thermal(pressure: str) -> Thermal | None:
     """Read ``com.apple.system.thermalpressurelevel 0``: 0 nominal, 3 and 4 critical (OSThermalNotification.h).
 
-    Larger numbers belong to another scale of that header, which macOS does not use, so they do not count as a level.
+    Larger numbers belong to another scale of that header, which macOS does not use, so they are ignored.
     """
     level = _whole(r"thermalpressurelevel\s+(\d+)", pressure)
     return None if level is None or level > len(LEVELS) else LEVELS[min(level, len(LEVELS) - 1)]

@@ -1,6 +1,6 @@
 """Call Landlock, the Linux kernel's own sandbox: a process permanently gives up access to all files but those it names.
 
-A right on a folder applies to everything below it, and no rule can exclude a part of that.  The numbers here are
+A right on a folder applies to everything below it, and no rule can exclude a part of the folder.  The numbers here are
 those of <linux/landlock.h>; https://docs.kernel.org/userspace-api/landlock.html describes the interface and what each
 version (ABI) added: 2 (Linux 5.19) renaming between folders, 3 (6.2) truncating, 4 (6.7) TCP, 5 (6.10) ioctl on
 devices, 6 (6.12) signals and abstract Unix sockets.

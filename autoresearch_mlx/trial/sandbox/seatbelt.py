@@ -2,15 +2,15 @@
 
 Everything that the profile does not name is denied; later rules override earlier ones.  The two rules that let Metal
 work (``AGXDeviceUserClient``, ``MTLCompilerService``) were found by others on macOS 26 with an M4 Pro.  Metal keeps
-compiled shaders in the user's cache folder, which must be writable, and there two runs could leave messages for each
-other.  So each process gets its own cache folder, through the variable that WebKit uses for this
-(``DIRHELPER_USER_DIR_SUFFIX``).  No rule allows a write outside the run's folder and that cache, whether to the
-content of a file or to its times, flags, mode, owner or attributes.  A process that is already inside a sandbox
-cannot enter a second one (``sandbox_apply: Operation not permitted``, exit code 71).
+compiled shaders in the user's cache folder, which must be writable; through a shared folder, two runs could leave
+messages for each other.  So each process gets its own cache folder, through the variable that WebKit uses for this
+(``DIRHELPER_USER_DIR_SUFFIX``).  No rule allows a write outside the run's folder and that cache, whether to the content
+of a file or to its times, flags, mode, owner or attributes.  A process that is already inside a sandbox cannot enter a
+second one (``sandbox_apply: Operation not permitted``, exit code 71).
 
 Nothing in this module has been run on a Mac: the tests compare text.  So the profile is tested before it is used
-(``detect``), and ``selftest`` shows whether it holds.  It limits neither memory nor disk, and can only decide whether
-there may be more than one process; the parent watches all three.
+(``detect``), and ``selftest`` shows whether the sandbox works.  It limits neither memory nor disk, and can only decide
+whether there may be more than one process; the parent watches all three.
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ def _metal(cache: Path | None) -> list[str]:
 def _own(cache: Path) -> Iterator[str]:
     """Yield the rules for the process's own cache, to which the process and Metal's compiler write.
 
-    The compiler is another process, and gets access to the folder by a sandbox extension.  Without the last rule macOS
-    denies ``file-issue-extension`` for ``com.apple.metalfe`` there, and no shader compiles from source.
+    The compiler is another process, and gets access to the folder by a sandbox extension.  Without the last rule, macOS
+    denies ``file-issue-extension`` for ``com.apple.metalfe``, and no shader can be compiled from source.
     """
     yield from _each("file-read* file-write*", [cache])
     extension = '(extension-class "com.apple.app-sandbox.read-write")'

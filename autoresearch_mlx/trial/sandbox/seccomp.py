@@ -4,7 +4,8 @@ Landlock guards files, and this filter closes the ways around it.  It refuses:
 
 - sockets, and reading, tracing or signalling other processes;
 - leaving the process group, so that one killpg ends everything;
-- changing priority, processors or scheduling of any process, because a child could slow down the loop that way;
+- changing the priority, the processors or the scheduling of any process, because a child could slow down the loop by
+  that;
 - everything through which processes could leave messages for each other, such as the times and flags of files, locks,
   pipe sizes and notifications;
 - asking which parts of files are in memory, because a run could read some pages and a later run could ask which ones
@@ -16,7 +17,7 @@ Landlock guards files, and this filter closes the ways around it.  It refuses:
 A refused call fails with EPERM.  New threads are always allowed; the permissions decide about new processes.
 
 The filter is a program in classic BPF: https://docs.kernel.org/userspace-api/seccomp_filter.html.  The numbers of the
-calls are those of <asm/unistd.h>; for a type of machine that is not in the table there is no sandbox.
+calls are those of <asm/unistd.h>; on a type of machine that is not in the table there is no sandbox.
 """
 
 from __future__ import annotations
@@ -113,10 +114,9 @@ _CLONE_NEW = 0x7E020080
 """All flags CLONE_NEW*: in a new user namespace a process has every capability, so it could get around the limits."""
 
 _EVERYBODY = 0xFFFFFFFF
-"""The argument -1 of kill, which means all processes.
+"""The argument -1 of kill, which means all processes.  The call would succeed even if Landlock refused every single
+signal; the self-test would take that for a breach, so the call itself is refused.
 
-The call would succeed even if Landlock refused every single signal, and the self-test would take that for a breach,
-so the call itself is refused.
 """
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06

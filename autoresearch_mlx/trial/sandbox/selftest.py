@@ -1,4 +1,5 @@
-"""Show that the sandbox holds: real children with real permissions try actions that must fail and that must work.
+"""Show that the sandbox works: real children with real permissions try actions that must fail and actions that must
+succeed.
 
 One child has the permissions of training, the other those of a model in the evaluation.  They try real sockets, the
 real rows and the user's real files, and they neither change nor print anything that they can open.
@@ -56,7 +57,8 @@ _WRONG = "ArithmeticError: "
 BREACH = "works, but must be denied"
 """Outcome of an attempt that the sandbox should have denied."""
 Finding = tuple[str, bool | None, str]
-"""The name of an attempt, whether it ended as expected (None if it could not be tried), and the outcome in words."""
+"""Three parts: the name of an attempt, whether it ended as expected (None if it could not be tried), and the outcome
+as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +71,18 @@ class Selftest:
 
     @property
     def breached(self) -> bool:
-        """Whether an action worked that must be denied; False if the only failures are actions that a run needs."""
+        """Whether an action succeeded that must be denied; False if the only failures are actions that a run needs."""
         return any(words == BREACH for _, _, words in self.findings)
 
     @property
     def wrong_numbers(self) -> str | None:
-        """The wrong results of MLX, in words, or None if its results were right or there were none."""
+        """The wrong results of MLX as text, or None if its results were right or there were none."""
         found = (words.partition(_WRONG)[2] for _, _, words in self.findings if _WRONG in words)
         return next((words.partition(";")[0] for words in found), None)
 
     def verdict(self) -> str:
-        """Return in one line why the sandbox fails or a run cannot work in it; if all is well, return :meth:`words`."""
+        """Return one line about why the sandbox fails or a run cannot work in it; if all is well, return
+        :meth:`words`."""
         if self.holds:
             return self.words()
         return f"{'does not hold' if self.breached else 'cannot be used'}: {self.words()}"
@@ -122,7 +125,7 @@ def check_sandbox(
 
 
 def wrong_numbers(conditions: Conditions) -> str | None:
-    """Return in words which results of MLX are wrong here, outside any sandbox, or None if they are right."""
+    """Return the results of MLX that are wrong here, outside any sandbox, as text, or None if all are right."""
     attempts = [_Attempt("product", conditions.device, True, _PRODUCT), _compiles(conditions)]
     environment = without_secrets(child_process_environment(conditions.environment))
     with tempfile.TemporaryDirectory(prefix="autoresearch-") as name:

@@ -1,4 +1,5 @@
-"""Count a run's reference seconds: seconds of a machine that is as fast as it was for the session's baseline.
+"""Count a run's reference seconds; a reference second is the work of one second on a machine that is as fast as it was
+for the session's baseline.
 
 While a run gets six tenths of the processor time that it wants, a second counts as 0.6 reference seconds.  So a
 budget allows the same work on a busy machine as on a quiet one, as far as the speed is known.
@@ -27,7 +28,7 @@ _PROBE_SECONDS = 4.0
 _COMPANY_SECONDS = 2.0
 """Seconds between two readings of all programs, taken only while something slows the run down."""
 _PRODUCT_NOISE, _FAST_NOISE, _COPY_NOISE = 1.15, 1.3, 1.4
-"""Ratios of a probe's time to the reference that count as noise, because they also occur on a quiet machine.
+"""Ratios of a probe's time to the reference that count as noise, because they occur on a quiet machine too.
 
 The limit is wider for a product that looks faster than for one that looks slower.  When products took 0.82 of the
 reference's time, training runs did no more steps; besides, a faster machine changes no budget.
@@ -39,13 +40,14 @@ _MEMORY_DOUBT = 2.0
 """Ratio of copy times above which the result depends too much on ``_MEMORY_SHARE``, so that the run does not count."""
 _LEAST_RATE, _MOST_RATE = 0.02, 20.0
 _MOST_COUNTED = 1.0
-"""Largest number of reference seconds for each second of the wall clock, so that no budget ends early by that clock.
+"""Largest number of reference seconds for each second of the wall clock, so that no budget ends before its time on the
+wall clock.
 
 If the baseline ran on a busy machine, a larger number would shorten the budgets of later runs, which would cost more
 than the equal treatment is worth.
 """
 _NEWEST = 3
-"""Number of newest probes whose median is the current speed, because a single one may be slow by chance.
+"""Number of newest probes whose median is the current speed; a single probe may be slow by chance.
 
 The reference is a median too, so taking the fastest of three would make each later run look faster.
 """
@@ -64,14 +66,14 @@ class RunSpeed:
     """The machine's speed during one run, as far as it is known."""
 
     speed: float | None = None
-    """Mean speed over the recorded time, where 1 is the reference, or None if the system does not report it or nothing
-    was recorded."""
+    """Mean speed over the recorded time, relative to the reference, or None if the system does not report it or
+    nothing was recorded."""
     disturbed_by: str = ""
-    """What slowed the run down, in words, or an empty string if nothing did."""
+    """What slowed the run down, as text, or an empty string if nothing did."""
     doubtful: bool = False
-    """Whether the speed rests on a guess, so that the run cannot be compared."""
+    """Whether the speed is partly a guess, so that the run cannot be compared."""
     spoiled: str | None = None
-    """Reason in words why the run cannot be compared, or None if it can."""
+    """The reason why the run cannot be compared, as text, or None if it can."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Facts for the run's record: ``processor_share``, ``processor_seconds``, and the medians of the two probes in
     ms."""
@@ -149,7 +151,7 @@ class ReferenceClock:
 
     @property
     def rate(self) -> float:
-        """The speed used for the last window, where 1 is the reference; at most 1."""
+        """The speed in the last window, relative to the reference; at most 1."""
         return self._rate
 
     def look(self) -> None:
@@ -238,7 +240,8 @@ class ReferenceClock:
         self._look_around(now, family, rate, at_an_end)
 
     def _share(self, wall: float, now: float, family: Collection[int]) -> tuple[float, float]:
-        """Return the share of its undisturbed pace that the run kept, and the seconds for which it was stopped."""
+        """Return how much of its undisturbed pace the run kept, as a share, and the seconds for which it was
+        stopped."""
         halted = min(self._halted, wall)
         before, self._totals = self._totals, self._read(family)
         if before is None or self._totals is None:
@@ -280,7 +283,7 @@ class ReferenceClock:
         )
 
     def _words(self, sums: _Sums) -> str:
-        """Return what slowed the run down, with one clause for each cause."""
+        """Return a description of what slowed the run down, with one clause for each cause."""
         said, wall = [], sums.wall
         halted, given = sums.halted / wall, sums.given / wall
         others = self._company.others()

@@ -1,8 +1,8 @@
 """Time a small matrix product and a copy in the parent, because processor time alone does not show every slowdown.
 
-If a processor runs at a low clock rate, or other programs keep its memory busy, a run gets all of its processor time,
-but does less work in that time.  Each probe counts the processor time of its own thread.  So time spent waiting for
-the processor, which is counted elsewhere, does not change the result.
+If a processor runs at a low clock rate, or if other programs keep its memory busy, a run gets all of its processor time
+but does less work in it.  Each probe counts the processor time of its own thread.  So time spent waiting for the
+processor, which is counted elsewhere, does not change the result.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SIDE = 64
 """Number of rows and columns of the product's matrices.  All three, 49 kB of float32, fit into a core's own cache, and
 OpenBLAS computes products of up to 2^18 multiplications in one thread (interface/gemm.c)."""
 _PRODUCTS = 150
-"""Number of products in one probe, a compromise.
+"""Number of products in one probe.  It is a compromise between accuracy and the time of the probe.
 
 On a quiet machine during one training run, 20 products took 0.74 to 1.38 times their median, and 400 took 0.9 to 1.25
 times.  But with 400 products, three times in each probe, measuring the speed took 1.1 % of the processor time of a
@@ -39,7 +39,10 @@ class Reading:
 
 
 class Probe:
-    """Takes probes.  The matrices are kept, because new memory would have to be mapped during a probe."""
+    """Takes probes.
+
+    Makes probes.  The matrices are kept, because new memory would have to be mapped during a probe.
+    """
 
     def __init__(self) -> None:
         random = np.random.default_rng(0)
