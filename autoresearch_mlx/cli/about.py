@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def make_from_sentence(directory: Path, wanted: Wanted, yes: bool, as_json: bool) -> None:
-    """Find, prove and, if the person agrees, write a lab.  Raises LabError when nothing could be proved."""
+    """Find a lab, prove it and, if the user agrees, write it.  Raises LabError when nothing could be proved."""
     from autoresearch_mlx.cli.doctor import finding_lines
     from autoresearch_mlx.cli.opened import interruptible
     from autoresearch_mlx.setup.about.about import Person, find_lab
@@ -71,7 +71,7 @@ def _proposal(found: Found) -> list[str]:
 
 
 def _document(found: Found, sentence: str, directory: Path, made: Sequence[Path]) -> dict[str, Any]:
-    """Return what --json prints."""
+    """Return the JSON document that ``--json`` prints."""
     proof, plan = found.proof, found.proof.plan
     return {
         "sentence": sentence,

@@ -1,4 +1,4 @@
-"""Define ``certify``, which measures the gain on seeds and rows that played no part in choosing it."""
+"""Define ``certify``, which measures the gain on seeds and rows that were not used to choose it."""
 
 from __future__ import annotations
 

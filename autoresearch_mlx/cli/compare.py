@@ -53,8 +53,8 @@ def compare_command(
 ) -> None:
     """Compare this session with other logs, by axis and change by change, and say which effects carry over.
 
-    Without a session, or with --alone, the imported logs take its place; if there are none, the last --with does. If
-    several machines of a fleet measured the session, they are compared with each other first.
+    Without a session, or with --alone, the imported logs are compared instead; without imported logs, the last --with
+    is.  If several machines of a fleet measured the session, they are compared with each other first.
 
     \b
     Example:

@@ -170,7 +170,7 @@ def _session(tag: str | None) -> Path:
 
 
 def _after(folder: Path) -> str:
-    """Say when a request takes effect."""
+    """Return when a request takes effect, as part of a sentence."""
     from autoresearch_mlx.store.ledger import FILE, read
 
     journal = read(folder / FILE)

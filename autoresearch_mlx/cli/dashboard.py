@@ -1,4 +1,4 @@
-"""Define ``dashboard``, with which a person watches and controls the session in a browser on this machine."""
+"""Define ``dashboard``, which shows and controls the sessions of a lab in a browser on this machine."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ def dashboard_command(port: int, host: str, read_only: bool, no_open: bool) -> N
 
 
 def _has_window() -> bool:
-    """Return whether a browser would open a window; without a display it would take over this terminal."""
+    """Return whether a browser would open a window; without a display, a browser would take over this terminal."""
     return sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))

@@ -34,8 +34,8 @@ def doctor_command(calibrate: bool, selftest: bool, names: tuple[str, ...], slee
     """Check the machine, the data and the lab; show every setting with its source.  Exit code 1 when something fails.
 
     With --calibrate it times matrix products, memory, training steps at two or three batch sizes, and the evaluation.
-    New sessions choose their budget and batch by these figures. MFU, the share of the machine's peak that training
-    reaches, is computed from them too. docs/hardware.md has the rules.
+    New sessions choose their budget and batch by these figures.  MFU, the share of the machine's peak speed that
+    training reaches, is computed from them too. docs/hardware.md has the rules.
 
     With --selftest it tests the machine instead: real trainings, evaluations, the sandbox, a killed run. The report has
     a line for each check and can be pasted into an issue: names, serial numbers and paths are taken out. docs/mac.md
@@ -105,7 +105,7 @@ def _selftest(names: Sequence[str], sleep: bool, as_json: bool) -> NoReturn:
 
 
 def _doing(text: str) -> None:
-    """Say what a check is doing; on a terminal the next line replaces this one, so that the report can be copied."""
+    """Report what a check is doing; on a terminal the next line replaces this one, so that the report can be copied."""
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[K{terms.cut(terms.one_line(text), width() - 1)}", nl=False, err=True)
     elif text:

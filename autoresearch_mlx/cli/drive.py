@@ -62,7 +62,8 @@ def _measured(lab: Lab) -> int:
 
 
 def _closing(lab: Lab, before: int) -> Iterator[str]:
-    """Yield sentences that say how the session stands after the agent has ended, and what is still being measured."""
+    """Yield sentences about the state of the session after the agent has ended, and about what is still being
+    measured."""
     from autoresearch_mlx.report.closing import outcome
 
     tag = lab.current()

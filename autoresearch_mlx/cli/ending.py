@@ -1,4 +1,4 @@
-"""Finish a run after its last experiment: certify, write the page, notify the person who is away."""
+"""Finish a run after its last experiment: certify, write the page, and notify a user who is away."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def close(session: Session, lab: Lab, settings: Settings, policy: Policy, reason
 
     ``reason`` says why the run ended.
 
-    When the certificate or the page cannot be made, a message says so and nothing is raised: the results of the night
-    do not depend on them.
+    If the certificate or the page cannot be made, a message says so and nothing is raised, because the results of the
+    night do not depend on them.
     """
     lines = []
     if policy.certify and reason != STOPPED and (words := _certified(session, policy.certify, screen)):
@@ -42,7 +42,7 @@ def close(session: Session, lab: Lab, settings: Settings, policy: Policy, reason
 def nothing_done(history: History, begun: int, policy: Policy, reason: str) -> bool:
     """Return whether a run that began with experiment ``begun`` has measured nothing although it should have.
 
-    A run that a person stopped, or that did as many experiments as it was told to, has done its work.
+    A run that the user stopped, or that did as many experiments as it was told to, has done its work.
     """
     done = [e for e in history.experiments if e.number >= max(begun, 1)]
     if reason == STOPPED or any(e.measurements for e in done):
@@ -52,7 +52,7 @@ def nothing_done(history: History, begun: int, policy: Policy, reason: str) -> b
 
 @contextmanager
 def alarm(session: Session, settings: Settings, screen: Screen) -> Iterator[None]:
-    """Notify the person if the block raises an error, and raise it again; warn first if no notification can work."""
+    """Notify the user if the block raises an error, and raise it again; warn first if no notification can work."""
     if settings.end.notify and (why := notification.missing(settings.end.notify)) is not None:
         screen.say(f"warning: no notification will reach you: {why}")
     try:

@@ -38,7 +38,7 @@ def opened(
 ) -> Iterator[Opened]:
     """Open the session for this process alone, in a sandbox if there is one, until the end of the block.
 
-    Meanwhile the machine is kept awake and the GPU is locked for this command.  ``options`` override lab.toml.  If
+    Until then the machine is kept awake, and the GPU is locked for this command.  ``options`` override lab.toml.  If
     ``plain`` is true, plain lines are printed even if standard error is a terminal.  If ``existing`` is true, no new
     session is started, and LabError is raised if no session has that tag, or if there is no session at all.  If
     ``elsewhere`` is true, other machines measure, and this one is neither reserved nor given a sandbox.  Raises
@@ -101,7 +101,7 @@ def interruptible() -> Iterator[None]:
 def tell_left_out(
     session: Session, lab: Lab, say: Callable[[str], None], measured: Callable[[str], bool] = lambda path: False
 ) -> None:
-    """Say which parts of the checkout are not in the session, each once a day.
+    """Name the parts of the checkout that are not in the session, each once a day.
 
     ``measured`` returns True for a file whose edits this command measures; such a file is not named.
     """

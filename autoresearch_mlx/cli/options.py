@@ -53,9 +53,9 @@ def uncollected() -> None:
 
 
 def itself() -> str:
-    """Return how a shell calls this command: by its name, or by its path where the name is not on PATH.
+    """Return the words with which a shell calls this command: its name, or its path if the name is not on PATH.
 
-    The shell of a coding agent may have another PATH than the person's.
+    The shell of a coding agent may have another PATH than the user's shell.
     """
     here, name = Path(sys.argv[0]), "autoresearch-mlx"
     if here.name == "__main__.py":
@@ -64,7 +64,7 @@ def itself() -> str:
 
 
 def callable_here(text: str) -> str:
-    """Return the text with this command's path in place of its name, where the name is not on PATH."""
+    """Return the text with this command's path in place of its name, if the name is not on PATH."""
     ours = itself()
     if not ours.endswith("/autoresearch-mlx"):
         return text

@@ -53,7 +53,10 @@ def report_command(out: Path | None, show: bool, tag: str | None, as_json: bool)
 
 
 def _opened(page: Path) -> bool:
-    """Open a page in the person's browser; return whether that worked.  What the system's opener prints is dropped."""
+    """Open a page in the user's browser; return whether that worked.
+
+    The output of the program that opens the browser is dropped.
+    """
     import shutil
     import subprocess
     import sys

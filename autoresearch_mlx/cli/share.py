@@ -150,7 +150,7 @@ def _adopt(name: str, number: int, tag: str | None, as_json: bool) -> None:
 
 @contextmanager
 def _explained(number: int, name: str) -> Iterator[None]:
-    """Say why a stranger's code is refused where no sandbox can confine it, and what a person can do."""
+    """In an error, say why a stranger's code is refused without a sandbox, and what the user can do."""
     try:
         yield
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""Define ``try``, ``wait`` and ``accept``, with which a person or a coding agent measures one experiment."""
+"""Define ``try``, ``wait`` and ``accept``, with which the user or a coding agent measures one experiment."""
 
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ def try_command(message: str, tag: str | None, detach: bool, as_json: bool, **gi
 def _detach(message: str, tag: str | None, as_json: bool, given: Mapping[str, Any]) -> None:
     """Start the same command in a process that outlives this one, and print the number of its experiment.
 
-    If `drive` runs in this lab, it gets the request, because this command may be in a sandbox that ends with it.
+    If `drive` runs in this lab, the request is passed to it, because this command may be in a sandbox that ends
+    together with the command.
     """
     from autoresearch_mlx.loop.detached import Promise, start_detached
     from autoresearch_mlx.loop.drive import ask_driver

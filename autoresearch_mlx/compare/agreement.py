@@ -32,7 +32,7 @@ class Agreement:
     share_interval: tuple[float, float] | None
     """Interval of the share, by Wilson's score (JASA 22, 1927)."""
     chance: float | None
-    """The share to expect if the gains in the two logs were independent of each other."""
+    """The share to expect by chance, if the gains in the two logs were independent of each other."""
     rank: float | None
     """Spearman's correlation of the gains in percent."""
     rank_interval: tuple[float, float] | None
@@ -69,7 +69,7 @@ def _chance(points: Sequence[tuple[float, float]]) -> float:
 def disagreements(found: Sequence[Pair]) -> tuple[Pair, ...]:
     """Return the pairs of opposite sign, largest first, five at most.
 
-    The size of a disagreement is the smaller of its two effects, in percent.
+    The size of such a disagreement is the smaller of its two effects, in percent.
     """
     opposite = [p for p in found if (p.there.percent or 0) * (p.here.percent or 0) < 0]
     return tuple(sorted(opposite, key=lambda p: -_weaker(p))[:MOST])

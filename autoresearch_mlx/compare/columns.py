@@ -10,7 +10,7 @@ from autoresearch_mlx import terms
 
 UNKNOWN = "-"
 _SHORTEST = 12
-"""Width in characters below which no column is cut."""
+"""Width in characters that a column keeps when it is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Column:
     lead: int = 2
     """Number of spaces before it."""
     cut: bool = False
-    """Whether its texts may be shortened when no more columns can be left out."""
+    """Whether its texts may be shortened, once no more columns can be left out."""
 
     @property
     def width(self) -> int:
@@ -59,7 +59,7 @@ def _fit(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _cut_to(columns: list[Column], width: int) -> list[Column]:
-    """Return the columns, narrowed where they may be cut, until the table fits or no column can get narrower."""
+    """Return the columns, narrowed where they may be cut until the table fits or no column can get any narrower."""
     wanted = sum(column.width for column in columns) - width
     soft = [column for column in columns if column.cut]
     while wanted > 0 and (longest := max(soft, key=lambda c: c.width, default=None)):
@@ -87,7 +87,7 @@ def _group_line(columns: Sequence[Column]) -> str:
 
 
 def wrap(text: str, width: int, indent: str = "") -> str:
-    """Break a text into lines of at most ``width`` characters; every line but the first begins with ``indent``."""
+    """Break a text into lines of at most ``width`` characters; every line except the first begins with ``indent``."""
     return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False, subsequent_indent=indent)
 
 
@@ -105,7 +105,7 @@ def signed(value: float | None) -> str:
 
 
 def percentage(value: float | None) -> str:
-    """Format a percentage with three decimals, or without decimals from 100 percent on."""
+    """Format a percentage with three decimals; 100 percent or more has no decimals."""
     return UNKNOWN if value is None else f"{value:+.3f}" if abs(value) < 100 else f"{value:+.0f}"
 
 

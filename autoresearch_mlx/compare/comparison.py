@@ -1,6 +1,6 @@
 """Compare two logs in figures, and write the result as JSON.
 
-The verdict on an effect says no more than its intervals allow.  Wherever a comparison is shown, its remarks are shown
+The verdict on an effect states no more than its intervals allow.  Wherever a comparison is shown, its remarks are shown
 too.
 """
 
@@ -56,7 +56,7 @@ class Side:
     kept: int
     discarded: int
     failed: int
-    """Number of runs without a verdict, the interrupted ones included."""
+    """Number of runs without a verdict, including interrupted ones."""
     interrupted: int
     left_out: int
     """Number of runs whose effects cannot be compared."""
@@ -103,9 +103,9 @@ class Comparison:
     disagreements: tuple[Match, ...]
     """The largest disagreements that are not within noise, at most five."""
     untried: tuple[Effect, ...]
-    """The largest gain of the reference on each axis that no run here resembles, largest first."""
+    """The largest gain of the reference on each axis for which there is no similar run here, largest first."""
     absolute: bool
-    """True if the values themselves can be compared."""
+    """True if the values themselves can be compared, and not only the effects."""
     reasons: tuple[str, ...]
     """Reasons why the values cannot be compared."""
     remarks: tuple[str, ...]
@@ -142,10 +142,10 @@ def compare_logs(here: Log, there: Log) -> Comparison:
 
 
 def untried(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Effect, ...]:
-    """Return the largest kept gain on each axis of ``there`` that no run of ``here`` resembles, largest first.
+    """Return the largest kept gain on each axis of ``there`` for which ``here`` has no similar run, largest first.
 
-    A run resembles it when it moved the same knobs in the same direction, whatever the result was.  Two changes of code
-    resemble each other when they have the same axis.
+    A run is similar if it moved the same knobs in the same direction, whatever the result was.  Two changes of code are
+    similar if they have the same axis.
     """
     return tuple(e for e in best_wins(there) if not any(match.same_way(e.run, own.run) for own in here))
 

@@ -22,7 +22,7 @@ FLOPS_PER_PARAMETER = 6
 Kaplan et al., "Scaling laws for neural language models", arXiv 2001.08361, section 2.1.
 """
 MARKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""Numbers of experiments after which the table has a row; the last row is always shown."""
+"""The table has a row after each of these numbers of experiments; the last row is always shown."""
 REMARK = (
     "gain: of the incumbent over the log's own baseline, in percent. Values of different machines cannot be compared, "
     "because the time budget ties each to its machine. FLOPs: 6 for each parameter and token trained on."
@@ -33,7 +33,7 @@ REMARK = (
 class Point:
     """The state after one experiment.
 
-    Sums start at the baseline; they are None from the first experiment whose part is unknown.
+    Sums start at the baseline.  From the first experiment whose part is unknown, they are None.
     """
 
     number: int
@@ -93,7 +93,8 @@ def of_log(log: Log, budget_seconds: float | None = None) -> tuple[Point, ...]:
 
 
 def _course(runs: Sequence[Run], direction: Direction) -> Iterator[tuple[Run, float | None, float | None]]:
-    """Yield each run with the incumbent's value after it and that value's gain over the baseline, in percent."""
+    """Yield, for each run, the run itself, the incumbent's value after it, and the gain of that value over the
+    baseline in percent."""
     first: Run | None = None
     best: Run | None = None
     for run in runs:
@@ -107,7 +108,7 @@ def _course(runs: Sequence[Run], direction: Direction) -> Iterator[tuple[Run, fl
 
 
 def _sums(parts: Sequence[float | None]) -> list[float | None]:
-    """Return the running sums; they are None from the first unknown number on."""
+    """Return the running sums; from the first unknown number on they are None."""
     total: float | None = 0.0
     sums: list[float | None] = []
     for part in parts:

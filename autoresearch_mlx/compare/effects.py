@@ -35,7 +35,7 @@ class Run:
     measured: tuple[float, float] | None = None
     """Gain and standard error from all runs of candidate and incumbent, if the session measured them repeatedly."""
     key: str | None = None
-    """Mark of the comparability key; values under two keys cannot be compared.  None means unknown."""
+    """Mark of the comparability key; values under two different keys cannot be compared.  None means unknown."""
     opens: bool = False
     """True for a baseline of a table: it has no effect, and the effects after it start from it."""
 
@@ -88,7 +88,7 @@ def from_experiment(experiment: Experiment, code: Sequence[str] = ()) -> Run:
 
 
 def _measured(effect: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return the difference as measured and its standard error.
+    """Return the measured difference and its standard error.
 
     The difference is not shrunk, so that both logs are treated alike.
     """
@@ -99,8 +99,8 @@ def _measured(effect: Mapping[str, Any]) -> tuple[float, float] | None:
 def axis_of_change(experiment: Experiment, code: Sequence[str]) -> str:
     """Return the axis that the diff shows, else the axis that the agent named.
 
-    The diff shows the axis of the one well-known knob that it changes.  Without such a knob, it shows the axis of the
-    code that it changes.
+    The diff shows the axis of the one well-known knob that it changes.  Without such a knob, the diff shows the axis of
+    the changed code.
     """
     known = [axis for axis in map(axis_of, experiment.knobs) if not axis.startswith("knob.")]
     told = known if len(known) == 1 else [axis for axis in code if not axis.startswith("knob.") and axis != "code"]
@@ -148,7 +148,7 @@ def apart(a: str | None, b: str | None) -> bool:
 def _elsewhere(run: Run, direction: Direction) -> float | None:
     """Return the incumbent's value under this run's own comparability key.
 
-    It is calculated from the run's gain; it is None without a gain.
+    It is calculated from the run's gain, so it is None without a gain.
     """
     if run.value is None or run.measured is None:
         return None

@@ -24,7 +24,7 @@ from autoresearch_mlx.store.ledger import read
 def read_log(path: Path, hardware: str = "", metric: str | None = None, direction: Direction | None = None) -> Log:
     """Read the log in a file.
 
-    ``metric`` is the column that has the values, if the header does not show it; ``direction`` says whether lower or
+    ``metric`` is the column with the values, in case the header does not show it; ``direction`` says whether lower or
     higher values are better.  Raises TableError with file and line for a line that cannot be understood.
     """
     text = _text(path)
@@ -106,7 +106,8 @@ def _tried(runs: Sequence[Run]) -> bool:
 
 
 def _gains(columns: Columns) -> Iterator[tuple[float, float]]:
-    """Yield the gain, and the value minus the incumbent's value, for each row of our own table that has both."""
+    """Yield two numbers for each row of our own table that has both: the gain, and the value minus the incumbent's
+    value."""
     incumbent: float | None = None
     for row in columns.rows if columns.ours else ():
         value, gain = number_in(columns.cell(row, "value")), number_in(columns.cell(row, "gain"))

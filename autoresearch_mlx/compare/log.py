@@ -26,7 +26,7 @@ class Log:
     source: str
     """Address at which the session was published, or the file from which it was read."""
     hardware: str
-    """Hardware in words, or an empty string if unknown."""
+    """Description of the hardware, or an empty string if it is unknown."""
     metric: str
     direction: Direction
     runs: tuple[Run, ...]
@@ -34,10 +34,10 @@ class Log:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     """Data, tokenizer, validation rows, budget and hardware, as far as they are known."""
     caveats: tuple[str, ...] = ()
-    """Caveats about its rows, in words."""
+    """Sentences about what a reader should know before using its rows."""
     ends: tuple[float, float] | None = None
-    """Values of baseline and incumbent as the judge estimates them from all their runs; if None, the values in their
-    rows count."""
+    """Values of baseline and incumbent that the judge estimates from all their runs; with None, the values in their
+    rows are used."""
 
     @property
     def effects(self) -> tuple[Effect, ...]:

@@ -16,7 +16,7 @@ from autoresearch_mlx.judge.history import sigma_of
 from autoresearch_mlx.judge.student_t import quantile
 
 NULL_AXES = frozenset({"seed", "repeat", "rope.table"})
-"""Axes of changes that should make no difference."""
+"""Axes of changes that should make no difference to the result."""
 COVERAGE = 0.9
 """The share of cases in which an interval should contain the true value."""
 

@@ -68,7 +68,7 @@ class Held:
 
     @property
     def where_in_words(self) -> str:
-        """Where the effect holds, in words; if that is one chip alone, with the chip's name."""
+        """Text about where the effect holds; if that is one kind of chip alone, the text names the chip."""
         return f"on {self.chip} alone" if self.chip is not None else self.where
 
 
@@ -112,7 +112,7 @@ class Fleetwide:
 
 
 def fleetwide(history: History) -> Fleetwide | None:
-    """Return the machines of a session side by side, or None unless two machines or more of a fleet have taken runs."""
+    """Return the machines of a session side by side, or None unless at least two machines of a fleet have made runs."""
     seen = views(history)
     if len(seen) < 2:
         return None
@@ -132,10 +132,11 @@ def fleetwide(history: History) -> Fleetwide | None:
 
 
 def levelled(history: History) -> dict[int, float]:
-    """Return a value for each experiment of a fleet, moved to the first machine's level so that one plot can show all.
+    """Return a value for each experiment of a fleet, shifted to the first machine's level, so that one plot can show
+    all of them.
 
-    The difference between the two machines' baselines is subtracted.  The result is empty unless several machines took
-    runs.
+    For this shift, the difference between the two machines' baselines is subtracted.  The result is empty unless
+    several machines made runs.
     """
     seen = views(history)
     levels = {view.machine: level for view in seen if (level := _mean(view, history.baseline)) is not None}
@@ -274,7 +275,7 @@ def render(found: Fleetwide, width: int) -> str:
 
 
 def remarks(found: Fleetwide) -> tuple[str, ...]:
-    """Return the sentences that belong to the table: what the machines agree on, and how to read it."""
+    """Return the sentences below the table: in which changes the machines agree, and how to read the table."""
     said = [_agreement(found)]
     if found.elsewhere:
         one = len(found.elsewhere) == 1

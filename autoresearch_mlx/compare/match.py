@@ -34,7 +34,7 @@ ONE_CHANGE = frozenset(
 )
 """Axes that stand for one particular change of code: two runs on such an axis made the same change."""
 _MEMORY = frozenset({"DEVICE_BATCH_SIZE"})
-"""Knobs that only make a batch fit into memory; a difference in them does not make two changes different."""
+"""Knobs that only make a batch fit into memory; two changes may differ in them and still match."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ class Pair:
 def pairs(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Pair, ...]:
     """Return each measured change of ``there`` with the most similar one of ``here``; no change is used twice.
 
-    The most similar pair is taken first; of equally similar pairs, the earliest.  Choosing by the gain would make the
-    agreement look better than it is.
+    The most similar pair is matched first; among equally similar pairs, the earliest.  Choosing by the gain would make
+    the agreement look better than it is.
     """
     near = sorted(_candidates(there, here), key=lambda p: (p.apart, p.there.run.order, p.here.run.order))
     taken: set[tuple[str, int]] = set()

@@ -15,7 +15,7 @@ from autoresearch_mlx.store.regimes import newest_machine
 FACTS = {name: NAMES[name] for name in ("data", "tokenizer", "rows", "seq_len", "budget", "machine")}
 """The parts of the comparability key on which the values of any log depend."""
 FINER = {name: NAMES[name] for name in ("split", "device", "gpu_cores", "blas", "mlx")}
-"""Parts that only a ledger has; when both sides have such a part, its values must be equal too."""
+"""Parts that only a ledger has; if both sides have such a part, the two must be equal."""
 
 
 def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
@@ -41,7 +41,8 @@ def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[st
 
     They come from the first line of its ledger, and from the machine that its measurements record.
 
-    The result is empty for a session of another program, which has no conditions in common with any table.
+    The result is empty for a session whose target is another program, because it has no conditions in common with any
+    table.
     """
     conditions = record.get("conditions") or {}
     if conditions.get("data_sha256") is None:

@@ -33,7 +33,7 @@ def own_log(journal: Journal, root: Path, name: str, source: str = "") -> tuple[
 
 
 def _axes_of_code(root: Path, experiments: Sequence[Experiment]) -> dict[int, tuple[str, ...]]:
-    """Return the axes of each change that is more than one knob, by the experiment's number.
+    """Return the axes of each change that moves more than one knob, by the experiment's number.
 
     A commit that is gone is left out.
     """

@@ -48,7 +48,7 @@ _CONTEXT = re.compile(
     r"\d+-?min(?:ute)? budget(?: no cap)?",
     re.IGNORECASE,
 )
-"""Things that may follow "with" in a description although the change does not touch them."""
+"""Words that may follow "with" in a description although the change does not concern them."""
 _EXPLAINS = re.compile(
     r"(?:hypothesis|evidence|because|since|vs\.?|note|e\.g\.|like|as|expected|expect|see|re:|from|was|"
     r"up from|down from)\b",
@@ -73,7 +73,7 @@ class Line:
     """The remarks that follow a mark such as a semicolon or a dash; a remark after a word such as "at" is not among
     them."""
     more: bool
-    """True if the line says that something else was changed too, or that the change applies only to a part."""
+    """True if the line says that something else was changed too, or that the change affects only a part."""
 
 
 def split_line(text: str) -> Line:
@@ -102,7 +102,7 @@ def split_line(text: str) -> Line:
 
 
 def _is_limited(text: str) -> bool:
-    """Return whether the change applies only to a part of the model or of the run: ``... for value embeddings``."""
+    """Return whether the change affects only a part of the model or of the run, as in ``... for value embeddings``."""
     begins = re.search(r"\b(?:for|on)\s", text)
     return _ONLY.search(text) is not None or (begins is not None and _SCOPE.match(text, begins.start()) is not None)
 
@@ -112,7 +112,7 @@ def _without_asides(text: str) -> tuple[str, list[str]]:
 
     A call such as ``tanh(x)`` is not an aside.
 
-    If the log cut an aside off before its end, the aside reaches to the end of the line.
+    If the log has cut off an aside before its end, the aside extends to the end of the line.
     """
     left, asides, at = "", [], 0
     while at < len(text):

@@ -33,14 +33,14 @@ _AMOUNT = {
 }
 """Axis -> pattern of the figure, for each change of code that is described with a figure."""
 _HOLE = "¦"
-"""Placeholder for a change that was already read at this place; only the end of a word may follow it."""
+"""Placeholder for a change that was already read at this place in the text; only the end of a word may follow it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a statement says was changed: knobs, or code as axis and note, or nothing if its words are only a comment.
+    """The change that a statement names: knobs, or code as axis and note, or nothing if its words are only a comment.
 
-    ``clear`` is False if it may be another change, or contain a further one.
+    ``clear`` is False if the statement may name another change, or a further one.
     """
 
     changes: KnobChanges = field(default_factory=dict)

@@ -37,7 +37,8 @@ _LOWER = re.compile(r"\b(?:lower|min|minim\w*|down|smaller)\b|lower_is_better")
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The place of each column, by the name that we use; ``gain`` is our own column of gains, in the same table."""
+    """The place of each column, by our own name for it; ``gain`` is the column of gains that only our own tables
+    have."""
 
     places: Mapping[str, int]
     metric: str
@@ -142,7 +143,7 @@ def _without_header(lines: Lines) -> Columns:
 
 
 def _fits(columns: Columns, row: Row) -> bool:
-    """Return whether a row begins with a commit, and has bits per byte if its status says that it was measured."""
+    """Return whether a row begins with a commit and, if its status says that it was measured, has bits per byte."""
     commit, status = columns.cell(row, "commit"), status_in(columns.cell(row, "status"))
     value = number_in(columns.cell(row, "value"))
     named = _COMMIT.fullmatch(commit) is not None or commit.lower() in ("", "-", "baseline", "n/a", "none")

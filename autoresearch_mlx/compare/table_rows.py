@@ -29,7 +29,7 @@ _MEASURE = re.compile(
 A comma is read only before groups of three digits, because ``3,4567`` may have a decimal comma.
 """
 _MOST_BITS = 64
-"""Bits per byte from which on a value is refused; a model that has learnt anything is below 8."""
+"""Smallest number of bits per byte that is refused as a value; a model that has learnt anything is below 8."""
 _MACHINE = r"m\d(?: ?(?:pro|max|ultra))?|[ahblt]\d{1,3}0?0?|rtx ?\d+|macbook|mac ?mini|mac ?studio|laptop|machine"
 _BASELINE = re.compile(
     r"[\[(*`\"']*(?:(?:the|a|new|fresh|clean|vanilla|updated|first|second|third|concurrent|upstream|original|default|"
@@ -106,7 +106,8 @@ def _run(columns: Columns, row: Row, status: str, value: float | None) -> Run:
 
 
 def _with_changes(read: Sequence[tuple[Run, bool]]) -> Iterator[Run]:
-    """Yield the runs with the changes that their descriptions state; each new baseline resets the known values."""
+    """Yield the runs with the changes that their descriptions state; at each new baseline, the known values are
+    forgotten."""
     starts = [
         at for at, (run, named) in enumerate(read) if at == 0 or (_is_baseline(run, named) and run.status == "keep")
     ]

@@ -104,7 +104,8 @@ def _in_words(
 
 
 def _behind(text: str, *places: int) -> str:
-    """Return the first unit that follows one of these places directly, or an empty string if there is none."""
+    """Return the unit that directly follows one of these places, the first one if there are several; an empty string
+    if there is none."""
     units = (_UNIT.match(text, place) for place in places)
     return next((match[1] for match in units if match), "")
 
@@ -115,7 +116,7 @@ def _pair(name: str, was: str, now: str, unit: str) -> tuple[Any, Any] | None:
 
 
 def _sized(read: Reading, known: Mapping[str, Any]) -> Reading | None:
-    """Return the reading, as one of the device's batch size if it is a number of rows.
+    """Return the reading; if its number is a number of rows, return it as a reading of the device's batch size.
 
     The earlier value in the reading is then that of the device's batch size.  Returns None if it is unclear which batch
     is meant.
@@ -162,5 +163,6 @@ def _suits(name: str, suffix: str, value: float) -> bool:
 
 
 def _round_thousands(value: float, name: str) -> float:
-    """Return the number behind a value in thousands: 65K of a batch are 65,536 tokens, 200K of a wavelength 200,000."""
+    """Return the exact number for a value in thousands: 65K of a batch are 65,536 tokens, 200K of a wavelength are
+    200,000."""
     return float(2 ** round(math.log2(value * 1000))) if name in BATCHES else value * 1000

@@ -58,7 +58,10 @@ class Budget:
 
 
 def read(value: Any) -> Budget | None:
-    """Read a budget as a person writes it; return None for ``auto``.  Raises ValueError, which names what is valid."""
+    """Read a budget in the form that users write; return None for ``auto``.
+
+    Raises ValueError, which names what is valid.
+    """
     if value == "auto":
         return None
     if isinstance(value, str) and ":" in value:
@@ -105,7 +108,7 @@ def _of_h100(kind: str) -> float:
 
 
 def normal(value: Any) -> float | str:
-    """Return a written budget in one spelling: ``500M`` and ``5e8`` are the same.  Raises ValueError."""
+    """Return a written budget in its standard form: ``500M`` and ``5e8`` become the same.  Raises ValueError."""
     budget = read(value)
     return "auto" if budget is None else budget.said()
 

@@ -1,8 +1,9 @@
-"""Compute the comparability key: what a value depends on besides the edited file, as parts and as one short hash.
+"""Compute the comparability key: the facts, besides the edited file, on which a value depends, as parts and as one
+short hash.
 
-Two values can be compared only when their marks (the hashes) are the same; when they are not, the parts say why.  The
-parts come from a session's record in the ledger and from a description of the machine.  An unknown part is ``None``,
-never a guess.
+Two values can be compared only if their marks (the hashes) are equal; if they are not, the parts show the difference.
+The parts come from a session's record in the ledger and from a description of the machine.  An unknown part is
+``None``, never a guess.
 """
 
 from __future__ import annotations
@@ -53,12 +54,12 @@ class Key:
         return _digest(self.parts)
 
     def on(self, split: str) -> Key:
-        """Return the key of values on another split; the same key for a target without splits."""
+        """Return the key of values on another split; for a target without splits it is the same key."""
         return replace(self, parts={**self.parts, "split": split}) if "split" in self.parts else self
 
 
 def key_of(record: Mapping[str, Any], machine: Mapping[str, Any]) -> Key:
-    """Return the key of a session whose ledger does not name one, from what the ledger records.
+    """Return the key of a session whose ledger does not state one, computed from the facts in the ledger.
 
     ``record`` is the first line of the ledger.  ``machine`` is the description of the machine in a measurement; a
     missing entry means that the part is unknown.
@@ -96,7 +97,7 @@ def parts_of(conditions: Mapping[str, Any]) -> dict[str, Any]:
 def _corpus(hashes: Any, *files: str) -> str:
     """Return one short hash over the named files of a corpus.
 
-    It covers all files when no file is named, or when one of the named files has no hash.
+    If no file is named, or if a named file has no hash, the hash covers all files.
     """
     if not isinstance(hashes, Mapping):
         return str(hashes)[:_LENGTH]
@@ -139,5 +140,5 @@ def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def changes_in_words(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
-    """Return the differences in words, ``MLX 0.31 -> 0.32``; empty when nothing known differs."""
+    """Return the differences as text, such as ``MLX 0.31 -> 0.32``; empty if no known part differs."""
     return ", ".join(f"{NAMES.get(name, name)} {a[name]} -> {b[name]}" for name in differing(a, b))

@@ -61,7 +61,7 @@ class TargetSettings(Frozen):
 
 
 class BudgetSettings(Frozen):
-    """Settings of the budget: what ends one measurement."""
+    """Settings of the budget, which ends a measurement."""
 
     seconds: Annotated[float | str, BeforeValidator(budget.normal)] = "auto"
     """Training time of a run in seconds, or a number of tokens (``match-tokens:500M``) or of operations
@@ -74,7 +74,7 @@ class BudgetSettings(Frozen):
     """The longest time of an evaluation in seconds; a second limit is five times the baseline's time plus one
     minute."""
     smoke: Literal["code", "always", "never"] = "code"
-    """When a trial run of two steps precedes the real run.  With ``code`` it does so only if an edit changes more than
+    """When a trial run of two steps is made before the real run.  With ``code``, only if an edit changes more than
     values of knobs."""
 
 
@@ -91,7 +91,7 @@ class DataSettings(Frozen):
 
 
 class JudgeSettings(Frozen):
-    """Settings of the judge: what counts as better."""
+    """Settings of the judge, which decides whether a result is better."""
 
     mode: Literal["auto", "fast", "adaptive", "strict", "margin"] = "auto"
     """How an edit is judged.  ``auto`` makes one run per edit while gains are large compared with the noise, and
@@ -112,7 +112,7 @@ class JudgeSettings(Frozen):
 
 
 class AgentSettings(Frozen):
-    """Settings of the agent: which one proposes, and how a model is asked."""
+    """Settings of the agent: which agent proposes edits, and how a model is asked."""
 
     name: str = "auto"
     """Name of the agent: auto, knobs, hybrid, chat, ollama:MODEL, lmstudio:MODEL, openai:MODEL, mlx:MODEL, playbook,
@@ -132,9 +132,11 @@ class AgentSettings(Frozen):
     ``auto``, the form depends on how the model has answered so far (docs/models.md)."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     context_tokens: Count | Auto = "auto"
-    """Maximum number of tokens of prompt and reply together; ``auto`` means what the model and the memory allow."""
+    """Maximum number of tokens of prompt and reply together; with ``auto``, as many as the model and the memory
+    allow."""
     reply_tokens: Count | Auto = "auto"
-    """Maximum number of tokens of one reply with its thinking; ``auto`` means what the form needs (docs/models.md)."""
+    """Maximum number of tokens of one reply with its thinking; with ``auto``, as many as the form of the answer
+    needs (docs/models.md)."""
     think: Literal["auto", "off", "low", "medium", "high"] = "auto"
     timeout_seconds: Positive = 900.0
     """Longest time of one call in seconds, which includes loading the model and reading the prompt."""
@@ -201,7 +203,7 @@ class LimitSettings(Frozen):
     memory_gb: Positive | Auto = "auto"
     """Maximum of main memory that all processes of the run may use together."""
     folder_gb: Positive | Auto = "auto"
-    """The most that a run may write into its folder."""
+    """Maximum that a run may write into its folder."""
     free_disk_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = "auto"
     """Space that must stay free on the disk."""
 
@@ -242,7 +244,7 @@ class EndSettings(Frozen):
     report: Literal["auto", "always", "never"] = "auto"
     """Whether the report page is written; with ``auto``, when the clock ended the run."""
     notify: str = ""
-    """How to notify the person: ``desktop``, or a shell line that reads the outcome from its standard input."""
+    """How to notify the user: ``desktop``, or a shell line that reads the outcome from its standard input."""
 
 
 class MachineSettings(Frozen):
@@ -257,11 +259,11 @@ class MachineSettings(Frozen):
     exclusive: Literal["auto", "always", "never"] = "auto"
     """Whether only one command measures on this machine at a time; with ``auto``, where a GPU trains."""
     clock: Literal["reference", "wall"] = "reference"
-    """The seconds in which a budget is counted where a CPU trains.  ``reference`` means seconds of a machine that is as
-    fast as it was during the baseline: a run on a busy machine then trains as much as on a quiet one, but takes
+    """How the seconds of a budget are counted where a CPU trains.  ``reference`` means seconds of a machine that is
+    as fast as it was during the baseline: a run on a busy machine then trains as much as on a quiet one, but takes
     longer."""
     quiet_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
-    """Longest wait in seconds for a quiet machine, before the baseline and before a disturbed run is taken again."""
+    """Longest wait in seconds for a quiet machine, before the baseline and before a disturbed run is repeated."""
     probe: Literal["auto", "never"] = "auto"
     """Whether the machine's speed is measured before and after each run; with ``auto``, on a GPU, and on a CPU for
     budgets of a minute or more."""

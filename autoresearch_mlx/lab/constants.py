@@ -67,7 +67,7 @@ def _bounded(value: Any) -> int | float:
 
 
 def fits_json(value: Any) -> bool:
-    """Tell whether JSON can hold a value: finite numbers, strings, True, False, None, and lists or dicts of them."""
+    """Return whether JSON can hold a value: finite numbers, strings, True, False, None, and lists or dicts of them."""
     if isinstance(value, list | tuple):
         return all(map(fits_json, value))
     if isinstance(value, dict):

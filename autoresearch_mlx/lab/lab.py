@@ -44,7 +44,7 @@ class Lab:
         return [ledger.parent.name for ledger in ledgers]
 
     def current(self) -> str | None:
-        """Return the tag of the session that was used last; None when there is none."""
+        """Return the tag of the session that was used last, or None if there is no session."""
         try:
             tag = (self.state / CURRENT).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
@@ -65,7 +65,10 @@ class Lab:
         write_whole(note, tag + "\n")
 
     def make_state(self) -> None:
-        """Make the folder of the sessions; it ignores itself, so the user's .gitignore needs no line for it."""
+        """Make the folder of the sessions.
+
+        The folder contains its own .gitignore, so the user's needs no line for it.
+        """
         self.state.mkdir(exist_ok=True)
         ignore = self.state / ".gitignore"
         if not ignore.exists():
@@ -99,7 +102,7 @@ def find_lab(start: Path) -> Lab:
 
 
 def _is_worktree(directory: Path) -> bool:
-    """Tell whether a folder lies in a worktree of a session, such as ``worktree`` or, with lanes, ``worktree-2``."""
+    """Return whether a folder lies in a worktree of a session, such as ``worktree`` or, with lanes, ``worktree-2``."""
     places = (directory, *directory.parents)
     return any(p.name.startswith("worktree") and p.parent.parent.name == STATE for p in places)
 

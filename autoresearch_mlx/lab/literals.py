@@ -39,7 +39,7 @@ English shrinks to 0.6 of its size or less and base64 to 0.77; English has few d
 _NAMES_FREE = 4096
 """Number of bytes of new names that a large honest edit may need."""
 _DATA_SHARE = 3
-"""Divisor that gives the limit on an edit's strings and numbers: a third of the bytes that the edit may add."""
+"""Divisor for the limit on an edit's strings and numbers: they may take a third of the bytes that the edit may add."""
 _ADDRESS = re.compile(r"https?://\S{1,200}")
 
 
@@ -91,7 +91,7 @@ def _packed(known: str, text: str) -> int:
 
 
 def too_much(path: str, old: str, new: str, bounds: Bounds) -> str | None:
-    """Say why an edit of a Python file carries too much data, with the size; return None when it does not.
+    """Return a sentence if an edit of a Python file carries too much data, with the size; return None if it does not.
 
     Also returns None for a file that does not parse, which another check refuses.
     """
@@ -126,7 +126,8 @@ def _why(before: _Found, after: _Found, bounds: Bounds) -> str | None:
 
 
 def _pools(before: _Found, after: _Found, data: int, prose: Counter[str], bounds: Bounds) -> str | None:
-    """Say which bound the total of the added literals, or of the whole file, exceeds; return None when neither does.
+    """Return a sentence if the total of the added literals, or of the whole file, exceeds a bound; return None if
+    neither does.
 
     ``data`` is the number of bytes of the added strings and numbers.
     """
@@ -232,6 +233,6 @@ def _written(value: object) -> str:
 
 
 def _number(value: complex) -> str:
-    """Return a number as a string, which ``repr`` refuses for integers of more than 4300 digits."""
+    """Return a number as a string.  Unlike ``repr``, this also works for integers of more than 4300 digits."""
     text = f"{value:x}" if isinstance(value, int) and abs(value) >= 1 << 64 else repr(value)
     return text if text[0].isdigit() else "0" + text

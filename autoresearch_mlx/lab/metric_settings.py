@@ -15,7 +15,10 @@ _PERCENT = re.compile(r"([+-]?)\s*(\d+(?:\.\d+)?)\s*%")
 
 
 class MetricSettings(Frozen):
-    """One figure of a run: the primary one, which the loop improves, or another one, which may have a limit."""
+    """One figure of a run.
+
+    It is either the primary one, which the loop improves, or another one, which may have a limit.
+    """
 
     name: str
     """Name in the line ``METRIC name=value``, or name of a figure that every run has, such as peak_memory_mb or
@@ -87,7 +90,7 @@ _BLOCKS: Mapping[str, type[Frozen]] = {"metric": MetricSettings, "check": CheckS
 
 
 def wrong_blocks(written: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the blocks of a lab.toml, in words; None if nothing is."""
+    """Return the fault in the blocks of a lab.toml as text, or None if there is none."""
     for kind, model in _BLOCKS.items():
         blocks = written.get(kind, [])
         if not isinstance(blocks, list) or not all(isinstance(each, Mapping) for each in blocks):
@@ -109,7 +112,8 @@ def wrong_blocks(written: Mapping[str, Any]) -> str | None:
 
 
 def put_primary(written: dict[str, Any]) -> str | None:
-    """Copy name and direction of the primary block into ``target`` of a lab.toml; return what is wrong, if anything."""
+    """Copy name and direction of the primary block into ``target`` of a lab.toml; return the fault as text, or None
+    if there is none."""
     blocks, target = written.get("metric", []), written.setdefault("target", {})
     primary = [each for each in blocks if each.get("primary") is True]
     if len(primary) > 1:

@@ -21,8 +21,8 @@ def offered(group: str) -> Mapping[str, str]:
 def import_named(where: str, folder: Path) -> Any:
     """Import ``module:Class`` and return the class.
 
-    An installed command searches neither the current directory nor the lab, where a person's own module usually lies,
-    so both are added to the end of the search path.  Raises whatever the module raises while it is imported.
+    An installed command searches neither the current directory nor the lab, where a user's own module usually lies, so
+    both are added to the end of the search path.  Any error that the module raises while it is imported passes through.
     """
     for place in (str(Path.cwd()), str(folder)):
         if place not in sys.path:

@@ -1,4 +1,4 @@
-"""Find the ``# knob:`` comments that belong to no knob, and say why, so that a person can correct them."""
+"""Find the ``# knob:`` comments that belong to no knob, each with the reason, so that the user can correct them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CAPITALS = re.compile(r"[A-Z][A-Z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """One comment that gives no range to any knob: its line in the file, and the reason in words."""
+    """One comment that gives no range to any knob: its line in the file, and the reason as text."""
 
     line: int
     reason: str
@@ -41,14 +41,14 @@ def unread_comments(text: str) -> tuple[Unread, ...]:
 
 
 def _comments(text: str) -> Iterator[tuple[int, str, bool]]:
-    """Yield (line, comment, whether the comment has the line to itself)."""
+    """Yield three values for each comment: its line, its text, and whether it has the line to itself."""
     for token in tokenize.generate_tokens(io.StringIO(text, newline="").readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string, not token.line[: token.start[1]].strip()
 
 
 def _gives_range(comment: str, alone: bool) -> bool:
-    """Return whether a comment is meant as a range; a comment on its own line may just mention ``# knob:`` in prose."""
+    """Return whether a comment is meant as a range; a comment on its own line may only mention ``# knob:`` in prose."""
     return bool(
         RANGE.match(comment) or _ALMOST.match(comment) if alone else RANGE.search(comment) or _ALMOST.search(comment)
     )

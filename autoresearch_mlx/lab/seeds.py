@@ -1,7 +1,7 @@
-"""Tell whether an edit changes only the random seed.
+"""Find out whether an edit changes only the random seed.
 
-A lucky seed looks like a gain and is not one.  The harness fixes the seed; a file that sets another one only
-searches for luck.
+A lucky seed looks like a gain but is none.  The harness fixes the seed; a file that sets another one only searches for
+luck.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DRAWING = re.compile(r"(^|\.)(key|PRNGKey|default_rng|RandomState|Random|SeedSe
 
 
 def only_seeds_differ(before: str, after: str) -> bool:
-    """Tell whether two Python texts differ in their seeds and in nothing else.
+    """Return whether two Python texts differ in their seeds and in nothing else.
 
     Seeds are: variables named like one, calls like ``mx.random.seed``, and whole numbers in the argument of calls
     like ``mx.random.key``.  Returns False for two texts that do the same thing, and for a text that does not parse.
@@ -33,7 +33,7 @@ def only_seeds_differ(before: str, after: str) -> bool:
 
 
 def only_seeds_changed(before: Mapping[str, str], after: Mapping[str, str]) -> bool:
-    """Tell whether every changed file of an edit, ``{path: text}``, is Python and differs only in its seeds."""
+    """Return whether every changed file of an edit, ``{path: text}``, is Python and differs only in its seeds."""
     changed = {path for path, text in after.items() if before.get(path) != text}
     return bool(changed) and all(
         path.endswith(".py") and path in before and only_seeds_differ(before[path], after[path]) for path in changed

@@ -55,7 +55,7 @@ _AXES: dict[str, tuple[str, ...]] = {
 
 
 _COSTLESS = frozenset({"lr", "weight_decay", "adam", "schedule", "rope", "softcap", "residual", "init", "seed"})
-"""First words of the axes whose knobs change only numbers in a step, but not how much the step computes."""
+"""First words of the axes whose knobs change only numbers in a step, but not the amount of computation."""
 _SWITCHES = frozenset({"softcap", "residual", "rope"})
 """First words of the ``_COSTLESS`` axes on which the value 0 may switch off a part of the step."""
 
@@ -176,7 +176,8 @@ _NOTHING = object()
 
 
 def _value(node: ast.expr, ranged: bool) -> Any:
-    """Return the value of a constant, or ``_NOTHING`` if it is not one; ``ranged`` tells if a range comment follows."""
+    """Return the value of a constant, or ``_NOTHING`` if it is not one; ``ranged`` says whether a range comment
+    follows."""
     if node.lineno == node.end_lineno:
         try:
             value = literal_of(node)
@@ -225,7 +226,8 @@ def lines_of(text: str) -> list[str]:
 
 
 def literal(value: Any) -> str:
-    """Write a value as a person would: a large power of two as ``2**16``, other numbers with six significant digits."""
+    """Write a value as a programmer would: a large power of two as ``2**16``, other numbers with six significant
+    digits."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -255,7 +257,7 @@ def changed_knobs(before: str, after: str) -> dict[str, tuple[Any, Any]]:
 
 
 def only_knobs_differ(before: str, after: str) -> bool:
-    """Tell whether two Python texts differ only in the values of knobs that both have."""
+    """Return whether two Python texts differ only in the values of knobs that both have."""
     shared = {name: now for name, (was, now) in changed_knobs(before, after).items() if name in read_knobs(before)}
     if any(name not in read_knobs(after) for name in shared):
         return False
@@ -286,7 +288,7 @@ def _numeric(value: Any) -> bool:
 
 
 def lines_removed(before: Mapping[str, str], after: Mapping[str, str]) -> int:
-    """Return by how many lines of code the files got shorter; blank lines and comments do not count."""
+    """Return how many lines of code the files have lost; blank lines and comments do not count."""
     return sum(map(_code_lines, before.values())) - sum(map(_code_lines, after.values()))
 
 

@@ -15,15 +15,15 @@ class ToolSettings(Frozen):
     folder: str = ".tools"
     """Folder of the lab's own tools, relative to the lab; its ``bin`` and ``node_modules/.bin`` come first on PATH."""
     needs: tuple[str, ...] = ()
-    """What must be installed before anything is measured: names of programs, or paths of files below ``folder``.  A
-    ``|`` separates alternatives, such as ``chromium | google-chrome``; one may be an absolute path, or a variable that
-    holds one (``$CHROME_PATH``)."""
+    """Tools that must be installed before anything is measured: names of programs, or paths of files below
+    ``folder``.  A ``|`` separates alternatives, such as ``chromium | google-chrome``; one may be an absolute path,
+    or a variable that holds one (``$CHROME_PATH``)."""
     system: tuple[str, ...] = ()
     """Programs, written as in ``needs``, that must already be on the system, because ``install`` does not install
     them: node or a browser, for example."""
     install: str | None = None
-    """Shell line that installs what is missing in the lab's folder; it is shown to the person and never run by the
-    tool."""
+    """Shell line that installs the missing tools in the lab's folder; it is shown to the user and never run by this
+    program."""
 
     @model_validator(mode="after")
     def _possible(self) -> ToolSettings:
@@ -41,12 +41,12 @@ class ToolSettings(Frozen):
 
 
 class HookSettings(Frozen):
-    """The person's own shell lines, which run before and after each experiment of `run` (docs/hooks.md)."""
+    """The user's own shell lines, which run before and after each experiment of `run` (docs/hooks.md)."""
 
     before: str | None = None
-    """Shell line that runs before a proposal is asked for; its output goes to whoever proposes."""
+    """Shell line that runs before a proposal is asked for; the agent that proposes gets its output."""
     after: str | None = None
-    """Shell line that runs after each experiment; its output goes to whoever proposes next."""
+    """Shell line that runs after each experiment; the agent that makes the next proposal gets its output."""
 
     @field_validator("before", "after")
     @classmethod

@@ -80,8 +80,8 @@ class MlxServer:
     def ask(self, ask: Ask) -> Reply:
         """Make one call, starting the server first when none is running; ``load_seconds`` tells how long that took.
 
-        Raises EndpointError.  A failed call raises EndpointError.  Its kind is overflow (found before anything is
-        sent), unreachable (the server does not start), dropped (the server ended during the call) or hung (a deadline
+        Raises EndpointError if the call fails.  Its kind is overflow (found before anything is sent), unreachable (the
+        server does not start), dropped (the server ended during the call) or hung (a deadline
         passed).  If the kind is unreachable or dropped, the error contains the last lines of the server's log.  After a
         failed call the server is ended too, because it may go on reading the prompt for minutes.
         """

@@ -2,7 +2,7 @@
 
     refs/autoresearch/claims/<question>/<hypothesis>
 
-A claim is a ref.  A lab makes it with a push that succeeds only if the ref does not exist yet; git checks and writes
+A claim is a ref.  A lab makes it with a push that succeeds only if the ref does not exist yet.  Git checks and writes
 in one step, so exactly one of several labs gets the claim.  A claim ends after the time that its author states.  Then
 another lab may replace it, with a push that succeeds only while the ref still holds the old claim.
 """
@@ -56,7 +56,7 @@ class Claims:
     """The claims that this lab holds: ref -> (commit, end of the claim in seconds since 1970)."""
 
     def __post_init__(self) -> None:
-        """Read from the journal which claims earlier runs of this lab left on the remote."""
+        """Read from the journal the claims that earlier runs of this lab have left on the remote."""
         for event in self.place.events():
             ref, commit, ends = (event.get(name) for name in ("ref", "commit", "ends"))
             if event.get("address") != mark_of(self.remote) or not isinstance(ref, str):
@@ -89,7 +89,8 @@ class Claims:
         return "another lab has just claimed it"
 
     def _taken(self, ref: str, commit: str, now: float) -> str | None:
-        """Return how long another lab still holds a claim, in words, or None if it is over, unreadable or our own."""
+        """Return a sentence about how long another lab still holds a claim, or None if the claim is over, unreadable
+        or our own."""
         claim = self._read(ref, commit)
         if claim is None or claim.lab == self.place.lab:
             return None

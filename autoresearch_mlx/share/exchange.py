@@ -43,7 +43,7 @@ class Sent:
     published: tuple[str, ...] = ()
     """Names of the results that this push added to the remote."""
     refused: tuple[str, ...] = ()
-    """Names of results that were not published because the remote already has their refs with other contents."""
+    """Names of results that were not published, because the remote already has their refs with other contents."""
     denied: tuple[str, ...] = ()
     """Names of results that the remote rejected, by a hook for example; a later push offers them again."""
 
@@ -88,7 +88,7 @@ def push(source: Source, remote: Remote) -> Sent:
 
 
 def write_commits(place: Place, results: Sequence[Outgoing]) -> dict[str, str]:
-    """Write results into the pool; return name -> commit.  The same result gives the same commit."""
+    """Write results into the pool; return a mapping of names to commits.  The same result gives the same commit."""
     if not results:
         return {}
     refs = {each.result.name: f"refs/outgoing/{each.result.name}" for each in results}
@@ -130,7 +130,7 @@ def _data(text: bytes) -> bytes:
 def pull(place: Place, remote: Remote) -> Received:
     """Fetch the new results of other labs.  Raises RemoteAway, LedgerError.
 
-    An object that is not a result is noted with the reason, and is not fetched again.
+    If an object is not a result, the reason is noted, and the object is not fetched again.
     """
     mark = mark_of(remote)
     with place.alone():
@@ -189,7 +189,7 @@ def _by_number(ref: str) -> tuple[str, int]:
 
 
 def _checked(ref: str, text: bytes | str) -> Result | str:
-    """Return the result at a ref, or the reason why it is not a result that belongs there."""
+    """Return the result at a ref, or the reason why it is not a valid result for this ref."""
     result = read_result(text) if isinstance(text, bytes) else text
     if isinstance(result, Result) and ref != f"{REFS}/{result.name}":
         return "it is published under the name of another result"

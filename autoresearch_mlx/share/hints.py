@@ -1,6 +1,6 @@
 """Turn what other labs published into hints for prompts and ideas for the backlog.
 
-Words of another lab are quoted and attributed.  Its numbers are differences measured on its machine; its measured
+Words of another lab are quoted and attributed.  Its numbers are differences that were measured on its machine; measured
 values are left out.
 """
 
@@ -71,7 +71,7 @@ def _value(value: object) -> str:
 
 
 def outcome(result: Result) -> str:
-    """Return a result's status and its gain there: ``keep, gain there +0.0021 (90 %: +0.0008 to +0.0034)``."""
+    """Return a result's status and its gain in its own lab: ``keep, gain there +0.0021 (90 %: +0.0008 to +0.0034)``."""
     return f"{result.status}, gain there {effect_in_words(result.effect)}" if result.effect else result.status
 
 

@@ -150,7 +150,7 @@ def _clean(value: Any, clean: Callable[[str], str]) -> Any:
 
 
 def _as_read(result: Result) -> Result:
-    """Return the result as other labs will read it; leave the change out if they would refuse it."""
+    """Return the result in the form in which other labs will read it; leave the change out if they would refuse it."""
     read_back = result_from(result_to(result))
     if isinstance(read_back, Result):
         return read_back
@@ -172,7 +172,7 @@ def _patch(before: Mapping[str, str], after: Mapping[str, str]) -> str:
 
 
 def _utc(time: str) -> str:
-    """Return a local time in UTC, because a time zone would tell where the author lives."""
+    """Return a local time in UTC, because a time zone would reveal where the author lives."""
     try:
         return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except ValueError:

@@ -41,7 +41,7 @@ def without_folders(text: str) -> str:
 
 @dataclass(frozen=True)
 class Personal:
-    """The names of this person and this machine."""
+    """The names of this user and this machine."""
 
     users: frozenset[str]
     hosts: frozenset[str]
@@ -54,9 +54,9 @@ class Personal:
         return self._users.sub("[user]", text) if self._users else text
 
     def named_in(self, text: str) -> str:
-        """Return in words what personal information a file contains, or an empty string if there is none.
+        """Return a description of the personal information in a file, or an empty string if there is none.
 
-        The information cannot be removed, because the file would no longer be the one that was measured.
+        Such information cannot be removed from the file, because the file would no longer be the one that was measured.
         """
         if _HOME.search(text) is not None:
             return "a path in a home folder"
@@ -94,7 +94,7 @@ def _words(names: Iterable[str]) -> re.Pattern[str] | None:
 
 
 def personal_here(root: Path) -> Personal:
-    """Return the person's and the machine's names, as the system and git know them."""
+    """Return the names of the user and of the machine, as the system and git know them."""
     hosts = {name for host in (platform.node(), os.environ.get("HOSTNAME", "")) for name in (host, host.split(".")[0])}
     return Personal(frozenset(_usable(_users(root))), frozenset(_usable(hosts) - {"localhost"}))
 

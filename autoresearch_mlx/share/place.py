@@ -78,7 +78,7 @@ class Place:
         return done.stdout
 
     def session_id(self, tag: str) -> str:
-        """Return the public name of a session; the tag itself may say something about its owner."""
+        """Return the public name of a session; the tag itself may reveal something about its owner."""
         return self._named("session", tag)
 
     def machine_id(self, machine: Mapping[str, Any]) -> str:

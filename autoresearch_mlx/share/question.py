@@ -28,9 +28,9 @@ _OF_THE_MACHINE = frozenset(
 def question_of(parts: Mapping[str, Any], target: str, root: Path) -> str:
     """Return the hash of a question, twelve hexadecimal digits, from the ``parts`` of a comparability key.
 
-    If the target is a program, its command line says little about it, so the first commit of the lab's repository
-    counts too.  Then clones of one project ask the same question, and two projects that both have a ``bench.py`` do
-    not.
+    If the target is a program, its command line identifies the question poorly, so the first commit of the lab's
+    repository is included too.  Then clones of one project ask the same question, and two projects that both have a
+    ``bench.py`` do not.
     """
     asked = {name: part for name, part in parts.items() if name not in _OF_THE_MACHINE}
     first = None if asked.get("data") is not None else _first_commit(root)
@@ -40,7 +40,7 @@ def question_of(parts: Mapping[str, Any], target: str, root: Path) -> str:
 def question_here(parts: Mapping[str, Any], journal: Journal, root: Path) -> str:
     """Return the hash of a session's question, from the parts of its runs' comparability key.
 
-    Only the name of an absolute path counts, because Python lies in a different folder in each lab.
+    Of an absolute path only the name is used, because Python lies in a different folder in each lab.
     """
     plain = {name: without_folders(part) if isinstance(part, str) else part for name, part in parts.items()}
     return question_of(plain, str(journal.session["target"]), root)

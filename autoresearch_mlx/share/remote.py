@@ -38,7 +38,7 @@ _BOUNDED = (
     "push.followTags=false",
 )
 _CARRIED_SETTINGS = r"^(core\.sshcommand|ssh\..*|credential\..*|http\..*|url\..*)$"
-"""Settings that git needs to reach a remote; they are copied from the person's repository to the pool."""
+"""Settings that git needs to reach a remote; they are copied from the user's repository to the pool."""
 _HEX = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
@@ -70,9 +70,9 @@ class Remote:
     seconds: float = 120.0
     """Time limit for one call of git."""
     asks: bool = True
-    """Whether git and ssh may ask the person at the terminal for a password."""
+    """Whether git and ssh may ask the user at the terminal for a password."""
     settings: tuple[tuple[str, str], ...] = ()
-    """Settings of the person's repository, as names and values."""
+    """Settings of the user's repository, as names and values."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -115,7 +115,7 @@ class Remote:
             self._fetch(names[half:], refs, failed)
 
     def push(self, pushes: Sequence[Push]) -> dict[str, bool]:
-        """Push each ref for which the remote has the expected commit; return ref -> whether it was accepted.
+        """Push each ref for which the remote has the expected commit; return for each ref whether it was accepted.
 
         The remote checks and writes in one step: if several labs push the same new ref, exactly one succeeds.  Raises
         RemoteAway if nothing was pushed at all.

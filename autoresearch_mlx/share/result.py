@@ -1,8 +1,8 @@
 """Define a published result, and read results that strangers published.
 
-A stranger's text is data: its size is limited and the type of each field is checked.  A fault gives a reason in
-words, never an exception.  A result has an effect (a difference on its author's machine) but no measured value, so
-nothing in it can be compared with a value measured here.
+A stranger's text is data: its size is limited and the type of each field is checked.  A fault is returned as a reason
+in text and never raises an exception.  A result has an effect (a difference on its author's machine) but no measured
+value, so nothing in it can be compared with a value measured here.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Result:
     finished: str
     """Time in UTC at which the experiment ended, by its author's clock."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """Facts about the machine in words, by names such as ``chip`` and ``memory_gb``."""
+    """Facts about the machine as text, by names such as ``chip`` and ``memory_gb``."""
     conditions: Mapping[str, str] = field(default_factory=dict)
     knobs: KnobChanges = field(default_factory=dict)
     effect: Effect | None = None

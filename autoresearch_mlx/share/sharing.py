@@ -48,7 +48,7 @@ class Sharing:
     finished: int = -1
     """Number of finished experiments at the last push."""
     said_denied: bool = False
-    """Whether the person has been told that the remote does not accept this lab's results."""
+    """Whether the user has been told that the remote does not accept this lab's results."""
     one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
     """Lock held during an exchange or a claim, because several threads may want to claim edits."""
 
@@ -126,7 +126,8 @@ class Sharing:
         return f"the same edit is being measured elsewhere: {taken}" if taken is not None else None
 
     def _measured_elsewhere(self, hypothesis: str) -> str | None:
-        """Return in words which other lab measured this edit in the last ``_NIGHT_SECONDS``, or None if none did."""
+        """Return a sentence that names another lab which measured this edit in the last ``_NIGHT_SECONDS``, or None
+        if none did."""
         for each in reversed(self.source.place.pulled()):
             if each.result.hypothesis == hypothesis and _age(each.time) < _NIGHT_SECONDS:
                 result = each.result
