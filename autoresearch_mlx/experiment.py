@@ -18,7 +18,7 @@ Status: TypeAlias = Literal["keep", "discard", _Failed]
 """Outcome of an experiment.  ``conflict`` means that its change cannot be combined with one that was kept in
 the meantime.  ``limit`` means that one of its figures breaks its limit."""
 Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard", "paused", "waiting"]
-"""Phase of a measurement.  Two phases occur between experiments.  ``paused`` ends when the person
+"""Phase of a measurement.  Two phases occur between experiments.  ``paused`` ends when the user
 resumes the run, or when the machine is tried again.  ``waiting`` ends when the machine is ready (power, heat)."""
 KnobChanges: TypeAlias = Mapping[str, tuple[Any, Any]]
 """Changed knobs as ``{name: (from, to)}``; ``None`` if the knob did not exist before or no longer exists."""

@@ -142,7 +142,7 @@ def experiments(lab: Path) -> list[dict[str, Any]]:
 
 
 def surroundings(room: Path, path: str, url: str) -> dict[str, str]:
-    """Return an environment in which each agent finds the scripted model, and none of the person's own settings."""
+    """Return an environment in which each agent finds the scripted model, and none of the user's own settings."""
     home = room / "home"
     (home / ".cache" / "autoresearch-mlx").mkdir(parents=True, exist_ok=True)
     for name, text in settings(url).items():

@@ -130,7 +130,7 @@ def main() -> None:
 
 
 def measure(where: Where, runs: int, out: Path) -> None:
-    """Take the runs that the table lacks, and append each to it."""
+    """Make the runs that the table lacks, and append each to it."""
     import mlx.core as mx
 
     mx.set_default_device(mx.cpu)

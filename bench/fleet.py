@@ -139,7 +139,7 @@ class Bench:
 
 @dataclass(slots=True)
 class Session:
-    """The part of a session around the judge: it takes the runs that the judge asks for."""
+    """The part of a session around the judge: it makes the runs that the judge asks for."""
 
     fleet: Fleet
     mode: Mode = "adaptive"

@@ -111,7 +111,7 @@ def _resamples() -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
 
 @dataclass(slots=True)
 class Desk:
-    """The part of a session around the judge: it takes the runs that the judge asks for, and watches for drift."""
+    """The part of a session around the judge: it makes the runs that the judge asks for, and watches for drift."""
 
     machine: Machine
     mode: Mode

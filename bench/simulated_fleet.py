@@ -101,7 +101,7 @@ class Fleet:
         self.incumbent = np.zeros(self.world.machines)
 
     def measure(self, machine: int, change: TrueChange | None = None) -> float:
-        """Take a run of the incumbent, or of a change applied to it.  Raises SpentError when the night is over."""
+        """Make a run of the incumbent, or of a change applied to it.  Raises SpentError when the night is over."""
         if self.taken >= self.runs:
             raise SpentError
         self.taken += 1

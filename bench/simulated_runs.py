@@ -59,7 +59,7 @@ class Machine:
     """Whether the machine was slow during the last run."""
 
     def measure(self, quality: float, seed: int) -> float:
-        """Take one run of a file whose true value is ``quality`` sigma better than the baseline's."""
+        """Make one run of a file whose true value is ``quality`` sigma better than the baseline's."""
         if self.taken >= self.runs:
             raise SpentError
         self.taken += 1

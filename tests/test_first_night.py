@@ -34,7 +34,7 @@ class Evening:
     """A person at two terminals."""
 
     def __init__(self, folder: Path) -> None:
-        """Begin the evening in a checkout below ``folder``, the person's home, as on the page."""
+        """Begin the evening in a checkout below ``folder``, the user's home, as on the page."""
         self.folder, self._home = folder / "autoresearch-mlx", folder
         self.folder.mkdir()
         git(self.folder, "init", "-q")

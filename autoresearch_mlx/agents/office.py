@@ -52,7 +52,7 @@ class Office:
     memory_bytes: int | None = None
     """Main memory of this machine in bytes; on a Mac it is shared with the GPU."""
     caps: Callable[[], Caps] | None = None
-    """Function that returns the current caps, which a person may change during a run; None means the settings' caps."""
+    """Function that returns the current caps, which the user may change during a run; None means the settings' caps."""
 
     team: TeamSettings = field(default_factory=TeamSettings)
     pool: Callable[[int], Callable[[str], AbstractContextManager[Path]]] | None = None

@@ -1,4 +1,4 @@
-"""List the coding agents that are known by name, each with the shell lines that let it work without a person.
+"""List the coding agents that are known by name, each with the shell lines that let it work unattended.
 
 Each line was run with the version in ``ran``, against a scripted server (``bench/coding_agents.py``).
 """
@@ -23,17 +23,17 @@ class Preset:
     ran: str
     """The version that was run."""
     line: str
-    """Shell line that reads the prompt from standard input; ``{more}`` is the place for a person's own options."""
+    """Shell line that reads the prompt from standard input; ``{more}`` is the place for a user's own options."""
     drives: str
     """Shell line that starts the agent as the driver of the session, so that it may also run commands; ``{tool}`` is
     the path of autoresearch-mlx."""
     needs: str = ""
     """The option in ``line`` that lets the agent edit files; empty if no option is needed."""
     allows: str = ""
-    """Pattern of the options that let the agent edit files; a person's own line needs one of them."""
+    """Pattern of the options that let the agent edit files; a user's own line needs one of them."""
 
     def shell_line(self, options: str = "") -> str:
-        """Return the shell line with a person's own options."""
+        """Return the shell line with a user's own options."""
         return self.line.replace("{more}", f" {options}" if options else "")
 
     def driving_line(self, tool: str, options: str = "") -> str:

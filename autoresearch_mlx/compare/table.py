@@ -1,4 +1,4 @@
-"""Write a comparison as plain text, with figures that a person can check by hand."""
+"""Write a comparison as plain text, with figures that the user can check by hand."""
 
 from __future__ import annotations
 

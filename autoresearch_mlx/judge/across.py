@@ -41,7 +41,7 @@ class View:
 
 
 def name_of(measured: Measurement) -> str | None:
-    """Return the fleet's name for the machine that took this run; return None if the session ran without a fleet."""
+    """Return the fleet's name for the machine that made this run; return None if the session ran without a fleet."""
     name = measured.machine.get(NAME)
     return str(name) if name else None
 

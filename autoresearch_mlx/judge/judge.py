@@ -102,7 +102,7 @@ class Judge:
     """Gain that a change must reach while sigma is unknown, in the metric's unit."""
     mode: Mode = "auto"
     floor: float | None = None
-    """The smallest gain that the person wants kept, whatever sigma says; None means any gain that is believed."""
+    """The smallest gain that the user wants kept, whatever sigma says; None means any gain that is believed."""
     replicates: int = 3
     """Number of runs of the baseline, from which sigma is first estimated."""
     refresh_every: int = 10
@@ -222,7 +222,7 @@ class Judge:
         return Verdict("limit", f"{gained}, but {broken}" if gained else broken)
 
     def worth_keeping(self, decision: Decision, history: History, case: Case) -> Decision:
-        """Turn a keep into a discard if the gain is below what the person wants; shorter code is exempt."""
+        """Turn a keep into a discard if the gain is below what the user wants; shorter code is exempt."""
         kept = isinstance(decision, Verdict) and decision.status == "keep"
         if not kept or self.floor is None or case.lines_removed > 0 or history.incumbent is None:
             return decision

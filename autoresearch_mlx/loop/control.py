@@ -226,7 +226,7 @@ class Orders:
     def rest(self, sofar: Sofar, why: str, seconds: float, watch: Watch) -> str | None:
         """Pause the run because the machine fails; return None, or the reason if the run ends during the pause.
 
-        The pause ends after ``seconds``, or when the person orders `resume`.
+        The pause ends after ``seconds``, or when the user orders `resume`.
         """
         self._order("pause")
         self._say(f"paused: {why}; tries again in {took(seconds)}, `autoresearch-mlx resume` tries now")
@@ -249,7 +249,7 @@ class Orders:
                 journal.append(kind, origin="machine")
 
     def watching(self, number: int, watch: Watch) -> Watch:
-        """Return a watch that ends the measurement of experiment ``number`` with Skipped when a person skips it."""
+        """Return a watch that ends the measurement of experiment ``number`` with Skipped when the user skips it."""
         self._obeyed[number] = self.wish().skips.count(number)
 
         def heard(progress: Progress) -> None:
@@ -259,7 +259,7 @@ class Orders:
         return heard
 
     def obey(self, number: int) -> None:
-        """Raise Skipped if a person has skipped this experiment."""
+        """Raise Skipped if the user has skipped this experiment."""
         wanted = self.wish().skips.count(number)
         if wanted > self._obeyed.get(number, 0):
             self._obeyed[number] = wanted

@@ -255,7 +255,7 @@ class Crew:
         return lacks_incumbent(self.session, worker, begun)
 
     def watching(self, number: int, shown: bool = True, worker: Worker | None = None) -> Watch:
-        """Return the watch of experiment ``number``, which ends the measurement when a person asks for that.
+        """Return the watch of experiment ``number``, which ends the measurement when the user asks for that.
 
         ``shown`` says whether the screen shows its progress.
         """
@@ -342,7 +342,7 @@ class Crew:
         return done
 
     def _judged(self, attempt: Attempt, watch: Watch) -> Experiment | Waiting:
-        """Measure and decide until there is a verdict, or until a person ends the experiment, even between two runs.
+        """Measure and decide until there is a verdict, or until the user ends the experiment, even between two runs.
 
         One lock covers two steps that belong together: to check with which incumbent the attempt was compared, and to
         replace that incumbent.

@@ -23,7 +23,7 @@ from autoresearch_mlx.store.tries import Try, log_path, write_try
 from autoresearch_mlx.trial.runner import python_command
 
 INTERRUPTED = 130
-"""Exit code of a command that a person has ended."""
+"""Exit code of a command that the user has ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 gain.
 
 Absolute values of two machines are never compared.  Each machine measures the baseline itself, and the incumbent when
-a candidate needs it; a candidate is compared with the runs of the same machine.  The judge says which machine takes the
+a candidate needs it; a candidate is compared with the runs of the same machine.  The judge says which machine makes the
 next run.
 """
 

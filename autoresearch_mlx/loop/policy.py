@@ -116,7 +116,7 @@ class Policy:
         return min(limits) if limits else None
 
     def limits(self) -> dict[str, Any]:
-        """Return the limits that a person may set, by name."""
+        """Return the limits that the user may set, by name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name in KINDS}
 
 
@@ -128,4 +128,4 @@ KINDS: Mapping[str, tuple[type, ...]] = {
     "tokens": (int,),
     "cost": (int, float),
 }
-"""The limits that a person may set, with the type of each; no limit may be negative."""
+"""The limits that the user may set, with the type of each; no limit may be negative."""

@@ -44,7 +44,7 @@ from autoresearch_mlx.targets.contract import Appraising
 def research(session: Session, agent: Agent, policy: Policy, screen: Screen, hooks: HookSettings | None = None) -> str:
     """Run experiments until the policy ends the run or the agent has no more proposals, and return the reason.
 
-    The person's ``hooks`` run before and after each experiment.
+    The user's ``hooks`` run before and after each experiment.
     Raises LabError when the session asks for several lanes and its target does not allow them.
     """
     refuse_lanes(session)

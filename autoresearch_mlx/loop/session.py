@@ -68,7 +68,7 @@ class Session:
     ledger: Ledger
     workspace: Workspace
     worker: Worker
-    """The worker on this machine, which takes the measurements."""
+    """The worker on this machine, which makes the measurements."""
     judge: Judge
     early_stop: bool
     seed: int

@@ -3,7 +3,7 @@
 The folder is ``.autoresearch/.share``:
 
     identity.json   the lab's public name, and a salt for those of its sessions and machines; both are random
-    pool.git        a separate bare repository, so that no stranger's object enters the person's own
+    pool.git        a separate bare repository, so that no stranger's object enters the user's own
     journal.jsonl   what was pushed and what was pulled
 """
 

@@ -3,7 +3,7 @@
 A target comes in two halves.  A :class:`TargetKind` does everything that is needed before a measurement.  It chooses
 the conditions that stay the same for a whole session, and writes them into the ledger and reads them back.  It also
 names the facts on which values depend, and supplies lines for `doctor` and `plan`.  It builds the other half, an
-:class:`autoresearch_mlx.experiment.Target`, which takes the measurements of one session.
+:class:`autoresearch_mlx.experiment.Target`, which makes the measurements of one session.
 
 A target of your own subclasses :class:`TargetKind` and :class:`TargetBase` and implements ``build`` and ``measure``;
 everything else has a default.  CONTRIBUTING.md has a complete example.
@@ -46,7 +46,7 @@ class Place:
     machine: Machine
     profile: Profile
     say: Say = _silent
-    """Function that shows one line to the person during steps that take time."""
+    """Function that shows one line to the user during steps that take time."""
 
 
 @dataclass(frozen=True, slots=True)

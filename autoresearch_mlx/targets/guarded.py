@@ -1,4 +1,4 @@
-"""Guard the loop against errors in a person's own target, which may raise any error or return a wrong type.
+"""Guard the loop against errors in a user's own target, which may raise any error or return a wrong type.
 
 An error or a wrong value from ``measure`` or ``smoke`` becomes a measurement with a failure and a reason.  An error
 or a wrong value from any other method becomes a ConfigError or a LabError that names the method.  KeyboardInterrupt
@@ -42,7 +42,7 @@ _LOG = "log.txt"
 
 
 class GuardedKind(TargetKind[Any]):
-    """Wraps a person's own kind of target: each method calls the same method of that kind and checks the result."""
+    """Wraps a user's own kind of target: each method calls the same method of that kind and checks the result."""
 
     def __init__(self, inner: TargetKind[Any], where: str) -> None:
         """Check the attributes of the kind; ``where`` names it in messages.  Raises ConfigError."""
@@ -138,7 +138,7 @@ class GuardedKind(TargetKind[Any]):
 
 
 class _Guarded:
-    """Wraps a person's own target, as the docstring of this module explains."""
+    """Wraps a user's own target, as the docstring of this module explains."""
 
     def __init__(self, inner: Any, where: str) -> None:
         """Read the target's properties once.  Raises ConfigError if one is missing or has a wrong type."""

@@ -1,4 +1,4 @@
-"""Check the measurement that a person's own target returns; a mistake in it becomes a failure with a reason."""
+"""Check the measurement that a user's own target returns; a mistake in it becomes a failure with a reason."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Take one measurement: a process trains, others score the weights, and the parent watches all of them."""
+"""Make one measurement: a process trains, others score the weights, and the parent watches all of them."""

@@ -226,7 +226,7 @@ class Trial:
 
 
 def main(build_model: BuildModel, train: Train) -> None:
-    """Run the training for a measurement; if a person started the script, take one whole measurement instead.
+    """Run the training for a measurement; if the user started the script, make one whole measurement instead.
 
     ``build_model(vocab_size, seq_len)`` returns an mlx.nn.Module that maps int32 tokens [B, T] to logits
     [B, T, vocab_size]; ``train(model, trial)`` trains it until ``trial.batches`` ends.

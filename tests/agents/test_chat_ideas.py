@@ -1,4 +1,4 @@
-"""Ideas that wait to be tried: a person's, several from one reply, and a backlog that a model fills."""
+"""Ideas that wait to be tried: a user's, several from one reply, and a backlog that a model fills."""
 
 from __future__ import annotations
 

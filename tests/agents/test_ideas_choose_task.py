@@ -1,4 +1,4 @@
-"""An experiment's task is the person's idea if there is one; else it is drawn, and the draw can be repeated."""
+"""An experiment's task is the user's idea if there is one; else it is drawn, and the draw can be repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A message before the first run, and ``status``, say which parts of a person's checkout are not in the session."""
+"""A message before the first run, and ``status``, say which parts of a user's checkout are not in the session."""
 
 from __future__ import annotations
 

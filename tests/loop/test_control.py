@@ -325,7 +325,7 @@ def test_another_look_at_the_incumbent_can_be_skipped_too(lab: Lab, screen: Reco
 
 
 class Impatient(Recorder):
-    """A screen at which the person presses Ctrl-C as soon as there is progress."""
+    """A screen at which the user presses Ctrl-C as soon as there is progress."""
 
     def __init__(self, folder: Path, number: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Whether a run counts if its files are written meanwhile by an agent's leftover program, the edit or the person."""
+"""Whether a run counts if its files are written meanwhile by an agent's leftover program, the edit or the user."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_program_that_moves_head_the_branch_or_the_folder_ends_no_night(
 
 @pytest.fixture
 def person() -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
-    """Yield a function that starts a program of the person's own, in a process session of its own."""
+    """Yield a function that starts a program of the user's own, in a process session of its own."""
     began: list[subprocess.Popen[bytes]] = []
 
     def start(line: str) -> subprocess.Popen[bytes]:

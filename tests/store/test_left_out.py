@@ -1,4 +1,4 @@
-"""The parts of a person's checkout that are not in a session: uncommitted edits, unknown files, newer commits."""
+"""The parts of a user's checkout that are not in a session: uncommitted edits, unknown files, newer commits."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def target_of(lab: Lab) -> Evals:
 
 
 def measured(lab: Lab, run: Path, split: Any = "val") -> Measurement:
-    """Take one run of a lab's own files; the files that it writes are in ``run``."""
+    """Make one run of a lab's own files; the files that it writes are in ``run``."""
     run.mkdir(parents=True, exist_ok=True)
     return target_of(lab).measure(Assignment(lab.root, run, 7, lambda progress: None, split=split))
 

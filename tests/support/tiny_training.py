@@ -136,7 +136,7 @@ def measure(
     usual: Usual | None = None,
     reference: Reference | None = None,
 ) -> Measurement:
-    """Take one real training and evaluation of a script's text; ``usual`` is what the baseline took."""
+    """Make one real training and evaluation of a script's text; ``usual`` is what the baseline took."""
     tree, run = folder / "tree", folder / "run"
     tree.mkdir(parents=True)
     run.mkdir()

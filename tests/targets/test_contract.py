@@ -84,7 +84,7 @@ class Subject:
     folder: Path
 
     def measure(self, text: str | None, seed: int = 7) -> Measurement:
-        """Take one run of the lab's files, with this text in the editable file."""
+        """Make one run of the lab's files, with this text in the editable file."""
         tree, run = (self.folder / f"{len(list(self.folder.iterdir()))}-{name}" for name in ("tree", "run"))
         tree.mkdir()
         run.mkdir()

@@ -26,7 +26,7 @@ class Toll:
     chance: random.Random = field(default_factory=lambda: random.Random(SEED))
 
     def after(self, lab: Lab, death: str, *options: str) -> None:
-        """Take one ordinary run after a death: it continues, and nothing is lost, counted twice or left behind."""
+        """Make one ordinary run after a death: it continues, and nothing is lost, counted twice or left behind."""
         self.counts["kills"] += 1
         self.goes_on(lab, f"a death at {death}", *options)
 

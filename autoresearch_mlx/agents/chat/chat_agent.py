@@ -179,7 +179,7 @@ class Chat:
         return self._opener.sizes(context, facts, self._most(facts))
 
     def wished(self, context: Context) -> bool:
-        """Return whether one of the person's own ideas is waiting in the backlog."""
+        """Return whether one of the user's own ideas is waiting in the backlog."""
         return self._opener.wished(context)
 
     # --- the conversation of one experiment

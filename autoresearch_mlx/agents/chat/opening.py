@@ -82,7 +82,7 @@ class Opener:
         return thread
 
     def wished(self, context: Context) -> bool:
-        """Return whether one of the person's own ideas is waiting for this model."""
+        """Return whether one of the user's own ideas is waiting for this model."""
         return self._wishes_fit and self._tasks.wished(context)
 
     def lower(self, old: Thread, context: Context, facts: ModelFacts) -> Thread | None:

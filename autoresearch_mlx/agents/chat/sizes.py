@@ -76,7 +76,7 @@ def reply_limit(form: Form, files: Mapping[str, str], setting: int | None, think
 
 
 def own_limit(settings: AgentSettings) -> int | None:
-    """Return the person's own limit on one reply; None when there is none."""
+    """Return the user's own limit on one reply; None when there is none."""
     return None if settings.reply_tokens == "auto" else settings.reply_tokens
 
 

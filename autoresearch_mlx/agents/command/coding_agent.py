@@ -83,7 +83,7 @@ class CodingAgent:
     def propose(self, context: Context) -> Proposal:
         """Return the program's edit, or a Proposal whose problem tells the program what is wrong.
 
-        Raises AgentAway while the agent's service has an outage or the person's limit is used up, AgentError when the
+        Raises AgentAway while the agent's service has an outage or the user's limit is used up, AgentError when the
         agent cannot be started or made no edit in the last five experiments, and WorkspaceError when the worktree
         cannot be lent, or when the agent changed how git writes files.
         """
@@ -238,7 +238,7 @@ class CodingAgent:
 
 
 def _remedy(line: str) -> str:
-    """Return what a person can do about an agent that makes no edit."""
+    """Return what the user can do about an agent that makes no edit."""
     lacking = lacks_permission(line)
     known = f"{lacking}; `--agent {program_of(line)}` has it" if lacking else ""
     sandbox = "its sandbox may be read-only, or it may lack the permission to edit without asking"

@@ -48,7 +48,7 @@ _PERSON = re.compile(
     r"unknown (option|argument|command)|unrecognized|invalid option|unexpected argument|usage:|not found|no such",
     re.IGNORECASE,
 )
-"""Pattern of problems that only a person can solve, so that waiting does not help."""
+"""Pattern of problems that only the user can solve, so that waiting does not help."""
 
 _EPOCH = re.compile(r"(?:limit reached\||\bresets?(?:[_-]?at)?\W{1,4})(\d{10})\b", re.IGNORECASE)
 _IN = re.compile(
@@ -104,7 +104,7 @@ def outage(output: str, now: datetime | None = None) -> Outage | None:
 
 
 def asks_for_a_person(output: str) -> bool:
-    """Return whether the last lines name something that only a person can change, such as a login or an option."""
+    """Return whether the last lines name something that only the user can change, such as a login or an option."""
     return any(_PERSON.search(line) for line in output.splitlines()[-_LINES:])
 
 

@@ -21,7 +21,7 @@ _LONGEST_WHY = 1000
 _LONGEST_LINE = 10_000
 _SAID = re.compile(r"[\s>#-]*([*_`]*)(TITLE|WHY)[*_`]*:[*_`]*\s*(.*)")
 LARGEST = 2**20
-"""Largest editable file in bytes; source code written by a person is shorter."""
+"""Largest editable file in bytes; source code that is written by hand is shorter."""
 _NOBODYS = frozenset({".git", "__pycache__"})
 Stamps: TypeAlias = Mapping[str, tuple[int, ...]]
 """Facts by path that show whether the file at that path was replaced or changed."""

@@ -37,7 +37,7 @@ _TEXTS = ("axis", "title", "hypothesis", "source", "time", "cost")
 
 
 def add_yours(folder: Path, title: str, axis: str | None = None, why: str = "") -> Idea:
-    """Add one of the person's own ideas.
+    """Add one of the user's own ideas.
 
     Raises ConfigError for an invalid title or axis, or an idea that is open already.  Raises LedgerError when the
     journal cannot be written.
@@ -80,8 +80,8 @@ def open_ideas(folder: Path, history: History | None = None) -> tuple[Idea, ...]
 def add_ideas(folder: Path, drafts: Sequence[Draft], source: str) -> tuple[Idea, ...]:
     """Add the drafts that are new, and return the ideas that were added.  Raises LedgerError.
 
-    Drafts without a title are skipped, and so are drafts that repeat an earlier idea in any state.  The person,
-    however, may repeat an idea that is no longer open; an open idea from another source then becomes the person's own.
+    Drafts without a title are skipped, and so are drafts that repeat an earlier idea in any state.  The user,
+    however, may repeat an idea that is no longer open; an open idea from another source then becomes the user's own.
     When there is not room for all drafts, those on axes without an open idea come first.
     """
     new: list[Idea] = []
@@ -99,7 +99,7 @@ def add_ideas(folder: Path, drafts: Sequence[Draft], source: str) -> tuple[Idea,
 
 
 def _take_over(draft: Draft, ideas: Sequence[Idea], journal: Writer) -> None:
-    """Make the person the source of each open idea that the person has added again."""
+    """Make the user the source of each open idea that the user has added again."""
     for idea in ideas:
         if idea.state == "open" and idea.source != YOU and same(draft, idea):
             journal.append("dropped", id=idea.id)

@@ -1,6 +1,6 @@
 """Choose the model's task for this experiment.
 
-The person's ideas come first.  Otherwise the choice is random, but it depends only on the seed and the experiment's
+The user's ideas come first.  Otherwise the choice is random, but it depends only on the seed and the experiment's
 number, so that a preview of the prompt is exactly what is sent later.  The longer no edit has been kept, the bolder the
 task.
 """

@@ -12,11 +12,11 @@ from autoresearch_mlx.agents.ideas.axis_names import axis_in, clean_axis, title_
 from autoresearch_mlx.terms import one_line
 
 MOST_OPEN = 16
-"""Number of open ideas at which the backlog is full; only the person may add more."""
+"""Number of open ideas at which the backlog is full; only the user may add more."""
 LONGEST_TITLE, _TEXT = 120, 1000
 State: TypeAlias = Literal["open", "taken", "done", "dropped"]
 YOU, MODEL, H100 = "you", "model:", "H100"
-"""Sources of ideas: the person, a model (its name follows the colon), the H100's table."""
+"""Sources of ideas: the user, a model (its name follows the colon), the H100's table."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Return the optimiser's own ranking as a list of moves over different axes, for a model or a person to choose from."""
+"""Return the optimiser's own ranking as a list of moves over different axes, for a model or the user to choose from."""
 
 from __future__ import annotations
 

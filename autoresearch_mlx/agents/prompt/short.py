@@ -1,6 +1,6 @@
 """Write the two prompts for small models, neither of which contains a file: a numbered menu, and values of the knobs.
 
-Each prompt says where the session stands, what was tried last, and what the person wishes; then come the choices.
+Each prompt says where the session stands, what was tried last, and what the user wishes; then come the choices.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def menu_brief(context: Context, room: int, choices: Sequence[RankedMove], json:
 def values_brief(context: Context, room: int, knobs: Sequence[KnobValues], task: str, example: str) -> Brief:
     """Write the prompt that asks for new values of knobs, in at most ``room`` tokens.
 
-    ``task`` is the text of a task, such as the person's own idea.  ``example`` is an answer to show; it is empty when
+    ``task`` is the text of a task, such as the user's own idea.  ``example`` is an answer to show; it is empty when
     the server enforces the schema.  Raises AgentError when even the shortest prompt is too long.
     """
     head = "Each constant with its value now, then the values that it may get:"

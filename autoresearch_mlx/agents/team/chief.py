@@ -55,7 +55,7 @@ class Order:
     question: str
     evidence: tuple[int, ...] = ()
     note: str | None = None
-    """The person's note that this order follows."""
+    """The user's note that this order follows."""
 
 
 @dataclass(slots=True)
@@ -106,7 +106,7 @@ class Chief:
         return Order("explore", axis, words, _last(tried))
 
     def _wished(self, context: Context, free: Sequence[str]) -> str | None:
-        """Return the axis that the person's newest note names, by its own name or by that of one of its constants."""
+        """Return the axis that the user's newest note names, by its own name or by that of one of its constants."""
         if not context.notes:
             return None
         note = context.notes[-1].lower()

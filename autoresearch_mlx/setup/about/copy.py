@@ -1,4 +1,4 @@
-"""Work in a copy of a repository.  Commands there run with the person's rights and without a sandbox."""
+"""Work in a copy of a repository.  Commands there run with the user's rights and without a sandbox."""
 
 from __future__ import annotations
 

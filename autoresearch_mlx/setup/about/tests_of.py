@@ -73,7 +73,7 @@ class Tried:
         return f"the tests do not pass as they are: {self.failed[0].words()}"
 
     def remedy(self) -> str:
-        """Return advice on what the person can do."""
+        """Return advice on what the user can do."""
         if not self.failed:
             return "write some, or name a command that fails when a result is wrong: --guard 'LINE'"
         if self.failed[0].hung:
@@ -90,7 +90,7 @@ class Tried:
 def try_tests(tree: Tree, copy: Copy, guard: str | None, first: tuple[str, ...], seconds: float) -> Tried:
     """Run one command line of tests after another in the copy, until one passes.
 
-    ``guard`` is the person's own line; if there is one, no other line is tried.  ``first`` has the runners whose lines
+    ``guard`` is the user's own line; if there is one, no other line is tried.  ``first`` has the runners whose lines
     are tried first.  ``seconds`` is the longest time that a line may take.
     """
     lines = [Tests(guard, _runner(guard))] if guard else list(test_lines(tree))

@@ -1,4 +1,4 @@
-"""Write a proved lab into the person's folder: all of its files, or none."""
+"""Write a proved lab into the user's folder: all of its files, or none."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write_lab(directory: Path, proof: Proof) -> Iterator[Path]:
 
 
 def next_step(directory: Path, made: list[Path]) -> str:
-    """Return the command that the person should run next."""
+    """Return the command that the user should run next."""
     names = sorted({path.relative_to(directory).parts[0] for path in made})
     force = "-f " if ignored(directory, names) else ""
     place = "" if directory.resolve() == Path.cwd() else f"cd {shlex.quote(str(directory))} && "

@@ -1,4 +1,4 @@
-"""Carry out the stage ``cases``: before anything is built, a model in a separate call, or a person, writes the cases.
+"""Carry out the stage ``cases``: before anything is built, a model in a separate call, or the user, writes the cases.
 
 The model that builds an agent sees neither its guard cases nor its hidden cases.  The split is made by a hash, as in
 every lab of the target `evals`; the ids are chosen so that each part gets its share.
@@ -66,9 +66,9 @@ class Cases:
 
 
 def written_by_user(folder: Path, work: Path) -> Cases | None:
-    """Return the cases that a person has put into a problem's folder, or None if there are none.
+    """Return the cases that the user has put into a problem's folder, or None if there are none.
 
-    Raises ConfigError, which names the faulty line.  A person's checks may be functions of a file beside the cases.
+    Raises ConfigError, which names the faulty line.  A user's checks may be functions of a file beside the cases.
     """
     path = folder / FILE
     if not path.is_file():

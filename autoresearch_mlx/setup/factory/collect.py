@@ -1,4 +1,4 @@
-"""Read the posts that a person supplies: as folders, texts, JSON, JSON lines, feeds or exports of forums.
+"""Read the posts that the user supplies: as folders, texts, JSON, JSON lines, feeds or exports of forums.
 
 A file that cannot be read is skipped and counted with the reason; the others are still read.  Symbolic links are not
 followed.

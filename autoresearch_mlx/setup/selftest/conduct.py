@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 def selftest(checks: Sequence[Check], start: Path, may_sleep: bool, say: Say) -> Iterator[Finding]:
     """Yield a finding for each check, while the machine is kept awake and reserved as for a run.
 
-    ``start`` is the directory in which the person gave the command.  Raises LockedError while another command measures
+    ``start`` is the directory in which the user gave the command.  Raises LockedError while another command measures
     on the GPU.
     """
     settings, machine = settings_here(start), read_machine()

@@ -120,13 +120,13 @@ def cases_path(c: EvalsConditions, root: Path) -> Path:
 
 
 def own_files(c: EvalsConditions, cases: tuple[Case, ...]) -> tuple[str, ...]:
-    """Return the files with the person's tools, checks and scripted model, relative to the lab."""
+    """Return the files with the user's tools, checks and scripted model, relative to the lab."""
     checks = {case.check["python"].partition(":")[0] for case in cases if "python" in case.check}
     return tuple(sorted({*filter(None, (c.tools, c.script)), *checks}))
 
 
 def hashes(c: EvalsConditions, root: Path) -> tuple[str, str]:
-    """Return the hash of the cases, and the hash of the person's own code.  Raises ConfigError for a missing file."""
+    """Return the hash of the cases, and the hash of the user's own code.  Raises ConfigError for a missing file."""
     path = cases_path(c, root)
     cases = read_cases(path)
     own = hashlib.sha256()
@@ -167,7 +167,7 @@ def _is_address(endpoint: str) -> bool:
 
 
 def _own_wrong(data: bytes, name: str, c: EvalsConditions, cases: tuple[Case, ...]) -> str | None:
-    """Return what is wrong with a file of the person's code: it does not parse, or lacks a function that is needed."""
+    """Return what is wrong with a file of the user's code: it does not parse, or lacks a function that is needed."""
     if not name.endswith(".py"):
         return "it is no Python file"
     try:

@@ -38,7 +38,7 @@ class EvalsKind(TargetKind[EvalsConditions]):
             raise ConfigError('target.kind = "evals" needs a section [target.options] in lab.toml', DOCS)
 
     def settle(self, place: Place) -> EvalsConditions:
-        """Return the options, with hashes of the cases and of the person's code.
+        """Return the options, with hashes of the cases and of the user's code.
 
         Raises ConfigError for an option with a bad value, a file that cannot be read, or an empty dev part.
         """

@@ -1,4 +1,4 @@
-"""Talk to the scorer's process, which runs the person's own code: tools, checks, a scripted model."""
+"""Talk to the scorer's process, which runs the user's own code: tools, checks, a scripted model."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Evals(TargetBase):
 
     conditions: EvalsConditions
     root: Path
-    """The lab's folder, from which the cases and the person's own code are read, never from the worktree."""
+    """The lab's folder, from which the cases and the user's own code are read, never from the worktree."""
     parts: Mapping[Part, tuple[Case, ...]]
     editable: tuple[str, ...]
     metric: str = "score"

@@ -1,4 +1,4 @@
-"""Call the session's model, on its server or in the person's script."""
+"""Call the session's model, on its server or in the user's script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run ``python train_mlx.py``: take one whole measurement and print upstream's closing lines.
+"""Run ``python train_mlx.py``: make one whole measurement and print upstream's closing lines.
 
     python -P -m autoresearch_mlx.targets.pretrain.alone PATH/train_mlx.py
 

@@ -100,7 +100,7 @@ class _Sums:
 def gpu_speed(probes: Sequence[float], reference: Reference | None) -> RunSpeed:
     """Return the speed of a GPU from the milliseconds of its probes; it is unknown until a baseline was probed.
 
-    The harness takes the probes between steps, in the process of the edited script, which could send wrong ones.  So
+    The harness makes the probes between steps, in the process of the edited script, which could send wrong ones.  So
     probes never lengthen a budget, and the worst that wrong ones can do is that the script's own run does not count.
     """
     if not probes:
@@ -130,7 +130,7 @@ class ReferenceClock:
         """Store the arguments; nothing is counted yet.
 
         ``processes`` returns the ids of the run's processes, the first child first.  Without ``probe``, no probes are
-        taken.
+        made.
         """
         self._reference, self._processes, self._probe = reference, processes, probe
         self._clock, self._read = clock, read

@@ -1,1 +1,1 @@
-"""Run in child processes: the confined agent, and the scorer with the person's own code."""
+"""Run in child processes: the confined agent, and the scorer with the user's own code."""

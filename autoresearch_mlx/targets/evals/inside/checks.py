@@ -25,7 +25,7 @@ class Score(NamedTuple):
 def checked(check: Mapping[str, Any], answer: Any, case: Mapping[str, Any], own: Callable[[str], Any]) -> Score:
     """Return the score of an answer by any check except a rubric.
 
-    ``own`` finds the person's function by a name such as ``checks.py:is_sorted``.  The function gets the answer and
+    ``own`` finds the user's function by a name such as ``checks.py:is_sorted``.  The function gets the answer and
     the case (id and input), and returns True, False, or a number from 0 to 1.  Its exceptions propagate.
     """
     if "python" in check:

@@ -1,10 +1,10 @@
-"""Run the person's own code in a separate process: tools, Python checks, a scripted model.
+"""Run the user's own code in a separate process: tools, Python checks, a scripted model.
 
     python -P -m autoresearch_mlx.targets.evals.inside.scorer SETUP
 
 SETUP is a JSON object with ``root``, the lab's folder, and with ``tools`` and ``model``, file names in it or null.
 The process answers each line on its standard input with one line of JSON, and ends when its input is closed.  What
-the person's code prints goes to standard error.
+the user's code prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from autoresearch_mlx.targets.evals.inside.checks import checked
 
 
 class Own:
-    """The person's modules, each loaded once from the lab's folder."""
+    """The user's modules, each loaded once from the lab's folder."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -62,7 +62,7 @@ def described(tools: Mapping[str, Callable[..., Any]]) -> list[dict[str, Any]]:
 
 
 def answer(asked: Mapping[str, Any], setup: Mapping[str, Any], own: Own) -> dict[str, Any]:
-    """Return the answer to one request; an error of the person's code is part of the answer."""
+    """Return the answer to one request; an error of the user's code is part of the answer."""
     what = asked["do"]
     try:
         if what == "check":
