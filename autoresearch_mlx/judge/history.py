@@ -234,6 +234,18 @@ def measurements_counting(history: History, experiment: Experiment) -> tuple[Mea
     return tuple(m for run, m in zip(runs_of(history, experiment), valued, strict=True) if run in counts)
 
 
+def as_of(history: History, commit: str) -> History:
+    """Return the history as it was when ``commit`` was the incumbent: without the next keep and what came after it.
+
+    If the commit was never kept, the history is returned as it is.
+    """
+    keeps = [at for at, e in enumerate(history.experiments) if e.status == "keep"]
+    since = next((n for n, at in enumerate(keeps) if history.experiments[at].commit == commit), None)
+    if since is None or since + 1 == len(keeps):
+        return history
+    return replace(history, experiments=history.experiments[: keeps[since + 1]])
+
+
 def taken_now(history: History, experiment: Experiment) -> tuple[Measurement, ...]:
     """Return the measurements of a finished experiment in the current regime, oldest first."""
     later = (r.measurement for r in history.repeats if r.number == experiment.number)

@@ -23,7 +23,7 @@ from autoresearch_mlx.experiment import (
 from autoresearch_mlx.judge import Again, Decision, verdict_on_failure
 from autoresearch_mlx.judge.across import name_of
 from autoresearch_mlx.judge.faults import fault_of
-from autoresearch_mlx.judge.history import standing, taken_now
+from autoresearch_mlx.judge.history import as_of, standing, taken_now
 from autoresearch_mlx.judge.judge import Case
 from autoresearch_mlx.judge.reference import by_the_fastest
 from autoresearch_mlx.judge.shrinkage import recorded
@@ -110,10 +110,10 @@ class Attempt:
     @classmethod
     def left_open(cls, session: Session, left: Open) -> Attempt:
         """Return the experiment that a dead process had begun.  Its commit, if there is one, still has its ref."""
-        history = session.journal().history
-        base, sha = session.workspace.made_on(left.number, session.commits(history)) or (left.base, None)
-        files = session.workspace.read(base)
-        incumbent = session.incumbent(history)
+        whole = session.journal().history
+        base, sha = session.workspace.made_on(left.number, session.commits(whole)) or (left.base, None)
+        incumbent = left.base if "base" in left.proposal else base  # as in _depart, which did not survive
+        files, history = session.workspace.read(base), as_of(whole, incumbent)
         attempt = cls(session, session.worker, history, left.number, left.time, base, incumbent, files, sha=sha)
         if sha is not None:
             attempt.proposal = Proposal(session.workspace.title(sha), session.workspace.read(sha), **left.proposal)

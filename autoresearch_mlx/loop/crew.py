@@ -117,10 +117,10 @@ class Crew:
             held = [each.attempt for each in self.waiting]
             return tuple(attempt.running() for attempt in (*held, *self._measured()))
 
-    def measure(self, attempt: Attempt) -> None:
+    def measure(self, attempt: Attempt, resumed: bool = False) -> None:
         """Let an attempt's worker measure until there is a verdict."""
         watch = self.watching(attempt.number, worker=attempt.worker)
-        self._hand(attempt.worker, attempt, lambda: self._experiment(attempt, watch))
+        self._hand(attempt.worker, attempt, lambda: self._experiment(attempt, watch, resumed))
 
     def do(self, worker: Worker, number: int, task: Callable[[Worker, Watch], None]) -> None:
         """Give a worker a task that is not an experiment: to run the incumbent, experiment ``number``, once more."""
@@ -201,7 +201,7 @@ class Crew:
                 if free[0].name != each.attempt.worker.name:
                     each.attempt.move(free[0])
                     self.session.append("moved", number=each.attempt.number, worker=free[0].name)
-                self.measure(each.attempt)
+                self.measure(each.attempt, each.resumed)
                 return True
         return False
 
@@ -316,13 +316,13 @@ class Crew:
     def _hand(self, worker: Worker, attempt: Attempt | None, task: Callable[[], Experiment | Waiting | None]) -> None:
         self._busy[self._pool.submit(task)] = worker, attempt
 
-    def _experiment(self, attempt: Attempt, watch: Watch) -> Experiment | Waiting:
+    def _experiment(self, attempt: Attempt, watch: Watch, resumed: bool) -> Experiment | Waiting:
         """Measure an attempt until there is a verdict, and log the experiment, however it ends.
 
         If another machine has to continue the experiment, it is returned as Waiting and not logged.
         """
         try:
-            done = self._judged(attempt, watch)
+            done = self._judged(attempt, watch, resumed)
             if isinstance(done, Waiting):
                 return done
         except MachineLost as lost:
@@ -341,7 +341,7 @@ class Crew:
         self.screen.finished(done)
         return done
 
-    def _judged(self, attempt: Attempt, watch: Watch) -> Experiment | Waiting:
+    def _judged(self, attempt: Attempt, watch: Watch, resumed: bool) -> Experiment | Waiting:
         """Measure and decide until there is a verdict, or until the user ends the experiment, even between two runs.
 
         One lock covers two steps that belong together: to check with which incumbent the attempt was compared, and to
@@ -354,7 +354,9 @@ class Crew:
                 raise KeyboardInterrupt
             self.orders.obey(attempt.number)  # a user's own target may never call the watch
             with self.session.deciding:
-                decision = onto_incumbent(attempt, decision, self.running())
+                if not resumed:
+                    decision = onto_incumbent(attempt, decision, self.running())
+                resumed = False
                 if isinstance(decision, Verdict):
                     return attempt.conclude(with_words(decision, attempt))
             elsewhere = decision.machine not in ("", attempt.worker.name)

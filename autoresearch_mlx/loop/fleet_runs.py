@@ -40,6 +40,8 @@ class Waiting:
     any machine."""
     compared: frozenset[str] = frozenset()
     """Names of the machines that had run both the candidate and the incumbent when the judge last decided."""
+    resumed: bool = False
+    """Whether a process that has died may have asked a machine for the first run, so that this run is wanted first."""
 
 
 def wait_for(attempt: Attempt, to: Sequence[str] = (), avoid: Sequence[str] = ()) -> Waiting:
@@ -75,7 +77,8 @@ def note_proposal(attempt: Attempt) -> None:
     """Log the facts about a proposal that are not in its commit, so that the experiment can continue after a crash."""
     p = attempt.proposal
     told = {"agent": p.agent, "axis": p.axis, "rationale": p.rationale, "talk": dict(p.talk)}
-    attempt.session.append("proposed", number=attempt.number, **told)
+    start = {} if p.base is None else {"base": p.base}
+    attempt.session.append("proposed", number=attempt.number, **told, **start)
 
 
 def may_continue(session: Session, attempt: Attempt, decision: Again) -> Sequence[str]:

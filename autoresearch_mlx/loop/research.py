@@ -204,7 +204,7 @@ def recover(session: Session, screen: Screen) -> list[Waiting]:
         attempt = Attempt.left_open(session, left)
         if session.roster is not None and left.number > 0:
             if attempt.sha is not None:
-                going_on.append(Waiting(attempt, to=(left.worker,) if left.worker else ()))
+                going_on.append(Waiting(attempt, to=(left.worker,) if left.worker else (), resumed=True))
             else:
                 attempt.abandon("the process that asked for a proposal ended")
             continue

@@ -244,7 +244,7 @@ class _Replay:
     def _continue(self, event: Any) -> None:
         number = event["number"]
         if (left := self._started.get(number)) is not None:
-            told = {name: event[name] for name in ("agent", "axis", "rationale", "talk") if name in event}
+            told = {name: event[name] for name in ("agent", "axis", "rationale", "talk", "base") if name in event}
             self._started[number] = replace(
                 left, worker=event.get("worker", left.worker), proposal={**left.proposal, **told}
             )

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import tiny_training as tiny
 from conftest import ROOT, command_line, git, write_command_lab
@@ -288,6 +289,10 @@ def test_machines_leave_when_they_are_told_to(fleet: Fleet) -> None:
     }
     assert {name: told[name]["state"] for name in OFFSETS} == dict.fromkeys(OFFSETS, "left")
     assert all(told[name]["seen"] is not None and told[name]["runs"] >= 3 for name in OFFSETS)
+    (scheduler,) = psutil.Process(fleet.coordinator.popen.pid).children()
+    scheduler.kill()
+    fleet.coordinator.waits_for("the scheduler runs again")
+    assert {name: _told(fleet, name) for name in OFFSETS} == {name: told[name] for name in OFFSETS}, "it remembers them"
     again = fleet.call("fleet", "leave", "mini")
     assert again.returncode == 1 and "no machine called mini takes part" in again.stderr
 

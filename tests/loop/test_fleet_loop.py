@@ -19,9 +19,11 @@ from autoresearch_mlx.experiment import Experiment, Measurement, Progress
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.lab.source import read_knobs
+from autoresearch_mlx.loop.attempt import Attempt
+from autoresearch_mlx.loop.fleet_runs import note_proposal
 from autoresearch_mlx.loop.health import Health
 from autoresearch_mlx.loop.policy import Policy
-from autoresearch_mlx.loop.research import research
+from autoresearch_mlx.loop.research import experiment, research
 from autoresearch_mlx.loop.session import Session, open_session
 from autoresearch_mlx.loop.worker import Brought, Errand, MachineLost, Worker
 from autoresearch_mlx.store.ledger import FILE, read
@@ -262,3 +264,22 @@ def test_a_fleet_without_a_machine_cannot_begin_and_says_so(lab: Lab) -> None:
         leaving = replace(session, roster=lambda: [] if session.journal().running else [worker])
         with pytest.raises(LabError, match="no machine of the fleet is here"):
             research(leaving, Steps({"X": 5.0}), Policy(experiments=1), Recorder())
+
+
+def test_an_experiment_that_a_dead_process_left_open_is_carried_onto_what_was_kept_meanwhile(lab: Lab) -> None:
+    machines = [Machine("attic"), Machine("desk", 1.0)]
+    with open_session(lab, load_settings(lab.root), "t", print, elsewhere=True) as session:
+        workers = [machine.worker(session, ["attic", "desk"]) for machine in machines]
+        fleet = replace(session, roster=lambda: workers)
+        research(fleet, Steps({"X": 5.0}), Policy(experiments=1), Recorder())
+        left = Attempt.start(fleet, workers[0])
+        left.propose(Steps({"X": 2.0}), lambda progress: None)
+        left.commit()
+        note_proposal(left)
+        kept = experiment(replace(session, worker=workers[0]), Steps({"X": 3.0}), Recorder())
+        assert kept.status == "keep"
+        research(fleet, Steps(), Policy(experiments=1), Recorder())  # of a process that was started again
+    (found,) = (e for e in read(lab.folder("t") / FILE).history.experiments if e.number == left.number)
+    assert found.status == "keep" and found.base == kept.commit
+    assert found.title.endswith(f"(carried onto #{kept.number})")
+    assert Counter(machines[0].asked)[left.number, "1"] == 1, "the run that was under way is asked for, and counts"

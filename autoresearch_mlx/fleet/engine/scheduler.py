@@ -11,6 +11,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from autoresearch_mlx.fleet.engine.security import security_of
 from autoresearch_mlx.fleet.pairing import own_pairing, write_private
 from autoresearch_mlx.targets.corpus.prepare import default_cache
 
+LEFT = "left.json"
 _TTL = "20s"
 _REACH_SECONDS = 15.0
 
@@ -35,11 +37,11 @@ def tell(kind: str, **facts: Any) -> None:
 
 
 class _Roster:
-    """The machines that have joined since this scheduler started."""
+    """The machines that have joined since this scheduler started, and those that have left."""
 
     def __init__(self, scheduler: Scheduler, folder: Path) -> None:
         self._scheduler, self._folder = scheduler, folder
-        self._machines: dict[str, dict[str, Any]] = {}
+        self._machines: dict[str, dict[str, Any]] = _read_left(folder)
         self._leaving: set[str] = set()
         self._refused: dict[str, list[str]] = {}
         """Name of a machine -> the reasons against it, until it is admitted."""
@@ -71,6 +73,7 @@ class _Roster:
         if known is None or known["left"]:
             tell("news", words=f"{name} takes part ({facts.get('machine')})")
         self._machines[name] = {"name": name, "address": address, "facts": facts, "left": False}
+        self._write_left()
         return []
 
     async def stay(self, name: str, address: str) -> str:
@@ -107,6 +110,7 @@ class _Roster:
         known = self._machines.get(name)
         if known is not None and not known["left"]:
             known["left"] = True
+            self._write_left()
             tell("news", words=f"{name} has left")
 
     async def roster(self) -> list[dict[str, Any]]:
@@ -123,6 +127,13 @@ class _Roster:
             found.append({**machine, "here": here, "busy": here and bool(worker.processing)})
         return found
 
+    def _write_left(self) -> None:
+        """Write down which machines have left, so that a scheduler that is started again knows them."""
+        left = [{"seen": None, **machine} for machine in self._machines.values() if machine["left"]]
+        if left or (self._folder / LEFT).exists():
+            with suppress(OSError):  # the full disk of a coordinator must keep no machine out
+                write_private(self._folder / LEFT, json.dumps(left) + "\n")
+
     def _misses(self, machine: Mapping[str, Any]) -> bool:
         return any(refusals(self._wanted(), machine["facts"]))
 
@@ -131,6 +142,14 @@ class _Roster:
 
     def _wanted(self) -> Wanted:
         return Wanted(**json.loads((self._folder / WANTED).read_text()))
+
+
+def _read_left(folder: Path) -> dict[str, dict[str, Any]]:
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        left = json.loads((folder / LEFT).read_text(encoding="utf-8"))
+        keys = ("name", "address", "facts", "seen")
+        return {each["name"]: {**{key: each[key] for key in keys}, "left": True} for each in left}
+    return {}
 
 
 async def serve(folder: Path, host: str, port: int) -> None:
