@@ -198,7 +198,7 @@ def _written(root: Path) -> Lab:
     (root / "solver.py").write_text(SOLVER)
     (root / "bench.py").write_text(BENCH)
     (root / "lab.toml").write_text(LAB.format(python=sys.executable))
-    git(root, "init", "--quiet")
+    git(root, "init", "--quiet", "--template=")  # without fifteen examples of hooks, which would be copied each time
     git(root, "add", "-A")
     git(root, "commit", "--quiet", "-m", "a lab")
     return Lab(root)
