@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from autoresearch_mlx.experiment import Experiment, History, Progress, Watch
 from autoresearch_mlx.judge import Again
-from autoresearch_mlx.judge.across import name_of, reference
+from autoresearch_mlx.judge.across import knows, name_of, reference
 from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.judge.history import sigma_of, taken_now
 from autoresearch_mlx.judge.judge import Case
@@ -133,11 +133,6 @@ def _first_runs(session: Session) -> int:
     """Return how many runs a machine that has joined later takes of the first version that it measures."""
     repeats = sigma_of(session.journal().history).dof
     return runs_to_learn(session.judge.baseline_runs, repeats)
-
-
-def knows(history: History, best: Experiment) -> bool:
-    """Return whether a machine has an undisturbed run of the incumbent."""
-    return any(m.value is not None and not m.tainted for m in taken_now(history, best))
 
 
 def _new(history: History, best: Experiment) -> bool:

@@ -283,3 +283,18 @@ def test_an_experiment_that_a_dead_process_left_open_is_carried_onto_what_was_ke
     assert found.status == "keep" and found.base == kept.commit
     assert found.title.endswith(f"(carried onto #{kept.number})")
     assert Counter(machines[0].asked)[left.number, "1"] == 1, "the run that was under way is asked for, and counts"
+
+
+def test_the_run_of_a_machine_that_is_away_at_the_verdict_confirms_a_gain(lab: Lab) -> None:
+    gone = threading.Event()
+    machines = [
+        Machine("attic", seconds=0.02),
+        Machine("desk", 1.0, seconds=0.02, during=lambda errand: gone.set() if errand.number == 1 else None),
+    ]
+    with open_session(lab, load_settings(lab.root), "t", print, elsewhere=True) as session:
+        attic, desk = (machine.worker(session, ["attic", "desk"]) for machine in machines)
+        fleet = replace(session, roster=lambda: (desk,) if gone.is_set() else (attic, desk))
+        research(fleet, Steps({"X": 3.0}), Policy(experiments=1), Recorder())
+    found = read(lab.folder("t") / FILE).history.experiments[1]
+    assert found.status == "keep" and "over 2 machines" in found.reason
+    assert {str(m.machine["fleet_machine"]) for m in found.measurements} == {"attic", "desk"}
