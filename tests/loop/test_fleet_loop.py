@@ -25,7 +25,7 @@ from autoresearch_mlx.loop.health import Health
 from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.research import experiment, research
 from autoresearch_mlx.loop.session import Session, open_session
-from autoresearch_mlx.loop.worker import Brought, Errand, MachineLost, Worker
+from autoresearch_mlx.loop.worker import Brought, Errand, MachineLost, NotTaken, Worker
 from autoresearch_mlx.store.ledger import FILE, read
 
 NOISE = (0.0, 0.004, -0.004)
@@ -298,3 +298,23 @@ def test_the_run_of_a_machine_that_is_away_at_the_verdict_confirms_a_gain(lab: L
     found = read(lab.folder("t") / FILE).history.experiments[1]
     assert found.status == "keep" and "over 2 machines" in found.reason
     assert {str(m.machine["fleet_machine"]) for m in found.measurements} == {"attic", "desk"}
+
+
+@pytest.mark.parametrize(("error", "times", "status"), [(MachineLost, 2, "interrupted"), (NotTaken, 4, "discard")])
+def test_an_experiment_is_asked_for_again_once_after_its_machine_was_lost(
+    lab: Lab, error: type[MachineLost], times: int, status: str
+) -> None:
+    lost: list[str] = []
+
+    def fail(errand: Errand) -> None:
+        if errand.number == 1 and len(lost) < times:
+            lost.append(errand.name)
+            raise error("it has not reported for 60 s")
+
+    machines = [Machine(name, level, during=fail) for level, name in enumerate(("attic", "desk", "shelf"))]
+    found = night(lab, machines, [5.0 + at / 10 for at in range(9)])
+    assert [found[number].status for number in range(1, 10)] == [status, *["discard"] * 8]
+    assert len(lost) == times, "more machines may refuse to begin it, because then the edit cannot be the cause"
+    if status == "interrupted":
+        first, second = found[1].reason.split(" did not come back")[0].split(" and ")
+        assert first != second, "another machine was asked"
