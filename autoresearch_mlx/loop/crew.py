@@ -168,6 +168,10 @@ class Crew:
             done, _ = wait(self._busy, _LOOK_SECONDS, FIRST_COMPLETED)
             if done or self.session.roster is not None:  # another machine may have joined
                 break
+        self.collect()
+
+    def collect(self) -> None:
+        """Take over what the lanes have finished, without waiting; raise the error of a lane that failed."""
         for each in [future for future in self._busy if future.done()]:
             del self._busy[each]
             if isinstance(ended := each.result(), Waiting):
@@ -227,10 +231,7 @@ class Crew:
         return True
 
     def assist(self) -> bool:
-        """Let a free machine take a spare run of an undecided experiment; return whether one does.
-
-        Call this when there is no other experiment to begin.
-        """
+        """Let a free machine, which nothing else needs, take a spare run; return whether one does."""
         if self.session.roster is None:
             return False
         begun = [*(each.attempt for each in self.waiting), *self._measured()]

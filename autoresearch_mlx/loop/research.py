@@ -84,7 +84,7 @@ def research(session: Session, agent: Agent, policy: Policy, screen: Screen, hoo
             try:
                 ended = experiment(session, author, screen, eta, orders, meanwhile=ahead.begin)
             except AgentAway as away:
-                if (reason := wait_for_agent(away, screen, orders, come)) is not None:
+                if (reason := wait_for_agent(away, screen, orders, lambda come=come: come)) is not None:
                     return reason
                 continue
             except AgentError as error:
