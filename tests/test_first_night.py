@@ -73,7 +73,7 @@ class Evening:
 
     def _make_small(self) -> None:
         (self.folder / "train_mlx.py").write_text(tiny.script())
-        settings = tiny.settings(0.6).format(text=tiny.text(self._home))
+        settings = tiny.settings(0.4).format(text=tiny.text(self._home))
         (self.folder / "lab.toml").write_text(f"{settings}replicates = 2\n")
         git(self.folder, "commit", "-qam", "small")
 

@@ -69,21 +69,26 @@ def until(holds: Callable[[], object], what: str, seconds: float = 90.0) -> None
         time.sleep(0.03)
 
 
+def _begun(ledger: Path) -> bool:
+    """Return whether a ledger has its first line, which another process may be about to write."""
+    return ledger.exists() and b"\n" in ledger.read_bytes()
+
+
 def finished(lab: Lab, tag: str = "t") -> dict[int, str]:
     path = lab.folder(tag) / FILE
-    return {e.number: e.status for e in read(path).history.experiments} if path.exists() else {}
+    return {e.number: e.status for e in read(path).history.experiments} if _begun(path) else {}
 
 
 def started(lab: Lab, tag: str = "t") -> int | None:
     """Return the number of the experiment that is running, or None."""
     path = lab.folder(tag) / FILE
-    running = read(path).running if path.exists() else ()
+    running = read(path).running if _begun(path) else ()
     return running[0].number if running else None
 
 
 def phase(lab: Lab, tag: str = "t") -> str | None:
     """Return the phase of the run at this moment, from ``status``."""
-    if not (lab.folder(tag) / FILE).exists():
+    if not _begun(lab.folder(tag) / FILE):
         return None
     running = status_of(lab.folder(tag)).running
     return running.phase if running is not None else None
