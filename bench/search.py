@@ -35,6 +35,7 @@ from autoresearch_mlx.agents.knobs.ranked_moves import ranked_moves
 from autoresearch_mlx.agents.knobs.space import Space, read_space
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.experiment import Context, Proposal
+from autoresearch_mlx.lab.config import AgentSettings
 from bench.fitted import TABLES, table_named, there
 from bench.habits import Habits
 from bench.landscapes import FAMILIES, draw
@@ -42,6 +43,8 @@ from bench.samplers import cma_sampler, random_sampler, sampled, tpe_sampler
 from bench.simulated_night import Landscape, Night, Proposer, local
 
 MARKS = (10, 35, 70)
+CODE = AgentSettings(format="blocks")
+"""Settings of the scripted model, which reads the knobs from the file in its prompt."""
 STEP = 0.16
 """The walk's usual step, as a share of a knob's range, chosen after trying 0.06, 0.12 and 0.2 on other seeds."""
 
@@ -82,7 +85,7 @@ def knobs(seed: int) -> Proposer:
 
 def hybrid(seed: int) -> Proposer:
     """Return the agent under test, with a scripted model in place of a real one."""
-    office = Office(seed=seed)
+    office = Office(CODE, seed=seed)
     return Hybrid(Chat(Habits(seed), office, patience_seconds=0.0), load_agent("knobs", office), office).propose
 
 
@@ -102,7 +105,7 @@ def menu(seed: int) -> Proposer:
 
 def model(seed: int) -> Proposer:
     """Return the scripted model alone."""
-    return Chat(Habits(seed), Office(seed=seed)).propose
+    return Chat(Habits(seed), Office(CODE, seed=seed)).propose
 
 
 SEARCHES: dict[str, Callable[[Landscape, int, int], Night]] = {

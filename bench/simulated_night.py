@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -76,6 +76,8 @@ class _Session:
         self.running: list[tuple[Running, str, str]] = []
         """Running experiments, each with the text on which it is based and the commit of that text."""
         self.done: list[Experiment] = []
+        self.talks: dict[int, Mapping[str, Any]] = {}
+        """What a model said, by the number of the experiment; the form of its next answer depends on it."""
         self._record(0, "keep", landscape.knobs.start, landscape.measure(landscape.knobs.start, rng), None, None, {})
 
     @property
@@ -89,7 +91,7 @@ class _Session:
         sigma = self.landscape.sigma
         context = Context(self.begun, "", {FILE: self.text}, self.history, "", seed, sigma=sigma, running=running)
         began = time.perf_counter()
-        after = _asked(propose, context, self.seen)
+        after, self.talks[self.begun] = _asked(propose, context, self.seen)
         self.seconds += time.perf_counter() - began
         changes = {} if after is None else changed_knobs(self.text, after)
         base = self.history.incumbent
@@ -169,21 +171,24 @@ class _Session:
                 "",
                 measurements=(run,) if values is not None else (),
                 against=against,
+                talk=self.talks.get(number, {}),
             )
         )
 
 
-def _asked(propose: Proposer, context: Context, seen: list[Values]) -> str | None:
-    """Ask for a new text, up to three times, as the loop does; return None when no answer was new."""
+def _asked(propose: Proposer, context: Context, seen: list[Values]) -> tuple[str | None, Mapping[str, Any]]:
+    """Ask for a new text, up to three times, as the loop does; None when no answer was new, and the talk."""
+    talk: Mapping[str, Any] = {}
     for _ in range(3):
         proposal = propose(context)
+        talk = proposal.talk
         text = proposal.files.get(FILE)
         if text is not None and values_of(text) not in seen:
             seen.append(values_of(text))
-            return text
+            return text, talk
         problem = proposal.problem or "the same as an earlier experiment"
         context = replace(context, feedback=(*context.feedback, problem))
-    return None
+    return None, talk
 
 
 def values_of(text: str) -> dict[str, Any]:

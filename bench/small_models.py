@@ -2,6 +2,7 @@
 
     python -m bench.small_models --url http://127.0.0.1:8080/v1               the table of forms
     python -m bench.small_models --url http://127.0.0.1:8080/v1 --night 20    a night as hybrid, and one of knobs alone
+    python -m bench.small_models --url http://127.0.0.1:8080/v1 --night 20 --simulated --nights 8    pairs of nights
 
 The server may be any OpenAI-compatible one; docs/models.md says how the published figures were made.  For the table,
 each form is asked for ``--proposals`` experiments of two labs: ``train_mlx.py`` and ``examples/sieve``.  Nothing is
@@ -10,7 +11,9 @@ could be measured, at the first reply; ``distinct`` those that repeat no earlier
 over all replies.
 
 A night runs the real command line on a lab whose program takes ``--seconds`` and prints a value of a synthetic
-landscape (``bench/landscapes.py``) for the knobs in its file.
+landscape (``bench/landscapes.py``) for the knobs in its file.  One night says little about two researchers, so
+``--simulated`` compares them over several seeds: the model's answers are real, the values come from the landscape at
+once.
 """
 
 from __future__ import annotations
@@ -22,23 +25,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.chat import Chat
 from autoresearch_mlx.agents.choose_model import open_endpoint
+from autoresearch_mlx.agents.hybrid import Hybrid
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.errors import AutoresearchError
-from autoresearch_mlx.experiment import Context, Experiment, History, Measurement, Proposal
+from autoresearch_mlx.experiment import Agent, Context, Experiment, History, Measurement, Proposal
 from autoresearch_mlx.lab.config import AgentSettings
 from autoresearch_mlx.lab.source import changed_knobs, fingerprint, read_knobs
 from autoresearch_mlx.models.wire import Ask, Endpoint, ModelFacts, Reply
 from bench.knob_file import TEXT
 from bench.landscapes import FAMILIES, Landscape, draw
+from bench.simulated_night import Night, local
 
 ROOT = Path(__file__).resolve().parents[1]
 FORMS = ("whole", "blocks", "values, no schema", "values", "menu, no schema", "menu", "auto")
@@ -241,6 +247,50 @@ def night(url: str, model: str, agent: str, experiments: int, seconds: float, fa
     )
 
 
+def simulated(url: str, model: str, experiments: int, family: str, seeds: Iterable[int]) -> Iterator[str]:
+    """Compare ``hybrid`` with ``knobs`` on the same landscapes, without waiting for runs."""
+    ends: list[tuple[float, float]] = []
+    for seed in seeds:
+        landscape, office = landscape_of(family, seed), Office(AgentSettings(base_url=url, model=model), seed=seed)
+        optimiser, chat = load_agent("knobs", office), Recording(open_endpoint(model, office), office)
+        alone = _simulated(optimiser, landscape, experiments, seed)
+        shared = _simulated(Hybrid(chat, optimiser, office), landscape, experiments, seed)
+        ends.append((alone.chosen[-1], shared.chosen[-1]))
+        forms = ", ".join(f"{form} {chat.forms.count(form)}" for form in dict.fromkeys(chat.forms))
+        yield (
+            f"seed {seed}  knobs {ends[-1][0]:.4f}, hybrid {ends[-1][1]:.4f}; the model: {len(chat.forms)} answers"
+            f" ({forms}), {chat.refused} refused, {shared.seconds / max(len(chat.forms), 1):.1f} s each"
+        )
+    gaps = np.array([shared - alone for alone, shared in ends])
+    error = gaps.std(ddof=1) / np.sqrt(len(gaps)) if len(gaps) > 1 else float("nan")
+    means = np.array(ends).mean(axis=0)
+    yield (
+        f"{family}, {len(gaps)} nights of {experiments}: knobs {means[0]:.4f}, hybrid {means[1]:.4f},"
+        f" difference {gaps.mean():+.4f} ± {error:.4f} (lower is better)"
+    )
+
+
+def _simulated(agent: Agent, landscape: Landscape, experiments: int, seed: int) -> Night:
+    return local(lambda _: agent.propose)(landscape, experiments, seed)
+
+
+class Recording(Chat):
+    """A chat agent that remembers the form of each of its answers, and how many were refused."""
+
+    def __init__(self, endpoint: Endpoint, office: Office) -> None:
+        super().__init__(endpoint, office, patience_seconds=0.0)
+        self.forms: list[str] = []
+        self.refused = 0
+
+    def propose(self, context: Context) -> Proposal:
+        found = super().propose(context)
+        if found.problem or not found.files:
+            self.refused += 1
+        else:
+            self.forms.append(str(found.talk.get("form")))
+        return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", required=True, help="the server, such as http://127.0.0.1:8080/v1")
@@ -254,9 +304,15 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--nights", type=int, default=1)
     parser.add_argument("--agent", choices=("hybrid", "knobs"), action="append")
+    parser.add_argument("--simulated", action="store_true", help="take each value from the landscape at once")
     args = parser.parse_args()
+    seeds = range(args.first_seed, args.first_seed + args.nights)
+    if args.night and args.simulated:
+        for line in simulated(args.url, args.model, args.night, args.family, seeds):
+            print(line, flush=True)
+        return
     if args.night:
-        for seed in range(args.first_seed, args.first_seed + args.nights):
+        for seed in seeds:
             for agent in args.agent or ("hybrid", "knobs"):
                 said = night(args.url, args.model, agent, args.night, args.seconds, args.family, seed)
                 print(f"seed {seed}  {said}", flush=True)

@@ -22,7 +22,14 @@ Form: TypeAlias = Literal["menu", "values", "blocks", "whole"]
 LADDER: tuple[Form, ...] = ("menu", "values", "blocks", "whole")
 CODE = ("blocks", "whole")
 CLIMB = 2
-"""Number of experiments in a row that must be measured at the first reply before the next form is tried."""
+"""Number of experiments in a row that must be measured at the first reply before the next form is tried, if the present
+form has had a keep."""
+PATIENCE = 6
+"""The same number for a form without a keep.
+
+Where the server enforces a schema, every answer can be measured, so this alone shows no skill.  But when a form brings
+nothing for long, another one is worth a trial.
+"""
 MOST_MISMATCHES = 2
 """After this number of experiments in a row whose search texts match nothing in the file, the model is asked for the
 whole file."""
@@ -74,9 +81,14 @@ def rung_after(first: Form, asked: Sequence[Experiment]) -> Form:
             rests[rung] = at + REST
             rung, streak = better, 0
         above = _above(rung)
-        if streak >= CLIMB and above is not None and rests.get(above, -1) < at + 1:
+        if streak >= _needed(rung, asked[: at + 1]) and above is not None and rests.get(above, -1) < at + 1:
             rung, streak = above, 0
     return rung
+
+
+def _needed(rung: Form, asked: Sequence[Experiment]) -> int:
+    """Return how many clean answers in a row lead to the next form."""
+    return CLIMB if any(form_of(e) == rung and e.status == "keep" for e in asked) else PATIENCE
 
 
 def tallies(asked: Iterable[Experiment]) -> tuple[Tally, ...]:

@@ -8,7 +8,7 @@ import pytest
 from prompt_cases import experiment
 
 from autoresearch_mlx.experiment import Experiment, History
-from autoresearch_mlx.store.forms import CLIMB, LADDER, REST, TRIAL, asked_of, rung_after, rung_words, tallies
+from autoresearch_mlx.store.forms import CLIMB, LADDER, PATIENCE, REST, TRIAL, asked_of, rung_after, rung_words, tallies
 
 NAME = "voice"
 
@@ -29,19 +29,40 @@ def test_a_model_begins_where_it_is_put() -> None:
     assert [after(first=form) for form in LADDER] == list(LADDER)
 
 
-def test_proposals_measured_at_the_first_reply_lead_up_to_blocks_and_no_higher() -> None:
-    rungs, done = [], []
-    for _ in range(4 * CLIMB):
+def climbed(status: str, count: int) -> list[str]:
+    """Return the form of each of the experiments, all of which end with this status."""
+    rungs: list[str] = []
+    done: list[Experiment] = []
+    for _ in range(count):
         rungs.append(after(*done))
-        done.append(asked(rungs[-1]))
+        done.append(asked(rungs[-1], status))
+    return rungs
+
+
+def test_keeps_measured_at_the_first_reply_lead_up_to_blocks_and_no_higher() -> None:
+    rungs = climbed("keep", 4 * CLIMB)
     assert rungs == ["menu"] * CLIMB + ["values"] * CLIMB + ["blocks"] * 2 * CLIMB
+
+
+def test_answers_that_bring_nothing_lead_up_more_slowly() -> None:
+    """A server that enforces a schema makes every answer a valid one, so validity alone shows no skill."""
+    rungs = climbed("discard", 3 * PATIENCE)
+    assert rungs == ["menu"] * PATIENCE + ["values"] * PATIENCE + ["blocks"] * PATIENCE
+
+
+def test_a_keep_counts_for_its_own_form_only() -> None:
+    done = [asked("menu", "keep"), asked("menu")]
+    assert after(*done) == "values"
+    assert after(asked("menu"), asked("menu")) == "menu"
+    assert after(*done, asked("values", "keep"), asked("values")) == "blocks"
+    assert after(*done, asked("values"), asked("values")) == "values"
 
 
 @pytest.mark.parametrize("status", ["invalid", "duplicate"])
 def test_an_answer_that_is_no_new_edit_leads_down_and_the_form_rests(status: str) -> None:
     done = [asked("values", status)]
     rungs = []
-    for _ in range(REST + CLIMB):
+    for _ in range(REST + PATIENCE):
         rungs.append(after(*done, first="values"))
         done.append(asked(rungs[-1]))
     assert rungs[0] == "menu" and set(rungs[:REST]) == {"menu"} and rungs[-1] == "values"
@@ -50,7 +71,7 @@ def test_an_answer_that_is_no_new_edit_leads_down_and_the_form_rests(status: str
 def test_a_trial_that_failed_within_the_experiment_leads_down_though_the_experiment_was_measured() -> None:
     tried = asked("menu", fallen=["blocks"], repairs=1)
     assert after(asked("values"), asked("values"), tried, first="values") == "menu"
-    assert after(tried, *[asked("menu")] * CLIMB, *[asked("values")] * CLIMB, first="menu") == "values"
+    assert after(tried, *[asked("menu", "keep")] * CLIMB, *[asked("values", "keep")] * CLIMB, first="menu") == "values"
 
 
 def test_a_repaired_answer_starts_the_count_again() -> None:
@@ -60,7 +81,7 @@ def test_a_repaired_answer_starts_the_count_again() -> None:
 def test_a_form_that_keeps_nothing_gives_way_to_a_lower_one_that_has_kept() -> None:
     kept = [asked("menu", "keep"), asked("menu")]
     assert after(*kept, *[asked("values", repairs=1)] * TRIAL) == "menu"
-    assert after(asked("menu"), asked("menu"), *[asked("values", repairs=1)] * TRIAL) == "values"
+    assert after(*[asked("menu")] * PATIENCE, *[asked("values", repairs=1)] * TRIAL) == "values"
 
 
 def test_blocks_that_match_nothing_twice_lead_to_the_whole_file() -> None:
