@@ -256,10 +256,10 @@ def simulated(url: str, model: str, experiments: int, family: str, seeds: Iterab
         alone = _simulated(optimiser, landscape, experiments, seed)
         shared = _simulated(Hybrid(chat, optimiser, office), landscape, experiments, seed)
         ends.append((alone.chosen[-1], shared.chosen[-1]))
-        forms = ", ".join(f"{form} {chat.forms.count(form)}" for form in dict.fromkeys(chat.forms))
+        forms = ", ".join(f"{form} {chat.asked.count(form)}" for form in dict.fromkeys(chat.asked))
         yield (
-            f"seed {seed}  knobs {ends[-1][0]:.4f}, hybrid {ends[-1][1]:.4f}; the model: {len(chat.forms)} answers"
-            f" ({forms}), {chat.refused} refused, {shared.seconds / max(len(chat.forms), 1):.1f} s each"
+            f"seed {seed}  knobs {ends[-1][0]:.4f}, hybrid {ends[-1][1]:.4f}; the model: {len(chat.asked)} answers"
+            f" ({forms}), {chat.refused} refused, {shared.seconds / max(len(chat.asked), 1):.1f} s each"
         )
     gaps = np.array([shared - alone for alone, shared in ends])
     error = gaps.std(ddof=1) / np.sqrt(len(gaps)) if len(gaps) > 1 else float("nan")
@@ -279,7 +279,7 @@ class Recording(Chat):
 
     def __init__(self, endpoint: Endpoint, office: Office) -> None:
         super().__init__(endpoint, office, patience_seconds=0.0)
-        self.forms: list[str] = []
+        self.asked: list[str] = []
         self.refused = 0
 
     def propose(self, context: Context) -> Proposal:
@@ -287,7 +287,7 @@ class Recording(Chat):
         if found.problem or not found.files:
             self.refused += 1
         else:
-            self.forms.append(str(found.talk.get("form")))
+            self.asked.append(str(found.talk.get("form")))
         return found
 
 
