@@ -18,7 +18,8 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.lab import budget
 from autoresearch_mlx.lab.metric_settings import CheckSettings, MetricSettings, put_primary, wrong_blocks
-from autoresearch_mlx.lab.setting_types import Auto, Count, Frozen, Positive
+from autoresearch_mlx.lab.setting_types import LARGEST, Auto, Count, Frozen, NotNegative, Number, Positive
+from autoresearch_mlx.lab.setting_words import holds_nul, in_words, shown
 from autoresearch_mlx.lab.tool_settings import HookSettings, ToolSettings
 
 FILE = "lab.toml"
@@ -96,7 +97,7 @@ class JudgeSettings(Frozen):
     mode: Literal["auto", "fast", "adaptive", "strict", "margin"] = "auto"
     """How an edit is judged.  ``auto`` makes one run per edit while gains are large compared with the noise, and
     repeats runs later; ``margin`` makes one run and uses no statistics."""
-    margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = "auto"
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=False), Number] | Auto = "auto"
     """Smallest gain to keep, in the metric's unit.  ``auto`` means any gain that stands out from the noise, or the
     margin of the profile while the noise is unknown."""
     replicates: Count = 3
@@ -117,7 +118,7 @@ class AgentSettings(Frozen):
     name: str = "auto"
     """Name of the agent: auto, knobs, hybrid, chat, ollama:MODEL, lmstudio:MODEL, openai:MODEL, mlx:MODEL, playbook,
     claude, ..."""
-    repairs: Annotated[int, Field(ge=0)] = 2
+    repairs: Annotated[int, Field(ge=0, le=LARGEST), Number] = 2
     """How often a refused proposal goes back to the agent before the experiment counts as invalid."""
     base_url: str | None = None
     """Address of an OpenAI-compatible server for chat and hybrid, such as ``http://127.0.0.1:8080/v1``."""
@@ -125,12 +126,12 @@ class AgentSettings(Frozen):
     """Name of the model on that server, or a name that includes the server, such as ``ollama:qwen3-coder:30b``."""
     api_key_env: str | None = None
     """Environment variable that holds the key; the key itself is never written anywhere."""
-    share: Annotated[float, Field(ge=0, le=1)] = 0.3
+    share: Annotated[float, Field(ge=0, le=1), Number] = 0.3
     """Share of the proposals that come from the model in hybrid."""
     format: Literal["auto", "menu", "values", "blocks", "whole"] = "auto"
     """How the model answers: it chooses from a menu, or sends values of knobs, edit blocks or whole files.  With
     ``auto``, the form depends on how the model has answered so far (docs/models.md)."""
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    temperature: Annotated[float, Field(ge=0, le=2), Number] = 0.7
     context_tokens: Count | Auto = "auto"
     """Maximum number of tokens of prompt and reply together; with ``auto``, as many as the model and the memory
     allow."""
@@ -140,9 +141,9 @@ class AgentSettings(Frozen):
     think: Literal["auto", "off", "low", "medium", "high"] = "auto"
     timeout_seconds: Positive = 900.0
     """Longest time of one call in seconds, which includes loading the model and reading the prompt."""
-    patience_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 600.0
+    patience_seconds: NotNegative = 600.0
     """Seconds that one experiment waits for a server that is down or busy."""
-    proposals: Annotated[int, Field(ge=1, le=8)] | Auto = "auto"
+    proposals: Annotated[int, Field(ge=1, le=8), Number] | Auto = "auto"
     """Number of ideas asked for in one call; ``auto`` asks for more than one when the model loads slowly."""
     keep_loaded: bool | Auto = "auto"
     """Whether the model stays in memory during a training run; with ``auto``, when both fit."""
@@ -153,9 +154,9 @@ class AgentSettings(Frozen):
     """Number of tokens that a session may spend on prompts and replies together."""
     max_cost: Positive | None = None
     """Money that a session may spend; this limit needs the two prices below."""
-    price_in: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    price_in: NotNegative | None = None
     """Price of a million prompt tokens."""
-    price_out: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    price_out: NotNegative | None = None
     """Price of a million reply tokens."""
     command: str | None = None
     """Shell line of the agent ``command``: a coding agent that reads the prompt from its standard input."""
@@ -204,7 +205,7 @@ class LimitSettings(Frozen):
     """Maximum of main memory that all processes of the run may use together."""
     folder_gb: Positive | Auto = "auto"
     """Maximum that a run may write into its folder."""
-    free_disk_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Auto = "auto"
+    free_disk_gb: NotNegative | Auto = "auto"
     """Space that must stay free on the disk."""
 
 
@@ -239,7 +240,7 @@ class RunSettings(Frozen):
 class EndSettings(Frozen):
     """Settings for what happens after the last experiment of a run."""
 
-    certify_pairs: Annotated[int, Field(ge=0, multiple_of=2)] = 0
+    certify_pairs: Annotated[int, Field(ge=0, le=LARGEST, multiple_of=2), Number] = 0
     """Number of pairs of runs that certify the best version, for which time is reserved; 0 means no certification."""
     report: Literal["auto", "always", "never"] = "auto"
     """Whether the report page is written; with ``auto``, when the clock ended the run."""
@@ -262,7 +263,7 @@ class MachineSettings(Frozen):
     """How the seconds of a budget are counted where a CPU trains.  ``reference`` means seconds of a machine that is
     as fast as it was during the baseline: a run on a busy machine then trains as much as on a quiet one, but takes
     longer."""
-    quiet_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
+    quiet_seconds: NotNegative = 60.0
     """Longest wait in seconds for a quiet machine, before the baseline and before a disturbed run is repeated."""
     probe: Literal["auto", "never"] = "auto"
     """Whether the machine's speed is measured before and after each run; with ``auto``, on a GPU, and on a CPU for
@@ -272,7 +273,7 @@ class MachineSettings(Frozen):
 class Settings(Frozen):
     """All settings of a lab, by section."""
 
-    seed: Annotated[int, Field(ge=0)] = 42
+    seed: Annotated[int, Field(ge=0, lt=2**63), Number] = 42
     hardware: HardwareSettings = HardwareSettings()
     target: TargetSettings = TargetSettings()
     budget: BudgetSettings = BudgetSettings()
@@ -330,13 +331,16 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        written = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", "it should be a text file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         undecoded = isinstance(error, UnicodeDecodeError)
         hint = "save it as UTF-8" if undecoded else "correct that line; strings need quotes"
         raise ConfigError(f"{path} is not valid TOML: {error}", hint) from None
+    if (name := next((name for name, value in _flatten(written) if holds_nul(value)), None)) is not None:
+        raise ConfigError(f"{path}: {name} contains the character \\u0000, which no program can be given", "delete it")
+    return written
 
 
 _FREE = "target.options."
@@ -381,6 +385,5 @@ def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
     name = next((known for known in sorted(sources, key=len, reverse=True) if name.startswith(known)), name)
     if len(first["loc"]) > 2 and isinstance(first["loc"][1], int):  # a setting of a block
         name = f"[[{first['loc'][0]}]] {first['loc'][2]}"
-    said = first["msg"].removeprefix("Value error, ").replace("a valid tuple", 'a list, such as ["a", "b"]')
-    given = f" (got {first['input']!r})" if not isinstance(first["input"], Mapping | BaseModel) else ""
-    return f"{sources.get(name, FILE)}: {name}: {said}{given}"
+    given = f" (got {shown(first['input'])})" if not isinstance(first["input"], Mapping | BaseModel) else ""
+    return f"{sources.get(name, FILE)}: {name}: {in_words(error.errors())}{given}"

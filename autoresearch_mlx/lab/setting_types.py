@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 METRIC_NAME = re.compile(r"[A-Za-z_][\w.]*")
 """Pattern of the names that a line ``METRIC name=value`` can have."""
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(gt=0)]
+LARGEST = 10**15
+"""Largest number in lab.toml: seconds, bytes and gigabytes stay whole numbers that every part of the tool can hold."""
+
+
+def _no_boolean(given: Any) -> Any:
+    """Return ``given`` unless it is true or false, which pydantic would take for the numbers 1 and 0."""
+    if isinstance(given, bool):
+        raise ValueError("should be a number, not true or false")
+    return given
+
+
+Number = BeforeValidator(_no_boolean)
+Positive = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False), Number]
+NotNegative = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False), Number]
+Count = Annotated[int, Field(gt=0, le=LARGEST), Number]
 Auto = Literal["auto"]
 
 

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from autoresearch_mlx.experiment import Experiment, History
-from autoresearch_mlx.terms import took
+from autoresearch_mlx.terms import plural, took
 
 
 def pace(history: History) -> float | None:
@@ -83,7 +83,7 @@ class Policy:
     def stop(self, sofar: Sofar) -> str | None:
         """Return the reason to stop now, or None.  An experiment that cannot end in time is not begun."""
         if self.experiments is not None and sofar.done >= self.experiments:
-            return f"{sofar.done} experiments done, as asked"
+            return f"{plural(sofar.done, 'experiment')} done, as asked"
         if self.stall is not None and sofar.idle >= self.stall:
             return f"{sofar.idle} experiments in a row kept nothing, which is the limit"
         for left, over, until_then in self._ends():

@@ -127,7 +127,12 @@ class Worktree:
         return laid_out.changed()
 
     def added(self, commit: str) -> tuple[str, ...]:
-        """Return the files in the worktree that are not in ``commit``, except Python's caches."""
+        """Return the files in the worktree that are not in ``commit``, except Python's caches.
+
+        If a run has changed the worktree's link to its repository, git cannot tell, and the worktree is made again.
+        """
+        if self._record() is None:
+            self.ensure()
         entries = self._holds(commit)[0]
         listed = self._inside("ls-files", "--others", "-z").split("\0")
         return tuple(path for path in listed if path and path not in entries and "__pycache__" not in path.split("/"))

@@ -11,6 +11,9 @@ from typing import Any, get_args
 
 from autoresearch_mlx.experiment import Assignment, Failure, Measurement, Seconds
 
+LARGEST_VALUE = 1e100
+"""Largest value of a metric: squares of larger ones, from which the judge calculates the noise, may overflow."""
+
 
 def checked(found: object, assignment: Assignment, where: str, needs_value: bool = True) -> Measurement:
     """Return ``found`` if it is a correct measurement, else an ``invalid`` one with the reason.
@@ -34,6 +37,9 @@ def checked(found: object, assignment: Assignment, where: str, needs_value: bool
         return _invalid(assignment, f"the target {where} returned neither a value nor a failure", found)
     if not _number(value) or not math.isfinite(value):
         return _invalid(assignment, f"the target {where} returned the value {value!r}, not a finite number", found)
+    if abs(value) > LARGEST_VALUE:
+        said = f"the target {where} returned the value {value!r}, which is too large: the limit is {LARGEST_VALUE:g}"
+        return _invalid(assignment, said, found)
     return replace(found, **values | {"value": float(value)})
 
 

@@ -203,7 +203,7 @@ def night(
 
 def test_the_run_waits_for_an_agent_at_its_limit(command_lab: Lab, screen: Recorder) -> None:
     reason, done = night(command_lab, limited(command_lab, 7), 1, screen, standby=False)
-    assert (reason, done) == ("1 experiments done, as asked", [("command", "keep")])
+    assert (reason, done) == ("1 experiment done, as asked", [("command", "keep")])
     waits = [text for text in screen.said if text.startswith("waiting: ")]
     assert len(waits) == 7 and "usage limit reached" in waits[0]
 
@@ -220,7 +220,7 @@ def test_where_the_optimiser_has_nothing_to_move_the_run_waits(command_lab: Lab,
     (command_lab.root / "solver.py").write_text("X, Y = (4.0, 2)\n")
     git(command_lab.root, "commit", "-qam", "no knobs")
     reason, done = night(command_lab, limited(command_lab, 3), 1, screen, standby=True)
-    assert (reason, done) == ("1 experiments done, as asked", [("command", "keep")])
+    assert (reason, done) == ("1 experiment done, as asked", [("command", "keep")])
 
 
 def test_an_agent_that_never_edits_ends_the_night_with_its_reason(command_lab: Lab, screen: Recorder) -> None:

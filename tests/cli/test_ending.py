@@ -74,7 +74,7 @@ def test_what_cannot_be_certified_is_said_and_the_run_has_its_results(lab: Lab) 
     done = call(lab, "run", "--tag", "t", "--agent", steps, "--experiments", "1", "--certify", "2", "--report")
     assert done.returncode == 0, done.stderr
     assert "nothing was kept, so there is nothing to certify" in done.stdout
-    assert "stopped: 1 experiments done" in done.stdout and "report: " in done.stdout
+    assert "stopped: 1 experiment done" in done.stdout and "report: " in done.stdout
 
 
 def test_an_error_in_the_night_is_told_too(lab: Lab) -> None:

@@ -98,13 +98,19 @@ def test_a_section_written_as_a_value_is_told(tmp_path: Path, text: str) -> None
         ("[budget]\nseconds = -1", r"budget.seconds: .*greater than 0 \(got -1\)"),
         ("[budget]\nseconds = nan", r"budget.seconds: .*finite"),
         ("[judge]\nmargin = inf", r"judge.margin: .*finite"),
-        ("seed = 4.5", r"seed: .*integer.*\(got 4.5\)"),
-        ("seed = -1", r"seed: .*greater than or equal to 0"),
+        ("seed = 4.5", r"seed: should be a whole number \(got 4.5\)"),
+        ("seed = -1", r"seed: should be at least 0"),
         ("[agent]\nrepairs = -1", r"agent.repairs"),
-        ("[agent]\nname = 5", r"agent.name: .*string \(got 5\)"),
+        ("[agent]\nname = 5", r"agent.name: should be text in quotes \(got 5\)"),
         ("[data]\nvocab_size = 0", r"data.vocab_size: .*greater than 0"),
         ("[data]\nsource = 'wiki'", r"data.source: .*'stdlib'.*\(got 'wiki'\)"),
-        ("[target]\ndirection = 'up'", r"target.direction"),
+        ("[target]\ndirection = 'up'", r"target.direction: should be 'min' or 'max' \(got 'up'\)"),
+        ("seed = true", r"seed: should be a number, not true or false"),
+        ("[machine]\nquiet_seconds = false", r"machine.quiet_seconds: should be a number, not true or false"),
+        ("[limits]\nmemory_gb = 'much'", r"limits.memory_gb: should be a number or 'auto' \(got 'much'\)"),
+        ("[limits]\nfree_disk_gb = 1e308", r"limits.free_disk_gb: should be at most 1e\+15 .*\(got 1e\+308\)"),
+        ("[target]\ntimeout_seconds = 2020-01-01", r"timeout_seconds: should be a number \(got 2020-01-01\)"),
+        (f"[judge]\nmode = '{'x' * 9000}'", r"judge.mode: should be 'auto', .{80,140}…\)$"),
         ("[target]\neditable = 'solver.py'", r"target.editable: .*\(got 'solver.py'\)"),
         ("[target]\neditable = []", r"editable names no file"),
         ("[target]\neditable = ['']", r"not a path inside the lab"),
@@ -120,6 +126,13 @@ def test_a_value_that_cannot_be_is_named_with_its_file_and_what_was_given(tmp_pa
     assert str(error).startswith(f"{FILE}: ")
     assert re.search(said, str(error)), str(error)
     assert str(tmp_path / FILE) in error.hint
+
+
+@pytest.mark.parametrize("name", ["target.run", "hooks.before", "tools.needs"])
+def test_text_with_a_zero_character_is_refused(tmp_path: Path, name: str) -> None:
+    section, key = name.split(".")
+    value = r'["a\u0000"]' if name == "tools.needs" else r'"a\u0000"'
+    assert f"{name} contains the character" in str(refused(tmp_path, f"[{section}]\n{key} = {value}"))
 
 
 def test_a_wrong_option_is_named_as_an_option(tmp_path: Path) -> None:

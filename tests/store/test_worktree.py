@@ -126,6 +126,19 @@ def test_git_inside_a_worktree_without_its_link_fails_instead_of_reaching_the_us
     assert (command_lab.root / "solver.py").read_text() == "# unsaved\n"
 
 
+@pytest.mark.parametrize("act", ["rm .git", "rm .git && git init -q", "echo 'gitdir: /nowhere' > .git"])
+def test_after_a_program_that_breaks_the_link_of_its_worktree_the_next_run_finds_its_files(
+    command_lab: Lab, act: str
+) -> None:
+    ws = started(command_lab)
+    before, commit = checkout_of(command_lab), head(command_lab)
+    ws.worktree.lay_out(commit)
+    subprocess.run(act, shell=True, check=True, cwd=ws.worktree.path)
+    assert ws.worktree.added(commit) == ()
+    assert ws.worktree.lay_out(commit).changed() == ()
+    assert checkout_of(command_lab) == before
+
+
 CALL = """
 import sys
 from pathlib import Path

@@ -78,6 +78,8 @@ def test_the_last_metric_line_is_the_value(tmp_path: Path, text: str, value: flo
         ("METRIC score=nan\n", "score is 'nan', which is not a finite number"),
         ("METRIC score=inf\n", "score is 'inf'"),
         ("METRIC score=1\nMETRIC score=nan\n", "score is 'nan'"),
+        ("METRIC score=1e400\n", "score is '1e400', which is not a finite number"),
+        ("METRIC score=-1.7e308\n", "score is '-1.7e308', which is too large: the limit is 1e+100"),
     ],
 )
 def test_no_number_is_invalid_and_the_reason_says_what_was_printed(tmp_path: Path, text: str, reason: str) -> None:

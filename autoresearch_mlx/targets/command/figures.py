@@ -12,6 +12,7 @@ from typing import Any
 from autoresearch_mlx.experiment import Failure
 from autoresearch_mlx.lab.setting_types import METRIC_NAME
 from autoresearch_mlx.lab.source import MARK
+from autoresearch_mlx.targets.measured import LARGEST_VALUE
 from autoresearch_mlx.terms import without_codes
 from autoresearch_mlx.trial.runner import Ended
 
@@ -111,7 +112,7 @@ class Figures:
             wanted = f"/{self._pattern.pattern}/" if self._pattern else f"METRIC {self.metric}=value"
             return "invalid", f"the program ended without printing {wanted}{self._printed_instead()}"
         if self.value is None:
-            return "invalid", f"{self.metric} is {self._text!r}, which is not a finite number"
+            return "invalid", f"{self.metric} is {self._text!r}, {_why_not(self._text)}"
         return None
 
     def _printed_instead(self) -> str:
@@ -126,7 +127,7 @@ class Figures:
         plain = _without_backspaces(without_codes(line)).removeprefix(MARK)
         if self._pattern is not None and (found := self._pattern.search(plain) or self._pattern.search(line)):
             self._text = (found.group(1) if found.groups() else found.group(0)) or ""
-            self.value = _finite(self._text)
+            self.value = _comparable(self._text)
         match = METRIC.match(plain)
         if match is None:
             if near := _NEARLY.search(plain):
@@ -135,8 +136,8 @@ class Figures:
             return
         name, text = match.groups()
         if self._pattern is None and name == self.metric:
-            self._text, self.value = text, _finite(text)
-        elif (value := _finite(text)) is not None:
+            self._text, self.value = text, _comparable(text)
+        elif (value := _comparable(text)) is not None:
             self.others[name] = value
 
 
@@ -153,9 +154,19 @@ def _without_backspaces(text: str) -> str:
     return "".join(shown)
 
 
-def _finite(text: str) -> float | None:
+def _comparable(text: str) -> float | None:
+    """Return the number that the text is, or None if it is none that can be compared with others."""
     try:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    return value if abs(value) <= LARGEST_VALUE else None  # a NaN is not below it either
+
+
+def _why_not(text: str) -> str:
+    """Return why a text is no number that can be compared, as the end of a sentence."""
+    try:
+        finite = math.isfinite(float(text))
+    except ValueError:
+        finite = False
+    return f"which is too large: the limit is {LARGEST_VALUE:g}" if finite else "which is not a finite number"

@@ -1,0 +1,61 @@
+"""Say in plain words what is wrong with a value in lab.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, time
+
+from pydantic_core import ErrorDetails
+
+_LONGEST = 60
+"""Characters of a wrong value that a message quotes."""
+
+_WORDS: Mapping[str, str] = {
+    **dict.fromkeys(("int_parsing", "int_parsing_size", "int_type", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "true or false"),
+    "finite_number": "a finite number",
+    "string_type": "text in quotes",
+    "tuple_type": 'a list, such as ["a", "b"]',
+    "literal_error": "{expected}",
+    "greater_than": "greater than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "multiple_of": "a multiple of {multiple_of}",
+}
+"""Pydantic's name of an error -> what the value should be, with fields from the error's context."""
+
+
+def in_words(errors: Sequence[ErrorDetails]) -> str:
+    """Return what the first of pydantic's errors says, as ``should be a number or 'auto'``.
+
+    A setting of several kinds has one error for each kind; they follow one another, with the same place.
+    """
+    first = errors[0]
+    kind = _WORDS.get(first["type"])
+    if kind is None:
+        return first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    of_others = (each for each in errors[1:] if each["loc"][:-1] == first["loc"][:-1] and len(each["loc"]) > 1)
+    either = "".join(f" or {_filled('{expected}', each)}" for each in of_others if each["type"] == "literal_error")
+    return f"should be {_filled(kind, first)}{either}"
+
+
+def _filled(words: str, error: ErrorDetails) -> str:
+    context = error.get("ctx", {})
+    return words.format(**{name: f"{of:g}" if isinstance(of, float) else of for name, of in context.items()})
+
+
+def shown(value: object) -> str:
+    """Return a value as lab.toml has it, shortened if it is long."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value) if isinstance(value, date | time) else repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def holds_nul(value: object) -> bool:
+    """Tell whether a value holds the character of code 0, on which the system refuses to start a program."""
+    if isinstance(value, Mapping):
+        return any(map(holds_nul, value.values()))
+    return "\0" in value if isinstance(value, str) else isinstance(value, list) and any(map(holds_nul, value))
