@@ -30,7 +30,7 @@ from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.share.hints import hints
 from autoresearch_mlx.share.sharing import Sharing
 from autoresearch_mlx.store.freed import log_of
-from autoresearch_mlx.store.git import ignored, resolve
+from autoresearch_mlx.store.git import resolve
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.ledger import Journal, Ledger
 from autoresearch_mlx.store.left_out import LeftOut, left_out, missed
@@ -288,11 +288,8 @@ def files_at(workspace: Workspace, commit: str) -> dict[str, str]:
     """Return the editable files of a commit, by their path in the lab.  Raises LabError when there are none."""
     files = workspace.read(commit)
     if not files:
-        wanted = ", ".join(workspace.editable)
-        said = f"no file that matches {wanted} is in commit {commit[:7]}, where the session begins"
-        hidden = ignored(workspace.top / workspace.prefix, workspace.editable)
-        add = f"-f {' '.join(hidden)}" if hidden else wanted
-        raise LabError(said, f"`git add {add} && git commit` in the lab, or correct `editable` in lab.toml")
+        said, remedy = workspace.why_none(commit)
+        raise LabError(f"{said}, where the session begins" if commit[:7] in said else said, remedy)
     return files
 
 

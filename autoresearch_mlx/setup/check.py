@@ -153,8 +153,7 @@ def _copied(place: Place, start: str, temporary: Path, say: Say) -> _Lab:
     renew()
     files = workspace.read(start)
     if not files:
-        wanted = ", ".join(workspace.editable)
-        raise LabError(f"no file that matches {wanted} is in the last commit", "commit it, or correct `editable`")
+        raise LabError(*workspace.why_none(start))
     conditions = kind.settle(place)
     target = confine(kind.build(conditions, place), place.settings.sandbox, [], place.say)
     preset = kind.preset(place.profile.knobs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import shutil
 import subprocess
 import sys
@@ -151,6 +152,8 @@ def _git(start: Path) -> Iterator[Finding]:
 
 def _lab(lab: Lab) -> Iterator[Finding]:
     yield Finding("lab", "lab", str(lab.root))
+    if not os.access(lab.state if lab.state.exists() else lab.root, os.W_OK):
+        yield Finding("lab", "folder", "cannot be written", "fail", "copy the lab to a folder where you may write")
     try:
         top = top_of(lab.root)
     except AutoresearchError as error:
@@ -185,11 +188,11 @@ def _target(lab: Lab, resolved: Resolved, machine: Machine, profile: Profile) ->
 def _committed(lab: Lab, editable: Sequence[str]) -> Iterator[Finding]:
     """Yield the faults of the editable files in the last commit, from which a session starts."""
     head = resolve(lab.root, "HEAD") if top_of(lab.root) is not None else None
-    files = Workspace(lab.root, lab.state, "doctor", editable).read(head) if head is not None else {}
+    workspace = Workspace(lab.root, lab.state, "doctor", editable)
+    files = workspace.read(head) if head is not None else {}
     if head is not None and not files:
-        wanted = ", ".join(editable)
-        hint = f"`git add {wanted} && git commit` in {lab.root}"
-        yield Finding("lab", "files", f"no file that matches {wanted} is in commit {head[:7]}", "fail", hint)
+        said, remedy = workspace.why_none(head)
+        yield Finding("lab", "files", said, "fail", remedy)
     for note in notes_on_ranges(files):
         yield Finding("lab", "knobs", note, "note")
 

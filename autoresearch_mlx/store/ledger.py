@@ -144,7 +144,11 @@ def _replayed(path: Path) -> _Replay:
     try:
         for number, line in whole_lines(path):
             try:
-                replay.take(orjson.loads(line))
+                event = orjson.loads(line)
+                if event.get("schema", SCHEMA) > SCHEMA:
+                    said = f"{path}, line {number}: a newer version of autoresearch-mlx wrote it"
+                    raise LedgerError(f"{said} (schema {event['schema']})", "update autoresearch-mlx here")
+                replay.take(event)
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 said = f"{path}, line {number}: {type(error).__name__}: {error}"
                 hint = "the file was changed by hand or by another program; restore that line"

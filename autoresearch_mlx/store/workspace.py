@@ -19,7 +19,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from autoresearch_mlx.errors import WorkspaceError
-from autoresearch_mlx.store.git import IDENTITY, git, places_of, resolve
+from autoresearch_mlx.store.git import IDENTITY, git, ignored, places_of, resolve
+from autoresearch_mlx.store.laid_out import LINK, MODULE
 
 _FILE_MODES = ("100644", "100755")
 
@@ -303,6 +304,24 @@ class Workspace:
             path = PurePosixPath(entry.partition("\t")[2])
             if entry.startswith(_FILE_MODES) and path.is_relative_to(self.prefix):
                 yield path.relative_to(self.prefix).as_posix(), entry.split(" ", 1)[0]
+
+    def why_none(self, commit: str) -> tuple[str, str]:
+        """Return why a commit has no editable file, and the remedy, both in words."""
+        wanted = ", ".join(self.editable)
+        for entry in git(self.top, "ls-tree", "-r", "-z", "--full-tree", commit).split("\0"):
+            path = PurePosixPath(entry.partition("\t")[2])
+            if entry.startswith(_FILE_MODES) or not path.is_relative_to(self.prefix):
+                continue
+            inside = path.relative_to(self.prefix)
+            if entry.startswith(LINK) and self.may_edit(inside.as_posix()):
+                said = f"{inside} is a symbolic link in commit {commit[:7]}, and a link cannot be edited"
+                return said, "name the file to which it leads in `editable` in lab.toml"
+            if entry.startswith(MODULE) and any(PurePosixPath(each).is_relative_to(inside) for each in self.editable):
+                return f"{inside} is a submodule, whose files cannot be edited", "make a lab inside the submodule"
+        hidden = ignored(self.top / self.prefix, self.editable)
+        add = f"-f {' '.join(hidden)}" if hidden else wanted
+        remedy = f"`git add {add} && git commit` in the lab, or correct `editable` in lab.toml"
+        return f"no file that matches {wanted} is in commit {commit[:7]}", remedy
 
     def _text(self, commit: str, path: str) -> str:
         return self._blob(f"{commit}:{self._full(path)}", f"{path} at {commit[:7]}")

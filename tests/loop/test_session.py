@@ -192,6 +192,30 @@ def test_an_editable_file_that_was_never_committed_is_named(command_lab: Lab) ->
     assert git(command_lab.root, "branch", "--list", "autoresearch/*") == ""
 
 
+@pytest.mark.parametrize(
+    ("kind", "said", "remedy"),
+    [("link", "is a symbolic link", "to which it leads"), ("module", "is a submodule", "inside the submodule")],
+)
+def test_why_an_editable_file_cannot_be_edited_is_told(command_lab: Lab, kind: str, said: str, remedy: str) -> None:
+    if kind == "link":
+        (command_lab.root / "other").symlink_to("solver.py")
+        git(command_lab.root, "add", "other")
+    else:
+        git(
+            command_lab.root,
+            "update-index",
+            "--add",
+            "--cacheinfo",
+            f"160000,{git(command_lab.root, 'rev-parse', 'HEAD')},other",
+        )
+    git(command_lab.root, "commit", "-q", "-m", kind)
+    editable = ("other",) if kind == "link" else ("other/solver.py",)
+    refused = pytest.raises(LabError, match=said)
+    with refused as caught, opened(command_lab, "t", target__editable=editable):
+        pass
+    assert remedy in caught.value.hint
+
+
 def test_each_measurement_has_its_own_folder_seed_and_log(command_lab: Lab, screen: Recorder) -> None:
     with opened(command_lab, "t") as session:
         recover(session, screen)

@@ -317,6 +317,18 @@ def test_a_line_that_cannot_be_understood_is_named_by_file_and_number(tmp_path: 
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("schema", [2, 99])
+def test_the_ledger_of_a_newer_version_is_not_read_as_our_own(tmp_path: Path, schema: int) -> None:
+    (tmp_path / FILE).write_text(
+        f'{{"schema": 1, "event": "session", "metric": "m", "direction": "min"}}\n{{"schema": {schema}}}\n'
+    )
+    with pytest.raises(
+        LedgerError, match=rf"line 2: a newer version of autoresearch-mlx wrote it \(schema {schema}\)"
+    ) as caught:
+        read(tmp_path / FILE)
+    assert "update" in caught.value.hint
+
+
 def test_bytes_that_are_no_text_are_named_too(tmp_path: Path) -> None:
     begun(tmp_path)
     with (tmp_path / FILE).open("ab") as file:

@@ -47,7 +47,11 @@ def measured(folder: Path, answer: Any) -> Measurement:
         (BOOM, "crash", "the target toy failed: RuntimeError: boom"),
         (raising(SystemExit(4)), "crash", "the target toy failed: SystemExit: 4"),
         (Measurement(float("nan"), 7), "invalid", "the target toy returned the value nan, not a finite number"),
-        (Measurement(1e200, 7), "invalid", "the target toy returned the value 1e+200, which is too large"),
+        (
+            Measurement(1e200, 7),
+            "invalid",
+            "the target toy returned the value 1e+200, which is too large: the limit is 1e+100",
+        ),
         (Measurement(float("-inf"), 7), "invalid", "the target toy returned the value -inf, not a finite number"),
         (Measurement("12", 7), "invalid", "the target toy returned the value '12', not a finite number"),  # type: ignore[arg-type]
         (Measurement(True, 7), "invalid", "the target toy returned the value True, not a finite number"),

@@ -147,7 +147,8 @@ def _held(page: Page) -> dict[str, Any]:
     )
     both = [row for row in page.transfer.axes if row.both and row.here.percent is not None]
     moving = dict.fromkeys(name for run in page.runs for name in run.machine)
-    named = [name for name in _SPEED if any(getattr(run, name) is not None for run in page.runs)]
+    # A single point shows no course.
+    named = [name for name in _SPEED if sum(getattr(run, name) is not None for run in page.runs) > 1]
     return {
         "page": page,
         "machines_words": () if page.fleet is None else machines.remarks(page.fleet),

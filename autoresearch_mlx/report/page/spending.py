@@ -86,7 +86,7 @@ def causes(experiments: Sequence[Experiment]) -> tuple[Cause, ...]:
         if e.status in FAILED:
             groups.setdefault((e.status, _cause(e.reason)), []).append(e)
     found = [
-        Cause(status, cause, tuple(e.number for e in failed), terms.one_line(failed[-1].reason)[:300])
+        Cause(status, cause, tuple(e.number for e in failed), terms.cut(terms.one_line(failed[-1].reason), 300))
         for (status, cause), failed in groups.items()
     ]
     return tuple(sorted(found, key=lambda cause: -len(cause.numbers)))
@@ -122,4 +122,4 @@ def _rule_spoke(e: Experiment) -> bool:
 def _stopped(e: Experiment) -> StoppedRun:
     told = e.measurements[selecting(e.measurements)].extra["stop"]
     reason = terms.one_line(str(told.get("reason", "")))
-    return StoppedRun(e.number, told["share"], bool(told["audit"]), e.status, reason[:300])
+    return StoppedRun(e.number, told["share"], bool(told["audit"]), e.status, terms.cut(reason, 300))

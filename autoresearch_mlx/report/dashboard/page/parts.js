@@ -22,6 +22,11 @@ function facts(id, pairs) {
   });
 }
 
+/** Text with commands between backticks, as nodes. */
+function inCode(words) {
+  return words.split("`").map((part, n) => (n % 2 ? el("code", {}, part) : part));
+}
+
 const SAID = { propose: "waiting for a proposal", start: "starting", compile: "first step, compiling", train: "training", evaluate: "evaluating", smoke: "trying it for two steps", guard: "checking", paused: "paused", waiting: "waiting" };
 
 export function showState(session, now) {
@@ -33,9 +38,10 @@ export function showState(session, now) {
 
 export function showNow(session, now) {
   const r = now.running, budget = session.hardware.budget_seconds, machine = now.machine;
+  const program = r?.phase === "guard" || (r?.phase === "train" && r.step == null); // of which only the timeout is known
   const resting = !r ? "Idle" : r.phase === "paused" ? (r.words ? `Paused: ${r.words}` : "Paused by hand") : r.phase === "waiting" ? `Waiting${/^for /.test(r.words) ? "" : ":"} ${r.words}` : r.number == null ? "Between two experiments" : null;
   const beside = (now.lanes ?? []).filter((lane) => lane.number !== r?.number).map((lane) => `#${lane.number}`);
-  put("now-over", r?.number != null ? `experiment ${r.number} · ${SAID[r.phase] ?? r.phase ?? "starting"}${beside.length ? ` · beside it ${beside.join(", ")}` : ""}` : session.status.branch);
+  put("now-over", r?.number != null ? `experiment ${r.number} · ${program && r.phase === "train" ? "running" : SAID[r.phase] ?? r.phase ?? "starting"}${beside.length ? ` · beside it ${beside.join(", ")}` : ""}` : session.status.branch);
   put("now-title", resting ?? (arrows(r.title) || "Waiting for a proposal"));
   const used = r?.share ?? (budget && r?.seconds_left != null ? 1 - r.seconds_left / budget : null);
   const trains = r?.phase === "train" && used != null;
@@ -46,7 +52,7 @@ export function showNow(session, now) {
     ["step", r?.step != null ? count(r.step) : null],
     ["loss", r?.loss != null ? r.loss.toFixed(4) : null],
     ["tokens/s", r?.tokens_per_second != null ? count(r.tokens_per_second) : null],
-    ["left", r?.seconds_left != null ? clock(r.seconds_left) : null, budget ? `of ${clock(budget)}` : session.hardware.budget ? `to ${session.hardware.budget}` : null],
+    [program ? "at most" : "left", r?.seconds_left != null ? clock(r.seconds_left) : null, budget ? `of ${clock(budget)}` : session.hardware.budget ? `to ${session.hardware.budget}` : null],
     ["run's memory", r ? memory(machine.run_bytes) : null],
     ["machine", memory(machine.memory_used), `of ${Math.round(machine.memory_total / 2 ** 30)} GB used`],
     ["temperature", machine.celsius != null ? `${machine.celsius.toFixed(0)} °C` : null],
@@ -86,10 +92,15 @@ export function showStands(session) {
     ["certified", s.certificate ? s.certificate.words : null],
     ["calls to models", spent.calls ? count(spent.calls) : null, spent.calls ? `${count(spent.tokens)} tokens` : null],
     ["cost", spent.cost != null && spent.calls ? spent.cost.toFixed(2) : null],
-    ["not in this session", session.left_out.length ? count(session.left_out.length) : null, session.left_out.join("; ") || null],
   ]);
+  if (the("left-out").dataset.shown !== session.left_out.join("\n")) { // so that a selection stays
+    the("left-out").dataset.shown = session.left_out.join("\n");
+    the("left-out").replaceChildren(...session.left_out.map((words) => el("p", {}, ...inCode(words))));
+  }
   put("metric", s.metric);
 }
+
+function perHour(number) { return number < 10 ? number.toFixed(1) : count(Math.round(number)); }
 
 export function showPlan(session, now) {
   const plan = session.plan, run = session.run;
@@ -101,7 +112,7 @@ export function showPlan(session, now) {
   facts("plan-facts", [
     ["running for", clock(elapsed)],
     ["done in this run", plan.done ? `${count(plan.done)},` : "none yet", !plan.done ? null : plan.kept ? `${count(plan.kept)} kept` : "none kept"],
-    ["experiments per hour", plan.done && elapsed > 0 ? (plan.done / elapsed * 3600).toFixed(1) : null],
+    ["experiments per hour", plan.done && elapsed > 0 ? perHour(plan.done / elapsed * 3600) : null],
     ["time of one", plan.pace_seconds ? clock(plan.pace_seconds) : null],
     ["ends", run.stop ? "after this one" : eta != null ? `about ${when(eta)}` : plan.left != null ? `after ${count(plan.left)} more` : "when told to"],
     ["experiments left", more != null && !run.stop ? `about ${count(more)}` : null],
