@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.cli.options import say, width
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def make_from_sentence(directory: Path, wanted: Wanted, yes: bool, as_json: bool
     from autoresearch_mlx.cli.doctor import finding_lines
     from autoresearch_mlx.cli.opened import interruptible
     from autoresearch_mlx.setup.about.about import Person, find_lab
-    from autoresearch_mlx.setup.about.written import next_step, write_lab
+    from autoresearch_mlx.setup.about.written import has_knobs, next_step, write_lab
 
     asks = sys.stdin.isatty() and not yes and not as_json
     person = Person(_choose, _line) if asks else None
@@ -43,6 +44,11 @@ def make_from_sentence(directory: Path, wanted: Wanted, yes: bool, as_json: bool
         for path in made:
             click.echo(f"wrote {path}")
     if made:
+        if not has_knobs(directory, found.proof.plan.editable):
+            said = (
+                "no editable file has a knob, so `run` needs a model or a coding agent: --agent NAME (docs/agents.md)"
+            )
+            say("\n".join(terms.field("note:", said, width(), 6)))
         say(f"next: {next_step(directory, made)}")
     else:
         say("nothing was written" + ("" if asks else "; --yes writes the files"))
@@ -65,8 +71,8 @@ def _proposal(found: Found) -> list[str]:
     lines = ["", "proved; lab.toml:", ""]
     lines += [f"    {line}" for line in (proof.files or {})["lab.toml"].decode().rstrip("\n").splitlines()]
     others = [name for name in proof.files or {} if name != "lab.toml"]
-    lines += ["", f"and {', '.join(others)}"]
-    lines += [f"not covered: {words}" for words in proof.plan.open]
+    lines += ["", *terms.wrap(f"and {', '.join(others)}", width())]
+    lines += [line for words in proof.plan.open for line in terms.field("not covered:", words, width(), 13)]
     return lines
 
 

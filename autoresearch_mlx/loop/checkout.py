@@ -46,8 +46,8 @@ def edit_from_checkout(session: Session, mine: Mapping[str, str], message: str, 
         elif text == base:
             older[path] = text
         else:
-            say(f"{path} was edited on {label}; your change is carried over to the incumbent")
             files[path] = _merge(path, text, base, incumbent[path], session.workspace.branch)
+            say(f"{path} was edited on {label}; your change is carried over to the incumbent")
     if not files and not older:
         raise _nothing(session)
     if not files and (known := _version_of({**incumbent, **older}, bases(session, history))):

@@ -219,7 +219,7 @@ def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say, elsewh
     ``elsewhere`` says that the machines of a fleet measure, so that this machine opens no regime.  Raises LockedError,
     LabError, ConfigError, CorpusError or WorkspaceError.
     """
-    if (known := tag or lab.current()) is not None:
+    if (known := lab.current() if tag is None else tag) is not None:
         with _opened(lab, resolved, known, say, elsewhere) as session:
             yield session
         return

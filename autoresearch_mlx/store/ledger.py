@@ -144,17 +144,13 @@ def _replayed(path: Path) -> _Replay:
     try:
         for number, line in whole_lines(path):
             try:
-                event = orjson.loads(line)
-                if event.get("schema", SCHEMA) > SCHEMA:
-                    said = f"{path}, line {number}: a newer version of autoresearch-mlx wrote it"
-                    raise LedgerError(f"{said} (schema {event['schema']})", "update autoresearch-mlx here")
-                replay.take(event)
+                replay.take(orjson.loads(line))
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 said = f"{path}, line {number}: {type(error).__name__}: {error}"
                 hint = "the file was changed by hand or by another program; restore that line"
                 raise LedgerError(said, hint) from None
     except OSError as error:
-        raise LedgerError(f"{path} cannot be read: {error.strerror}", "see `autoresearch-mlx status`") from None
+        raise LedgerError(f"{path} cannot be read: {error.strerror}", "correct its permissions") from None
     if not replay.session:
         raise LedgerError(f"{path} contains no session", "remove the folder, or start another session with --tag")
     return replay
@@ -316,18 +312,24 @@ class Ledger:
             with self.path.open("ab", buffering=0) as file:
                 append(file, line)
         except OSError as error:
-            said = f"{self.path} cannot be written: {error.strerror}"
-            hint = "free some space or correct the permissions, then `autoresearch-mlx run`"
-            raise LedgerError(said, READ_ONLY if error.errno == errno.EROFS else hint) from None
+            raise self._unwritable(error) from None
         if known is not None:
             known.take(orjson.loads(line))
             self._replay, self._stamp = known, stamp(self.path)
 
+    def _unwritable(self, error: OSError) -> LedgerError:
+        said = f"{self.path} cannot be written: {error.strerror}"
+        hint = "free some space or correct the permissions, then `autoresearch-mlx run`"
+        return LedgerError(said, READ_ONLY if error.errno == errno.EROFS else hint)
+
     def mend(self) -> None:
         """Remove an incomplete last line; only the first call does so.  The caller must hold the session's lock."""
         if not self._whole and self.path.exists():
-            with self.path.open("r+b", buffering=0) as file:
-                mend(file)
+            try:
+                with self.path.open("r+b", buffering=0) as file:
+                    mend(file)
+            except OSError as error:
+                raise self._unwritable(error) from None
         self._whole = True
 
     def finish(self, experiment: Experiment) -> None:

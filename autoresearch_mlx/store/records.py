@@ -18,10 +18,10 @@ def experiment_from(event: Mapping[str, Any]) -> Experiment:
     A missing key, as in a ledger of an earlier version, means "unknown".  Raises KeyError, TypeError or ValueError.
     """
     return Experiment(
-        number=int(event["number"]),
+        number=_count(event["number"]),
         status=event["status"],
-        value=event.get("value"),
-        gain=event.get("gain"),
+        value=_figure(event, "value"),
+        gain=_figure(event, "gain"),
         commit=event.get("commit"),
         base=event.get("base"),
         ref=event.get("ref"),
@@ -50,7 +50,7 @@ def measurement_from(event: Mapping[str, Any]) -> Measurement:
     """
     seconds = event.get("seconds") or {}
     return Measurement(
-        value=event.get("value"),
+        value=_figure(event, "value"),
         seed=event.get("seed", 0),
         failure=event.get("failure"),
         reason=event.get("reason", ""),
@@ -70,6 +70,21 @@ def measurement_from(event: Mapping[str, Any]) -> Measurement:
         stretch=event.get("stretch"),
         disturbed_by=event.get("disturbed_by", ""),
     )
+
+
+def _count(number: Any) -> int:
+    """Return an experiment's number.  Raises ValueError for anything else than a whole number from 0 on."""
+    if type(number) is not int or number < 0:
+        raise ValueError(f"{number!r} cannot be the number of an experiment")
+    return number
+
+
+def _figure(event: Mapping[str, Any], name: str) -> float | None:
+    """Return a number, or None for an unknown one.  Raises ValueError for anything else."""
+    found = event.get(name)
+    if found is not None and type(found) not in (int, float):
+        raise ValueError(f"{name} is not a finite number")
+    return found
 
 
 def experiment_to(experiment: Experiment) -> dict[str, Any]:

@@ -303,6 +303,11 @@ def test_the_next_number(tmp_path: Path, done: tuple[Experiment, ...], number: i
         '{"event": "finished", "number": 1, "status": "keep", "knobs": {"X": 1}}',
         '{"event": "finished", "number": 1, "status": "keep", "knobs": [1]}',
         '{"event": "finished", "number": 1, "status": "keep", "measurements": [1]}',
+        '{"event": "finished", "number": -5, "status": "keep"}',
+        '{"event": "finished", "number": 99999999999999999999999, "status": "keep"}',
+        '{"event": "finished", "number": 1, "status": "keep", "value": "fast"}',
+        '{"event": "finished", "number": 1, "status": "keep", "gain": [1]}',
+        '{"event": "finished", "number": 1, "status": "keep", "measurements": [{"value": true}]}',
         '{"event": "session", "tag": "t", "direction": "min"}',
         "\x00\x00",
     ],
@@ -317,24 +322,19 @@ def test_a_line_that_cannot_be_understood_is_named_by_file_and_number(tmp_path: 
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("schema", [2, 99])
-def test_the_ledger_of_a_newer_version_is_not_read_as_our_own(tmp_path: Path, schema: int) -> None:
-    (tmp_path / FILE).write_text(
-        f'{{"schema": 1, "event": "session", "metric": "m", "direction": "min"}}\n{{"schema": {schema}}}\n'
-    )
-    with pytest.raises(
-        LedgerError, match=rf"line 2: a newer version of autoresearch-mlx wrote it \(schema {schema}\)"
-    ) as caught:
-        read(tmp_path / FILE)
-    assert "update" in caught.value.hint
-
-
 def test_bytes_that_are_no_text_are_named_too(tmp_path: Path) -> None:
     begun(tmp_path)
     with (tmp_path / FILE).open("ab") as file:
         file.write(b'{"event": "\xff"}\n')
     with pytest.raises(LedgerError, match="line 2"):
         read(tmp_path / FILE)
+
+
+def test_a_folder_in_place_of_a_ledger_is_told_to_a_reader_and_to_a_writer(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+    for act in (lambda: read(tmp_path / FILE), lambda: Ledger(tmp_path).append("pause")):
+        with pytest.raises(LedgerError, match="Is a directory"):
+            act()
 
 
 def test_a_missing_ledger_is_told(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from autoresearch_mlx.agents.knobs.space import read_space
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab.lab import PROGRAM
 from autoresearch_mlx.setup.about.about import refuse_existing
@@ -33,6 +34,12 @@ def write_lab(directory: Path, proof: Proof) -> Iterator[Path]:
             said = f"{directory} cannot be written: {error.strerror}"
             raise LabError(said, "nothing of the lab was written") from None
     yield from made
+
+
+def has_knobs(directory: Path, editable: Sequence[str]) -> bool:
+    """Tell whether the optimiser, which needs no model, has anything to move in these files."""
+    texts = {path: (directory / path).read_text(encoding="utf-8", errors="replace") for path in editable}
+    return len(read_space(texts)) > 0
 
 
 def next_step(directory: Path, made: list[Path]) -> str:

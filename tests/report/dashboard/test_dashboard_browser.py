@@ -70,7 +70,8 @@ def test_a_run_is_followed_and_steered_without_a_reload(tmp_path: Path, browser:
     with going(lab, sweep(60, X=9.0)) as run, board_of(lab) as board, opened(browser, board.url) as page:
         page.evaluate("() => { window.sameDocument = true }")
         waited(page, lambda: text_of(page, "#now-title") == "to be skipped", "the first experiment")
-        waited(page, lambda: text_of(page, "#now-over") == "experiment 1 · training", "its training")
+        waited(page, lambda: text_of(page, "#now-over") == "experiment 1 · running", "its run")
+        assert text_of(page, "#now-facts").startswith("at most"), "only the timeout of a program is known"
         assert state(page) == "running"
         assert "none yet" in page.locator("#plan-facts dd").all_inner_texts(), "nothing is done in this run"
 
