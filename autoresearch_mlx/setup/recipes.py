@@ -87,7 +87,7 @@ def find_recipe(name: str) -> Recipe:
     """Return a recipe by its name.  Raises LabError, with the nearest name, when there is none."""
     known = {recipe.name: recipe for recipe in recipes()}
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1, 0.5)
+        near = difflib.get_close_matches(name, known, 1)
         said = f"did you mean {near[0]}? " if near else ""
         raise LabError(f"there is no recipe {name!r}", f"{said}`autoresearch-mlx init --recipe list` shows them all")
     return known[name]

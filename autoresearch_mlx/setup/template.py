@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from autoresearch_mlx.errors import LabError
+from autoresearch_mlx.errors import LabError, WorkspaceError
 from autoresearch_mlx.hardware.machine import read_machine
 from autoresearch_mlx.hardware.profile import choose_profile
 from autoresearch_mlx.lab.assets import asset
+from autoresearch_mlx.lab.config import TargetSettings, load_settings
 from autoresearch_mlx.lab.lab import PROGRAM, SCRIPT, SETTINGS
 from autoresearch_mlx.loop.session import preset_text
 from autoresearch_mlx.setup.recipes import Recipe
-from autoresearch_mlx.store.git import commit_all, ignored, init_repository, resolve, top_of
+from autoresearch_mlx.store.git import commit_all, git, ignored, init_repository, resolve, top_of
 from autoresearch_mlx.store.workspace import Workspace
 from autoresearch_mlx.targets.tools import Tools
 
@@ -60,7 +61,8 @@ def make_lab(directory: Path, say: Callable[[str], None], recipe: Recipe | None 
     directory cannot be written or another file is in the way, and WorkspaceError when git refuses.  Then no file of the
     lab stays.
     """
-    files = _files() if recipe is None else _unopposed(directory, recipe)
+    _refuse_bare(directory)
+    files = _of_training(directory) if recipe is None else _unopposed(directory, recipe)
     with all_or_nothing(directory) as made:
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -115,6 +117,26 @@ def all_or_nothing(directory: Path) -> Iterator[list[Path]]:
             with suppress(OSError):
                 folder.rmdir()
         raise
+
+
+def _refuse_bare(directory: Path) -> None:
+    """Raise LabError inside a bare repository, which has no checkout: a lab would lie among git's own files."""
+    near = next(each for each in (directory, *directory.resolve().parents) if each.is_dir())
+    with suppress(WorkspaceError):  # outside of any repository git answers with an error
+        if git(near, "rev-parse", "--is-bare-repository").strip() == "true":
+            raise LabError(
+                f"{near} is a bare repository, without a checkout", "clone it, and make the lab in the clone"
+            )
+
+
+def _of_training(directory: Path) -> Mapping[str, bytes]:
+    """Return the files of a lab that trains; raise LabError when the directory is a lab of another target."""
+    if (directory / SETTINGS).is_file():
+        kind = load_settings(directory).settings.target.kind
+        if kind != TargetSettings().kind:
+            said = f"{directory / SETTINGS} is there already: this lab has the target {kind}, and needs no {SCRIPT}"
+            raise LabError(said, "`autoresearch-mlx check` tests it; for a lab that trains, name a new folder")
+    return _files()
 
 
 def _files() -> Mapping[str, bytes]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import command_line, git
 
+from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.setup.template import make_lab
 
 
@@ -91,3 +92,20 @@ def test_what_is_in_the_way_is_named_and_stays_alone(tmp_path: Path, name: str, 
     done = command_line("init", "lab", cwd=tmp_path)
     assert done.returncode == 1 and f"error: lab/{name} {said}" in done.stderr and "then init again" in done.stderr
     assert list(lab.iterdir()) == [way]
+
+
+@pytest.mark.parametrize("kind", ["command", "evals", "mine:Kind"])
+def test_a_lab_of_another_target_gets_no_training_file(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "lab.toml").write_text(f'[target]\nkind = "{kind}"\n')
+    with pytest.raises(LabError, match=f"has the target {kind}, and needs no train_mlx.py"):
+        list(make_lab(tmp_path, print))
+    assert [path.name for path in tmp_path.iterdir()] == ["lab.toml"]
+
+
+@pytest.mark.parametrize("inside", [".", "refs", "new/lab"])
+def test_no_lab_is_made_inside_a_bare_repository(tmp_path: Path, inside: str) -> None:
+    git(tmp_path, "init", "--quiet", "--bare")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(LabError, match="is a bare repository"):
+        list(make_lab(tmp_path / inside, print))
+    assert sorted(tmp_path.rglob("*")) == before
