@@ -91,7 +91,7 @@ class Measurement:
     stretch: float | None = None
     """Wall-clock time of the training as a multiple of its budget in reference seconds; None if no clock ended it."""
     disturbed_by: str = ""
-    """What slowed the run down, in words, even if the clock made up for it; empty if nothing did."""
+    """What slowed the run down, as text, even if the clock made up for it; empty if nothing did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +341,7 @@ class Workload:
     most_seconds: float | None = None
     """Longest training time of a run in seconds, whatever ends it."""
     budget: str = ""
-    """Budget that ends a run, in words: ``300 s of training``."""
+    """Budget that ends a run, as text: ``300 s of training``."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables for the run's processes, in addition to those of this process."""
 

@@ -30,7 +30,7 @@ NOISE = 0.003
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A made-up machine: what it adds to every value, and by which factor it is slower."""
+    """A made-up machine: the amount that it adds to every value, and the factor by which it is slower."""
 
     name: str
     offset: float

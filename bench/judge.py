@@ -5,8 +5,8 @@ The script needs the installed package (``pip install -e .``), or the repository
 Runs are simulated: a true value, plus normal noise of one sigma, plus drift in some regimes.  Each rule gets the same
 proposals and starts without knowing sigma.  The first table shows a single decision against an incumbent with three
 runs, by the candidate's true gain: the share of keeps and the mean number of runs.  The second shows whole nights.  A
-night ends after a number of runs, and every run counts, those of the baseline and the incumbent included.  All gains
-are in sigma:
+night ends after a number of runs, and every run counts, also the runs of the baseline and the incumbent.  All gains are
+in sigma:
 
     true      true gain of the last incumbent over the baseline
     bias      gain that the rule reports at the end, minus the true one

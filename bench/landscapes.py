@@ -55,7 +55,7 @@ class Family:
     noise: float = 0.1
     """Sigma of one run, as a share of the typical gain of an improving step."""
     compute: bool = False
-    """Whether depth, width and batch follow a law of fixed compute, instead of one bowl each."""
+    """Whether depth, width and batch follow a law of fixed compute, instead of each having a separate optimum."""
 
 
 FAMILIES = (
@@ -77,9 +77,9 @@ class ComputeLaw:
     """
 
     size: float
-    """How many doublings of the parameters lie between the start and the best size."""
+    """Number of doublings of the parameters between the start and the best size."""
     batch: float
-    """How many doublings lie between the start's batch and the best batch for the start's number of tokens."""
+    """Number of doublings between the start's batch and the best batch for the start's number of tokens."""
     speed: float
     """How much speed a small device batch costs."""
 
@@ -119,7 +119,7 @@ class Landscape:
     family: Family
     optimum: Mapping[str, float]
     slope: Mapping[str, tuple[float, float]]
-    """Bits per byte that are lost when a knob lies its whole range below its optimum, and when it lies as far above."""
+    """Bits per byte that are lost when a knob is its whole range below its optimum, and when it is as far above."""
     coupling: Mapping[tuple[str, str], float]
     options: Mapping[str, float]
     """Bits per byte that each window pattern costs."""

@@ -1,8 +1,8 @@
 """Measure what the loop itself costs: ``python -m bench.loop [--experiments 500] [--rows 10000]``
 
-The real command runs one long session on a program that takes milliseconds, and is watched from outside: the memory and
-the open files of its process as the night goes on, and the time of an experiment besides the measured program and the
-optimiser's thinking (git, ledger, judging, child processes).
+The real command runs one long session on a program that takes milliseconds, and is watched from outside.  The benchmark
+watches the memory and the open files of its process as the night goes on.  It also watches the time of an experiment
+besides the measured program and the optimiser's thinking (git, ledger, judging, child processes).
 
 Then the whole command ``status`` is timed on a ledger of ``--rows`` experiments, each as a training run writes it.
 """

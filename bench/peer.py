@@ -3,10 +3,11 @@
     python -m bench.peer CHECKOUT                 a checkout of trevin-creator/autoresearch-mlx or of a fork
     python -m bench.peer CHECKOUT --adapter other_adapter.py --seconds 20
 
-Three trainings take turns: the peer's, ours with the peer's batch and head size (which gives the ratio of tokens per
-second), and ours as this machine's preset has it, once for the same time and once for a third of it (which shows
-whether it reaches the peer's value by then).  Times are processor seconds, so a busy machine matters little.  On an
-idle machine they are close to wall-clock seconds, because each training uses one thread for its products.
+Three trainings take turns.  The first is the peer's.  The second is ours with the peer's batch and head size, which
+gives the ratio of tokens per second.  The third is ours as this machine's preset has it, once for the same time and
+once for a third of it, which shows whether it reaches the peer's value by then.  Times are processor seconds, so a busy
+machine matters little.  On an idle machine they are close to wall-clock seconds, because each training uses one thread
+for its products.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ class World:
 
     name: str
     levels: tuple[float, ...] = (0.0, 0.06, 0.25)
-    """How much higher each machine's values are than those of the first machine, for the same file."""
+    """How much higher each machine's values are than the first machine's, for the same file."""
     sigmas: tuple[float, ...] = (0.003, 0.0045, 0.006)
     """Standard deviation of one run on each machine."""
     chips: tuple[str, ...] = ("M1", "M2", "M4")

@@ -102,9 +102,9 @@ class _Session:
     def end(self) -> None:
         """Finish the oldest experiment by the loop's rule.
 
-        If another experiment was kept meanwhile, this one is first compared with the version on which it is based.  If
-        it loses, it is discarded.  If it wins, it is combined with the kept change, measured again and compared with
-        the new incumbent.
+        If another experiment was kept in the meantime, this one is first compared with the version on which it is
+        based.  If it loses, it is discarded.  If it wins, it is combined with the kept change, measured again and
+        compared with the new incumbent.
         """
         edit, before, base = self.running.pop(0)
         if not edit.knobs:

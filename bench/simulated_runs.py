@@ -39,7 +39,7 @@ class SpentError(Exception):
 
 @dataclass(slots=True)
 class Machine:
-    """Takes runs, whose lower values are better.
+    """Makes runs; lower values are better.
 
     ``common`` is the share of a run's variance that its seed explains.
     """
@@ -52,7 +52,7 @@ class Machine:
     wander: float = 0.0
     seeds: dict[int, float] = field(default_factory=dict)
     log_work: float = 0.0
-    """Natural logarithm of the last run's work, as a share of the usual work, as far as the speed shows it."""
+    """Natural logarithm of the last run's work, as a share of the usual work, estimated from the speed."""
     log_tokens: float | None = None
     """The same logarithm, computed from the run's tokens, or None if they are not counted."""
     slow: bool = False

@@ -74,7 +74,7 @@ FIRST = (
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let each process of pytest-xdist begin with some of the longest tests; those of one file stay together.
+    """Let each process of pytest-xdist begin with some of the longest tests; tests of one file stay together.
 
     With ``--dist worksteal`` each process first gets one part of the list, all parts of nearly the same length.
     """

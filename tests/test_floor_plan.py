@@ -92,7 +92,8 @@ def test_a_circle_inside_a_room_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("room", sorted(floor_plan.folders(PACKAGE)))
 def test_each_room_has_a_page_of_its_own(room: str) -> None:
-    """The page says what the room is for, where to start, and which rooms it may import: at most those of the table."""
+    """The page says what the room is for, where to start, and which rooms it may import: at most the rooms that the
+    table allows."""
     page = PACKAGE / room / "README.md"
     text = page.read_text()
     assert len(text.splitlines()) <= 20, "some ten lines"

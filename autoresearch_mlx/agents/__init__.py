@@ -90,8 +90,8 @@ def load_agent(name: str, office: Office) -> Agent:
 
 
 def unread(history: History) -> str:
-    """Return a message that the user's notes and ideas still wait because no agent so far reads them; else an empty
-    string."""
+    """Return a message that the user's notes and ideas still wait, because no agent that has proposed so far reads
+    them; else an empty string."""
     proposers = {e.agent for e in history.experiments if e.number > 0 and e.agent}
     if not proposers or not proposers.issubset(_WITHOUT_MODEL):
         return ""

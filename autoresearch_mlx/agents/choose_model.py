@@ -158,7 +158,7 @@ def _key_in(variable: str) -> str:
 def suitable_model(office: Office) -> tuple[Endpoint | None, str]:
     """Return the model to use when the user names none, or None, and the reason as text.
 
-    Without a ``base_url``, the model is chosen among those of an Ollama server on this machine.  If ``base_url`` is an
+    Without a ``base_url``, the model is one of the models of an Ollama server on this machine.  If ``base_url`` is an
     Ollama server, the choice is made in the same way; any other server must offer exactly one model.
     """
     from autoresearch_mlx.models.openai import ANY, OpenAICompatible
@@ -195,8 +195,8 @@ def _is_ollama(url: str) -> bool:
 def suitable_ollama(office: Office) -> tuple[Endpoint | None, str]:
     """Return an installed Ollama model that fits into this machine's memory, or None, and the reason as text.
 
-    Cloud models, embedding models and models that cannot chat are left out, and so are models whose weights take more
-    than 0.6 of the memory: even a model that is unloaded for training needs room for its own context and for the
+    Cloud models, embedding models and models that cannot chat are left out.  Models whose weights take more than 0.6 of
+    the memory are left out too: even a model that is unloaded for training needs room for its own context and for the
     system.  The other models are sorted: those made for code first, then by number of parameters, size of file, and
     name.
     """

@@ -27,7 +27,7 @@ from autoresearch_mlx.lab.lab import find_session
 def pause_command(tag: str | None) -> None:
     """Pause the run after its current experiment, until `resume`.
 
-    The time limit of --hours keeps counting meanwhile.
+    The time limit of --hours also counts the time of a pause.
     """
     from autoresearch_mlx.loop.control import pause
 

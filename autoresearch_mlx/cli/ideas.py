@@ -1,4 +1,4 @@
-"""Define ``ideas`` and ``steer``, with which the user tells the models what to try and what is wanted."""
+"""Define ``ideas`` and ``steer``, with which the user gives the models ideas and wishes."""
 
 from __future__ import annotations
 

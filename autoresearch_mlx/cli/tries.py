@@ -117,8 +117,8 @@ def wait_command(number: int | None, tag: str | None, seconds: float | None, as_
     """Wait until experiment NUMBER has its verdict, and print it; without NUMBER, wait for the newest detached try.
 
     It may be a detached try or an experiment of a run, and it may have ended already.  Ending this command ends only
-    the waiting: call it again as often as you like.  The exit code is that of the try: 0 for any verdict, 1 for an
-    error, 130 if the try was ended by hand.
+    the waiting: call it again as often as you like.  The command ends with the exit code of the try: 0 for any verdict,
+    1 for an error, 130 if the try was ended by hand.
 
     \b
     Example:

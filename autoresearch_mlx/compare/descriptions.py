@@ -91,8 +91,8 @@ def read_descriptions(
 ) -> tuple[Described, ...]:
     """Return the changes in a whole log; lines are (description, whether it was kept), the baseline first.
 
-    A knob's value before a change is the one that the last keep gave it.  If no keep moved it, its value is taken from
-    the first line that names an old value.
+    A knob's value before a change is the value that the last keep gave it.  If no keep moved it, its value is taken
+    from the first line that names an old value.
     """
     rows = list(lines)
     known = {**_opening(rows), **(standing or {})}
@@ -195,7 +195,7 @@ def _states_a_change(remark: str, line: Line) -> bool:
 
 
 def _is_setting(remark: str, line: Line) -> bool:
-    """Return whether a remark is nothing but a name and a value: ``depth 8->9; lr 0.03``, ``depth 9 (lr also 0.03)``.
+    """Return whether a remark consists of a name and a value only: ``depth 8->9; lr 0.03``, ``depth 9 (lr also 0.03)``.
 
     In parentheses and after "at", such words only name the settings that the change was tried with.
     """

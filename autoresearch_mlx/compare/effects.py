@@ -110,8 +110,8 @@ def axis_of_change(experiment: Experiment, code: Sequence[str]) -> str:
 def axis_of_experiment(experiment: Experiment) -> str:
     """Return the axis of an experiment.
 
-    It is that of a single well-known knob, else the one that the agent named, else that of the first knob, else
-    ``code``.
+    If a single well-known knob changed, this is its axis; else it is the axis that the agent named, else the axis of
+    the first knob, else ``code``.
     """
     axes = [axis_of(name) for name in experiment.knobs]
     if len(axes) == 1 and not axes[0].startswith("knob."):

@@ -24,7 +24,7 @@ class Log:
 
     name: str
     source: str
-    """Address at which the session was published, or the file from which it was read."""
+    """Address of the published session, or the file from which it was read."""
     hardware: str
     """Description of the hardware, or an empty string if it is unknown."""
     metric: str

@@ -37,7 +37,8 @@ class Noise:
         return bool(self.sigma) and self.dof > 0
 
     def error(self, effect: Effect) -> float | None:
-        """Return the standard error of a gain: the recorded one, or else that of the difference of two runs."""
+        """Return the standard error of a gain: the recorded one, or else the standard error of a difference of two
+        runs."""
         if effect.error is not None:
             return effect.error
         return self.sigma * math.sqrt(2) if self.known and self.sigma is not None else None

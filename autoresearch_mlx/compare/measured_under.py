@@ -19,7 +19,7 @@ FINER = {name: NAMES[name] for name in ("split", "device", "gpu_cores", "blas", 
 
 
 def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
-    """Return whether values measured under ``a`` and ``b`` can be compared, and the reasons why not, in words.
+    """Return whether values measured under ``a`` and ``b`` can be compared, and the reasons if they cannot.
 
     All of :data:`FACTS` must be known on both sides and equal; an unknown part counts as different.
     """
@@ -54,7 +54,7 @@ def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[st
 def of_journal(journal: Journal) -> dict[str, Any]:
     """Return a ledger's parts of the comparability key.
 
-    They are those of its current regime, or else the facts of its newest measurement.
+    They are the conditions of its current regime, or else the facts of its newest measurement.
     """
     found = of_session(journal.session, newest_machine(journal.history))
     return {**found, **(journal.comparability or {})} if found else {}

@@ -118,8 +118,8 @@ def _pair(name: str, was: str, now: str, unit: str) -> tuple[Any, Any] | None:
 def _sized(read: Reading, known: Mapping[str, Any]) -> Reading | None:
     """Return the reading; if its number is a number of rows, return it as a reading of the device's batch size.
 
-    The earlier value in the reading is then that of the device's batch size.  Returns None if it is unclear which batch
-    is meant.
+    The earlier value in the reading is then the earlier value of the device's batch size.  Returns None if it is
+    unclear which batch is meant.
     """
     if read.knob != "TOTAL_BATCH_SIZE" or read.now >= _FEWEST_TOKENS:
         return read

@@ -1,8 +1,9 @@
 """Make the runs that jobs ask for.
 
 This process reads the folder of one job from each line of its standard input.  It checks out the commit in this
-machine's own repository, builds the target from the session's conditions, and measures as a session on one machine
-does: in the sandbox, with the watch for sleep and heat, and with a check that the files are those of the commit.
+machine's own repository, and builds the target from the session's conditions.  Then it measures as a session on one
+machine does: in the sandbox, with the watch for sleep and heat, and with a check that the worktree has the files of the
+commit.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Product:
     """Billions of operations a second; a product takes 2 size^3 operations."""
 
     def words(self) -> str:
-        """Return the rate in words: ``14.2 TFLOPS bfloat16`` or ``57 GFLOP/s float32``."""
+        """Return the rate as text: ``14.2 TFLOPS bfloat16`` or ``57 GFLOP/s float32``."""
         rate = f"{self.gflops / 1000:.3g} TFLOPS" if self.gflops >= 1000 else f"{self.gflops:.3g} GFLOP/s"
         return f"{rate} {self.dtype}"
 

@@ -117,7 +117,7 @@ def machine_lines(subject: Subject) -> Iterator[Line]:
 
 
 def table_words(found: Found, dtype: str) -> str | None:
-    """Return the published peak in words, ``table: 8.1 TFLOPS float16, estimate``; None if unknown for that type."""
+    """Return the published peak as text, ``table: 8.1 TFLOPS float16, estimate``; None if unknown for that type."""
     chip = found.chip
     value, name = (chip.fp32_tflops, "fp32") if dtype == "float32" else (chip.fp16_tflops, "fp16")
     type_there = "float32" if name == "fp32" else "float16"  # nobody publishes bfloat16, which M1 and M2 emulate
@@ -221,7 +221,7 @@ def _rates(found: Calibration) -> Iterator[str]:
 
 
 def pace_words(pace: Pace) -> str:
-    """Return a pace in words: ``8,192 tokens a step ...: 391 ms (median 390 +- 4), 20,951 tokens/s over 25 steps``."""
+    """Return a pace as text: ``8,192 tokens a step ...: 391 ms (median 390 +- 4), 20,951 tokens/s over 25 steps``."""
     heads = "" if pace.head_dim is None else f", heads of {pace.head_dim}"
     batch = f"{pace.tokens:,} tokens a step in passes of {pace.rows} rows{heads}"
     if pace.seconds is None:

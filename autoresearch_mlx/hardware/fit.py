@@ -21,8 +21,8 @@ and 5 minutes 1.610 (trevin-creator/autoresearch-mlx, pull request 15)."""
 
 HEAD_SIZES = (64, 128)
 """Head sizes for which MLX's fused attention has kernels.  Which one is faster depends on the chip, the length of
-the sequence and the version of MLX: the gradient of a proposed kernel took 0.73 to 0.85 of the time of the unfused
-one at 64, and 1.32 to 1.49 times as long at 128 (ml-explore/mlx, pull request 3241)."""
+the sequence and the version of MLX. Compared with the unfused gradient, the gradient of a proposed kernel took 0.73
+to 0.85 of the time at 64, and 1.32 to 1.49 times as long at 128 (ml-explore/mlx, pull request 3241)."""
 FASTER = 0.97
 """Ratio of step times at or below which the other head size is chosen; a smaller difference is noise."""
 
@@ -132,7 +132,7 @@ def _longer_words(profile: Profile, pace: Pace, longer: float) -> str:
 
 
 def _sum(profile: Profile, pace: Pace) -> str:
-    """Return the number of steps in words: ``840 steps of 8,192 tokens in 5:00, 750 wanted``."""
+    """Return the number of steps as text: ``840 steps of 8,192 tokens in 5:00, 750 wanted``."""
     budget = profile.budget_seconds
     steps = f"{_steps(pace, budget):,} steps of {pace.tokens:,} tokens"
     return f"{steps} in {clock(budget)}, {profile.enough_steps} wanted"

@@ -33,7 +33,7 @@ NAME = "fleet_machine"
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A session's history for one machine of a fleet: its ``own`` and ``regime`` are those of that machine."""
+    """A session's history as one machine of a fleet sees it: ``own`` and ``regime`` are that machine's."""
 
     machine: str
     chip: str
@@ -95,7 +95,8 @@ Noise: TypeAlias = Mapping[str, tuple[Slope, Sigma]]
 
 
 def noise_on(seen: Sequence[View]) -> Noise:
-    """Return the noise of each machine, from its own repeats and those of all machines (:func:`sigma.moderated`)."""
+    """Return the noise of each machine, estimated from its own repeats and from the repeats of all machines
+    (:func:`sigma.moderated`)."""
     return {view.machine: noise_of(view.history) for view in seen}
 
 
@@ -155,7 +156,7 @@ def spread_of(seen: Sequence[View]) -> Between:
 
 
 def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
-    """Return a verdict, or what to measure next and on which machine of a fleet.
+    """Return a verdict, or the next measurement and the machine of the fleet that makes it.
 
     ``seen`` holds a view for each machine that takes part; the machine of the first view is the first to be asked for
     runs.  ``case`` holds the runs of all machines.  With one machine this is :meth:`Judge.decide`.  In the mode

@@ -46,7 +46,7 @@ class ByCase:
 
     @property
     def words(self) -> str:
-        """The comparison in words: ``5 of 20 cases better, 1 worse``."""
+        """The comparison as text: ``5 of 20 cases better, 1 worse``."""
         return f"{self.better} of {self.cases} cases better, {self.worse} worse"
 
 

@@ -117,7 +117,7 @@ def block_effects(
 
 
 def _effects(before: Sequence[Run], head: Sequence[Run], figure: Callable[[Run], float]) -> tuple[float, ...]:
-    """Return the figure of the head minus that of the version before, for each complete block in order."""
+    """Return the figure of the head minus the figure of the version before, for each complete block in order."""
     ours, theirs = _by_pair(head, figure), _by_pair(before, figure)
     blocks = sorted({pair // 2 for pair in ours if {pair, pair ^ 1} <= ours.keys() & theirs.keys()})
     return tuple(
@@ -134,8 +134,8 @@ def evidence_ratio(z: float, pairs: int) -> float:
     """Return the likelihood ratio of the pairs: under a normal mixture of effects, divided by that without an effect.
 
     This is the mixture sequential probability ratio test (Robbins, "Statistical methods related to the law of the
-    iterated logarithm", 1970; Johari et al., arXiv 1512.04922).  The mixture's variance is that of one pair.  A ratio
-    over 1 / alpha rules out "no effect" at the level alpha, however often the ratio is checked.
+    iterated logarithm", 1970; Johari et al., arXiv 1512.04922).  The mixture's variance equals the variance of one
+    pair.  A ratio over 1 / alpha rules out "no effect" at the level alpha, however often the ratio is checked.
     """
     return math.exp(pairs * z * z / (2 * (1 + pairs))) / math.sqrt(1 + pairs)
 

@@ -1,8 +1,8 @@
 """Combine the effects of one change on several machines into one, and say how much the machines differ.
 
-The model is that of a meta-analysis with random effects.  The gain of a change on one machine is the sum of three
-parts: its mean effect over all machines, a part that belongs to this machine (standard deviation tau), and the error of
-the measurement.  Each machine is weighted by the inverse of the variance of the last two parts.
+The model is the usual one for a meta-analysis with random effects.  The gain of a change on one machine is the sum of
+three parts: its mean effect over all machines, a part that belongs to this machine (standard deviation tau), and the
+error of the measurement.  Each machine is weighted by the inverse of the variance of the last two parts.
 
 With a handful of machines, one change alone reveals little about tau, so :func:`combine` has two forms.  For a single
 change, tau^2 is the estimate of Paule and Mandel (Journal of Research of the NBS 87, 1982), and the standard error is

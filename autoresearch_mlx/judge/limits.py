@@ -1,7 +1,7 @@
 """Refuse an edit that takes another figure beyond its limit, whatever its primary number gains.
 
-A limit is a number, or a share by which a value may be worse than that of the session's first version.  The comparison
-is not with the incumbent, because a figure could then become a little worse with every keep.
+A limit is a number, or a share by which a value may be worse than the value of the session's first version.  The
+comparison is not with the incumbent, because a figure could then become a little worse with every keep.
 """
 
 from __future__ import annotations

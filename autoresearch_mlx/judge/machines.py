@@ -128,7 +128,7 @@ def spread_between(changes: Iterable[Sequence[MachineEffect]]) -> Between:
 def decide_on_machines(
     sides: Sequence[OnMachine], spread: Between, mode: Mode = "adaptive", rules: Rules | None = None
 ) -> Decision:
-    """Return a keep, a discard, or what to measure next and on which machine.
+    """Return a keep, a discard, or the next measurement and the machine that makes it.
 
     ``sides`` holds every machine that takes part; the first of them is the first to be asked for runs.  ``spread`` says
     how much effects differ between machines (:func:`spread_between`).  Raises ValueError without a machine.

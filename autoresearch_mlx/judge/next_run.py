@@ -79,7 +79,7 @@ def refresh(now: Evidence, reason: str) -> Again:
 
 
 def effect_so_far(now: Evidence, found: Difference) -> str:
-    """Return the estimated effect so far, in words."""
+    """Return the estimated effect so far, as text."""
     words = in_words(effect_of(found, now.recent_effects))
     return f"{words}, {found.by_case.words}" if found.by_case is not None else words
 

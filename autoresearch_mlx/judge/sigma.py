@@ -85,11 +85,11 @@ def with_repeats(sigma: Sigma, values: Sequence[float]) -> Sigma:
 
 
 def moderated(own: Sigma, every: Sigma) -> Sigma:
-    """Return one machine's sigma, from its own repeats and from those of all machines of its fleet.
+    """Return one machine's sigma, estimated from its own repeats and from the repeats of all machines of its fleet.
 
-    A single machine repeats few runs, so its variance is drawn towards that of all machines, which has the weight of
-    six repeats (Smyth, "Linear models and empirical Bayes methods", Statistical Applications in Genetics and Molecular
-    Biology 3, 2004).
+    A single machine repeats few runs, so its variance is drawn towards the variance of all machines, which has the
+    weight of six repeats (Smyth, "Linear models and empirical Bayes methods", Statistical Applications in Genetics and
+    Molecular Biology 3, 2004).
     """
     shared = min(_SHARED, every.dof - own.dof)
     if own.value is None or every.value is None or shared <= 0:

@@ -68,7 +68,8 @@ def learned(groups: Iterable[Sequence[Run]], before: Slope) -> tuple[Slope, Sigm
     """Return the slope and the sigma of one run, from groups of runs; a group has the runs of one commit in one regime.
 
     This is Bayesian linear regression within groups, in which ``before`` is the prior.  Without runs at different
-    speeds, the slope is ``before`` and sigma is that of the plain values.  Work is counted in tokens if they are known.
+    speeds, the slope is ``before``, and sigma is computed from the plain values.  Work is counted in tokens if they are
+    known.
     """
     plain_groups = [group for group in groups if len(group) > 1]
     repeated = [told[0] if (told := by_tokens(group)) is not None else group for group in plain_groups]

@@ -5,7 +5,7 @@
     match-tokens:h100     as many as upstream's baseline saw in its five minutes
     match-flops:2e15      the same number of operations, counted as 6 per matrix parameter and token
 
-lab.toml and the command line write a budget in one form, the ledger in another, and messages in words; this module
+lab.toml and the command line write a budget in one form, the ledger in another, and messages as a phrase; this module
 reads and writes all of them.
 """
 

@@ -130,7 +130,7 @@ class Attempt:
     def propose(self, agent: Agent, watch: Watch, running: Sequence[Running] = ()) -> Decision:
         """Ask the agent for a proposal, and ask again with the reason when its edit cannot be measured.
 
-        ``running`` has the experiments that other lanes measure meanwhile.  Raises AgentError.
+        ``running`` has the experiments that other lanes are measuring at this time.  Raises AgentError.
         """
         feedback: tuple[str, ...] = ()
         offered, refused = self.files, None
@@ -179,7 +179,7 @@ class Attempt:
         return Verdict(failed.status, f"smoke run: {failed.reason}")
 
     def _refusal_for_author(self, refused: Verdict) -> str:
-        """Return the refusal in words for the edit's author.  If something ran, the end of its log follows."""
+        """Return the refusal as a text for the edit's author.  If something ran, the end of its log follows."""
         log = next((m.log for m in self.measurements if m.log), None)
         tail = tail_of(self.session.folder / log) if log else ""
         return f"{refused.reason}\n\nThe end of its log:\n{tail}" if tail else refused.reason

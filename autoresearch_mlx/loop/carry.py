@@ -77,7 +77,9 @@ def with_words(verdict: Verdict, attempt: Attempt) -> Verdict:
     best = attempt.history.incumbent
     if not attempt.carried or not attempt.measurements or best is None:
         return verdict
-    return replace(verdict, reason=f"{verdict.reason}; carried onto experiment {best.number}, kept meanwhile")
+    return replace(
+        verdict, reason=f"{verdict.reason}; carried onto experiment {best.number}, which was kept in the meantime"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Measure the baseline on all machines of a fleet at once; the first machine that is done starts the session.
 
-The machines share the repeats from which sigma starts: each takes two runs, and the quickest ones take a third while
+The machines share the repeats from which sigma starts: each makes two runs, and the quickest ones make a third while
 all of them together need more (:func:`machines.runs_of_baseline`).
 """
 
@@ -99,7 +99,7 @@ class Shares:
         self._lock = threading.Lock()
 
     def another(self, taken: int) -> bool:
-        """Return whether a machine that has taken so many runs takes another one."""
+        """Return whether a machine that has made this many runs should make another one."""
         with self._lock:
             if taken < self._least:
                 return True
@@ -108,7 +108,8 @@ class Shares:
             return more
 
     def give_back(self, taken: int) -> None:
-        """Let others take the repeats of a machine that was lost during the run after the ``taken`` ones."""
+        """Let other machines make the repeats of a machine that was lost during the run after the first ``taken``
+        runs."""
         with self._lock:
             self._given -= max(taken + 1, self._least)
 

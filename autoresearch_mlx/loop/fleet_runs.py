@@ -59,15 +59,17 @@ def _compared(session: Session, attempt: Attempt) -> frozenset[str]:
 
 
 def has_news(session: Session, waiting: Waiting) -> bool:
-    """Return whether other machines have taken runs since the judge decided, so that it may decide without another."""
+    """Return whether other machines have made runs since the judge decided, so that it may decide without another
+    run."""
     attempt = waiting.attempt
     return bool(attempt.spares.runs) or not _compared(session, attempt) <= waiting.compared
 
 
 def soon_settled(waiting: Waiting, here: Iterable[Worker]) -> bool:
-    """Return whether the incumbent is running on a machine that has run the candidate, so that this may decide.
+    """Return whether the incumbent is running on a machine that has run the candidate, because this run may decide the
+    case.
 
-    Another machine's run would take longer.
+    A run of another machine would take longer.
     """
     begun = {name_of(m) for m in waiting.attempt.measurements} - waiting.compared
     return bool(waiting.compared) and any(each.name in begun and each.refreshing.locked() for each in here)
@@ -130,7 +132,7 @@ def learn_incumbent(session: Session, worker: Worker, watch: Watch) -> None:
 
 
 def _first_runs(session: Session) -> int:
-    """Return how many runs a machine that has joined later takes of the first version that it measures."""
+    """Return the number of runs with which a machine that has joined later measures its first version."""
     repeats = sigma_of(session.journal().history).dof
     return runs_to_learn(session.judge.baseline_runs, repeats)
 
@@ -150,10 +152,10 @@ class _NotNeeded(Exception):
 
 
 def spare_for(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> Attempt | None:
-    """Return the undecided experiment of which an idle machine should take a spare run, or None if there is none.
+    """Return the undecided experiment of which an idle machine should make a spare run, or None if there is none.
 
-    The machine must have run the incumbent.  An experiment that has runs already comes first, because it has not lost
-    at once; then the one with the fewest.
+    The machine must have run the incumbent.  Experiments that have runs already come first, because they have not lost
+    at once; of these, the one with the fewest runs.
     """
     history = session.history(worker)
     best, most = history.incumbent, session.judge.rules.across.limit
@@ -170,7 +172,7 @@ def spare_for(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> 
 
 
 def take_spare_run(attempt: Attempt, worker: Worker, watch: Watch) -> None:
-    """Take a run of an experiment that another machine measures, as long as the run can still count."""
+    """Make a spare run of an experiment that another machine measures, as long as the run can still count."""
     session, spares, version = attempt.session, attempt.spares, attempt.spares.version
 
     def while_needed(progress: Progress) -> None:
@@ -194,9 +196,9 @@ def know_incumbent(session: Session, attempt: Attempt, decision: Again, watch: W
     """Measure the incumbent on the machine of this attempt, if the next run needs it there.
 
     A machine that has run an older version measures the candidate first, because most candidates lose even to that
-    version.  A machine's first measurement of an incumbent has several runs, to learn the machine's noise.  Returns
-    whether the incumbent was measured.  Raises MachineUnfit if the incumbent has no value there; the machine then gets
-    no run for a while.
+    version.  A machine that measures an incumbent for the first time makes several runs, to learn its own noise.
+    Returns whether the incumbent was measured.  Raises MachineUnfit if the incumbent has no value there; the machine
+    then gets no run for a while.
     """
     worker = attempt.worker
     if not worker.machine:

@@ -53,7 +53,7 @@ class Hooks:
     screen: Screen
 
     def before(self, context: Context) -> tuple[str, ...]:
-        """Run the hook ``before``; return its output, and that of the last hook ``after``."""
+        """Run the hook ``before``; return its output and the output of the last hook ``after``."""
         self._run(self.wanted.before, "before", context.number, context.history)
         return said(self.session.folder, context.number)
 
@@ -115,7 +115,7 @@ def _entry(e: Experiment) -> dict[str, Any]:
 
 
 def said(folder: Path, number: int) -> tuple[str, ...]:
-    """Return the output of the last hook ``after``, and that of the hook ``before`` for experiment ``number``.
+    """Return the output of the last hook ``after``, and the output of the hook ``before`` for experiment ``number``.
 
     An output that is empty, or cannot be read from the journal, is left out.
     """

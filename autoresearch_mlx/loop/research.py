@@ -107,9 +107,9 @@ def experiment(
     """Run one experiment from its proposal to its line in the ledger.
 
     The lanes of a ``crew`` share the runs of a baseline.  ``accepted`` says that a person vouches for the experiment's
-    gain, however large the gain is.  ``meanwhile`` is called before each run of the experiment.  A skip ends the
-    experiment as ``interrupted`` and restores the worktree.  Ctrl-C does the same, and is raised again.  Raises
-    AgentError if the agent has no proposal; there is then no experiment.
+    gain, however large the gain is.  The function ``meanwhile`` is called before each run of the experiment.  A skip
+    ends the experiment as ``interrupted`` and restores the worktree.  Ctrl-C does the same, and is raised again.
+    Raises AgentError if the agent has no proposal; there is then no experiment.
     """
     worker = session.worker if crew is None or session.roster is None else crew.workers[0]
     attempt, orders = Attempt.start(session, worker), orders or Orders()

@@ -78,7 +78,7 @@ class Session:
     program: str
     hardware: str
     start: str
-    """The user's commit at which the session began, from which the baseline is made."""
+    """The user's commit at which the session began; the baseline is made from it."""
     preset: Mapping[str, Any]
     """Knob values for this machine, written into the baseline if the file still has the shipped values."""
     table: Mapping[str, Any]
@@ -118,7 +118,7 @@ class Session:
             return self.ledger.read()
 
     def history(self, worker: Worker) -> History:
-        """Return the history with the regime of a worker's machine as the current one.  Raises LedgerError."""
+        """Return the history in which the regime of a worker's machine is the current one.  Raises LedgerError."""
         return self.journal().seen_by(worker.machine)
 
     def append(self, event: str, **fields: Any) -> None:

@@ -129,7 +129,8 @@ def look_for_drift(session: Session, screen: Screen, orders: Orders | None = Non
 
 
 def drift_of(session: Session, worker: Worker, best: Experiment, watch: Watch) -> str | None:
-    """Measure the incumbent ``best`` again with a worker.
+    """Wait until the machine meets the conditions that the settings name for a run; return None, or the reason why the
+    run must end.
 
     If the worker's machine has changed, this opens a new regime and returns the reason; otherwise it returns None.
     """

@@ -176,8 +176,8 @@ def host_address(host: str) -> str:
     """Turn ``OLLAMA_HOST``, in any form that Ollama accepts, into a URL without a slash at its end.
 
     ``0.0.0.0`` means that a server listens on all addresses; it becomes 127.0.0.1, which can be called.  The default
-    port is Ollama's own, or that of the scheme after ``http://`` or ``https://``, which is how Ollama reads it.
-    Raises AgentError when ``host`` is not an address.
+    port is Ollama's own; after ``http://`` or ``https://`` it is the default port of that scheme.  Ollama reads
+    addresses in the same way.  Raises AgentError when ``host`` is not an address.
     """
     host = host.strip().strip("\"'")
     scheme, named, rest = host.partition("://")

@@ -105,7 +105,7 @@ class Status:
     gained: float | None = None
     """Gain of the incumbent over the baseline, or None if the two cannot be compared."""
     budget: str | None = None
-    """Budget of one experiment, in words."""
+    """Budget of one experiment, as text."""
     certificate: Mapping[str, Any] | None = None
     """The last certificate, as it is written in the ledger."""
     disturbed: int = 0
@@ -139,7 +139,7 @@ class Status:
     minutes: tuple[Minute, ...] = ()
     """The briefs of a team, oldest first."""
     whole_step: str = ""
-    """How much a kernel speeds up the whole training step, in words, or an empty string for other targets."""
+    """How much a kernel speeds up the whole training step, as text, or an empty string for other targets."""
 
 
 def status_of(folder: Path, journal: Journal | None = None) -> Status:

@@ -1,4 +1,5 @@
-"""Choose the sizes for profiling a script and timing its step: those of the lab's session, if there is one."""
+"""Choose the sizes at which a script is profiled and its step is timed: the sizes of the lab's session, if there is
+one."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ class Sized:
 def sized(
     lab: Lab, path: Path, text: str, settings: Settings, fit: Profile, wanted: Mapping[str, int | None] | None = None
 ) -> Sized:
-    """Return a script with the sizes of the lab's session, or with those of a session that would begin now.
+    """Return a script with the sizes of the lab's session, or with the sizes that a session begun now would have.
 
     The preset is written only into the lab's own train_mlx.py, and there only into knobs that still have their shipped
     value.  ``wanted`` has the sizes of inputs that the user named.

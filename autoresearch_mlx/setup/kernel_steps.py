@@ -107,7 +107,7 @@ class InStep:
 
 
 def script_here(lab: Lab, script: Path | None) -> Path:
-    """Return the script into which kernels are put: ``script``, or else that of the lab.
+    """Return the script into which kernels are put: ``script``, or else the lab's own script.
 
     The script of a kernel lab is two folders above it. Raises LabError when there is none.
     """

@@ -295,6 +295,6 @@ def _each(outlook: Outlook, tried: Sequence[Experiment]) -> Outlook:
 
 
 def _overhead(experiment: Experiment) -> float:
-    """Return the seconds of one run besides its training, including those of the agent, the loop and git."""
+    """Return the seconds that one run takes besides its training, including the time of the agent, the loop and git."""
     trained = sum(m.seconds.train or 0.0 for m in experiment.measurements)
     return max(0.0, sum(experiment.seconds.values()) - trained) / len(experiment.measurements)

@@ -1,7 +1,7 @@
-"""Read the recipes in this package: labs that improve other numbers than that of a training, each with a measuring
+"""Read the recipes in this package: labs that improve another number than the loss of a training, each with a measuring
 script.
 
-A recipe is a folder of ``recipes/`` with the recipe's name: ``recipe.toml`` describes it in words, and ``lab/`` has the
+A recipe is a folder of ``recipes/`` with the recipe's name: ``recipe.toml`` has its description, and ``lab/`` has the
 files of the new lab.  The recipes are found by their folders, and the wheel contains all of ``recipes/``.  To add a
 recipe:
 

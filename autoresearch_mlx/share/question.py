@@ -58,7 +58,8 @@ def tried_by_knobs(question: str, knobs: KnobChanges) -> str:
 
 
 def tried_by_code(question: str, fingerprint: str) -> str:
-    """Return the hash of an edit of code, sixteen hexadecimal digits; the fingerprint is that of the edited files."""
+    """Return the hash of an edit of code, sixteen hexadecimal digits; ``fingerprint`` is the fingerprint of the
+    edited files."""
     return _digest({"question": question, "files": fingerprint})[:16]
 
 

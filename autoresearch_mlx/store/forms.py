@@ -52,7 +52,7 @@ class Tally:
 def asked_of(history: History, agent: str | None = None) -> list[Experiment]:
     """Return the experiments for which a model answered, oldest first.
 
-    ``agent`` limits them to those of one agent.
+    If ``agent`` is given, only experiments of that agent are used.
     """
     return [
         e

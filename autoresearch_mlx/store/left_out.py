@@ -224,7 +224,8 @@ def _tried(
     edited: Sequence[str],
     on_disk: Collection[str],
 ) -> set[str]:
-    """Return the edited files whose text is that of a commit of the session, both on the disk and staged.
+    """Return the edited files whose text, both on the disk and staged, is the text that a commit of the session gave
+    them.
 
     ``ends`` has the commit at which the session began, and its incumbent.  ``on_disk`` has the files of the checkout
     that differ from the incumbent.

@@ -18,7 +18,7 @@ from autoresearch_mlx.store.ledger import Journal, Ledger
 
 
 def settled(journal: Journal, here: Key) -> Key:
-    """Return the key under which the session measures: that of the matching regime if there is one, else ``here``.
+    """Return the key under which the session measures: the key of the matching regime if there is one, else ``here``.
 
     A part of the key that the system did not report this time counts as unchanged.
     """
@@ -28,8 +28,8 @@ def settled(journal: Journal, here: Key) -> Key:
 
 
 def enter_regime(ledger: Ledger, here: Key, say: Callable[[str], None]) -> None:
-    """Enter the regime of this key if it is not the current one, and tell the user what has changed and what follows
-    from it."""
+    """Enter the regime of this key if it is not the current one; tell the user what has changed, and the
+    consequences."""
     journal = ledger.read()
     current = journal.history.regime
     number = matching(journal, here)

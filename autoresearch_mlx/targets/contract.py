@@ -163,7 +163,7 @@ class TargetKind(ABC, Generic[C]):
     # --- how it starts
 
     def preset(self, knobs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return those of the profile's ``knobs`` whose values are written into the baseline's files; by default
+        """Return the names of the profile's ``knobs`` whose values are written into the baseline's files; by default
         none."""
         return {}
 
@@ -273,8 +273,8 @@ class Auditable(Protocol):
 
         ``assignment`` is the one under which the run was measured.  Its folder still has the files that the run left,
         and its ``incumbent`` restores the incumbent's run for comparison.  ``gain`` is the apparent gain of the run, in
-        the metric's unit.  If the audit leaves a doubt that only a person can settle, ``extra["audit_doubt"]`` states
-        it in words.
+        the metric's unit.  If the audit leaves a doubt that only a person can settle, ``extra["audit_doubt"]``
+        describes it.
         """
         ...
 

@@ -13,7 +13,8 @@ from autoresearch_mlx.lab.tool_settings import ToolSettings
 from autoresearch_mlx.targets.contract import Finding, Place
 
 _BIN = ("bin", "node_modules/.bin")
-"""Folders with programs in a folder of tools: those of a Python environment, and of packages installed by npm."""
+"""Folders with programs in a folder of tools: the programs of a Python environment, and of packages installed by
+npm."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,8 @@ _STEP_SHARE = 0.1
 _SCORED_TIMES, _SCORED_MORE = 1.5, 0.3
 """Allowance for the processor time of an evaluation: a multiple of the baseline's, plus a number of seconds."""
 _MODELS_PART = 4.0
-"""Assumed ratio between the growth of a model and that of its evaluation's time; a part of this time does not depend
-on the model."""
+"""Assumed ratio between the growth of a model and the growth of its evaluation's time; a part of this time does not
+depend on the model."""
 _KILLED_TIMES, _KILLED_MORE = 5.0, 60.0
 """Wall-clock time after which an evaluation is killed: a multiple of the baseline's time, plus a number of seconds."""
 MOST_PARAMS = 16

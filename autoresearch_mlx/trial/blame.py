@@ -1,4 +1,4 @@
-"""Decide whose failure it is when a child process fails: that of the candidate, the machine, an endpoint or the tool.
+"""Decide who is to blame when a child process fails: the candidate, the machine, an endpoint or the tool.
 
 The decision is based on the exit status, the signal, known error texts of drivers and systems, and the machine's
 memory, disk and power before and after the child.  A run that was ended by the machine or the tool does not count: it

@@ -193,8 +193,8 @@ class Trial:
         return self.elapsed() >= self._spec.budget_seconds
 
     def _first_step_ended(self) -> float:
-        """Return the time at which the budget began: now, or the moment at which the first step had used up its
-        allowance, if that was earlier."""
+        """Return the time at which the budget began: now, or an earlier moment, if the first step had used up its
+        allowance by then."""
         now = self._clock()
         return now if self._first_batch is None else min(now, self._first_batch + self._spec.compile_seconds)
 

@@ -1,4 +1,4 @@
-"""Check that the page still has its contents: `--write` notes those of the first version in page.json.
+"""Check that the page still has its contents: `--write` notes the contents of the first version in page.json.
 
 The check compares the text that a reader sees, links, pictures, form controls, headings, names for scripts and styles,
 and the properties that each rule of a style sheet sets.  The files that the page refers to must be there.
@@ -104,7 +104,7 @@ def contents(folder, pages, sheets):
 
 
 def missing(before, now):
-    """Return what the first version has and this one lacks, in words, or None if it lacks nothing."""
+    """Return what the first version has and this one lacks, as text, or None if it lacks nothing."""
     styled = Counter()
     for each in now.values():
         styled += Counter(each.get("style", {}))

@@ -1,4 +1,4 @@
-"""Check that the Terraform files still describe the same things: `--write` notes those of the first version.
+"""Check that the Terraform files still describe the same things: `--write` notes the things of the first version.
 
 Nothing may be taken away: no resource, variable, output or other block, and none of their attributes.  A size, a place
 or a kind must stay as it is.  Attributes and resources may be added, but none that switches a resource off.
@@ -19,7 +19,7 @@ STAYS |= {"identifier", "source", "cidr_block", "machine_type", "instance_class"
 
 
 def described(block):
-    """Return the attributes of a block, with those of the blocks in it, and the values that must stay."""
+    """Return the attributes of a block and of the blocks in it, and the values that must stay."""
     found = {name: value if name in STAYS else "" for name, value in block.attributes.items()}
     for number, inner in enumerate(block.blocks):
         found |= {f"{inner.name}[{number}].{name}": value for name, value in described(inner).items()}
@@ -35,7 +35,7 @@ def contents(folder):
 
 
 def missing(before, now):
-    """Return in words what the first version has and this one lacks or changes, or None if it keeps everything."""
+    """Return, as text, what the first version has and this one lacks or changes, or None if it keeps everything."""
     for name, attributes in before.items():
         if name not in now:
             return f"{name} is gone"

@@ -1,4 +1,5 @@
-"""Limits and outages of a coding agent's service: messages that people reported, and nights that continue meanwhile."""
+"""Limits and outages of a coding agent's service: messages that people reported, and nights that go on during an
+outage."""
 
 from __future__ import annotations
 

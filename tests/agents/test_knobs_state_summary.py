@@ -1,4 +1,4 @@
-"""What the optimiser knows, in words for a model."""
+"""What the optimiser knows, as a text for a model."""
 
 from __future__ import annotations
 

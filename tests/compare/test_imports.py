@@ -1,4 +1,4 @@
-"""Anybody's log is read as it is, or refused with its file and line; nothing is written."""
+"""A log of anybody is read unchanged, or refused with its file and line; nothing is written."""
 
 from __future__ import annotations
 

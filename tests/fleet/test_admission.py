@@ -1,4 +1,4 @@
-"""Each machine that does not fit is refused in words that name the remedy."""
+"""Each machine that does not fit is refused with a message that names the remedy."""
 
 from __future__ import annotations
 

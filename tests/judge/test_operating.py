@@ -1,7 +1,7 @@
 """The share of changes that the judge keeps on simulated runs agrees with the numbers that the docs promise.
 
-Sigma is never given: it comes from three runs of the baseline, and from later repeats.  Errors are those of the
-simulation, one standard deviation; ``python -m bench.judge`` prints the whole tables.
+Sigma is never given: it comes from three runs of the baseline, and from later repeats.  The errors are standard
+deviations of the simulation; ``python -m bench.judge`` prints the whole tables.
 """
 
 from __future__ import annotations

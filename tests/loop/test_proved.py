@@ -1,4 +1,4 @@
-"""Whether a run counts if its files are written meanwhile by an agent's leftover program, the edit or the user."""
+"""Whether a run counts if an agent's leftover program, the edit or the user writes its files during the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which outputs of the system's programs the self-test can read, and in which words it refuses the others."""
+"""Outputs of the system's programs: which ones the self-test can read, and how it refuses the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worktree's files are proved to be those of the commit, whatever git's filters do; changed files are named."""
+"""A worktree is proved to have the files of the commit, whatever git's filters do; changed files are named."""
 
 from __future__ import annotations
 

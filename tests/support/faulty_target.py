@@ -33,7 +33,8 @@ class FaultyToy(Toy):
 
 
 def kind_with(**answers: Any) -> ToyKind:
-    """Return a kind whose methods, and those of its target, give these answers; the others are the toy's."""
+    """Return a kind whose methods, and the methods of its target, give these answers; the other methods are the
+    toy's."""
 
     class OfTarget(FaultyToy):
         pass

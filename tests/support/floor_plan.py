@@ -37,7 +37,7 @@ def arrows(package: Path) -> dict[str, set[str]]:
 
 
 def upward(arrows: Mapping[str, set[str]], top_down: Sequence[str]) -> list[str]:
-    """Return the imports that point up, in words: ``"store imports loop, which stands above it"``."""
+    """Return the imports that point up, as text: ``"store imports loop, which stands above it"``."""
     return [
         f"{room} imports {above}, which stands above it"
         for at, room in enumerate(top_down)

@@ -1,9 +1,9 @@
 """A checkpoint of a few hundred kilobytes that a real ``mlx_lm.server`` serves and whose weights hold scripted replies.
 
 The model has one layer, whose attention and MLP give zeros; what is left is a table that says which token follows
-which.  A reply is a chain of tokens, one for each of its lines; the chat template decides which chain begins. The text
+which.  A reply is a chain of tokens, one for each of its lines; the chat template decides which chain begins.  The text
 of a reply comes out byte for byte at any temperature.  Prompts are cut into tokens of four characters, so that the
-server's count is near that of a real model.
+server counts about as many as a real model's tokenizer.
 
     write_model(tmp_path / "model", ["reply to experiment 1", ["to experiment 2", "and when that was refused"]])
     write_model(tmp_path / "model", ["first", "second"], by_turn())

@@ -302,7 +302,7 @@ class ModelServer(ABC):
         """Answer one request."""
 
     def stream(self, handler: Handler, behaviour: Behaviour, content_type: str, lines: Iterator[str]) -> None:
-        """Send the pieces as the behaviour says; ``lines`` are whole events, and those of the pieces come first."""
+        """Send the pieces as the behaviour says; ``lines`` are whole events that are sent before the pieces."""
         if behaviour.hang and not behaviour.text:
             handler.wait(None)
         handler.start_stream(content_type)

@@ -262,7 +262,7 @@ def test_what_others_took_is_said_with_their_names() -> None:
 
 
 def test_a_run_on_far_too_slow_a_machine_is_cut_at_one_and_a_half_times_its_budget(tmp_path: Path) -> None:
-    """The reference speed is that of a machine whose matrix products are a thousand times as fast."""
+    """The reference speed is the speed of a machine whose matrix products are a thousand times as fast."""
     under = tiny.conditions(tiny.corpus(tmp_path / "cache"), tmp_path / "cache", budget_seconds=1.0)
     done = tiny.measure(tiny.script(), tmp_path / "lab", under, reference=Reference(1.0, 1e-4, 1.0))
     assert done.failure is None and done.tainted

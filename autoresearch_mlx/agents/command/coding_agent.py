@@ -83,9 +83,9 @@ class CodingAgent:
     def propose(self, context: Context) -> Proposal:
         """Return the program's edit, or a Proposal whose problem tells the program what is wrong.
 
-        Raises AgentAway while the agent's service has an outage or the user's limit is used up, AgentError when the
-        agent cannot be started or made no edit in the last five experiments, and WorkspaceError when the worktree
-        cannot be lent, or when the agent changed how git writes files.
+        Raises AgentAway while the agent's service has an outage or the user's limit is used up.  Raises AgentError when
+        the agent cannot be started or made no edit in the last five experiments.  Raises WorkspaceError when the
+        worktree cannot be lent, or when the agent changed how git writes files.
         """
         if self._asked.number != context.number or not context.feedback:
             self._asked = _Asked(context.number)

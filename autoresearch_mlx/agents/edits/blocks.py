@@ -46,7 +46,7 @@ class Place:
 
 
 def apply_blocks(original: Original, blocks: Sequence[Block]) -> tuple[str, str]:
-    """Return the new text and an empty problem, or the old text and the problem in words for the model."""
+    """Return the new text and an empty problem, or the old text and a problem for the model to read."""
     distinct = list({(b.search, b.replace): b for b in blocks}.values())
     if len(distinct) > MOST:
         return original.text, f"{len(distinct)} blocks are too many for one edit; send the whole file instead"

@@ -122,7 +122,7 @@ def text_of(most: int) -> dict[str, Any]:
 
 
 def read_fields(text: str) -> tuple[Fields | None, str]:
-    """Return the fields of the first object in a reply that has any of them, or the problem in words for the model.
+    """Return the fields of the first object in a reply that has any of them, or a problem for the model to read.
 
     The object may be the whole text, lie in a JSON fence, or lie anywhere outside code.
     """

@@ -18,7 +18,7 @@ from autoresearch_mlx.lab.source import describe, literal
 
 
 class Knobs:
-    """An agent that changes one or several knobs; a proposal depends on nothing but the context and the seed.
+    """An agent that changes one or several knobs; a proposal depends only on the context and the seed.
 
     It stores nothing between proposals.  Trust region, models and the points that were tried are computed again from
     ``context.history``, so a killed session continues as if nothing had happened.

@@ -16,7 +16,7 @@ NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class MoveName:
-    """What a move changes, in words."""
+    """What a move changes, as text."""
 
     axis: str
     """The axis of the knob that the move changes by the largest share of its range."""
@@ -27,7 +27,7 @@ class MoveName:
     number: int | None
     """The experiment that measured that point; None for the incumbent."""
     changes: KnobChanges
-    """All differences from the incumbent, those of the move's own knobs first."""
+    """All differences from the incumbent; the differences in the move's own knobs come first."""
 
     @property
     def words(self) -> str:

@@ -113,7 +113,7 @@ def _unlike(knob: Knob, change: tuple[Any, Any]) -> str | None:
 
 
 def _wanted(knob: Knob, was: Any, to: Any) -> tuple[Any, str, str]:
-    """Return (value, change in short form, rule in words) before rounding and clipping."""
+    """Return (value, change in short form, rule as text) before rounding and clipping."""
     here = knob.value
     if not _number(to):
         return to, "", "the value itself"

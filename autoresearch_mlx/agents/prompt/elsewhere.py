@@ -25,7 +25,7 @@ def record_elsewhere(axis: str, metric: str) -> str:
 
 @lru_cache(maxsize=1)  # the tables are part of the installation, and every menu asks for ten axes
 def _records() -> tuple[Mapping[str, AxisEffect], ...]:
-    """Return the records by axis: first that of the H100's log, then that of each Mac's log."""
+    """Return the records by axis: first the record of the H100's log, then the record of each Mac's log."""
     return tuple(_by_axis(log) for log in (h100(), *apple_logs()))
 
 

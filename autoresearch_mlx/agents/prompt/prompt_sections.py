@@ -69,8 +69,8 @@ _KNOB = re.compile(r"\b[A-Z][A-Z0-9_]+\b")
 
 
 def axis_named(task: str, context: Context) -> str | None:
-    """Return the axis that a task names (``batch`` in "the axis `batch`" or "axis: batch"), else that of the first
-    knob in it."""
+    """Return the axis that a task names (``batch`` in "the axis `batch`" or "axis: batch"), else the axis of its
+    first knob."""
     if marked := _MARKED.search(task):
         return marked.group(1).lower()
     known = {*axes_of_files(context), *(axis_of_experiment(e) for e in context.history.experiments)}

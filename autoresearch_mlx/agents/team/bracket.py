@@ -27,7 +27,7 @@ class Bracket:
 def brackets(context: Context) -> Iterator[Bracket]:
     """Yield the follow-ups that no experiment has tried, oldest gain first.
 
-    A gain is followed up as long as the incumbent still has the values that gained, or those of a follow-up.  A change
+    A gain is followed up as long as the incumbent has the values that gained, or the values of a follow-up.  A change
     of several constants is scaled as a whole; a change of code or of a string has no midpoint.
     """
     done = {tuple(told) for e in context.history.experiments if isinstance(told := e.talk.get("bracket"), list)}

@@ -25,7 +25,7 @@ class Brief:
     axis: str | None
     """The axis to change; None if the junior chooses one of the free axes."""
     must_not: tuple[str, ...] = ()
-    """Axes that the junior must leave alone: those of other open briefs and of running experiments."""
+    """Axes that the junior must leave alone, because they belong to other open briefs or to running experiments."""
     evidence: tuple[int, ...] = ()
     """Numbers of the experiments behind the question."""
 

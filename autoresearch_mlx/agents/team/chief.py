@@ -106,7 +106,8 @@ class Chief:
         return Order("explore", axis, words, _last(tried))
 
     def _wished(self, context: Context, free: Sequence[str]) -> str | None:
-        """Return the axis that the user's newest note names, by its own name or by that of one of its constants."""
+        """Return the axis that the user's newest note names, either by the axis's name or by the name of one of its
+        constants."""
         if not context.notes:
             return None
         note = context.notes[-1].lower()

@@ -77,14 +77,14 @@ class Team:
         self._bracketed: set[tuple[int, str]] = set()
         self._order: list[int] = []
         self._insisted: set[tuple[str, str]] = set()
-        """Junior and title of each proposal that the ledger shows as refused because its axes were taken."""
+        """Junior and title of each proposal that the ledger shows as refused because other work had its axes."""
         self._error: AgentError | None = None
         self._closed = False
 
     # --- what the loop calls
 
     def propose(self, context: Context) -> Proposal:
-        """Return the next proposal.  Raises AgentError when no junior has one."""
+        """Return the next proposal.  Raises AgentError when no junior has a proposal."""
         if context.feedback and self._last is not None and self._last[0] == context.number:
             if (again := self._again(context)) is not None:
                 return again
@@ -97,7 +97,7 @@ class Team:
         raise self._error
 
     def ahead_refused(self, context: Context) -> str | None:
-        """Say why no junior may think while an experiment is measured; None when one may."""
+        """Say why no junior may think while an experiment is measured; None when a junior may."""
         may = any(junior.may_think(context) for junior in self._juniors)
         return None if may else "no junior may think beside a run"
 
@@ -331,7 +331,10 @@ class Team:
         return proposal
 
     def _again(self, context: Context) -> Proposal | None:
-        """Ask the author of a refused proposal for another one; return None for a bracket, which has no other."""
+        """Ask the author of a refused proposal for another one.
+
+        Return None for a bracket, because its author has no other proposal.
+        """
         assert self._last is not None
         _, junior, brief = self._last
         if junior is None:
@@ -360,7 +363,7 @@ class Team:
     def _failed(self, junior: Junior, brief: Brief, error: AgentError) -> None:
         """End a brief whose junior gave no answer.
 
-        After that the junior gets no brief for a while, or none at all if the error will not pass.
+        After that the junior gets no brief for a while; if the error is permanent, it gets none in this run.
         """
         self._error = error
         passing = isinstance(error, AgentAway) or (

@@ -44,7 +44,7 @@ class Mark:
     number: int
     commit: str | None
     value: float | None
-    """Mean of its newest runs by which it was not chosen, or else the value for which it was kept."""
+    """Mean of the newest runs that were not used to choose it, or else the value for which it was kept."""
     title: str
 
 
@@ -321,7 +321,7 @@ class Page:
     fleet: Fleetwide | None = None
     """The machines of a fleet side by side, or None if all runs were made on one machine."""
     whole_step: str = ""
-    """How much a kernel speeds up the whole training step, in words, or an empty string for other targets."""
+    """How much a kernel speeds up the whole training step, as text, or an empty string for other targets."""
 
 
 def to_json(page: Page) -> dict[str, Any]:

@@ -306,7 +306,7 @@ def _discarded(axes: Axes, tried: Sequence[_Dot]) -> list[Box]:
 
 
 def _taken(axes: Axes, kept: Sequence[_Dot], tried: Sequence[_Dot]) -> list[Box]:
-    """Return the boxes that labels must avoid: those of the dots, and of the line between the kept ones."""
+    """Return the boxes that labels must avoid: the boxes of the dots, and of the line between the kept ones."""
     if not kept:
         return []
     points = [axes.transData.transform((dot.number, dot.value)) for dot in kept]

@@ -21,7 +21,7 @@ from autoresearch_mlx.setup.about.tests_of import test_lines
 from autoresearch_mlx.setup.about.tree import Tree
 
 NOBODY = "none"
-"""Model name that means that no model is asked and the rules alone decide."""
+"""Name to give instead of a model's: no model is asked, and the rules alone decide."""
 _MOST_PATHS, _MOST_FILES, _REPLY_TOKENS, _SECONDS = 300, 20, 1000, 120.0
 _CHARACTERS_A_TOKEN = 3
 
@@ -37,7 +37,7 @@ class Suggestion:
 
 
 def find_model(name: str | None, office: Office) -> tuple[Endpoint | None, str]:
-    """Return the model to ask, chosen as `run` does, or None, and the reason for the choice in words.
+    """Return the model to ask, chosen as `run` does, or None, and the reason for the choice.
 
     Raises AgentError for a name that is not the name of a model.
     """

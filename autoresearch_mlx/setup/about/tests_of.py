@@ -25,7 +25,7 @@ class Tests:
     runner: str
     """Program that runs the tests, such as pytest, npm or make; for unittest, the folder of the tests."""
     seconds: float = 0.0
-    """Seconds that the tests took in the copy."""
+    """{command}; also install what your tests import, or name another command: --guard 'LINE'"""
 
 
 def test_lines(tree: Tree) -> Iterator[Tests]:

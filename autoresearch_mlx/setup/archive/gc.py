@@ -87,7 +87,7 @@ def _bytes(items: Sequence[Item]) -> int:
 
 
 def _size_of(items: Sequence[Item]) -> str:
-    """Return the total bytes of these items in words; the size is "unknown" if no item has a known size."""
+    """Return the total size of these items as text, such as ``1.2 GB``; it is "unknown" if no item has a known size."""
     return size(_bytes(items)) if any(item.bytes is not None for item in items) else terms.UNKNOWN
 
 

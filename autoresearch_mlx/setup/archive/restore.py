@@ -51,14 +51,14 @@ class Restored:
     left_out: int
     """Number of files that were left out of the archive."""
     elsewhere: str | None
-    """The machine on which the session was measured, in words, or None when it is this machine."""
+    """Host and chip of the machine on which the session was measured, or None when it is this machine."""
 
 
 def restore(lab: Lab, file: Path, tag: str | None) -> Restored:
     """Restore a session of this lab from an archive, under its own name or ``tag``.
 
-    Raises LabError, and leaves nothing behind, if the file is not an archive or is damaged, if the archived lab has
-    another path in its repository, if a session, branch or ref of that name exists, or if the disk cannot be written.
+    Raises LabError, and leaves nothing behind, in these cases: the file is not an archive or is damaged; the archived
+    lab has another path in its repository; a session, branch or ref of that name exists; or the disk cannot be written.
     """
     lab.make_state()
     _sweep(lab)
@@ -251,7 +251,7 @@ def _readdress(session: Path, was: str, tag: str) -> None:
 
 
 def _elsewhere(told: Mapping[str, Any]) -> str | None:
-    """Return the archive's host and chip in words, or None when both are those of this machine."""
+    """Return the archive's host and chip as text, or None when they are this machine's."""
     machine, was = read_machine(), told.get("machine")
     chip = was.get("chip") if isinstance(was, dict) else None
     if told.get("host") == platform.node() and chip == machine.chip:

@@ -55,7 +55,8 @@ def _first(value: Mapping[str, Any], names: tuple[str, ...]) -> str:
 
 
 def _address(value: Mapping[str, Any], where: str, above: str) -> str:
-    """Return the post's own address; else the address of its thread, with the post's number; else that of the file."""
+    """Return the post's own address; else the address of its thread, with the post's number; else the address of the
+    file."""
     if own := _first(value, _ADDRESSES):
         return own
     number = next((str(value[name]) for name in _IDS if isinstance(value.get(name), str | int)), "")

@@ -109,8 +109,8 @@ class Staff:
 def staff(root: Path, work: Path, agent: str | None, examiner: str | None, say: Say) -> Staff:
     """Return the models of a factory.
 
-    They are the named ones, or else those of ``[agent]`` in the folder's lab.toml, or else the one that ``run``
-    chooses.  Raises AgentError when there is none.
+    They are the named models, or else the models of ``[agent]`` in the folder's lab.toml, or else the model that
+    ``run`` would choose.  Raises AgentError when there is none.
     """
     settings = load_settings(root).settings.agent
     office = Office(settings, folder=work, say=say, memory_bytes=read_machine().memory_bytes)

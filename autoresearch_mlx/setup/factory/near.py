@@ -52,13 +52,13 @@ def _functions() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
 
 
 class Near:
-    """Keeps the posts so far, and finds one to which a new post is nearly equal."""
+    """Keeps the posts so far, and finds an earlier post that is nearly equal to a new one."""
 
     def __init__(self) -> None:
         self._minima: list[Minima] = []
         self._first: dict[int, int] = {}
-        """Number of the first post with each band of minima.  Lists of all posts would need several times the
-        memory."""
+        """Maps each band of minima to the number of the first post that has it.  Lists of all posts would need
+        several times the memory."""
 
     def find(self, own: Minima) -> int | None:
         """Return the number (from 0) of an earlier post that is nearly equal, or None when there is none."""

@@ -133,7 +133,7 @@ class Command(TargetBase):
         on_output: Callable[[bytes], None],
         look: Callable[[Watch], None] = lambda watch: None,
     ) -> Ended:
-        """Run a shell command to its end; ``look`` is called about ten times a second meanwhile."""
+        """Run a shell command to its end; until then, ``look`` is called about ten times a second."""
         began, marker = time.monotonic(), uuid.uuid4().hex
         watch = Watch(
             replace(self.limits, folder=assignment.tree, folder_bytes=None, processes=_MOST_PROCESSES), marker

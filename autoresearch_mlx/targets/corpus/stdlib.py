@@ -47,7 +47,7 @@ def has_tests() -> bool:
 
 
 def docstrings() -> Iterator[str]:
-    """Yield one text for each module written in C: its docstring and those of its members."""
+    """Yield one text for each module written in C: its docstring and the docstrings of its members."""
     for name in IN_C:
         try:
             module = importlib.import_module(name)

@@ -73,8 +73,8 @@ class EvalsConditions:
     """Seconds for which a measurement waits for a server that does not answer."""
     cases_sha256: str = ""
     own_sha256: str = ""
-    """SHA-256 of the tools, checks and scripted model together; like that of the cases, it is computed when the session
-    begins."""
+    """SHA-256 of the tools, checks and scripted model together; like the hash of the cases, it is computed when the
+    session begins."""
 
     @property
     def script(self) -> str | None:
@@ -83,7 +83,7 @@ class EvalsConditions:
 
 
 def wrong_with(c: EvalsConditions) -> str | None:
-    """Return what is wrong with the options, in words, or None if nothing is wrong."""
+    """Return what is wrong with the options, as text, or None if nothing is wrong."""
     if not c.model:
         return 'target.options.model is missing: name a model of the server, or a file as "scripted:model.py"'
     if c.script == "":

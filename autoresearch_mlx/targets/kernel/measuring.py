@@ -55,7 +55,7 @@ class Findings:
     files: list[Mapping[str, Any]] = field(default_factory=list)
     """Files for the referee to check, with the sizes, seed and scale of their inputs."""
     said: list[str] = field(default_factory=list)
-    """Description of each file, in words."""
+    """Description of each file."""
     doing: str = ""
     """Description of the current work of the bench."""
     smoke: bool = False

@@ -21,7 +21,7 @@ class Trial:
     seed: int
     scale: float = 1.0
     kind: str = ""
-    """Description in words, such as ``the model's shape`` or ``an odd shape``."""
+    """Description, such as ``the model's shape`` or ``an odd shape``."""
 
 
 @dataclass(frozen=True, slots=True)

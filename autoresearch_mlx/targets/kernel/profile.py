@@ -87,14 +87,14 @@ class Profile:
     mlx: str
     notes: tuple[str, ...] = ()
     sizes: str = ""
-    """Sizes at which the script was profiled, in words."""
+    """Sizes at which the script was profiled, as text."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"remainder_seconds": self.remainder}
 
     @property
     def remainder(self) -> float:
-        """Seconds of the measured step less those of the replays; negative if the replays take longer."""
+        """Seconds of the measured step minus the seconds of the replays; negative if the replays take longer."""
         return self.step_seconds - self.replayed_seconds
 
 

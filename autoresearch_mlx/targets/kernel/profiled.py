@@ -28,7 +28,7 @@ def script_of(root: Path, script: Path | None) -> Path:
 
 
 def sizes_of(settings: Settings, fit: MachineProfile, sizes: Mapping[str, int | None]) -> dict[str, int]:
-    """Return ``vocab_size``, ``seq_len`` and ``rows``: the given values, else those of the lab, else values that fit
+    """Return ``vocab_size``, ``seq_len`` and ``rows``: the given values, else the lab's values, else values that fit
     the machine."""
     return {
         "vocab_size": sizes.get("vocab_size") or _or(settings.data.vocab_size, fit.vocab_size),

@@ -132,7 +132,7 @@ class Pretrain(TargetBase):
         return self._sealed(assignment)
 
     def _sealed(self, assignment: Assignment, limit: Limit | None = None) -> Measurement:
-        """Make one measurement; it is invalid if the measuring code or the data changed meanwhile."""
+        """Make one measurement; it is invalid if the measuring code or the data changed during the run."""
         before = seal.take(sealed_files(self.conditions), manifest_hashes(self.conditions))
         try:
             done = self._measure(assignment, limit)

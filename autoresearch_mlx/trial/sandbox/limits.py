@@ -6,10 +6,10 @@
     ... when the child has ended, or was killed, and was waited for:
     end_strays(watch)
 
-A process that left the group is found if it descends from the child or from a process seen before, if it belongs to a
-session in which such a process was seen, or if it carries the marker in its environment (read through psutil, on Linux
-and macOS).  A process is missed only if it starts its own session, loses its parent and clears its environment, all
-between two checks.  Inside the Linux sandbox no process can leave the group at all.
+A process that left the group is found if one of three things is true: it descends from the child or from a process seen
+before, it belongs to a session in which such a process was seen, or it carries the marker in its environment (read
+through psutil, on Linux and macOS).  A process is missed only if it starts its own session, loses its parent and clears
+its environment, all between two checks.  Inside the Linux sandbox no process can leave the group at all.
 """
 
 from __future__ import annotations

@@ -117,8 +117,8 @@ def spared(path: Path, closed: Collection[Path]) -> Iterator[tuple[Path, bool]]:
     """Yield the parts of a file or folder that are not in ``closed``, each with a flag that says whether the whole part
     is open.
 
-    A folder that contains a closed path is yielded with False, and after it those of its entries that are open.
-    Links are left out: a file that a link leads to is handled where it lies.  ``closed`` holds real paths.
+    A folder that contains a closed path is yielded with False, and after it each of its entries that is open.  Links
+    are left out: a file that a link leads to is handled where it lies.  ``closed`` holds real paths.
     """
     place = path.resolve()
     if any(place.is_relative_to(each) for each in closed):

@@ -236,9 +236,9 @@ def _closed(conditions: Conditions, private: Sequence[Path], home: Path) -> Iter
             yield _Attempt("read", path, False, f"read {path.name}")
             yield _Attempt("change", path, False, f"change {path.name}")
             continue
-        # The attempts read files and do not list the folder.  If the checkout of this package is itself a lab, the
-        # package's folder contains the lab's sessions, and the names in it must be readable, or Python finds no
-        # package there.
+        # The attempts read files and do not list the folder.  The checkout of this package may itself be a lab. The
+        # package's folder then contains the lab's sessions, and its names must be readable, because otherwise Python
+        # does not find the package.
         for file in _some_files(path):
             yield _Attempt("read", file, False, f"read {path.name}/{file.relative_to(path).as_posix()}")
         yield _Attempt("make", path / "made", False, f"change {path.name}")

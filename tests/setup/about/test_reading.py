@@ -1,4 +1,4 @@
-"""The sentence and the repository are read as data, and what cannot be used is answered in words."""
+"""The sentence and the repository are read as data, and a message says what cannot be used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page docs/factory.md: its console runs as written, and its numbers are those of the code."""
+"""The page docs/factory.md: its console runs as written, and its numbers are the numbers in the code."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _SHOWN = 120
 
 
 class Score(NamedTuple):
-    """The score of an answer, from 0 to 1, and the reason in words."""
+    """The score of an answer, from 0 to 1, and the reason as text."""
 
     score: float
     why: str

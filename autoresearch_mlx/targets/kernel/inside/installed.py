@@ -1,8 +1,8 @@
 """Replace a function of a training script with its kernel, and use the plain function where the kernel does not fit.
 
 A kernel is used only for arguments that its task covers, and only if it passes a check at the first call with their
-shapes.  The check compares its outputs, and its gradients if the step takes them, with those of the plain function.
-Otherwise the plain function is used, and a line in the run's log says why.
+shapes.  The check compares the kernel's outputs, and its gradients if the step takes them, with the results of the
+plain function.  Otherwise the plain function is used, and a line in the run's log says why.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Uses:
 
 @dataclass
 class _Kernel:
-    """The kernel of one function, with a record of the arguments for which it works and of those for which it fails."""
+    """The kernel of one function, with a record of the arguments for which it works or fails."""
 
     task: Task
     plain: Callable[..., Any]
