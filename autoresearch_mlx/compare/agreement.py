@@ -32,7 +32,7 @@ class Agreement:
     share_interval: tuple[float, float] | None
     """Interval of the share, by Wilson's score (JASA 22, 1927)."""
     chance: float | None
-    """The share to expect by chance, if the gains in the two logs were independent of each other."""
+    """The share that chance would give if the gains in the two logs were independent of each other."""
     rank: float | None
     """Spearman's correlation of the gains in percent."""
     rank_interval: tuple[float, float] | None

@@ -31,7 +31,7 @@ _AXES = {"ADAM_BETA1": "adam.betas", "ADAM_BETA2": "adam.betas"}
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """The change that a description states.  ``note`` is in our own words; it is empty if the knobs say all."""
+    """The change that a description states.  ``note`` is in our own words; it is empty if the knobs say everything."""
 
     axis: str
     changes: KnobChanges

@@ -21,7 +21,7 @@ WANTED, STATE = "wanted.json", "scheduler.json"
 def start(lab: Lab, wanted: Wanted, host: str | None, port: int | None, anew: bool, say: Say) -> None:
     """Start the coordinator of this lab's fleet and keep its scheduler running, until Ctrl-C.
 
-    The address of an earlier start is used again, so that the machines of that time come back by themselves.  Raises
+    The address of an earlier start is used again, so that machines that joined earlier reconnect by themselves.  Raises
     ConfigError if Dask is not installed, and LabError if the address is in use or a coordinator is running already.
     """
     need_dask()

@@ -42,7 +42,7 @@ class Spool:
     def accept(self, job: Job, bundle: bytes) -> Path:
         """Write a new job to the disk and return its folder; a known job stays as it is.
 
-        Raises OSError if the disk is full.  A result without a measurement is removed, so that the run is made again.
+        Raises OSError if the disk is full.  A result without a measurement is removed, so that the run is repeated.
         """
         folder = self.folder(job.id)
         found = self.result(job.id)

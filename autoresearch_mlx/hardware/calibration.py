@@ -21,7 +21,7 @@ from autoresearch_mlx.hardware.profile import Device, Profile
 
 SCHEMA = 1
 DAYS = 90
-"""Days after which a calibration is made again, because systems are updated and fans collect dust."""
+"""Days after which a calibration is repeated, because systems are updated and fans collect dust."""
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 

@@ -1,8 +1,8 @@
 """Compare two versions of an agent case by case, when every run scored the same cases.
 
-The cases are a sample of those that the agent will meet.  So the error of a gain is the standard error of a mean over
-cases, even when every run gives the same answers.  The test flips the signs of the differences in all possible ways
-(Fisher, "The Design of Experiments", 1935, section 21) and takes the mid-p value.  For scores of 0 and 1 it is
+The cases are a sample of the cases that the agent will meet.  So the error of a gain is the standard error of a mean
+over cases, even when every run gives the same answers.  The test flips the signs of the differences in all possible
+ways (Fisher, "The Design of Experiments", 1935, section 21) and takes the mid-p value.  For scores of 0 and 1 it is
 McNemar's test (Fagerland, Lydersen and Laake, BMC Medical Research Methodology 13:91, 2013).
 """
 

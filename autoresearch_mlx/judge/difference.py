@@ -55,7 +55,7 @@ class Difference:
     speed_gain: float = 0.0
     """Part of the gain that was added because the runs were not equally fast."""
     by_case: ByCase | None = None
-    """The comparison case by case that gave the gain, if all runs scored the same cases."""
+    """The comparison of the cases that gave the gain, if all runs scored the same cases."""
 
     @property
     def score(self) -> float:

@@ -46,7 +46,7 @@ repeats of all (:func:`sigma.moderated`).  In simulated nights, more repeats gai
 def runs_of_baseline(machines: int, replicates: int) -> tuple[int, int]:
     """Return how many runs of the baseline each machine takes at least, and how many all machines take together.
 
-    ``replicates`` is the number that one machine alone takes, which is the most for each.
+    ``replicates`` is the number of runs that one machine alone would make; in a fleet no machine makes more.
     """
     least = min(replicates, 2)
     repeats = max(machines * (least - 1), min(machines, _LEARNING) * (replicates - 1))
@@ -182,7 +182,8 @@ def _decided(
 def _behind_older(sides: Sequence[OnMachine], spread: Between, mode: Mode, rules: Rules) -> Verdict | None:
     """Return a discard if the change loses even to older versions, or None if the incumbent's runs are needed.
 
-    An older version stands in where the incumbent has no run; compared with it, the gain looks larger than it is.
+    An older version replaces the incumbent where the incumbent has no run; compared with it, the gain looks larger than
+    it is.
     """
     stand_ins = [older_instead(side) for side in sides]
     if any(counted(side.evidence).candidate and not counted(side.evidence).incumbent for side in stand_ins):

@@ -1,4 +1,4 @@
-"""Try the head without each weakly supported keep, and drop those that it does not need.
+"""Try the head without each weakly supported keep, and drop the keeps that it does not need.
 
 A rule that keeps 9 % of the changes without effect keeps a few of them in a night.  So after every eight keeps, the
 weakly supported ones are tested one at a time.  The head is measured without the change, and if it is no worse, the

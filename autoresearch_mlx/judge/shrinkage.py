@@ -1,9 +1,9 @@
 """Report the gain of a change: a shrunk estimate with an interval, and a line of text about it.
 
 A change that was kept because it measured well has, on average, measured too well (the winner's curse).  Empirical
-Bayes shrinkage undoes that on average.  Effects are taken as normal around 0, with a variance tau^2 that is estimated
-from the session's own effects.  The measured gain is multiplied by tau^2 / (tau^2 + error^2) (Efron and Morris,
-"Stein's estimation rule and its competitors", JASA 68, 1973).
+Bayes shrinkage undoes that on average.  Effects are assumed to be normal around 0, with a variance tau^2 that is
+estimated from the session's own effects.  The measured gain is multiplied by tau^2 / (tau^2 + error^2) (Efron and
+Morris, "Stein's estimation rule and its competitors", JASA 68, 1973).
 """
 
 from __future__ import annotations

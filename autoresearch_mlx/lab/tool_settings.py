@@ -1,4 +1,5 @@
-"""Define the settings of the programs that a lab needs to measure, and of those that run around each experiment."""
+"""Define the settings of the programs that a lab needs to measure, and of the programs that run around each
+experiment."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ class Crew:
         return True
 
     def assist(self) -> bool:
-        """Let a free machine take a spare run of an undecided experiment; return whether one does.
+        """Let a free machine make a spare run of an undecided experiment; return whether one does.
 
         Call this when there is no other experiment to begin.
         """
@@ -293,7 +293,8 @@ class Crew:
             self.session.worker.worktree.ensure()
 
     def _wait_for_lanes(self) -> None:
-        """Wait until no lane measures, even if Ctrl-C is pressed; after ten seconds, Ctrl-C ends this process.
+        """Wait until no lane measures; the first Ctrl-C does not end the wait, but after ten seconds a Ctrl-C ends this
+        process.
 
         A run ends as soon as it calls its watch.  A user's own target may never call its watch, and Python cannot end a
         thread from outside.  The next start logs the experiments that are still open.

@@ -134,7 +134,7 @@ class _Bench:
     screen: Screen
     pairs: int
     commits: dict[tuple[int, ...], str]
-    """Commits to measure, by the numbers of the experiments of a change."""
+    """Maps the numbers of a change's experiments to the commit that is measured for this change."""
 
     def take(self, first: int, pending: Sequence[tuple[int, ...]]) -> None:
         """Make the missing runs of two pairs: the baseline, then each change, then all of them in reverse order.

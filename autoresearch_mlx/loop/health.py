@@ -53,7 +53,7 @@ class Health:
             self._faults, self._words = self._faults + 1, fault_with_step(measured)
 
     def rest_due(self) -> tuple[str, float] | None:
-        """Return the reason why no run should start now and the seconds to wait, or None if none of this applies.
+        """Return the reason why no run should start now and the seconds to wait, or None if a run may start.
 
         The next failure after the rest leads to another rest, twice as long.
         """

@@ -45,7 +45,7 @@ class Spares:
                 _log(session, number, measured)
 
     def end(self, session: Session, number: int, closed: bool) -> None:
-        """Let no spare run of the present files count any more; log those that no decision has counted."""
+        """Let no spare run of the present files count any more; log the runs that no decision has counted."""
         with session.deciding:
             for each in self.runs:
                 _log(session, number, each)

@@ -1,7 +1,7 @@
 """Use any OpenAI-compatible server: llama-server, mlx_lm.server, vLLM, a cloud.
 
-Servers differ in the request fields that they know.  A field that a server refuses by name is left out from
-then on, and the same call is made again at once; every other failure is raised to the caller.
+Servers differ in the request fields that they know.  A field that a server refuses by name is left out from then on,
+and the same call is repeated at once; every other failure is raised to the caller.
 """
 
 from __future__ import annotations

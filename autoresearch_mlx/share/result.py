@@ -123,7 +123,7 @@ def _result(found: Any) -> Result:
     if direction not in ("min", "max"):
         raise _Fault("its direction is neither min nor max")
     if not isinstance(status, str) or status not in STATUSES:
-        raise _Fault("its status is none of the published ones")
+        raise _Fault("its status is not one of the published ones")
     machine = _object(found, "machine")
     return Result(
         lab=_hex(found, "lab", 10),

@@ -86,7 +86,7 @@ class Worktree:
     def lay_out(self, commit: str) -> LaidOut:
         """Put the files of ``commit`` into the worktree, and prove that the worktree then has exactly these files.
 
-        The worktree is made again when somebody has moved or deleted it.  Programs that an earlier run left there are
+        The worktree is created anew when somebody has moved or deleted it.  Programs that an earlier run left there are
         ended.  Raises WorkspaceError when the files keep changing because somebody else writes them.
         """
         entries, fillings = self._holds(commit)

@@ -2,8 +2,8 @@
 
 The decision is based on the exit status, the signal, known error texts of drivers and systems, and the machine's
 memory, disk and power before and after the child.  A run that was ended by the machine or the tool does not count: it
-is marked as tainted, and made again.  Edited code can print any of these texts, so the judge limits the repeats and
-then measures the incumbent: if that runs, the failure is the candidate's (``judge/faults.py``).
+is marked as tainted, and repeated.  Edited code can print any of these texts, so the judge limits the repeats and then
+measures the incumbent: if that runs, the failure is the candidate's (``judge/faults.py``).
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ sends SIGTERM first."""
 _TIGHT = 0.05
 """Share of the memory that must be free; with less, a machine counts as short of memory."""
 _TAKEN = 0.1
-"""Share of the memory, or of the disk, that other programs must have taken during a run to explain its failure."""
+"""Share of the memory, or of the disk, that other programs must have come to use during a run to explain its
+failure."""
 _OWN = 0.8
 """Share of the free memory that a run must have used to count as the cause of a shortage."""
 _GPU_OTHERS = 0.1

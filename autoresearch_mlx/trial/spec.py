@@ -29,7 +29,8 @@ arrays."""
 
 
 def count(shapes: Mapping[str, Sequence[int]], vocab_size: int, tables: int | None = None) -> dict[str, int]:
-    """Return three counts: all weights (``num_params``), those in matrix products (``matrix_params``), and ``tables``.
+    """Return three counts: all weights (``num_params``), the weights in matrix products (``matrix_params``), and
+    ``tables``.
 
     Embedding tables are looked up, not multiplied, so ``matrix_params`` leaves them out.  A table is a matrix whose
     name says so ("wte", "embedding") and that has a row for each token.  The script chooses the names, so two rules

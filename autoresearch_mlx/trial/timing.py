@@ -15,7 +15,7 @@ from autoresearch_mlx.experiment import Reference
 from autoresearch_mlx.trial.speed.clock import ReferenceClock, RunSpeed, gpu_speed
 
 MOST_STRETCH = 1.5
-"""Longest wall-clock time of a run, as a multiple of its budget.  A run that needs more is ended and made again."""
+"""Longest wall-clock time of a run, as a multiple of its budget.  A run that needs more is ended and repeated."""
 Mark = Literal["start", "compile", "train", "trained"]
 
 
@@ -97,7 +97,8 @@ class Timing:
         return self.furthest
 
     def since_budget(self) -> float:
-        """Return the counted seconds since the budget began, with those after the training; 0 before the budget."""
+        """Return the counted seconds since the budget began, including the seconds after the training; 0 before the
+        budget."""
         began = self._budget_began(self.counted)
         return 0.0 if began is None else self._count(time.monotonic()) - began
 

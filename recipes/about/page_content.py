@@ -113,9 +113,9 @@ def missing(before, now):
     for name, noted in before.items():
         there = now.get(name, {})
         if noted.get("text", "") != there.get("text", ""):
-            return f"the text of {name} is not that of the first version"
+            return f"the text of {name} differs from the first version"
         if noted.get("scripts", "") != there.get("scripts", ""):
-            return f"the scripts inside {name} are not those of the first version"
+            return f"the scripts inside {name} differ from the first version"
         for kind in ("parts", "names"):
             lacking = Counter(noted.get(kind, {})) - Counter(there.get(kind, {}))
             if lacking:

@@ -65,7 +65,7 @@ with tempfile.TemporaryDirectory() as temporary:
             run(settings["build"], folder)
     results = [run(settings["run"], folder)[0] for folder in (first, ROOT)]
     if settings["same_output"] and results[0] != results[1]:
-        raise SystemExit(f"the output of {settings['run']} is not that of the first version")
+        raise SystemExit(f"the output of {settings['run']} differs from the first version's")
     if "--compare" in sys.argv:
         sys.exit()
     ratios, times, began = [], [], perf_counter()

@@ -1,4 +1,5 @@
-"""The playbook replays another machine's winners: first each alone against the baseline, then stacked."""
+"""The playbook replays another machine's winners: first each alone against the baseline, then one on top of the
+other."""
 
 from __future__ import annotations
 

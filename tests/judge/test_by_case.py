@@ -79,7 +79,7 @@ def test_a_close_call_is_measured_again_while_answers_change_from_run_to_run() -
 
 
 def test_a_session_whose_runs_agree_does_not_keep_every_small_gain() -> None:
-    """Sigma is 0 in such a session, so the judge of other targets would keep any gain."""
+    """Sigma is 0 in such a session, so a judge that does not compare the cases would keep any gain."""
     assert decided(SAME, measured("1111110000")).status == "discard"
 
 

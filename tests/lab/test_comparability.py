@@ -122,7 +122,7 @@ def edit(**knobs: float) -> Fixed:
 
 
 def as_if_begun_on(lab: Lab, **parts: Any) -> None:
-    """Change the ledger so that its runs look as if they had been taken elsewhere."""
+    """Change the ledger so that its runs look as if they had been made elsewhere."""
     path = lab.folder("t") / FILE
     first, *rest = path.read_text().splitlines()
     event = json.loads(first)

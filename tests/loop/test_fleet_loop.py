@@ -51,7 +51,7 @@ class Machine:
     """Number of jobs that the machine has received and not delivered yet."""
     most: int = 0
     asked: list[tuple[int, str]] = field(default_factory=list)
-    """Number and name of each run, in the order in which they were taken."""
+    """Number and name of each run, in the order in which the runs were made."""
     alone: threading.Lock = field(default_factory=threading.Lock)
 
     def worker(self, session: Session, here: list[str]) -> Worker:

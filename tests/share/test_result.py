@@ -28,7 +28,7 @@ def test_a_result_is_read_as_it_was_written() -> None:
         ({"kind": "claim"}, "it is not a result"),
         ({"schema": 2}, "a schema that this version does not read"),
         ({"lab": "../../etc"}, "its lab is not 10 hexadecimal digits"),
-        ({"status": ["keep"]}, "its status is none of the published ones"),
+        ({"status": ["keep"]}, "its status is not one of the published ones"),
         ({"experiment": True}, "its experiment is not a number"),
         ({"title": {"a": 1}}, "its title is not a string"),
         ({"effect": {"gain": float("nan")}}, "not a finite number"),

@@ -90,7 +90,7 @@ class TaskSource:
 
 
 class SpareEdits:
-    """A queue of edits that earlier replies contained besides the first one."""
+    """Edits that earlier replies contained besides their first one; they wait in a queue."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[str, int]] = []

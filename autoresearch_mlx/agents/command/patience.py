@@ -1,4 +1,4 @@
-"""Decide whether a coding agent's call without an edit should be made again later, and when."""
+"""Decide whether a coding agent's call without an edit should be repeated later, and when."""
 
 from __future__ import annotations
 

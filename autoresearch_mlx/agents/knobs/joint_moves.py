@@ -1,4 +1,4 @@
-"""Put steps of several knobs together into joint moves, where the surrogate expects a gain from all together.
+"""Combine steps of several knobs into joint moves, where the surrogate expects a gain from the combination.
 
 Late in a session each single step gains less than the noise, and only several together stand out from it.  So steps are
 added, exchanged and dropped one at a time, as long as the expected gain rises (coordinate ascent).  Three rules keep

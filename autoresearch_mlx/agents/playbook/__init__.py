@@ -1,4 +1,6 @@
-"""Test whether what won on an H100 and on Macs wins here: each winner alone, then stacked.  No model is needed.
+"""Test whether what won on an H100 and on Macs wins here: each winner alone, then several together.
+
+No model is needed.
 
 playbook_agent   start here: chooses the next change from the history alone
 winners          finds the strategies that won in a session, or in several: kept changes of knobs, each with its gain

@@ -37,7 +37,7 @@ def tell(kind: str, **facts: Any) -> None:
 
 
 class _Roster:
-    """The machines that have joined since this scheduler started, and those that have left."""
+    """The machines that have joined since this scheduler started, and the machines that have left."""
 
     def __init__(self, scheduler: Scheduler, folder: Path) -> None:
         self._scheduler, self._folder = scheduler, folder

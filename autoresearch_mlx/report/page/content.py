@@ -263,7 +263,8 @@ class Spending:
     cost: float | None
     trained_tokens: int | None
     agents: tuple[tuple[str, int, int, int], ...]
-    """For each agent: its name, and the number of all its experiments, of those kept, and of those that failed."""
+    """For each agent: its name, the number of its experiments, the number of its keeps, and the number of its
+    failures."""
 
 
 @dataclass(frozen=True, slots=True)

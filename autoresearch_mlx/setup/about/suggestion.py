@@ -95,7 +95,7 @@ def read_reply(text: str, tree: Tree, numbers: Sequence[Number], lines: Sequence
         return f"its reply is not a JSON object: {terms.cut(terms.one_line(text), 60)!r}"
     number, editable, guard = said.get("number"), said.get("editable"), said.get("guard")
     if number not in numbers:
-        return f"it names the number {_shown(number)}, which is none of those that can be measured here"
+        return f"it names the number {_shown(number)}, which cannot be measured here"
     if not isinstance(editable, list) or not 0 < len(editable) <= _MOST_FILES:
         return f"it names no list of 1 to {_MOST_FILES} files"
     for path in editable:

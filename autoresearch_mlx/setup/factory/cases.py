@@ -81,7 +81,8 @@ def written_by_user(folder: Path, work: Path) -> Cases | None:
 
 
 def written_by_model(asker: Asker, problem: Problem, wanted: int, work: Path) -> Cases:
-    """Ask for cases until there are enough; return those that test something, or the reason why all were refused."""
+    """Ask for cases until there are enough; return the cases that test something, or the reason why all were
+    refused."""
     assert problem.spec is not None
     drafts: dict[str, Draft] = {}
     fault = ""

@@ -117,7 +117,8 @@ class Factory:
 
     @property
     def taken(self) -> tuple[Problem, ...]:
-        """The problems with enough evidence; if there are more than the options allow, those with the most evidence."""
+        """The problems with enough evidence; if there are more than the options allow, the problems with the most
+        evidence."""
         return tuple(problem for problem in self.problems if problem.enough)[: self.options.problems]
 
     @property

@@ -95,7 +95,7 @@ class Blot:
         return text
 
     def _known(self) -> set[str]:
-        """Return all names with their words, in lower case, without those that identify nobody."""
+        """Return the words of all identifying names, in lower case; words that identify nobody are left out."""
         found: set[str] = set()
         for name in self.names:
             words = {word for word in re.split(r"[^\w]+|_", name) if len(word) > 2}

@@ -1,6 +1,6 @@
 """Run each program of the system whose output this package parses, and report the facts that were read.
 
-The parsers are those that a run uses (``hardware/machine.py``, ``hardware/state/``).  During a night, an output that
+The parsers are the ones that a run uses (``hardware/machine.py``, ``hardware/state/``).  During a night, an output that
 the parsers cannot read gives unknown facts and no error, so that the night goes on.  This check reports such an output.
 """
 

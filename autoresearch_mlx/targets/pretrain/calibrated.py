@@ -22,7 +22,8 @@ def basis_here(settings: Settings, lab: Lab | None, machine: Machine, profile: P
 def calibration_here(
     settings: Settings, lab: Lab | None, machine: Machine, profile: Profile
 ) -> tuple[Calibration | None, str | None]:
-    """Return the calibration for this lab, or None with the reason; the reason is None if none was ever taken."""
+    """Return the calibration for this lab, or None with the reason; the reason is None if there never was a
+    calibration."""
     if settings.hardware.calibrate == "never":
         return None, "not used: hardware.calibrate = never"
     return load(basis_here(settings, lab, machine, profile), corpora.default_cache())

@@ -107,7 +107,7 @@ def test_a_page_gets_a_lab_by_the_bytes_of_its_files(tmp_path: Path) -> None:
     poorer = {"index.html": bare.replace("<p>All that you need.</p>", "")}
     (wrong, reason), (light, _) = night(root, poorer, {"index.html": bare, "style.css": ".top{color:#333}"})
     assert (wrong, light) == ("invalid", "keep")
-    assert "the text of index.html is not that of the first version" in reason
+    assert "the text of index.html differs from the first version" in reason
 
 
 def test_terraform_gets_a_lab_by_its_findings(tmp_path: Path) -> None:
