@@ -21,8 +21,7 @@ from autoresearch_mlx.compare.verdict import Judged, Word, judged
 from autoresearch_mlx.experiment import FAILED
 
 ONCE = (
-    "An effect is the difference between one run and the incumbent of its time, in its own log, unless repeats were "
-    "made. The best of "
+    "An effect is one run against the incumbent of its time, in its own log, unless repeats were taken. The best of "
     "several tries tends to look better than it is; the matching changes are the fairer sample, because they were "
     "paired without regard to their gains."
 )

@@ -1,7 +1,7 @@
 """Find out whether an edit changes only the random seed.
 
-A lucky seed looks like a gain but is none.  The harness fixes the seed; a file that sets another one only searches for
-luck.
+A lucky seed looks like a gain, but it is not one.  The harness fixes the seed; a file that sets another one only
+searches for luck.
 """
 
 from __future__ import annotations

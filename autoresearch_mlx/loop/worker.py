@@ -49,7 +49,7 @@ class Errand:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """The result of an errand that another machine brings back."""
+    """The result of a run, or of a smoke run, that another machine made."""
 
     measurement: Measurement | None
     """The run.  It is None after a request for a smoke run if the target has no smoke run."""

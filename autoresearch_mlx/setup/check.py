@@ -255,7 +255,7 @@ def _feels(lab: _Lab, values: list[float], worse: Files) -> Generator[Finding, N
     paths, span = ", ".join(worse), max(values) - min(values)
     if m.value is None:
         said = f"a change of {paths} that should only make the number worse: {m.failure}, {terms.one_line(m.reason)}"
-        yield Finding(SECTION, "follows", said, "note", "whether the number follows the file is not known")
+        yield Finding(SECTION, "follows", said, "note", "it is not known whether the number depends on the file")
         return None
     got = f"a change of {paths} that must make the number worse gives {lab.target.metric} {terms.value(m.value)}"
     if lab.is_worse(m.value - span if lab.target.direction == "min" else m.value + span, values):

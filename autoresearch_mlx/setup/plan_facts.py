@@ -230,7 +230,7 @@ def before_session(lab: Lab, settings: Settings, agent: str | None, limits: Limi
 def planned(
     facts: PlanFacts, machine: Machine, limit_bytes: int | None, baseline_runs: int, agent: str | None, limits: Limits
 ) -> Outlook:
-    """Return the plan for runs with these facts, which the target knows.
+    """Return the plan for runs, computed from the facts that the target gives.
 
     ``limit_bytes`` is the memory that a run may use.
     """

@@ -42,11 +42,12 @@ TRIALS = (
     (5, 2493, 3, 2338),
     (27, 16886, 29, 17825),
 )
-"""Thirteen trials of a vaccine: ill and well with it, ill and well without it (Colditz et al., JAMA 271, 1994)."""
+"""Thirteen trials of a vaccine: ill and well people with the vaccine, ill and well people without it (Colditz et
+al., JAMA 271, 1994)."""
 
 
 def vaccine() -> list[Estimate]:
-    """Return the logarithms of the risk ratios, the example of most programs for meta-analysis."""
+    """Return the logarithms of the risk ratios; most programs for meta-analysis have these trials as an example."""
     return [
         Estimate(math.log(a / (a + b)) - math.log(c / (c + d)), math.sqrt(1 / a - 1 / (a + b) + 1 / c - 1 / (c + d)))
         for a, b, c, d in TRIALS

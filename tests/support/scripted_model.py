@@ -1,9 +1,9 @@
 """A checkpoint of a few hundred kilobytes that a real ``mlx_lm.server`` serves and whose weights hold scripted replies.
 
-The model has one layer, whose attention and MLP give zeros; what is left is a table that says which token follows
-which.  A reply is a chain of tokens, one for each of its lines; the chat template decides which chain begins.  The text
-of a reply comes out byte for byte at any temperature.  Prompts are cut into tokens of four characters, so that the
-server counts about as many as a real model's tokenizer.
+The model has one layer, whose attention and MLP give zeros, so the reply depends only on a table that says which token
+follows which.  A reply is a chain of tokens, one for each of its lines; the chat template decides which chain begins.
+The text of a reply comes out byte for byte at any temperature.  Prompts are cut into tokens of four characters, so that
+the server counts about as many as a real model's tokenizer.
 
     write_model(tmp_path / "model", ["reply to experiment 1", ["to experiment 2", "and when that was refused"]])
     write_model(tmp_path / "model", ["first", "second"], by_turn())
@@ -161,7 +161,8 @@ def _config(size: int, context: int) -> dict[str, Any]:
 
 
 def _write_weights(path: Path, size: int, following: Mapping[int, int]) -> None:
-    """Write weights in which each token with a successor has its own code; all others share END's, so END follows."""
+    """Write weights in which each token that has a successor has its own code; all other tokens share the code of
+    END, so END follows them."""
     import mlx.core as mx
 
     signs = np.random.default_rng(0).choice(np.float32([-1, 1]), (size, WIDTH))

@@ -1,4 +1,4 @@
-"""The promises of every target to the rest of the program, checked for the built-in targets and for one from outside.
+"""What every target promises to the rest of the program, checked for the built-in targets and for an external one.
 
 A new target joins by one line in ``KINDS`` with a lab for it.
 """

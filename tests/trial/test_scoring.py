@@ -11,7 +11,7 @@ from autoresearch_mlx.trial.scoring import BOUND, Losses, Score, bits_per_byte, 
 
 @pytest.fixture(params=["cpu", "gpu"])
 def score(request: pytest.FixtureRequest) -> Score:
-    """Return the scores by the code for a CPU and by that for a GPU, which MLX runs on a CPU here."""
+    """Return the scores by the CPU's code and by the GPU's code; MLX runs both on a CPU here."""
     return score_on(request.param)
 
 

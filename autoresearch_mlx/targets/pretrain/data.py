@@ -34,7 +34,7 @@ def recorded_corpus(conditions: PretrainConditions, cache: Path) -> Corpus:
         raise CorpusError(said, "start another session with --tag")
     source = "folder PATH" if conditions.source == "folder" else conditions.source
     again = f"prepare {source} --vocab-size {conditions.vocab_size} --seq-len {conditions.seq_len}"
-    hint = f"copy it from there into {cache / 'corpora'}, or make the same again: `autoresearch-mlx {again}`"
+    hint = f"copy it from there into {cache / 'corpora'}, or prepare the same corpus again: `autoresearch-mlx {again}`"
     raise CorpusError(f"this machine has no corpus with the session's hashes; the corpus was in {place}", hint)
 
 

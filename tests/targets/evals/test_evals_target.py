@@ -1,4 +1,4 @@
-"""An agent answers in a sandbox: it reaches the model and the tools, and neither the cases nor anything else."""
+"""An agent answers in a sandbox: it reaches the model and the tools, but not the cases or anything else."""
 
 from __future__ import annotations
 
