@@ -134,9 +134,8 @@ class Experiment:
     effect: Mapping[str, Any] = field(default_factory=dict)
     """The judge's estimate: gain, low, high (90 %), z, error, raw, runs_candidate, runs_incumbent."""
     against: str | None = None
-    """Commit with which the experiment was compared, if it was no longer the incumbent; otherwise None.
-
-    This happens when another lane has replaced the incumbent, or when a machine of a fleet had only an older one."""
+    """Commit with which the experiment was compared, if this was not the incumbent (a lane had just replaced it, or a
+    machine of a fleet had only an older one); otherwise None."""
     held: bool = False
     """True for a gain that is too good to be believed; the experiment is not kept until a person accepts it."""
 
@@ -325,9 +324,8 @@ class Assignment:
     reference: Reference | None = None
     """Speed of the machine by which the seconds of the budget are counted; None means wall-clock seconds."""
     incumbent: Callable[[], Assignment | None] | None = None
-    """Function for an audit, which puts the incumbent into the same tree and returns the incumbent's assignment.
-
-    The folder of that assignment has the incumbent's weights.  Returns None if the weights were not kept."""
+    """For an audit: puts the incumbent into the same tree and returns its assignment, whose folder has the incumbent's
+    weights.  Returns None if the weights were not kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def certify_command(pairs: int, against: int | None, tag: str | None, as_json: b
     from autoresearch_mlx.loop.research import recover
 
     if pairs % 2:
-        raise click.BadParameter(f"{pairs} is odd; runs are taken in blocks of two pairs", param_hint="--pairs")
+        raise click.BadParameter(f"{pairs} is odd; runs are made in blocks of two pairs", param_hint="--pairs")
     with opened(lab_here(), tag, existing=True) as here:
         recover(here.session, here.screen)
         found = certify(here.session, pairs, against, here.screen)

@@ -52,7 +52,7 @@ def finalize_command(pairs: int, prefix: str | None, only_plan: bool, tag: str |
     from autoresearch_mlx.report.pull_request import findings_table
 
     if pairs % 2:
-        raise click.BadParameter(f"{pairs} is odd; runs are taken in blocks of two pairs", param_hint="--pairs")
+        raise click.BadParameter(f"{pairs} is odd; runs are made in blocks of two pairs", param_hint="--pairs")
     lab, texts = lab_here(), list[Path]()
     if only_plan:
         session = _looked_at(lab, tag)

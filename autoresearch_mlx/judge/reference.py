@@ -92,7 +92,7 @@ def speed_news(history: History) -> list[tuple[str, str]]:
     slow = next((m for m in reversed(measured) if m.tainted and m.disturbed_by), None)
     if slow is not None and slow.speed is not None:
         said = f"a run got {100 * slow.speed:.0f} % of the machine's usual speed: {slow.disturbed_by}"
-        found.append(("disturbed", f"{said}; such runs do not count and are taken again"))
+        found.append(("disturbed", f"{said}; such runs do not count and are repeated"))
     return found
 
 

@@ -169,7 +169,7 @@ def test_a_worktree_deleted_under_a_run_costs_the_user_nothing(busy: Busy) -> No
     subprocess.run(["rm", "-rf", str(worktree)], check=True)
     (busy.lab.root.parent / "mark").unlink()
     os.kill(busy.children[0], signal.SIGKILL)
-    until((busy.lab.root.parent / "mark").exists, "the run that is taken again, in a new worktree")
+    until((busy.lab.root.parent / "mark").exists, "the run that is repeated, in a new worktree")
     busy.end(signal.SIGINT)
     assert (busy.lab.root / "precious.txt").read_text() == "not committed\n"
     assert (busy.lab.root / "solver.py").read_text() == "# unsaved\n"

@@ -99,7 +99,7 @@ def test_disturbed_and_failed_runs_of_the_incumbent_say_nothing_of_its_steps() -
 def test_the_news_names_what_slowed_the_newest_run_and_a_busy_baseline() -> None:
     history = night(tried(1, "keep", measurements=(run(0.4, tainted=True), run())))
     assert dict(speed_news(history))["disturbed"] == (
-        f"a run got 40 % of the machine's usual speed: {OTHERS}; such runs do not count and are taken again"
+        f"a run got 40 % of the machine's usual speed: {OTHERS}; such runs do not count and are repeated"
     )
     busy = after(run(0.34, tainted=True), replace(run(0.34), speed=1.0))
     assert speed_news(busy) == [
