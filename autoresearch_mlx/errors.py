@@ -73,6 +73,10 @@ class AgentAway(AgentError):
         """Seconds until the agent should be asked again; None means unknown."""
 
 
+class AgentWaits(AgentError):
+    """The agent's next proposal does not fit the files now, but may fit when the running experiments have ended."""
+
+
 EndpointKind: TypeAlias = Literal["unreachable", "busy", "hung", "dropped", "garbled", "refused", "overflow"]
 """The ways in which a call to a model's server can fail.
 

@@ -9,10 +9,11 @@ import shlex
 import subprocess
 import sys
 from contextlib import nullcontext
+from functools import reduce
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, command_line
+from conftest import ROOT, command_line, git
 
 from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.office import Office
@@ -89,6 +90,19 @@ def test_the_blocks_of_the_page_on_other_numbers_are_settings(tmp_path: Path) ->
     assert [each.name for each in found.check] == ["tests", "same_output"] and found.tools.needs == ("checkov",)
 
 
+FEWER = {"MOST_MUTANTS = 60": "MOST_MUTANTS = 8", "DRAWN = 6 ": "DRAWN = 2 ", "PAIRS = 2 ": "PAIRS = 1 "}
+"""Numbers of runs in the scripts of the recipes, and those that are enough to see an edit refused."""
+
+
+def measure_less(lab: Path) -> None:
+    """Let a lab's scripts repeat their runs less often, and commit that."""
+    for script in lab.glob("*.py"):
+        text = script.read_text()
+        if (less := reduce(lambda found, each: found.replace(*each), FEWER.items(), text)) != text:
+            script.write_text(less)
+            git(lab, "commit", "--quiet", "-m", "fewer runs", "--", script.name)
+
+
 @pytest.mark.parametrize("name", [recipe.name for recipe in recipes()])
 def test_the_console_of_each_recipe_runs_as_written(name: str, tmp_path: Path) -> None:
     """The commands of a recipe make the lab, try it, and run a night that ends as on the page.
@@ -107,6 +121,7 @@ def test_the_console_of_each_recipe_runs_as_written(name: str, tmp_path: Path) -
             lab = lab / line.removeprefix("cd ")
             if wanted.needs:
                 (lab / wanted.folder).symlink_to(sys.prefix)
+            measure_less(lab)
             settings = load_settings(lab).settings
             timed = settings.target.kind == "command" and settings.judge.mode != "margin"
             if timed:  # one run for each edit is enough here

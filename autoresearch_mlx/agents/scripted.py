@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoresearch_mlx.errors import AgentError
+from autoresearch_mlx.errors import AgentError, AgentWaits
 from autoresearch_mlx.experiment import Context, Proposal
 from autoresearch_mlx.lab.source import axis_of, read_knobs, set_knobs
 
@@ -47,7 +47,8 @@ class Scripted:
     def propose(self, context: Context) -> Proposal:
         """Return the step for this experiment's number, and the same step again after a refusal.
 
-        Raises AgentError after the last step, and for a step that does not fit the files.
+        Raises AgentError after the last step, and for a step that does not fit the files; while other experiments are
+        running, that is AgentWaits, because the step may need an edit that is not decided yet.
         """
         if not 1 <= context.number <= len(self._steps):
             raise AgentError(
@@ -55,9 +56,15 @@ class Scripted:
             )
         step = self._steps[context.number - 1]
         fields = step.fields
+        try:
+            files = _edited(step, context.files)
+        except AgentError as error:
+            if context.running:
+                raise AgentWaits(str(error), error.hint) from error
+            raise
         return Proposal(
             title=fields["title"],
-            files=_edited(step, context.files),
+            files=files,
             axis=fields.get("axis") or _axis(fields),
             rationale=fields.get("rationale", ""),
             agent=self.name,

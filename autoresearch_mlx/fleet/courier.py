@@ -35,7 +35,7 @@ def take(text: str, bundle: bytes) -> str:
         return found.text()
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
-        return Delivery(trouble=f"the spool cannot be written: {name}{error.strerror}").text()
+        return Delivery(trouble=f"the spool cannot be written: {name}{error.strerror}", refused=True).text()
     except Exception as error:  # such as a job of another version, or a damaged home
         return Delivery(trouble=f"{type(error).__name__}: {error}").text()
 

@@ -99,6 +99,8 @@ class Delivery:
     """The parts of the machine's comparability key."""
     trouble: str = ""
     """The fault of the machine, as text; if there is one, the failure is no evidence against the commit."""
+    refused: bool = False
+    """Whether the machine could not begin the run, for example because its disk is full."""
     lacks: bool = False
     """Whether the bundle builds on commits that the machine does not have."""
     ended: bool = False

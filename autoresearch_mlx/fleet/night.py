@@ -25,7 +25,7 @@ from autoresearch_mlx.lab.config import Settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.loop.health import Health
 from autoresearch_mlx.loop.session import Session
-from autoresearch_mlx.loop.worker import Brought, Errand, MachineLost, Worker
+from autoresearch_mlx.loop.worker import Brought, Errand, MachineLost, NotTaken, Worker
 from autoresearch_mlx.store.git import git
 from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.records import measurement_to
@@ -148,7 +148,7 @@ class Night:
         if delivery.trouble or delivery.ended or delivery.lacks:
             why = delivery.trouble or ("it ended the run" if delivery.ended else "it could not unpack the commit")
             self._workers[name].health.bench()
-            raise MachineLost(f"{name}: {why}")
+            raise (NotTaken if delivery.refused or delivery.lacks else MachineLost)(f"{name}: {why}")
         self._late.pop(job.id, None)
         has = self._has.setdefault(name, [])
         if errand.commit not in has:
@@ -167,7 +167,8 @@ class Night:
         except Lost as lost:
             if job.role == "candidate":
                 self._late[job.id] = name, job.number
-            raise MachineLost(str(lost)) from None
+            left = any(each.name == name and each.left for each in self._fleet.machines())
+            raise (NotTaken if left else MachineLost)(str(lost)) from None
 
     def _patience(self) -> tuple[float, float]:
         """Return two limits in seconds: how long a machine may be away, and how long a job may take in all."""

@@ -38,6 +38,8 @@ class View:
     machine: str
     chip: str
     history: History
+    away: bool = False
+    """Whether the machine does not take part now."""
 
 
 def name_of(measured: Measurement) -> str | None:
@@ -236,7 +238,12 @@ def _sides(judge: Judge, parts: Iterable[tuple[View, Case]]) -> list[OnMachine]:
 def _side(judge: Judge, view: View, part: Case) -> OnMachine:
     over = reference(view.history)
     older = None if over in (None, view.history.incumbent) else judge.evidence(view.history, part, over)
-    return OnMachine(view.machine, view.chip, judge.evidence(view.history, part), older)
+    return OnMachine(view.machine, view.chip, judge.evidence(view.history, part), older, view.away)
+
+
+def knows(history: History, best: Experiment) -> bool:
+    """Return whether there is an undisturbed run of a version in the current regime, that of one machine."""
+    return any(m.value is not None and not m.tainted for m in taken_now(history, best))
 
 
 def reference(history: History) -> Experiment | None:
@@ -246,7 +253,7 @@ def reference(history: History) -> Experiment | None:
     there is none.
     """
     for e in reversed([e for e in history.experiments if e.status == "keep"]):
-        if any(m.value is not None and not m.tainted for m in taken_now(history, e)):
+        if knows(history, e):
             return e
         if removed(e) is not None or not e.gain or e.gain < 0:
             return None

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Verdict
@@ -71,6 +72,8 @@ class OnMachine:
     """The same evidence, but with the runs of an older version instead of the incumbent's: the newest version with
     runs on this machine, provided that every keep since then was a gain.  It is None if there is no such version, or
     if the incumbent has runs here."""
+    away: bool = False
+    """Whether the machine does not take part now: its runs count, but it is asked for no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +133,14 @@ def decide_on_machines(
 ) -> Decision:
     """Return a keep, a discard, or the next measurement and the machine that makes it.
 
-    ``sides`` holds every machine that takes part; the first of them is the first to be asked for runs.  ``spread`` says
-    how much effects differ between machines (:func:`spread_between`).  Raises ValueError without a machine.
+    ``sides`` holds every machine that takes part, or whose runs count; the first of them is the first to be asked for
+    runs.  ``spread`` says how much effects differ between machines (:func:`spread_between`).  Raises ValueError without
+    a machine.
     """
     rules = rules or Rules()
     now = [replace(side, evidence=counted(side.evidence)) for side in sides]
+    useful = [not side.away or bool(side.evidence.candidate and side.evidence.incumbent) for side in now]
+    sides, now = list(compress(sides, useful)), list(compress(now, useful))
     lacking = {side.machine for side in now if side.evidence.candidate and not side.evidence.incumbent}
     if not lacking:
         return _decided(sides, now, spread, mode, rules)
@@ -170,7 +176,7 @@ def _decided(
     found: dict[str, Difference] = {}
     for side in measured:
         found[side.machine] = difference(side.evidence, rules.record)
-        if unlike(found[side.machine], side.evidence, rules):
+        if not side.away and unlike(found[side.machine], side.evidence, rules):
             return _at(refresh(side.evidence, OTHER_SPEED), side.machine)
     effects = [effect_on(side.machine, side.chip, found[side.machine]) for side in measured]
     known = [each for each in effects if each is not None]
@@ -235,7 +241,7 @@ def _next_run(
     begun: bool = False,
 ) -> Decision:
     """Ask the machine with the fewest runs for one more, unless its runs are disturbed again and again."""
-    able = [i for i, side in enumerate(sides) if disturbed(side.evidence) < rules.spoiled]
+    able = [i for i, side in enumerate(sides) if not side.away and disturbed(side.evidence) < rules.spoiled]
     begun = begun or any(side.evidence.candidate for side in now)
     if not able:
         return Verdict("invalid", f"{said}: undecided, and further runs were disturbed on every machine")

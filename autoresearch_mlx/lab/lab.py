@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain, count
 from pathlib import Path
 
 from autoresearch_mlx.errors import ConfigError, LabError
@@ -156,4 +157,4 @@ def new_tag(lab: Lab, taken: Collection[str] = ()) -> str:
     """
     today = date.today().strftime("%b%d").lower()
     gone = {tag.casefold() for tag in (*lab.tags(), *taken)}
-    return next(t for t in (today, *(f"{today}-{n}" for n in range(2, 10_000))) if t not in gone)
+    return next(t for t in chain((today,), (f"{today}-{n}" for n in count(2))) if t not in gone)

@@ -42,7 +42,7 @@ from autoresearch_mlx.loop.measure import measure
 from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import NOTHING_DONE
-from autoresearch_mlx.loop.worker import MachineLost, MachineUnfit, Worker, lanes_of
+from autoresearch_mlx.loop.worker import MachineLost, MachineUnfit, NotTaken, Worker, lanes_of
 from autoresearch_mlx.store.heartbeat import Heartbeat, forget_all
 
 STOPPED = "stopped by hand"
@@ -51,8 +51,10 @@ _PATIENCE_SECONDS = 10
 """Seconds after which another Ctrl-C ends the command without waiting for the lanes."""
 _MOST_MACHINES = 64
 """Largest number of machines of a fleet that measure at the same time."""
-_MOST_LOST = 5
-"""Number of machines that may be lost during one experiment; after that, the experiment is given up."""
+_MOST_LOST = 2
+"""An experiment is asked for again once after a machine was lost during its run, because its edit may be the cause."""
+_MOST_NOT_TAKEN = 5
+"""Number of machines that may not begin an experiment; after that, it is given up."""
 _INTERRUPTED = 130
 """Exit code of a process that Ctrl-C has ended."""
 
@@ -69,6 +71,8 @@ class Crew:
         self.waiting: list[Waiting] = []
         """Experiments that wait for another machine of the fleet to continue them."""
         self._taken: list[Future[Measurement]] = []
+        self._not_taken: Counter[int] = Counter()
+        """For each experiment, how many machines did not begin a run of it."""
         self._halt = threading.Event()
         self.halted = STOPPED
         """The reason in the records of experiments that are interrupted because the run ends."""
@@ -164,6 +168,10 @@ class Crew:
             done, _ = wait(self._busy, _LOOK_SECONDS, FIRST_COMPLETED)
             if done or self.session.roster is not None:  # another machine may have joined
                 break
+        self.collect()
+
+    def collect(self) -> None:
+        """Take over what the lanes have finished, without waiting; raise the error of a lane that failed."""
         for each in [future for future in self._busy if future.done()]:
             del self._busy[each]
             if isinstance(ended := each.result(), Waiting):
@@ -223,10 +231,7 @@ class Crew:
         return True
 
     def assist(self) -> bool:
-        """Let a free machine make a spare run of an undecided experiment; return whether one does.
-
-        Call this when there is no other experiment to begin.
-        """
+        """Let a free machine, which nothing else needs, make a spare run; return whether one does."""
         if self.session.roster is None:
             return False
         begun = [*(each.attempt for each in self.waiting), *self._measured()]
@@ -318,22 +323,17 @@ class Crew:
         self._busy[self._pool.submit(task)] = worker, attempt
 
     def _experiment(self, attempt: Attempt, watch: Watch, resumed: bool) -> Experiment | Waiting:
-        """Measure an attempt until there is a verdict, and log the experiment, however it ends.
-
-        If another machine has to continue the experiment, it is returned as Waiting and not logged.
-        """
+        """Measure an attempt until there is a verdict, and log it, or return it for another machine to continue."""
         try:
             done = self._judged(attempt, watch, resumed)
             if isinstance(done, Waiting):
                 return done
         except MachineLost as lost:
             here = attempt.worker.name
-            if not isinstance(lost, MachineUnfit):
-                attempt.lost = (*attempt.lost, here)
-            if len(attempt.lost) < _MOST_LOST:
+            if self._again(attempt, lost):
                 self.screen.say(f"experiment {attempt.number} is measured elsewhere: {lost}")
                 return wait_for(attempt, avoid=(here,))
-            said = f"{' and '.join(dict.fromkeys(attempt.lost))} did not come back with its run: {lost}"
+            said = f"{' and '.join(dict.fromkeys((*attempt.lost, here)))} did not come back with its run: {lost}"
             done = attempt.conclude(Verdict("interrupted", said))
         except Skipped as skipped:
             done = attempt.conclude(Verdict("interrupted", str(skipped)))
@@ -341,6 +341,16 @@ class Crew:
             done = attempt.conclude(Verdict("interrupted", self.halted))
         self.screen.finished(done)
         return done
+
+    def _again(self, attempt: Attempt, lost: MachineLost) -> bool:
+        """Return whether another machine is to make the run that a machine did not."""
+        if isinstance(lost, MachineUnfit):
+            return True  # the incumbent does not run there
+        if isinstance(lost, NotTaken):
+            self._not_taken[attempt.number] += 1
+            return self._not_taken[attempt.number] < _MOST_NOT_TAKEN
+        attempt.lost = (*attempt.lost, attempt.worker.name)
+        return len(attempt.lost) < _MOST_LOST
 
     def _judged(self, attempt: Attempt, watch: Watch, resumed: bool) -> Experiment | Waiting:
         """Measure and decide until there is a verdict, or until the user ends the experiment, even between two runs.

@@ -9,12 +9,11 @@ next run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from autoresearch_mlx.experiment import Experiment, History, Progress, Watch
 from autoresearch_mlx.judge import Again
-from autoresearch_mlx.judge.across import name_of, reference
+from autoresearch_mlx.judge.across import knows, name_of, reference
 from autoresearch_mlx.judge.faults import fault_of
 from autoresearch_mlx.judge.history import sigma_of, taken_now
 from autoresearch_mlx.judge.judge import Case
@@ -25,7 +24,7 @@ from autoresearch_mlx.loop.measure import Order, measure, repeat, turn_at_incumb
 from autoresearch_mlx.loop.screen import Screen
 from autoresearch_mlx.loop.session import Session
 from autoresearch_mlx.loop.upkeep import drift_of
-from autoresearch_mlx.loop.worker import MachineLost, MachineUnfit, Worker
+from autoresearch_mlx.loop.worker import MachineLost, MachineUnfit, NotTaken, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +136,6 @@ def _first_runs(session: Session) -> int:
     return runs_to_learn(session.judge.baseline_runs, repeats)
 
 
-def knows(history: History, best: Experiment) -> bool:
-    """Return whether a machine has an undisturbed run of the incumbent."""
-    return any(m.value is not None and not m.tainted for m in taken_now(history, best))
-
-
 def _new(history: History, best: Experiment) -> bool:
     """Return whether a machine has no run of the incumbent, not even one without a value."""
     return not taken_now(history, best)
@@ -156,6 +150,7 @@ def spare_for(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> 
 
     The machine must have run the incumbent.  Experiments that have runs already come first, because they have not lost
     at once; of these, the one with the fewest runs.
+    One without a run gets a single spare run, because it may not even start.
     """
     history = session.history(worker)
     best, most = history.incumbent, session.judge.rules.across.limit
@@ -166,7 +161,9 @@ def spare_for(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> 
     open_for = [
         (not each.measurements, len(names), at)
         for at, (each, names) in enumerate(zip(may, begun, strict=True))
-        if not each.spares.closed and worker.name not in {*names, *each.lost} and len(names) < most
+        if not each.spares.closed
+        and worker.name not in {*names, *each.lost}
+        and len(names) < (most if each.measurements else 2)
     ]
     return may[min(open_for)[2]] if open_for else None
 
@@ -184,8 +181,13 @@ def take_spare_run(attempt: Attempt, worker: Worker, watch: Watch) -> None:
     first = session.judge.decide(session.history(worker), Case(attempt.number, []))
     order = Order(first.seed if isinstance(first, Again) else None)
     attempt.taken += 1
-    with suppress(_NotNeeded, MachineLost, Skipped, KeyboardInterrupt):  # nothing depends on this run
+    try:
         measured = measure(session, worker, attempt.sha, attempt.number, attempt.taken, while_needed, order)
+    except MachineLost as lost:
+        attempt.lost = attempt.lost if isinstance(lost, NotTaken) else (*attempt.lost, worker.name)
+    except (_NotNeeded, Skipped, KeyboardInterrupt):
+        pass  # nothing depends on this run
+    else:
         if fault_of(measured) is None:
             spares.add(session, attempt.number, measured, version)
         else:
@@ -230,11 +232,11 @@ def know_incumbent(session: Session, attempt: Attempt, decision: Again, watch: W
 def refuse_fault(attempt: Attempt) -> None:
     """Raise MachineLost if this machine could not complete a run, for example because its disk is full.
 
-    Another machine then makes the run.  After two such machines the judge decides, because the edited file may be the
+    Another machine then makes the run.  If that one fails too, the judge decides, because the edited file may be the
     cause.
     """
     last = attempt.measurements[-1] if attempt.measurements else None
-    if not attempt.worker.machine or attempt.number == 0 or last is None or len(attempt.lost) > 1:
+    if not attempt.worker.machine or attempt.number == 0 or last is None or attempt.lost:
         return
     if (fault := fault_of(last)) is not None and name_of(last) == attempt.worker.name:
         attempt.measurements.pop()

@@ -18,7 +18,7 @@ from autoresearch_mlx.loop.control import Orders, Skipped, listening
 from autoresearch_mlx.loop.crew import Crew, crew_of
 from autoresearch_mlx.loop.fleet_runs import Waiting
 from autoresearch_mlx.loop.hooks import with_hooks
-from autoresearch_mlx.loop.policy import Policy, pace, sofar
+from autoresearch_mlx.loop.policy import Policy, Sofar, pace, sofar
 from autoresearch_mlx.loop.screen import Screen, TakingTurns
 from autoresearch_mlx.loop.session import Session, refuse_lanes
 from autoresearch_mlx.loop.side_by_side import research_side_by_side
@@ -64,8 +64,12 @@ def research(session: Session, agent: Agent, policy: Policy, screen: Screen, hoo
         if session.side_by_side:
             return research_side_by_side(crew, agent)
         done = idle = 0
+
+        def so_far() -> Sofar:
+            return sofar(session.journal().history, orders.policy, done, idle)
+
         while True:
-            come = sofar(session.journal().history, orders.policy, done, idle)
+            come = so_far()
             reason = orders.stop(come, screen.progress) or wait_until_fit(session, screen, orders, come)
             if reason is not None:
                 return reason
@@ -84,7 +88,7 @@ def research(session: Session, agent: Agent, policy: Policy, screen: Screen, hoo
             try:
                 ended = experiment(session, author, screen, eta, orders, meanwhile=ahead.begin)
             except AgentAway as away:
-                if (reason := wait_for_agent(away, screen, orders, come)) is not None:
+                if (reason := wait_for_agent(away, screen, orders, so_far)) is not None:
                     return reason
                 continue
             except AgentError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autoresearch_mlx.agents.scripted import Fixed
-from autoresearch_mlx.errors import AgentAway, AgentError, AutoresearchError
+from autoresearch_mlx.errors import AgentAway, AgentError, AgentWaits, AutoresearchError
 from autoresearch_mlx.experiment import Agent, Experiment, History, Verdict, Watch
 from autoresearch_mlx.judge.history import standing
 from autoresearch_mlx.loop.attempt import Attempt
@@ -45,6 +45,8 @@ class _Night:
         self.screen: Screen = crew.screen
         self.orders: Orders = crew.orders
         self.done = self.idle = 0
+        self.asked_at: int | None = None
+        """Number of experiments done when the agent wanted to wait for those that run, or None if it did not."""
         self.refreshed: History | None = None
         """The history before the incumbent was measured again, or None once the new run has been examined."""
 
@@ -59,14 +61,15 @@ class _Night:
                 continue
             if self.crew.pass_on(self.due):
                 continue
+            asks = reason is None and (self.asked_at != self.done or not self.crew.busy)
             worker = next(iter(self.crew.free()), None)
-            if reason is None and worker is None and (first := self.prepares()) is not None:
+            if asks and worker is None and (first := self.prepares()) is not None:
                 reason = self.experiment(first, self.agent, waits=True)
                 if reason is not None:
                     self.crew.drain()
                     return reason
-            elif reason is not None or worker is None:
-                if reason is None or not self.crew.assist():
+            elif not asks or worker is None:
+                if asks or not self.crew.assist():
                     self.crew.wait()
             elif not self.upkeep(worker) and (reason := self.experiment(worker, self.agent)) is not None:
                 self.crew.drain()
@@ -83,6 +86,13 @@ class _Night:
         running = self.crew.experiments
         history = self.session.journal().history
         return sofar(history, self.orders.policy, self.done + running, self.idle + running)
+
+    def sofar_of_lanes(self) -> Sofar:
+        """Collect what the lanes have finished, let waiting experiments continue, and return the progress."""
+        self.crew.collect()
+        while self.crew.pass_on(self.due):
+            pass
+        return self.sofar()
 
     def count(self, ended: Experiment) -> None:
         self.done, self.idle = self.done + 1, 0 if ended.status == "keep" else self.idle + 1
@@ -114,7 +124,11 @@ class _Night:
             decision = Verdict("interrupted", str(skipped))
         except AgentAway as away:
             attempt.abandon(str(away))
-            return wait_for_agent(away, self.screen, self.orders, self.sofar())
+            return wait_for_agent(away, self.screen, self.orders, self.sofar_of_lanes)
+        except AgentWaits as early:
+            attempt.abandon(str(early))
+            self.asked_at = self.done
+            return None
         except AgentError as error:
             attempt.abandon(str(error))
             if error.hint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from autoresearch_mlx import terms
 from autoresearch_mlx.errors import AgentAway, LabError
@@ -65,14 +65,17 @@ def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofa
     return None
 
 
-def wait_for_agent(away: AgentAway, screen: Screen, orders: Orders, sofar: Sofar) -> str | None:
-    """Wait until the agent may be asked again; return None, or the reason if the run ends during the wait."""
+def wait_for_agent(away: AgentAway, screen: Screen, orders: Orders, sofar: Callable[[], Sofar]) -> str | None:
+    """Wait until the agent may be asked again; return None, or the reason if the run ends during the wait.
+
+    ``sofar`` returns the progress, which other lanes may make meanwhile.
+    """
     seconds = _AWAY_SECONDS if away.seconds is None else away.seconds
     hint = f" ({away.hint})" if away.hint else ""
     screen.say(f"waiting: {away}{hint}; asks again in {terms.took(seconds)}; `autoresearch-mlx stop` ends the run")
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
-        if (reason := orders.stop(sofar, screen.progress)) is not None:
+        if (reason := orders.stop(sofar(), screen.progress)) is not None:
             return reason
         screen.progress(Progress("waiting", words=str(away)))
         time.sleep(min(_POLL_SECONDS, left))

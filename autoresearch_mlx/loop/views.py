@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from autoresearch_mlx.experiment import History, Measurement, Verdict
 from autoresearch_mlx.judge import Decision, mean_value
-from autoresearch_mlx.judge.across import View, decide_across, effect_across, name_of, reference
+from autoresearch_mlx.judge.across import View, decide_across, effect_across, knows, name_of, reference
 from autoresearch_mlx.judge.history import standing
 from autoresearch_mlx.judge.judge import Case
 from autoresearch_mlx.judge.shrinkage import Effect
@@ -21,11 +21,12 @@ from autoresearch_mlx.loop.worker import Worker
 def decide(session: Session, worker: Worker, history: History, case: Case) -> Decision:
     """Return a verdict, or the next run to make.
 
-    In a fleet the decision also names the machine for that run, and the runs of machines that are away do not count.
+    In a fleet the decision also names the machine for that run.  The runs of a machine that is away count if it has run
+    the incumbent too.
     """
     if not worker.machine:
         return session.judge.decide(history, case)
-    views = seen(session, worker, history)
+    views = seen(session, worker, history, case.measurements)
     decision = decide_across(session.judge, views, _of(views, case))
     if isinstance(decision, Verdict) and decision.status == "keep" and len(views) == 1 and case.number > 0:
         return replace(
@@ -37,11 +38,11 @@ def decide(session: Session, worker: Worker, history: History, case: Case) -> De
 def effect(session: Session, worker: Worker, history: History, case: Case) -> Effect | None:
     """Return the gain to report.
 
-    In a fleet it is the gain over all machines that have measured the edit and take part now.
+    In a fleet it is the gain over all machines that have measured the edit.
     """
     if not worker.machine:
         return session.judge.effect(history, case)
-    views = seen(session, worker, history)
+    views = seen(session, worker, history, case.measurements)
     return effect_across(session.judge, views, _of(views, case))
 
 
@@ -67,13 +68,22 @@ def older_version(history: History, runs: Sequence[Measurement]) -> str | None:
     return None if not known or history.incumbent in known else known[0].commit
 
 
-def seen(session: Session, worker: Worker, history: History) -> list[View]:
-    """Return the views of the machines that take part now, with the worker's view first."""
-    journal = session.journal()
+def seen(session: Session, worker: Worker, history: History, runs: Sequence[Measurement]) -> list[View]:
+    """Return the views of the machines that take part now, with the worker's view first.
+
+    Then come the machines that have taken one of the ``runs`` and have run the incumbent, but are away.
+    """
+    journal, best = session.journal(), history.incumbent
     here = session.roster() if session.roster is not None else ()
-    every = (worker, *(other for other in here if other.name != worker.name))
-    told = [(each, journal.seen_by(each.name)) for each in every]
-    return [View(each.name, each.chip, replace(history, regime=own.regime, own=own.own)) for each, own in told]
+    chips = {each.name: each.chip for each in (worker, *here)}
+    gone = {name: str(m.machine.get("chip", "")) for m in runs if (name := name_of(m)) and name not in chips}
+    own = {name: journal.seen_by(name) for name in (*chips, *gone)}
+    views = [View(n, c, replace(history, regime=own[n].regime, own=own[n].own)) for n, c in (chips | gone).items()]
+    return [
+        replace(view, away=view.machine in gone)
+        for view in views
+        if view.machine in chips or (best is not None and knows(view.history, best))
+    ]
 
 
 def _of(views: Sequence[View], case: Case) -> Case:

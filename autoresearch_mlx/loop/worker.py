@@ -26,6 +26,10 @@ class MachineLost(Exception):
     """
 
 
+class NotTaken(MachineLost):
+    """Raised when a machine of a fleet did not begin a run, for example because its disk is full, or has left."""
+
+
 class MachineUnfit(MachineLost):
     """Raised when a machine of a fleet cannot measure the incumbent, so that no edit can be compared there."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 WORKS_IN = "AUTORESEARCH_WORKS_IN"
 """Environment variable that names the folder in which a child works."""
+_MARK = f"{WORKS_IN}=".encode()
 
 
 def end_orphans(folder: Path, seconds: float = 5.0, since: float | None = None) -> int:
@@ -78,11 +80,27 @@ def _orphans(folder: Path, since: float | None = None) -> Iterator[psutil.Proces
 
     ours = psutil.Process()
     spared = {ours.pid, *(process.pid for process in ours.parents())}  # a coding agent may have started this process
-    for process in psutil.process_iter():
+    for process in _perhaps_below(since):
         with contextlib.suppress(psutil.Error, OSError):
             if process.pid not in spared and (_works_below(process, folder) or _began_below(process, folder, since)):
                 yield from (p for p in process.children(recursive=True) if p.pid not in spared)
                 yield process
+
+
+def _perhaps_below(since: float | None) -> Iterator[psutil.Process]:
+    """Yield all processes, or on Linux, if no start time counts, those alone that have the variable.
+
+    A look at the environments (proc(5)) takes a fifth of the time that psutil takes for the same processes.
+    """
+    import psutil
+
+    if since is not None or sys.platform != "linux":
+        yield from psutil.process_iter()
+        return
+    for pid in psutil.pids():
+        with contextlib.suppress(psutil.Error, OSError):
+            if _MARK in Path(f"/proc/{pid}/environ").read_bytes():
+                yield psutil.Process(pid)
 
 
 def _works_below(process: psutil.Process, folder: Path) -> bool:

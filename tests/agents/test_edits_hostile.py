@@ -174,7 +174,7 @@ def test_the_replies_that_are_mutated_are_good_ones() -> None:
     assert all(edit.files or edit.wants_code for text in GOOD for edit in read_reply(text, TWO))
 
 
-HUGE = 200_000
+HUGE = 100_000
 HOSTILE = {
     "braces": "{" * HUGE,
     "named braces": "{x" * (HUGE // 2),
@@ -222,4 +222,4 @@ def test_a_hostile_reply_costs_seconds_at_most(text: str) -> None:
     for edit in read_reply(text, FILES):
         keeps_the_rules(edit, FILES)
     read_fields(text)
-    assert time.process_time() - begin < 20
+    assert time.process_time() - begin < 5

@@ -430,3 +430,17 @@ def test_many_machines_share_the_repeats_of_the_baseline(
 def test_a_machine_that_joins_later_takes_fewer_runs_if_the_others_have_repeated_enough() -> None:
     assert [runs_to_learn(3, repeats) for repeats in (0, 5, 6, 20)] == [3, 3, 2, 2]
     assert runs_to_learn(1, 0) == 1
+
+
+def test_the_run_of_a_machine_that_is_away_confirms_a_gain() -> None:
+    away = replace(side("desk", 4.0), away=True)
+    found = decide(side("attic", 4.0), away)
+    assert isinstance(found, Verdict) and found.status == "keep" and "over 2 machines" in found.reason
+
+
+def test_a_machine_that_is_away_is_asked_for_nothing() -> None:
+    for away in (side("desk", 1.0), side("desk", 1.0, incumbent=0), side("desk")):
+        again = decide(side("attic", 1.5, 1.0), side("shelf", 1.2), replace(away, away=True))
+        assert isinstance(again, Verdict) or again.machine != "desk"
+    alone = decide(side("attic", 4.0), replace(side("desk"), away=True))
+    assert isinstance(alone, Again) and alone.machine == "attic"

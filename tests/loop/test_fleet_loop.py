@@ -14,18 +14,20 @@ from typing import Any
 import pytest
 from conftest import Recorder, Steps, write_command_lab
 
-from autoresearch_mlx.errors import LabError
-from autoresearch_mlx.experiment import Experiment, Measurement, Progress
+from autoresearch_mlx.agents.scripted import Scripted
+from autoresearch_mlx.errors import AgentAway, LabError
+from autoresearch_mlx.experiment import Context, Experiment, Measurement, Progress, Proposal
 from autoresearch_mlx.lab.config import load_settings
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.lab.source import read_knobs
+from autoresearch_mlx.loop import control
 from autoresearch_mlx.loop.attempt import Attempt
 from autoresearch_mlx.loop.fleet_runs import note_proposal
 from autoresearch_mlx.loop.health import Health
 from autoresearch_mlx.loop.policy import Policy
 from autoresearch_mlx.loop.research import experiment, research
 from autoresearch_mlx.loop.session import Session, open_session
-from autoresearch_mlx.loop.worker import Brought, Errand, MachineLost, Worker
+from autoresearch_mlx.loop.worker import Brought, Errand, MachineLost, NotTaken, Worker
 from autoresearch_mlx.store.ledger import FILE, read
 
 NOISE = (0.0, 0.004, -0.004)
@@ -283,3 +285,87 @@ def test_an_experiment_that_a_dead_process_left_open_is_carried_onto_what_was_ke
     assert found.status == "keep" and found.base == kept.commit
     assert found.title.endswith(f"(carried onto #{kept.number})")
     assert Counter(machines[0].asked)[left.number, "1"] == 1, "the run that was under way is asked for, and counts"
+
+
+def test_the_run_of_a_machine_that_is_away_at_the_verdict_confirms_a_gain(lab: Lab) -> None:
+    gone = threading.Event()
+    machines = [
+        Machine("attic", seconds=0.02),
+        Machine("desk", 1.0, seconds=0.02, during=lambda errand: gone.set() if errand.number == 1 else None),
+    ]
+    with open_session(lab, load_settings(lab.root), "t", print, elsewhere=True) as session:
+        attic, desk = (machine.worker(session, ["attic", "desk"]) for machine in machines)
+        fleet = replace(session, roster=lambda: (desk,) if gone.is_set() else (attic, desk))
+        research(fleet, Steps({"X": 3.0}), Policy(experiments=1), Recorder())
+    found = read(lab.folder("t") / FILE).history.experiments[1]
+    assert found.status == "keep" and "over 2 machines" in found.reason
+    assert {str(m.machine["fleet_machine"]) for m in found.measurements} == {"attic", "desk"}
+
+
+@pytest.mark.parametrize(("error", "times", "status"), [(MachineLost, 2, "interrupted"), (NotTaken, 4, "discard")])
+def test_an_experiment_is_asked_for_again_once_after_its_machine_was_lost(
+    lab: Lab, error: type[MachineLost], times: int, status: str
+) -> None:
+    lost: list[str] = []
+
+    def fail(errand: Errand) -> None:
+        if errand.number == 1 and len(lost) < times:
+            lost.append(errand.name)
+            raise error("it has not reported for 60 s")
+
+    machines = [Machine(name, level, during=fail) for level, name in enumerate(("attic", "desk", "shelf"))]
+    found = night(lab, machines, [5.0 + at / 10 for at in range(9)])
+    assert [found[number].status for number in range(1, 10)] == [status, *["discard"] * 8]
+    assert len(lost) == times, "more machines may refuse to begin it, because then the edit cannot be the cause"
+    if status == "interrupted":
+        first, second = found[1].reason.split(" did not come back")[0].split(" and ")
+        assert first != second, "another machine was asked"
+
+
+def scripted(lab: Lab, *steps: tuple[str, str]) -> tuple[str, dict[int, Experiment]]:
+    """Run a night of two machines in which each step replaces a value of X by another; return why it ended."""
+    path = lab.root.parent / "edits.json"
+    path.write_text(json.dumps([{"title": f"to {b}", "search": f"X = {a}", "replace": f"X = {b}"} for a, b in steps]))
+    with open_session(lab, load_settings(lab.root), "t", print, elsewhere=True) as session:
+        machines = [Machine("attic", seconds=0.05), Machine("desk", 1.0, seconds=0.05)]
+        workers = [machine.worker(session, ["attic", "desk"]) for machine in machines]
+        limit = Policy(experiments=len(steps))
+        ended = research(replace(session, roster=lambda: workers), Scripted(path), limit, Recorder())
+    return ended, {e.number: e for e in read(lab.folder("t") / FILE).history.experiments}
+
+
+def test_a_scripted_edit_of_an_edit_that_is_being_measured_waits_for_its_verdict(lab: Lab) -> None:
+    ended, found = scripted(lab, ("4.0", "5.0"), ("4.0", "3.0"), ("3.0", "2.0"), ("2.0", "2.5"))
+    assert [found[number].status for number in range(1, 5)] == ["discard", "keep", "keep", "discard"], ended
+
+
+def test_a_scripted_edit_of_an_edit_that_was_discarded_ends_the_night_in_words(lab: Lab) -> None:
+    ended, found = scripted(lab, ("4.0", "5.0"), ("5.0", "3.0"))
+    assert sorted(found) == [0, 1] and "edits.json, step 2: no editable file has the text 'X = 5.0'" in ended
+
+
+def test_machines_go_on_while_the_agent_is_away(lab: Lab) -> None:
+    class AwayAfterOne(Steps):
+        def propose(self, context: Context) -> Proposal:
+            if context.number == 2:
+                raise AgentAway("its limit is reached", seconds=600)
+            return super().propose(context)
+
+    def stop_after_one() -> None:
+        end = time.monotonic() + 60
+        while time.monotonic() < end and not any(line["number"] == 1 for line in events(lab, "finished")):
+            time.sleep(0.02)
+        control.stop(lab.folder("t"), "test")
+
+    with open_session(lab, load_settings(lab.root), "t", print, elsewhere=True) as session:
+        machines = [Machine("attic", seconds=0.05), Machine("desk", 1.0, seconds=0.05)]
+        workers = [machine.worker(session, ["attic", "desk"]) for machine in machines]
+        fleet = replace(session, roster=lambda: workers)
+        baseline = research(fleet, Steps(), Policy(experiments=0), Recorder())
+        assert baseline
+        other = threading.Thread(target=stop_after_one)
+        other.start()
+        research(fleet, AwayAfterOne({"X": 3.0}), Policy(), Recorder())
+        other.join()
+    found = read(lab.folder("t") / FILE).history.experiments
+    assert [e.status for e in found] == ["keep", "keep"], "the second machine has confirmed it"

@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import site
 import sys
-import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -79,12 +77,14 @@ def private_tmp(folder: Path) -> dict[str, str]:
 
     If an earlier child of the same run left files in that folder, they are removed first.  Raises OSError.
     """
+    import shutil  # each confined child imports this module at its start, and needs no shutil
+
     tmp = folder.resolve() / TMP
     if tmp.is_symlink() or (tmp.exists() and not tmp.is_dir()):
         tmp.unlink()
     shutil.rmtree(tmp, ignore_errors=True)
     if tmp.exists():  # an unconfined child may have made a folder in it that cannot be removed
-        tmp.rename(tmp.with_name(f"{TMP}-{uuid.uuid4().hex[:8]}"))
+        tmp.rename(tmp.with_name(f"{TMP}-{os.urandom(4).hex()}"))
     tmp.mkdir(mode=0o700, parents=True)
     return {**dict.fromkeys(("TMPDIR", "TMP", "TEMP", "XDG_CACHE_HOME"), str(tmp)), "CUDA_CACHE_PATH": str(tmp / "nv")}
 
