@@ -222,7 +222,7 @@ class Crew:
         with self.session.deciding:
             decision = onto_incumbent(each.attempt, each.attempt.decide(), self.running())
             if isinstance(decision, Again):
-                to = may_continue(self.session, each.attempt, decision)
+                to = may_continue(self.session, each.attempt, decision) if decision.machine else ()
                 self.waiting.append(wait_for(each.attempt, to, each.avoid))
                 return True
             ended = each.attempt.conclude(with_words(decision, each.attempt))
@@ -238,7 +238,7 @@ class Crew:
         for worker in self.free():
             if (attempt := spare_for(self.session, worker, begun)) is not None:
                 attempt.spares.machines.append(worker.name)
-                self.do(worker, attempt.number, partial(take_spare_run, attempt))
+                self.do(worker, -1, partial(take_spare_run, attempt))  # a skip must reach the experiment itself
                 return True
         return False
 

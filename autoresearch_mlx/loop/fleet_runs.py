@@ -156,7 +156,8 @@ def spare_for(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> 
     best, most = history.incumbent, session.judge.rules.across.limit
     if session.judge.mode == "margin" or best is None or not knows(history, best):  # by the margin, one run decides
         return None
-    may = [each for each in attempts if each.sha is not None and each.number > 0 and each.incumbent == best.commit]
+    may = [each for each in attempts if each.sha is not None and each.incumbent == best.commit]
+    may = [each for each in may if "removes" not in each.proposal.talk]  # one machine decides on a trial removal
     begun = [{*map(name_of, list(each.measurements)), *each.spares.machines, each.worker.name} for each in may]
     open_for = [
         (not each.measurements, len(names), at)

@@ -200,6 +200,27 @@ def test_a_spare_run_that_ends_after_the_verdict_is_logged_and_does_not_count(la
     assert late["number"] == 1 and late["measurement"]["machine"]["fleet_machine"] == "desk"
 
 
+def test_a_skip_ends_an_experiment_of_which_a_spare_run_is_being_made(lab: Lab) -> None:
+    both = threading.Barrier(3, timeout=60)
+
+    def measure_until_told(errand: Errand) -> None:
+        if errand.number == 1:
+            both.wait()
+        while errand.number == 1:
+            errand.watch(Progress("train"))
+            time.sleep(0.01)
+
+    def skip() -> None:
+        both.wait()
+        control.skip(lab.folder("t"), 1, "test")
+
+    other = threading.Thread(target=skip)
+    other.start()
+    machines = [Machine(name, during=measure_until_told) for name in ("attic", "desk")]
+    assert night(lab, machines, [5.0])[1].status == "interrupted"
+    other.join()
+
+
 def test_no_spare_run_is_taken_where_the_margin_decides_by_one_run(lab: Lab) -> None:
     machines = [Machine("attic"), Machine("desk", 1.0), Machine("shelf", 2.0)]
     night(lab, machines, [5.0, 3.0], judge__mode="margin")
