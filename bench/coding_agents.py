@@ -128,11 +128,15 @@ def make_lab(root: Path, seconds: float) -> Path:
 
 
 def output(command: list[str], lab: Path, environment: Mapping[str, str], log: Path, prompt: str = "") -> None:
-    """Run a command for at most ten minutes, and write its output to ``log``."""
+    """Run a command, and write its output to ``log``; after ten minutes it is told to end, and ends its agent."""
     with log.open("w") as kept:
-        subprocess.run(
-            command, cwd=lab, env=environment, input=prompt.encode(), stdout=kept, stderr=kept, timeout=600, check=False
-        )
+        ran = subprocess.Popen(command, cwd=lab, env=environment, stdin=subprocess.PIPE, stdout=kept, stderr=kept)
+        try:
+            ran.communicate(prompt.encode(), timeout=600)
+        except subprocess.TimeoutExpired:
+            ran.terminate()
+            kept.write("\nended after ten minutes\n")
+            ran.wait(60)
 
 
 def experiments(lab: Path) -> list[dict[str, Any]]:

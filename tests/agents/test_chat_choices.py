@@ -60,6 +60,24 @@ def test_a_small_model_is_sent_a_menu_and_no_file() -> None:
     assert voice.asks[0].schema == menu_schema(10) and voice.asks[0].max_tokens == CHOICE
 
 
+def test_a_menu_names_the_point_that_its_moves_start_from_once() -> None:
+    voice, context = Voice(pick(3), facts=STRICT), night()
+    chat(voice).propose(context)
+    prompt = voice.prompt()
+    start = menu(context)[0].name
+    assert f"All of them start from experiment {start.number}" in prompt
+    assert prompt.count(start.start_words) == 1
+    lines = [line for line in prompt.splitlines() if line.partition(".")[0].isdigit()]
+    assert len(lines) == 10 and all(line.count(" -> ") <= 3 for line in lines)
+
+
+def test_a_menu_of_moves_of_the_incumbent_names_no_other_point() -> None:
+    voice = Voice(pick(1), facts=STRICT)
+    chat(voice).propose(small())
+    assert "An optimiser would make one of these changes next" in voice.prompt()
+    assert "All of them start from" not in voice.prompt()
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [
