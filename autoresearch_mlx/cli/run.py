@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.cli.options import (
     Clock,
     Hours,
@@ -17,6 +19,7 @@ from autoresearch_mlx.cli.options import (
     sandbox_option,
     say,
     tag_option,
+    width,
 )
 
 if TYPE_CHECKING:
@@ -129,7 +132,7 @@ def run_command(tag: str | None, **given: Any) -> None:
             exchange(session, at_the_end=True)
             said = close(session, lab, settings, policy, reason, screen)
             idle = nothing_done(session.journal().history, begun, policy, reason)
-    click.echo(said)
+    click.echo("\n".join(terms.wrap(said, width())) if sys.stdout.isatty() else said)
     if idle:
         raise SystemExit(1)
 

@@ -122,6 +122,8 @@ def all_or_nothing(directory: Path) -> Iterator[list[Path]]:
 def _refuse_bare(directory: Path) -> None:
     """Raise LabError inside a bare repository, which has no checkout: a lab would lie among git's own files."""
     near = next(each for each in (directory, *directory.resolve().parents) if each.is_dir())
+    if top_of(near) is not None:
+        return
     with suppress(WorkspaceError):  # outside of any repository git answers with an error
         if git(near, "rev-parse", "--is-bare-repository").strip() == "true":
             raise LabError(
