@@ -150,7 +150,9 @@ def _replayed(path: Path) -> _Replay:
                 hint = "the file was changed by hand or by another program; restore that line"
                 raise LedgerError(said, hint) from None
     except OSError as error:
-        raise LedgerError(f"{path} cannot be read: {error.strerror}", "correct its permissions") from None
+        missing = isinstance(error, FileNotFoundError)
+        hint = "put it back, or start another session with --tag NAME" if missing else "correct its permissions"
+        raise LedgerError(f"{path} cannot be read: {error.strerror}", hint) from None
     if not replay.session:
         raise LedgerError(f"{path} contains no session", "remove the folder, or start another session with --tag")
     return replay
