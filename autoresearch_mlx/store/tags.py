@@ -46,7 +46,7 @@ def refuse_taken(root: Path, tag: str) -> None:
             raise LabError(said, _rename(ref))
         if other == tag or (ignores_case and other.casefold() == tag.casefold()):
             said = f"the tag {tag} is taken in this repository: {ref} exists, and no session of this lab made it"
-            raise TagTaken(said, "start a session of another name: --tag NAME")
+            raise TagTaken(said, "start a session with another --tag")
 
 
 def refuse_copy(common: Path, folder: Path) -> None:
