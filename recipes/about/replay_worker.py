@@ -74,7 +74,7 @@ def one(note):
 
 
 def a_pass(settings, notes):
-    """Load the modules again and make all calls; return the seconds and what came of each call."""
+    """Load the modules again and make all calls; return the seconds, and the result of each call."""
     for name in settings["modules"]:
         sys.modules.pop(name, None)
     for name in settings["modules"]:

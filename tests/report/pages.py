@@ -72,7 +72,8 @@ class Night:
     hostile: str = ""
     """A string that is inserted wherever text from an agent or a log appears."""
     busy: bool = False
-    """Whether the machine's speed is known, and other programs slow it down now and then."""
+    """Whether the session knows the machine's speed; in such a session other programs slow the machine down now and
+    then."""
 
     def __post_init__(self) -> None:
         self.marks: dict[str, int] = {}
