@@ -80,11 +80,9 @@ def finalize_command(pairs: int, prefix: str | None, only_plan: bool, tag: str |
         say(f"{plural(len(findings), 'change')}; {runs}")
         return
     if held := sum(f.branch is not None for f in findings):
-        said = (
-            f"{held} of {plural(len(findings), 'change')} held alone; each of those has a branch on {session.start[:7]}"
-        )
+        said = f"{held} of {plural(len(findings), 'change')} gained alone; each of those has a branch on {session.start[:7]}"
     else:
-        said = f"none of {plural(len(findings), 'change')} held alone, so there is no branch"
+        said = f"none of {plural(len(findings), 'change')} gained alone, so there is no branch"
     say(said)
     for path in texts:
         say(f"text for a pull request: {path}")

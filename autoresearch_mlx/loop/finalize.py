@@ -123,7 +123,7 @@ def _is_open(f: Finding) -> bool:
 def _settled(f: Finding) -> Finding:
     if f.problem or f.found is None or f.found.certified:
         return f
-    return replace(f, problem=f"not shown to hold alone: {in_words(f.found)}")
+    return replace(f, problem=f"not shown to gain alone: {in_words(f.found)}")
 
 
 @dataclass(frozen=True, slots=True)

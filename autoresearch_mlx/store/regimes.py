@@ -97,8 +97,8 @@ def of_machine(here: Key, machine: str) -> Key:
 def after_drift(journal: Journal, takes: int, reason: str, machine: str = "") -> dict[str, Any]:
     """Return the fields of the event ``epoch`` that opens a new regime under the same key.
 
-    The last ``takes`` repeats in the ledger (those of ``machine``, if it is one of a fleet) showed the drift; they
-    become the first runs of the new regime.
+    The last ``takes`` repeats in the ledger showed the drift; for a machine of a fleet, these are the last repeats of
+    ``machine``.  They become the first runs of the new regime.
     """
     found = {"epoch": _next(journal), "takes": takes, "reason": reason, "time": now()}
     if machine:

@@ -93,7 +93,7 @@ def test_a_night_of_twelve_keeps_becomes_a_branch_for_each_change_that_holds(com
         assert fingerprint(root) == before
         assert set(findings) == {(1, 10), *((n,) for n in range(2, 10)), (11,), (12,)}
         noise = findings.pop((12,))
-        assert noise.branch is None and noise.problem.startswith("not shown to hold alone: ")
+        assert noise.branch is None and noise.problem.startswith("not shown to gain alone: ")
         inside = []
         for numbers, f in findings.items():
             assert f.branch is not None and f.found is not None and f.found.certified, f

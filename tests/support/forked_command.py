@@ -128,7 +128,8 @@ class Launcher:
         """Start a command in a session of its own, which Ctrl-C can interrupt, with nothing to read on stdin.
 
         ``out`` and ``err`` are descriptors to write to; None means a pipe, whose text is in the result.  ``before``
-        names a Python file, whose function ``install`` is called with the other words right before the command begins.
+        names a Python file and further words; the file's function ``install`` is called with these words right before
+        the command begins.
         """
         wanted: dict[str, Any] = {"arguments": list(arguments), "cwd": str(cwd), "environment": dict(environment)}
         wanted["before"] = list(before)

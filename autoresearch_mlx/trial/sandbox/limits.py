@@ -40,12 +40,12 @@ _SAMPLE_SECONDS = 0.1
 """Longest time between two readings of the memory of known processes."""
 _FIRST_SAMPLE_SECONDS = 0.002
 _SAMPLES_PER_AGE = 20
-"""A young run is read more often: the pause is a twentieth of its age, so that the peak of a program of a tenth of a
-second is seen too."""
+"""A run that has just begun is read more often: the pause is a twentieth of its age, so that the peak of a program
+of a tenth of a second is seen too."""
 _LOOK_SECONDS = 0.5
 """Longest time between two searches for new processes, which read the whole table of processes.
 
-A young run is searched whenever its age has doubled, from a hundredth of a second on."""
+A run that has just begun is searched whenever its age has doubled, from a hundredth of a second on."""
 _FIRST_LOOK_SECONDS = 0.01
 _FOLDER_SECONDS = 0.5
 """Seconds between two measurements of the run folder and of its disk."""
