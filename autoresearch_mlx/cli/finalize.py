@@ -80,7 +80,7 @@ def finalize_command(pairs: int, prefix: str | None, only_plan: bool, tag: str |
         say(f"{plural(len(findings), 'change')}; {runs}")
         return
     if held := sum(f.branch is not None for f in findings):
-        said = f"{held} of {plural(len(findings), 'change')} gained alone; each of those has a branch on {session.start[:7]}"
+        said = f"{held} of {plural(len(findings), 'change')} gained alone; each has a branch on {session.start[:7]}"
     else:
         said = f"none of {plural(len(findings), 'change')} gained alone, so there is no branch"
     say(said)
