@@ -69,7 +69,10 @@ def test_the_last_metric_line_is_the_value(tmp_path: Path, text: str, value: flo
             "without printing METRIC score=value; the line ' METRIC score=1' does not have this form",
         ),
         ("METRIC score=\n", "without printing"),
-        ("METRIC score=1.5 s\n", "without printing METRIC score=value; the line 'METRIC score=1.5 s' does not have this form"),
+        (
+            "METRIC score=1.5 s\n",
+            "without printing METRIC score=value; the line 'METRIC score=1.5 s' does not have this form",
+        ),
         ("Metric: score 3\n", "the line 'Metric: score 3' does not have this form"),
         ("12:00 INFO METRIC score=3\n", "the line '12:00 INFO METRIC score=3' does not have this form"),
         ("x" * 300 + " METRIC score=3\n", "x METRIC score=3' does not have this form"),
