@@ -146,7 +146,8 @@ def _replayed(path: Path) -> _Replay:
             try:
                 replay.take(orjson.loads(line))
             except (ValueError, LookupError, TypeError, AttributeError) as error:
-                said = f"{path}, line {number}: {type(error).__name__}: {error}"
+                kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+                said = f"{path}, line {number}: {kind}{error}"
                 hint = "the file was changed by hand or by another program; restore that line"
                 raise LedgerError(said, hint) from None
     except OSError as error:

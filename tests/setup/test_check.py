@@ -63,6 +63,7 @@ def test_no_number_ends_the_trial(command_lab: Lab) -> None:
     [("open('data.txt')", "data.txt"), ("open('data/a.csv')", "data/a.csv"), ("import helper", "helper.py")],
 )
 def test_a_file_that_is_not_committed_is_named(command_lab: Lab, uses: str, file: str) -> None:
+    (command_lab.root / ".git" / "info").mkdir(exist_ok=True)
     (command_lab.root / ".git" / "info" / "exclude").write_text(f"{file}\n")
     (command_lab.root / file).parent.mkdir(exist_ok=True)
     (command_lab.root / file).write_text("x = 1\n")
