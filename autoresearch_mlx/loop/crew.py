@@ -202,7 +202,8 @@ class Crew:
             may = [worker for worker in here if worker.name in each.to] or list(here)
             may = [worker for worker in may if worker.name not in each.avoid] or may
             free = [worker for worker in may if not lanes[worker.name]]
-            soon = (worker for worker in may if lanes[worker.name] == 1 and worker.ends_soon())
+            others = [worker for worker in may if worker.name not in each.attempt.spares.machines]
+            soon = (worker for worker in others if lanes[worker.name] == 1 and worker.ends_soon())
             free = free or [worker for worker in soon if not due(worker) and self._lacks(worker) is None]
             if free:
                 del self.waiting[at]

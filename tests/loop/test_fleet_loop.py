@@ -200,6 +200,26 @@ def test_a_spare_run_that_ends_after_the_verdict_is_logged_and_does_not_count(la
     assert late["number"] == 1 and late["measurement"]["machine"]["fleet_machine"] == "desk"
 
 
+def test_the_run_that_confirms_a_candidate_is_not_asked_for_while_it_is_a_spare_run(lab: Lab) -> None:
+    begun, first_done = threading.Event(), threading.Event()
+
+    def measure_first(errand: Errand) -> None:
+        if errand.number == 1:
+            begun.wait(60)
+            first_done.set()
+
+    def measure_second(errand: Errand) -> None:
+        if errand.number == 1:
+            begun.set()
+            first_done.wait(60)
+            time.sleep(0.5)  # the judge asks for this run meanwhile
+
+    desk = Machine("desk", 1.0, during=measure_second, ends_soon=begun.is_set)
+    found = night(lab, [Machine("attic", during=measure_first), desk], [3.0])
+    assert found[1].status == "keep" and len(found[1].measurements) == 2
+    assert Counter(desk.asked)[1, "1"] == 1
+
+
 def test_a_skip_ends_an_experiment_of_which_a_spare_run_is_being_made(lab: Lab) -> None:
     both = threading.Barrier(3, timeout=60)
 
