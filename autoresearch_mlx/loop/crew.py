@@ -118,8 +118,7 @@ class Crew:
     def running(self) -> tuple[Running, ...]:
         """Return the experiments that the lanes measure now, oldest first."""
         with self.session.deciding:
-            held = [each.attempt for each in self.waiting]
-            return tuple(attempt.running() for attempt in (*held, *self._measured()))
+            return tuple(attempt.running() for attempt in self._begun())
 
     def measure(self, attempt: Attempt, resumed: bool = False) -> None:
         """Let an attempt's worker measure until there is a verdict."""
@@ -202,8 +201,8 @@ class Crew:
             may = [worker for worker in here if worker.name in each.to] or list(here)
             may = [worker for worker in may if worker.name not in each.avoid] or may
             free = [worker for worker in may if not lanes[worker.name]]
-            others = [worker for worker in may if worker.name not in each.attempt.spares.machines]
-            soon = (worker for worker in others if lanes[worker.name] == 1 and worker.ends_soon())
+            spare = each.attempt.spares.machines  # they make this run already
+            soon = (w for w in may if lanes[w.name] == 1 and w.name not in spare and w.ends_soon())
             free = free or [worker for worker in soon if not due(worker) and self._lacks(worker) is None]
             if free:
                 del self.waiting[at]
@@ -235,17 +234,17 @@ class Crew:
         """Let a free machine, which nothing else needs, make a spare run; return whether one does."""
         if self.session.roster is None:
             return False
-        begun = [*(each.attempt for each in self.waiting), *self._measured()]
         for worker in self.free():
-            if (attempt := spare_for(self.session, worker, begun)) is not None:
+            if (attempt := spare_for(self.session, worker, self._begun())) is not None:
                 attempt.spares.machines.append(worker.name)
                 self.do(worker, -1, partial(take_spare_run, attempt))  # a skip must reach the experiment itself
                 return True
         return False
 
-    def _measured(self, apart_from: str | None = None) -> list[Attempt]:
-        """Return the experiments that machines measure now, apart from one machine's."""
-        return [each for worker, each in list(self._busy.values()) if each is not None and worker.name != apart_from]
+    def _begun(self, apart_from: str | None = None) -> list[Attempt]:
+        """Return the experiments that wait or are measured now, apart from the one that this machine measures."""
+        busy = [each for worker, each in list(self._busy.values()) if each is not None and worker.name != apart_from]
+        return [*(each.attempt for each in self.waiting), *busy]
 
     def _learn(self) -> bool:
         """Let a free machine run the incumbent, if an undecided experiment needs that run; return whether a machine
@@ -257,8 +256,7 @@ class Crew:
         return False
 
     def _lacks(self, worker: Worker) -> Experiment | None:
-        begun = [*(each.attempt for each in self.waiting), *self._measured(apart_from=worker.name)]
-        return lacks_incumbent(self.session, worker, begun)
+        return lacks_incumbent(self.session, worker, self._begun(apart_from=worker.name))
 
     def watching(self, number: int, shown: bool = True, worker: Worker | None = None) -> Watch:
         """Return the watch of experiment ``number``, which ends the measurement when the user asks for that.
