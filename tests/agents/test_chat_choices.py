@@ -172,6 +172,20 @@ def test_the_values_have_one_branch_a_knob_with_its_own_values_and_three_changes
     assert shape["hypothesis"]["maxLength"] <= FIELDS
 
 
+def test_values_that_a_schema_lists_are_named_by_their_ends() -> None:
+    prompts = []
+    for facts in (STRICT, TINY):
+        voice = Voice('{"knobs": [{"name": "DEPTH", "value": 6}], "hypothesis": "deeper"}', facts=facts)
+        assert at_values(voice).propose(night()).files
+        prompts.append(voice.prompt())
+    strict, free = prompts
+    knob = next(k for k in knob_values(night()) if k.name == "MATRIX_LR")
+    assert f"MATRIX_LR = {knob.now}: {min(knob.values)} to {max(knob.values)}\n" in strict
+    assert f"MATRIX_LR = {knob.now}: {', '.join(map(str, knob.values))}\n" in free
+    assert 'WINDOW_PATTERN = "L": "SL", "SSSL"' in strict and 'WINDOW_PATTERN = "L": "SL", "SSSL"' in free
+    assert estimate(strict) < 0.75 * estimate(free)
+
+
 @pytest.mark.parametrize(
     ("answer", "title"),
     [
@@ -217,7 +231,7 @@ def test_a_small_model_climbs_and_an_experiment_survives_the_form_that_is_beyond
             proposal = agent.propose(replace(context, feedback=(proposal.problem,)))
         told.append((proposal.talk["form"], proposal.talk.get("fallen", []), bool(proposal.files)))
         files = {**context.files}
-        context = after(context, done(proposal, context.number), files=files)
+        context = after(context, done(proposal, context.number, "keep"), files=files)
     assert told[:4] == [("menu", [], True)] * 2 + [("values", [], True)] * 2
     assert told[4] == ("values", ["blocks"], True), "the trial of blocks failed, and cost no experiment"
     assert told[5][1] == [] and told[5][2]
