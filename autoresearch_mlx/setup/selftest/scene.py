@@ -71,7 +71,7 @@ class Scene:
 def scene_of(ground: Ground, doing: Doing) -> Scene:
     """Return the scene; if the text was never prepared, prepare it now.
 
-    The text is that of Python's own library, or the folder that the lab names; nothing is downloaded.  Raises
+    The text comes from Python's own library or from the folder that the lab names; nothing is downloaded.  Raises
     CorpusError or ConfigError.
     """
     here = settings_here(ground.start)
