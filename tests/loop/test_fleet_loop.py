@@ -105,15 +105,15 @@ def events(lab: Lab, kind: str) -> Iterator[dict[str, Any]]:
 
 def test_a_loser_takes_one_run_on_any_machine_even_after_a_keep(lab: Lab) -> None:
     machines = [Machine(name, level) for name, level in (("attic", 0.0), ("desk", 1.0), ("shelf", 2.0))]
-    found = night(lab, machines, [3.0, *(5.0 + at / 10 for at in range(11))])
+    found = night(lab, machines, [3.0, *(5.0 + at / 10 for at in range(8))])
     assert found[1].status == "keep" and len(found[1].measurements) == 2
-    losers = [found[number] for number in range(2, 13)]
+    losers = [found[number] for number in range(2, 10)]
     assert {e.status for e in losers} == {"discard"}
-    assert {len(e.measurements) for e in losers[:-3]} == {1}, "only at the end, machines without work take spare runs"
+    extra = sum(len(e.measurements) - 1 for e in losers)
+    assert extra <= 3, "only at the end, when machines without work make spare runs"
     assert len(list(events(lab, "repeated"))) == 6, "the baseline's runs on the other two machines, and nothing else"
-    spare = len(list(events(lab, "spare"))) + sum(len(e.measurements) - 1 for e in losers)
-    taken = sum(len(machine.asked) for machine in machines) - spare
-    assert taken == 9 + 2 + 11, "three runs of the baseline on each machine, and the runs of the experiments"
+    taken = sum(len(machine.asked) for machine in machines) - extra - len(list(events(lab, "spare")))
+    assert taken == 9 + 2 + 8, "three runs of the baseline on each machine, and the runs of the experiments"
 
 
 def test_the_gain_of_a_loser_is_that_over_the_version_with_which_it_was_compared(lab: Lab) -> None:
