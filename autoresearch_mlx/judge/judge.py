@@ -30,7 +30,7 @@ from autoresearch_mlx.judge.history import (
 )
 from autoresearch_mlx.judge.limits import Limit, broken_limits
 from autoresearch_mlx.judge.margin import Margin, mean_value, verdict_on_failure
-from autoresearch_mlx.judge.next_run import steps_in_budget
+from autoresearch_mlx.judge.next_run import next_seed, steps_in_budget
 from autoresearch_mlx.judge.shrinkage import Effect, effect_of
 from autoresearch_mlx.judge.side_conditions import side_conditions
 from autoresearch_mlx.judge.waiting import UNCOUNTED
@@ -247,6 +247,15 @@ class Judge:
             return None
         found = difference(now, self.rules.record)
         return effect_of(found, now.recent_effects) if found.error else None
+
+    def first_seed(self, history: History, case: Case) -> int | None:
+        """Return the seed of a candidate's first run: one on which the incumbent has a run with which it is compared.
+
+        Returns None if there is no such run, as before the baseline.
+        """
+        if self.mode == "margin" or history.incumbent is None:
+            return None
+        return next_seed((), newest_unselected(counted(self.evidence(history, case)).incumbent, self.rules.record))
 
     def evidence(self, history: History, case: Case, over: Experiment | None = None) -> Evidence:
         """Return the evidence for the decision; ``over`` is the version to compare with, by default the incumbent.

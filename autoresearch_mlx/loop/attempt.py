@@ -253,9 +253,9 @@ class Attempt:
         """Make one run.  The first undisturbed run may be stopped early; repeats run to their end."""
         assert self.sha is not None
         own = [m for m in self.measurements if name_of(m) == (self.worker.machine or None)]
-        whole = sum(not m.tainted for m in own)  # a disturbed run is repeated with the same seed
+        whole = [m.seed for m in own if not m.tainted]  # a disturbed run is repeated with the same seed
         stop = None if whole or self.number == 0 else self._stop()
-        seed = self.session.seed + whole if again.seed is None else again.seed
+        seed = views.next_seed(self.session, self.worker, whole, self.case()) if again.seed is None else again.seed
         order = measuring.Order(seed, again.steps, stop, earlier=tuple(own), audits=again.gain if again.audit else None)
         self.taken += 1
         return measuring.measure(self.session, self.worker, self.sha, self.number, self.taken, watch, order)

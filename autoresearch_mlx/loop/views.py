@@ -35,6 +35,16 @@ def decide(session: Session, worker: Worker, history: History, case: Case) -> De
     return decision
 
 
+def next_seed(session: Session, worker: Worker, taken: Sequence[int], case: Case) -> int:
+    """Return the seed of an experiment's next run on a machine if the judge names none; it has run there on ``taken``.
+
+    The first run uses a seed of the runs of the incumbent with which it is compared.  So a program whose value depends
+    much on the seed does not lend a candidate a lucky one.
+    """
+    first = None if taken else session.judge.first_seed(session.history(worker), case)
+    return first if first is not None else max((session.seed - 1, *taken)) + 1
+
+
 def effect(session: Session, worker: Worker, history: History, case: Case) -> Effect | None:
     """Return the gain to report.
 

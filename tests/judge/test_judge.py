@@ -135,6 +135,16 @@ def test_the_incumbent_is_measured_again_and_counts_by_runs_that_nothing_chose(l
     assert sigma_of(history).n >= 3
 
 
+def test_after_a_repeat_of_the_incumbent_candidates_first_run_on_its_seed(lab: Lab, screen: Recorder) -> None:
+    steps = [{"X": x} for x in (3.0, 8.0, 7.0, 9.0, 8.5)]
+    history = night(lab, screen, *steps, judge__refresh_every=2)
+    first, best = history.repeats[0], history.incumbent
+    assert best is not None and best.number == first.number == 1
+    unselected = {m.seed for m in best.measurements[1:]} | {r.measurement.seed for r in history.repeats}
+    later = {e.measurements[0].seed for e in history.experiments if e.number > first.during}
+    assert later and later <= unselected and best.measurements[0].seed not in later
+
+
 def test_a_shift_of_the_machine_opens_a_regime_and_old_runs_stop_counting(lab: Lab, screen: Recorder) -> None:
     night(lab, screen, {"X": 8.0}, {"X": 9.0}, judge__refresh_every=2)
     (lab.root.parent / "drift").write_text("5")
