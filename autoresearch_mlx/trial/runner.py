@@ -61,7 +61,7 @@ class Ended:
     """Largest memory that the child and its descendants were seen to use, in MiB, without mapped files; None if it
     ended before the first reading.
 
-    A peak that lasts less than a twentieth of the run's age, or less than 0.1 s in a long run, can be missed.
+    A peak that lasts less than a tenth of the run's age, or less than 0.1 s in a long run, can be missed.
     """
     exceeded: str | None = None
     """The exceeded limit for which it was killed, as the watch reported it, or None if it exceeded none."""
@@ -170,7 +170,7 @@ def run_child(
 ) -> Ended:
     """Start ``command`` and wait for its end; kill its whole group as soon as ``allowed()`` returns a reason.
 
-    ``allowed`` and ``watch`` are called about ten times a second, and more often in a run's first two seconds;
+    ``allowed`` and ``watch`` are called about ten times a second, and more often in a run's first second;
     ``watch`` finds a child that exceeds its limits, which is then killed.  At the end, processes that left its group
     are killed too.  ``on_event`` gets each JSON object that the child writes to the event pipe (other lines are
     ignored), and ``on_output`` gets each piece of its output.  ``stdin`` is an open file for the child to read.  The

@@ -38,15 +38,15 @@ from autoresearch_mlx.trial.sandbox.usage import (
 MARKER = "AUTORESEARCH_RUN"
 _SAMPLE_SECONDS = 0.1
 """Longest time between two readings of the memory of known processes."""
-_FIRST_SAMPLE_SECONDS = 0.002
-_SAMPLES_PER_AGE = 20
-"""A run that has just begun is read more often: the pause is a twentieth of its age, so that the peak of a program
+_FIRST_SAMPLE_SECONDS = 0.001
+_SAMPLES_PER_AGE = 10
+"""A run that has just begun is read more often: the pause is a tenth of its age, so that the peak of a program
 of a tenth of a second is seen too."""
 _LOOK_SECONDS = 0.5
 """Longest time between two searches for new processes, which read the whole table of processes.
 
-A run that has just begun is searched whenever its age has doubled, from a hundredth of a second on."""
-_FIRST_LOOK_SECONDS = 0.01
+A run that has just begun is searched whenever its age has doubled, from three thousandths of a second on."""
+_FIRST_LOOK_SECONDS = 0.003
 _FOLDER_SECONDS = 0.5
 """Seconds between two measurements of the run folder and of its disk."""
 _GB = 1e9
@@ -184,6 +184,7 @@ class Watch:
         limit, family = self.limits.memory_bytes, list(self._known.values())
         if self._entering and self._leader in self._known:
             self._entering = _is_entering(self._known[self._leader])
+            self._first = time.monotonic()  # the run's age counts from the start of its command
         if self._entering:
             return None
         total = sum(map(resident, family))
