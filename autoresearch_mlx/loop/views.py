@@ -39,9 +39,10 @@ def next_seed(session: Session, worker: Worker, taken: Sequence[int], case: Case
     """Return the seed of an experiment's next run on a machine if the judge names none; it has run there on ``taken``.
 
     The first run uses a seed of the runs of the incumbent with which it is compared.  So a program whose value depends
-    much on the seed does not lend a candidate a lucky one.
+    much on the seed does not lend a candidate a lucky one.  In a fleet the first run uses the session's seed, because a
+    second machine confirms a gain there.
     """
-    first = None if taken else session.judge.first_seed(session.history(worker), case)
+    first = None if taken or worker.machine else session.judge.first_seed(session.history(worker), case)
     return first if first is not None else max((session.seed - 1, *taken)) + 1
 
 
