@@ -29,7 +29,7 @@ A head that hardly learns is the first thing to mend.
 
 ```json
 {"title": "let the head learn", "axis": "lr.unembedding", "hypothesis": "it starts at zero and stays there",
- "expected_gain": 0.5, "knobs": {"UNEMBEDDING_LR": 0.003}}
+ "expected_gain": 0.5, "knobs": {"UNEMBEDDING_LR": 0.002}}
 ```
 """
 CODE = """\
@@ -60,9 +60,9 @@ def test_a_real_server_with_a_hand_made_model_researches(lab: Lab, tmp_path: Pat
     done = command_line("run", "--agent", f"mlx:{model}", "--experiments", "3", "--tag", "t", cwd=lab.root)
     assert done.returncode == 0, done.stderr
     first, second, third = read(lab.folder("t") / FILE).history.experiments[1:]
-    assert (first.status, first.title) == ("keep", "UNEMBEDDING_LR 0.0007 -> 0.003"), first.reason
+    assert (first.status, first.title) == ("keep", "UNEMBEDDING_LR 0.0007 -> 0.002"), first.reason
     assert first.gain is not None and first.gain > 0.2, first.gain
-    assert first.knobs == {"UNEMBEDDING_LR": (7e-4, 0.003)}
+    assert first.knobs == {"UNEMBEDDING_LR": (7e-4, 0.002)}
     assert first.talk["model"] and first.talk["prompt_tokens"] > 1000 and first.talk["load_seconds"] > 0
     # The typo parses, fails its smoke run in seconds, and goes back with the log's end; its repair is measured.
     assert second.status in ("keep", "discard") and second.value is not None
