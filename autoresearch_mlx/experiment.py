@@ -91,7 +91,7 @@ class Measurement:
     stretch: float | None = None
     """Wall-clock time of the training as a multiple of its budget in reference seconds; None if no clock ended it."""
     disturbed_by: str = ""
-    """What slowed the run down, as text, even if the clock made up for it; empty if nothing did."""
+    """What slowed the run down, as text, even if its budget was lengthened for that; empty if nothing did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,6 @@ def _whole(stopped: Measurement) -> float:
 def removed(experiment: Experiment) -> int | None:
     """Return the number of the kept experiment whose change this experiment leaves out as a trial, or None if it is no
     such trial.
-
     """
     number = experiment.talk.get("removes")
     return number if isinstance(number, int) else None

@@ -18,7 +18,7 @@ _DRAWING = re.compile(r"(^|\.)(key|PRNGKey|default_rng|RandomState|Random|SeedSe
 
 
 def only_seeds_differ(before: str, after: str) -> bool:
-    """Return whether two Python texts differ in their seeds and in nothing else.
+    """Return whether two Python texts differ only in their seeds.
 
     Seeds are: variables named like one, calls like ``mx.random.seed``, and whole numbers in the argument of calls
     like ``mx.random.key``.  Returns False for two texts that do the same thing, and for a text that does not parse.

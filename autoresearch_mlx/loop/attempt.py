@@ -255,7 +255,7 @@ class Attempt:
         own = [m for m in self.measurements if name_of(m) == (self.worker.machine or None)]
         whole = [m.seed for m in own if not m.tainted]  # a disturbed run is repeated with the same seed
         stop = None if whole or self.number == 0 else self._stop()
-        seed = views.next_seed(self.session, self.worker, whole, self.case()) if again.seed is None else again.seed
+        seed = views.usual_seed(self.session, self.worker, whole, self.case()) if again.seed is None else again.seed
         order = measuring.Order(seed, again.steps, stop, earlier=tuple(own), audits=again.gain if again.audit else None)
         self.taken += 1
         return measuring.measure(self.session, self.worker, self.sha, self.number, self.taken, watch, order)

@@ -75,7 +75,7 @@ class Crew:
         """For each experiment, how many machines did not begin a run of it."""
         self._halt = threading.Event()
         self.halted = STOPPED
-        """The reason in the records of experiments that are interrupted because the run ends."""
+        """Why the run ends; experiments that this interrupts are recorded with it."""
         self.ended: list[Experiment] = []
         """Experiments that the lanes have finished and that have not been counted yet, oldest first."""
 

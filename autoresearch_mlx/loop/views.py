@@ -35,7 +35,7 @@ def decide(session: Session, worker: Worker, history: History, case: Case) -> De
     return decision
 
 
-def next_seed(session: Session, worker: Worker, taken: Sequence[int], case: Case) -> int:
+def usual_seed(session: Session, worker: Worker, taken: Sequence[int], case: Case) -> int:
     """Return the seed of an experiment's next run on a machine if the judge names none; it has run there on ``taken``.
 
     The first run uses a seed of the runs of the incumbent with which it is compared.  So a program whose value depends

@@ -1,5 +1,4 @@
-"""Choose the sizes at which a script is profiled and its step is timed: the sizes of the lab's session, if there is
-one."""
+"""Choose the sizes for profiling a script and for timing its step: those of the lab's session, if it has one."""
 
 from __future__ import annotations
 

@@ -26,7 +26,6 @@ class Heartbeat:
         """``folder`` is the session's folder, and ``worker`` the worker's name in the ledger.
 
         With an empty name nothing is written.
-
         """
         self._path = _path(folder, worker) if worker else None
         self._last = 0.0

@@ -122,7 +122,6 @@ class Journal:
         """Number of the next experiment.
 
         It is 0 until a baseline is kept, so that a failed baseline is measured again under the same number.
-
         """
         if self.history.baseline is None:
             return 0

@@ -263,8 +263,7 @@ class Spending:
     cost: float | None
     trained_tokens: int | None
     agents: tuple[tuple[str, int, int, int], ...]
-    """For each agent: its name, the number of its experiments, the number of its keeps, and the number of its
-    failures."""
+    """One row for each agent: its name, and how many experiments, keeps and failures it had."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,7 +169,6 @@ def _rows(folder: Path, experiments: Sequence[Experiment], clock: Clock, diffs: 
 def _ahead(rows: Sequence[Row], direction: Direction) -> Iterator[str]:
     """Yield, for each experiment, why it was not kept although its value is better than the incumbent's; for other
     experiments an empty text.
-
     """
     best: float | None = None
     for row in rows:

@@ -178,7 +178,6 @@ def card_text(problem: Problem, card: Mapping[str, Any]) -> str:
 def _priced(cost: Mapping[str, Any]) -> str:
     """Return the text that follows the number of tokens: whether some of them are estimates, and the price if lab.toml
     has prices.
-
     """
     said = ", some of them estimated" if cost["tokens_estimated"] else ""
     return said if cost["money_to_make"] is None else f"{said}, which cost {cost['money_to_make']:.4f}"

@@ -50,7 +50,7 @@ class Case:
 
     @property
     def wanted(self) -> str:
-        """The description of the check that a trace shows."""
+        """The check as JSON text, as traces show it."""
         return json.dumps(dict(self.check), ensure_ascii=False)
 
 

@@ -52,18 +52,12 @@ class EvalsConditions:
     tool_calls: int = 24
     seconds: float = 60.0
     """Budget of one case in seconds.  The fields before this one limit the calls to the model, the tokens of these
-    calls, and the calls to tools.
-
-    The fields before this one are limits on calls to the model, on the tokens of these calls, and on calls to tools.
-    """
+    calls, and the calls to tools."""
     tokens_limit: float | None = None
     seconds_limit: float | None = None
     errors_limit: float | None = None
     """Largest rise of errors with which an edit may be kept, as a share of the incumbent's errors, or None for no
-    limit.  The fields before this one limit the rise of tokens and seconds in the same way.
-
-    The fields before this one limit tokens and seconds in the same way.
-    """
+    limit.  The fields before this one limit the rise of tokens and seconds in the same way."""
     judge_model: str = ""
     judge_endpoint: str = ""
     """Server of ``judge_model``, which judges rubrics; both are empty for the agent's own model."""

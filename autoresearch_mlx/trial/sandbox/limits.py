@@ -179,21 +179,21 @@ class Watch:
         Resident sizes count a shared page once for each process.  So a sum above the limit is computed again with
         each shared page divided by the number of its users, which is slower to read.  A sum of several processes must
         be above the limit in two checks, because between vfork and exec a child shows its parent's memory a second
-        time.  The program that confines the child, before it becomes the child's command, is left out.
+        time.  The program that confines the child counts for the limit, so that no child escapes the limit with a
+        similar command line, but not for the peak.
         """
         limit, family = self.limits.memory_bytes, list(self._known.values())
         if self._entering and self._leader in self._known:
             self._entering = _is_entering(self._known[self._leader])
             self._first = time.monotonic()  # the run's age counts from the start of its command
-        if self._entering:
-            return None
         total = sum(map(resident, family))
         if limit is not None and total > limit and len(family) > 1:
             total = min(total, sum(map(proportional, family)))
             doubted, self._doubted = self._doubted, total > limit
             if self._doubted and not doubted:
                 return None
-        self.peak_bytes = max(self.peak_bytes or 0, total)
+        if not self._entering:
+            self.peak_bytes = max(self.peak_bytes or 0, total)
         return total
 
     def _look(self, deep: bool = False) -> dict[int, psutil.Process]:
@@ -259,11 +259,11 @@ def _alive(process: psutil.Process) -> bool:
 
 
 def _is_entering(process: psutil.Process) -> bool:
-    """Return whether a process still runs the program that confines it (:mod:`.enter`), or has ended."""
+    """Return whether a process still runs the program that confines it (:mod:`.enter`), as its command line says."""
     try:
         return ENTER in process.cmdline()
     except psutil.Error:
-        return True
+        return False
 
 
 def _over(value: int | None, limit: int | None) -> bool:

@@ -39,10 +39,7 @@ class Reading:
 
 
 class Probe:
-    """Takes probes.
-
-    Makes probes.  The matrices are kept, because new memory would have to be mapped during a probe.
-    """
+    """Makes probes.  The matrices are kept, because new memory would have to be mapped during a probe."""
 
     def __init__(self) -> None:
         random = np.random.default_rng(0)

@@ -36,8 +36,7 @@ _STEP_SECONDS = 2.0
 """Total seconds that the measured steps should take."""
 _ALONE = 2**30
 """Size in bytes that is assumed for the results of a function.  It is large, so that the calls of a function are
-evaluated one at a time: each may consist of hundreds of operations.  It is so large that calls are evaluated one at
-a time, because a function may have hundreds of operations."""
+evaluated one at a time: each may consist of hundreds of operations."""
 _PEAK_SIDES = (256, 1024)
 _COPY_BYTES = (2**17, 2**20, 2**24, 2**26)
 
