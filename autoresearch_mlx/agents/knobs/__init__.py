@@ -6,12 +6,12 @@ coordinates, interest    points as rows of numbers; how much each knob is expect
 region                   the trust region: how far each knob may move, and what each has gained; each trial as a step
                          from the closest earlier point
 kernel, surrogate        what a step is expected to gain, with scales that are estimated from the measurements
-failures                 how likely a run is to fail, from its memory, its step and outcomes close by
+failures                 how likely a run is to fail, given its memory, its step and the outcomes of nearby runs
 outlook                  these models and the trust region together, for ranking moves; the point from which they start
 range_notes              an explanation for each range comment that has no effect
 moves, joint_moves       candidate steps of one knob, of two that belong together, and of several
 fresh_moves              the candidates that have not been tried yet, best first
-naming                   a move in words: the largest step first, and the experiment that it starts from
+naming                   a move's name: the largest step first, and the experiment that the move starts from
 ranked_moves             the same ranking as a list over different axes: RankedMove, ranked_moves(context)
 choices                  a shuffled menu of the ranked moves, and a few values of each knob, for a small model
 knobs_agent              proposes the best candidate

@@ -1,6 +1,6 @@
 """Offer a small model choices: a menu of the optimiser's best moves, and a few values of each knob.
 
-A small model that cannot edit a file can still choose.  The menu holds moves that the optimiser itself would make, over
+A small model that cannot edit a file can still choose.  The menu lists moves that the optimiser itself would make, over
 different axes, so whatever the model chooses is worth a run.
 """
 
@@ -35,8 +35,8 @@ class KnobValues:
 def menu(context: Context, count: int = MENU) -> tuple[RankedMove, ...]:
     """Return the optimiser's best moves on different axes, in an order that says nothing about their rank.
 
-    Models prefer the last entry of a list, or the largest number, so the order is shuffled.  Nothing is returned for
-    files without a knob that may move, or when every move was tried.
+    Models prefer the last entry of a list, or the largest number, so the order is shuffled.  The menu is empty when no
+    file has a knob that may move, or when every move was tried.
     """
     moves = list(ranked_moves(context, count))
     random.Random(f"menu {context.seed} {context.number} {len(context.feedback)}").shuffle(moves)

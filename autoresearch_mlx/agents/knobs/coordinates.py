@@ -3,10 +3,10 @@
 A knob that can only move in large ticks (a power of two, a small integer) has its column scaled down, so that one tick
 is no longer than the first step of the other knobs.  Otherwise the models would see a single tick as a large leap.
 
-A training often depends on a product or a ratio of two knobs and not on each alone: depth times the width of a layer
-is the width of the model, and the total batch over the device batch is the number of passes.  So the column of the
-second knob of such a pair holds the product or the ratio.  When both knobs change and the product or ratio stays the
-same, only one column changes.  What one crash says about the number of passes then holds for both knobs.
+A training often depends on a product or a ratio of two knobs and not on each alone: depth times the width of a layer is
+the width of the model, and the total batch over the device batch is the number of passes.  So for such a pair, the
+second knob's column contains the product or the ratio.  When both knobs change and the product or ratio stays the same,
+only one column changes.  What the models learn from a crash about the number of passes then applies to both knobs.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Array = NDArray[np.float64]
 OPTION = FIRST
 """The distance between any two options of a choice, which equals the first step of a number."""
 TOGETHER = (("batch", "batch.device", 1), ("depth", "width", -1))
-"""Pairs of axes that change together.  With 1 both change by the same factor, which keeps the number of passes; with
--1 by inverse factors, which keeps the model's width.  A change of only one of them may fail or lose where a change
-of both gains."""
+"""Pairs of axes that change together.  With 1, both change by the same factor, so that the number of passes stays the
+same; with -1, they change by inverse factors, so that the model's width stays the same.  Changing only one of them may
+fail or lose where changing both gains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Coordinates:
     scale: Array
     unordered: NDArray[np.bool_]
     follower: NDArray[np.intp]
-    """Index of the other knob whose column each knob shifts as well; -1 for none."""
+    """For each knob, the index of the other knob whose column it shifts as well; -1 if there is none."""
     ratio: Array
     """How much a knob's own place shifts that other column."""
 
@@ -81,7 +81,7 @@ def coordinates(space: Space) -> Coordinates:
 def _followers(space: Space) -> tuple[NDArray[np.intp], Array]:
     """Return, for each knob, the knob whose column it shifts, and by how much.
 
-    Only pairs of knobs whose places follow the logarithm are used.
+    A pair is used only if both knobs are placed by their logarithm.
     """
     follower, ratio = np.full(len(space), -1, dtype=np.intp), np.zeros(len(space))
     by_axis = {axis_of(d.name): index for index, d in enumerate(space)}

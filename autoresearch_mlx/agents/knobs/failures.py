@@ -1,9 +1,9 @@
-"""Estimate the chance that a run fails from its memory, its step, and the outcomes of nearby runs.
+"""Estimate a run's chance of failing, given its memory, its step, and the outcomes of nearby runs.
 
 Most failures of a training come from a lack of memory, and memory is predictable: it grows with the sizes in the file.
 So the measured peak memory of all runs gives a model of memory, in doublings over the incumbent, and the chance of
-failing rises with it.  The chance is a logistic regression on memory and on the step of every knob, because some runs
-fail for other reasons (a rate that diverges, a batch that does not divide).
+failing rises with memory.  The chance is a logistic regression on memory and on the step of every knob, because some
+runs fail for other reasons (a rate that diverges, a batch that does not divide).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ because the same settings fail again, however noisy the measurements are."""
 RIDGE_PRIOR = 0.1
 STEPS = 12
 REACH = 0.05
-"""Largest distance of a nearby outcome, as a share of the ranges."""
+"""How close an outcome must be to count: the standard deviation of its Gaussian weight, as a share of the ranges."""
 
 DOUBLING = 1.5
-"""Expected rise of the log-odds for each doubling of memory, before any failure."""
+"""Expected rise of the log-odds for each doubling of memory, before any run has failed."""
 RIDGE_DOUBLING = 0.02
 GROWTH = {"depth": 0.7, "width": 0.7, "batch.device": 0.9, "mlp": 0.2}
 """Expected doublings of memory for each doubling of a knob, by the knob's axis; other knobs are expected to need no
@@ -41,8 +41,8 @@ UNSURE, FIXED = 0.5, 0.1
 SCATTER = 0.1
 """Standard deviation of a measured memory around the model, in doublings."""
 LEAST_MB = 64.0
-"""Smallest peak memory, in MB, from which the model learns.  A program that ends within milliseconds was seen at 0.1 MB
-and at 2.9 MB, depending on when the sampler looked, and such chance must not guide the optimiser."""
+"""Smallest peak memory, in MB, from which the model learns.  One program, which ends within milliseconds, measured 0.1
+MB once and 2.9 MB another time, depending on when its memory was sampled; such noise must not guide the optimiser."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Appetite:
     growth: Array
 
     def step(self, index: int, value: object) -> float:
-        """Return by how many doublings memory grows when one knob moves from the incumbent's value to this one."""
+        """Return by how many doublings memory grows when one knob moves from the incumbent's value to ``value``."""
         dimension = self.space.dimensions[index]
         return float(self.growth[index] * (_size(dimension, value) - _size(dimension, dimension.value)))
 
@@ -64,7 +64,7 @@ class Appetite:
 
 
 def learn_memory(space: Space, trials: Sequence[Trial]) -> Appetite:
-    """Fit the model to the trials that took at least ``LEAST_MB``, with a prior from the knobs' axes."""
+    """Fit the model to the trials that used at least ``LEAST_MB``, with a prior from the knobs' axes."""
     prior = np.array([GROWTH.get(axis_of(d.name), 0.0) for d in space])
     measured = [(t.point, t.memory_mb) for t in trials if t.memory_mb is not None and t.memory_mb >= LEAST_MB]
     if len(measured) < 2:
@@ -72,7 +72,7 @@ def learn_memory(space: Space, trials: Sequence[Trial]) -> Appetite:
     deviation = np.where(prior > 0, UNSURE, FIXED)
     sizes = _sizes(space, [point for point, _ in measured])
     memory = np.log2([memory for _, memory in measured])
-    # Differences from the mean leave out the level, which no prediction needs.
+    # Subtracting the mean removes the overall level, which no prediction needs.
     sizes, memory = sizes - sizes.mean(axis=0), memory - memory.mean()
     a = sizes * deviation
     residual = memory - sizes @ prior
@@ -81,7 +81,10 @@ def learn_memory(space: Space, trials: Sequence[Trial]) -> Appetite:
 
 
 def _sizes(space: Space, points: Sequence[Point]) -> Array:
-    """Return the doublings of each knob over the incumbent's value, shape (points, knobs); shares stay as they are."""
+    """Return the doublings of each knob over the incumbent's value, shape (points, knobs).
+
+    A knob whose range begins below 1 has the difference of its places in the range instead.
+    """
     rows = [[_size(d, value) - _size(d, d.value) for d, value in zip(space, point, strict=True)] for point in points]
     return np.array(rows).reshape(len(points), len(space))
 
@@ -95,7 +98,7 @@ def _size(dimension: Dimension, value: object) -> float:
 
 @dataclass(frozen=True, slots=True)
 class FailureModel:
-    """A model of the chance of failing, by memory, the step from the incumbent, and the outcomes of nearby runs.
+    """A model of the chance of failing, based on memory, the step from the incumbent, and the outcomes of nearby runs.
 
     The log-odds are linear in memory and in the step.
 
@@ -111,7 +114,7 @@ class FailureModel:
     slope: Array
 
     def chance(self, rows: Array, doublings: Array) -> Array:
-        """Return the chance of failing of each point, shape (points,), from the expected ``doublings`` of memory."""
+        """Return each point's chance of failing, shape (points,), given the expected ``doublings`` of memory."""
         return np.asarray(1 - (1 - self.beyond(rows, doublings)) * (1 - self._close_by(rows)))
 
     def beyond(self, rows: Array, doublings: Array) -> Array:

@@ -12,8 +12,8 @@ from autoresearch_mlx.agents.knobs.moves import Move, last_resort, paired_moves,
 from autoresearch_mlx.agents.knobs.outlook import Outlook
 
 STRETCHES = (1.0, 2.0, 4.0)
-"""Factors on the widths of the trust region; once every move within one factor has been tried, the next factor
-applies."""
+"""Factors by which the widths of the trust region are multiplied; once every move within one factor has been tried, the
+next factor applies."""
 SHORTER = 0.5
 """Factor by which a single step may be shortened in a joint move."""
 

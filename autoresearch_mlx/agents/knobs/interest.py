@@ -49,5 +49,5 @@ def interest(space: Space) -> NDArray[np.float64]:
 
 
 def goes_the_usual_way(axis: str, was: Any, now: Any) -> bool:
-    """Return whether a change of a knob on this axis is one that gained in the public records."""
+    """Return whether a knob of this axis moves in the direction that gained in the public records."""
     return axis in _DOWN and now < was

@@ -1,9 +1,9 @@
 """Combine steps of several knobs into joint moves, where the surrogate expects a gain from the combination.
 
 Late in a session each single step gains less than the noise, and only several together stand out from it.  So steps are
-added, exchanged and dropped one at a time, as long as the expected gain rises (coordinate ascent).  Three rules keep
-this from guessing.  Only knobs that were moved alone take part.  The lengths of all steps together stay within a ball
-in the trust region.  Points close to measured ones are left to the ranking, which knows that they can gain little.
+added, exchanged and dropped one at a time, as long as the expected gain rises (coordinate ascent).  Two rules prevent
+mere guesses: a knob takes part only after a trial has moved it alone, and the steps together stay within a ball in the
+trust region.  Points close to measured ones are not excluded here: the ranking knows that they can gain little.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from autoresearch_mlx.agents.knobs.moves import Move, Step
 from autoresearch_mlx.agents.knobs.outlook import Outlook
 
 RADIUS = 2.5
-"""Length of a joint move, where a step by a knob's whole width has length 1."""
+"""Maximum length of a joint move; a step by a knob's whole width has length 1."""
 STARTS = 2
-"""Number of single steps from which the ascent starts."""
+"""Number of ascents; each starts from the best single step of another knob."""
 MOST = 8
 """Maximum number of knobs in one move."""
 
@@ -61,10 +61,11 @@ def _ascent(pool: Pool, start: int) -> list[Move]:
 class Pool:
     """The single steps, each with the change that it makes in the inputs of the models.
 
-    A joint move chooses some of them, ``{knob: index}``.
+    A joint move is a choice of some of them, ``{knob: index of its step}``.
 
-    ``index``, ``unit`` (the place in the knob's range), ``length`` (squared) and ``growth`` have shape (steps,).
-    ``columns``, shape (steps, 2), are the columns that a step changes: its own and its follower's, or -1.
+    ``index`` (of the knob), ``unit`` (the place in its range), ``length`` (squared) and ``growth`` (doublings of
+    memory) have shape (steps,).  ``columns``, shape (steps, 2), are the columns that a step changes: its own and its
+    follower's, or -1.
     """
 
     outlook: Outlook
@@ -96,7 +97,7 @@ class Pool:
         return list(first.values())[:count]
 
     def allowed(self, chosen: dict[int, int]) -> NDArray[np.bool_]:
-        """Return whether each step may be added to the chosen ones, or may replace the chosen step of its knob."""
+        """Return, for each step, whether it may be added to the chosen ones or replace the chosen step of its knob."""
         used = np.zeros(len(self.outlook.space))
         for knob, at in chosen.items():
             used[knob] = self.length[at]

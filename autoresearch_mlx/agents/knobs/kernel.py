@@ -3,9 +3,9 @@
 The kernel is a sum of two parts.  The first has one squared exponential for each knob (an additive kernel, Duvenaud et
 al. 2011, arXiv:1112.4394), weighted by the knob's relevance.  The second is one squared exponential over all knobs
 together, for their interactions; in it a relevant knob has a shorter length (automatic relevance determination, MacKay
-1994).  All scales have the highest posterior density (marginal likelihood times log-normal priors around the usual
-values), so that a few measurements change them little.  The gradient is exact, and Adam (Kingma and Ba 2015,
-arXiv:1412.6980) climbs it.
+1994).  The scales are those of the highest posterior density (marginal likelihood times log-normal priors around the
+usual values), so that a few measurements change them little.  Adam (Kingma and Ba 2015, arXiv:1412.6980) finds them
+with the exact gradient.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ USUAL = (0.2, 0.7, 0.4, 0.03)
 """Usual values of four scales: the length for single knobs, the length for all knobs together, the share of the joint
 part, and the share of noise."""
 UNSURE = (0.5, 0.5, 1.0, 1.5)
-"""Standard deviations of the priors on the four values of ``USUAL``.  The prior of the joint part's share is on its
-log-odds, the others are on logarithms."""
+"""Standard deviations of the priors on the four values of ``USUAL``.  The prior of the joint part's share applies to
+its log-odds; the other priors apply to logarithms."""
 UNSURE_RELEVANCE = 2.0
 NOISE = (1e-4, math.e)
 """Bounds of the noise."""
@@ -62,11 +62,11 @@ def covariance(scales: Scales, squares: Array) -> Array:
 
 
 def along(scales: Scales, squares: Array, changed: Array, index: NDArray[np.intp]) -> Array:
-    """Return the kernel of points that differ from one point in a few columns each, shape (points, measured).
+    """Return the kernel of points that each differ from one base point in a few columns, shape (points, measured).
 
-    ``squares`` are the squared distances of that point, shape (measured, knobs).  ``changed`` are the distances along
-    the changed columns, shape (points, columns, measured).  ``index`` has the numbers of these columns, shape (points,
-    columns), with -1 for none.
+    ``squares`` are the squared distances of the base point, shape (measured, knobs).  ``changed`` are the squared
+    distances along the changed columns, shape (points, columns, measured).  ``index`` has the numbers of these columns,
+    shape (points, columns), with -1 for none.
     """
     here = _parts(scales, squares)
     single, distance = here.single, here.distance

@@ -1,4 +1,4 @@
-"""Propose small steps from the best known point without a language model, based on the results of all past runs."""
+"""Without a language model, propose small steps from the best known point, based on the results of all past runs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from autoresearch_mlx.lab.source import describe, literal
 class Knobs:
     """An agent that changes one or several knobs; a proposal depends only on the context and the seed.
 
-    It stores nothing between proposals.  Trust region, models and the points that were tried are computed again from
-    ``context.history``, so a killed session continues as if nothing had happened.
+    It stores nothing between proposals.  It computes the trust region, the models and the points that were tried again
+    from ``context.history``, so a resumed session continues as if it had never stopped.
     """
 
     name = "knobs"

@@ -2,8 +2,8 @@
 
 Nothing is stored between proposals: a resumed session replays the same history and so has the same knowledge.  Values
 become *scores*: the part of the gain over the baseline that comes from knobs; positive is better.  A kept change of
-code moves the metric but no knob.  It adds nothing to the scores, so that points from before and after it stay
-comparable.
+code moves the metric but no knob.  Such a change adds nothing to the scores, so that points from before and after it
+stay comparable.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Trial:
     origin: Point
     """The incumbent from which the experiment started."""
     score: float | None
-    """Gain over the baseline's knobs, in the metric's unit; None when the experiment failed."""
+    """The gain over the baseline that comes from knobs, in the metric's unit; None when the experiment failed."""
     gain: float | None
     kept: bool
     memory_mb: float | None = None

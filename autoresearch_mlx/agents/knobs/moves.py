@@ -90,8 +90,8 @@ def _next_values(dimension: Dimension) -> list[Any]:
 
 
 def _scaled(dimension: Dimension, value: Any, leader: Dimension, way: int) -> Any:
-    """Return this knob's value times the other knob's factor to the power ``way``; None if its range does not hold
-    that value."""
+    """Return this knob's value times the leader's factor to the power ``way``; None if the result is outside this
+    knob's range or is the present value."""
     if dimension.range.kind == "choice" or leader.value <= 0:
         return None
     wanted = dimension.value * (value / leader.value) ** way
@@ -100,7 +100,8 @@ def _scaled(dimension: Dimension, value: Any, leader: Dimension, way: int) -> An
 
 
 def last_resort(space: Space) -> Iterator[Move]:
-    """Yield all moves of one to three knobs over their whole ranges, fewest knobs first; continuous ones use a grid."""
+    """Yield all moves of one to three knobs over their whole ranges, fewest knobs first; continuous knobs use a
+    grid."""
     options = [[Step(i, v) for v in _all_values(d) if v != d.value] for i, d in enumerate(space)]
     for size in range(1, MOST + 1):
         for chosen in combinations(options, size):

@@ -1,4 +1,4 @@
-"""Name a move for people: its largest step first, and the experiment that it starts from in place of many values."""
+"""Name a move for people: the largest step comes first, and the starting experiment's number replaces many values."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class MoveName:
 
     @property
     def title(self) -> str:
-        """A title for the experiment: all changes of up to three knobs, or else the starting point's number."""
+        """A title for the experiment: all changes if they are few, or else the move's own and where it starts."""
         if self.number is None or len(self.changes) <= NAMED:
             return _named(self.changes)
         return f"{self.words}, from experiment {self.number}"
 
 
 def _named(changes: KnobChanges) -> str:
-    """Describe up to three changes, or the first two with the number of the others."""
+    """Describe all changes if there are at most three, or else the first two with the number of the others."""
     if len(changes) <= NAMED:
         return describe(changes)
     shown = dict(list(changes.items())[: NAMED - 1])

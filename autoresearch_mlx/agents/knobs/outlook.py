@@ -24,15 +24,16 @@ CAUTION = 6.0
 """Exponent of the chance that a move runs without a failure; it is large because a crash costs a whole run and
 teaches little."""
 MARGIN = 1.0
-"""Number of standard deviations of one measurement by which a move must be better to count as an improvement.  The
-loop would not keep a smaller gain.  Without this margin, the search measures points close to its centre until one of
-them is lucky."""
+"""Number of standard deviations of one measurement by which a move must be better than the centre to count as an
+improvement.  The loop would not keep a smaller gain.  Without this margin, the search measures points close to its
+centre until one of them is lucky."""
 KEPT = 0.3
-"""Weight of the gain that the loop may keep at once, relative to a move's expected improvement over the centre."""
+"""Weight, in a move's rank, of the gain over the incumbent that the loop may keep at once; the expected improvement
+over the centre has weight 1."""
 FURTHEST = 8
-"""Maximum number of knobs in which the centre differs from the incumbent."""
+"""Maximum number of knobs in which the centre may differ from the incumbent."""
 HEAD_START = 1.0
-"""Amount added to the rank of the first step of a knob in the direction that gained in the public records."""
+"""Amount added to the rank of a knob's first step if it goes in the direction that gained in the public records."""
 
 TIRED = 0.5
 """Amount subtracted from a move's rank for each recent trial that moved the same knob without a keep."""
@@ -43,7 +44,7 @@ its rank."""
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Both models and the trust region, for ranking moves.  The arrays have shape (knobs,)."""
+    """The models of gain and of failure, and the trust region, for ranking moves.  The arrays have shape (knobs,)."""
 
     space: Space
     """The knobs, each with its value at the centre, from which all moves start."""
@@ -71,9 +72,9 @@ class Outlook:
     def rank(self, moves: Sequence[Move]) -> Array:
         """Return a rank for each move; higher is better.
 
-        The rank is log(worth x P(runs)^CAUTION), reduced for tired knobs.  The worth of a move is its expected
-        improvement over the centre, as far as it exceeds the noise of a measurement, plus a share of the gain that the
-        loop may keep.
+        The rank is log(worth x P(runs)^CAUTION), reduced for knobs that recent trials moved without a keep.  The worth
+        of a move is its expected improvement over the centre, as far as it exceeds the noise of a measurement, plus a
+        share of the gain that the loop may keep.
         """
         rows = self._rows(moves)
         runs = 1 - self.failures.chance(rows, self._doublings(moves))
@@ -86,7 +87,8 @@ class Outlook:
         return np.asarray(np.where(runs < LIKELY, ranks - REFUSED, ranks))
 
     def expect(self, move: Move) -> tuple[float, float, float]:
-        """Return expected gain over the incumbent, its deviation (both in the metric's unit), and chance of failing."""
+        """Return the expected gain over the incumbent and its deviation, in the metric's unit; and the chance of
+        failing."""
         rows = self._rows([move])
         mean, deviation = self.surrogate.predict(rows)
         unit = self.surrogate.unit
@@ -117,18 +119,19 @@ class Outlook:
 
 
 def look(space: Space, memory: Memory, sigma: float | None = None) -> Outlook:
-    """Fit both models to the trials; ``sigma`` is a measurement's noise in the metric's unit, if known.
+    """Fit all models to the trials; ``sigma`` is a measurement's noise in the metric's unit, if known.
 
     Moves start from the centre, which is the measured point with the highest expected gain.  It is often not the
     incumbent.  The loop keeps a run that measures better than the incumbent did, so an incumbent that was measured too
-    well by luck makes the loop turn down real gains of several sigma.  The search goes on from a point that was turned
-    down.
+    well by luck makes the loop turn down real gains of several sigma.  The search may go on from a point that the loop
+    turned down.
     """
     where = coordinates(space)
     trials = _nearest(where, where.rows([space.start]), memory.trials)
     measured = [t for t in trials if t.score is not None]
-    # A point that is being measured counts as measured, with the incumbent's score (the constant liar of Ginsbourger et
-    # al. 2010), so that the next proposal looks elsewhere.  It changes neither widths nor weights.
+    # A point that is being measured is treated as measured, with the incumbent's score (the constant liar of
+    # Ginsbourger et al. 2010), so that the next proposal looks elsewhere.  Such a point changes neither widths nor
+    # weights.
     points = [*(t.point for t in measured), *memory.running] or [space.start]
     rows = where.rows(points)
     gained = [t.score - memory.score for t in measured if t.score is not None]
@@ -163,7 +166,7 @@ def look(space: Space, memory: Memory, sigma: float | None = None) -> Outlook:
 
 
 def _centred(space: Space, surrogate: Surrogate, measured: Sequence[Point]) -> Space:
-    """Return the space with the values of the best point: the highest expected gain, and few changes of the file."""
+    """Return the space with the values of the point that has the highest expected gain and few changes of the files."""
     near = [p for p in measured if len(space.changes(p)) <= FURTHEST]
     points = [space.start, *near]
     mean, _ = surrogate.predict(surrogate.where.rows(points))

@@ -50,7 +50,7 @@ def is_seed(name: str) -> bool:
 
 
 def range_in_comment(knob: Knob) -> Range | None:
-    """Return the range in the knob's comment; None without a comment, or when it gives no range for this value."""
+    """Return the range in the knob's comment; None if there is none, or if it does not suit the knob's value."""
     if knob.kind == "choice":
         return _choice(knob)
     if knob.kind not in ("log", "lin", "int", "pow2") or not _is_number(knob.value) or len(knob.words) != 2:
@@ -76,7 +76,7 @@ def _choice(knob: Knob) -> Range | None:
 
 
 def _option(word: str, value: Any) -> Any:
-    """Read one word of a choice comment.  Quotes are optional; a number stays a string if the knob's value is one."""
+    """Read one word of a choice comment.  Quotes are optional; if the knob's value is a string, so is every option."""
     try:
         option = ast.literal_eval(word)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -99,8 +99,8 @@ def _by_kind(name: str, value: Any) -> Range | None:
 def _for_int(value: int) -> Range | None:
     """Guess the range of a whole number.
 
-    Powers of two from 16 on count as sizes: three doublings each way.  Other numbers range from half to double.  A
-    negative integer gets no range, because it is more often a marker than a quantity.
+    A power of two from 16 on is taken for a size, which may move by three doublings each way.  Other numbers may move
+    from half to double.  A negative integer gets no range, because it is more often a marker than a quantity.
     """
     if value < 0:
         return None

@@ -51,7 +51,7 @@ def gains(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
 def weights(trials: Sequence[Trial], interest: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return each knob's expected share of the variation, shape (knobs,), with mean 1.
 
-    A knob's weight is its prior interest plus its gains, measured in average gains of a kept step.
+    A knob's weight is its prior interest plus its gains, as a multiple of the average gain of a kept step.
     """
     kept = [trial.gain for trial in trials if trial.kept and trial.gain is not None and trial.gain > 0]
     found = interest + gains(trials, len(interest)) / np.mean(kept) if kept else interest
@@ -73,10 +73,11 @@ def tiredness(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
 def from_the_closest(trials: Sequence[Trial], sigma: float) -> tuple[Trial, ...]:
     """Return each trial as a step from the earlier measured point that differs from it in the fewest knobs.
 
-    A search may go on from a point that was not kept.  Its next step then moves few knobs of that point but many of the
-    incumbent, and the ledger only has the step from the incumbent.  If several points differ in equally few knobs, the
-    best one is used; the incumbent is treated like the others.  A trial counts as kept in two cases: it gained more
-    than ``sigma`` over that point, in the metric's unit; or it gained anything and the loop kept it.
+    The search may go on from a point that was not kept.  The next trial then differs from that point in few knobs but
+    from the incumbent in many, and the ledger only has the difference from the incumbent.  If several points differ in
+    equally few knobs, the best one is used; the incumbent is treated like the others.  A trial counts as kept in two
+    cases: it gained more than ``sigma`` over the chosen point, in the metric's unit; or it gained anything and the loop
+    kept it.
     """
     scored = [(i, t.point, t.score) for i, t in enumerate(trials) if t.score is not None]
     codes = _codes([t.point for t in trials])

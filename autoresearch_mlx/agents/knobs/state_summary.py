@@ -27,10 +27,11 @@ _NARROWED = 0.7 * FIRST
 
 
 def describe_state(context: Context) -> str:
-    """Describe the best points, which knobs gained, matter or rest, the failures, and the next steps.
+    """Describe the best points, the knobs that gained, that matter or that never moved, the failures, and the next
+    steps.
 
-    The text is empty when the files have no movable knob, or none has been moved yet.  Each call
-    fits the optimiser's surrogate models once.
+    The text is empty when the files have no movable knob, or none has been moved yet.  Each call fits the optimiser's
+    surrogate models once.
     """
     space = read_space(context.files, first_values(context.history))
     memory = remember(space, context.history, context.running)
@@ -56,7 +57,8 @@ def _line(name: str, items: Sequence[str]) -> str:
 
 
 def _best(space: Space, memory: Memory) -> list[str]:
-    """Describe the points with the highest scores by their differences from the file; in a tie, older ones lead."""
+    """Describe the points with the highest scores by their differences from the file; of equal scores, the older comes
+    first."""
     scores: dict[Point, float] = {}
     for trial in memory.trials:
         if trial.score is not None:

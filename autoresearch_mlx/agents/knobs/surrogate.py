@@ -24,7 +24,7 @@ measurements."""
 KNOWN = 0.5
 """Standard deviation of the prior on the logarithm of the noise, where sigma is known."""
 LEAST = 1e-6
-"""Smallest gain of which the logarithm is taken; smaller gains count as this one."""
+"""Smallest gain of which the logarithm is taken; a smaller gain is raised to this value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +101,11 @@ class Surrogate:
         return float(PRIOR_MEAN + covariance(self.scales, squares[None])[0] @ self.pull)
 
     def mean_along(self, squares: Array, changed: Array, index: NDArray[np.intp]) -> Array:
-        """Return the mean of points that differ from one point in a few columns each; shape (points,).
+        """Return the mean of points that each differ from one base point in a few columns; shape (points,).
 
-        ``squares`` are that point's distances, shape (measured, knobs).  ``changed`` are the distances along the
-        changed columns, shape (points, columns, measured).  ``index`` has the numbers of these columns, shape (points,
-        columns), with -1 for none.
+        ``squares`` are the base point's squared distances, shape (measured, knobs).  ``changed`` are the squared
+        distances along the changed columns, shape (points, columns, measured).  ``index`` has the numbers of these
+        columns, shape (points, columns), with -1 for none.
         """
         return np.asarray(PRIOR_MEAN + along(self.scales, squares, changed, index) @ self.pull)
 
