@@ -49,7 +49,7 @@ NAMES = (
 )
 _WITHOUT_MODEL = ("knobs", "playbook", "upkeep")
 """Names of agents that ask no model and therefore read no notes and no ideas."""
-_IMPORT_HINT = "give it as module:Class, importable from here; known agents: " + ", ".join(NAMES)
+_IMPORT_HINT = "give it as a module:Class that Python can import from this folder; known agents: " + ", ".join(NAMES)
 _CALL_HINT = (
     "the class needs a name and a method propose(context), and is called with settings=... or without arguments"
 )
@@ -107,7 +107,7 @@ def _auto(rest: str, office: Office) -> Agent:
     if office.team.juniors:
         return _team("", office)
     if office.settings.model is not None:
-        office.say(f"agent: hybrid with {office.settings.model}, as the settings name it")
+        office.say(f"agent: hybrid with {office.settings.model}, the model in the settings")
         return _hybrid("", office)
     endpoint, why = suitable_model(office)
     office.say(f"agent: {'knobs, no model' if endpoint is None else f'hybrid with {endpoint.name}'}: {why}")

@@ -67,8 +67,8 @@ class Hybrid:
     def ahead(self, context: Context) -> Proposal | None:
         """Ask the model while an experiment is measured, if the next turn is the model's.
 
-        Returns None in the optimiser's turn, which needs the result and takes almost no time, and if the model does not
-        answer.
+        Returns None if the model does not answer, or if it is the optimiser's turn: the optimiser needs the result of
+        the experiment first, and takes almost no time.
         """
         if not context.feedback or context.number != self._number:
             if not self._models_turn(context):
@@ -105,7 +105,7 @@ class Hybrid:
         return self._model.forms(context)
 
     def models_turn(self, context: Context) -> bool:
-        """Return whether the model is available and this experiment is its turn."""
+        """Return whether this experiment is the model's turn: for a waiting idea of the user, or by its share."""
         if self._model.wished(context):
             return True
         share = self._office.settings.share

@@ -173,8 +173,8 @@ def program_of(line: str) -> str:
 
 
 def lacks_permission(line: str) -> str:
-    """Return the option that a coding agent needs to edit files and that its shell line lacks; empty if none is
-    known to be missing."""
+    """Say which option a coding agent's shell line lacks, so that the agent edits no file; empty if none is known to be
+    missing."""
     preset = _BY_NAME.get(program_of(line))
     if preset is None or not preset.allows or re.search(preset.allows, line):
         return ""

@@ -47,8 +47,8 @@ class Scripted:
     def propose(self, context: Context) -> Proposal:
         """Return the step for this experiment's number, and the same step again after a refusal.
 
-        Raises AgentError after the last step, and for a step that does not fit the files; while other experiments are
-        running, that is AgentWaits, because the step may need an edit that is not decided yet.
+        Raises AgentError after the last step, and for a step that does not fit the files.  While other experiments are
+        running, such a step raises AgentWaits instead, because it may need an edit that is not decided yet.
         """
         if not 1 <= context.number <= len(self._steps):
             raise AgentError(

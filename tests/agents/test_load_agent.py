@@ -194,5 +194,5 @@ def test_auto_keeps_to_the_model_of_the_settings() -> None:
     with OpenAIServer() as server:
         shared, said = office(base_url=server.base_url, model="tiny-1b")
         assert isinstance(load_agent("auto", shared), Hybrid)
-    assert said == ["agent: hybrid with tiny-1b, as the settings name it"]
+    assert said == ["agent: hybrid with tiny-1b, the model in the settings"]
     assert server.requests == [], "nobody is asked before the night begins"

@@ -25,11 +25,11 @@ Answer = TypeVar("Answer")
 _PASSING = ("unreachable", "busy", "hung", "dropped", "garbled")
 """Kinds of failure that may disappear on another try."""
 _AT_ONCE = ("dropped", "garbled")
-"""Kinds of failure after which the call is repeated once at once, even if ``patience`` is 0, because the server is
-alive."""
+"""Kinds of failure after which the call is repeated one time without a pause, even if ``patience`` is 0, because the
+server is alive."""
 _LONGEST_PAUSE = 60.0
 _SECRET = 8
-"""Shortest value of an environment variable, in characters, that is treated as a key."""
+"""Minimum length, in characters, of an environment variable's value that is treated as a key."""
 
 
 class Spending(AgentError):
@@ -175,5 +175,5 @@ def secrets_of(settings: AgentSettings, environment: Callable[[str], str | None]
 
 
 def _without(reply: Reply, secrets: Sequence[str]) -> Reply:
-    """Return the reply with every key removed that the server repeated; replies end up in titles, files and commits."""
+    """Remove every key that the server repeated in its reply, because replies end up in titles, files and commits."""
     return replace(reply, text=talks.blotted(reply.text, secrets), reasoning=talks.blotted(reply.reasoning, secrets))

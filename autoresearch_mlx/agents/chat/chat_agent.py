@@ -2,9 +2,9 @@
 answers.
 
 A small model chooses from a menu; a capable one writes code (:mod:`ladder`).  The model sends the fields of an idea as
-JSON; the server enforces a schema if it can.  Code comes in fences, in the same reply or in a second call.  A bad
-answer goes back to the model with the reason, or is asked for in a lower form; after a limited number of such repairs
-the loop logs the experiment as invalid.
+JSON; the server enforces a schema if it can.  Code comes in fences, in the same reply or in a second call.  After a bad
+answer, the model gets the answer back with the reason, or a question in a simpler form; after a limited number of such
+repairs the loop logs the experiment as invalid.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Chat:
     def make_room(self, context: Context) -> Mapping[str, float]:
         """Unload the model unless it can stay in memory during a run.
 
-        Returns the seconds under the key ``unload``; empty if nothing was unloaded.
+        Returns the seconds that this took under the key ``unload``, or an empty mapping if nothing was unloaded.
         """
         try:
             facts = self._endpoint.facts()
@@ -223,8 +223,8 @@ class Chat:
         before = self._learned
         self._learned = limit if before is None or limit < before else before * 3 // 4
         self._thread = None
-        said = f"a context of {refused.context_tokens:,} tokens" if refused.context_tokens else "too long a prompt"
-        self._office.say(f"{self.name} refused the prompt ({said}); it is written anew for {self._learned:,} tokens")
+        said = f"its context has {refused.context_tokens:,} tokens" if refused.context_tokens else "it is too long"
+        self._office.say(f"{self.name} refused the prompt: {said}; the next prompt is for {self._learned:,} tokens")
 
     def _thread_of(self, context: Context) -> Thread:
         """Return a new conversation, or the current one with the reason why the loop refused its last answer."""
@@ -318,7 +318,8 @@ class Chat:
         return reply
 
     def _unanswered(self, context: Context, error: EndpointError) -> Proposal:
-        """Make a proposal for a server that gave no answer in time.  Raises AgentError when waiting cannot help."""
+        """Return a proposal without an edit when the server gave no answer.  Raises AgentError if waiting is
+        useless."""
         if not self._patient or error.kind in ("refused", "overflow"):
             raise error
         self._lost += 1
@@ -334,7 +335,7 @@ class Chat:
     def _from_stock(self, context: Context) -> Proposal | None:
         """Return an edit left over from an earlier reply.
 
-        Return None if none is left, or while an idea of the user's waits.
+        Return None if none is left, or while one of the user's ideas is waiting.
         """
         if self._tasks.wished(context) or (edit := self._stock.pick(context.files)) is None:
             return None

@@ -43,7 +43,8 @@ def from_the_rung_down(rung: Form, wish: bool) -> tuple[Form, ...]:
     """Return the forms in the order in which they are tried until one fits: this form, the simpler ones, then the
     richer ones.
 
-    A user's own idea (``wish``) is not on any menu, so it is asked for in code, or else in values.
+    A user's own idea (``wish``) is not on any menu, so the model is asked for code or, if that does not fit, for
+    values.
     """
     if wish:
         return tuple(dict.fromkeys((rung if rung in CODE else "blocks", "blocks", "values")))

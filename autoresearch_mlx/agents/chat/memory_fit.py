@@ -15,7 +15,7 @@ RESERVE = 0.25
 """Share of main memory left to the system and other programs; Metal recommends using at most three quarters."""
 
 FREE_RESERVE = 0.05
-"""Share of main memory that must stay free when a run and a loaded model share it."""
+"""Share of main memory that must stay free while a run and a loaded model use the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ def run_bytes(history: History) -> int | None:
 def room_beside(facts: ModelFacts, history: History, office: Office) -> Fit:
     """Say whether a model that stays on this machine may answer while an experiment is measured.
 
-    If the server neither reports the model's size nor can unload the model, the model counts as already in memory.
-    Then a run must fit into the memory that is free now.
+    If the server neither reports the model's size nor can unload the model, we assume that the model is in memory
+    already.  Then a run must fit into the memory that is free now.
     """
     found = fit(facts, history, office)
     run = run_bytes(history)

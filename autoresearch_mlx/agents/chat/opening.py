@@ -88,7 +88,7 @@ class Opener:
     def lower(self, old: Thread, context: Context, facts: ModelFacts) -> Thread | None:
         """Return a conversation in a lower form after an answer without a usable edit; None if a repair comes first.
 
-        A form that is only a trial is given up at once.  A model that writes values may repair one answer, then gets
+        A form that is still on trial is given up at once.  A model that writes values may repair one answer, then gets
         the menu.
         """
         if old.form == "menu" or (old.short and not old.repairs and self._proven(old.form, context, facts)):
@@ -181,7 +181,7 @@ class Opener:
         if form == "menu":
             choices = menu(context)
             if not choices:
-                raise NothingToChoose("the optimiser has no move left that was not tried", _WIDEN)
+                raise NothingToChoose("the optimiser has no untried move left", _WIDEN)
             brief, shape = menu_brief(plain, room, choices, strict), menu_schema(len(choices))
         else:
             choices, knobs = (), knob_values(context)

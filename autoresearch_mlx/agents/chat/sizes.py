@@ -22,7 +22,7 @@ A small model may fill the gaps of the schema with blanks, and these take as lon
 CODE = 1.5
 """Maximum number of tokens of a reply with code, as a multiple of the tokens of the largest file."""
 LEAST_CODE = 1000
-"""Lower bound of that maximum, because a model may add much to a small file."""
+"""Lower bound of the maximum for code, because a model may add much to a small file."""
 RESERVED = 2048
 """Tokens that a prompt leaves free for search/replace blocks, which are seldom longer."""
 THOUGHTS = 4096
@@ -71,7 +71,7 @@ def reply_limit(form: Form, files: Mapping[str, str], setting: int | None, think
     wanted = CHOICE if strict and form == "menu" else FIELDS
     if form in ("blocks", "whole"):
         wanted = max(LEAST_CODE, FIELDS + int(CODE * max(map(estimate, files.values()), default=0)))
-    # A whole file needs its length, whatever the setting says.
+    # A reply with a whole file needs the length of that file, whatever the setting says.
     return (wanted if setting is None or form == "whole" else min(wanted, setting)) + thoughts
 
 

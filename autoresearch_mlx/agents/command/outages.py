@@ -93,8 +93,7 @@ class Outage:
 def outage(output: str, now: datetime | None = None) -> Outage | None:
     """Return the outage or the usage limit that the last lines of an output report; None when they report none.
 
-    ``now`` is the current time with its zone, from which a time of day gets its date.  If it is None, the clock is
-    read.
+    ``now`` is the current time with its zone, from which the date of a time of day follows; None reads the clock.
     """
     lines = [line.strip() for line in output.splitlines() if line.strip()][-_LINES:]
     for pattern in (_LIMITS, _OVERLOADED, _UNREACHABLE):

@@ -21,11 +21,10 @@ from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment,
 from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 
 EXPERIMENT_ENV, PROMPT_ENV = "AUTORESEARCH_EXPERIMENT", "AUTORESEARCH_PROMPT"
-"""Environment variables of a call: one with the experiment's number, one with the path of a file that holds the
-prompt."""
+"""Environment variables of a call: one has the experiment's number, the other the path of a file with the prompt."""
 _HOOK = """\
 #!/bin/sh
-# Called by git with the state of a change of refs, and the refs on standard input.
+# Git calls this script when refs change: with the state as its argument, and the refs on standard input.
 test "$1" = prepared || exit 0
 while read -r old new ref; do
     case "$ref" in
@@ -38,7 +37,7 @@ done
 """
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
 _SECRET = 8
-"""Shortest value, in characters, that counts as a secret: removing shorter values could remove ordinary words."""
+"""Minimum length, in characters, of a value that is treated as a secret: shorter values could be ordinary words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ def _short_lead(tree: Path) -> Iterator[dict[str, str]]:
         known = os.environ.get("GIT_CONFIG_COUNT", "")
         count = int(known) if known.isdigit() else 0
         yield {
-            # Without this, git in a worktree that has lost its link would use the user's checkout around it.
+            # Without this, git in a worktree that has lost its `.git` file would use the user's checkout around it.
             "GIT_CEILING_DIRECTORIES": str(_top(tree).resolve().parent),
             "GIT_CONFIG_COUNT": str(count + 1),
             f"GIT_CONFIG_KEY_{count}": "core.hooksPath",

@@ -22,10 +22,10 @@ DEFAULT_SECONDS = 60.0
 
 
 class Standby:
-    """A coding agent, replaced by the optimiser while it is away.
+    """A coding agent, and the optimiser that replaces the agent while it is away.
 
     ``share`` is the agent's share of the proposals.  Below 1 the two take turns as in ``hybrid``, and the optimiser
-    goes on alone when the agent gives up.
+    continues alone when the agent gives up.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Standby:
         return there and (self._share >= 1 or turn(context.number, share_now(self._share, context.history)))
 
     def next_brief(self, context: Context) -> Brief:
-        """Return the coding agent's next prompt, whether or not it is away."""
+        """Return the coding agent's next prompt, whether or not the agent is away."""
         return self._agent.next_brief(context)
 
     def _ask_agent(self, context: Context) -> Proposal:

@@ -24,7 +24,7 @@ LARGEST = 2**20
 """Largest editable file in bytes; source code that is written by hand is shorter."""
 _NOBODYS = frozenset({".git", "__pycache__"})
 Stamps: TypeAlias = Mapping[str, tuple[int, ...]]
-"""Facts by path that show whether the file at that path was replaced or changed."""
+"""For each path, facts that show whether the file there was replaced or changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +158,7 @@ def _said(lines: list[str], word: str) -> list[str]:
 
 
 def _own_lines(output: str, prompt: str) -> list[str]:
-    """Return the lines of the output without the lines of the prompt, which contain ``TITLE:`` and which some programs
-    repeat."""
+    """Return the output's lines except those of the prompt: some programs repeat it, and it contains ``TITLE:``."""
     told = set(_lines(prompt))
     return [line for line in _lines(output) if line not in told]
 

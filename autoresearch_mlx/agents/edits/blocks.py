@@ -28,7 +28,8 @@ _COMMON = 8
 _COMPARED = 2000
 _TIED = 20
 _OFF = 5
-"""Number of lines by which either end of the window may move, because the model may have left out or invented lines."""
+"""Number of lines by which either end of the nearest lines may move, because the model may have left out or invented
+lines."""
 MOST = 100
 _SHOWN = 3
 _TAB = 4
@@ -183,7 +184,7 @@ def _margin(line: str) -> str:
 
 
 def _shift(search: Sequence[str], lines: Sequence[str]) -> int | None:
-    """Return by how many columns the file's lines are indented further than those sent; None if that varies."""
+    """Return how many columns further the file's lines are indented than the lines sent; None if that varies."""
     shifts = {_indent(there) - _indent(here) for here, there in zip(search, lines, strict=True) if here.strip()}
     return shifts.pop() if len(shifts) == 1 else None
 

@@ -15,7 +15,7 @@ from autoresearch_mlx.terms import one_line
 WHY = 200
 """Maximum length of a reason, in characters."""
 SHORT_WHY = 120
-"""Maximum length of the reason for a choice from a menu, which is soon measured in any case."""
+"""Maximum length of the reason for a choice from a menu; the choice is soon measured in any case."""
 _FIELD = re.compile(r'"?\bchoice"?\s*[:=]\s*"?(?:number\s*)?(\d{1,3})\b', re.IGNORECASE)
 _FIRST = re.compile(
     r"\W*(?:(?:my|the|your) )?(?:i (?:would )?(?:choose|pick|select) )?(?:best )?"

@@ -1,7 +1,7 @@
 """Make the example of an answer from the lab's own knobs, and recognise it when a model sends it back.
 
 Small models copy examples.  An example about another program comes back as a knob that does not exist, or as a title
-and an axis that mean nothing here.  So the example is about a knob of the lab at hand, and its copy is refused.
+and an axis that mean nothing here.  So the example is about a knob of the lab at hand, and a copy of it is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from autoresearch_mlx.agents.knobs.space import Dimension, read_space
 from autoresearch_mlx.lab.source import axis_of, describe
 
 OTHER_TITLE, OTHER_AXIS, OTHER_WHY = "pour twice", "pouring", "Less runs over."
-"""Fields of the example for a lab without knobs, which is about another program."""
+"""Fields of the example for a lab without knobs; this example is about another program."""
 WHY = "It should do more in the same time."
 _FINE = 0.1
 """If a step of 1 is at most this share of an integer knob's range, the example uses the far end of the range, which a

@@ -141,7 +141,7 @@ def _above(lines: Sequence[str], at: int) -> str:
 def code_fences(
     fences: Sequence[Fence], blocks: Sequence[Block], lines: Sequence[str], files: Collection[str]
 ) -> list[tuple[Fence, Aim]]:
-    """Return the fences that hold whole files.  If there are blocks, a fence without a path is only an illustration."""
+    """Return the fences with whole files.  If there are blocks, a fence without a path is only an illustration."""
     found: list[tuple[Fence, Aim]] = []
     all_python = all(path.endswith((".py", ".pyi")) for path in files)
     for fence in fences:

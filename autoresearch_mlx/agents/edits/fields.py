@@ -74,7 +74,7 @@ def _pairs(value: Any) -> Any:
 class Fields(BaseModel):
     """The checked fields of a proposal.
 
-    Unknown keys are ignored, and null means the same as a missing key.  A number written as a string counts as a
+    Unknown keys are ignored, and null means the same as a missing key.  A number written as a string is read as a
     number.  A title or hypothesis that is too long is cut.
     """
 

@@ -1,7 +1,7 @@
 """Turn knob values as a model writes them into values that fit the file.
 
 The present value decides the type: a whole number stays whole, any other number stays a number, and a string stays a
-string.  ``"2**14"`` and ``"0.05"`` count as numbers, ``8.0`` as a whole number; anything else is a problem.
+string.  ``"2**14"`` and ``"0.05"`` are read as numbers, ``8.0`` as a whole number; anything else is a problem.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Beyond: TypeAlias = frozenset[tuple[str, str]]
 class Unfit(Exception):
     """Raised for a value that a knob cannot have; the message says which values it can have.
 
-    Caught within this package.
+    This package catches the error itself.
     """
 
 
@@ -67,7 +67,7 @@ def fit(knob: Knob, value: Any) -> Any:
 def out_of_range(knob: Knob, value: Any) -> str:
     """Return a message if a value lies outside the range of the knob's ``# knob:`` comment, else an empty string.
 
-    The knob's present value counts as inside, and so does every value of a knob without a comment.
+    The knob's present value is always allowed, and so is every value of a knob without a comment.
     """
     span = range_in_comment(knob)
     if span is None or value == knob.value:

@@ -85,5 +85,5 @@ def _closed(
     middle = dividers[0][0]
     search, replace = list(lines[start + 1 : middle]), list(lines[middle + 1 : end])
     if replace and _FENCE.fullmatch(replace[-1]) and not any(map(_FENCE.fullmatch, [*search, *replace[:-1]])):
-        replace.pop()  # this line closes a fence, which the model closed before the block
+        replace.pop()  # this line closes the fence around the block, which the model closed too early
     return Block(start, end + 1, tuple(search), tuple(replace), opening[2].strip())

@@ -59,7 +59,7 @@ def read_reply(
     """Return the proposals of a reply, at least one and at most 16.  Raises nothing, whatever the text.
 
     ``files`` maps the path of every file that may change to its text.  ``fields`` are the fields from an earlier call.
-    With fields, the text holds only the code of that one proposal, and JSON objects in it are ignored.  ``insisted``
+    With fields, the text is read as the code of that one proposal, and JSON objects in it are ignored.  ``insisted``
     has the values outside a knob's range that were refused before; a value that is sent again is accepted.
     """
     if len(text) > MOST_CHARACTERS:

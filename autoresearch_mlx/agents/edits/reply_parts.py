@@ -22,8 +22,8 @@ MOST = 16
 class Original:
     """A file before the edit.
 
-    ``text`` has only line feeds as line ends, and no byte order mark; :meth:`restored` gives a new text both as the
-    file had them.
+    ``text`` has only line feeds as line ends, and no byte order mark; :meth:`restored` gives a new text the line ends
+    and the mark of the file.
     """
 
     def __init__(self, path: str, raw: str) -> None:
@@ -115,7 +115,7 @@ def _prose(lines: tuple[str, ...], blocks: tuple[Block, ...], fences: tuple[Fenc
 
 
 def _may_hold_json(fence: Fence) -> bool:
-    """Return whether a fence may hold JSON, judged by its first line and not by its info string."""
+    """Return whether a fence may contain JSON, judged by its first line and not by its info string."""
     first = next((line.strip() for line in fence.lines if line.strip()), "")
     return first.startswith(("{", "["))
 
@@ -164,7 +164,7 @@ def _begun(headings: Mapping[int, str], found: Sequence[tuple[int, Found]]) -> l
 
 
 def whole_part(page: Page) -> Part:
-    """Read a reply that holds the code of one proposal; JSON objects in it are ignored."""
+    """Read a reply as the code of one proposal; JSON objects in it are ignored."""
     return Part("", None, page.blocks, _code(page.fences, _lines_of(page, objects(page.prose)), 0, len(page.lines)))
 
 
@@ -183,7 +183,7 @@ def _headings(page: Page) -> dict[int, str]:
 
 
 def _code(fences: tuple[Fence, ...], objects_at: list[int], first: int, last: int) -> tuple[Fence, ...]:
-    """Return the fences of a proposal, except those that hold an object."""
+    """Return the fences of a proposal, except those that contain an object."""
 
     def holds_object(fence: Fence) -> bool:
         at = bisect_left(objects_at, fence.inner.start)

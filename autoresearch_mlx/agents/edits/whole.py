@@ -37,7 +37,7 @@ _FEW_NAMES = 3
 def code_left_out(text: str, original: str) -> str | None:
     """Describe the first line that stands for omitted code; return None when there is no such line.
 
-    Lines that are also in the original do not count.
+    Lines that are also in the original are ignored.
     """
     known = {line.strip() for line in original.split("\n")}
     for number, line in enumerate(text.split("\n"), start=1):

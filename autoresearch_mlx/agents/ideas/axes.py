@@ -61,7 +61,7 @@ class Record:
     last: int
     """Number of the experiment that last tried this axis."""
     banned_until: int | None
-    """Number of the last experiment under the newest ban, which may be over already; None if it was never banned."""
+    """Number of the last experiment under the newest ban, which may be over already; None if there was no ban."""
 
 
 def records(history: History) -> dict[str, Record]:

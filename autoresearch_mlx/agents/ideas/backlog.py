@@ -1,6 +1,6 @@
 """Keep the backlog of ideas: a journal in the session's folder, from which the ideas are read.
 
-``ideas.jsonl`` holds the events ``added``, ``dropped``, ``taken`` and ``refilled``.  Whether an idea is done is
+``ideas.jsonl`` contains the events ``added``, ``dropped``, ``taken`` and ``refilled``.  Whether an idea is done is
 recorded in the ledger and not in this file: in the ``talk`` of the experiment that took it.
 """
 
@@ -114,8 +114,8 @@ def same_open(folder: Path, title: str, source: str) -> Idea | None:
 def drop(folder: Path, id: int, history: History | None = None) -> Idea:
     """Withdraw an idea.
 
-    Raises LabError when the number is unknown or the idea is not open, and LedgerError when the journal
-    cannot be read or written.
+    Raises LabError when the number is unknown or the idea is not open, and LedgerError when the journal cannot be read
+    or written.
     """
     with writing(folder / FILE) as journal:
         idea = _found(_replay(journal.events, history), id, folder)
@@ -129,7 +129,7 @@ def drop(folder: Path, id: int, history: History | None = None) -> Idea:
 def take(folder: Path, id: int, experiment: int) -> Idea:
     """Mark an idea as taken by this experiment.
 
-    The experiment's ``talk`` must name the idea (``{"idea": id}``), or the idea counts as never tried.  Raises
+    The experiment's ``talk`` must name the idea (``{"idea": id}``); otherwise the idea becomes open again.  Raises
     LedgerError, and LabError when the number is unknown.
     """
     with writing(folder / FILE) as journal:

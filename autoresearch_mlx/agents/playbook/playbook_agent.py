@@ -187,7 +187,7 @@ def _stacked(
 
 
 def _one_a_knob(plays: Iterable[Play]) -> list[Play]:
-    """Leave out a play that moves a knob of an earlier play: both chapters may change the batch, for example."""
+    """Leave out each play that moves a knob of an earlier play: both lists may change the batch, for example."""
     chosen: list[Play] = []
     moved: set[str] = set()
     for play in plays:

@@ -1,6 +1,6 @@
 """Write the prompt for a model, within a number of tokens.
 
-brief             start here: assembles all parts, leaves some out in a fixed order if they do not fit, and names those
+brief             start here: assembles the parts; if they do not fit, leaves some out in a fixed order and names them
 prompt_sections   each part of the prompt as text, at any level of detail; the H100's results as hints
 results           the incumbent, the table of experiments, how the runs went, past failures
 short             the two short prompts, without a file: a menu of moves, and values of the knobs

@@ -61,5 +61,5 @@ def briefed(context: Context, brief: Brief) -> Briefed:
 
 
 def brief_of(context: Context) -> Brief | None:
-    """Return the brief that a context holds; None for an agent that works alone."""
+    """Return the brief in a context; None for an agent that works alone."""
     return context.brief if isinstance(context, Briefed) else None

@@ -60,7 +60,7 @@ class Order:
 
 @dataclass(slots=True)
 class Chief:
-    """Writes briefs.  The chief.  ``voice`` is the model that words its questions; with None, fixed texts are used."""
+    """The chief, which writes briefs.  ``voice`` is the model that words the questions; None uses fixed texts."""
 
     seed: int
     voice: Voice | None = None
