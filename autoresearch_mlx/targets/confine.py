@@ -21,7 +21,7 @@ _WARNING = """\
 WARNING: no sandbox: {why}.
 WARNING: code that an agent writes runs with your rights: it can read held-out rows and your files, and use the
 WARNING: network. Each measurement is recorded with `sandbox: none`; --require-sandbox refuses instead."""
-_HINT = "docs/sandbox.md says what it needs; without --require-sandbox and sandbox.require, runs are not confined"
+_HINT = "docs/sandbox.md says what sandboxes need; without --require-sandbox and sandbox.require, runs are not confined"
 
 
 def sandbox_of(settings: Settings) -> Sandbox | NoSandbox:
@@ -66,14 +66,14 @@ def limits_row(limits: Limits) -> Finding:
 
 
 def confine(target: T, settings: SandboxSettings, private: Sequence[Path], say: Say) -> T:
-    """Test the sandbox and return the target with it; if it does not hold, warn and return the target without one.
+    """Test the sandbox and return the target with it; if the test fails, warn and return the target without a sandbox.
 
     ``private`` lists the ledger and other paths that no run may open.  The test takes about 0.3 s.  A target that
     cannot be confined is returned as it is.  Raises ConfigError if the settings require a sandbox and there is none.
     """
     if not isinstance(target, Confinable):
         if settings.require:
-            said = f"sandbox.require: the program of a target {target.name} runs without a sandbox"
+            said = f"a sandbox is required, but a target of the kind {target.name} runs without a sandbox"
             raise ConfigError(said, "drop --require-sandbox and sandbox.require, or confine the program yourself")
         return target
     why = target.unconfined_because(private)

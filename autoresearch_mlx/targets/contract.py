@@ -74,7 +74,7 @@ class PlanFacts:
     overhead_seconds: float | None = None
     """Time that one run takes besides its training, for start, compilation and evaluation."""
     overhead_source: str | None = None
-    """Name of the measurement from which the overhead is known, for people."""
+    """Name, shown to the user, of the measurement that gave the overhead."""
     peak_bytes: int | None = None
     """The largest memory that a run was measured to use."""
     gpu_memory_bytes: int | None = None
@@ -186,7 +186,7 @@ class TargetKind(ABC, Generic[C]):
     # --- its own lines
 
     def doctor_rows(self, place: Place) -> Iterator[Finding]:
-        """Yield the target's own lines in `doctor`.  It neither measures nor prepares anything, nor raises an error."""
+        """Yield the target's own lines in `doctor`.  The method measures and prepares nothing, and raises no error."""
         return iter(())
 
     def plan_before(self, place: Place) -> PlanFacts:
@@ -230,7 +230,7 @@ class Rescoring:
     """A further evaluation of the weights that a run has saved."""
 
     rows: int
-    """Number of rows that it scores."""
+    """Number of rows that the evaluation scores."""
     tokens: int
     """Number of tokens in these rows."""
     score: Callable[[Assignment], Measurement]
@@ -249,7 +249,7 @@ class Rescorable(Protocol):
     def rescoring(self, split: Split, rows: int | None, full: bool) -> Rescoring:
         """Return an evaluation on the first ``rows`` rows of a split, or on all rows if ``rows`` is None.
 
-        With ``full`` it scores the number of tokens that upstream scores.  Raises LabError if the split has too few
+        With ``full`` the evaluation scores as many tokens as upstream does.  Raises LabError if the split has too few
         rows.
         """
         ...
@@ -284,7 +284,7 @@ class Confinable(Protocol):
     """A target whose runs are confined by the system's sandbox."""
 
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
-        """Test the sandbox with real children; return why runs would not be confined, or None if it holds.
+        """Test the sandbox with real children; return why runs would not be confined, or None if the sandbox works.
 
         ``private`` lists paths that no run may open.  Raises LabError if nothing can be measured, with or without the
         sandbox.

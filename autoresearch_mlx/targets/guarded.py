@@ -245,7 +245,7 @@ _ALSO: Mapping[Any, type[_Guarded]] = {
 def guarded(target: object, where: str) -> Target:
     """Return the target wrapped in a guard with the same protocols.
 
-    Raises ConfigError for an object that is no target.
+    Raises ConfigError for an object that is not a target.
     """
     also = [guard for protocol, guard in _ALSO.items() if isinstance(target, protocol)]
     return cast(Target, type("Guarded", (*also, _Guarded), {})(target, where))

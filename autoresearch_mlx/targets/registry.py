@@ -36,14 +36,14 @@ def kind_of(settings: Settings, root: Path) -> TargetKind[Any]:
 
 def find_kind(name: str, root: Path) -> TargetKind[Any]:
     """Return the kind of target with this name.  Raises ConfigError if there is none, or if it cannot be loaded."""
-    # To read what the installed packages offer takes tens of milliseconds, which the built-in kinds need not wait for.
+    # Reading what the installed packages offer takes tens of milliseconds, and built-in kinds need not wait for it.
     packages = {} if name in BUILT_IN else offered(GROUP)
     where = BUILT_IN.get(name) or packages.get(name) or (name if _is_path(name) else None)
     if where is None:
         known = ", ".join([*BUILT_IN, *sorted(packages)])
         hint = f"target.kind in lab.toml is one of {known}, or module:Class for a class of your own"
         raise ConfigError(f"there is no target {name!r}", hint)
-    # A person's own module may raise any error while it is imported or called.
+    # A user's own module may raise any error while it is imported or called.
     try:
         found = import_named(where, root)()
     except (Exception, SystemExit) as error:

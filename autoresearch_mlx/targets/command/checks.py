@@ -24,7 +24,7 @@ class Check:
 
     @property
     def prefix(self) -> str:
-        """The words with which the reason for a failure begins."""
+        """The first words of the reason that a failed check gives."""
         return "the guard failed: " if self.name == GUARD else f"the check {self.name!r} failed: "
 
 

@@ -155,16 +155,16 @@ def _without_backspaces(text: str) -> str:
 
 
 def _comparable(text: str) -> float | None:
-    """Return the number that the text is, or None if it is none that can be compared with others."""
+    """Return the text as a number, or None if it is not a number, or is one that cannot be compared with others."""
     try:
         value = float(text)
     except ValueError:
         return None
-    return value if abs(value) <= LARGEST_VALUE else None  # a NaN is not below it either
+    return value if abs(value) <= LARGEST_VALUE else None  # NaN gives None too, because this comparison is false for it
 
 
 def _why_not(text: str) -> str:
-    """Return why a text is no number that can be compared, as the end of a sentence."""
+    """Return the end of a sentence that says why a text is not a number that can be compared."""
     try:
         finite = math.isfinite(float(text))
     except ValueError:

@@ -62,7 +62,7 @@ class CommandKind(TargetKind[CommandConditions]):
             raise ConfigError(said, "add it to the section [target] of lab.toml")
         metric = settings.target.metric
         if settings.target.pattern is None and not METRIC_NAME.fullmatch(metric):
-            said = f"no line METRIC name=value can have the name {metric!r}: only letters, digits, _ and ."
+            said = f"a line METRIC name=value cannot have the name {metric!r}: use only letters, digits, _ and ."
             raise ConfigError(said, f"write metric = {_as_name(metric)!r} in lab.toml, and let the program print that")
 
     def settle(self, place: Place) -> CommandConditions:
@@ -113,7 +113,7 @@ class CommandKind(TargetKind[CommandConditions]):
     def doctor_rows(self, place: Place) -> Iterator[Finding]:
         yield limits_row(limits_of(place.settings, place.profile))
         yield from tools_of(place).rows()
-        said = "none: the program of a target command is your own"
+        said = "none: the target `command` runs your own program unconfined"
         yield Finding("sandbox", "sandbox", said, "fail" if place.settings.sandbox.require else "ok")
 
     def plan_before(self, place: Place) -> PlanFacts:

@@ -29,7 +29,7 @@ from autoresearch_mlx.trial.speed.clock import ReferenceClock
 _MOST_PROCESSES = 1000
 """Largest number of processes.
 
-A parallel build has a few hundred, and a fork bomb exceeds this number in a second.
+A parallel build has a few hundred processes, and a fork bomb exceeds this limit within a second.
 """
 
 _LEAST_SECONDS = 3.0

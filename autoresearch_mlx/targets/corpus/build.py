@@ -46,7 +46,7 @@ SAY_SECONDS = 10.0
 SHUFFLE_SEED = 0
 SKIPPED_NAMES = 10
 PACKING: dict[Policy, str] = {
-    "crop": "best fit of 1000 waiting documents; none fits: the shortest is cut, its rest dropped (as upstream)",
+    "crop": "best fit of 1000 waiting documents; if none fits, the shortest is cut and its rest dropped (as upstream)",
     "split": "best fit of 1000 waiting documents; long ones come in row-sized pieces, remainders kept; rows shuffled",
 }
 
@@ -182,7 +182,7 @@ def _split(
 
 
 def _without_copies(held: list[str], rest: Batches, say: Say) -> tuple[list[str], int]:
-    """Drop documents that are nearly the same as text in the training text or in another split."""
+    """Drop documents that are nearly the same as other held-out documents or as part of the training text."""
     flags = copied(held, rest)
     kept = [text for text, near in zip(held, flags, strict=True) if not near]
     if dropped := len(held) - len(kept):

@@ -29,7 +29,7 @@ from autoresearch_mlx.targets.corpus.rows import sha256_of
 Say: TypeAlias = Callable[[str], None]
 
 ATTEMPTS = 4
-"""Number of attempts in a row without a new byte after which a download fails; the pauses are 1, 2 and 4 seconds."""
+"""A download fails after this many attempts in a row that bring no new byte; the pauses are 1, 2 and 4 seconds."""
 CHUNK_BYTES = 1 << 16
 TIMEOUT_SECONDS = 30.0
 SAY_SECONDS = 5.0

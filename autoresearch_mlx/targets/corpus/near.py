@@ -1,9 +1,9 @@
 """Find near copies of documents by sketches of their text.
 
-A sketch is a sample of hashes.  Layout and case are removed from the text, a hash is computed for each window of 48
-bytes, and it is kept if it is divisible by 16.  (Broder, "On the resemblance and containment of documents", 1997: a
-sample by modulus preserves containment, which MinHash does not.) Equal passages have equal samples wherever they occur,
-so a copy is found even if it was cut, indented or extended.
+A sketch is a sample of hashes.  Layout and case are removed from the text, each window of 48 bytes is hashed, and the
+hashes divisible by 16 are kept.  (Broder, "On the resemblance and containment of documents", 1997: a sample by modulus
+preserves containment, which MinHash does not.) Equal passages have equal samples wherever they occur, so a copy is
+found even if it was cut, indented or extended.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def sketch(text: str) -> Hashes:
 
 
 class Known:
-    """The windows of the known documents.  An added document counts only after the next call of ``settle``."""
+    """The windows of the known documents.  A document that is added becomes known at the next call of ``settle``."""
 
     def __init__(self) -> None:
         self._sketches: list[Hashes] = []
@@ -74,7 +74,7 @@ class Known:
         return bool(((found >= SHARE * self._sizes) & (found > 0)).any())
 
     def settle(self) -> None:
-        """Count all documents that were added so far among the known ones."""
+        """Make all documents that were added so far known."""
         if not self._sketches:
             return
         self._sizes = np.array([len(each) for each in self._sketches], np.int64)

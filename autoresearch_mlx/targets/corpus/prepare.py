@@ -1,7 +1,7 @@
 """Find the corpus for a request, or build it.
 
 A corpus is built in a temporary folder that is renamed at the end, so a folder with the corpus's name is always
-complete.  The next ``prepare`` removes the folders that a killed one has left; downloads are kept and resumed.
+complete.  The next ``prepare`` removes the folders that a killed ``prepare`` has left; downloads are kept and resumed.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _publish(building: Path, place: Path) -> None:
     try:
         building.rename(place)
     except OSError:
-        if not place.exists():  # it exists if another process was faster; its rows are the same
+        if not place.exists():  # another process may have built the same corpus first; its rows are the same
             raise
 
 

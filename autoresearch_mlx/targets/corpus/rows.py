@@ -118,7 +118,7 @@ def verify(corpus: Corpus) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read ``manifest.json``.  Raises CorpusError if it is missing, is not a manifest, or has a later schema."""
+    """Read ``manifest.json``.  Raises CorpusError if the file is missing, is not a manifest, or has a later schema."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

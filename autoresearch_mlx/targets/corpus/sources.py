@@ -43,7 +43,7 @@ TINYSTORIES_PART = 10_000
 """Number of rows of each held-out part.  The dataset's card: rows 0 to 9,999 are for testing, the next 10,000 for
 validation, the rest for training."""
 CHAPTER_CHARS_PER_TOKEN = 8
-"""A text longer than this number of characters times the tokens of a row (about two rows) is cut before the split.
+"""Texts are cut before the split if they have more than this many characters per token of a row (about two rows).
 
 Otherwise two or three long files could fill a held-out split, and the score would depend on them alone.
 """
@@ -131,7 +131,9 @@ def climbmix(shards: int, downloads: Path, say: Say, endpoint: str | None) -> Fi
     Raises CorpusError.
     """
     if not 1 <= shards <= CLIMBMIX_HIDDEN:
-        raise CorpusError(f"{shards} training shards: {CLIMBMIX} has {CLIMBMIX_HIDDEN} to train on", "Try --shards 10.")
+        raise CorpusError(
+            f"cannot use {shards} training shards; choose 1 to {CLIMBMIX_HIDDEN} of {CLIMBMIX}", "Try --shards 10."
+        )
     wanted = [CLIMBMIX_VAL, CLIMBMIX_HIDDEN, *range(shards)]
     paths = [_fetch(CLIMBMIX, f"shard_{number:05d}.parquet", downloads, say, endpoint) for number in wanted]
     val, hidden, *train = paths

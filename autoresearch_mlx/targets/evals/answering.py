@@ -35,8 +35,7 @@ _START_SECONDS = 120.0
 """Longest time in seconds for importing the agent's file."""
 _FILE_BYTES = 2**30
 _FAILED_ANSWERS = 3
-"""Number of failures of the model's server on one case after which the case fails, although the server answers other
-calls."""
+"""A case fails after the model's server failed this many times on it, even if the server answers other calls."""
 _LOOK_SECONDS, _PROBE_SECONDS = 0.5, 30.0
 """Seconds between two test calls to a server that does not answer, and the time limit of one test call."""
 

@@ -15,14 +15,14 @@ from autoresearch_mlx.targets.contract import Finding
 TRACES = "traces.jsonl"
 _SECTION = "check"
 LEAST_FIXED = 3
-"""Smallest number of additional cases that an edit which loses no case must win to be kept.
+"""To be kept, an edit that loses no case must win at least this many additional cases.
 
 The gain of such an edit is 1.53 standard errors (``judge/by_case.py``), and the last stage of the judge requires 1.5.
 """
 _GAIN = 0.1
 """Gain in score that a night should be able to detect."""
 _KEPT, _SEEN = 1.5, 1.28
-"""Two quantiles of the normal distribution: the bound of the judge's last stage, and the one for a power of 0.9."""
+"""Two quantiles of the normal distribution: for the bound of the judge's last stage, and for a power of 0.9."""
 _SHOWN, _LONGEST = 8, 600
 """Largest number of failed cases in the findings, and of characters of each text in them."""
 
@@ -39,7 +39,7 @@ def appraised(runs: Sequence[Measurement]) -> list[Finding]:
         hint = "write harder cases; a night could only make the agent cheaper or worse"
         return [Finding(_SECTION, "cases", f"saturated: all {n} dev cases are right, so none can be won", "fail", hint)]
     if lost > n - 1e-9:
-        hint = "read the traces: most often the answer's form is not what the checks want, or the model cannot do it"
+        hint = "read the traces: most often the answers have the wrong form, or the model cannot solve the cases"
         return [Finding(_SECTION, "cases", f"hopeless: none of {n} dev cases is right", "fail", hint)]
     found = []
     if lost < LEAST_FIXED:
@@ -54,8 +54,8 @@ def appraised(runs: Sequence[Measurement]) -> list[Finding]:
 
 
 def _spread(tables: Sequence[Mapping[str, float]], means: Mapping[str, float], n: int) -> list[Finding]:
-    """Return how many cases would detect a gain of 0.1; empty if scores do not vary from run to run, or if there are
-    enough cases."""
+    """Return a finding if there are too few cases to detect a gain of 0.1; empty if there are enough, or if scores do
+    not vary from run to run."""
     if len(tables) < 2:
         return []
     within = fmean(

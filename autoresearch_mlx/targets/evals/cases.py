@@ -81,7 +81,7 @@ def read_cases(path: Path) -> tuple[Case, ...]:
         try:
             case = case_of(json.loads(line))
         except RecursionError:
-            raise ConfigError(f"{path}, line {number}: it is nested too deeply", _HINT) from None
+            raise ConfigError(f"{path}, line {number}: the case is nested too deeply", _HINT) from None
         except ValueError as error:
             raise ConfigError(f"{path}, line {number}: {error}", _HINT) from None
         if case.id in found:

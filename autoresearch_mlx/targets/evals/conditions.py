@@ -86,7 +86,7 @@ def wrong_with(c: EvalsConditions) -> str | None:
         if model and not model.startswith(SCRIPTED) and not _is_address(endpoint):
             return f"target.options.{name}endpoint is {endpoint!r}, not the address of a server"
     if c.judge_model.startswith(SCRIPTED) and c.judge_model != c.model:
-        return "target.options.judge_model: a scripted judge is the scripted model itself; leave judge_model out"
+        return "target.options.judge_model names a script that is not the agent's model; leave judge_model out"
     if not c.dev_share > 0 or c.guard_share < 0 or c.dev_share + c.guard_share > 1:
         return f"dev_share {c.dev_share:g} and guard_share {c.guard_share:g} are not shares with a sum of at most 1"
     if min(c.repeats, c.calls, c.tokens, c.votes, c.max_tokens) < 1 or c.tool_calls < 0 or not c.seconds > 0:
@@ -148,7 +148,7 @@ def parts_of(c: EvalsConditions, root: Path) -> Mapping[Part, tuple[Case, ...]]:
 
 
 def from_ledger(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values from a ledger.  JSON has no tuples, so its lists are turned back into tuples."""
+    """Return the values from a ledger.  JSON has no tuples, so ``files`` is turned back from a list into a tuple."""
     return {name: tuple(value) if name == "files" else value for name, value in recorded.items()}
 
 
@@ -163,7 +163,7 @@ def _is_address(endpoint: str) -> bool:
 def _own_wrong(data: bytes, name: str, c: EvalsConditions, cases: tuple[Case, ...]) -> str | None:
     """Return what is wrong with a file of the user's code: it does not parse, or lacks a function that is needed."""
     if not name.endswith(".py"):
-        return "it is no Python file"
+        return "it is not a Python file"
     try:
         tree = parse(data.decode("utf-8"))
     except (*UNPARSABLE, UnicodeDecodeError) as error:

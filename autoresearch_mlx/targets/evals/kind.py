@@ -86,7 +86,8 @@ class EvalsKind(TargetKind[EvalsConditions]):
             parts = parts_of(settled, place.lab.root)
             counts = ", ".join(f"{len(found)} {part}" for part, found in parts.items())
             yield Finding("data", "cases", f"{counts} ({settled.cases})")
-            yield Finding("data", "model", f"{settled.model} at {settled.endpoint or 'the scorer'}")
+            where = f"at {settled.endpoint}" if settled.endpoint else "in the scorer's process"
+            yield Finding("data", "model", f"{settled.model} {where}")
         except AutoresearchError as error:
             yield Finding("data", "cases", str(error), "fail", error.hint)
         yield limits_row(limits_of(place.settings, place.profile))
@@ -109,5 +110,5 @@ def _sandbox(settings: Settings) -> Sandbox | NoSandbox:
     """Return the sandbox of this system; NoSandbox if it cannot limit connections to a single port."""
     found = sandbox_of(settings)
     if isinstance(found, Sandbox) and found.kind == "landlock" and abi() < PORTS_ABI:
-        return NoSandbox(f"{found.words} cannot open a single port; Linux 6.7 can")
+        return NoSandbox(f"{found.words} cannot limit connections to one port; Linux 6.7 can")
     return found

@@ -26,7 +26,7 @@ _SECONDS = 60.0
 
 
 def sandbox_breach(sandbox: Sandbox, private: Sequence[Path]) -> str | None:
-    """Return the first forbidden action that worked, or allowed action that failed, or None if the sandbox holds.
+    """Return the first forbidden action that worked, or allowed action that failed; None if there is neither.
 
     ``private`` lists the cases and other paths that the agent may not open.
     """

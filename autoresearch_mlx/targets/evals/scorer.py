@@ -21,7 +21,7 @@ _SECONDS = 20.0
 
 
 class Scorer:
-    """The scorer's process.  It is started for the first question, and again if it did not answer a question."""
+    """The scorer's process, which starts with the first question, and again if it left a question unanswered."""
 
     def __init__(self, root: Path, tools: str, script: str | None, folder: Path) -> None:
         self._setup = {"root": str(root), "tools": tools or None, "model": script}

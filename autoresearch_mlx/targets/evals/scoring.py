@@ -84,7 +84,7 @@ def _scored(each: Answered, scorer: Scorer, judge: Upstream, c: EvalsConditions,
     found = scorer.ask(do="check", check=dict(case.check), answer=each.answer, case=told)
     if "error" not in found:
         return Scored(each, *Score(float(found["score"]), str(found["why"])))
-    # An answer on which the person's check fails, or a regular expression runs too long, is a wrong answer.
+    # An answer is wrong if the user's check raises an error for it, or if a regular expression runs too long.
     return Scored(each, 0.0, f"the check failed: {found['error']}")
 
 

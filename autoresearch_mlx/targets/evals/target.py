@@ -39,9 +39,10 @@ from autoresearch_mlx.trial.sandbox.limits import Limits
 
 _SMOKE_CASES = 2
 _AGENT = "agent"
-"""Name of the folder in a run folder that has copies of the files that the agent may read."""
+"""Name of the folder, inside a run's folder, for copies of the files that the agent may read."""
 _SLACK = {"tokens": 0.0, "seconds": 0.0, "errors": 0.02}
-"""Rise of a secondary figure that is always allowed.  It is needed because every share of a figure of 0 is 0."""
+"""Rise of a secondary figure that is always allowed.  Without it, a figure of 0 could never rise, because limits are
+shares of the figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ class Evals(TargetBase):
         return appraised(runs)
 
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
-        """Test the sandbox with a real child process; return why it does not hold, or None if it does."""
+        """Test the sandbox with a real child process; return why the sandbox fails, or None if it works."""
         if self.sandbox is None:
             return self.open_because
         return sandbox_breach(self.sandbox, [cases_path(self.conditions, self.root), *private])

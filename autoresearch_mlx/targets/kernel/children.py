@@ -46,7 +46,7 @@ class Surroundings:
 
 
 def surroundings(machine: Machine, device: str, sandbox: Sandbox | NoSandbox) -> Surroundings:
-    """Return these values for child processes on this machine; on a Linux CPU, the environment includes a fast BLAS."""
+    """Return the surroundings of child processes on this machine; on a Linux CPU, they include a fast BLAS."""
     environment = child_environment(find_blas(default_cache(), machine)) if device == "cpu" else {}
     return Surroundings(device, environment, sandbox if isinstance(sandbox, Sandbox) else None)
 

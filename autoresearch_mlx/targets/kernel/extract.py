@@ -60,7 +60,9 @@ def row_named(profile: Profile, name: str) -> Row | FunctionRow:
             return function
     some = [*(f"{f.name} ({f.function})" for f in profile.functions[:6])]
     said = f"the profile has no row {name!r}: operations are 1 to {len(profile.rows)}"
-    raise LabError(said, f"functions are {', '.join(some)}" if some else "the script has no function of arrays alone")
+    raise LabError(
+        said, f"functions are {', '.join(some)}" if some else "the script has no function that takes arrays only"
+    )
 
 
 def wanted_of(row: Row | FunctionRow, script: Path) -> Wanted:
@@ -89,8 +91,8 @@ def extract(
     """Write a kernel lab into ``folder``, which must not exist; return its task.
 
     ``first`` is the text of the first candidate.  With None, the reference's own text is the first candidate; if that
-    text is refused, the candidate replaces nothing.  Raises LabError if the function cannot be a task, or if ``first``
-    is refused.
+    text is refused, the first candidate defines no kernel.  Raises LabError if the function cannot be a task, or if
+    ``first`` is refused.
     """
     if folder.exists() and any(folder.iterdir()):
         raise LabError(f"{folder} is not empty", "choose another: kernel extract ROW --to DIR")
@@ -116,7 +118,7 @@ def extract(
 
 
 def _own_text(wanted: Wanted, task: Task) -> str:
-    """Return the reference's text as a candidate; if it is refused, return a candidate that replaces nothing."""
+    """Return the reference's text as a candidate; if it is refused, return one that defines no kernel."""
     text = first_candidate(wanted.reference, wanted.function, task)
     try:
         read_candidate(text, task)

@@ -40,7 +40,7 @@ class Installed:
     on: bool
     """Whether the switch is on."""
     edited: bool
-    """Whether a line of the block other than the switch was changed after it was installed."""
+    """Whether a line of the installed block, other than the switch, has been changed."""
     start: int
     end: int
     """Position of the end of the block in the text.
@@ -62,13 +62,13 @@ def with_kernel(text: str, task: Task, source: str, script: str, on: bool = True
     """Return the script's text with a kernel added after the function that it replaces.
 
     ``source`` is the text of kernel.py, which has passed the static gates.  ``on`` is the position of the switch.
-    Raises LabError if the script no longer has the function, or if it already has a kernel for it.
+    Raises LabError if the script no longer has the function, or already has a kernel for the function.
     """
     if any(each.function == task.function for each in installed_in(text)):
         said = f"{script} has a kernel for {task.function} already"
         raise LabError(said, f"`autoresearch-mlx kernel remove {task.function}` takes it out first")
     if re.search(rf"\b{switch_of(task.function)}\b", text):
-        raise LabError(f"{script} uses the name {switch_of(task.function)} already", "give it another name there")
+        raise LabError(f"{script} uses the name {switch_of(task.function)} already", "rename it in the script")
     if re.search(r"\r(?!\n)", text):
         raise LabError(f"{script} has lines that end with a carriage return alone", "save it with other line ends")
     ends = _end_of(text, task, script)
@@ -140,7 +140,9 @@ def _end_of(text: str, task: Task, script: str) -> int:
         raise LabError(said, f"`autoresearch-mlx kernel extract {task.function} --to DIR` makes a new task")
     after = [node.lineno for node in tree.body if node.lineno == named[0].end_lineno and node is not named[0]]
     if after or named[0].end_lineno is None:
-        raise LabError(f"in {script} another statement stands on the last line of {task.function}()", "move it down")
+        raise LabError(
+            f"the last line of {task.function}() in {script} has another statement too", "move that statement down"
+        )
     return named[0].end_lineno
 
 

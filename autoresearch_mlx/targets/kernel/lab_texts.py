@@ -113,7 +113,7 @@ def _chip_facts(chip: str) -> str:
     if chip.startswith("Apple"):
         return (
             "A SIMD group has 32 threads, a threadgroup at most 1,024 threads and 32 KB of memory; starting a kernel "
-            "costs more than a small kernel itself, so fewer kernels are often the gain."
+            "costs more than a small kernel itself, so fewer kernels are often faster."
         )
     return (
         "On a CPU each operation passes over memory once, and mx.compile fuses element-wise chains with a C++ compiler."

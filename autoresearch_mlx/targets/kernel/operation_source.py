@@ -34,7 +34,7 @@ def operation_source(op: Operation) -> str:
     names = [chr(ord("a") + at) for at in range(len(op.inputs))]
     expression = _expression(op, names)
     if expression is None:
-        said = f"{op.name} cannot be taken out alone: it moves numbers, or takes more than arrays"
+        said = f"{op.name} cannot be taken out alone: it only moves numbers, or has inputs that are not arrays"
         raise LabError(said, "take out the function that contains it: `kernel profile` lists them as f1, f2, ...")
     return (
         '"""One operation of the step, as MLX computes it."""\n\nimport mlx.core as mx\n\n\n'

@@ -41,7 +41,7 @@ class FunctionRow:
     """One row for a function of the script: all its calls whose arguments have the same shapes, number types and
     constants.
 
-    It may contain other functions.
+    The function may call others, so the times of rows may overlap.
     """
 
     name: str

@@ -23,7 +23,9 @@ def script_of(root: Path, script: Path | None) -> Path:
     """Return the script to profile, by default the lab's.  Raises LabError if there is none."""
     found = (script if script is not None else root / SCRIPT).resolve()
     if not found.is_file():
-        raise LabError(f"there is no script {found}", "name one: --script FILE; it defines build_model and train")
+        raise LabError(
+            f"there is no script {found}", "use --script FILE to name one that defines build_model and train"
+        )
     return found
 
 

@@ -17,8 +17,7 @@ _BLOCK_SECONDS = 0.25
 _SECONDS = 900.0
 """Longest time of one process, in seconds."""
 MOST_APART = 0.01
-"""Largest difference between the losses of the first steps at which two versions count as equal, as a share of the
-loss."""
+"""Largest difference between the first losses of two equal versions, as a share of the loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ def _partly(uses: Mapping[str, Mapping[str, Any]]) -> str:
     for name, each in uses.items():
         if each["plain"]:
             share = 100 * each["kernel"] / (each["kernel"] + each["plain"])
-            said.append(f"the kernel takes {share:.0f} % of the calls of {name}, because in others {each['why']}")
+            said.append(f"the kernel runs in {share:.0f} % of the calls of {name}, because in others {each['why']}")
     return "; ".join(said)
 
 

@@ -170,7 +170,9 @@ class KernelTarget(TargetBase):
             if verdict["why"] is not None:
                 return Failed("invalid", f"on {said}: {verdict['why']}")
         if len(files) > len(found.files) and verdicts[-1]["why"] is None:
-            return Failed("invalid", "ghost replay: a no-op in its place passes too, so this task measures nothing")
+            return Failed(
+                "invalid", "ghost replay: a no-op in the candidate's place passes too, so this task measures nothing"
+            )
         return None
 
     def _referee(
@@ -213,7 +215,7 @@ class KernelTarget(TargetBase):
         if found.copy_seconds and ratio.ours < _FASTER_THAN_A_COPY * found.copy_seconds:
             least = f"only reading the inputs takes {1e6 * found.copy_seconds:.1f} us"
             said = f"{1e6 * ratio.ours:.1f} us for a call, and {least}"
-            return Failed("invalid", f"quarantined: {said}, so it cannot have done its work")
+            return Failed("invalid", f"quarantined: {said}, so the candidate cannot have read them all")
         return None
 
     def _measurement(

@@ -56,7 +56,7 @@ def audited(conditions: Conditions, assignment: Assignment, measured: Measuremen
     """
     if measured.value is None:
         return measured
-    usual = Usual(evaluate=measured.seconds.evaluate)  # this run's own evaluation, which kept to the rules
+    usual = Usual(evaluate=measured.seconds.evaluate)  # this run's own, which stayed within its limits
     limit = evaluation_limit(usual, 1.0, conditions.evaluate_seconds).times(_TIMES)
     draw = secrets.randbits(64)
     auditing = _Auditing(conditions, assignment, limit, draw)
@@ -125,7 +125,8 @@ def contradiction(
 
 
 def _short(name: str, sets: Mapping[str, Mapping[str, float]], gains: Mapping[str, Gained]) -> tuple[float, float]:
-    """Return how much worse a set is than the validation rows, in bits per byte, and the standard error."""
+    """Return how much worse the score of a set is than that of the validation rows, in bits per byte, and the standard
+    error."""
     if gains:
         here, other = gains[VALIDATION], gains[name]
         return here.value - other.value, math.hypot(here.error, other.error)

@@ -173,7 +173,9 @@ class PretrainKind(TargetKind[PretrainConditions]):
         except AutoresearchError as error:
             return Finding("data", "corpus", str(error), "fail", error.hint)
         if corpus is None:
-            return Finding("data", "corpus", "not prepared yet", hint="`run` does it, or `autoresearch-mlx prepare`")
+            return Finding(
+                "data", "corpus", "not prepared yet", hint="`run` prepares it, or `autoresearch-mlx prepare`"
+            )
         m = corpus.manifest
         rows = f"{m.rows['train']:,} training rows of {m.seq_len}, vocabulary {m.vocab_size:,}"
         said = f"{m.source}: {rows} ({corpus.folder})"
@@ -197,7 +199,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
                 hint = "install another version of MLX; `run` refuses to measure with this one"
                 yield Finding("sandbox", "MLX", f"computes wrong numbers: {wrong}", "fail", hint)
             said = done.words() if done.holds else f"it {done.verdict()}"
-            hint = "" if done.holds else "runs continue without it, with a warning; --require-sandbox refuses to run"
+            hint = "" if done.holds else "runs continue unconfined, with a warning; --require-sandbox refuses to run"
             yield Finding("sandbox", "probe", said, "ok" if done.holds else missing, hint)
 
     def plan_before(self, place: Place) -> PlanFacts:
@@ -254,7 +256,7 @@ def describe_machine(machine: Machine, blas: Blas, device: str) -> dict[str, Any
 
 def _script(editable: tuple[str, ...]) -> str:
     if len(editable) != 1 or not editable[0].endswith(".py") or "*" in editable[0]:
-        said = f"target.editable = {list(editable)}: pretrain edits one Python file"
+        said = f"target.editable = {list(editable)}: the target pretrain needs exactly one Python file"
         raise ConfigError(said, 'name it, or use kind = "command" for anything else')
     return editable[0]
 

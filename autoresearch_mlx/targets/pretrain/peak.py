@@ -40,7 +40,7 @@ def calibration_of(
 def measured_peak(
     settings: Settings, conditions: PretrainConditions, machine: Machine, profile: Profile
 ) -> Peak | None:
-    """Return the best matrix product that was measured here, described together with the chip's entry in the table.
+    """Return the best matrix product that was measured here; its description quotes the table's peak speed of the chip.
 
     Returns None if the session does not train on the profile's device, or if there is no recent measurement.  The
     conditions are needed only to find the calibration.
@@ -56,7 +56,8 @@ def measured_peak(
 
 
 def table_beside(machine: Machine, dtype: str) -> str:
-    """Return the chip's entry in the table as `` (table: 8.1 TFLOPS float16, estimate)``; empty for an unknown chip."""
+    """Return the peak speed in the table of chips as `` (table: 8.1 TFLOPS float16, estimate)``; empty for an unknown
+    chip."""
     try:
         found = find_chip(machine, read_chips())
     except TableError:

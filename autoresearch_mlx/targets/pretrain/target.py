@@ -234,7 +234,7 @@ class Pretrain(TargetBase):
     # --- the sandbox
 
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
-        """Test the sandbox with real children; return why it does not hold, or None if it does.
+        """Test the sandbox with real children; return why the sandbox fails, or None if it works.
 
         Raises LabError if MLX computes wrong numbers, with or without a sandbox.
         """

@@ -257,7 +257,7 @@ def test_changed_cases_are_refused(shared: Lab, tmp_path: Path) -> None:
         ({"calls": 0}, "must be above 0"),
         ({"entry": "agent.run"}, "not FILE.py:FUNCTION"),
         ({"tools": "nowhere.py"}, "cannot be read"),
-        ({"tools": "lab.toml"}, "it is no Python file"),
+        ({"tools": "lab.toml"}, "it is not a Python file"),
         ({"model": "scripted:"}, "needs the file of the model"),
         ({"model": "scripted:tools.py"}, "it has no reply(), the scripted model"),
         ({"model": "m", "endpoint": "http://[::1"}, "not the address of a server"),

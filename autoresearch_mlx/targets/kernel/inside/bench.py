@@ -56,7 +56,7 @@ class Bench:
         self.last: tuple[int, list[mx.array]] | None = None
 
     def prepare(self) -> dict[str, Any]:
-        """Make the candidate's function.  Raises Broken if it cannot run on this machine."""
+        """Make the candidate's function.  Raises Broken if the candidate cannot run on this machine."""
         from importlib.metadata import version
 
         order, candidate = self.order, self.order.candidate
@@ -151,7 +151,7 @@ class Bench:
         return {}
 
     def copy(self) -> dict[str, Any]:
-        """Add a function that only copies the inputs, whose time is a lower limit for the candidate's: the roofline."""
+        """Add the roofline: a function that only copies the inputs, so no candidate can take less time."""
 
         def moved(arrays: list[mx.array], cotangents: list[mx.array]) -> list[mx.array]:
             return [mx.negative(each) if each.dtype != mx.bool_ else mx.logical_not(each) for each in arrays]

@@ -66,7 +66,7 @@ class _Kernel:
             for value in given.values()
         )
         if key not in self.known:
-            if len(self.known) >= _MOST_KNOWN:  # a constant that changes in each step, say
+            if len(self.known) >= _MOST_KNOWN:  # for example, if a constant changes in each step
                 self.known.clear()
             self.known[key] = self._tried(given)
         found = self.known[key]
@@ -108,7 +108,7 @@ class _Kernel:
         return "", self.built[0]
 
     def _build(self) -> tuple[Callable[..., Any], OfArrays]:
-        """Return the kernel as a function of the script's arguments, and as one of the task's arrays."""
+        """Return the kernel twice: as a function of the script's arguments, and as a function of the task's arrays."""
         task, space = self.task, self.make()
         here = back_end() if mx.default_device() != mx.Device(mx.cpu) else None
         plain = of_arrays(task, self.plain)

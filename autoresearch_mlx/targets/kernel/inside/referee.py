@@ -24,9 +24,9 @@ from autoresearch_mlx.targets.kernel.order import Order, order_from
 from autoresearch_mlx.targets.kernel.task import Sizes, Task
 
 _FEW = 16
-"""Number of values below which an output is judged value by value and not by its average error; this is done only at
-sizes other than the model's.  With so few values, the rounding of a single small value can exceed the bound on the
-average error."""
+"""An output with fewer values than this is judged value by value, not by its average error, but only at sizes other
+than the model's.  With so few values, the rounding of a single small value can exceed the bound on the average
+error."""
 
 
 def main(path: str, result: str) -> None:

@@ -192,7 +192,7 @@ def _view(name: str, arguments: Any) -> Callable[[mx.array], mx.array]:
             return lambda x: x[cut]
         case "AsStrided", (shape, strides, offset):
             return lambda x: mx.as_strided(x, shape, strides, offset)
-    raise NotReplayed(f"this version does not repeat {name}{list(arguments)}")
+    raise NotReplayed(f"this version cannot replay {name}{list(arguments)}")
 
 
 def _function(op: Operation, host: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:

@@ -30,7 +30,7 @@ from autoresearch_mlx.targets.kernel.task import Array, Baseline, Task
 
 _ODD = (1, 3, 17)
 _FLOORS = {"float32": (2e-5, 2e-6), "float16": (4e-3, 1e-3), "bfloat16": (3e-2, 8e-3)}
-"""Number type -> two smallest tolerances: for the error of one number, and for the typical error."""
+"""Number type -> smallest tolerance for the error of one number, and smallest tolerance for the typical error."""
 _ROUNDING = 6e-8
 """Rounding error of float32: half the distance between neighbouring numbers, as a share of the number."""
 
@@ -108,7 +108,9 @@ def _seen(wanted: TakeOut) -> dict[str, Any]:
     with watched_calls(module, look):
         module.train(model, steps)
     if not found:
-        raise ScriptFailed(f"the step does not call {wanted.function} with these shapes any more: profile it again")
+        raise ScriptFailed(
+            f"the step does not call {wanted.function} with these shapes any more: profile the script again"
+        )
     return found
 
 
@@ -147,7 +149,7 @@ def _arrays(
 
 
 def _bounded(array: Array, arrays: list[Array]) -> Array:
-    """Return a starter's array of integers with an upper bound, which is the last axis of the first array of floats."""
+    """Return a starter's array of integers with an upper bound: the last axis of the first array of floats."""
     floats = [each for each in arrays if "float" in each.dtype and each.axes]
     return replace(array, below=floats[0].axes[-1]) if "int" in array.dtype and floats else array
 
@@ -255,7 +257,7 @@ def _filtered(task: Task, reference: OfArrays, tolerance: float) -> str | None:
         if all(
             np.allclose(a, b, rtol=tolerance, atol=1e-12, equal_nan=True) for a, b in zip(first, second, strict=True)
         ):
-            return f"it does not react to {array.name}, so it could be computed without it"
+            return f"its outputs do not depend on {array.name}, so a candidate could ignore that input"
     return None
 
 

@@ -1,4 +1,4 @@
-"""A Metal candidate for symmetric_product: one thread for each number below the diagonal; a start, without tiles."""
+"""A simple Metal candidate for symmetric_product, without tiles: one thread for each number of the lower half."""
 
 METAL = """
     uint column = thread_position_in_grid.x;
