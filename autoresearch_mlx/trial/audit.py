@@ -123,7 +123,7 @@ def _losses(
     model: Respondent, inputs: Tokens, targets: Tokens, cuts: Indices, spec: EvalSpec, rng: np.random.Generator,
     types: set[str],
 ) -> Floats:  # fmt: skip
-    """Return the losses [n, seq_len] of the rows, which are asked in random order.  Raises Invalid, Died.
+    """Return the losses [n, seq_len] of the rows, which the model gets in random order.  Raises Invalid, Died.
 
     The function adds the number types of the logits to ``types``.  After a cut, the targets are the next tokens of
     the cut row.

@@ -89,7 +89,7 @@ def _by_text(found: KnownError, ended: Ended, tail: str) -> Blame:
         share = gpu_used_by_others()
         if share is None or share < _GPU_OTHERS:
             return CANDIDATE
-        words = f"other programs hold {share:.0%} of the GPU's memory ({said})"
+        words = f"other programs use {share:.0%} of the GPU's memory ({said})"
         return Blame("machine", words, "close the programs that nvidia-smi names")
     if found.cause == "disk":
         return _disk(ended, said)

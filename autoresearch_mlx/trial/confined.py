@@ -59,7 +59,7 @@ def confined(
 
 
 def watched(conditions: Conditions, assignment: Assignment) -> tuple[dict[str, str], Watch]:
-    """Return an environment variable that marks the processes of one child, and a watch that finds them by it."""
+    """Return an environment variable that marks the processes of one child, and a watch that looks for this mark."""
     marker = uuid.uuid4().hex
     limits = replace(conditions.limits, folder=assignment.folder, processes=MOST_PROCESSES)
     return {MARKER: marker}, Watch(limits, marker)
@@ -89,8 +89,8 @@ def why_killed(ended: Ended, log: Path) -> tuple[Failure, str] | None:
 def _with_limits(permissions: Permissions, limits: Limits) -> Permissions:
     """Add the limits that the kernel can enforce to the permissions.
 
-    Memory is left out where a GPU is used: its driver maps far more address space than it uses, and the kernel's limit
-    counts what is mapped.
+    The memory limit is left out on a GPU: the GPU's driver maps far more address space than it uses, and the kernel's
+    limit counts what is mapped.
     """
     memory = None if permissions.gpu or limits.memory_bytes is None else int(_HARD_SHARE * limits.memory_bytes)
     largest = [size for size in (permissions.file_bytes, limits.folder_bytes) if size is not None]

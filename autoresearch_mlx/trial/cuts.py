@@ -1,9 +1,9 @@
-"""Choose the rows that each of the two model processes is asked for, and their cuts.
+"""Choose the rows for each call of the two model processes, and the cuts of these rows.
 
-Both processes run the edited file and get the same instructions.  Each answers for half of the rows, which are scored
-by its answers, and is the witness for the other half.  A witness gets a row in which everything from a random
-position on, the *cut*, is replaced by training text.  The loss just before the cut then shows what the model can
-predict without the tokens that follow (:mod:`lookahead`).
+Both processes run the edited file and get the same instructions.  Each is scored on its answers for half of the rows,
+and is the witness for the other half.  A witness gets a row that is cut at a random position: the tokens from the *cut*
+to the end are replaced by training text.  The loss just before the cut then shows what the model can predict without
+the tokens that follow (:mod:`lookahead`).
 
 Three rules make a channel between the two processes worthless:
 
@@ -123,7 +123,7 @@ def _call(
     cuts = np.concatenate([np.full(len(whole), seq_len), plan.cuts[cut]])
     fill = size - len(rows)
     others = np.concatenate([plan.tails[rows], rng.integers(0, len(tails), size=fill)])
-    # A row that only fills up a call is counted as row 0, so that there are targets to compute with.
+    # A row that only fills up a call gets the number and the targets of row 0; its losses are not used.
     rows, counts = np.concatenate([rows, np.zeros(fill, np.int64)]), np.arange(size) < len(rows)
     cuts = np.concatenate([cuts, np.full(fill, seq_len)])
     keeps = (np.arange(seq_len) < cuts[:, None]) & counts[:, None]

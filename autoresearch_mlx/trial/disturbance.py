@@ -95,8 +95,8 @@ class Disturbance:
     def words(self, habits: Sequence[float] = ()) -> str | None:
         """Return a sentence about why the run does not count, or None if it counts.
 
-        ``habits`` are gaps in earlier runs of the same file, or of the file from which it was made.  A gap that occurs
-        again is caused by the script, so it is not a disturbance.
+        ``habits`` are gaps in earlier runs of the same file, or of the file from which that file was made.  A gap that
+        occurs again is caused by the script, so it is not a disturbance.
         """
         if self.slept:
             return f"the machine slept for {self.slept:.0f} s"

@@ -94,7 +94,7 @@ class Evaluation:
     def _prepare(self, path: Path, mark: Mapping[str, str]) -> str | None:
         """Write the specification.
 
-        Returns None, or the reason if files that the training child left in the folder make that impossible.
+        Returns None, or the reason why files that the training child left in the folder prevent it.
         """
         weights = self._assignment.folder / WEIGHTS
         try:

@@ -34,7 +34,7 @@ up the budget too."""
 _AHEAD_BATCHES = 2
 """Number of the second step's batches that a script may load before it logs the first step."""
 _PROBE_SECONDS, _PROBE_SIDE = 5.0, 2048
-"""Seconds between two probes of a GPU, and the number of rows of the probe's matrices; a probe takes some ms on a
+"""Seconds between two probes of a GPU, and the number of rows of the probe's matrices; a probe takes a few ms on a
 Mac."""
 _EXIT_FAILED = 3
 
@@ -284,7 +284,7 @@ def _check_size(built: dict[str, int], trained: dict[str, int], spec: TrainSpec)
 def _check(weights: dict[str, mx.array]) -> None:
     bad = [name for name, w in weights.items() if not mx.all(mx.isfinite(w)).item()]
     if bad:
-        raise TrainingFailed(f"{len(bad)} of {len(weights)} weights are not finite, first {bad[0]}")
+        raise TrainingFailed(f"{len(bad)} of {len(weights)} weights are not finite; the first is {bad[0]}")
 
 
 def set_device(device: str, memory_limit_bytes: int | None) -> None:

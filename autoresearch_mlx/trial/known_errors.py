@@ -36,7 +36,7 @@ _INSTALL_STEP = "run `autoresearch-mlx doctor`; install MLX again if it fails th
 _METAL_ERRORS = (
     ("ImpactingInteractivity", "macOS ended the GPU's work because the display had to wait"),
     ("InnocentVictim", "the GPU was reset because of another program"),
-    ("SubmissionsIgnored", "the GPU takes no more work after earlier errors"),
+    ("SubmissionsIgnored", "the GPU accepts no more work after earlier errors"),
     ("Timeout", "the GPU's work took longer than macOS allows"),
     ("Hang", "the GPU hung"),
     ("BackgroundExecutionNotPermitted", "macOS refused GPU work in the background"),
@@ -75,7 +75,7 @@ KNOWN: tuple[KnownError, ...] = (
     KnownError(r"uncorrectable (ECC|NVLink) error|cudaErrorECCUncorrectable|CUDA_ERROR_ECC_UNCORRECTABLE|"
                r"cudaErrorNvlinkUncorrectable", "machine", "the GPU has a memory or link error", _DRIVER_STEP),
     KnownError(r"CUDA-capable device\(s\) is/are busy or unavailable|cudaErrorDevicesUnavailable|"
-               r"CUDA_ERROR_DEVICE_UNAVAILABLE", "machine", "another program holds the GPU", _DRIVER_STEP),
+               r"CUDA_ERROR_DEVICE_UNAVAILABLE", "machine", "another program is using the GPU", _DRIVER_STEP),
     KnownError(r"no CUDA-capable device is detected|cudaErrorNoDevice|CUDA_ERROR_NO_DEVICE|GPU is lost|"
                r"fallen off the bus|Unable to determine the device handle", "machine", "the GPU is gone", _DRIVER_STEP),
     KnownError(r"system (not yet initialized|has unsupported display driver)|cudaErrorSystem(NotReady|DriverMismatch)|"
@@ -92,7 +92,7 @@ KNOWN: tuple[KnownError, ...] = (
     KnownError(r"\[Errno 5\]|Input/output error", "machine", "the disk cannot be read or written",
                "the disk is failing: copy .autoresearch and .git elsewhere first"),
     KnownError(r"\[Errno (23|116|70)\]|Too many open files in system|Stale (NFS )?file handle", "machine",
-               "the system refused a file", "close other programs; look at the network disk if there is one"),
+               "the system could not open a file", "close other programs; look at the network disk if there is one"),
     KnownError(r"^MemoryError|Cannot allocate memory|std::bad_alloc|\[malloc_or_wait\]|\[Errno 12\]|"
                r"Unable to allocate \d+ bytes", "memory"),
     KnownError(r"No module named '(autoresearch_mlx|mlx|mlx\.core|mlx\.nn|numpy)'", "tool",

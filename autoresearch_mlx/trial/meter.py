@@ -26,7 +26,7 @@ _BEGINS_SECONDS = 600.0
 _PACE_AFTER, _PACE_TIMES, _PACE_MORE = 0.02, 4.0, 30.0
 """Share of the budget after which the pace of a run is known, followed by two numbers that limit the run from then on.
 
-The run may take at most the first of them times the time that the pace predicts, plus the second in seconds.
+The run may take the first number times the time that its pace predicts, plus the second number of seconds.
 """
 _SILENT_SECONDS, _SILENT_TIMES = 600.0, 10.0
 """Time without a new token after which a run counts as hung: these seconds, or this multiple of its longest step (some

@@ -29,8 +29,8 @@ _MARK = f"{WORKS_IN}=".encode()
 def end_orphans(folder: Path, seconds: float = 5.0, since: float | None = None) -> int:
     """End all processes that work below ``folder``, and their descendants; return how many were ended.
 
-    Call this only from the process that holds the session's lock; then no living loop can have started these
-    processes.  It takes some milliseconds if there is nothing to end, and gives up after ``seconds``.
+    Call this only from the process that holds the session's lock; then no living loop can have started these processes.
+    It takes a few milliseconds if there is nothing to end, and gives up after ``seconds``.
 
     ``since`` is the time, in seconds since 1970, after which this process started a program in ``folder``.  If it is
     given, programs that began later, have no terminal and have their current directory below ``folder`` are ended
@@ -88,9 +88,9 @@ def _orphans(folder: Path, since: float | None = None) -> Iterator[psutil.Proces
 
 
 def _perhaps_below(since: float | None) -> Iterator[psutil.Process]:
-    """Yield all processes, or on Linux, if no start time counts, those alone that have the variable.
+    """Yield the processes to examine: on Linux, if ``since`` is None, only those with the variable; otherwise all.
 
-    A look at the environments (proc(5)) takes a fifth of the time that psutil takes for the same processes.
+    Reading the environments from /proc takes a fifth of the time that psutil takes for the same processes.
     """
     import psutil
 

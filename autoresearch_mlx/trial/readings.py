@@ -62,7 +62,7 @@ def _kills() -> int | None:
 def gpu_used_by_others() -> float | None:
     """Return the largest share of an NVIDIA GPU's memory that is in use, from 0 to 1, or None if it is unknown.
 
-    It is called after a child has ended, so the memory in use belongs to other programs.
+    Call this after the child has ended, so that the memory in use belongs to other programs.
     """
     with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
         done = subprocess.run(

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HASHED_BYTES = 16 * 2**20
-"""Largest size in bytes of a file that is hashed each time; hashing it takes some 10 ms."""
+"""Largest size in bytes of a file that is hashed each time; hashing it takes about 10 ms."""
 
 
 @dataclass(frozen=True, slots=True)

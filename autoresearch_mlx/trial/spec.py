@@ -24,8 +24,8 @@ _BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 _MOST_NOTED = 100
 """Longest note (__metadata__) in a file of weights, in bytes; MLX writes about twenty bytes."""
 _LONGEST_HEADER = 2**24
-"""Longest header of a safetensors file that is read, in bytes: enough for the names and shapes of some hundred thousand
-arrays."""
+"""Longest header of a safetensors file that is read, in bytes: enough for the names and shapes of about a hundred
+thousand arrays."""
 
 
 def count(shapes: Mapping[str, Sequence[int]], vocab_size: int, tables: int | None = None) -> dict[str, int]:
@@ -117,17 +117,17 @@ def _header(weights: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     with weights.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > _LONGEST_HEADER:
-            raise ValueError(f"the header claims {length} bytes")
+            raise ValueError(f"the header would be {length} bytes long, and at most {_LONGEST_HEADER} are read")
         header = json.loads(file.read(length))
     if not isinstance(header, dict):
-        raise ValueError("a header that is not an object")
+        raise ValueError("the header is not a JSON object")
     found = {}
     for name, each in header.items():
         if name == "__metadata__":
             continue
         shape = each.get("shape") if isinstance(each, dict) else None
         if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
-            raise ValueError("a weight without a shape")
+            raise ValueError("the header has a weight without a valid shape")
         found[name] = str(each.get("dtype")), tuple(shape)
     return found
 

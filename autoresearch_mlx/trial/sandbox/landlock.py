@@ -73,7 +73,9 @@ def restrict(rules: Iterable[tuple[Path, int]], network: bool, version: int, por
     PR_SET_NO_NEW_PRIVS before.  A path that does not exist is skipped.
     """
     if ports and version < PORTS_ABI:
-        raise OSError(errno.ENOSYS, f"Landlock: version {PORTS_ABI} is needed to allow single ports, not {version}")
+        raise OSError(
+            errno.ENOSYS, f"Landlock: allowing single ports needs version {PORTS_ABI}, but the kernel has {version}"
+        )
     files = _ALL_FILE_RIGHTS if version >= 5 else _ALL_FILE_RIGHTS & ~_IOCTL_DEV
     # "Handled" rights are denied unless a rule grants them: TCP bind and connect (3), and both scopes (3).
     wanted = _Ruleset(files, 0 if network else 3, 3)

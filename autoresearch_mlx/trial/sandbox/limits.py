@@ -40,8 +40,8 @@ _SAMPLE_SECONDS = 0.1
 """Longest time between two readings of the memory of known processes."""
 _FIRST_SAMPLE_SECONDS = 0.001
 _SAMPLES_PER_AGE = 10
-"""A run that has just begun is read more often: the pause is a tenth of its age, so that the peak of a program
-of a tenth of a second is seen too."""
+"""A run that has just begun is read more often: the pause is a tenth of its age, so that even a program that runs for
+0.1 s shows its peak."""
 _LOOK_SECONDS = 0.5
 """Longest time between two searches for new processes, which read the whole table of processes.
 
@@ -59,7 +59,7 @@ class Limits:
     """Limits on what a run may use; None means no limit."""
 
     folder: Path | None = None
-    """The run folder.  Its size and the free space of its disk are watched if they have limits."""
+    """The run folder, whose size and free disk space are watched if they have limits."""
     memory_bytes: int | None = None
     """Maximum memory that the child and its descendants may use together."""
     folder_bytes: int | None = None
@@ -115,7 +115,7 @@ class Watch:
         self._first: float | None = None
         self._looked = self._sampled = self._walked = float("-inf")
         self._entering = True
-        """Whether the child may still be the small program that confines it, whose memory is not the run's."""
+        """Whether the child may still run the small program that sets up the sandbox, which is left out of the peak."""
         self._doubted = False
 
     def check(self, pid: int) -> str | None:
@@ -176,11 +176,11 @@ class Watch:
     def _memory(self) -> int | None:
         """Return the memory of all known processes together, in bytes, or None if one more check must confirm the sum.
 
-        Resident sizes count a shared page once for each process.  So a sum above the limit is computed again with
-        each shared page divided by the number of its users, which is slower to read.  A sum of several processes must
-        be above the limit in two checks, because between vfork and exec a child shows its parent's memory a second
-        time.  The program that confines the child counts for the limit, so that no child escapes the limit with a
-        similar command line, but not for the peak.
+        Resident sizes count a shared page once for each process.  So a sum above the limit is computed again with each
+        shared page divided by the number of its users, which is slower to read.  A sum of several processes must be
+        above the limit in two checks, because between vfork and exec a child shows its parent's memory a second time.
+        The program that sets up the sandbox is left out of the peak but not of this sum; otherwise a child with a
+        similar command line could escape the limit.
         """
         limit, family = self.limits.memory_bytes, list(self._known.values())
         if self._entering and self._leader in self._known:
@@ -259,7 +259,7 @@ def _alive(process: psutil.Process) -> bool:
 
 
 def _is_entering(process: psutil.Process) -> bool:
-    """Return whether a process still runs the program that confines it (:mod:`.enter`), as its command line says."""
+    """Return whether a process, by its command line, still runs the program that sets up the sandbox."""
     try:
         return ENTER in process.cmdline()
     except psutil.Error:

@@ -9,8 +9,8 @@ of a file or to its times, flags, mode, owner or attributes.  A process that is 
 second one (``sandbox_apply: Operation not permitted``, exit code 71).
 
 Nothing in this module has been run on a Mac: the tests compare text.  So the profile is tested before it is used
-(``detect``), and ``selftest`` shows whether the sandbox works.  It limits neither memory nor disk, and can only decide
-whether there may be more than one process; the parent watches all three.
+(``detect``), and ``selftest`` shows whether the sandbox works.  The profile limits neither memory nor disk, and of
+processes it can only allow one or any number; the parent watches all three.
 """
 
 from __future__ import annotations

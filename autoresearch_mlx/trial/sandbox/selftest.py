@@ -76,7 +76,7 @@ class Selftest:
 
     @property
     def wrong_numbers(self) -> str | None:
-        """The wrong results of MLX as text, or None if its results were right or there were none."""
+        """The wrong results of MLX as text, or None if it gave no wrong ones."""
         found = (words.partition(_WRONG)[2] for _, _, words in self.findings if _WRONG in words)
         return next((words.partition(";")[0] for words in found), None)
 

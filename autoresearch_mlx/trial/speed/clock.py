@@ -22,9 +22,9 @@ from autoresearch_mlx.trial.speed.processor import Totals, cores, stopped, total
 
 WINDOW_SECONDS = 0.5
 """Length in seconds of a window, the time over which the speed is measured: long compared with the scheduler's slices
-of some ms, short compared with a budget."""
+of a few ms, short compared with a budget."""
 _PROBE_SECONDS = 4.0
-"""Seconds between two probes, each of which takes some 5 ms of one processor."""
+"""Seconds between two probes, each of which takes about 5 ms of one processor."""
 _COMPANY_SECONDS = 2.0
 """Seconds between two readings of all programs, taken only while something slows the run down."""
 _PRODUCT_NOISE, _FAST_NOISE, _COPY_NOISE = 1.15, 1.3, 1.4

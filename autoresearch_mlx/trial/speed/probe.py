@@ -50,7 +50,7 @@ class Probe:
         self._multiply()  # the first product starts the threads of numpy's BLAS
 
     def take(self) -> Reading:
-        """Return one reading; it takes some 10 ms."""
+        """Return one reading; it takes about 10 ms."""
         return Reading(_fastest_ms(self._multiply), _fastest_ms(self._copy))
 
     def _multiply(self) -> None:
