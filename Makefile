@@ -45,7 +45,7 @@ format: ## rewrite the code in this project's style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: ## run the benchmarks in bench/ but recipe, recipe_nights and peer, one after the other
+bench: ## run all benchmarks in bench/ except recipe, recipe_nights and peer, one after the other
 	@sh scripts/setup dev
 	@for file in $$(grep -l '^if __name__' bench/*.py | grep -v -e recipe -e peer); do \
 		echo "$$file"; $(BIN)/python -m "bench.$$(basename "$$file" .py)" $(ARGS) || exit 1; \

@@ -297,7 +297,7 @@ def orthogonalise(g: mx.array) -> mx.array:
 
 
 def even_rows(g: mx.array, second: mx.array) -> tuple[mx.array, mx.array]:
-    """Even out the rows of an update (NorMuon, arXiv:2510.05491), so that its norm stays the same."""
+    """Even out the rows of an update (NorMuon, arXiv:2510.05491); the norm of the update stays the same."""
     axis = -1 if g.shape[-2] >= g.shape[-1] else -2
     power = mx.mean(mx.square(g), axis=axis, keepdims=True)
     second = MUON_BETA2 * second + (1 - MUON_BETA2) * power
@@ -382,7 +382,7 @@ class Optimiser:
 
 
 def lr_factor(progress: float) -> float:
-    """Return the learning rate over its peak: it rises, stays level, and falls in a straight line.
+    """Return the learning rate as a share of its peak: it rises, stays level, and falls in a straight line.
 
     arXiv:2405.18392 compares this schedule with cosine decay.
     """

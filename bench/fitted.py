@@ -105,7 +105,7 @@ def features(knobs: KnobFile, values: Values) -> NDArray[np.float64]:
 def read(path: Path, knobs: KnobFile, study: str | None = None) -> Table:
     """Read a table of runs: one column for each knob, ``val_bpb``, ``memory_gb`` and ``status``.
 
-    Only rows with ``study`` in the column ``seed`` are read, or all rows if it is None.
+    Only rows with ``study`` in the column ``seed`` are read, or all rows if ``study`` is None.
     """
     packed = path.read_bytes()
     text = (gzip.decompress(packed) if path.suffix == ".gz" else packed).decode()

@@ -355,7 +355,7 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, default=1, help=f"number of the tables, up to {len(WORLDS)}")
     args = parser.parse_args()
     if args.nights < 1 or args.runs < 20 or not 1 <= args.worlds <= len(WORLDS):
-        parser.error(f"at least one night and twenty runs, and one to {len(WORLDS)} tables")
+        parser.error(f"give at least one night and twenty runs, and one to {len(WORLDS)} tables")
     began = time.perf_counter()
     for world in WORLDS[: args.worlds]:
         for line in table(world, args.nights, args.runs):

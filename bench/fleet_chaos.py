@@ -4,11 +4,11 @@
 
 The events are:
 
-- A machine is stopped beyond its time and continued (a closed lid), or stopped for a moment.
+- A machine is stopped for longer than it may be away (a closed lid) and continued, or stopped for a moment.
 - ``kill -9`` ends a Dask worker, its nanny, the process that measures, the scheduler, the coordinator or the night.
 - The disk under a spool is full.
 - A visitor has a wrong certificate, is a plain TCP client, has another version of the code or another corpus, or cannot
-  be reached back.  It must be refused with the reason.
+  be reached back.  Every visitor must be refused with the reason.
 
 Whatever a person would start again is started again: the night, the coordinator, a machine's `fleet join`.
 """
@@ -358,7 +358,7 @@ def report(chaos: Chaos, order: list[str]) -> None:
     print(f"lost {lost}, doubled {doubled}, runs counted twice {runs_twice(running)}")
     print(f"late runs, not counted: {len(running.events('late'))}")
     print(f"wrong verdicts: {len(mistaken)}", *mistaken, sep="\n  ")
-    print(f"refusals without the words: {chaos.failed}")
+    print(f"refusals without the expected words: {chaos.failed}")
     for event in running.events("finished"):
         if event["status"] == "interrupted":
             print(f"  interrupted: #{event['number']} {event['reason']}")

@@ -121,7 +121,7 @@ def wait_for(holds: Callable[[], Any], what: str, seconds: float = 120.0) -> Any
         if found := holds():
             return found
         time.sleep(0.05)
-    raise SystemExit(f"{what}: not within {seconds:.0f} s")
+    raise SystemExit(f"waited {seconds:.0f} s in vain for {what}")
 
 
 @contextmanager

@@ -287,7 +287,7 @@ def _first(rule: str, machine: Machine, effect: float) -> bool:
 def decision_rows(many: int, common: float) -> Iterator[str]:
     yield f"{'P(keep), (runs)':<20}" + "".join(f"{f'{effect:+g} sigma':>14}" for effect in EFFECTS)
     for rule in RULES:
-        if rule != "auto":  # at the start of a night it is adaptive
+        if rule != "auto":  # at the start of a night, auto is adaptive
             cells = (one_decision(rule, effect, many, common) for effect in EFFECTS)
             yield f"{rule:<20}" + "".join(f"{f'{p:.3f} ({n:.1f})':>14}" for p, n in cells)
 
@@ -329,7 +329,7 @@ def main() -> None:
     parser.add_argument("--common", type=float, default=0.0, help="share of a run's variance that its seed explains")
     args = parser.parse_args()
     if min(args.nights, args.decisions) < 1 or args.runs < 5 or not 0 <= args.common < 1:
-        parser.error("at least one night, one decision and five runs, and a common share from 0 to under 1")
+        parser.error("give at least one night, one decision and five runs, and a common share from 0 to under 1")
     began = time.perf_counter()
     print("\n".join(decision_rows(args.decisions, args.common)), flush=True)
     for regime in REGIMES:

@@ -1,4 +1,4 @@
-"""Hold the knob files that the searches of the bench start from: a range and a first value for each knob."""
+"""Define the knob files from which the searches of the bench start: a range and a first value for each knob."""
 
 from __future__ import annotations
 

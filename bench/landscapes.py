@@ -49,7 +49,7 @@ class Family:
     near: float = 0.03
     coupling: float = 0.3
     headroom: tuple[float, float] = (1.5, 2.5)
-    """Range of the number of doublings of the first configuration's memory after which a run fails."""
+    """Range from which a landscape draws how often the first configuration's memory may double before a run fails."""
     fragile: float = 0.4
     """Distance of the matrix learning rate above its optimum at which training diverges."""
     noise: float = 0.1
@@ -72,8 +72,8 @@ FAMILIES = (
 class ComputeLaw:
     """A law of fixed compute: five minutes allow a fixed number of operations, so a larger model sees fewer tokens.
 
-    Parameters and tokens each lower the loss by a power law (arXiv:2203.15556), the best batch grows
-    with the tokens, and the best learning rate with batch and against width.  The value is not a sum over single knobs.
+    Parameters and tokens each lower the loss by a power law (arXiv:2203.15556), the best batch grows with the tokens,
+    and the best learning rate grows with the batch and falls with the width.  The value is not a sum over single knobs.
     """
 
     size: float
@@ -93,7 +93,7 @@ class ComputeLaw:
         return loss + 0.02 * (2 ** (0.5 * batch) + 2 ** (-0.5 * batch) - 2)
 
     def rate_shift(self, values: Values) -> float:
-        """Return how far the best matrix learning rate moves, as a share of its two decades."""
+        """Return how far the best matrix learning rate moves, as a share of its range, which is two powers of ten."""
         here, start = _scale(values), _scale(START_VALUES)
         return 0.15 * (0.5 * (here.batch - start.batch) - 0.5 * (here.width - start.width))
 
@@ -167,7 +167,7 @@ class Landscape:
             if self.law and name in COMPUTE_KNOBS:
                 continue
             offset = self._offset(name, values)
-            # Quadratic at the bottom, straight further out, steeper on one side.
+            # The loss is quadratic near the optimum, straight further out, and steeper on one side.
             total += (above if offset > 0 else below) * 0.1 * (math.hypot(1, offset / 0.1) - 1)
         return total
 
@@ -241,7 +241,7 @@ def _optimum(row: Row, far: bool, family: Family, rng: np.random.Generator) -> f
 
 
 def _slope(far: bool, rng: np.random.Generator) -> tuple[float, float]:
-    # Few knobs matter much.  For about half of them, a value that is too high costs more than one that is too low.
+    # Few knobs matter much.  For about half of all knobs, a value that is too high costs more than one that is too low.
     level = rng.lognormal(math.log(0.05 if far else 0.02), 0.6)
     tilt = rng.uniform(0.6, 1.6)
     return float(level / tilt), float(level * tilt)

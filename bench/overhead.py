@@ -48,8 +48,7 @@ class Part:
     name: str
     seconds: float
     processor: float | None = None
-    """Processor seconds of the child processes, or None if they cannot be told from the processor seconds of the
-    next phase."""
+    """Processor seconds of the child processes, or None if they cannot be told apart from those of the next phase."""
 
 
 @click.command()

@@ -115,7 +115,7 @@ class ScriptedModel:
             if isinstance(step, Shell) and step.until and made <= asked.calls:
                 if step.until not in asked.text:
                     return next(_moves(step, asked.tools))
-                made = asked.calls  # the step after it is the last one
+                made = asked.calls  # only the next step is left
                 continue
             for move in _moves(step, asked.tools):
                 if made == asked.calls or isinstance(move, Say):

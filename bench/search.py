@@ -50,7 +50,7 @@ STEP = 0.16
 
 
 def walk(seed: int) -> Proposer:
-    """Return the plain walk: one random knob, one random step of at least one tick, and no point twice."""
+    """Return the plain walk: one random knob, one random step of at least its smallest step, and no point twice."""
     rng = np.random.default_rng([seed, 2])
     seen: set[tuple[Any, ...]] = set()
 

@@ -28,7 +28,7 @@ class World:
     """Share of changes that do nothing on average; the others lose."""
     win: float = 0.008
     loss: float = 0.01
-    """Mean size of losses; ``win`` is that of gains.  The sizes are distributed exponentially."""
+    """Mean size of losses; ``win`` is the mean size of gains.  The sizes are distributed exponentially."""
     platform: float = 0.0
     """Share of the gains that hold on the last chip alone, and are losses of half the size elsewhere."""
     by_noise: bool = False
@@ -84,7 +84,7 @@ def draw_changes(world: World, rng: np.random.Generator) -> Iterator[TrueChange]
 
 @dataclass(slots=True)
 class Fleet:
-    """Takes runs on machines until the night's runs are spent."""
+    """Makes runs on machines until the night's runs are spent."""
 
     world: World
     rng: np.random.Generator

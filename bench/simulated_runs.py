@@ -20,7 +20,7 @@ class Regime:
     win: float
     """Mean true gain of a winning proposal, in sigma."""
     drift: bool = False
-    """Whether the machine drifts: AR(1) of one sigma over some ten runs, and heat of 1.5 sigma in the first ten."""
+    """Whether the machine drifts: AR(1) of one sigma over about ten runs, and heat of 1.5 sigma in the first ten."""
     nothing: float = 0.35
     loss: float = 3.0
 

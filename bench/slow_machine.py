@@ -62,7 +62,7 @@ def shuffled(rng: np.random.Generator, runs: int) -> Iterator[float]:
 
 
 def in_spells(rng: np.random.Generator, runs: int) -> Iterator[float]:
-    """Yield speeds of programs that come and go: spells of some six runs at one speed."""
+    """Yield speeds of programs that come and go: spells of about six runs at one speed."""
     speed = 1.0
     for at in range(runs):
         if at >= 3 and rng.random() < 1 / 6:
@@ -93,7 +93,7 @@ WAYS = (
 class SlowMachine(Machine):
     """A machine whose values depend on its speed too.
 
-    While it is slow, the speed shows the work with an error, and tokens show it without one.
+    While the machine is slow, its speed shows the work with an error, and tokens show the work without one.
     """
 
     def __init__(self, rng: np.random.Generator, speeds: Speeds, told: bool, common: float) -> None:
@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--common", type=float, default=0.0, help="share of a run's variance that its seed explains")
     args = parser.parse_args()
     if args.nights < 1 or not 0 <= args.common < 1:
-        parser.error("at least one night, and a common share from 0 to under 1")
+        parser.error("give at least one night, and a common share from 0 to under 1")
     began = time.perf_counter()
     print(f"{'':<26}" + "".join(f"{head:>12}" for head in ("beyond 3", "kept", "wins", "losses", "runs", "regimes")))
     for speeds in WAYS:

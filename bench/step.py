@@ -56,7 +56,7 @@ class Part:
 )
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE", help="Set a knob of the script.")
 @click.option("--repeats", type=int, default=9, show_default=True)
-@click.option("--child", hidden=True, type=click.Path(), help="Be the child: the script to profile.")
+@click.option("--child", hidden=True, type=click.Path(), help="Run as the child, with this script to profile.")
 def main(script: Path | None, knobs: Sequence[str], repeats: int, child: str | None) -> None:
     """Print one row for each part, then the whole step."""
     if child is not None:

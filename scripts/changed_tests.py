@@ -1,4 +1,4 @@
-"""Print the test files of what changed since the branch left main, for `make check`.
+"""Print the test files for what has changed since the branch left main, for `make check`.
 
     python scripts/changed_tests.py [BASE]
 

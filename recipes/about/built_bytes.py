@@ -55,7 +55,7 @@ if __name__ == "__main__":
     if "--write" in sys.argv:
         folders = {path.split("/")[0] for path in made if "/" in path}
         if mixed := folders & {path.split("/")[0] for path in settings["sources"]}:
-            raise SystemExit(f"the build writes into {mixed.pop()}, which has sources")
+            raise SystemExit(f"the build writes into {mixed.pop()}, which has sources; build into another folder")
         kinds = sorted({Path(path).suffix for path in made})
         NOTES.write_text(json.dumps({**settings, "folders": sorted(folders), "kinds": kinds}, indent=1) + "\n")
     else:

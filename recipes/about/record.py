@@ -1,7 +1,8 @@
 """Record the calls that the tests make to the edited files, for replay.py: `python3 measuring/record.py`.
 
 The public functions of the editable modules, and the methods of their public classes, are wrapped while the tests run.
-A call from outside the module is recorded with its arguments.  Calls inside it are not: an edit may change them.
+A call from outside the module is recorded with its arguments.  Calls inside the module are not recorded, because an
+edit may change them.
 """
 
 import functools

@@ -46,7 +46,7 @@ class Version:
 
 
 def compare(expected, found):
-    """End with an error that shows the first difference when a call gives something else than in the first version."""
+    """End with an error that shows the first difference if a call gives another result than in the first version."""
     for before, after in zip(expected, found, strict=True):
         if before != after:
             same = next((n for n, (x, y) in enumerate(zip(before, after, strict=False)) if x != y), len(before))

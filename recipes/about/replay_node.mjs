@@ -1,4 +1,4 @@
-// Make the recorded calls for replay.py: `first` or `edited` on the command line, a line for each answer.
+// Make the recorded calls for replay.py.  The argument names the version: `first` or `edited`.
 import fs from 'node:fs';
 import Module, { createRequire, register } from 'node:module';
 import path from 'node:path';

@@ -1,4 +1,4 @@
-"""Make the recorded calls for replay.py: ``first`` or ``edited`` on the command line, a line for each answer."""
+"""Make the recorded calls for replay.py.  The argument names the version: ``first`` or ``edited``."""
 
 import importlib
 import importlib.abc
@@ -108,7 +108,7 @@ def probe(settings, notes):
             call = arguments = None
             call, arguments = one(note)
             lines.append(told(note, (call(), arguments)))
-        except OSError:  # probably a file that only the test had
+        except OSError:  # probably needs a file that only the test had
             lines.append(None)
         except Exception as error:
             lines.append(told(note, (error, arguments)) if call else None)

@@ -1,4 +1,4 @@
-"""Print the size of the editable files in tokens: names, numbers and signs, whatever the lines and the comments.
+"""Print the size of the editable files in tokens: names, numbers and signs; lines and comments do not count.
 
 A long string counts as one token for each four characters, so that code hidden in a string is not short.
 """

@@ -81,7 +81,7 @@ if (process.argv[2] === "record") {
   process.exit(0);
 }
 
-/** Return what a page lacks of what was recorded, in words. */
+/** Return, as text, what was recorded and is missing from the page. */
 function lacks(offer, wanted) {
   const wrong = [];
   const seen = offer.texts.filter((each) => !each.why).map((each) => each.text).join(" ");

@@ -32,7 +32,7 @@ async function shown(browser, folder, device) {
   return withPage(browser, folder, look, { viewport, userAgent: userAgents[device], until: "load" });
 }
 
-/** Return where two texts differ, in words. */
+/** Return, as text, where two texts differ. */
 function apart(found, wanted) {
   let at = 0;
   while (at < wanted.length && found[at] === wanted[at]) at += 1;

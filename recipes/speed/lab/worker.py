@@ -1,6 +1,6 @@
 """Call a function for the program that measures it: a file and a name on the command line, arguments on standard input.
 
-The function runs in this process, and its time is taken in the other one, so the edited file has no clock to change.
+The function runs in this process and the other process takes its time, so the edited file has no clock to change.
 """
 
 import importlib.util

@@ -98,7 +98,7 @@ def kept(body):
 
 
 def refused(before, now):
-    """Return why the second version is not the first one with safer settings, or None if it is."""
+    """Return a change of the second version that is more than a safer setting, or None if there is none."""
     for address, body in before.items():
         if address not in now:
             return f"{address} is gone"

@@ -139,7 +139,7 @@ def compare_noticed(before, now):
 
 
 def compare(before, now):
-    """End with an error that names the first difference to the worse."""
+    """End with an error that names the first change for the worse."""
     compare_tests(before, now)
     for path, known in before["reached"].items():
         found = now["reached"].get(path)
