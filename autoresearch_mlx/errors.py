@@ -9,7 +9,7 @@
       CorpusError               the text cannot be fetched or turned into rows
       AgentError                the agent cannot be loaded or cannot go on
         AgentAway               the agent has no proposal now and can be asked again later
-        EndpointError           a model's server does not answer as it should; carries its kind
+        EndpointError           a model's server does not answer as it should; names the kind of failure
       TableError                a reference table or an imported log is malformed
 
 A fault in an edited script or in a model's answer raises no error: the experiment gets a status
@@ -84,7 +84,7 @@ unreachable  nothing listens at the address, or the server that we start did not
 busy         429, 503, a full queue, a model that is still loading
 hung         the deadline of the call passed
 dropped      the connection broke in the middle of the answer
-garbled      the answer cannot be used: it is not JSON, or it is an error under a status of success
+garbled      the answer cannot be used: it is not JSON, or it is an error sent with a status of success
 refused      the server rejected the model, the key or the request (4xx); asking again changes nothing
 overflow     the prompt is longer than the context, or the server did not read all of it
 """

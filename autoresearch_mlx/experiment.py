@@ -16,10 +16,10 @@ Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted", "stop
 _Failed: TypeAlias = Literal["crash", "timeout", "invalid", "duplicate", "interrupted", "conflict", "limit"]
 Status: TypeAlias = Literal["keep", "discard", _Failed]
 """Outcome of an experiment.  ``conflict`` means that its change cannot be combined with one that was kept in
-the meantime.  ``limit`` means that one of its figures breaks its limit."""
+the meantime.  ``limit`` means that one of its figures is beyond the limit set for that figure."""
 Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard", "paused", "waiting"]
 """Phase of a measurement.  Two phases occur between experiments.  ``paused`` ends when the user
-resumes the run, or when the machine is tried again.  ``waiting`` ends when the machine is ready (power, heat)."""
+resumes the run, or when a failing machine has rested.  ``waiting`` ends when the machine is ready (power, heat)."""
 KnobChanges: TypeAlias = Mapping[str, tuple[Any, Any]]
 """Changed knobs as ``{name: (from, to)}``; ``None`` if the knob did not exist before or no longer exists."""
 Split: TypeAlias = Literal["val", "hidden"]
@@ -39,7 +39,7 @@ class Proposal:
     rationale: str = ""
     agent: str = ""
     problem: str = ""
-    """What is wrong with the agent's answer if it contains no edit, told to the agent; ``files`` is then empty."""
+    """What is wrong with an answer that contains no edit, in words for the agent; ``files`` is then empty."""
     base: str | None = None
     """Commit that this edit starts from; None means the incumbent."""
     talk: Mapping[str, Any] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class Measurement:
     stretch: float | None = None
     """Wall-clock time of the training as a multiple of its budget in reference seconds; None if no clock ended it."""
     disturbed_by: str = ""
-    """What slowed the run down, as text, even if its budget was lengthened for that; empty if nothing did."""
+    """What slowed the run down, as text, even if its budget was lengthened to make up for it; empty if nothing did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +269,7 @@ class Stopper(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """The longest times of the baseline's runs in this regime, in seconds by the parent's clocks.
+    """The longest times of the baseline's runs in this regime, in seconds, as the parent process measured them.
 
     The limits of later runs are derived from these figures.  A figure is None when it is not known.  Names that end in
     ``_cpu`` are processor seconds, the others wall-clock seconds.
@@ -324,8 +324,8 @@ class Assignment:
     reference: Reference | None = None
     """Speed of the machine by which the seconds of the budget are counted; None means wall-clock seconds."""
     incumbent: Callable[[], Assignment | None] | None = None
-    """For an audit: puts the incumbent into the same tree and returns its assignment, whose folder has the incumbent's
-    weights.  Returns None if the weights were not kept."""
+    """Function for an audit: it puts the incumbent into the same tree and returns an assignment for it, whose folder
+    has its weights, or None if the weights were not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,7 +388,7 @@ class Target(Protocol):
         made side by side."""
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Return the reason why these files cannot be measured, told to their author; None if they can."""
+        """Return the reason why these files cannot be measured, in words for their author; None if they can."""
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
         """Make a run of a few seconds to see if these files work at all; return None if the target has no short run."""

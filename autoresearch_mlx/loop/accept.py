@@ -15,7 +15,7 @@ from autoresearch_mlx.loop.upkeep import measure_anew, tell_of_machine
 from autoresearch_mlx.store.journal import now
 
 PERSON = "person"
-"""Name of the agent of accepted experiments in the ledger."""
+"""Agent's name that the ledger has for accepted experiments."""
 
 
 def accept(session: Session, number: int, screen: Screen) -> Experiment:

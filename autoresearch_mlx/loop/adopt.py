@@ -19,7 +19,7 @@ from autoresearch_mlx.share.place import Pulled
 from autoresearch_mlx.terms import cut
 
 AGENT = "share"
-"""Name of the agent of adopted experiments in the ledger."""
+"""Agent's name that the ledger has for adopted experiments."""
 
 
 def adopt(session: Session, pool: Path, pulled: Pulled, screen: Screen) -> Experiment:
@@ -85,7 +85,7 @@ def _by_files(session: Session, pool: Path, pulled: Pulled, here: Mapping[str, s
     if not result.files:
         why = result.withheld or "only the files of wins are published"
         raise LabError(
-            f"result {number} cannot be adopted: {why}", "`share REMOTE log --json` has its knobs and its patch"
+            f"result {number} cannot be adopted: {why}", "`share REMOTE log --json` prints its knobs and its patch"
         )
     before, after = read_files(pool, pulled)
     if refused := [path for path in after if not session.workspace.may_edit(path)]:

@@ -26,7 +26,7 @@ from autoresearch_mlx.loop.session import Session
 
 _LOOK_SECONDS = 0.1
 _PATIENCE_SECONDS = 2.0
-"""Longest time in seconds that the end of a run waits for a thread in which the agent still thinks."""
+"""Seconds for which a run that ends waits for a thread in which the agent still thinks."""
 
 
 @runtime_checkable
@@ -170,7 +170,7 @@ class Ahead:
 
     def _refusal(self, context: Context, proposal: Proposal) -> str | None:
         if proposal.base is not None:
-            return None  # the loop checks it, on the files of that commit
+            return None  # the loop checks this proposal, on the files of the commit from which it starts
         history, running = context.history, context.running
         origin = "the incumbent"
         candidate = Candidate(self._session, history, context.number, context.files, proposal, origin, running)

@@ -87,7 +87,7 @@ class Attempt:
     """The commit of the incumbent with which this attempt is compared although another lane has since replaced it,
     or None if no lane has."""
     lost: tuple[str, ...] = ()
-    """Names of the machines of a fleet whose connection was lost while they measured it."""
+    """Names of the machines of a fleet that were lost while they measured this experiment."""
     spares: Spares = field(default_factory=Spares)
     accepted: bool = False
     """Whether a person has accepted its gain despite the size."""
@@ -112,7 +112,7 @@ class Attempt:
         """Return the experiment that a dead process had begun.  Its commit, if there is one, still has its ref."""
         whole = session.journal().history
         base, sha = session.workspace.made_on(left.number, session.commits(whole)) or (left.base, None)
-        incumbent = left.base if "base" in left.proposal else base  # as in _depart, which did not survive
+        incumbent = left.base if "base" in left.proposal else base  # the dead process had set the base in _depart
         files, history = session.workspace.read(base), as_of(whole, incumbent)
         attempt = cls(session, session.worker, history, left.number, left.time, base, incumbent, files, sha=sha)
         if sha is not None:

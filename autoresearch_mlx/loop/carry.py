@@ -73,7 +73,7 @@ def _onto(attempt: Attempt, newest: History, onto: str, running: Sequence[Runnin
 
 
 def with_words(verdict: Verdict, attempt: Attempt) -> Verdict:
-    """Return the verdict; if the change was carried over, its reason names the keep onto which it was carried."""
+    """Return the verdict; after a change was carried over, the verdict's reason names the keep that received it."""
     best = attempt.history.incumbent
     if not attempt.carried or not attempt.measurements or best is None:
         return verdict

@@ -116,7 +116,8 @@ def skip(folder: Path, number: int, origin: Origin) -> bool:
     the_run(folder)
     if number == 0 and read(folder / LEDGER).history.baseline is None:
         said = "the baseline cannot be skipped: everything is compared with it"
-        raise LabError(said, "`autoresearch-mlx stop` ends the run after it, Ctrl-C there ends it now")
+        hint = "`autoresearch-mlx stop` ends the run after the baseline; Ctrl-C in its terminal ends it now"
+        raise LabError(said, hint)
     return _want(folder, "skip", origin, unless=lambda wish: False, number=number)
 
 
@@ -141,7 +142,7 @@ def _refuse_idle(folder: Path, run: Run | None) -> Run:
     pid = holder(folder)
     if pid is not None:
         said = f"no run in progress; process {pid} holds session {folder.name}"
-        raise LabError(said, f"wait for it, or end it with Ctrl-C there, or with `kill {pid}`")
+        raise LabError(said, f"wait until it ends, or end it with Ctrl-C in its terminal or with `kill {pid}`")
     raise LabError(f"no run in progress in session {folder.name}", "`autoresearch-mlx run` continues the session")
 
 
@@ -177,7 +178,7 @@ class Orders:
         self._seen: tuple[int, int] | None = None
         self._wish = Wish()
         self._obeyed: dict[int, int] = {}
-        """For each experiment, the number of skips that are done with: they were obeyed, or came before its
+        """For each experiment, the number of skips that need no action any more: they were obeyed, or came before its
         measurement began."""
         self._reading = threading.Lock()
 
@@ -242,8 +243,8 @@ class Orders:
         return None
 
     def _order(self, kind: str) -> None:
-        """Write an order of the run to itself into the file of orders, so that `status` shows it and the user can
-        take it back."""
+        """Write an order that the run gives itself into the file of orders, so that `status` shows the order and the
+        user can take it back."""
         if self._folder is not None:
             with writing(self._folder / FILE) as journal:
                 journal.append(kind, origin="machine")

@@ -52,9 +52,9 @@ _PATIENCE_SECONDS = 10
 _MOST_MACHINES = 64
 """Largest number of machines of a fleet that measure at the same time."""
 _MOST_LOST = 2
-"""An experiment is asked for again once after a machine was lost during its run, because its edit may be the cause."""
+"""An experiment is given up after this many machines were lost during its runs: its edit may be the cause."""
 _MOST_NOT_TAKEN = 5
-"""Number of machines that may not begin an experiment; after that, it is given up."""
+"""An experiment is given up after machines have failed this many times to begin its run."""
 _INTERRUPTED = 130
 """Exit code of a process that Ctrl-C has ended."""
 
@@ -72,7 +72,7 @@ class Crew:
         """Experiments that wait for another machine of the fleet to continue them."""
         self._taken: list[Future[Measurement]] = []
         self._not_taken: Counter[int] = Counter()
-        """For each experiment, how many machines did not begin a run of it."""
+        """For each experiment, how often a machine that should run it did not begin the run."""
         self._halt = threading.Event()
         self.halted = STOPPED
         """Why the run ends; experiments that this interrupts are recorded with it."""
@@ -201,7 +201,7 @@ class Crew:
             may = [worker for worker in here if worker.name in each.to] or list(here)
             may = [worker for worker in may if worker.name not in each.avoid] or may
             free = [worker for worker in may if not lanes[worker.name]]
-            spare = each.attempt.spares.machines  # they make this run already
+            spare = each.attempt.spares.machines  # these machines already make a run of this experiment
             soon = (w for w in may if lanes[w.name] == 1 and w.name not in spare and w.ends_soon())
             free = free or [worker for worker in soon if not due(worker) and self._lacks(worker) is None]
             if free:
@@ -237,7 +237,7 @@ class Crew:
         for worker in self.free():
             if (attempt := spare_for(self.session, worker, self._begun())) is not None:
                 attempt.spares.machines.append(worker.name)
-                self.do(worker, -1, partial(take_spare_run, attempt))  # a skip must reach the experiment itself
+                self.do(worker, -1, partial(take_spare_run, attempt))  # -1, so that a skip ends the experiment only
                 return True
         return False
 
@@ -342,7 +342,7 @@ class Crew:
         return done
 
     def _again(self, attempt: Attempt, lost: MachineLost) -> bool:
-        """Return whether another machine is to make the run that a machine did not."""
+        """Return whether another machine should make the run that this machine did not complete."""
         if isinstance(lost, MachineUnfit):
             return True  # the incumbent does not run there
         if isinstance(lost, NotTaken):
@@ -370,7 +370,7 @@ class Crew:
                 if isinstance(decision, Verdict):
                     return attempt.conclude(with_words(decision, attempt))
             elsewhere = decision.machine not in ("", attempt.worker.name)
-            if came and decision.whom == "incumbent":  # it came here as an alternative, and the judge wants no other
+            if came and decision.whom == "incumbent":  # it was offered to other machines just before it came here
                 if elsewhere:
                     return wait_for(attempt, to=(decision.machine,))
             elif elsewhere or decision.whom == "incumbent":

@@ -52,7 +52,7 @@ def start_detached(arguments: Sequence[str]) -> Promise | int:
     os.close(theirs)
     with os.fdopen(ours, encoding="utf-8") as report:
         line = report.readline()
-        report.read()  # a process that promises nothing closes it after it has printed its error
+        report.read()  # without a promise, the process prints its error before it closes the pipe
     process.wait()
     if not line:
         raise LabError("the detached process was killed before it had a number", "`autoresearch-mlx try` again")

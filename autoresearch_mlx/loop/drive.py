@@ -35,7 +35,7 @@ def drive(lab: Lab, line: str | None, prompt: str, files: Sequence[str] = ()) ->
     lab.make_state()
     with serving(lab.state) as desk, tempfile.TemporaryFile() as told:
         if desk is None:
-            raise LabError("another `autoresearch-mlx drive` works in this lab", "end it with Ctrl-C there")
+            raise LabError("another `autoresearch-mlx drive` works in this lab", "end it with Ctrl-C in its terminal")
         told.write(prompt.encode(errors="replace"))
         told.seek(0)
         agent = (

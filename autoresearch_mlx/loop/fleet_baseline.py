@@ -1,7 +1,7 @@
 """Measure the baseline on all machines of a fleet at once; the first machine that is done starts the session.
 
-The machines share the repeats from which sigma starts: each makes two runs, and the quickest ones make a third while
-all of them together need more (:func:`machines.runs_of_baseline`).
+The machines share the runs from which the first sigma is computed: each machine makes two, and the quickest machines
+make a third as long as the runs of all machines together are too few (:func:`machines.runs_of_baseline`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decisio
     assert attempt.sha is not None
     session, sha = staff.session, attempt.sha
     workers = staff.workers
-    if not workers:  # the only one may have left a moment ago
+    if not workers:  # the only machine may have left a moment ago
         raise MachineLost("no machine of the fleet is here")
     first, shares = _First(len(workers)), Shares(len(workers), session.judge.baseline_runs)
 

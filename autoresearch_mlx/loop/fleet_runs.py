@@ -1,5 +1,5 @@
-"""Measure with the machines of a fleet: make the runs that a machine needs first, and let a second machine confirm a
-gain.
+"""Measure with the machines of a fleet: run the incumbent on a machine that lacks it, and let a second machine confirm
+a gain.
 
 Absolute values of two machines are never compared.  Each machine measures the baseline itself, and the incumbent when
 a candidate needs it; a candidate is compared with the runs of the same machine.  The judge says which machine makes the
@@ -33,14 +33,14 @@ class Waiting:
 
     attempt: Attempt
     avoid: Sequence[str] = ()
-    """Names of the machines that were lost while they measured it."""
+    """Names of the machines that were lost while they measured the experiment."""
     to: Sequence[str] = ()
     """Names of the machines from which the judge wants the next run, or which may already have made it; empty for
     any machine."""
     compared: frozenset[str] = frozenset()
     """Names of the machines that had run both the candidate and the incumbent when the judge last decided."""
     resumed: bool = False
-    """Whether a process that has died may have asked a machine for the first run, so that this run is wanted first."""
+    """Whether the experiment was begun by a process that has died; its run may be under way on a machine already."""
 
 
 def wait_for(attempt: Attempt, to: Sequence[str] = (), avoid: Sequence[str] = ()) -> Waiting:
@@ -149,8 +149,8 @@ def spare_for(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> 
     """Return the undecided experiment of which an idle machine should make a spare run, or None if there is none.
 
     The machine must have run the incumbent.  Experiments that have runs already come first, because they have not lost
-    at once; of these, the one with the fewest runs.
-    One without a run gets a single spare run, because it may not even start.
+    at once; among these, the one that the fewest machines have run.  An experiment without a run gets a single spare
+    run, because its program may not even start.
     """
     history = session.history(worker)
     best, most = history.incumbent, session.judge.rules.across.limit

@@ -23,7 +23,7 @@ class Health:
     rest_seconds: float = FIRST_REST
     """Seconds of the next rest."""
     bench_seconds: float = FIRST_BENCH
-    """Seconds without runs that a machine of a fleet gets the next time that it fails to make a run."""
+    """Seconds for which a machine of a fleet gets no run after it next fails to make one."""
     _benched: float = 0.0
     _faults: int = 0
     _words: str = ""

@@ -1,7 +1,7 @@
 """Split the keeps of a session into changes that apply on their own.
 
 Two keeps belong to one change in three cases: they set the same knob, one removes the other, or one cannot be applied
-without the other.  The last is the case if their lines overlap or touch, or if one uses a name that the other defines,
+without the other.  The third case arises if their lines overlap or touch, or if one uses a name that the other defines,
 in any of the files.
 """
 
@@ -145,7 +145,7 @@ def _homes(module: str, known: frozenset[str]) -> list[str]:
 
 
 def _taken(path: str, tree: ast.Module) -> Iterator[tuple[str, str | None]]:
-    """Yield (module, name) for each name that a file takes from a module; the name is None for the module itself."""
+    """Yield (module, name) for each name of a module that a file uses; the name is None for the module itself."""
     modules: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

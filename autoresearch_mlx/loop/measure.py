@@ -82,7 +82,8 @@ def measure(
     if worker.elsewhere is not None:
         usual = None if history.baseline is None else longest_usual(history)
         habits = tuple(_habits(history, number, order.earlier))
-        asked = f"{name}{run}" if name else f"{len(order.earlier) + 1}"  # a restarted process asks under the same name
+        # A process that takes over from a dead one must ask for the run by the same name.
+        asked = f"{name}{run}" if name else f"{len(order.earlier) + 1}"
         errand = Errand(number, commit, asked, seed, watch, order.split, order.steps, usual, habits=habits)
         brought = _brought(session, worker, errand, folder)
         assert brought is not None  # only a smoke run may return None
@@ -279,8 +280,8 @@ def fresh_split(session: Session) -> Split:
 def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Watch) -> Measurement | None:
     """Make the smoke run before experiment ``number``; return None if the target has no smoke run.
 
-    It also returns None if a machine of a fleet is lost during the smoke run; the whole run then shows whether the file
-    works.
+    Also returns None if a machine of a fleet is lost during the smoke run; the whole run then shows whether the files
+    work.
     """
     history = session.history(worker)
     usual = None if history.baseline is None else longest_usual(history)
@@ -337,5 +338,5 @@ def run_folder(session: Session, name: str) -> Path:
 
 
 def _kept_in(folder: Path, measured: Measurement) -> Measurement:
-    """Return the log's path relative to the session's folder, as it is written in the ledger."""
+    """Return the measurement with the path of its log relative to the session's folder, as the ledger has it."""
     return replace(measured, log=f"runs/{folder.name}/{measured.log}" if measured.log else None)

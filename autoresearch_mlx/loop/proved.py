@@ -50,7 +50,7 @@ def proved(
 
 
 def _without_additions(measured: Measurement, worktree: Worktree, commit: str) -> Measurement:
-    """Mark a run if another program adds files beside the commit's own, such as a module that Python imports first.
+    """Mark a run if another program adds files to the commit's own, such as a module that Python finds first.
 
     Most measured programs add files themselves, so new files matter only if another program is at work in the worktree.
     """

@@ -36,7 +36,8 @@ def _experiment(session: Session, number: int | None) -> Experiment:
     history = session.journal().history
     found = history.incumbent if number is None else next((e for e in history.experiments if e.number == number), None)
     if found is None or found.commit is None:
-        raise LabError(f"there is no experiment {'yet' if number is None else number}", "`autoresearch-mlx log`")
+        said = f"there is no experiment {'yet' if number is None else number}"
+        raise LabError(said, "`autoresearch-mlx log` lists the experiments")
     return found
 
 
@@ -44,7 +45,7 @@ def _score(session: Session, experiment: Experiment, kept_file: str, asked: Resc
     kept = next((session.folder / "runs").glob(f"{experiment.number:04d}-[0-9]*/{kept_file}"), None)
     if kept is None:
         said = f"the weights of experiment {experiment.number} are not in this session's folder"
-        hint = "only the incumbent's are kept (`log` marks it), and an archive has them only with --weights"
+        hint = "only the incumbent's weights are kept (`log` marks it), and an archive has weights only with --weights"
         raise LabError(said, hint)
     assert experiment.commit is not None
     folder = run_folder(session, f"{experiment.number:04d}-evaluate")

@@ -199,7 +199,7 @@ def baseline(
 def recover(session: Session, screen: Screen) -> list[Waiting]:
     """Recover after a process has died: close open experiments, and bring branch and worktree to the ledger's state.
 
-    Only this process holds the session, so the worker of an experiment that is still open is dead.  The machines of a
+    Only this process has the session's lock, so the process that began an open experiment is dead.  The machines of a
     fleet may still be alive: their experiments are returned, and continue.
     """
     going_on = []

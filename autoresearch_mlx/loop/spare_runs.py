@@ -1,9 +1,8 @@
-"""Keep the spare runs of a candidate: runs that idle machines of a fleet take before the judge asks for them.
+"""Collect the spare runs of a candidate: runs that idle machines of a fleet make before the judge asks for them.
 
 At the end of a night there are fewer experiments than machines.  A candidate that wins needs runs on two machines, and
-a machine that has nothing to do can take the second one while the first still goes on (:func:`fleet_runs.spare_for`).
-Such a run counts only if the candidate is still undecided when it is done; otherwise it is ended, or logged as
-``spare``.
+an idle machine can make the second run while the first still goes on (:func:`fleet_runs.spare_for`).  Such a run counts
+only if the candidate is still undecided when the run is done; otherwise it is ended, or logged as ``spare``.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class Spares:
     runs: list[Measurement] = field(default_factory=list)
     """Spare runs that the next decision will count."""
     version: int = 0
-    """Grows when the runs that are under way stop counting."""
+    """Number that grows when the runs under way stop counting, for example because the candidate's files changed."""
     closed: bool = False
     """Whether the experiment has ended."""
 
@@ -37,7 +36,10 @@ class Spares:
         return new
 
     def add(self, session: Session, number: int, measured: Measurement, version: int) -> None:
-        """Let the next decision count a spare run that was begun at this version, or log it if it comes too late."""
+        """Let the next decision count a spare run that began when ``self.version`` was ``version``.
+
+        If the version has changed since, the run comes too late and is only logged.
+        """
         with session.deciding:
             if version == self.version:
                 self.runs.append(measured)

@@ -21,7 +21,7 @@ from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.regimes import after_drift
 
 REMOVER = "upkeep"
-"""Name of the agent of trial removals in the ledger."""
+"""Agent's name that the ledger has for trial removals."""
 NOTHING_DONE = Sofar(done=-1)
 """Progress before the baseline.  It has -1 experiments, so that the baseline is measured even under a limit of 0
 experiments."""
@@ -40,7 +40,7 @@ def tell_of_machine(session: Session, screen: Screen) -> None:
 
 
 def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofar) -> str | None:
-    """Wait until the machine is fit for a run by the settings; return None, or the reason why the run must end.
+    """Wait until the machine meets the settings' conditions for a run; return None, or the reason to end the night.
 
     During the wait, a stop, a pause and the run's limits take effect, as between any two experiments.  A machine that
     has ended three runs in a row gets a rest first.
@@ -132,10 +132,9 @@ def look_for_drift(session: Session, screen: Screen, orders: Orders | None = Non
 
 
 def drift_of(session: Session, worker: Worker, best: Experiment, watch: Watch) -> str | None:
-    """Wait until the machine meets the conditions that the settings name for a run; return None, or the reason why the
-    run must end.
+    """Run the incumbent ``best`` again, up to twice; return None if its values have not shifted.
 
-    If the worker's machine has changed, this opens a new regime and returns the reason; otherwise it returns None.
+    If both runs have shifted, the worker's machine has changed: this opens a new regime and returns the reason.
     """
     history = session.history(worker)
     known = len(taken_now(history, best))
@@ -154,7 +153,7 @@ def next_removal(session: Session, history: History) -> Proposal | None:
     """Return a proposal that removes the keep with the weakest support, if a removal is due and there is a keep to
     remove.
 
-      If a keep's change cannot be removed alone, because later changes overlap with it, the keep is skipped.
+    If a keep's change cannot be removed alone, because later changes overlap with it, the keep is skipped.
     """
     kept = {e.number: e for e in history.experiments}
     head = session.workspace.read(session.incumbent(history))

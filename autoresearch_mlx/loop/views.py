@@ -36,11 +36,11 @@ def decide(session: Session, worker: Worker, history: History, case: Case) -> De
 
 
 def usual_seed(session: Session, worker: Worker, taken: Sequence[int], case: Case) -> int:
-    """Return the seed of an experiment's next run on a machine if the judge names none; it has run there on ``taken``.
+    """Return the seed of an experiment's next run on a machine if the judge names none.
 
-    The first run uses a seed of the runs of the incumbent with which it is compared.  So a program whose value depends
-    much on the seed does not lend a candidate a lucky one.  In a fleet the first run uses the session's seed, because a
-    second machine confirms a gain there.
+    ``taken`` has the seeds of the experiment's earlier runs on this machine.  The first run uses a seed with which the
+    incumbent has run, so that no candidate wins by a lucky seed.  In a fleet the first run uses the session's seed,
+    because there a second machine confirms each gain.
     """
     first = None if taken or worker.machine else session.judge.first_seed(session.history(worker), case)
     return first if first is not None else max((session.seed - 1, *taken)) + 1
@@ -82,7 +82,7 @@ def older_version(history: History, runs: Sequence[Measurement]) -> str | None:
 def seen(session: Session, worker: Worker, history: History, runs: Sequence[Measurement]) -> list[View]:
     """Return the views of the machines that take part now, with the worker's view first.
 
-    Then come the machines that have taken one of the ``runs`` and have run the incumbent, but are away.
+    Then come the machines that are away but have made one of the ``runs`` and have run the incumbent.
     """
     journal, best = session.journal(), history.incumbent
     here = session.roster() if session.roster is not None else ()

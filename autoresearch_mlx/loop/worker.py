@@ -27,7 +27,7 @@ class MachineLost(Exception):
 
 
 class NotTaken(MachineLost):
-    """Raised when a machine of a fleet did not begin a run, for example because its disk is full, or has left."""
+    """Raised when a machine of a fleet did not begin a run, for example because its disk is full or it has left."""
 
 
 class MachineUnfit(MachineLost):
@@ -67,8 +67,8 @@ class Brought:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Everything that one place needs to measure: a worktree, the target on this machine, and the machine's
-    surroundings."""
+    """Everything that one lane or machine needs to measure: a worktree, the target there, and the watch over the
+    machine."""
 
     name: str
     """Name of the lane or of the fleet's machine in the ledger, or an empty string for the only worker of a session."""
