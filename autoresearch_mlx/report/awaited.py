@@ -27,7 +27,7 @@ _POLL_SECONDS = 0.5
 _SAY_SECONDS = 30.0
 _DEAD_LOOKS = 3
 """Number of checks in a row that must find no process at work on the experiment.  A process that starts or ends may
-hold the lock for an instant without its number in it."""
+hold the lock for an instant before its process id is in the lock's file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,9 @@ def _nobody(folder: Path, number: int, note: Try | None, journal: Journal) -> La
         hint = "`autoresearch-mlx log` lists the experiments, and `autoresearch-mlx status` says what is measured now"
         return LabError(f"session {folder.name} has no experiment {number}", hint)
     said = f"the process that measured experiment {number} ended without a verdict, as after a power cut or `kill -9`"
-    again = f"`autoresearch-mlx try` again; it closes experiment {number} as interrupted first"
-    return LabError(said, f"{again}; if a coding agent's sandbox ended it, start the agent by `autoresearch-mlx drive`")
+    again = f"run `autoresearch-mlx try` again, which first closes experiment {number} as interrupted"
+    sandbox = "if a coding agent's sandbox ended the process, start the agent with `autoresearch-mlx drive`"
+    return LabError(said, f"{again}; {sandbox}")
 
 
 def _running(folder: Path, journal: Journal, number: int) -> Running | None:

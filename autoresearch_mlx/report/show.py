@@ -171,7 +171,7 @@ def _remarks(e: Experiment, width: int) -> list[str]:
     ]
     told = [(name, words) for name, words in failures if not words.endswith(f": {e.reason}")]
     disturbed = [
-        ("disturbed", f"{_which(m)}: {_why_tainted(m)}; it does not count") for m in e.measurements if m.tainted
+        ("disturbed", f"{_which(m)}: {_why_tainted(m)}; this run does not count") for m in e.measurements if m.tainted
     ]
     extras = ((m, {name: fact for name, fact in m.extra.items() if name not in _TOLD_ABOVE}) for m in e.measurements)
     figures = [("figures", f"{_which(m)}: {words}") for m, extra in extras if (words := _pairs(extra))]

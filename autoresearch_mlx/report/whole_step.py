@@ -1,4 +1,4 @@
-"""Say how much a kernel speeds up the whole training step; every summary of its session begins with this.
+"""Say how much a kernel speeds up the whole training step; every summary of a kernel's session begins with this figure.
 
 A kernel that is faster when it runs alone may not make a training step faster, so its own speed-up is never shown
 first.

@@ -22,13 +22,13 @@ Form: TypeAlias = Literal["menu", "values", "blocks", "whole"]
 LADDER: tuple[Form, ...] = ("menu", "values", "blocks", "whole")
 CODE = ("blocks", "whole")
 CLIMB = 2
-"""Number of experiments in a row that must be measured at the first reply before the next form is tried, if the present
-form has had a keep."""
+"""Number of experiments in a row whose first reply must be an edit that can be measured before the next form is tried,
+if the present form has had a keep."""
 PATIENCE = 6
 """The same number for a form without a keep.
 
-Where the server enforces a schema, every answer can be measured, so this alone shows no skill.  But when a form brings
-nothing for long, another one is worth a trial.
+Where the server enforces a schema, every answer can be measured, so this alone shows no skill.  But when a form has led
+to no keep for long, another one is worth a trial.
 """
 MOST_MISMATCHES = 2
 """After this number of experiments in a row whose search texts match nothing in the file, the model is asked for the

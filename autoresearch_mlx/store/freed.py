@@ -44,8 +44,8 @@ def note(folder: Path, items: Sequence[Item]) -> None:
 def log_of(folder: Path, experiment: Experiment) -> str:
     """Return the end of an experiment's last log.
 
-    If gc removed the log, the text is a note in brackets; if there is no log, it is empty.  A ledger from elsewhere may
-    name any file of this machine, so only files of the session are read.
+    If gc removed the log, the text is a note in brackets; if there is no log, the text is empty.  A ledger from
+    elsewhere may name any file of this machine, so only files of the session are read.
     """
     name = next((m.log for m in reversed(experiment.measurements) if m.log), None)
     if name is None:
@@ -62,7 +62,7 @@ def log_of(folder: Path, experiment: Experiment) -> str:
 def changes_of(root: Path, folder: Path, experiment: Experiment) -> str:
     """Return an experiment's diff against its base.
 
-    If the diff is gone, the text is the reason in brackets; if nothing was committed, it is empty. Raises
+    If the diff is gone, the text is the reason in brackets; if nothing was committed, the text is empty. Raises
     WorkspaceError when git has both commits but cannot compare them.
     """
     e = experiment

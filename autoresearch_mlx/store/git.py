@@ -40,9 +40,9 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
     except ImportError as error:
         said = str(error).split("\n", 1)[0]
         raise NoAnswer(f"git does not answer: {said}", "`git --version` shows why") from None
-    # -C, because GitPython would expand `$` and `~` in the folder, and use the current one if it is missing.
+    # -C, because GitPython would expand `$` and `~` in `cwd`, and use the current folder if `cwd` does not exist.
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
-    # GitPython can only add variables, so `env` takes away those that name another repository.
+    # GitPython can only add variables, so the program `env` removes those that name another repository.
     inherited = [name for name in GIT_PLACES if name in os.environ and name not in (env or {})]
     without = ["env", *(word for name in inherited for word in ("-u", name))] if inherited else []
     command = [*without, "git", "-C", str(cwd), *settings, *arguments]
@@ -55,7 +55,7 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
     except GitCommandError as error:
         said = str(error.stderr).strip().removeprefix("stderr: ").strip("'\n ") or f"exit code {error.status}"
         kind = NoAnswer if isinstance(error.status, int) and error.status < 0 else WorkspaceError
-        hint = f"git ran in {cwd}; correct that, or free some space, and `autoresearch-mlx run` continues"
+        hint = f"git ran in {cwd}; correct the fault, or free some space, and `autoresearch-mlx run` continues"
         raise kind(f"git {arguments[0]}: {said}", READ_ONLY if "Read-only file system" in said else hint) from None
     return bytes(out).decode(errors="surrogateescape")
 

@@ -116,7 +116,7 @@ def sync(descriptor: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """The events of a journal, oldest first.  ``damaged`` has the numbers of the lines that do not hold an event as
+    """The events of a journal, oldest first.  ``damaged`` has the numbers of the lines that are not an event in
     JSON."""
 
     events: tuple[Event, ...] = ()

@@ -44,7 +44,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Print:
-    """State of a file on the disk."""
+    """Fingerprint of a file on the disk, here called its print."""
 
     written: tuple[int, ...]
     """Kind, inode, size and modification time, which change when somebody writes or replaces the file."""
@@ -77,7 +77,7 @@ class LaidOut:
         """Return the files that were written, replaced or removed since the checkout, including those that have their
         old content again.
 
-         Added files are left out, because most programs write some.
+        Added files are left out, because most programs write some.
         """
         return tuple(path for path, before in self._prints.items() if not self._same(path, before))
 

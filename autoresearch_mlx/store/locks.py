@@ -66,13 +66,13 @@ def _in_use(folder: Path, pid: str) -> LockedError:
     said = f"session {folder.name} is in use by process {pid or 'unknown'}"
     detached = try_of(folder, int(pid)) if pid.isdigit() else None
     if detached is None:
-        return LockedError(said, "wait for it, stop it with Ctrl-C there, or use another --tag")
+        return LockedError(said, "wait until it ends, stop it with Ctrl-C in its terminal, or use another --tag")
     hint = f"`autoresearch-mlx wait {detached.number}` gives its verdict; `kill {pid}` ends it"
     return LockedError(f"{said}, which measures experiment {detached.number} (`try --detach`)", hint)
 
 
 def holder(folder: Path) -> int | None:
-    """Return the process id of the running process that holds a session, or None when there is none."""
+    """Return the id of the running process that holds the lock of a session, or None when there is none."""
     try:
         with (folder / "lock").open("r") as file:
             try:

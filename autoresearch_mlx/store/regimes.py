@@ -37,7 +37,7 @@ def enter_regime(ledger: Ledger, here: Key, say: Callable[[str], None]) -> None:
         return
     changed = changes_in_words(_parts(journal, current), here.parts)
     if machine := journal.regimes[current].machine:
-        changed = f"this machine measures, and not {machine}"
+        changed = f"this machine now measures instead of {machine}"
     if number is None:
         reason = f"not comparable with the runs so far: {changed}"
         follows = "these runs no longer count, and the incumbent is measured again first"
@@ -67,7 +67,7 @@ def enter_machine(ledger: Ledger, machine: str, here: Key, present: Container[st
     leading = journal.regimes[journal.history.regime].machine
     leads = machine == leading or not leading or leading not in present
     if number is None or number != newest or (leads and number != journal.history.regime):
-        reason = f"{machine} measures here" if newest is None else f"{machine} has changed"
+        reason = f"{machine} begins to measure" if newest is None else f"{machine} has changed"
         if newest is not None and number == newest:
             reason = f"the session now has the regime of {machine}"
         number = _next(journal) if number is None else number

@@ -56,7 +56,7 @@ def mark_of(journal: Journal) -> str:
 def changes_in_words(journal: Journal) -> tuple[str, ...]:
     """Return a sentence about each change of the rules, oldest first."""
     return tuple(
-        f"From experiment {event['first']} on ({event['time']}) the settings of the verdicts were changed: "
+        f"From experiment {event['first']} on ({event['time']}) the settings on which verdicts depend were changed: "
         + ", ".join(f"{name} from {before} to {value}" for name, (before, value) in event["changed"].items())
         + "."
         for event in journal.rule_changes

@@ -37,7 +37,7 @@ def tags_taken(root: Path) -> frozenset[str]:
 def refuse_taken(root: Path, tag: str) -> None:
     """Raise LabError when the branch or the refs of a new session with this tag already exist or cannot be made.
 
-    The error is a TagTaken.  The exception is a ref that makes every tag impossible.
+    The error is a TagTaken, so that the caller can try another tag, unless a ref makes every tag impossible.
     """
     ignores_case = git(root, "config", "--type=bool", "--default=false", "core.ignorecase").strip() == "true"
     for other, ref in _named(root):

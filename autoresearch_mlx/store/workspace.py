@@ -135,7 +135,7 @@ class Workspace:
     def settle(self, incumbent: str, ours: Container[str]) -> None:
         """Bring the branch to the ledger's incumbent after a process has died between two steps.
 
-        Raises WorkspaceError when the branch holds a commit that is not among ``ours``.
+        Raises WorkspaceError when the branch has a commit that is not among ``ours``.
         """
         tip = self.tip()
         if tip == incumbent:
@@ -306,7 +306,7 @@ class Workspace:
                 yield path.relative_to(self.prefix).as_posix(), entry.split(" ", 1)[0]
 
     def why_none(self, commit: str) -> tuple[str, str]:
-        """Return why a commit has no editable file, and the remedy, both in words."""
+        """Return why a commit has no editable file, and the remedy, both as text."""
         wanted = ", ".join(self.editable)
         for entry in git(self.top, "ls-tree", "-r", "-z", "--full-tree", commit).split("\0"):
             path = PurePosixPath(entry.partition("\t")[2])

@@ -114,10 +114,8 @@ class Worktree:
                 return LaidOut(self.path, prints)
             self._record_of_index().unlink(missing_ok=True)  # git's index may list a changed file as unchanged
             end_orphans(self.path, since=_began())
-        said = (
-            f"{named(wrong) or 'the folder'} in {self.path} does not stay as commit {commit[:7]} has it{self.others()}"
-        )
-        raise WorkspaceError(said, _END_IT)
+        said = f"{named(wrong) or 'the folder'} in {self.path} differs from commit {commit[:7]} after each checkout"
+        raise WorkspaceError(f"{said}{self.others()}", _END_IT)
 
     def written_by_others(self, commit: str) -> tuple[str, ...]:
         """Wait a second while no run is in progress, and return the files of ``commit`` that somebody changes in
@@ -155,7 +153,7 @@ class Worktree:
     def lent(self, commit: str) -> Iterator[Path]:
         """Yield the lab's directory in the worktree, with the files of ``commit`` and a detached HEAD.
 
-        It is meant for an agent that edits there and may use git.  Afterwards the branch is where it was, the worktree
+        This serves an agent that edits there and may use git.  Afterwards the branch is where it was, the worktree
         is on it again, and its files are clean.  Raises WorkspaceError when the branch is gone.
         """
         tip = self._workspace.tip()

@@ -142,7 +142,7 @@ def test_after_a_kill_without_mercy_wait_says_so_and_the_next_try_closes_it(meas
     ended(measured, pid, signal.SIGKILL)
     said = refused(measured, "wait", "1")
     assert "the process that measured experiment 1 ended without a verdict" in said
-    assert "closes experiment 1 as interrupted" in said
+    assert "first closes experiment 1 as interrupted" in said
     assert detached(measured, NEARER)["number"] == 2
     assert call(measured, "wait", "2").returncode == 0
     assert experiments(measured) == {0: "keep", 1: "interrupted", 2: "keep"}

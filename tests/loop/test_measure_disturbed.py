@@ -185,7 +185,7 @@ def test_a_loop_that_was_stopped_with_its_program_repeats_the_run_and_says_why(t
     assert [m.tainted for m in done.measurements] == [True, False]
     assert done.measurements[0].extra["tainted"] == "this program could not run for 4 s"
     shown = command_line("show", "1", cwd=lab.root).stdout
-    assert "disturbed" in shown and "this program could not run for 4 s; it does not count" in shown
+    assert "disturbed" in shown and "this program could not run for 4 s; this run does not count" in shown
     assert (
         "disturbed    1 run of experiment 1, which does not count; `show 1` says why"
         in command_line("status", cwd=lab.root).stdout

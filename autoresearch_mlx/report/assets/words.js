@@ -10,7 +10,7 @@ const LARGEST_COUNT = 1e10;
 
 export const known = (number) => number !== null && number !== undefined;
 
-/** A metric: six decimals, or six significant digits from 10 on and below 0.0001; whole numbers as such. */
+/** A metric: six decimals, or six significant digits from 10 on and below 0.0001; a whole number has no decimals. */
 export const value = (number) => (known(number) ? decimals(number, HIDDEN_VALUE, 6) : "-");
 
 /** A difference of metrics or a standard deviation: like a metric, but three significant digits below 0.00001. */

@@ -91,7 +91,7 @@ def refuse(rules: Rules, method: str, path: str, headers: Iterable[tuple[bytes, 
     if method == "POST" and (refused := _refuse_write(rules, host, only)) is not None:
         return refused
     if path.startswith("/api/") and not hmac.compare_digest(only(TOKEN).encode(), rules.token.encode()):
-        return 401, "open the address that `autoresearch-mlx dashboard` printed: it has this start's token"
+        return 401, "open the address that `autoresearch-mlx dashboard` printed last: it contains the current token"
     return None
 
 

@@ -36,7 +36,8 @@ def actions() -> dict[str, Action]:
 
 
 def _pause(folder: Path, sent: Mapping[str, Any]) -> str:
-    return "the run pauses after this experiment" if control.pause(folder, "dashboard") else "the run is paused already"
+    ordered = control.pause(folder, "dashboard")
+    return "the run pauses after this experiment" if ordered else "a pause is ordered already"
 
 
 def _resume(folder: Path, sent: Mapping[str, Any]) -> str:
@@ -44,7 +45,7 @@ def _resume(folder: Path, sent: Mapping[str, Any]) -> str:
 
 
 def _stop(folder: Path, sent: Mapping[str, Any]) -> str:
-    return "the run ends after this experiment" if control.stop(folder, "dashboard") else "the run ends already"
+    return "the run ends after this experiment" if control.stop(folder, "dashboard") else "a stop is ordered already"
 
 
 def _skip(folder: Path, sent: Mapping[str, Any]) -> str:

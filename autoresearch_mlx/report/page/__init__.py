@@ -6,5 +6,5 @@
     render_progress(page)               progress.png
     write_report(page, out)             write all three, or none
 
-It only reads the session, so it may be called while the loop runs.
+These functions only read the session, so they may be called while the loop runs.
 """

@@ -147,7 +147,7 @@ def _held(page: Page) -> dict[str, Any]:
     )
     both = [row for row in page.transfer.axes if row.both and row.here.percent is not None]
     moving = dict.fromkeys(name for run in page.runs for name in run.machine)
-    # A single point shows no course.
+    # A single point shows no trend.
     named = [name for name in _SPEED if sum(getattr(run, name) is not None for run in page.runs) > 1]
     return {
         "page": page,

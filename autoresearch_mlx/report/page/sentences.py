@@ -134,7 +134,7 @@ def asked_words(page: Page) -> str:
     if s.calls:
         words.append(
             f"{terms.plural(s.calls, 'call')} to models: {s.prompt_tokens:,} tokens in, {s.completion_tokens:,} out"
-            + (f", of which {terms.plural(s.estimated, 'call')} by our estimate" if s.estimated else "")
+            + (f", estimated for {terms.plural(s.estimated, 'call')}" if s.estimated else "")
             + (f"; cost {s.cost:.4f} at the prices of lab.toml." if s.cost is not None else "; no prices in lab.toml.")
         )
     else:

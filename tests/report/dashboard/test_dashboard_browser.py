@@ -225,7 +225,7 @@ def test_a_dashboard_that_was_restarted_asks_for_its_new_address(lab: Lab, brows
         first.process.wait()
         waited(page, lambda: state(page) == "reconnecting", "the loss")
         with board_of(lab, "--port", port) as second:
-            waited(page, lambda: "has this start's token" in text_of(page, "#trouble"), "the refusal")
+            waited(page, lambda: "it contains the current token" in text_of(page, "#trouble"), "the refusal")
             page.goto(second.url)
             waited(page, lambda: state(page) == "idle" and rows(page) == 4, "the session")
             assert page.is_hidden("#trouble")

@@ -127,7 +127,7 @@ onForm("add-note", "note", (form) => ({ text: form.get("text") }));
 addEventListener("resize", () => { if (session && now) showFast(); });
 
 async function begin() {
-  if (!takeToken()) { trouble("Open the whole address that `autoresearch-mlx dashboard` printed: it ends with this start's token."); return; }
+  if (!takeToken()) { trouble("Open the whole address that `autoresearch-mlx dashboard` printed last: it ends with the current token."); return; }
   try { showSessions(await get("/api/sessions")); } catch (error) { lost(error); if (!error.status) setTimeout(begin, 1000); }
 }
 

@@ -50,7 +50,7 @@ function noise(host, pick) {
   const marks = epochs.map(([regime, at]) => ({ x: { number: at, hours: (again.find((run) => run.at === at) || {}).hours }, name: `regime ${regime}` }));
   plot(host, { name: "Runs of commits that ran more than once", height: 300, xs: OVER.slice(0, 2), points, pick, lines: [0], regimes: marks,
     bands: known(sigma) && sigma > 0 ? [[-sigma, sigma], [-2 * sigma, 2 * sigma]] : [], yName: `${page.fleet ? "" : "difference "}from ${centre}; up is worse`,
-    key: [["again", "taken to measure the noise"], ["chosen", "run by which it was chosen"]] });
+    key: [["again", "made to measure the noise"], ["chosen", "run by which it was chosen"]] });
 }
 
 const NAMES = { speed: "machine's speed, where 1 is the baseline's", stretch: "wall-clock time as a multiple of the budget", tokens_per_second: "tokens per second", peak_memory_mb: "peak memory, MB (on a GPU reported by the script)", memory_free_mb: "free memory, MB", swap_used_mb: "swap in use, MB",
