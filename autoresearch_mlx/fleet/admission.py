@@ -128,9 +128,9 @@ def refusals(wanted: Wanted, facts: Mapping[str, Any]) -> Iterator[str]:
         )
     if wanted.corpus is not None and wanted.corpus not in (facts.get("corpora") or ()):
         yield (
-            f"this machine does not have the session's corpus (hash {wanted.corpus}), and the coordinator sends none "
-            f"of more than {LARGEST_SENT / 10**9:.0f} GB: `autoresearch-mlx prepare {wanted.source}` here, as on the "
-            "coordinator, or copy its folder `corpora` from the coordinator's cache"
+            f"this machine does not have the session's corpus (hash {wanted.corpus}), and the coordinator sends only "
+            f"corpora of up to {LARGEST_SENT / 10**9:.0f} GB: `autoresearch-mlx prepare {wanted.source}` here, as on "
+            "the coordinator, or copy the folder `corpora` from the coordinator's cache"
         )
     if wrong := facts.get("wrong_products"):
         yield f"MLX computes wrong products on this GPU ({wrong}): install MLX's released build, `pip install mlx`"
@@ -141,7 +141,8 @@ def _too_small(wanted: Wanted, facts: Mapping[str, Any]) -> Iterator[str]:
     memory, free = facts.get("memory_bytes"), facts.get("free_bytes")
     if wanted.run_bytes is not None and isinstance(memory, int) and memory < wanted.run_bytes:
         need, have = (f"{size / 2**30:.1f} GB" for size in (wanted.run_bytes, memory))
-        yield f"a run takes {need} of memory, and this machine has {have}: leave it out, or make the runs smaller"
+        advice = "leave this machine out, or make the runs smaller"
+        yield f"a run takes {need} of memory, and this machine has {have}: {advice}"
     if isinstance(free, int) and free < LEAST_FREE_BYTES:
         yield (
             f"only {free / 10**9:.1f} GB of disk are free, and the spool needs {LEAST_FREE_BYTES / 10**9:.0f} GB: "
@@ -154,8 +155,8 @@ def _python() -> str:
 
 
 def _wrong_products(machine: Machine) -> str:
-    """Return the matrix products that MLX computes wrong on the GPU, as text; empty if there are none, or without a
-    GPU."""
+    """Return the matrix products whose results MLX gets wrong on the GPU, as text; empty if there are none, or without
+    a GPU."""
     if machine.gpu is None:
         return ""
     from autoresearch_mlx.setup.selftest.machine_checks import judge_products

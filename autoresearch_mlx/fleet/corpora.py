@@ -89,7 +89,8 @@ def offer_from(values: Mapping[str, Any]) -> Offer:
     if offer.files.keys() != _FILES or not all(isinstance(size, int) and size >= 0 for size in sizes):
         raise CorpusError("the coordinator offers a corpus with other files", "install the same version on both")
     if not _NAME.fullmatch(offer.name) or offer.size > LARGEST_SENT:
-        raise CorpusError(f"the coordinator offers {offer.size:,} bytes as {offer.name[:50]!r}", "prepare it here")
+        said = f"the coordinator offers {offer.size:,} bytes as {offer.name[:50]!r}"
+        raise CorpusError(said, "prepare the corpus here")
     return offer
 
 
@@ -110,7 +111,7 @@ async def fetch(offer: Offer, ask: Ask, cache: Path) -> None:
         corpus = open_corpus(arriving)
         verify(corpus)
         if digest_of(corpus.manifest.sha256) != offer.digest:
-            raise CorpusError("the coordinator sent another corpus than it offered", "call `fleet join` again")
+            raise CorpusError("the coordinator sent a corpus that differs from its offer", "call `fleet join` again")
         place = corpora / offer.name
         if offer.digest not in corpora_in(cache):  # another machine of the fleet may share this cache
             with writing(place):
@@ -128,7 +129,7 @@ async def _fetch_file(path: Path, size: int, ask: Ask) -> None:
         while at < size:
             part = await ask(path.name, at)
             if not part or at + len(part) > size:
-                raise CorpusError(f"the coordinator sent {path.name} with another size", "call `fleet join` again")
+                raise CorpusError(f"the coordinator sent {path.name} with the wrong size", "call `fleet join` again")
             with writing(path):
                 at += file.write(part)
         with writing(path):

@@ -54,7 +54,7 @@ def _measured(job: Job, spool: Spool, folder: Path) -> Delivery:
         if not measured_now(folder):
             late = now - began > _START_SECONDS
             if (hand.ended() or late) and (found := spool.result(job.id)) is None:
-                return Delivery(trouble=f"the process that measured ended without a result{hand.last_words()}")
+                return Delivery(trouble=f"the measuring process ended without a result{hand.last_words()}")
     return found
 
 

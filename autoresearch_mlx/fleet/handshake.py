@@ -32,12 +32,12 @@ def refused_certificate(pairing: Pairing, folder: Path) -> str | None:
     context.check_hostname = False  # the authority signs for this fleet alone, so host names need no check
     address = urlsplit(pairing.address)
     other = f"the coordinator at {pairing.address} has other certificates than this pairing file"
-    hint = "copy the file that `fleet start` names there"
+    hint = "copy the file that `fleet start` names on the coordinator"
     try:
         context.load_verify_locations(paths["authority"])
         context.load_cert_chain(paths["certificate"], paths["key"], password="")  # OpenSSL would ask for one
     except ssl.SSLError:
-        return "the certificates in the pairing file are damaged: copy the file that `fleet start` names again, whole"
+        return "the certificates in the pairing file are damaged: copy the whole file that `fleet start` names again"
     try:
         with (
             socket.create_connection((address.hostname, address.port), _CONNECT_SECONDS) as plain,

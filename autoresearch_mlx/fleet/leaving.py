@@ -33,7 +33,8 @@ def leave(here: Path, name: str | None) -> Iterator[str]:
     fleet = Fleet(folder)
     try:
         if not fleet.connected():
-            raise LabError(f"the coordinator does not answer at {fleet.address}", "`autoresearch-mlx fleet start`")
+            said = f"the coordinator does not answer at {fleet.address}"
+            raise LabError(said, "`autoresearch-mlx fleet start` starts it")
         if not fleet.leave(name):
             known = ", ".join(each.name for each in fleet.machines() if not each.left) or "none"
             raise LabError(f"no machine called {name} takes part", f"machines of this fleet: {known}")

@@ -85,10 +85,10 @@ def read_pairing(path: Path) -> Pairing:
         return side
     except OSError as error:
         raise ConfigError(
-            f"{path}: {error.strerror}", "copy the file that `fleet start` names to this machine"
+            f"{path}: {error.strerror}", "copy to this machine the file that `fleet start` names"
         ) from None
     except (ValueError, LookupError, TypeError):
-        hint = "copy the file that `autoresearch-mlx fleet start` names, whole, to this machine"
+        hint = "copy to this machine the whole file that `autoresearch-mlx fleet start` names"
         raise ConfigError(f"{path} is not a pairing file", hint) from None
 
 

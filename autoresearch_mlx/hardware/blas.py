@@ -1,8 +1,9 @@
 """Give MLX a fast BLAS on a Linux CPU.
 
-MLX's Linux wheel contains the reference BLAS from netlib.  On two cores it does some 5 GFLOP/s of float32, while
+MLX's Linux wheel contains the reference BLAS from netlib.  On two cores it does about 5 GFLOP/s of float32, while
 OpenBLAS does hundreds.  MLX uses only three of its functions, ``cblas_{s,d,c}gemm``, so a preloaded library that
-exports them replaces it (LD_PRELOAD, ld.so(8)).  Only float32 gains: MLX computes float16 and bfloat16 products itself.
+exports them replaces it (LD_PRELOAD, ld.so(8)).  Only float32 becomes faster: MLX computes float16 and bfloat16
+products itself.
 
     blas = find_blas(cache, read_machine())
     subprocess.run(command, env={**os.environ, **child_environment(blas)})
@@ -77,7 +78,7 @@ def find_blas(
 ) -> Blas:
     """Return the first BLAS that works, from ``AUTORESEARCH_BLAS`` (a path or ``off``), the wheel, the system or MLX.
 
-    The first call writes the renamed copy (25 MB under ``cache/blas``, some 0.2 s); later ones take milliseconds.
+    The first call writes the renamed copy (25 MB under ``cache/blas``, about 0.2 s); later ones take milliseconds.
     Raises ConfigError when ``AUTORESEARCH_BLAS`` names a file that cannot be preloaded.
     """
     coretype = CORETYPES.get(machine.simd or "")
@@ -115,7 +116,7 @@ def advice(blas: Blas) -> str | None:
         case "reference":
             why = f" ({blas.note})" if blas.note else ""
             return (
-                f"MLX's own reference BLAS{why}: float32 products are some 50 times slower than with OpenBLAS. "
+                f"MLX's own reference BLAS{why}: float32 products are about 50 times slower than with OpenBLAS. "
                 f"Reinstall the dependencies, or install libopenblas0-pthread (Debian, Ubuntu) or openblas-threads "
                 f"(Fedora), or set {VARIABLE} to a libopenblas.so."
             )

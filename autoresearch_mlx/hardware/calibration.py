@@ -62,7 +62,7 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Times of the shipped script's steps at one batch size, by the parent's clock, without the first step."""
+    """Times of the shipped script's steps at one batch size, measured by the parent process, without the first step."""
 
     rows: int
     """Rows of a forward pass."""
@@ -92,7 +92,8 @@ class Scored:
     fewer_seconds: Positive
 
     def seconds_for(self, rows: int) -> float:
-        """Estimate the seconds for ``rows``: the start-up and a time for each row, but no less than fewer rows took."""
+        """Estimate the seconds for ``rows``: the start-up and a time for each row, but no less than ``fewer_rows``
+        took."""
         if rows == self.rows or self.rows == self.fewer_rows:
             return self.seconds * max(1.0, rows / self.rows)
         each = max(0.0, (self.seconds - self.fewer_seconds) / (self.rows - self.fewer_rows))

@@ -53,7 +53,7 @@ def _taken(file: IO[str]) -> LockedError:
         whom = f"process {holder['pid']}, session {holder['session']} of the lab in {holder['lab']}"
     except (ValueError, LookupError, TypeError):
         whom = "another process"
-    hint = 'wait for it, or `autoresearch-mlx stop` there; [machine] exclusive = "never" in lab.toml lets both run'
+    hint = 'wait until it ends, or stop it in its lab; with [machine] exclusive = "never" in lab.toml, both can run'
     return LockedError(f"this machine is in use for another measurement: {whom}", hint)
 
 

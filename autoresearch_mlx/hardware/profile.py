@@ -126,7 +126,7 @@ _TABLE = {
     # (machinarii/autoresearch-mlx-muon).
     "mac-max":   _Sizes("gpu", 300,  60,   8192, 2048,   768,  4,  64, 128, "L",    2**14,   8, 0.003, 0.7,
                         "depth and batch follow public logs of the M4 Max"),
-    # 1.2413, the best of these logs, came at 2**15 on an M3 Ultra (trevin-creator pull 6).  Nobody
+    # 1.2413, the best val_bpb in these logs, was reached with 2**15 on an M3 Ultra (trevin-creator pull 6).  Nobody
     # compared depths on an Ultra.  An M2 Ultra reached 140 K tokens/s at depth 4 and 41 K at depth 8 (fblissjr), which
     # is few for 50 M parameters in 300 s.
     "mac-ultra": _Sizes("gpu", 300,  60,   8192, 2048,   768,  4,  64, 128, "L",    2**15,  16, 0.003, 0.7,

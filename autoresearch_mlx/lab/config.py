@@ -43,7 +43,7 @@ class TargetSettings(Frozen):
     timeout_seconds: Positive = 600.0
     """Longest time in seconds that the program or its guard may run."""
     options: Mapping[str, Any] = {}
-    """Settings for a target of the user's own, which gets this table as it is written and checks it."""
+    """Settings for a target of the user's own; the target gets this table as it is written, and checks it itself."""
 
     @model_validator(mode="after")
     def _complete(self) -> TargetSettings:
@@ -178,7 +178,7 @@ class TeamSettings(Frozen):
     chief: str = "policy"
     """Name of the chief: ``policy``, or a model that words the questions and orders the axes (``ollama:qwen3:8b``)."""
     juniors: tuple[str, ...] = ()
-    """Names of the agents that are juniors; if empty, knobs and a suitable model, if there is one."""
+    """Names of the agents that are juniors; if none is named, they are knobs and, if there is one, a suitable model."""
     critic: str | None = None
     """Model that may drop or reorder proposals before they are measured; None means no critic."""
 
@@ -339,7 +339,8 @@ def _read(path: Path) -> dict[str, Any]:
         hint = "save it as UTF-8" if undecoded else "correct that line; strings need quotes"
         raise ConfigError(f"{path} is not valid TOML: {error}", hint) from None
     if (name := next((name for name, value in _flatten(written) if holds_nul(value)), None)) is not None:
-        raise ConfigError(f"{path}: {name} contains the character \\u0000, which no program can be given", "delete it")
+        said = f"{path}: {name} contains the character \\u0000, which cannot be passed to a program"
+        raise ConfigError(said, "delete that character")
     return written
 
 

@@ -11,7 +11,7 @@ METRIC_NAME = re.compile(r"[A-Za-z_][\w.]*")
 """Pattern of the names that a line ``METRIC name=value`` can have."""
 
 LARGEST = 10**15
-"""Largest number in lab.toml: seconds, bytes and gigabytes stay whole numbers that every part of the tool can hold."""
+"""Largest number in lab.toml, so that no amount of seconds or bytes is too large for any part of the tool."""
 
 
 def _no_boolean(given: Any) -> Any:

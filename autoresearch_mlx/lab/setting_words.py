@@ -30,7 +30,8 @@ _WORDS: Mapping[str, str] = {
 def in_words(errors: Sequence[ErrorDetails]) -> str:
     """Return what the first of pydantic's errors says, as ``should be a number or 'auto'``.
 
-    A setting of several kinds has one error for each kind; they follow one another, with the same place.
+    A setting that allows several kinds of value has one error for each kind; these errors follow one another and name
+    the same place.
     """
     first = errors[0]
     kind = _WORDS.get(first["type"])
@@ -55,7 +56,7 @@ def shown(value: object) -> str:
 
 
 def holds_nul(value: object) -> bool:
-    """Tell whether a value holds the character of code 0, on which the system refuses to start a program."""
+    """Return whether a value contains the character NUL, which cannot be passed to a program."""
     if isinstance(value, Mapping):
         return any(map(holds_nul, value.values()))
     return "\0" in value if isinstance(value, str) else isinstance(value, list) and any(map(holds_nul, value))

@@ -83,8 +83,8 @@ def test_two_machines_that_share_a_cache_fetch_it_at_the_same_time(sender: Path,
     ("change", "said"),
     [
         (lambda name, part: part[:-1] + b"x" if name == "val.npy" else part, "SHA-256"),
-        (lambda name, part: part + b"x", "another size"),
-        (lambda name, part: b"", "another size"),
+        (lambda name, part: part + b"x", "wrong size"),
+        (lambda name, part: b"", "wrong size"),
         (lambda name, part: part.replace(b'"sha256"', b'"sha255"'), "lacks sha256"),
         (
             lambda name, part: part.replace(b'"vocab_size"', b'"vocab_size') if name == "manifest.json" else part,

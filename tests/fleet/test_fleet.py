@@ -209,7 +209,8 @@ def test_a_pairing_file_of_another_fleet_is_refused_in_words(fleet: Fleet) -> No
     strange = make_pairing(fleet.folder / "strange", json.loads(fleet.pairing.read_text())["address"])
     done = fleet.call("fleet", "join", str(strange), "--name", "stranger")
     assert done.returncode == 1
-    assert "has other certificates than this pairing file: copy the file that `fleet start` names there" in done.stderr
+    advice = "copy the file that `fleet start` names on the coordinator"
+    assert f"has other certificates than this pairing file: {advice}" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ class Fleet:
         except BaseException as ended_by:
             if future is not None:
                 with suppress(Exception):
-                    future.cancel()  # one that the machine has not begun is not begun any more
+                    future.cancel()  # so that the machine does not begin a job that still waits
             if not isinstance(ended_by, Lost):
                 self._call(name, end_job, job.id, wait=False)
             raise

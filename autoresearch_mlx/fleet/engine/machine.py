@@ -81,7 +81,7 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
         try:
             async with Nanny(
                 side.address,
-                name=f"{name}-{secrets.token_hex(2)}",  # Dask refuses a name in use silently; _Roster says why
+                name=f"{name}-{secrets.token_hex(2)}",  # Dask gives no reason when it refuses a used name; _Roster does
                 nthreads=1,
                 resources={"TRAIN": 1},
                 security=security_of(side, home / "tls"),
@@ -117,7 +117,7 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
                         why = await nanny.scheduler.fleet_hello(name=name, address=here, facts=facts)
                         if why and why != refused:
                             tell("refused", why)
-                    # A session that needs what this machine lacks may end, and what it lacks may come.
+                    # The machine takes part again once the session needs nothing that the machine lacks.
                     if refused and not why:
                         tell("joined", side.address)
                     refused = why

@@ -1,6 +1,6 @@
 """Read what the machine is doing now: power, heat, memory, lid, display, other users of the GPU.
 
-A reading takes some hundredths of a second and needs no root; a fact that the system does not report is None.  The
+A reading takes a few hundredths of a second and needs no root; a fact that the system does not report is None.  The
 facts come from macOS's own programs (:mod:`macos`), from files on Linux (:mod:`linux`), and from ``nvidia-smi`` for an
 NVIDIA GPU (:mod:`nvidia`).  :mod:`advice` puts a reading into sentences for a person.
 """

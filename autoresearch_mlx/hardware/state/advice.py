@@ -10,7 +10,7 @@ from autoresearch_mlx.hardware.state.reading import State
 SWAP_MB = 512.0
 """Growth of swap since the first reading, in MiB, that is worth a warning."""
 BUSY_PERCENT = 30.0
-"""Load of a GPU, in percent, from which on another program is assumed to use it; a desktop alone takes a few
+"""Smallest load of a GPU, in percent, at which another program is assumed to use it; a desktop alone takes a few
 percent."""
 SLOWER = 0.15
 """Relative difference from the usual speed, in either direction, that is worth a warning."""

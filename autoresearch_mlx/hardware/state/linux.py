@@ -16,9 +16,9 @@ _TRIPS: dict[str, Thermal] = {"passive": "moderate", "hot": "heavy", "critical":
 """Thermal pressure by the kind of trip point that is passed (the kernel's Documentation/driver-api/thermal/sysfs-
 api)."""
 _SOME, _FULL = 10.0, 5.0
-"""Percentages of the last ten seconds during which processes waited for memory.  Above the first, for some
-processes, the pressure is ``warning``; above the second, for all processes at once, it is ``critical``.  Source:
-pressure stall information, docs.kernel.org/accounting/psi.html."""
+"""Two percentages of the last ten seconds.  If some processes waited for memory longer than the first, the pressure is
+``warning``; if all processes at once waited longer than the second, it is ``critical``.  Source: pressure stall
+information, docs.kernel.org/accounting/psi.html."""
 
 
 def read(root: Path) -> State:

@@ -91,7 +91,7 @@ def battery_celsius(battery: str) -> float | None:
 
 
 def memory_free_mb(sysctl: str) -> float | None:
-    """Return the MiB that programs can still get: kern.memorystatus_level is their share of memory in percent."""
+    """Return the MiB that programs can still get; kern.memorystatus_level gives them in percent of the memory."""
     percent, size = _whole(r"memorystatus_level:\s*(\d+)", sysctl), _whole(r"hw\.memsize:\s*(\d+)", sysctl)
     return None if percent is None or size is None else round(percent / 100 * size / 2**20)
 
