@@ -40,7 +40,7 @@ def test_a_machine_that_fits_is_admitted() -> None:
         ("wheel", "macosx_14_0_arm64", "for macosx_14_0_arm64", "pip install --force-reinstall mlx"),
         ("corpora", [], "does not have the session's corpus", "autoresearch-mlx prepare tinystories"),
         ("wrong_products", "3 of 90 results are wrong", "3 of 90 results are wrong", "pip install mlx"),
-        ("memory_bytes", 4 * 2**30, "takes 8.0 GB of memory, and this machine has 4.0 GB", "leave it out"),
+        ("memory_bytes", 4 * 2**30, "takes 8.0 GB of memory, and this machine has 4.0 GB", "leave this machine out"),
         ("free_bytes", 10**8, "only 0.1 GB of disk are free", "free some space"),
     ],
 )
