@@ -39,7 +39,7 @@ class View:
     chip: str
     history: History
     away: bool = False
-    """Whether the machine does not take part now."""
+    """True while the machine does not take part."""
 
 
 def name_of(measured: Measurement) -> str | None:
@@ -68,8 +68,8 @@ def views(history: History) -> tuple[View, ...]:
 
 
 def _measurements(history: History) -> Iterator[Measurement]:
-    """Yield all runs in the order in which their experiments ended; a repeat comes after the experiment that it
-    repeats."""
+    """Yield all runs in the order in which their experiments ended; a repeat comes after the last experiment that ended
+    before it."""
     later = sorted(history.repeats, key=lambda repeat: repeat.during)
     at = 0
     for number, experiment in enumerate(history.experiments):
@@ -160,8 +160,8 @@ def spread_of(seen: Sequence[View]) -> Between:
 def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
     """Return a verdict, or the next measurement and the machine of the fleet that makes it.
 
-    ``seen`` holds a view for each machine that takes part; the machine of the first view is the first to be asked for
-    runs.  ``case`` holds the runs of all machines.  With one machine this is :meth:`Judge.decide`.  In the mode
+    ``seen`` has a view for each machine that takes part; the machine of the first view is the first to be asked for
+    runs.  ``case`` has the runs of all machines.  With one machine this is :meth:`Judge.decide`.  In the mode
     ``margin``, the first machine that has measured the candidate decides alone.  Raises ValueError without a machine.
     """
     if not seen:
@@ -171,7 +171,7 @@ def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
         return _on(judge.decide(first.history, case), first)
     parts = [(view, _part(view, case)) for view in seen]
     measured = [(view, part) for view, part in parts if part.measurements]
-    if judge.mode == "margin":  # one run decides, so it is compared on the machine that took it
+    if judge.mode == "margin":  # one run decides, so it is compared on the machine that made it
         view, part = measured[0] if measured else parts[0]
         return _on(judge.decide(view.history, part), view)
     for view, part in measured:
@@ -211,8 +211,8 @@ def _keeps(decision: Decision) -> bool:
 def effect_across(judge: Judge, seen: Sequence[View], case: Case) -> Effect | None:
     """Return the gain to report: the combined effect in the metric's unit, at the mean sigma of the machines.
 
-    If no machine has run the incumbent, it is the gain over an older version (:func:`reference`).  Returns None if no
-    machine has runs on both sides and a known sigma.
+    If no machine has run the incumbent, the gain is the one over an older version (:func:`reference`).  Returns None if
+    no machine has runs on both sides and a known sigma.
     """
     parts = [(view, _part(view, case)) for view in seen]
     known = [(view, part) for view, part in parts if view.history.incumbent is not None and part.measurements]
@@ -242,7 +242,7 @@ def _side(judge: Judge, view: View, part: Case) -> OnMachine:
 
 
 def knows(history: History, best: Experiment) -> bool:
-    """Return whether there is an undisturbed run of a version in the current regime, that of one machine."""
+    """Return whether this version has an undisturbed run in the history's current regime, which one machine made."""
     return any(m.value is not None and not m.tainted for m in taken_now(history, best))
 
 
@@ -250,7 +250,7 @@ def reference(history: History) -> Experiment | None:
     """Return the newest version to compare with: one that some machine has run undisturbed in its current regime.
 
     That is the incumbent, or else an older version, provided that every keep since then was a gain.  Returns None if
-    there is none.
+    there is no such version.
     """
     for e in reversed([e for e in history.experiments if e.status == "keep"]):
         if knows(history, e):

@@ -17,7 +17,7 @@ from autoresearch_mlx.experiment import Direction
 from autoresearch_mlx.judge.evidence import Run
 
 PASSED = 0.5
-"""Lowest mean score with which a case counts as passed: at least half of its repeats are right."""
+"""Lowest mean score of a passed case: at least half of its repeats are right."""
 _STEPS = 24
 """Number of steps in a score of 1, to which the test rounds differences; halves, thirds, quarters and eighths stay
 exact."""
@@ -74,8 +74,8 @@ def by_case(candidate: Sequence[Run], against: Sequence[Run], direction: Directi
 def sign_flip_score(differences: Sequence[float]) -> float:
     """Return the normal score of the sum of the differences, compared with the sums for all choices of signs.
 
-    The score is positive when the sum is positive, and 0 when every difference is 0.  The time grows with
-    the square of the number of differences.
+    The score is positive when the sum is positive, and 0 when every difference is 0.  The time that this takes grows
+    with the square of the number of differences.
     """
     units = [round(_STEPS * d) for d in differences]
     sizes = [abs(unit) for unit in units if unit]

@@ -49,8 +49,8 @@ class Certificate:
     certified: bool
     """Whether the evidence ratio reached 1 / alpha.
 
-    The error rate stays under alpha even if the ratio is checked after every block.  In a comparison by cases, it says
-    whether the exact test's one-sided mid-p value is at most alpha / 2.
+    The error rate stays under alpha even if the ratio is checked after every block.  In a comparison by cases, this
+    field says whether the exact test's one-sided mid-p value is at most alpha / 2.
     """
 
 

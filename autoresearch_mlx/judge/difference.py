@@ -148,7 +148,7 @@ def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> 
 def _at_like_speed(evidence: Evidence, most: int) -> Difference | None:
     """Compare with those runs of the incumbent that ran at about the same speed.
 
-    Return None if that holds for all of its runs, or for none.
+    Return None if all of the incumbent's runs had that speed, or none.
     """
     speed = fmean([run.log_work for run in evidence.candidate])
     like = [run for run in evidence.incumbent if abs(run.log_work - speed) <= STEADY]

@@ -72,7 +72,6 @@ def should_stop(
     """Return why the run of experiment ``number`` has already lost, judged by its ``curve`` so far; None if it may
     continue.
 
-
     ``full_runs`` is the number of runs of the session that have finished.  ``pace`` is the result of :func:`pace`.
     """
     rules = rules or EarlyRules()

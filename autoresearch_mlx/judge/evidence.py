@@ -98,9 +98,9 @@ class Evidence:
     recent_effects: tuple[float, ...] = ()
     """Measured gains of the changes that were kept, newest last."""
     lines_removed: int = 0
-    """Number of lines that the candidate's code has fewer than the incumbent's; negative if it has more."""
+    """Number of lines by which the candidate's code is shorter than the incumbent's; negative if it is longer."""
     regime: int = 0
-    """Number of the current regime; runs of another one do not count."""
+    """Number of the current regime; runs of another regime do not count."""
     pair_sigma: Sigma = UNKNOWN
     """Sigma of the difference between two commits on one seed, for changes of this class (:func:`sigma.pair_class`)."""
     incumbent_age: int = 0
@@ -112,8 +112,7 @@ class Evidence:
     examined: bool = False
     """True if the target itself has audited one of the candidate's runs and found no fault."""
     doubt: str = ""
-    """A doubt that the audit could not settle, as text for the person who has to decide; empty if there is none.
-    """
+    """A doubt that the audit could not settle, as text for the person who has to decide; empty if there is none."""
     accepted: bool = False
     """True if a person has accepted this gain, however large it is."""
     lost: int = 0
@@ -213,9 +212,8 @@ class Rules:
     """Number of unselected runs that the incumbent needs before a close call can be decided; until then it is
     measured again."""
     record_age: int = 10
-    """If the incumbent's last run is more experiments old than this, the incumbent is measured again before a close
-    call.
-    """
+    """Age of the incumbent's last run, in experiments, above which the incumbent is measured again before a close
+    call."""
     refreshes: int = 3
     """Maximum number of runs of the incumbent that one decision may ask for."""
     neutral: float = -0.3

@@ -44,8 +44,7 @@ def _whole(stopped: Measurement) -> float:
 
 def removed(experiment: Experiment) -> int | None:
     """Return the number of the kept experiment whose change this experiment leaves out as a trial, or None if it is no
-    such trial.
-    """
+    such trial."""
     number = experiment.talk.get("removes")
     return number if isinstance(number, int) else None
 
@@ -190,8 +189,8 @@ def levelled(history: History, experiment: Experiment) -> float | None:
     """Estimate the value that a version would have in the current regime, from its runs in other regimes.
 
     The same file has a different value on each machine of a fleet, so the version's difference from the baseline in the
-    other regime is added to the baseline's value in this one.  Returns None if it has runs in the current regime, or if
-    the baseline has none there or in the other regimes.
+    other regime is added to the baseline's value in this one.  Returns None if the version has runs in the current
+    regime, or if the baseline has none there or in the other regimes.
     """
     own = _means(runs_of(history, experiment))
     if history.regime in own or history.baseline is None:
@@ -324,8 +323,8 @@ def longest_usual(history: History) -> Usual:
 
 
 def _least(values: Iterable[float]) -> float | None:
-    """Return the smallest value; it is the best one, because other programs can only add to the processor time of
-    the same work."""
+    """Return the smallest value, which is the most exact one, because other programs can only add to the processor time
+    of the same work."""
     return min(values, default=None)
 
 

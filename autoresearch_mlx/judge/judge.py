@@ -51,11 +51,10 @@ MOST_RUNS_FOR_AUDIT = 6
 """Number of runs after which the judge gives up an edit that could not be audited."""
 
 UNCOUNTED_SAID, UNCOUNTED_HELD = 1.25, 1.4
-"""Multiples of the baseline's time for each token and matrix weight.  Above the first, a keep's reason states the time;
-above the second, the keep waits for a person.
+"""Multiples of the baseline's time for each token and matrix weight.  From the first on, a keep's reason states the
+time; from the second on, the keep waits for a person.
 
-From the first on, the reason of a keep names the time; from the second on, the keep waits for a person.  A script that
-passes each batch through the model twice took 1.5 to 2 times the baseline's time.
+A script that passes each batch through the model twice took 1.5 to 2 times the baseline's time.
 """
 UNCOUNTED_MORE = 1.2
 """Multiple of the incumbent's time below which a keep does not wait for a person: the incumbent needed about as much

@@ -1,4 +1,4 @@
-"""Refuse an edit that takes another figure beyond its limit, whatever its primary number gains.
+"""Refuse an edit that takes a figure other than the metric beyond its limit, however much the metric gains.
 
 A limit is a number, or a share by which a value may be worse than the value of the session's first version.  The
 comparison is not with the incumbent, because a figure could then become a little worse with every keep.

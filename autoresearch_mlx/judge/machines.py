@@ -7,8 +7,9 @@ fewest runs makes the next run.  So a gain is kept only when a second machine ha
 costs no more than a repeat on the first machine.
 
 To discard a loser, a machine need not have run the incumbent.  It may have run an older version instead: a candidate
-that loses to that version would lose to the incumbent by even more, because the incumbent is better.  Other runs of the
-candidate on that machine count only once it has run the incumbent too; other machines may decide before that.
+that loses to that version would lose to the incumbent by even more, because the incumbent is better.  For any other
+decision, the candidate's runs on that machine count only after the machine has run the incumbent too; meanwhile other
+machines may decide.
 
 A change may help one kind of chip alone.  Such a change is discarded, and the reason calls it a platform keep, a keep
 for one kind of chip only.
@@ -73,7 +74,7 @@ class OnMachine:
     runs on this machine, provided that every keep since then was a gain.  It is None if there is no such version, or
     if the incumbent has runs here."""
     away: bool = False
-    """Whether the machine does not take part now: its runs count, but it is asked for no other."""
+    """True while the machine does not take part: its earlier runs count, but it is asked for no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ def decide_on_machines(
 ) -> Decision:
     """Return a keep, a discard, or the next measurement and the machine that makes it.
 
-    ``sides`` holds every machine that takes part, or whose runs count; the first of them is the first to be asked for
+    ``sides`` has every machine that takes part, or whose runs count; the first of them is the first to be asked for
     runs.  ``spread`` says how much effects differ between machines (:func:`spread_between`).  Raises ValueError without
     a machine.
     """
@@ -169,7 +170,7 @@ def _decided(
     rules: Rules,
     begun: bool = False,
 ) -> Decision:
-    """Decide by the machines that have run both versions; ``begun`` says that another has run the candidate alone."""
+    """Decide by the machines that have run both versions; ``begun`` says that another has run only the candidate."""
     measured = [side for side in now if side.evidence.candidate]
     if not measured:
         return _next_run(sides, now, rules, begun=begun)
@@ -245,7 +246,7 @@ def _next_run(
     begun = begun or any(side.evidence.candidate for side in now)
     if not able:
         return Verdict("invalid", f"{said}: undecided, and further runs were disturbed on every machine")
-    # Among machines with equally few runs, one that has run the incumbent need not do so first.
+    # Among machines with equally few runs, one that has already run the incumbent is preferred.
     at = min(able, key=lambda i: (len(now[i].evidence.candidate), begun and not now[i].evidence.incumbent))
     evidence, machine = now[at].evidence, now[at].machine
     if evidence.candidate and evidence.refreshes < rules.refreshes and (reason := thin(evidence, rules)):

@@ -1,4 +1,4 @@
-"""Find in a session's runs which speed of the machine counts as 1, and whether the steps of two files cost the same."""
+"""Find in a session's runs which machine speed is called 1, and whether the steps of two files cost the same."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _QUIET_SHARE = 0.95
 def reference_of(history: History, earlier: Sequence[Measurement] = ()) -> Reference:
     """Return the reference: the speed of the first undisturbed run of the baseline in the current regime.
 
-    In a regime without such a run, it is the speed of the first repeat.  ``earlier`` holds runs that are not in the
+    In a regime without such a run, it is the speed of the first repeat.  ``earlier`` has the runs that are not in the
     ledger yet.  If all of them were too slow, waiting for a quieter machine has not helped, and their own speed becomes
     the reference.
     """

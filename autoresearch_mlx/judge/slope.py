@@ -1,8 +1,8 @@
-"""Correct values for the speed of the machine: estimate how much a run's value changes with it, and the error of that
-estimate.
+"""Correct values for the speed of the machine: estimate how much a run's value changes with the speed, and the error of
+that estimate.
 
-Other programs, heat and power saving take a part of the machine from a run, and with a budget of time it then does less
-work.  So the values of runs are compared as ``value = file + slope * log_work + noise``, an analysis of covariance
+Other programs, heat and power saving take a part of the machine from a run, and with a budget of time the run then does
+less work.  So the values of runs are compared as ``value = file + slope * log_work + noise``, an analysis of covariance
 (Fisher, "Statistical Methods for Research Workers", 4th ed. 1932).  The slope is estimated from repeats of one commit
 at different speeds.  Before there are repeats, its error is estimated from the learning curve, which shows how much the
 last part of the work gained.

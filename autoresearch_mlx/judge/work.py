@@ -1,6 +1,6 @@
 """Estimate how much work runs could do on this machine.
 
-If a step costs the same in all of the runs, the number of their tokens shows it; otherwise the machine's speed does.
+If a step costs the same in all of the runs, the number of tokens shows their work; otherwise the machine's speed does.
 
 The speed is measured with an error.  Programs beside a run also push its data out of the caches.  On two cores with ten
 times as many busy programs, the processor time of the same step varied by 40 % within minutes.  The parent process

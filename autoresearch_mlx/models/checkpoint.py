@@ -45,7 +45,7 @@ def _config(folder: Path) -> Mapping[str, Any]:
         hint = "give the folder of an MLX model, with config.json, tokenizer.json and *.safetensors in it"
         raise EndpointError("refused", f"{path} cannot be read: {said}", hint) from None
     if not isinstance(config, dict):
-        raise EndpointError("refused", f"{path} does not hold a JSON object", "download the model again")
+        raise EndpointError("refused", f"{path} does not contain a JSON object", "download the model again")
     return config
 
 

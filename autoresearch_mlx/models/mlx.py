@@ -5,8 +5,8 @@ question starts it again.  A child that died in between is started again too; a 
 
 This module makes up for three gaps in mlx_lm.server 0.32.  The server accepts a prompt of any length, so prompt and
 reply are checked against the context before anything is sent.  It loads whatever model a request names, even from the
-network, so requests only ever name the model that it was started with.  It keeps listening when that model could not
-be loaded, so it counts as started only once it has produced one token.
+network, so requests only ever name the model that it was started with.  It keeps listening when that model could not be
+loaded, so this module waits until the server has produced one token.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ class MlxServer:
         """Make one call, starting the server first when none is running; ``load_seconds`` tells how long that took.
 
         Raises EndpointError if the call fails.  Its kind is overflow (found before anything is sent), unreachable (the
-        server does not start), dropped (the server ended during the call) or hung (a deadline
-        passed).  If the kind is unreachable or dropped, the error contains the last lines of the server's log.  After a
-        failed call the server is ended too, because it may go on reading the prompt for minutes.
+        server does not start), dropped (the server ended during the call) or hung (a deadline passed).  If the kind is
+        unreachable or dropped, the error contains the last lines of the server's log.  After a call that hung, the
+        server is ended too, because it may go on reading the prompt for minutes.
         """
         self._check_room(ask)
         loaded = 0.0 if self._running() else self._start(ask.seconds)

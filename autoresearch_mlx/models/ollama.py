@@ -98,7 +98,7 @@ class Ollama:
     def ask(self, ask: Ask) -> Reply:
         """Make one call, in a context with room for prompt and reply.
 
-        Raises EndpointError; its kind is also overflow when the model replied without having read the whole prompt.
+        Raises EndpointError, also if the model replied without having read the whole prompt (overflow).
         """
         deadline = Deadline(ask.seconds, ask.idle_seconds)
         self.facts(min(ask.seconds, _FACTS_SECONDS))
@@ -171,7 +171,7 @@ class Ollama:
     def _converse(
         self, body: Mapping[str, Any], heard: StreamedChat, deadline: Deadline, most: int
     ) -> EndpointError | None:
-        """Make one request.  Return the failure, or None when ``heard`` holds a reply.
+        """Make one request.  Return the failure, or None when ``heard`` contains a reply.
 
         A reply that runs on past ``most`` characters is cut off there.
         """

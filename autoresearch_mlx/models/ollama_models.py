@@ -67,7 +67,7 @@ class StreamedChat:
         if not isinstance(data, dict):
             return f"without JSON: {line!r}"
         if "error" in data:
-            return f"an error inside its answer: {data['error']}"
+            return f"with an error inside its answer: {data['error']}"
         message = data["message"] if isinstance(data.get("message"), dict) else {}
         for name, into in (("content", self.parts), ("thinking", self.thoughts)):
             said = message.get(name)

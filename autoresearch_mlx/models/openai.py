@@ -151,9 +151,9 @@ class OpenAICompatible:
             except httpx2.HTTPError as error:
                 failure = self._cut(error, heard, deadline)
             except openai.APIError as error:
-                failure = self._broken(f"an error inside its answer: {error.message}", heard)
+                failure = self._broken(f"with an error inside its answer: {error.message}", heard)
             except (ValueError, RecursionError) as error:
-                failure = self._broken(f"no JSON: {error}", heard)
+                failure = self._broken(f"without JSON: {error}", heard)
         return heard, failure, None
 
     def _fields(self, ask: Ask) -> dict[str, Any]:
@@ -189,7 +189,7 @@ class OpenAICompatible:
                 heard.reason = "length"
                 return None
         if not heard.chunks and not deadline.passed:
-            return self._broken("an empty stream", heard)
+            return self._broken("with an empty stream", heard)
         if not heard.finished:
             return self._cut(ConnectionError("the end of the answer is missing"), heard, deadline)
         return None
@@ -296,8 +296,8 @@ class OpenAICompatible:
 
     def _room_hint(self) -> str:
         return (
-            "load the model with a longer context there, or set context_tokens in lab.toml to what it has, "
-            "so that the prompt is made to fit"
+            "load the model with a longer context there, or set context_tokens in lab.toml to the context that it has, "
+            "so that prompts are shortened to fit"
         )
 
     # -- facts ----------------------------------------------------------------------------------------------------

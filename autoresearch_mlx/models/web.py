@@ -259,7 +259,7 @@ def kind_of(status: int, text: str) -> EndpointKind:
 def wait_of(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that a Retry-After header (a number or a date) asks for; None without one.
 
-    ``headers`` has its names in lower case.
+    The names in ``headers`` are in lower case.
     """
     said = headers.get("retry-after", "").strip()
     if not said:

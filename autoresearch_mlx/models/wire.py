@@ -137,7 +137,7 @@ _FENCE = "```"
 def split_thoughts(text: str, apart: str = "") -> tuple[str, str]:
     """Separate a reply into (answer, thoughts).
 
-    ``apart`` holds thoughts that came in a field of their own; they go first.  Thoughts at the beginning of the text
+    ``apart`` has the thoughts that came in a field of their own; they go first.  Thoughts at the beginning of the text
     may contain code fences; after that, a ``<think>`` tag that follows a fence is part of the code.  Thoughts are cut
     at ``MOST_CHARACTERS``, with a note of how much was left out.
     """
@@ -180,7 +180,7 @@ def whole_number(value: Any) -> int | None:
 
 
 def first_number(entry: Mapping[str, Any], *names: str) -> int | None:
-    """Return the first of these fields that holds a positive number, as an int."""
+    """Return the first of these fields that is a positive number, as an int."""
     return next((n for n in (whole_number(entry.get(name)) for name in names) if n is not None), None)
 
 
