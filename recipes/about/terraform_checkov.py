@@ -11,7 +11,7 @@ OPTIONS = ["--framework", "terraform", "--output", "json", "--compact", "--quiet
 LEFT_OUT = shutil.ignore_patterns("measuring", ".*", "node_modules")
 
 folder = json.loads(Path(__file__).with_name("terraform.json").read_text())["folder"]
-with tempfile.TemporaryDirectory() as temporary:  # checkov leaves out what lies below a folder such as .autoresearch
+with tempfile.TemporaryDirectory() as temporary:  # checkov skips files in a folder such as .autoresearch
     tree = shutil.copytree(folder, Path(temporary) / "lab", ignore=LEFT_OUT)
     done = subprocess.run(["checkov", "--directory", str(tree), *OPTIONS], capture_output=True, text=True)
 try:

@@ -2,7 +2,7 @@
 
 
 def discount(total, member):
-    """Return the price after the discount: 5 % from 100 on, 10 % from 500 on, and 2 % more for members."""
+    """Return the price after the discount: 5 % for 100 or more, 10 % for 500 or more, and 2 % more for members."""
     percent = 0
     if total >= 500:
         percent = 10

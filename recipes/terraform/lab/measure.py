@@ -10,7 +10,7 @@ from pathlib import Path
 OPTIONS = ["--framework", "terraform", "--output", "json", "--compact", "--quiet", "--skip-download"]
 LEFT_OUT = shutil.ignore_patterns("original", ".*")
 
-with tempfile.TemporaryDirectory() as folder:  # checkov leaves out whatever lies below a folder such as .autoresearch
+with tempfile.TemporaryDirectory() as folder:  # checkov skips files in a folder such as .autoresearch
     tree = shutil.copytree(".", Path(folder) / "lab", ignore=LEFT_OUT)
     done = subprocess.run(["checkov", "--directory", str(tree), *OPTIONS], capture_output=True, text=True)
 try:
