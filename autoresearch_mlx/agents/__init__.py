@@ -1,7 +1,7 @@
 """Load the agents, which propose edits.
 
-``load_agent`` finds one by its name, such as ``knobs``, ``claude`` or ``module:Class``.  An installed package offers
-agents of its own in the entry-point group :data:`GROUP`.
+``load_agent`` finds an agent by its name, such as ``knobs``, ``claude`` or ``module:Class``.  An installed package
+offers agents of its own in the entry-point group :data:`GROUP`.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ def _key_in(variable: str) -> str:
 
 
 def suitable_model(office: Office) -> tuple[Endpoint | None, str]:
-    """Return the model to use when the user names none, and the reason as text; without a suitable model, None.
+    """Return the model to use when the user names none, and the reason as text; the model is None if none is suitable.
 
     Without a ``base_url``, the model is one of the models of an Ollama server on this machine.  If ``base_url`` is an
     Ollama server, the choice is made in the same way; any other server must offer exactly one model.
@@ -193,7 +193,7 @@ def _is_ollama(url: str) -> bool:
 
 
 def suitable_ollama(office: Office) -> tuple[Endpoint | None, str]:
-    """Return an installed Ollama model that fits into memory, and the reason as text; without such a model, None.
+    """Return an installed Ollama model that fits into memory, and the reason as text; the model is None if none fits.
 
     Cloud models, embedding models and models that cannot chat are left out.  Models whose weights take more than 0.6 of
     the memory are left out too: even a model that is unloaded for training needs room for its own context and for the

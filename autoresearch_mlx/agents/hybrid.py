@@ -105,7 +105,7 @@ class Hybrid:
         return self._model.forms(context)
 
     def models_turn(self, context: Context) -> bool:
-        """Return whether this experiment is the model's turn: for a waiting idea of the user, or by its share."""
+        """Return whether it is the model's turn: the user's idea is waiting, or the model's share allows a proposal."""
         if self._model.wished(context):
             return True
         share = self._office.settings.share

@@ -1,4 +1,4 @@
-"""Certify: compare the head with an earlier commit by new runs on fresh seeds, by which neither of the two was chosen.
+"""Certify: compare the head with an earlier commit by new runs on fresh seeds, which played no part in choosing either.
 
 The two commits run in turn, A B B A, each pair on a fresh seed.  In such a block of four consecutive runs, a linear
 drift of the machine (say, while it warms up) cancels exactly.
@@ -131,7 +131,7 @@ def abba(a1: float, b1: float, b2: float, a2: float) -> float:
 
 
 def evidence_ratio(z: float, pairs: int) -> float:
-    """Return the likelihood ratio of the pairs: under a normal mixture of effects, divided by that without an effect.
+    """Return the likelihood of the pairs under a normal mixture of effects, divided by the one without an effect.
 
     This is the mixture sequential probability ratio test (Robbins, "Statistical methods related to the law of the
     iterated logarithm", 1970; Johari et al., arXiv 1512.04922).  The mixture's variance equals the variance of one

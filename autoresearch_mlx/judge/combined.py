@@ -82,7 +82,7 @@ class Combined:
 
     @property
     def score(self) -> float:
-        """The effect in standard errors, converted to the normal score that has the same tail probability as its t."""
+        """The effect in standard errors, as the normal score that has the same tail probability as this t statistic."""
         return normal_score(self.effect / self.error, self.dof)
 
 

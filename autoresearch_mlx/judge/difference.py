@@ -59,7 +59,7 @@ class Difference:
 
     @property
     def score(self) -> float:
-        """The gain in standard errors, converted to the normal score that has the same tail probability as its t."""
+        """The gain in standard errors, as the normal score that has the same tail probability as this t statistic."""
         return normal_score(self.gain / self.error, self.dof)
 
     @property
@@ -148,7 +148,7 @@ def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> 
 def _at_like_speed(evidence: Evidence, most: int) -> Difference | None:
     """Compare with those runs of the incumbent that ran at about the same speed.
 
-    Return None if all of the incumbent's runs had that speed, or none.
+    Return None if all of the incumbent's runs had that speed, or if none did.
     """
     speed = fmean([run.log_work for run in evidence.candidate])
     like = [run for run in evidence.incumbent if abs(run.log_work - speed) <= STEADY]

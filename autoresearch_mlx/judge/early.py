@@ -34,7 +34,7 @@ class EarlyRules:
     full_runs: int = 20
     """Number of runs that must have finished before any is stopped."""
     audit_every: int = 8
-    """An experiment whose number is a multiple of this is allowed to finish."""
+    """An experiment whose number is a multiple of this value is allowed to finish."""
     exempt: tuple[str, ...] = ("schedule", "batch", "ema")
     """Axes, or families of axes, whose changes alter the shape of the loss curve, so that losses after equal work
     cannot be compared."""

@@ -83,7 +83,7 @@ class Slope:
 
 
 STEADY = 0.1
-"""Two runs count as equally fast if their ``log_work`` differs by at most this."""
+"""Largest difference between the ``log_work`` of two runs that were equally fast."""
 
 
 @dataclass(frozen=True, slots=True)

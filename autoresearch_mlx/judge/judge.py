@@ -179,7 +179,7 @@ class Judge:
             return decision
         now = counted(self.evidence(history, case))
         value = mean_value(case.measurements)
-        assert value is not None  # or it would not be kept
+        assert value is not None  # a keep has a value
         before = standing(history, history.incumbent)
         found = Difference(history.gain(value, over=before), 0.0, 0, 0.0, before, len(now.candidate), 1)
         asked = stages.quarantine(found, len(now.candidate), now.audited, None, self.rules)
@@ -226,7 +226,7 @@ class Judge:
         if not kept or self.floor is None or case.lines_removed > 0 or history.incumbent is None:
             return decision
         value = mean_value(case.measurements)
-        assert value is not None  # or it would not be kept
+        assert value is not None  # a keep has a value
         gain = history.gain(value, over=standing(history, history.incumbent))
         now = counted(self.evidence(history, case))
         if now.candidate and now.incumbent and (found := difference(now, self.rules.record)).of_other_speed:
@@ -248,7 +248,7 @@ class Judge:
         return effect_of(found, now.recent_effects) if found.error else None
 
     def first_seed(self, history: History, case: Case) -> int | None:
-        """Return the seed of a candidate's first run: one on which the incumbent has a run with which it is compared.
+        """Return the seed of a candidate's first run: that of a run of the incumbent with which it will be compared.
 
         Returns None if there is no such run, as before the baseline.
         """

@@ -44,8 +44,8 @@ class Limit:
     def broken_by(self, value: float | None, first: float | None) -> str | None:
         """Say how a value breaks the limit, when the first version has the value ``first``; return None if it does not.
 
-        A figure that no run has breaks its limit too.  If the first version has no value, only a limit with a bound can
-        be broken.
+        A figure that no run reports breaks its limit too.  If the first version has no value, only a limit with a bound
+        can be broken.
         """
         if value is None:
             return f"no run has the figure {self.name}, which has a limit"

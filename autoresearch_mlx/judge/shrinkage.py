@@ -58,8 +58,8 @@ class Effect:
 def effect_of(comparison: Difference, recent_effects: Sequence[float]) -> Effect:
     """Return the effect for a difference, given the measured gains of the changes that were kept before.
 
-    This gain is added to them; otherwise the first large gain of a session would be halved.  Raises ValueError when the
-    comparison has no standard error.
+    The gain of this difference is added to those gains; otherwise the first large gain of a session would be halved.
+    Raises ValueError when the comparison has no standard error.
     """
     if not comparison.error:
         raise ValueError("a difference without a standard error has no effect to report")

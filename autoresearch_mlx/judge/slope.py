@@ -38,8 +38,8 @@ def steepness(curve: Sequence[tuple[float, float]]) -> float | None:
     """Return the largest share of its loss that a run may still gain for each e-fold of further work, at the end of its
     curve.
 
-    It is the slope over the logarithm of the budget's share by least squares, plus its standard error.  Returns None
-    if there are too few points.
+    It is the least-squares slope of the loss over the logarithm of the budget's share, plus its standard error.
+    Returns None if there are too few points.
     """
     late = [(math.log(share), loss) for share, loss in curve if share >= _LATE and math.isfinite(loss)]
     if len(late) < _LEAST_POINTS:

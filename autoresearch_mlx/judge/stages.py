@@ -156,9 +156,9 @@ def incredible(comparison: Difference, rules: Rules) -> bool:
 
 
 def quarantine(comparison: Difference, runs: int, audited: bool, seed: int | None, rules: Rules) -> Decision | None:
-    """Return what is still needed before a gain that seems too large may count, from a candidate with ``runs`` runs.
+    """Return what a candidate with ``runs`` runs still needs before a gain that seems too large may count.
 
-    Returns None if nothing more is needed.
+    Returns None if it needs nothing more.
     """
     if not incredible(comparison, rules) or (audited and runs > 1):
         return None

@@ -68,7 +68,7 @@ class LmStudio(OpenAICompatible):
         )
 
     def _entry(self, path: str, listing: str, key: str) -> dict[str, Any] | None:
-        """Return this model's entry in LM Studio's own list; None when it is not there or there is no list.
+        """Return this model's entry in LM Studio's own list; None when the entry or the list is missing.
 
         A version without this list answers the unknown path with status 200.
         """

@@ -66,7 +66,7 @@ class MlxServer:
     def facts(self) -> ModelFacts:
         """Return the facts in the checkpoint's files, without starting anything.
 
-        Nothing is known about a model on Hugging Face that is not downloaded.  Raises EndpointError (refused) when
+        Nothing is known about a Hugging Face model that has not been downloaded.  Raises EndpointError (refused) when
         ``model`` is neither a checkpoint nor a name on Hugging Face.
         """
         if self._facts is None:

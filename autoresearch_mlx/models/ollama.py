@@ -1,7 +1,7 @@
 """Use Ollama's own API, which can set the context length, list loaded models and unload them; /v1 cannot.
 
-Ollama cuts a prompt that is longer than the loaded context without an error.  So each call asks for a context with
-room for prompt and reply, asks Ollama not to cut, and compares the number of tokens read with our estimate.
+Ollama reports no error when it cuts a prompt that is longer than the loaded context.  So each call asks for a context
+with room for prompt and reply, asks Ollama not to cut, and compares the number of tokens read with our estimate.
 """
 
 from __future__ import annotations
@@ -154,8 +154,8 @@ class Ollama:
     # -- asking ---------------------------------------------------------------------------------------------------
 
     def _context_for(self, ask: Ask) -> int:
-        """Return the context to ask for, in tokens.  It never shrinks, because Ollama loads the model again for another
-        size."""
+        """Return the context to ask for, in tokens.  The context never shrinks, because Ollama loads the model again
+        for another size."""
         caps = [cap for cap in (self.facts().context_tokens, self._most_context) if cap]
         most = min(caps, default=None)
         if most is not None and ask.prompt_tokens >= most:

@@ -213,7 +213,7 @@ def test_the_optimiser_goes_on_while_an_agent_is_at_its_limit(command_lab: Lab, 
     reason, done = night(command_lab, limited(command_lab, 2), 3, screen, standby=True)
     assert reason == "3 experiments done, as asked"
     assert [agent for agent, _ in done] == ["knobs", "knobs", "command"]
-    assert any("knobs goes on alone until" in text for text in screen.said)
+    assert any("knobs continues alone until" in text for text in screen.said)
     assert "the coding agent answers again" in screen.said
 
 
@@ -244,7 +244,7 @@ def test_the_optimiser_goes_on_alone_when_the_agent_of_a_pair_cannot_be_started(
     reason, done = night(command_lab, "no-such-agent -p", 4, screen, standby=True, share=0.5)
     assert reason == "4 experiments done, as asked"
     assert [agent for agent, _ in done] == ["knobs"] * 4
-    assert any("knobs goes on alone for the rest of this run" in text for text in screen.said)
+    assert any("knobs continues alone for the rest of this run" in text for text in screen.said)
 
 
 def test_a_pair_is_named_like_hybrid(command_lab: Lab) -> None:

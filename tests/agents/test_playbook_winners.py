@@ -174,7 +174,9 @@ def test_two_files_with_the_same_knob_are_no_guess_of_ours() -> None:
 def test_a_short_window_is_not_tried_where_no_layer_is_short() -> None:
     change = Winner("attention.window", {"SHORT_WINDOW": (0.5, 0.125)}, 0.1, (1,))
     text = 'WINDOW_PATTERN = "L"\nSHORT_WINDOW = 0.5\n'
-    assert carry(change, {"t.py": text}).left_out == ('SHORT_WINDOW: no layer is short while WINDOW_PATTERN is "L"',)
+    assert carry(change, {"t.py": text}).left_out == (
+        'SHORT_WINDOW: no layer has a short window while WINDOW_PATTERN is "L"',
+    )
     assert carry(change, {"t.py": text.replace('"L"', '"SL"')}).steps[0].value == 0.125
 
 

@@ -102,7 +102,7 @@ class Chat:
     def make_room(self, context: Context) -> Mapping[str, float]:
         """Unload the model unless it can stay in memory during a run.
 
-        Returns the seconds that this took under the key ``unload``, or an empty mapping if nothing was unloaded.
+        Returns ``{"unload": seconds}``, or an empty mapping if nothing was unloaded.
         """
         try:
             facts = self._endpoint.facts()
@@ -224,7 +224,8 @@ class Chat:
         self._learned = limit if before is None or limit < before else before * 3 // 4
         self._thread = None
         said = f"its context has {refused.context_tokens:,} tokens" if refused.context_tokens else "it is too long"
-        self._office.say(f"{self.name} refused the prompt: {said}; the next prompt is for {self._learned:,} tokens")
+        shorter = f"the next prompt is made for a context of {self._learned:,} tokens"
+        self._office.say(f"{self.name} refused the prompt: {said}; {shorter}")
 
     def _thread_of(self, context: Context) -> Thread:
         """Return a new conversation, or the current one with the reason why the loop refused its last answer."""

@@ -86,7 +86,7 @@ class Opener:
         return self._wishes_fit and self._tasks.wished(context)
 
     def lower(self, old: Thread, context: Context, facts: ModelFacts) -> Thread | None:
-        """Return a conversation in a lower form after an answer without a usable edit; None if a repair comes first.
+        """Return a conversation in a simpler form after an answer without a usable edit; None if a repair comes first.
 
         A form that is still on trial is given up at once.  A model that writes values may repair one answer, then gets
         the menu.

@@ -93,7 +93,7 @@ class Outage:
 def outage(output: str, now: datetime | None = None) -> Outage | None:
     """Return the outage or the usage limit that the last lines of an output report; None when they report none.
 
-    ``now`` is the current time with its zone, from which the date of a time of day follows; None reads the clock.
+    ``now`` is the current time with its zone, which gives a time of day its date; if it is None, the clock is read.
     """
     lines = [line.strip() for line in output.splitlines() if line.strip()][-_LINES:]
     for pattern in (_LIMITS, _OVERLOADED, _UNREACHABLE):

@@ -75,7 +75,7 @@ class Standby:
                 raise
             self._away_until, self._author = math.inf, self._optimiser
             hint = f" ({error.hint})" if error.hint else ""
-            self._office.say(f"{error}{hint}; {self._optimiser.name} goes on alone for the rest of this run")
+            self._office.say(f"{error}{hint}; {self._optimiser.name} continues alone for the rest of this run")
             return self._ask_optimiser(replace(context, feedback=()))
         if self._away is not None:
             self._away = None
@@ -96,5 +96,5 @@ class Standby:
         if not said:
             left = self._away_until - self._clock()
             at = time.strftime("%H:%M", time.localtime(time.time() + left))
-            self._office.say(f"{self._away}; {self._optimiser.name} goes on alone until {at}")
+            self._office.say(f"{self._away}; {self._optimiser.name} continues alone until {at}")
         return proposal

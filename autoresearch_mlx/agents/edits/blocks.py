@@ -211,8 +211,7 @@ def show_nearest(lines: Sequence[str], folded: Sequence[str], search: Sequence[s
 def _nearest(folded: Sequence[str], wanted: Sequence[str]) -> int | None:
     """Return the index of the first line of the nearest window.
 
-    It is the window that shares the largest number of lines with the search text, or else the one with the most similar
-    line.
+    The nearest window shares the largest number of lines with the search text, or else has the most similar line.
     """
     votes = _votes(folded, wanted)
     if votes:

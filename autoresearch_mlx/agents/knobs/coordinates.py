@@ -45,7 +45,7 @@ class Coordinates:
     follower: NDArray[np.intp]
     """For each knob, the index of the other knob whose column it shifts as well; -1 if there is none."""
     ratio: Array
-    """How much a knob's own place shifts that other column."""
+    """For each knob, how far its own place shifts the other knob's column."""
 
     @property
     def option(self) -> float:

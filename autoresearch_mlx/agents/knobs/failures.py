@@ -83,7 +83,7 @@ def learn_memory(space: Space, trials: Sequence[Trial]) -> Appetite:
 def _sizes(space: Space, points: Sequence[Point]) -> Array:
     """Return the doublings of each knob over the incumbent's value, shape (points, knobs).
 
-    A knob whose range begins below 1 has the difference of its places in the range instead.
+    For a knob whose range begins below 1, the entry is the difference between its places in the range instead.
     """
     rows = [[_size(d, value) - _size(d, d.value) for d, value in zip(space, point, strict=True)] for point in points]
     return np.array(rows).reshape(len(points), len(space))

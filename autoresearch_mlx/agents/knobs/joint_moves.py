@@ -21,7 +21,7 @@ from autoresearch_mlx.agents.knobs.outlook import Outlook
 RADIUS = 2.5
 """Maximum length of a joint move; a step by a knob's whole width has length 1."""
 STARTS = 2
-"""Number of ascents; each starts from the best single step of another knob."""
+"""Number of ascents; each starts from the best single step of a different knob."""
 MOST = 8
 """Maximum number of knobs in one move."""
 

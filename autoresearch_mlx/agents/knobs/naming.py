@@ -23,9 +23,9 @@ class MoveName:
     steps: KnobChanges
     """The move's own changes, counted from the measured point that it starts from; the largest comes first."""
     start: KnobChanges
-    """How that point differs from the incumbent; empty when the move starts from the incumbent."""
+    """How the starting point differs from the incumbent; empty when the move starts from the incumbent."""
     number: int | None
-    """The experiment that measured that point; None for the incumbent."""
+    """The number of the experiment that measured the starting point; None if the move starts from the incumbent."""
     changes: KnobChanges
     """All differences from the incumbent; the differences in the move's own knobs come first."""
 
@@ -41,7 +41,7 @@ class MoveName:
 
     @property
     def title(self) -> str:
-        """A title for the experiment: all changes if they are few, or else the move's own and where it starts."""
+        """A title: all changes if they are few, or else the move's own changes and the starting experiment."""
         if self.number is None or len(self.changes) <= NAMED:
             return _named(self.changes)
         return f"{self.words}, from experiment {self.number}"

@@ -100,7 +100,7 @@ def _idle(name: str, knobs: Mapping[str, Knob]) -> str | None:
     one."""
     pattern = knobs["WINDOW_PATTERN"].value if "WINDOW_PATTERN" in knobs else None
     if name == "SHORT_WINDOW" and isinstance(pattern, str) and "S" not in pattern.upper():
-        return f"no layer is short while WINDOW_PATTERN is {literal(pattern)}"
+        return f"no layer has a short window while WINDOW_PATTERN is {literal(pattern)}"
     return None
 
 

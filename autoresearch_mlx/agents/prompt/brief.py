@@ -115,7 +115,7 @@ def write_brief(
 
 
 def _levels() -> Iterator[tuple[Detail, Words]]:
-    """Yield the levels of detail, from the most to the least, each with the names of its cuts."""
+    """Yield the levels of detail, the most detailed first, each with the name of its cut."""
     detail = Detail()
     yield detail, ""
     for change, words in CUTS:

@@ -106,7 +106,7 @@ def better(history: History) -> str:
 def incumbent(context: Context, short: bool = False) -> str:
     """Return the numbers to beat; empty before there is a baseline.
 
-    If ``short`` is true, the steps, speed and memory of its run, sigma, and the gain since the baseline are left out.
+    If ``short`` is true, sigma, the gain since the baseline, and the steps, speed and memory of the run are left out.
     """
     history, best = context.history, context.history.incumbent
     if best is None:

@@ -110,7 +110,7 @@ def _system(context: Context) -> str:
 def _user(context: Context, rows: int, body: str, task: str) -> str:
     parts = [
         prompt_sections.machine(context),
-        # What changes least comes first, because a server keeps what it has read of the same beginning.
+        # What changes least comes first, because a server caches the beginning that two prompts have in common.
         prompt_sections.wishes(context.notes, NOTES),
         prompt_sections.standing(context, short=True),
         section("The last experiments", _last(context, rows)),
