@@ -201,11 +201,11 @@ class Rules:
     fast_margin: float = 1.0
     """Gain in sigma above which ``fast`` keeps a candidate after one run."""
     fast_from: float = 4.0
-    """Median gain of the newest keeps, in sigma, from which on the mode ``auto`` acts as ``fast``."""
+    """Smallest median gain of the newest keeps, in sigma, for which the mode ``auto`` acts as ``fast``."""
     fast_window: int = 5
     """Number of newest keeps whose median gain decides between ``fast`` and ``adaptive``."""
     fast_proof: int = 2
-    """Number of keeps from which on ``auto`` can act as ``fast``; with fewer it acts as ``adaptive``."""
+    """Smallest number of keeps with which ``auto`` can act as ``fast``; with fewer it acts as ``adaptive``."""
     record: int = 4
     """Maximum number of the incumbent's newest unselected runs whose mean is the incumbent's value."""
     record_least: int = 2

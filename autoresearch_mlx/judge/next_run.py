@@ -53,7 +53,7 @@ def thin(now: Evidence, rules: Rules) -> str:
 
 
 OTHER_SPEED = "the machine was not as fast as when the incumbent ran"
-"""Reason for measuring the incumbent beside the candidate."""
+"""Reason for measuring the incumbent again, at the speed that the machine has now."""
 
 
 def unlike(found: Difference, now: Evidence, rules: Rules) -> bool:

@@ -33,9 +33,9 @@ def pooled(groups: Iterable[Sequence[float]], of: str = "commit") -> Sigma:
     """Return the standard deviation within groups of values, pooled over the groups.
 
     The deviation is sqrt(sum of squares / sum of (n - 1)), and the last sum is its degrees of freedom.  Residuals
-    beyond 3 median absolute deviations are cut to 3 (winsorised): otherwise one run beside a backup job could make
-    sigma so large that no gain is believed for the rest of the night.  ``of`` is the word by which the result's
-    ``source`` calls a group.
+    beyond 3 median absolute deviations are cut to 3 (winsorised): otherwise one run during a backup could make sigma so
+    large that no gain is believed for the rest of the night.  ``of`` is the word by which the result's ``source`` calls
+    a group.
     """
     repeated = [group for group in groups if len(group) > 1]
     if not repeated:

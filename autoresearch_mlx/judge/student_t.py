@@ -14,7 +14,7 @@ from statistics import NormalDist
 _FURTHEST = 8.0
 """Largest score returned: beyond this many sigma, a float can no longer represent the tail."""
 _MANY = 200
-"""Degrees of freedom from which t and the normal distribution give the same score to three digits."""
+"""Smallest number of degrees of freedom for which t and the normal distribution give the same score to three digits."""
 
 
 def cumulative(t: float, dof: int) -> float:

@@ -2,7 +2,7 @@
 
 If a step costs the same in all of the runs, the number of tokens shows their work; otherwise the machine's speed does.
 
-The speed is measured with an error.  Programs beside a run also push its data out of the caches.  On two cores with ten
+The speed is measured with an error.  Other programs also push a run's data out of the caches.  On two cores with ten
 times as many busy programs, the processor time of the same step varied by 40 % within minutes.  The parent process
 counts the tokens without such an error, but their number also depends on what a step of the file costs.  So tokens show
 the effect of the machine only among runs of one commit, or between files whose steps do the same work.
@@ -25,7 +25,7 @@ It was measured on 14 runs of 3 s on two cores with a load of 20, and is used un
 own.
 """
 _ENOUGH = 4
-"""Degrees of freedom from which on a session's own repeats are used."""
+"""Smallest number of degrees of freedom with which a session's own repeats are used."""
 
 
 def by_tokens(*sides: Sequence[Run]) -> tuple[tuple[Run, ...], ...] | None:

@@ -81,7 +81,7 @@ class StreamedChat:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """A model that Ollama has, as ``/api/tags`` lists it; what is unknown is None."""
+    """A model that Ollama has, as ``/api/tags`` lists it; unknown values are None."""
 
     name: str
     size_bytes: int | None

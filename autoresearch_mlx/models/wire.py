@@ -52,7 +52,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The model's answer, with its thoughts kept apart.  Counts are the server's own; what is unknown is None."""
+    """The model's answer, with its thoughts kept apart.  Counts are the server's own; unknown values are None."""
 
     text: str
     finish: Finish

@@ -131,7 +131,7 @@ def _spans(text: str) -> Iterator[float]:
 
 
 def _dates(text: str, now: datetime) -> Iterator[float]:
-    """Yield the seconds until each date and time in the form of ISO 8601; without a zone it is local time."""
+    """Yield the seconds until each date and time in the form of ISO 8601; a time without a zone is local."""
     for match in _DATE.finditer(text):
         with suppress(ValueError):
             zone = {"": "", "UTC": "+00:00", "Z": "+00:00"}.get((match[3] or "").upper(), match[3])

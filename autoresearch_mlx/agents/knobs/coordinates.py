@@ -28,8 +28,8 @@ OPTION = FIRST
 """The distance between any two options of a choice, which equals the first step of a number."""
 TOGETHER = (("batch", "batch.device", 1), ("depth", "width", -1))
 """Pairs of axes that change together.  With 1, both change by the same factor, so that the number of passes stays the
-same; with -1, they change by inverse factors, so that the model's width stays the same.  Changing only one of them may
-fail or lose where changing both gains."""
+same; with -1, they change by inverse factors, so that the model's width stays the same.  A change of only one may
+crash, or make the metric worse, where a change of both improves it."""
 
 
 @dataclass(frozen=True, slots=True)

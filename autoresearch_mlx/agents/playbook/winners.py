@@ -19,7 +19,7 @@ from autoresearch_mlx.experiment import KnobChanges
 from autoresearch_mlx.lab.source import axis_of
 
 SMALL = 16
-"""Whole numbers below this are counts; whole numbers from here on are sizes."""
+"""Whole numbers below this value are counts; the others are sizes."""
 _LEADER, _FOLLOWER = "TOTAL_BATCH_SIZE", "DEVICE_BATCH_SIZE"
 
 

@@ -99,7 +99,7 @@ class Team:
     def ahead_refused(self, context: Context) -> str | None:
         """Say why no junior may think while an experiment is measured; None when a junior may."""
         may = any(junior.may_think(context) for junior in self._juniors)
-        return None if may else "no junior may think beside a run"
+        return None if may else "no junior may think during a run"
 
     def ahead(self, context: Context) -> Proposal | None:
         """Return a proposal while an experiment is measured; None if the next proposal needs the result of that
@@ -178,7 +178,7 @@ class Team:
         proposal = Proposal(found.title, found.files, axis, rationale, CHIEF, talk={"bracket": [found.of, found.side]})
         return self._handed(proposal, None, brief, context)
 
-    # --- juniors that think beside a run
+    # --- juniors that think during a run
 
     def _dispatch(self, context: Context, thinkers: Sequence[Junior], others: Sequence[Junior], now: bool) -> None:
         """Give briefs to idle juniors, as many as are needed soon to keep the model's share."""
