@@ -5,7 +5,7 @@
       LabError                  there is no lab here, or its files do not fit together
         WorkspaceError          git refuses, or somebody else moved the session's branch
         LedgerError             the ledger cannot be read or written
-        LockedError             another process holds this session, or measures on this machine
+        LockedError             another process uses this session, or measures on this machine
       CorpusError               the text cannot be fetched or turned into rows
       AgentError                the agent cannot be loaded or cannot go on
         AgentAway               the agent has no proposal now and can be asked again later
@@ -53,7 +53,7 @@ class LedgerError(LabError):
 
 
 class LockedError(LabError):
-    """Another live process holds this session, or measures on this machine."""
+    """Another live process uses this session, or measures on this machine."""
 
 
 class CorpusError(AutoresearchError):

@@ -18,7 +18,7 @@ HIDDEN_VALUE, HIDDEN_AMOUNT = 1e-4, 1e-5
 significant digits, and a difference below the second fewer than two."""
 
 LARGEST_COUNT = 1e10
-"""Whole numbers of this size or more are written like other large numbers, because columns are too narrow for all of
+"""Whole numbers of this size or more are rounded to six significant digits, because columns are too narrow for all of
 their digits."""
 
 LOGARITHM = "log_speedup"

@@ -1,4 +1,4 @@
-"""Compare a machine that wants to join with what the coordinator's lab needs; each refusal says what to do."""
+"""Decide whether a machine may measure for the coordinator's lab; each refusal says what to do."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def facts_here(home: Path) -> dict[str, Any]:
     """Return the facts about this machine that decide whether a fleet admits it.
 
     ``home`` is a folder on the disk that will hold its jobs. If the machine has a GPU, matrix products that MLX
-    computes there are compared with numpy's, which takes some seconds.
+    computes there are compared with numpy's, which takes a few seconds.
     """
     machine = read_machine()
     return {

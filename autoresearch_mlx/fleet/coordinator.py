@@ -49,7 +49,8 @@ def start(lab: Lab, wanted: Wanted, host: str | None, port: int | None, anew: bo
                     say(f"Dask's own page: {event['dashboard']}")
                 say(f"pairing file: {pairing}")
                 say("copy it to each other machine, and call `autoresearch-mlx fleet join pairing.json` there")
-                say("to let this machine measure too, join in another terminal; `run --fleet` starts a night")
+                say("to let this machine measure too, call `fleet join` in another terminal")
+                say("`run --fleet` starts a night")
                 say("Ctrl-C ends the coordinator; machines join again when it is started again")
             elif event["kind"] == "ready":
                 say("the scheduler runs again")

@@ -83,7 +83,7 @@ def part_of(digest: str, name: str, at: int, cache: Path) -> bytes:
 
 
 def offer_from(values: Mapping[str, Any]) -> Offer:
-    """Read an offer that came over the network.  Raises CorpusError for one that cannot be right."""
+    """Read an offer that came over the network.  Raises CorpusError for an offer that cannot be right."""
     offer = Offer(str(values.get("digest")), str(values.get("name")), dict(values.get("files") or {}))
     sizes = offer.files.values()
     if offer.files.keys() != _FILES or not all(isinstance(size, int) and size >= 0 for size in sizes):

@@ -17,7 +17,7 @@ from autoresearch_mlx.trial.runner import GIT_PLACES, python_command
 _LOOK_SECONDS, _ALIVE_SECONDS = 0.01, 0.25
 """Seconds between two looks for the result, and between two checks whether the measuring process is alive."""
 _START_SECONDS = 60.0
-"""Longest time in which the measuring process must take the lock of its job."""
+"""Seconds within which the measuring process must lock its job."""
 THREAD_LIMITS = tuple(f"{name}_NUM_THREADS" for name in ("OMP", "MKL", "OPENBLAS"))
 """Variables that Dask's nanny sets for its worker; they must not limit the threads of a training run."""
 
@@ -66,7 +66,7 @@ class Hand:
         self._process: subprocess.Popen[str] | None = None
 
     def ready(self) -> None:
-        """Start the process if it does not run."""
+        """Start the process if it is not running."""
         if self.ended():
             self._process = self._start()
 

@@ -69,7 +69,7 @@ def join(pairing: Path, name: str | None, host: str | None, port: int, home: Pat
 
     def lost(why: str) -> None:
         if not away:
-            say(f"Dask's worker died: {why}; started again")
+            say(f"Dask's worker died ({why}) and is started again")
 
     with (home / "lock").open("a+") as file, kept_awake(True):
         if not take_lock(file, 0.2):

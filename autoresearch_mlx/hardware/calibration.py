@@ -65,9 +65,9 @@ class Pace:
     """Times of the shipped script's steps at one batch size, measured by the parent process, without the first step."""
 
     rows: int
-    """Rows of a forward pass."""
+    """Number of rows in a forward pass."""
     tokens: int
-    """Tokens of one optimiser step."""
+    """Number of tokens in an optimiser step."""
     steps: int = 0
     """Number of steps that were timed."""
     seconds: Positive | None = None

@@ -72,7 +72,7 @@ def fitted(profile: Profile, choice: Choice) -> Profile:
 def other_head(profile: Profile) -> int | None:
     """Return the second head size to time, in channels; None on a CPU.
 
-    The model keeps its width, which must be a whole number of these heads, so that both sizes compute the same
+    The model keeps its width, which must be a multiple of this head size, so that both sizes compute the same
     products.  The head size of the profile `cpu` was measured in advance (docs/log.md).
     """
     if profile.device != "gpu":

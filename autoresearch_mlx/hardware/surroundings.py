@@ -135,7 +135,7 @@ def machine_for(
     """Keep the machine awake, and reserve it for this command if the settings say so, until the end of the block.
 
     ``who`` names the session, or the other work that is measured; ``gpu`` says whether the runs train on a GPU.  Raises
-    LockedError when another command holds the machine.
+    LockedError when another command has reserved the machine.
     """
     lock = machine_lock(cache, lab, who, say) if exclusive(settings, gpu) else nullcontext()
     with lock, kept_awake(settings.keep_awake == "auto"):

@@ -76,7 +76,7 @@ def program_parts(conditions: Mapping[str, Any], machine: Mapping[str, Any]) -> 
 
 
 def trained_parts(conditions: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts for the score of a training: data, rows and budget, then device and machine."""
+    """Return the parts for the score of a trained model: data, rows and budget, then device and machine."""
     return {**parts_of(conditions), **_hardware(conditions.get("device"), machine)}
 
 

@@ -1,7 +1,7 @@
 """Read lab.toml and the command's options into frozen settings; each value remembers where it came from.
 
-Everything has a default, so a lab without lab.toml works.  Most settings of "auto" are later replaced by values of the
-machine's profile.
+Everything has a default, so a lab without lab.toml works.  Most settings whose value is "auto" later get a value from
+the machine's profile.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class TargetSettings(Frozen):
     run: str | None = None
     """Shell line that prints the metric; only for the kind ``command``, like the next three settings."""
     guard: str | None = None
-    """Shell line that must exit with status 0, or the metric does not count."""
+    """Shell line that must exit with status 0 for the metric to count."""
     pattern: str | None = None
     """Regular expression whose first group is the number; by default it reads a line ``METRIC name=value``."""
     timeout_seconds: Positive = 600.0
@@ -127,7 +127,7 @@ class AgentSettings(Frozen):
     api_key_env: str | None = None
     """Environment variable that holds the key; the key itself is never written anywhere."""
     share: Annotated[float, Field(ge=0, le=1), Number] = 0.3
-    """Share of the proposals that come from the model in hybrid."""
+    """Share of the proposals of the agent hybrid that come from the model."""
     format: Literal["auto", "menu", "values", "blocks", "whole"] = "auto"
     """How the model answers: it chooses from a menu, or sends values of knobs, edit blocks or whole files.  With
     ``auto``, the form depends on how the model has answered so far (docs/models.md)."""
@@ -148,8 +148,8 @@ class AgentSettings(Frozen):
     keep_loaded: bool | Auto = "auto"
     """Whether the model stays in memory during a training run; with ``auto``, when both fit."""
     think_ahead: bool | Auto = "auto"
-    """Whether a model prepares the next proposal while an experiment is measured.  With ``auto`` it does so when it
-    runs elsewhere, or when both fit into memory (docs/team.md)."""
+    """Whether a model prepares the next proposal while an experiment is measured.  With ``auto``, the model does so
+    when it runs elsewhere, or when both fit into memory (docs/team.md)."""
     max_tokens_total: Count | None = None
     """Number of tokens that a session may spend on prompts and replies together."""
     max_cost: Positive | None = None
@@ -226,8 +226,9 @@ class HardwareSettings(Frozen):
     profile: str = "auto"
     """The profile whose sizes are used: auto, cpu, mac-8gb, mac-base, mac-pro, mac-max, mac-ultra, cuda (upstream)."""
     calibrate: Literal["auto", "never"] = "auto"
-    """Whether the machine is measured.  With ``auto``, a machine with a GPU is measured before its first session, and
-    new sessions start from the result.  With ``never``, it is not measured, and no earlier result is used."""
+    """Whether the machine's speed is measured.  With ``auto``, a machine with a GPU is measured before its first
+    session, and new sessions start from the result.  With ``never``, it is not measured, and no earlier result is
+    used."""
 
 
 class RunSettings(Frozen):

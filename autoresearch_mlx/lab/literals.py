@@ -78,7 +78,7 @@ class _Found:
 def added_bytes(old: str, new: str) -> int:
     """Return how many compressed bytes an edit adds, whether as data, names, comments or code.
 
-    It is the compressed size of the new text for a reader who has the old one.  The edits in
+    This is the compressed size of the new text for a reader who has the old one.  The edits in
     `tests/trial/test_seal_honest.py`, such as a mixture of experts, add 70 to 190 bytes.
     """
     return max(0, _packed(old, new) - _packed(old, old))
@@ -205,7 +205,8 @@ def _docstrings(tree: ast.Module) -> Iterator[ast.Expr]:
 
 
 def _of_statement(node: ast.AST, docstrings: set[int]) -> tuple[int, int, int] | None:
-    """Return line, bytes of literals and count of numbers of a statement; statements inside it do not count."""
+    """Return a statement's line, the bytes of its literals and the number of its numbers, without the statements inside
+    it; None if it has no literal."""
     if not isinstance(node, ast.stmt) or (isinstance(node, ast.Expr) and id(node.value) in docstrings):
         return None
     own = [each.value for each in _inside(node) if isinstance(each, ast.Constant) and _counts(each.value)]

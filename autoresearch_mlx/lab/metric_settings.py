@@ -74,7 +74,7 @@ class CheckSettings(Frozen):
 
     name: str
     run: str
-    """Shell line that must end with exit code 0, or the metric does not count."""
+    """Shell line that must end with exit code 0 for the metric to count."""
     timeout_seconds: Positive = 600.0
     """Longest time in seconds that the check may take."""
 

@@ -20,8 +20,8 @@ _DRAWING = re.compile(r"(^|\.)(key|PRNGKey|default_rng|RandomState|Random|SeedSe
 def only_seeds_differ(before: str, after: str) -> bool:
     """Return whether two Python texts differ only in their seeds.
 
-    Seeds are: variables named like one, calls like ``mx.random.seed``, and whole numbers in the argument of calls
-    like ``mx.random.key``.  Returns False for two texts that do the same thing, and for a text that does not parse.
+    Seeds are variables with names such as ``SEED``, calls such as ``mx.random.seed``, and whole numbers in the
+    arguments of calls such as ``mx.random.key``.  Returns False for two texts that do the same thing, and for a text that does not parse.
     """
     try:
         one, two = parse(before), parse(after)

@@ -15,7 +15,7 @@ from autoresearch_mlx.loop.upkeep import measure_anew, tell_of_machine
 from autoresearch_mlx.store.journal import now
 
 PERSON = "person"
-"""Agent's name that the ledger has for accepted experiments."""
+"""Name that the ledger gives as the agent of accepted experiments."""
 
 
 def accept(session: Session, number: int, screen: Screen) -> Experiment:

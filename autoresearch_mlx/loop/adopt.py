@@ -19,7 +19,7 @@ from autoresearch_mlx.share.place import Pulled
 from autoresearch_mlx.terms import cut
 
 AGENT = "share"
-"""Agent's name that the ledger has for adopted experiments."""
+"""Name that the ledger gives as the agent of adopted experiments."""
 
 
 def adopt(session: Session, pool: Path, pulled: Pulled, screen: Screen) -> Experiment:

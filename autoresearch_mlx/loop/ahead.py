@@ -149,8 +149,8 @@ class Ahead:
         return self._off
 
     def _think(self, agent: ThinksAhead, thought: _Thought) -> None:
-        """Ask the agent until its edit would be accepted, and keep the last answer; a refused edit is asked for
-        again at most ``repairs`` times."""
+        """Ask the agent until its edit would be accepted, and keep the last answer; after a refusal the agent is asked
+        again, at most ``repairs`` times."""
         began = time.monotonic()
         feedback: tuple[str, ...] = ()
         try:

@@ -90,7 +90,7 @@ class Attempt:
     """Names of the machines of a fleet that were lost while they measured this experiment."""
     spares: Spares = field(default_factory=Spares)
     accepted: bool = False
-    """Whether a person has accepted its gain despite the size."""
+    """Whether a person has accepted the gain despite its size."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -128,7 +128,7 @@ class Attempt:
         return None if self.history.incumbent is None else standing(self.history, self.history.incumbent)
 
     def propose(self, agent: Agent, watch: Watch, running: Sequence[Running] = ()) -> Decision:
-        """Ask the agent for a proposal, and ask again with the reason when its edit cannot be measured.
+        """Ask the agent for a proposal; if the edit cannot be measured, tell the agent why and ask again.
 
         ``running`` has the experiments that other lanes are measuring at this time.  Raises AgentError.
         """

@@ -141,7 +141,7 @@ def _refuse_idle(folder: Path, run: Run | None) -> Run:
         return run
     pid = holder(folder)
     if pid is not None:
-        said = f"no run in progress; process {pid} holds session {folder.name}"
+        said = f"no run in progress; session {folder.name} is in use by process {pid}"
         raise LabError(said, f"wait until it ends, or end it with Ctrl-C in its terminal or with `kill {pid}`")
     raise LabError(f"no run in progress in session {folder.name}", "`autoresearch-mlx run` continues the session")
 

@@ -237,7 +237,7 @@ class Crew:
         for worker in self.free():
             if (attempt := spare_for(self.session, worker, self._begun())) is not None:
                 attempt.spares.machines.append(worker.name)
-                self.do(worker, -1, partial(take_spare_run, attempt))  # -1, so that a skip ends the experiment only
+                self.do(worker, -1, partial(take_spare_run, attempt))  # -1: a skip is for the experiment's own run
                 return True
         return False
 
@@ -330,9 +330,9 @@ class Crew:
         except MachineLost as lost:
             here = attempt.worker.name
             if self._again(attempt, lost):
-                self.screen.say(f"experiment {attempt.number} is measured elsewhere: {lost}")
+                self.screen.say(f"experiment {attempt.number} is measured on another machine: {lost}")
                 return wait_for(attempt, avoid=(here,))
-            said = f"{' and '.join(dict.fromkeys((*attempt.lost, here)))} did not come back with its run: {lost}"
+            said = f"{' and '.join(dict.fromkeys((*attempt.lost, here)))} did not come back with the run: {lost}"
             done = attempt.conclude(Verdict("interrupted", said))
         except Skipped as skipped:
             done = attempt.conclude(Verdict("interrupted", str(skipped)))

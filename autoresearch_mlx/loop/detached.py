@@ -55,7 +55,8 @@ def start_detached(arguments: Sequence[str]) -> Promise | int:
         report.read()  # without a promise, the process prints its error before it closes the pipe
     process.wait()
     if not line:
-        raise LabError("the detached process was killed before it had a number", "`autoresearch-mlx try` again")
+        said = "the detached process was killed before it had reported the number of its experiment"
+        raise LabError(said, "run `autoresearch-mlx try` again")
     said = json.loads(line)
     return int(said["exit_code"]) if "exit_code" in said else Promise(**said)
 

@@ -186,7 +186,7 @@ class _Bench:
 
         m = undisturbed(one, what, self.screen.say, "finalize")
         if m.value is None and not numbers:
-            hint = "correct that; then `autoresearch-mlx finalize` continues with that run"
+            hint = "correct the fault; then `autoresearch-mlx finalize` continues with this run"
             raise LabError(f"a run of the baseline ended as {m.failure}: {m.reason}", hint)
 
     def _runs(self, numbers: tuple[int, ...]) -> Iterator[tuple[int, Measurement]]:
@@ -243,15 +243,15 @@ def _message(session: Session, f: Finding) -> str:
         f"Session {session.tag}, {_listed(f.change.numbers)}; {session.hardware}.",
     ]
     if f.with_preset:
-        lines.append("With this machine's knob values, because the change does not apply without them.")
+        lines.append("The commit has this machine's knob values too, because the change needs them to apply.")
     return "\n".join(lines) + "\n"
 
 
 def _title(change: Change, baseline: Files) -> str:
     """Return a title for a change.
 
-    It is the title of the keep if there is only one.  For several keeps the title lists the changes of knobs, or it is
-    the title of the last keep.
+    If there is only one keep, this is the keep's title.  For several keeps it lists the changes of knobs, or it is the
+    title of the last keep.
     """
     last = terms.cut(title_outside(change.steps[-1].experiment.title), _TITLE)
     if len(change.steps) == 1:

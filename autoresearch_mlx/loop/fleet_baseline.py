@@ -84,13 +84,13 @@ def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decisio
     attempt.measurements.extend(runs)
     attempt.taken = len(runs)
     decision = attempt.decide()
-    if isinstance(decision, Again) and len(runs) < session.judge.baseline_runs:  # other machines take the other repeats
+    if isinstance(decision, Again) and len(runs) < session.judge.baseline_runs:  # other machines make the other repeats
         return replace(session.judge, replicates=len(runs)).decide(attempt.history, attempt.case())
     return decision
 
 
 class Shares:
-    """Shares the runs of the baseline out among the machines of a fleet; several threads use it at once."""
+    """Divides the runs of the baseline among the machines of a fleet; several threads use it at once."""
 
     def __init__(self, machines: int, replicates: int) -> None:
         self._most = replicates

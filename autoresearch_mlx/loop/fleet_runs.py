@@ -58,8 +58,7 @@ def _compared(session: Session, attempt: Attempt) -> frozenset[str]:
 
 
 def has_news(session: Session, waiting: Waiting) -> bool:
-    """Return whether other machines have made runs since the judge decided, so that it may decide without another
-    run."""
+    """Return whether other machines have made runs since the judge decided; it may then decide without another run."""
     attempt = waiting.attempt
     return bool(attempt.spares.runs) or not _compared(session, attempt) <= waiting.compared
 

@@ -127,10 +127,10 @@ def ask(agent: Agent, context: Context) -> Proposal:
         raise
     except (Exception, SystemExit) as error:
         said = f"the agent {agent.name} failed: {type(error).__name__}: {error}"
-        raise AgentError(said, "what it was given: autoresearch_mlx.experiment.Context") from error
+        raise AgentError(said, "it was given an autoresearch_mlx.experiment.Context") from error
     if (wrong := wrong_in(answer)) is not None:
         said = f"the agent {agent.name} returned {wrong}"
-        raise AgentError(said, "what it should return: autoresearch_mlx.experiment.Proposal")
+        raise AgentError(said, "it should return an autoresearch_mlx.experiment.Proposal")
     assert isinstance(answer, Proposal)
     return answer
 

@@ -182,7 +182,7 @@ def baseline(
     author = Fixed("baseline", Proposal(title, files, axis="baseline"))
     done = experiment(session, author, screen, crew=crew if session.side_by_side else None, meanwhile=meanwhile)
     if done.status != "keep":
-        hint = "`autoresearch-mlx show 0` has the log; correct the file, commit, and start again with --tag NAME"
+        hint = "`autoresearch-mlx show 0` shows the log; correct the file, commit, and start again with --tag NAME"
         if done.measurements and fault_of(done.measurements[-1]) is not None:
             hint = "the file is not to blame: when the machine works again, start again with --tag NAME"
         elif files_missed := session.missed(done.reason):

@@ -21,7 +21,7 @@ from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.regimes import after_drift
 
 REMOVER = "upkeep"
-"""Agent's name that the ledger has for trial removals."""
+"""Name that the ledger gives as the agent of trial removals."""
 NOTHING_DONE = Sofar(done=-1)
 """Progress before the baseline.  It has -1 experiments, so that the baseline is measured even under a limit of 0
 experiments."""
@@ -68,7 +68,7 @@ def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofa
 def wait_for_agent(away: AgentAway, screen: Screen, orders: Orders, sofar: Callable[[], Sofar]) -> str | None:
     """Wait until the agent may be asked again; return None, or the reason if the run ends during the wait.
 
-    ``sofar`` returns the progress, which other lanes may make meanwhile.
+    ``sofar`` returns the progress; other lanes may go on during the wait.
     """
     seconds = _AWAY_SECONDS if away.seconds is None else away.seconds
     hint = f" ({away.hint})" if away.hint else ""
@@ -100,7 +100,7 @@ def measure_anew(session: Session, screen: Screen, orders: Orders | None = None)
     """Measure the incumbent on the session's seeds if it has no run in the current regime.
 
     Raises LabError when the incumbent cannot be measured here, because there would be nothing to compare with.  If the
-    machine has ended the runs, no error is raised, and they are tried again later.
+    machine has ended the runs, no error is raised, and the runs are tried again later.
     """
     best = session.journal().history.incumbent
     if best is None or not anew_due(session):

@@ -22,7 +22,7 @@ from autoresearch_mlx.trial.sandbox.limits import Limits, Sample, exceeded
 class MachineLost(Exception):
     """Raised if a machine of a fleet could not make a run, or was lost during it.
 
-    It is no evidence against the commit.
+    The lost run is no evidence against the commit.
     """
 
 

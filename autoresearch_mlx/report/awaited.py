@@ -83,7 +83,7 @@ def await_verdict(
 
 
 def _promised(note: Try | None, pid: int | None) -> bool:
-    """Return whether the process that holds the session has reported this experiment's number and still works on it."""
+    """Return whether the process that uses the session has reported this experiment's number and still works on it."""
     return note is not None and note.exit_code is None and note.pid == pid
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _MOST_TIMES = 20
-"""Largest gain that is given in percent, as a multiple of the first value.  A larger gain means
+"""Largest gain, as a multiple of the first value, that is given in percent.  A larger gain means
 that the first value is near zero."""
 
 

@@ -34,7 +34,7 @@ def spent_words(spent: Spent, cost: float | None, caps: tuple[int | None, float 
     if cost is not None:
         words.append(f"cost {cost:.4f}" + (f" of {most_cost:g}" if most_cost is not None else ""))
     if spent.estimated:
-        words.append(f"{terms.plural(spent.estimated, 'call')} without the server's count, estimated")
+        words.append(f"estimated for {terms.plural(spent.estimated, 'call')} without the server's count")
     return ", ".join(words)
 
 

@@ -1,7 +1,7 @@
 """Write and read ``now.json``, a note of what a session's process is doing now, for ``status`` and the dashboard.
 
 The screen of a running loop writes it.  The file is valid only while the process that wrote it is alive, so a reader
-compares the process id in the file with the id of the process that holds the session.
+compares the process id in the file with the id of the process that has the session's lock.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def _overhead_words(e: Experiment) -> str:
 def _measured(e: Experiment, metric: str, width: int) -> list[str]:
     """Write the table of measurements and the remarks below it.
 
-    On a narrow terminal, rows and columns of the table are exchanged.
+    On a narrow terminal, rows and columns of the table are swapped.
     """
     if not e.measurements:
         return ["measurements", _NONE]

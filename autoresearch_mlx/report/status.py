@@ -145,8 +145,8 @@ class Status:
 def status_of(folder: Path, journal: Journal | None = None) -> Status:
     """Summarise the session in ``folder`` (``.autoresearch/<tag>``).
 
-    ``journal`` is its ledger, if the caller has already read it. Raises LedgerError when its ledger is missing or
-    cannot be read.
+    ``journal`` is the session's ledger, if the caller has already read it.  Raises LedgerError when the ledger is
+    missing or cannot be read.
     """
     journal = journal or read(folder / FILE)
     history, session = journal.history, journal.session
@@ -334,7 +334,7 @@ def lanes_in(folder: Path, journal: Journal) -> tuple[Running, ...]:
 
 
 def _silence(folder: Path, worker: str | None) -> float | None:
-    """Return the seconds since a worker's last report, or None if they are not too many."""
+    """Return the seconds since the last report of a worker that has gone silent, else None."""
     beat = last_beat(folder, worker)
     silent = 0.0 if beat is None else time.time() - beat
     return round(silent) if silent > SILENT_SECONDS else None

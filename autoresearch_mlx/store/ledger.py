@@ -100,7 +100,7 @@ class Journal:
     rule_changes: tuple[Mapping[str, Any], ...] = ()
     """The ledger's lines about changes of these settings, oldest first."""
     in_step: tuple[Mapping[str, Any], ...] = ()
-    """The ledger's lines about what kept kernels bring to the whole training step, oldest first."""
+    """The ledger's lines about how much kept kernels speed up the whole training step, oldest first."""
 
     @property
     def comparability(self) -> Mapping[str, Any] | None:
@@ -321,7 +321,7 @@ class Ledger:
 
     def _unwritable(self, error: OSError) -> LedgerError:
         said = f"{self.path} cannot be written: {error.strerror}"
-        hint = "free some space or correct the permissions, then `autoresearch-mlx run`"
+        hint = "free some space or correct the permissions, then `autoresearch-mlx run` continues"
         return LedgerError(said, READ_ONLY if error.errno == errno.EROFS else hint)
 
     def mend(self) -> None:

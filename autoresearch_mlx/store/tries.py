@@ -56,7 +56,7 @@ def read_try(folder: Path, number: int) -> Try | None:
 def try_of(folder: Path, pid: int | None) -> Try | None:
     """Return the try that the process ``pid`` measures now, or None when it measures none.
 
-    ``pid`` must be the process that holds the session: the id of a dead process may have been given to another one.
+    ``pid`` must be the process that has the session's lock: the id of a dead process may belong to another one now.
     """
     if pid is None:
         return None

@@ -111,7 +111,7 @@ class Workspace:
     def clear(self, patience: float = 1.0) -> None:
         """Remove the unfinished commits, and the locks on refs, that a dead process of this session left.
 
-        Only the process that holds the session may call this.
+        Only the process that has the session's lock may call this.
         """
         for left in self.folder.glob("tmp*"):  # as tempfile names them
             shutil.rmtree(left, ignore_errors=True)

@@ -182,7 +182,7 @@ def test_a_second_try_is_told_which_experiment_is_measured(measured: Lab) -> Non
     for command in (["try", "-m", "two"], ["try", "--detach", "-m", "two"], ["run"]):
         said = refused(measured, *command)
         assert f"in use by process {pid}, which measures experiment 1 (`try --detach`)" in said
-        assert f"`autoresearch-mlx wait 1` gives its verdict; `kill {pid}` ends it" in said
+        assert f"`autoresearch-mlx wait 1` gives the verdict; `kill {pid}` ends the process" in said
     shown = call(measured, "status").stdout
     assert "detached     `autoresearch-mlx wait 1` gives the verdict of experiment 1;" in shown
     assert data(measured, "status")["detached"] == 1

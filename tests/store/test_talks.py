@@ -168,7 +168,7 @@ def test_what_was_spent_in_words() -> None:
     assert spent_words(total, None, (None, None)) == "12 calls, 84,120 tokens"
     assert spent_words(total, 0.1301, (2_000_000, 5.0)) == "12 calls, 84,120 of 2,000,000 tokens, cost 0.1301 of 5"
     estimated = Spent(calls=1, prompt_tokens=10, estimated=1)
-    assert spent_words(estimated, None, (None, None)).endswith("1 call without the server's count, estimated")
+    assert spent_words(estimated, None, (None, None)).endswith("estimated for 1 call without the server's count")
 
 
 def test_prompts_and_replies_are_shown_without_codes_for_the_terminal(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ async def _with_corpus(
 
 
 def _part(home: Path) -> str:
-    """Return a random word that is kept in this home; by it the coordinator recognises a machine that comes back."""
+    """Return a random word that is kept in this home, by which the coordinator recognises a machine that comes back."""
     note = home / "part"
     if not note.exists():
         note.write_text(secrets.token_hex(8))

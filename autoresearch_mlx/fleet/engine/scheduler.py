@@ -89,7 +89,7 @@ class _Roster:
         return "yes" if fits else "unknown"
 
     async def corpus(self) -> dict[str, Any]:
-        """Return the session's corpus as an offer; empty if it needs none, or if it is too large to be sent."""
+        """Return the session's corpus as an offer; empty if the session needs none, or if the corpus is too large."""
         digest = self._wanted().corpus
         return {} if digest is None else await asyncio.to_thread(offered, digest, default_cache())
 
@@ -131,7 +131,7 @@ class _Roster:
         """Write down which machines have left, so that a scheduler that is started again knows them."""
         left = [{"seen": None, **machine} for machine in self._machines.values() if machine["left"]]
         if left or (self._folder / LEFT).exists():
-            with suppress(OSError):  # the full disk of a coordinator must keep no machine out
+            with suppress(OSError):  # a full disk of the coordinator must not keep machines out
                 write_private(self._folder / LEFT, json.dumps(left) + "\n")
 
     def _misses(self, machine: Mapping[str, Any]) -> bool:

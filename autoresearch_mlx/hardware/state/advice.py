@@ -48,7 +48,7 @@ def _power(state: State) -> Iterator[tuple[str, str]]:
 
 
 def _heat(state: State) -> Iterator[tuple[str, str]]:
-    then = "give it air; with [machine] wait_for_cooling = true, runs wait until it is cool"
+    then = "give the machine air; with [machine] wait_for_cooling = true, runs wait until it is cool"
     if state.thermal not in (None, "nominal"):
         yield "heat", f"thermal pressure is {state.thermal}: runs are slower than on a cool machine; {then}"
     elif state.cpu_speed_percent is not None and state.cpu_speed_percent < 100:

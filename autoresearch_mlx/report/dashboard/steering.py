@@ -37,7 +37,7 @@ def actions() -> dict[str, Action]:
 
 def _pause(folder: Path, sent: Mapping[str, Any]) -> str:
     ordered = control.pause(folder, "dashboard")
-    return "the run pauses after this experiment" if ordered else "a pause is ordered already"
+    return "the run pauses after this experiment" if ordered else "a pause has already been ordered"
 
 
 def _resume(folder: Path, sent: Mapping[str, Any]) -> str:
@@ -45,7 +45,8 @@ def _resume(folder: Path, sent: Mapping[str, Any]) -> str:
 
 
 def _stop(folder: Path, sent: Mapping[str, Any]) -> str:
-    return "the run ends after this experiment" if control.stop(folder, "dashboard") else "a stop is ordered already"
+    ordered = control.stop(folder, "dashboard")
+    return "the run ends after this experiment" if ordered else "a stop has already been ordered"
 
 
 def _skip(folder: Path, sent: Mapping[str, Any]) -> str:

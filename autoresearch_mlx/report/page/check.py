@@ -56,7 +56,7 @@ def _of_experiment(e: Experiment) -> Iterator[str]:
             unknown = (key for key, figure in figures.items() if not _may_be(figure))
             yield from (f"{name}.{key} is not a finite number" for key in unknown)
     if e.status == "keep" and e.value is None:
-        yield "it is kept, but has no value"
+        yield "the experiment is kept, but has no value"
     for measured in e.measurements:
         yield from _of_run(measured)
 

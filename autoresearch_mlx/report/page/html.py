@@ -192,7 +192,7 @@ def _embedded(page: Page) -> str:
 
 
 def _known(row: dict[str, Any]) -> dict[str, Any]:
-    """Leave out values that are unknown, empty or false; most values in a thousand rows are."""
+    """Leave out values that are unknown, empty or false, as most values in a thousand rows are."""
     return {name: held for name, held in row.items() if held is not None and held != "" and held is not False}
 
 

@@ -1,4 +1,4 @@
-"""Draw ``progress.png``, a picture of all experiments in 1200 x 675 pixels, which can be read in a post.
+"""Draw ``progress.png``, a picture of all experiments in 1200 x 675 pixels, large enough to be read in a post.
 
 Grey dots are discarded experiments, and green dots are kept ones.  The line steps from one incumbent to the next.  Red
 ticks at the lower edge are failures.  karpathy/autoresearch made this kind of picture known.
