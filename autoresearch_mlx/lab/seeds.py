@@ -21,7 +21,8 @@ def only_seeds_differ(before: str, after: str) -> bool:
     """Return whether two Python texts differ only in their seeds.
 
     Seeds are variables with names such as ``SEED``, calls such as ``mx.random.seed``, and whole numbers in the
-    arguments of calls such as ``mx.random.key``.  Returns False for two texts that do the same thing, and for a text that does not parse.
+    arguments of calls such as ``mx.random.key``.  Returns False for two texts that do the same thing, and for a text
+    that does not parse.
     """
     try:
         one, two = parse(before), parse(after)
