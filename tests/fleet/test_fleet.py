@@ -223,7 +223,7 @@ def test_a_file_that_is_no_pairing_is_refused_with_the_next_step(fleet: Fleet, t
     if text is not None:
         path.write_text(text)
     done = fleet.call("fleet", "join", str(path))
-    assert done.returncode == 1 and said in done.stderr and "hint: copy the file" in done.stderr
+    assert done.returncode == 1 and said in done.stderr and "hint: copy to this machine" in done.stderr
 
 
 def test_a_second_machine_of_the_same_name_is_refused(fleet: Fleet) -> None:
