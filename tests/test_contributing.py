@@ -81,7 +81,7 @@ def test_a_target_of_an_installed_package_runs_a_session(package: OutsidePackage
     misspelt = call(lab, "run", "--tag", "u", "--experiments", "1", **package.environment)
     assert "has no option target.options.levle\nhint: valid options: level" in misspelt.stderr
     gone = refused(lab, "run", "--tag", "v", "--experiments", "1")
-    assert "there is no target 'shortpage'\nhint: target.kind in lab.toml is one of pretrain, command" in gone
+    assert "there is no target 'shortpage'\nhint: target.kind in lab.toml must be one of pretrain, command" in gone
 
 
 def test_an_agent_of_an_installed_package_runs_a_session(package: OutsidePackage, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Place:
 class Finding:
     """One line of `doctor`.
 
-    With status ``fail`` the loop cannot run; with ``note`` it can, but the user should look at the line.
+    With state ``fail`` the loop cannot run; with ``note`` it can, but the user should look at the line.
     """
 
     section: str
@@ -163,7 +163,7 @@ class TargetKind(ABC, Generic[C]):
     # --- how it starts
 
     def preset(self, knobs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the names of the profile's ``knobs`` whose values are written into the baseline's files; by default
+        """Return those of the profile's ``knobs`` whose values are written into the baseline's files; by default
         none."""
         return {}
 

@@ -153,7 +153,7 @@ class _Guarded:
                 _of_type(Callable, where, "a method", method, ConfigError)
         if self.direction not in get_args(Direction) or not set(self.splits) <= set(get_args(Split)):
             wrong = f"the target {where} has direction {self.direction!r} and splits {self.splits!r}"
-            raise ConfigError(wrong, "a direction is min or max, and a split is val or hidden")
+            raise ConfigError(wrong, "a direction must be min or max, and a split must be val or hidden")
 
     def lanes_refused(self) -> str | None:
         return self._words("lanes_refused", self.inner.lanes_refused)

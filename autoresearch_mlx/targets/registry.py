@@ -41,7 +41,7 @@ def find_kind(name: str, root: Path) -> TargetKind[Any]:
     where = BUILT_IN.get(name) or packages.get(name) or (name if _is_path(name) else None)
     if where is None:
         known = ", ".join([*BUILT_IN, *sorted(packages)])
-        hint = f"target.kind in lab.toml is one of {known}, or module:Class for a class of your own"
+        hint = f"target.kind in lab.toml must be one of {known}, or module:Class for a class of your own"
         raise ConfigError(f"there is no target {name!r}", hint)
     # A user's own module may raise any error while it is imported or called.
     try:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from autoresearch_mlx.experiment import Usual
 
 _START_TIMES, _START_MORE = 1.5, 1.0
-"""Allowance before the first batch: a multiple of the baseline's time, plus seconds.
+"""Allowance before the first batch: a multiple of the baseline's time, plus a number of seconds.
 
 This allowance is the most generous one, because a script has no rows to train on before its first batch.
 """

@@ -180,7 +180,7 @@ class Respondent:
                 raise Died(self._process.wait())
             self._words += data
             if len(self._words) > _LINE_BYTES:
-                raise Invalid("answer: the model's process says more than was asked")
+                raise Invalid("answer: the model's process sent more than was asked for")
         line, self._words = self._words.split(b"\n", 1)
         try:
             said = json.loads(line)
@@ -225,7 +225,7 @@ class Respondent:
         """End the process."""
         self._process.kill()
         self._process.wait()
-        self._printer.join(timeout=_LAST_WORDS_SECONDS)  # a process that it left behind may hold the pipe open
+        self._printer.join(timeout=_LAST_WORDS_SECONDS)  # a process left running may keep the pipe open
         if not self._printer.is_alive() and self._process.stdout is not None:
             self._process.stdout.close()
         os.close(self._asks)

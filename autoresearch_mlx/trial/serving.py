@@ -84,7 +84,7 @@ class RowServer:
         self.theirs = (asks, answers)
         """Descriptors for the child, which inherits them: one to ask with, one to read from."""
         if sys.platform == "linux":
-            with contextlib.suppress(OSError):  # the user's pipes may not hold so much together
+            with contextlib.suppress(OSError):  # this may exceed the limit for all pipes of the user
                 fcntl.fcntl(self._says, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         os.set_blocking(self._says, False)
         self._over = threading.Event()

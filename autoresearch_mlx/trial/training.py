@@ -49,7 +49,7 @@ from autoresearch_mlx.trial.speed.probe import Probe
 from autoresearch_mlx.trial.timing import MOST_STRETCH, Timing
 
 _START_SECONDS, _START_SHARE = 30.0, 0.1
-"""Time to import the script and build the model: seconds, plus a share of the budget."""
+"""Time to import the script and build the model: a number of seconds, plus a share of the budget."""
 _SAVE_SECONDS = 20.0
 """Time limit for saving the weights, in seconds."""
 _BATCHES_UNDER_WAY = 3

@@ -50,7 +50,8 @@ class Taken:
     peak_memory_mb: float | None = None
 
     def add(self, ran: Ended, found: Figures, wanted: Sequence[Figure], number: int) -> tuple[Failure, str] | None:
-        """Add the figures that run ``number`` (from 0) printed; return a failure if a required figure is missing."""
+        """Add the figures that the run printed; return a failure if a required figure is missing.  ``number`` counts
+        runs from 0."""
         found.end()
         self.seconds += ran.seconds
         self.peak_memory_mb = max(filter(None, (self.peak_memory_mb, ran.peak_memory_mb)), default=None)

@@ -38,8 +38,7 @@ from autoresearch_mlx.targets.corpus.rows import (
 from autoresearch_mlx.targets.corpus.sources import Fixed, Pooled, Request
 
 EVAL_TOKENS = 40 * 524_288
-"""Number of tokens that upstream's evaluation scores; from a large source, no more than these are held out by
-default."""
+"""Number of tokens that upstream's evaluation scores; by default, at most this many are held out of a large source."""
 ADD_TEXT = "Add text, or ask for a shorter seq_len or fewer rows, or use `autoresearch-mlx prepare stdlib`."
 SAY_SECONDS = 10.0
 """Seconds between two progress messages."""
@@ -138,7 +137,9 @@ def _pooled(source: Pooled, bench: Bench) -> tuple[Any, dict[str, Any]]:
             tokenizer, detail = _split(source, bench, found, source.open_text)
             return tokenizer, detail | {"closed": True}
         except TooFewRows as error:
-            bench.say(f"{error} without text that training can read; this is demonstration text: it is not certified")
+            bench.say(
+                f"{error} if text that training can read is left out; this is demonstration text: it is not certified"
+            )
     try:
         return _split(source, bench, found, None)
     except NearCopies as error:

@@ -135,7 +135,7 @@ def _stream(remote: Remote, part: Path, have: int, say: Say) -> None:
 
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     if token := get_token():
-        headers["Authorization"] = f"Bearer {token}"  # the client drops it when redirected to another host
+        headers["Authorization"] = f"Bearer {token}"  # the client drops the token when it is redirected to another host
     with get_session().stream(
         "GET", remote.url, headers=headers, follow_redirects=True, timeout=TIMEOUT_SECONDS
     ) as response:
@@ -179,7 +179,7 @@ def _locked(path: Path, say: Say) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"another process downloads {path.stem}; waiting for it")
+            say(f"another process is downloading {path.stem}; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -95,7 +95,7 @@ def read_cases(path: Path) -> tuple[Case, ...]:
 def case_of(entry: Any) -> Case:
     """Return the case that a JSON value describes.  Raises ValueError, which names the fault."""
     if not isinstance(entry, dict):
-        raise ValueError("a case is a JSON object")
+        raise ValueError("a case must be a JSON object")
     if unknown := entry.keys() - {"id", "tags", "input", "check"}:
         raise ValueError(f"unknown name {sorted(unknown)[0]!r}; a case has id, tags, input and check")
     case_id, tags = entry.get("id"), entry.get("tags", [])
@@ -113,10 +113,12 @@ def _check(check: Any) -> Mapping[str, Any]:
         raise ValueError('the check is not an object, such as {"exact": "42"}')
     kinds = [name for name in KINDS if name in check]
     if len(kinds) != 1:
-        raise ValueError(f"a check has one of {', '.join(KINDS)}; this one has {', '.join(map(str, check)) or 'none'}")
+        raise ValueError(
+            f"a check needs exactly one of {', '.join(KINDS)}; this one has {', '.join(map(str, check)) or 'none'}"
+        )
     (kind,) = kinds
     if unknown := check.keys() - KINDS[kind] - {kind}:
-        raise ValueError(f"a check {kind!r} has no {sorted(unknown)[0]!r}")
+        raise ValueError(f"a check {kind!r} cannot have {sorted(unknown)[0]!r}")
     if (wrong := _wrong(kind, check)) is not None:
         raise ValueError(wrong)
     return check
@@ -126,11 +128,11 @@ def _wrong(kind: str, check: Mapping[str, Any]) -> str | None:
     """Return what is wrong with the value of a check, or None if nothing is wrong."""
     value = check[kind]
     if not isinstance(check.get("ignore_case", False), bool):
-        return "ignore_case is true or false"
+        return "ignore_case must be true or false"
     if kind == "number":
         numbers = [value, *(check[name] for name in ("tolerance", "relative") if name in check)]
         sound = all(_is_number(n) for n in numbers) and all(n >= 0 for n in numbers[1:])
-        return None if sound else "number, tolerance and relative are finite numbers, the last two not below 0"
+        return None if sound else "number, tolerance and relative must be finite numbers, the last two not below 0"
     if kind == "schema":
         return _wrong_schema(value)
     if not isinstance(value, str) or not value.strip():

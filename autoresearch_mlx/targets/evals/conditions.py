@@ -92,7 +92,7 @@ def wrong_with(c: EvalsConditions) -> str | None:
     if min(c.repeats, c.calls, c.tokens, c.votes, c.max_tokens) < 1 or c.tool_calls < 0 or not c.seconds > 0:
         return "repeats, votes, max_tokens and the budget of a case (calls, tokens, seconds) must be above 0"
     if c.repeats > MOST_REPEATS or c.votes > MOST_REPEATS:
-        return f"target.options.repeats and votes are at most {MOST_REPEATS}"
+        return f"target.options.repeats and votes must be at most {MOST_REPEATS}"
     finite = {"temperature": c.temperature, "patience_seconds": c.patience_seconds, "seconds": c.seconds}
     limits = {"tokens_limit": c.tokens_limit, "seconds_limit": c.seconds_limit, "errors_limit": c.errors_limit}
     for name, value in (finite | limits).items():

@@ -1,4 +1,5 @@
-"""List the names that a candidate may use; none gives access to values, clocks, files, streams or Python internals."""
+"""List the names that a candidate may use; none of them reaches an array's values, a clock, a file, a stream or Python
+internals."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def _constant(node: ast.expr, known: Mapping[str, Any]) -> Any:
             a, b = _constant(left, known), _constant(right, known)
             if isinstance(a, int) and isinstance(b, int) and abs(a) <= 10 and 0 <= b <= 40:
                 return a**b
-    return _refuse(node, "a constant at the top level is a number, a text, or a tuple of them")
+    return _refuse(node, "a constant at the top level must be a number, a text, or a tuple of them")
 
 
 def _same_parameters(function: ast.FunctionDef, wanted: tuple[str, ...]) -> None:
@@ -181,12 +181,14 @@ class _Body:
         if function.decorator_list:
             _refuse(function, "a function may have no decorator: the harness compiles it (COMPILE = True)")
         if function.args.vararg or function.args.kwarg or function.args.defaults or function.args.kw_defaults:
-            _refuse(function, "parameters must be plain and without defaults: a default could keep a value")
+            _refuse(
+                function, "parameters must be plain and without defaults: a default could keep a value between calls"
+            )
         written = [*(arg.annotation for arg in _all_arguments(function)), function.returns]
         if any(each is not None and not isinstance(each, ast.Name | ast.Attribute | ast.Subscript) for each in written):
-            _refuse(function, "an annotation is a type, and computes nothing")
+            _refuse(function, "an annotation must be a type, and must not compute anything")
         if any(isinstance(node, ast.Call) for each in written if each is not None for node in ast.walk(each)):
-            _refuse(function, "an annotation is a type, and computes nothing")
+            _refuse(function, "an annotation must be a type, and must not compute anything")
         if taken := self._own & ({"mx", "math"} | allowed.BUILT_IN):
             _refuse(function, f"{sorted(taken)[0]} may not be redefined")
         for node in _below(function):
@@ -234,7 +236,9 @@ class _Body:
             case ast.Name(id="range"):
                 for each in node.args:
                     if isinstance(each, ast.Constant) and _large(each.value):
-                        _refuse(node, f"a loop of {ast.unparse(each)} rounds")
+                        _refuse(
+                            node, f"a loop of {ast.unparse(each)} rounds is too long: at most {allowed.LONGEST_RANGE:,}"
+                        )
             case ast.Name() | ast.Attribute():
                 return
             case _:
@@ -268,13 +272,13 @@ def _why_not(node: ast.AST) -> str:
         case ast.Try() | ast.TryStar():
             return "try: a candidate that fails has to fail where it can be seen"
         case ast.Import() | ast.ImportFrom():
-            return "an import inside a function"
+            return "an import must stand at the top of the file"
         case ast.Global() | ast.Nonlocal():
             return "global: a function keeps nothing from one call to the next"
         case ast.FunctionDef() | ast.Lambda() | ast.ClassDef():
-            return "a function inside a function: it could keep a value"
+            return "a function inside a function could keep a value between calls"
         case ast.While():
-            return "while: a loop has a known number of rounds"
+            return "while: a loop must have a known number of rounds"
         case _:
             return f"{type(node).__name__} is more than a computation"
 

@@ -19,8 +19,8 @@ _BANNED: Mapping[str, str] = {
     r"\b(clock|clock64|__globaltimer|globaltimer)\b": "a clock",
     r"<<<|\bcuda[A-Z]\w*|\bcu[A-Z]\w*\(": "a separate launch or stream",
     r"\bgoto\b": "goto",
-    r"\[\[": "an attribute: the harness writes the signature",
-    r"\b(kernel|__global__)\s+void\b": "a signature: write the body only",
+    r"\[\[": "an attribute (the harness writes the signature)",
+    r"\b(kernel|__global__)\s+void\b": "a signature (write the body only)",
 }
 _NAMES = re.compile(r"[A-Z_][A-Z0-9_]*")
 _MOST_THREADS, _MOST_GRID = 1024, 2**31 - 1
@@ -33,7 +33,7 @@ def why_refused(name: str, constants: Mapping[str, Any], task: Task) -> str | No
     """Return why the source ``METAL`` or ``CUDA`` of a candidate may not run, or None if it may."""
     source, header = constants[name], constants.get("HEADER", "")
     if not isinstance(source, str) or not isinstance(header, str):
-        return f"{name} and HEADER are texts"
+        return f"{name} and HEADER must be texts"
     if len(source) + len(header) > _LONGEST:
         return f"{name} has more than {_LONGEST:,} characters"
     code = _COMMENT.sub(" ", source)
@@ -68,7 +68,7 @@ def _writes(code: str, output: str) -> bool:
 def _template_refused(constants: Mapping[str, Any]) -> str | None:
     template = constants.get("TEMPLATE", ())
     if not isinstance(template, tuple):
-        return "TEMPLATE is a tuple of names of constants"
+        return "TEMPLATE must be a tuple of names of constants"
     for name in template:
         if not isinstance(name, str) or not _NAMES.fullmatch(name) or not isinstance(constants.get(name), bool | int):
             return f"TEMPLATE names {name!r}, which is not a whole number or truth value of this file"
@@ -95,7 +95,7 @@ def geometry_refused(found: Any) -> str | None:
     if prod(threadgroup) > _MOST_THREADS:
         return f"launch(shapes): a threadgroup of {prod(threadgroup):,} threads; at most {_MOST_THREADS:,} fit"
     if max(grid) > _MOST_GRID:
-        return f"launch(shapes): a grid of {max(grid):,} threads along one axis"
+        return f"launch(shapes): a grid of {max(grid):,} threads along one axis; at most {_MOST_GRID:,} fit"
     return None
 
 

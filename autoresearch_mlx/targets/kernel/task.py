@@ -64,7 +64,7 @@ class Task:
     odd: tuple[Sizes, ...]
     """Further sizes at which a candidate must be right."""
     tolerance: float
-    """Largest error of one number, as a share of its size and of the typical size of the output."""
+    """Largest error of one number, as a share of its size plus the typical size of the output."""
     typical: float
     """Largest root-mean-square error, as a share of the typical size of the output."""
     baselines: tuple[Baseline, ...]

@@ -30,7 +30,8 @@ def calibration_here(
 
 
 def chosen_by_hand(settings: Settings) -> bool:
-    """Return whether the settings name a budget or a profile; then a calibration changes neither budget nor batch."""
+    """Return whether the settings name a budget or a profile; if they do, a calibration changes neither budget nor
+    batch."""
     return settings.budget.seconds != "auto" or settings.hardware.profile != "auto"
 
 

@@ -81,7 +81,7 @@ def test_two_at_once_share_one_download(hub, served, cache, say, said) -> None:
         paths = list(pool.map(lambda _: fetch("owner/data", "big.bin", cache, say, hub.endpoint), range(2)))
     assert paths[0].read_bytes() == DATA
     assert hub.files() == ["big.bin"]
-    assert "another process downloads big.bin; waiting for it" in said
+    assert "another process is downloading big.bin; waiting for it" in said
 
 
 @pytest.mark.uncounted  # a limit on file sizes damages the file of coverage counts

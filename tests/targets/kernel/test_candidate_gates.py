@@ -56,9 +56,9 @@ def refusal(text: str) -> str:
         ("def kernel(x):\n    while True:\n        x = x + x\n", "while"),
         ("def kernel(y):\n    return y + y\n", "must take (x)"),
         ("def kernel(x):\n    return mx.fast.metal_kernel(x)\n", "write METAL or CUDA"),
-        ("def kernel(x: print(1)):\n    return x\n", "an annotation is a type"),
-        ("def kernel(x: ().__class__.mro()):\n    return x\n", "an annotation is a type"),
-        ("def kernel(x: mx.array[print(1)]):\n    return x\n", "an annotation is a type"),
+        ("def kernel(x: print(1)):\n    return x\n", "an annotation must be a type"),
+        ("def kernel(x: ().__class__.mro()):\n    return x\n", "an annotation must be a type"),
+        ("def kernel(x: mx.array[print(1)]):\n    return x\n", "an annotation must be a type"),
         ("def kernel(x):\n    return x.tolist()\n", "x.tolist is not on the list"),
     ],
 )

@@ -50,9 +50,7 @@ def _by_number(check: Mapping[str, Any], text: str) -> Score:
     """Return score 1 if the answer has exactly one number and it is right, else 0."""
     numbers = [float(found.replace(",", "")) for found in numbers_in(text)]
     if len(numbers) != 1:
-        return Score(
-            0.0, f"{_shown(text)} has {len(numbers) or 'no'} number{'' if len(numbers) == 1 else 's'}, not one"
-        )
+        return Score(0.0, f"{_shown(text)} has {len(numbers)} numbers, and exactly one is needed")
     wanted = float(check["number"])
     relative = max(float(check.get("relative", 0.0)), 1e-9)
     allowed = max(float(check.get("tolerance", 0.0)), relative * abs(wanted))

@@ -72,7 +72,8 @@ class NotReplayed(Exception):
 
 
 def replayed(op: Operation, host: Mapping[str, Callable[..., Any]], empty: float) -> float:
-    """Return the seconds of one call of an operation alone: the median of several rounds, less an empty evaluation.
+    """Return the seconds of one call of an operation alone: the median of several rounds minus the time of an empty
+    evaluation.
 
     Raises NotReplayed.
     """
