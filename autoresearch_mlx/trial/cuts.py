@@ -28,11 +28,11 @@ from autoresearch_mlx.trial.exchange import Tokens
 
 PROCESSES = 2
 LEAD = 2
-"""Number of rounds between the round that shows a row cut and the round that shows it whole.  It equals the number
-of calls that a process can hold."""
+"""Number of rounds from the one that shows a row with its end cut off to the one that shows the whole row.  It equals
+the number of calls that a process can hold."""
 _CALLS_A_PASS = 24
 _LEAST_CALL = 4
-"""Smallest number of rows in one call, if that many fit into the memory for it."""
+"""Smallest number of rows in one call, if that many fit into the memory for a call."""
 
 Indices = npt.NDArray[np.int64]
 

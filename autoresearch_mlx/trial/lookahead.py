@@ -112,6 +112,6 @@ def _same(difference: Floats, tolerance: Tolerance, what: str) -> None:
         return
     largest, mean = float(np.abs(finite).max()), abs(float(finite.mean()))
     if largest > tolerance.largest:
-        raise Invalid(f"{what} (one loss by {largest:.4g} nats, allowed {tolerance.largest:.4g})")
+        raise Invalid(f"{what} (one loss by {largest:.4g} nats, and {tolerance.largest:.4g} is allowed)")
     if mean > (allowed := tolerance.of_mean(finite.size)):
-        raise Invalid(f"{what} (on average by {mean:.4g} nats, allowed {allowed:.4g})")
+        raise Invalid(f"{what} (on average by {mean:.4g} nats, and {allowed:.4g} is allowed)")

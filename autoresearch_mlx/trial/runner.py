@@ -274,7 +274,7 @@ def _drain(
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    """Kill the child and every process in its group, which outlives its leader: setpgid(2)."""
+    """Kill the child and every process in its group; a group outlives its leader, setpgid(2)."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
 

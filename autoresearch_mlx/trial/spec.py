@@ -70,7 +70,7 @@ def not_weights(weights: Path) -> str | None:
     found = _header(weights)
     odd = {dtype for dtype, _ in found.values()} - _TYPES.keys()
     if odd:
-        return f"the saved weights are of type {', '.join(sorted(odd))}: weights are float32, float16 or bfloat16"
+        return f"the saved weights are of type {', '.join(sorted(odd))}: weights must be float32, float16 or bfloat16"
     with weights.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))

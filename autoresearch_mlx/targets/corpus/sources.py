@@ -115,7 +115,7 @@ def standard_library(say: Say, seq_len: int) -> Pooled:
 
 
 def folder(path: Path, seq_len: int) -> Pooled:
-    """Return the text files of a folder as a source.  Raises CorpusError if it has no file of a known kind."""
+    """Return the text files of a folder as a source.  Raises CorpusError if the folder has no file of a known kind."""
     files = folder_files(path)
     limit = _chapter_limit(files, seq_len)
 

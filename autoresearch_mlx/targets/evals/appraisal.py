@@ -24,7 +24,7 @@ _GAIN = 0.1
 _KEPT, _SEEN = 1.5, 1.28
 """Two quantiles of the normal distribution: for the bound of the judge's last stage, and for a power of 0.9."""
 _SHOWN, _LONGEST = 8, 600
-"""Largest number of failed cases that the findings show, and of characters of each of their texts."""
+"""The findings show at most this many failed cases, and this many characters of each text."""
 
 
 def appraised(runs: Sequence[Measurement]) -> list[Finding]:

@@ -60,7 +60,7 @@ class EvalsConditions:
     limit.  The fields before this one limit the rise of tokens and seconds in the same way."""
     judge_model: str = ""
     judge_endpoint: str = ""
-    """Server of ``judge_model``, which judges rubrics; both are empty for the agent's own model."""
+    """Server of ``judge_model``, the model that judges rubrics; if both are empty, the agent's own model judges."""
     votes: int = 2
     """Number of votes on a rubric; in each vote the judge is asked two opposite questions."""
     patience_seconds: float = 600.0

@@ -31,7 +31,7 @@ _PRODUCT_NOISE, _FAST_NOISE, _COPY_NOISE = 1.15, 1.3, 1.4
 """Ratios of a probe's time to the reference that count as noise, because they occur on a quiet machine too.
 
 The limit is wider for a product that looks faster than for one that looks slower.  When products took 0.82 of the
-reference's time, training runs did no more steps; besides, a faster machine changes no budget.
+reference's time, training runs made no more steps than before, and a faster machine changes no budget anyway.
 """
 _MEMORY_SHARE = 0.5
 """Assumed share of a training run's time for which the run waits for memory.  This is a guess; it was not measured on
@@ -255,7 +255,7 @@ class ReferenceClock:
         return use.share(wall - halted, self._cores) * (1 - halted / wall), halted
 
     def _look_around(self, now: float, family: Collection[int], rate: float, at_an_end: bool) -> None:
-        """Read which other programs run, repeatedly while something slows this run down and once after that."""
+        """Record which other programs run, repeatedly while something slows this run down and once after that."""
         slow, looking = rate < NOTICED, self._company.looking
         due = at_an_end or not slow or now - self._named >= _COMPANY_SECONDS
         if due if looking else slow:
