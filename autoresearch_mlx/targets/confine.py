@@ -21,7 +21,7 @@ _WARNING = """\
 WARNING: no sandbox: {why}.
 WARNING: code that an agent writes runs with your rights: it can read held-out rows and your files, and use the
 WARNING: network. Each measurement is recorded with `sandbox: none`; --require-sandbox refuses instead."""
-_HINT = "docs/sandbox.md says what sandboxes need; without --require-sandbox and sandbox.require, runs are not confined"
+_HINT = "see docs/sandbox.md; without --require-sandbox and sandbox.require, `run` continues without a sandbox"
 
 
 def sandbox_of(settings: Settings) -> Sandbox | NoSandbox:
@@ -61,7 +61,7 @@ def limits_row(limits: Limits) -> Finding:
     if limits.folder_bytes is not None:
         said.append(f"{limits.folder_bytes / GB:.1f} GB written into its folder")
     if limits.free_bytes is not None:
-        said.append(f"{limits.free_bytes / GB:.1f} GB of disk stay free")
+        said.append(f"{limits.free_bytes / GB:.1f} GB of disk must stay free")
     return Finding("sandbox", "a run may use", ", ".join(said))
 
 

@@ -2,8 +2,8 @@
 
 A target comes in two halves.  A :class:`TargetKind` does everything that is needed before a measurement.  It chooses
 the conditions that stay the same for a whole session, and writes them into the ledger and reads them back.  It also
-names the facts on which values depend, and supplies lines for `doctor` and `plan`.  It builds the other half, an
-:class:`autoresearch_mlx.experiment.Target`, which makes the measurements of one session.
+names the facts on which measured values depend, and supplies lines for `doctor` and `plan`.  It builds the other half,
+an :class:`autoresearch_mlx.experiment.Target`, which makes the measurements of one session.
 
 A target of your own subclasses :class:`TargetKind` and :class:`TargetBase` and implements ``build`` and ``measure``;
 everything else has a default.  CONTRIBUTING.md has a complete example.
@@ -298,7 +298,7 @@ class Confinable(Protocol):
 
 @runtime_checkable
 class Informing(Protocol):
-    """A target that reports more about its runs than values, for the agent that proposes the next edit."""
+    """A target that reports more than values about its runs, for the agent that proposes the next edit."""
 
     def findings(self, folder: Path, history: History) -> str:
         """Return the target's findings from the runs, for a model or a coding agent; empty if there are none.
@@ -314,7 +314,7 @@ class Appraising(Protocol):
     """A target that can judge from runs of the unedited file whether a night is worthwhile."""
 
     def appraise(self, runs: Sequence[Measurement]) -> Sequence[Finding]:
-        """Return findings about a coming night from runs of one version; ``fail`` means that no edit could be kept.
+        """Judge the coming night by runs of one version; a finding ``fail`` means that no edit could be kept.
 
         `check` shows the findings, and so does `run` after measuring the baseline.  All ``runs`` have a value.
         """

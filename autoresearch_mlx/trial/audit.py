@@ -9,7 +9,7 @@
   scored here.
 - All arithmetic is in float64, on all rows.
 - New random samples of other rows are scored in the same calls as the validation rows: a model that knows the
-  validation rows has no advantage on them.
+  validation rows has no advantage on these samples.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Score saved weights.
 
 This sealed evaluator reads the held-out rows, knows the targets and computes the score.  It never imports the edited
-file.  It starts two processes that do (:mod:`logits`), gives both the same instructions, and asks them for logits from
-inputs alone (:mod:`cuts` draws the rows).  It turns the logits into losses in nats (:mod:`scoring`), measures on every
-row what the model gained by looking ahead, and removes that gain from the score (:mod:`lookahead`).  Losses that are
-not finite, or that differ by more than rounding explains, make the measurement invalid; the reason is recorded.
+file.  It starts two processes that import it (:mod:`logits`), gives both the same instructions, and asks them for
+logits from inputs alone (:mod:`cuts` draws the rows).  It turns the logits into losses in nats (:mod:`scoring`),
+measures on every row what the model gained by looking ahead, and removes that gain from the score (:mod:`lookahead`).
+Losses that are not finite, or that differ by more than rounding explains, make the measurement invalid; the reason is
+recorded.
 """
 
 from __future__ import annotations
@@ -109,9 +110,9 @@ def evaluate(spec: EvalSpec) -> Evaluated:
 def greet(models: Sequence[Respondent], inputs: Tokens, patience: float) -> None:
     """Let the models load and answer some rows that are not scored, one model after the other.
 
-    If two processes compile for Metal at the same moment, they can take the same file of its cache.  One of them then
-    waits for a lock for as long as the other runs.  A model process uses neither the device nor the edited file before
-    its first question.  The first model may do nothing for ``patience`` seconds.  Raises Died, Invalid, Hung.
+    If two processes compile for Metal at the same moment, they can use the same file in Metal's cache.  One of them
+    then waits for a lock for as long as the other runs.  A model process uses neither the device nor the edited file
+    before its first question.  The first model may do nothing for ``patience`` seconds.  Raises Died, Invalid, Hung.
     """
     longest = patience
     for model in models:

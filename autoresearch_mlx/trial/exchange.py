@@ -193,7 +193,7 @@ class Respondent:
     def _wait(self, patience: float) -> None:
         """Wait until the process has written something.  Raises Hung.
 
-        A slow process uses the processor and may go on.  A process that waits for a lock uses none, and has hung.
+        A slow process uses the processor and may go on.  A process that waits for a lock does not use it, and has hung.
         Processor time is read only if an answer does not come at once, because reading it takes milliseconds.
         """
         if select.select([self._hears], [], [], min(_LOOK_SECONDS, patience))[0]:

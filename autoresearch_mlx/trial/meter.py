@@ -93,7 +93,7 @@ def meter_of(conditions: Conditions, tables: int | None = None) -> Meter:
 
 
 class ByClock:
-    """Counts a budget of seconds.  A run of a fixed number of steps may take three times as long and 30 s more."""
+    """Counts a budget of seconds.  A run of a fixed number of steps may take three times the budget and 30 s more."""
 
     def __init__(self, conditions: Conditions) -> None:
         self.scale = conditions.budget_seconds

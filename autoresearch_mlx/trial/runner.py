@@ -137,9 +137,9 @@ def python_command(*arguments: str) -> list[str]:
 def child_process_environment(added: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment with ``added``, and with bytecode files and buffered output turned off.
 
-    Variables that would lead git elsewhere (``GIT_PLACES``) are left out.  Apple's driver ends GPU work that takes some
-    seconds while the display is awake (mlx issue 3267).  The variable ``AGX_...`` makes it wait longer; a value that
-    the user has set is kept.
+    Variables that would lead git elsewhere (``GIT_PLACES``) are left out.  Apple's driver ends GPU work that takes
+    several seconds while the display is awake (mlx issue 3267).  The variable ``AGX_...`` makes it wait longer; a value
+    that the user has set is kept.
     """
     ours = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
     patience = {"AGX_RELAX_CDM_CTXSTORE_TIMEOUT": "1"}

@@ -22,8 +22,8 @@ from autoresearch_mlx.trial.exchange import Invalid, Raw, Tokens
 from autoresearch_mlx.trial.spec import Device
 
 BOUND = 1e6
-"""Logits are clipped to [-BOUND, BOUND] before they are scored; the logits of an honest model stay below some
-hundreds."""
+"""Logits are clipped to [-BOUND, BOUND] before they are scored; the logits of an honest model stay below a few
+hundred."""
 _SUM_TOLERANCE = 1e-3
 
 Nats = npt.NDArray[np.float32]

@@ -103,7 +103,7 @@ class Training:
         timing = self._timing
         timing.look()
         timing.enter("start")
-        stretch = 2 * MOST_STRETCH if timing.counts else 1.0  # the child's clock never ends the run before ours does
+        stretch = 2 * MOST_STRETCH if timing.counts else 1.0  # the parent's clock always ends the run first
         spec = TrainSpec(
             rows=server.theirs,
             vocab_size=conditions.vocab_size,

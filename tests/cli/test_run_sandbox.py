@@ -78,7 +78,7 @@ def test_doctor_shows_the_sandbox_the_limits_and_that_it_holds(sandbox: Sandbox,
     assert (findings["sandbox"]["value"], findings["sandbox"]["state"]) == (sandbox.words, "ok")
     assert re.fullmatch(r"\d+ attempts ended as expected", findings["probe"]["value"])
     memory = r"\d+\.\d GB of memory \(memory_gb = \d+\.\d in lab\.toml\)"
-    disk = r"8\.\d GB written into its folder, 1\.\d GB of disk stay free"
+    disk = r"8\.\d GB written into its folder, 1\.\d GB of disk must stay free"
     assert re.fullmatch(f"{memory}, {disk}", findings["a run may use"]["value"])
 
 

@@ -171,7 +171,9 @@ def test_a_training_loss_far_above_the_validation_loss_is_for_a_person(told: flo
 
 def test_so_is_a_training_loss_that_the_audit_itself_measures() -> None:
     sets = {"validation": rows(0.02, nats=0.02), "training": rows(2.0, nats=5.4)}
-    assert unexplained(sets, 0.02) == "rows of the training text cost 5.4 nats, but the validation rows 0.02"
+    assert (
+        unexplained(sets, 0.02) == "the loss on rows of the training text is 5.4 nats, but the validation loss is 0.02"
+    )
     assert unexplained({**sets, "training": rows(0.02, nats=0.03)}, 0.02) == ""
 
 

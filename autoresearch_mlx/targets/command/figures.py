@@ -1,4 +1,4 @@
-"""Read figures from a program's output: from lines ``METRIC name=value``, or the metric by a pattern."""
+"""Read figures from a program's output: lines ``METRIC name=value``, or text that fits a pattern for the metric."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Figure:
 
     name: str
     repeats: int = 1
-    """Number of runs; the median of their values counts."""
+    """Number of runs; the figure is the median of their values."""
     run: str | None = None
     """Shell command that prints the figure, or None for the target's own command."""
 
@@ -156,7 +156,7 @@ def _without_backspaces(text: str) -> str:
 
 
 def _comparable(text: str) -> float | None:
-    """Return the text as a number, or None if it is not a number, or is one that cannot be compared with others."""
+    """Return the text as a number, or None if the text is not a number that can be compared with others."""
     try:
         value = float(text)
     except ValueError:

@@ -2,9 +2,9 @@
 
 The number is taken from the last line ``METRIC name=value`` of its output, or from the first group of a regular
 expression.  Carriage returns end a line too, and colours are ignored, because progress bars write both.  A guard and
-named checks, if there are any, must end with exit code 0 before the program runs.  The program runs in the worktree,
-so ``editable`` should not name code that measures: an edited file could print any number.  It runs without a sandbox,
-because it is the user's own program; but its memory, the disk, and processes that it leaves running are watched.
+named checks, if there are any, must end with exit code 0 before the program runs.  The program runs in the worktree, so
+``editable`` should not name code that measures: an edited file could print any number.  The program runs without a
+sandbox, because it is the user's own; but its memory, the disk, and processes that it leaves running are watched.
 """
 
 from __future__ import annotations

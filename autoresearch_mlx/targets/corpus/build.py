@@ -46,7 +46,7 @@ SHUFFLE_SEED = 0
 SKIPPED_NAMES = 10
 PACKING: dict[Policy, str] = {
     "crop": "best fit of 1000 waiting documents; if none fits, the shortest is cut and its rest dropped (as upstream)",
-    "split": "best fit of 1000 waiting documents; long ones come in row-sized pieces, remainders kept; rows shuffled",
+    "split": "best fit of 1000 waiting documents; long ones are cut into rows, their rests kept; rows are shuffled",
 }
 
 

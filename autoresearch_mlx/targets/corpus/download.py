@@ -104,7 +104,7 @@ def _download(path: Path, remote: Remote, say: Say) -> None:
     _transfer(remote, part, say)
     _check(remote, part)
     known = {key: value for key, value in asdict(remote).items() if key in ("size", "etag", "commit")}
-    # The receipt is written first.  A file without a receipt counts as absent, so a kill here costs only one download.
+    # The receipt is written before the file gets its name, because a file without a receipt is downloaded again.
     write_bytes(_receipt_path(path), json.dumps(known).encode("utf-8"))
     with writing(path):
         part.replace(path)

@@ -32,8 +32,7 @@ def sketch(text: str) -> Hashes:
         return np.empty(0, np.uint64)
     hashes = np.zeros(len(data) - WINDOW + 1, np.uint64)
     mixed = data * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(1)
-    # Hash windows by doubling: the hash of 16 bytes is made from the hashes of two times 8 bytes, and so on, modulo
-    # 2**64.
+    # Hash windows by doubling: the hash of 16 bytes is made from the hashes of its two halves, and so on, modulo 2**64.
     power, length = _FACTOR, 1
     part = mixed
     while length < 16:

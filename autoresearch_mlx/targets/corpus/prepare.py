@@ -29,7 +29,8 @@ RECIPE = 2
 same request; corpora of an older recipe are then no longer used."""
 SHORTEST_ROW = 8
 SMALLEST_VOCAB, LARGEST_VOCAB = 260, 65_536
-"""Smallest and largest vocabulary: it must have 256 bytes and 4 special tokens, and ids must fit into 16 bits."""
+"""Smallest and largest vocabulary: it must have tokens for 256 bytes and 4 special tokens, and ids must fit into 16
+bits."""
 
 
 def default_cache() -> Path:

@@ -38,8 +38,8 @@ class Manifest:
     name: str
     source: str
     source_detail: dict[str, Any]
-    """Repository, commit and shards of a dataset, or folder, file count, SHA-256 of the text and number of skipped
-    files."""
+    """For a dataset: repository, commit and shards.  For other text: folder, number of files, SHA-256 of the text, and
+    number of skipped files."""
     sha256: dict[str, str]
     """SHA-256 of every file except the manifest, by the file's name."""
     tokenizer_sha256: str

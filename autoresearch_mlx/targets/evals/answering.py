@@ -109,8 +109,8 @@ def answer_cases(
                 raise Broken(ended.exceeded or ended.killed or "", ended)
             deaths = deaths + 1 if ended.killed is None else deaths
             if deaths > max(3, len(cases) // 4):
-                raise Broken(f"its process ended {deaths} times", ended)
-            done.append(agent.failed(ended.killed or f"its process ended with {ended.returncode}"))
+                raise Broken(f"the agent's process ended {deaths} times", ended)
+            done.append(agent.failed(ended.killed or f"the agent's process ended with {ended.returncode}"))
     return done
 
 

@@ -44,7 +44,7 @@ def appraised(runs: Sequence[Measurement]) -> list[Finding]:
     found = []
     if lost < LEAST_FIXED:
         needed = math.ceil(2 * LEAST_FIXED * n / lost)
-        said = f"nearly saturated: {right}, and {LEAST_FIXED} must turn right before an edit can be kept"
+        said = f"nearly saturated: {right}, and an edit must win {LEAST_FIXED} more to be kept"
         found.append(Finding(_SECTION, "cases", said, "note", f"about {needed} dev cases as hard as these would do"))
     found += _spread(tables, means, n)
     if not found:

@@ -100,9 +100,9 @@ def case_of(entry: Any) -> Case:
         raise ValueError(f"unknown name {sorted(unknown)[0]!r}; a case has id, tags, input and check")
     case_id, tags = entry.get("id"), entry.get("tags", [])
     if not isinstance(case_id, str) or not case_id.strip() or not case_id.isprintable():
-        raise ValueError(f"the id is {case_id!r}, not a string")
+        raise ValueError(f"the id must be a text that can be printed, not {case_id!r}")
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise ValueError("tags is not a list of strings")
+        raise ValueError("tags must be a list of strings")
     if "input" not in entry:
         raise ValueError("the case has no input")
     return Case(case_id, entry["input"], _check(entry.get("check")), tuple(tags))
@@ -110,7 +110,7 @@ def case_of(entry: Any) -> Case:
 
 def _check(check: Any) -> Mapping[str, Any]:
     if not isinstance(check, dict):
-        raise ValueError('the check is not an object, such as {"exact": "42"}')
+        raise ValueError('the check must be an object, such as {"exact": "42"}')
     kinds = [name for name in KINDS if name in check]
     if len(kinds) != 1:
         raise ValueError(

@@ -96,4 +96,4 @@ def _asked(judge: Upstream, c: EvalsConditions, assignment: Assignment, messages
             wait_for(judge, c, assignment, str(away))
             continue
         return str(reply["choices"][0]["message"].get("content") or "")
-    raise EndpointError("busy", "the model that judges rubrics fails again and again")
+    raise EndpointError("busy", "the model that judges rubrics keeps failing")

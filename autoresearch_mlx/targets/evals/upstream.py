@@ -17,7 +17,7 @@ _PASSED_ON = ("messages", "tools", "tool_choice", "response_format", "stop")
 
 
 class Away(Exception):
-    """Raised when the model's server does not answer, so that the agent is not to blame."""
+    """Raised when the model's server does not answer; the agent is then not to blame."""
 
 
 class Refused(Exception):

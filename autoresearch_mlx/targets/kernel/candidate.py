@@ -39,7 +39,7 @@ class Candidate:
     """Forms of the candidate.  There are none if the reference itself runs, as for the first candidate of some tasks.
     """
     compiled: bool
-    """``COMPILE``: whether the composition runs under mx.compile."""
+    """``COMPILE``: whether ``kernel`` runs under mx.compile."""
     constants: Mapping[str, Any]
     """Constants at the top level of the file: METAL, CUDA, HEADER, TEMPLATE, and numbers."""
 
@@ -60,7 +60,7 @@ def candidate_from(text: str) -> Candidate:
 
 
 def kernel_name(task: str, source: str, header: str, template: str) -> str:
-    """Return the name under which MLX compiles a kernel, which contains a hash of everything in the kernel.
+    """Return the name under which MLX compiles a kernel; the name contains a hash of everything in the kernel.
 
     Before MLX 0.32.2 two kernels with the same name shared a cache entry, so the second ran the first one's code.
     """
@@ -274,7 +274,7 @@ def _why_not(node: ast.AST) -> str:
         case ast.Import() | ast.ImportFrom():
             return "an import must stand at the top of the file"
         case ast.Global() | ast.Nonlocal():
-            return "global: a function keeps nothing from one call to the next"
+            return "global: a function must keep nothing from one call to the next"
         case ast.FunctionDef() | ast.Lambda() | ast.ClassDef():
             return "a function inside a function could keep a value between calls"
         case ast.While():

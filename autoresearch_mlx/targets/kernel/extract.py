@@ -48,7 +48,7 @@ class Wanted:
 def row_named(profile: Profile, name: str) -> Row | FunctionRow:
     """Return the row of the profile with this name.
 
-    The name is the number of an operation, or ``f1`` or the function's own name for a function.
+    An operation's name is its number; a function's name is its own, or ``f1``, ``f2`` and so on.
 
     Raises LabError if there is none.
     """
@@ -88,7 +88,7 @@ def wanted_of(row: Row | FunctionRow, script: Path) -> Wanted:
 def extract(
     wanted: Wanted, folder: Path, around: Surroundings, chip: str, mlx: str, vocab: int, seq_len: int, first: str | None
 ) -> Task:
-    """Write a kernel lab into ``folder``, which must not exist; return its task.
+    """Write a kernel lab into ``folder``, which must be new or empty; return its task.
 
     ``first`` is the text of the first candidate.  With None, the reference's own text is the first candidate; if that
     text is refused, the first candidate defines no kernel.  Raises LabError if the function cannot be a task, or if

@@ -93,7 +93,7 @@ def without_kernel(text: str, function: str, script: str) -> str:
     if found.edited:
         said = f"the lines of the kernel for {function} in {script} were edited since they were installed"
         switch = f"{switch_of(function)} = False"
-        hint = f"nothing was changed: delete them by hand, or set {switch} to use the plain function"
+        hint = f"nothing was changed: delete the lines by hand, or set {switch} to use the plain function"
         raise LabError(said, hint)
     return text[: found.start] + text[found.end :]
 
@@ -128,7 +128,7 @@ def _end_of(text: str, task: Task, script: str) -> int:
     named = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == task.function]
     if not named:
         defines = "no longer defines" if task.script else "does not define"
-        said = f"{script} {defines} {task.function}() at the top level, so the kernel has no place in it"
+        said = f"{script} {defines} {task.function}() at the top level, so the kernel cannot be installed there"
         lists = "`autoresearch-mlx kernel profile` lists the functions that the step calls now"
         raise LabError(said, lists if task.script else f"call a function like that of {REFERENCE} in the step")
     if len(named) > 1:

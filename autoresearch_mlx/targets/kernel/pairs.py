@@ -10,7 +10,7 @@ from statistics import median, stdev
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """The speed of one function relative to another, from pairs of timed blocks."""
+    """The speed of our function relative to another one (theirs), from pairs of timed blocks."""
 
     log: float
     """Median of ln(their time / our time) over the pairs; above 0 if our function is faster."""

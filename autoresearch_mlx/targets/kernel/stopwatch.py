@@ -45,7 +45,7 @@ class Failed:
 
 
 class _Clock:
-    """Measures the seconds of one process from ``start`` to ``seconds``."""
+    """Measures the seconds of one process between the calls of ``start`` and ``seconds``."""
 
     def __init__(self, gpu: bool) -> None:
         self.pid: int | None = None

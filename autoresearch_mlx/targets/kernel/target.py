@@ -123,7 +123,9 @@ class KernelTarget(TargetBase):
             same = sealed(tree) == self.seal
         except LabError as error:
             return str(error)
-        return None if same else f"{TASK} or {REFERENCE} is not the session's: a candidate changes {KERNEL} alone"
+        return (
+            None if same else f"{TASK} or {REFERENCE} differs from the session's: a candidate may change {KERNEL} alone"
+        )
 
     def _run(
         self, assignment: Assignment, candidate: Candidate, folder: Path, short: bool, began: float

@@ -153,9 +153,9 @@ def unexplained(sets: Mapping[str, Mapping[str, float]], told: Any) -> str:
     """Return what the user should check before believing the run; an empty string if there is nothing to check."""
     nats = sets[VALIDATION]["nats"]
     if isinstance(told, int | float) and told > _TOLD * nats:
-        return f"the script reported a training loss of {told:.4g} nats, but the validation rows cost {nats:.4g}"
+        return f"the script reported a training loss of {told:.4g} nats, but the validation loss is {nats:.4g}"
     if TRAINING in sets and (trained := sets[TRAINING]["nats"]) > _TOLD * nats:
-        return f"rows of the training text cost {trained:.4g} nats, but the validation rows {nats:.4g}"
+        return f"the loss on rows of the training text is {trained:.4g} nats, but the validation loss is {nats:.4g}"
     return ""
 
 

@@ -177,7 +177,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
                 "data", "corpus", "not prepared yet", hint="`run` prepares it, or `autoresearch-mlx prepare`"
             )
         m = corpus.manifest
-        rows = f"{m.rows['train']:,} training rows of {m.seq_len}, vocabulary {m.vocab_size:,}"
+        rows = f"{m.rows['train']:,} training rows of {m.seq_len} tokens, vocabulary {m.vocab_size:,}"
         said = f"{m.source}: {rows} ({corpus.folder})"
         if (why := secrecy_of(corpus, place.lab).open_because) is not None:
             return Finding("data", "corpus", f"{said}; demonstration text", "note", why)

@@ -52,8 +52,8 @@ _NEWEST = 3
 The reference is a median too, so taking the fastest of three would make each later run look faster.
 """
 _STOPS_SECONDS = 2.0
-"""Number of seconds after a stop (SIGSTOP) was seen during which any time that the run spends neither running nor
-waiting counts as stopped.
+"""For this many seconds after a stop (SIGSTOP) was seen, time that the run spends neither running nor waiting counts as
+stopped.
 
 With ten checks a second, most of a short stop would otherwise be missed.
 """

@@ -20,7 +20,7 @@ def runs(*texts: str) -> list[Measurement]:
     [
         (["1" * 20], "fail", "saturated: all 20 dev cases are right"),
         (["0" * 20], "fail", "hopeless: none of 20 dev cases is right"),
-        (["1" * 18 + "00"], "note", "nearly saturated: 18 of 20 dev cases are right, and 3 must turn right"),
+        (["1" * 18 + "00"], "note", "nearly saturated: 18 of 20 dev cases are right, and an edit must win 3 more"),
         (["1" * 9 + "0" * 11] * 3, "ok", "9 of 20 dev cases are right; an edit must win 3 more of them, 0.15"),
         (["1100" * 5, "0110" * 5, "1010" * 5], "note", "from run to run: to see a gain of 0.1 nine times in ten"),
     ],

@@ -59,9 +59,9 @@ def test_a_check_decides(check: Mapping[str, Any], answer: Any, right: bool) -> 
     [
         ("{", "line 1: Expecting property name"),
         ("[]", "a case must be a JSON object"),
-        ('{"id": "", "input": 1, "check": {"exact": "1"}}', "the id is ''"),
+        ('{"id": "", "input": 1, "check": {"exact": "1"}}', "a text that can be printed, not ''"),
         ('{"id": "a", "check": {"exact": "1"}}', "the case has no input"),
-        ('{"id": "a", "input": 1}', "the check is not an object"),
+        ('{"id": "a", "input": 1}', "the check must be an object"),
         ('{"id": "a", "input": 1, "check": {"equals": 1}}', "a check needs exactly one of exact, number"),
         ('{"id": "a", "input": 1, "check": {"exact": "1", "tolerance": 1}}', "cannot have 'tolerance'"),
         ('{"id": "a", "input": 1, "check": {"regex": "("}}', "is not a regular expression"),

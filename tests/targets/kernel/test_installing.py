@@ -191,7 +191,7 @@ def test_other_line_ends_are_no_change_of_the_function_and_a_protected_script_is
 
 LAUNCH = "\n\n\ndef launch(shapes):\n    return (1, 1, 1), (1, 1, 1)\n"
 UNUSABLE = {
-    "wrong": (FASTER.replace("mx.tanh(", "mx.sigmoid("), "it fails its gate on N1 = 3, N2 = 5"),
+    "wrong": (FASTER.replace("mx.tanh(", "mx.sigmoid("), "it fails its check on N1 = 3, N2 = 5"),
     "cannot be built": (FASTER.replace("mx.logsumexp", "mx.no_such"), "it cannot be built or run: AttributeError"),
     "no form here": (f'METAL = "out[0] = 1;"{LAUNCH}', "it has no implementation for this machine"),
     "another constant": (FASTER, "cap is 15.0, and the kernel was made for 30.0"),

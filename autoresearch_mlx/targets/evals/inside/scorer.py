@@ -2,9 +2,9 @@
 
     python -P -m autoresearch_mlx.targets.evals.inside.scorer SETUP
 
-SETUP is a JSON object with ``root``, the lab's folder, and with ``tools`` and ``model``, file names in it or null.
-The process answers each line on its standard input with one line of JSON, and ends when its input is closed.  What
-the user's code prints goes to standard error.
+SETUP is a JSON object with ``root``, the lab's folder, and with ``tools`` and ``model``, each a file name in that
+folder or null. The process answers each line on its standard input with one line of JSON, and ends when its input is
+closed.  What the user's code prints goes to standard error.
 """
 
 from __future__ import annotations

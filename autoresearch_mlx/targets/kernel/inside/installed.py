@@ -104,7 +104,7 @@ class _Kernel:
             self.built = self._build()
         for seed in _SEEDS:
             if (why := self._fails(sizes, seed)) is not None:
-                return f"it fails its gate on {', '.join(f'{n} = {s}' for n, s in sizes.items())}: {why}", None
+                return f"it fails its check on {', '.join(f'{n} = {s}' for n, s in sizes.items())}: {why}", None
         return "", self.built[0]
 
     def _build(self) -> tuple[Callable[..., Any], OfArrays]:

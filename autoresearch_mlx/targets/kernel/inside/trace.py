@@ -90,7 +90,9 @@ class CustomFunction:
             if _IN_A_TRACE not in str(error):
                 raise
             if len(arguments) != 1:
-                raise ScriptFailed(f"{name}() computes outside of MLX with several arguments: not traceable") from None
+                raise ScriptFailed(
+                    f"{name}() computes outside of MLX and has several arguments, so it cannot be traced"
+                ) from None
             trace.host[HOST + name] = self.function
             if self._vjp is not None:
                 trace.host[HOST_GRADIENT + name] = self._vjp

@@ -11,5 +11,5 @@ def softcap_cross_entropy(logits: mx.array, targets: mx.array, cap: float) -> mx
 
 
 def fast(logits: mx.array, targets: mx.array, cap: float) -> mx.array:
-    """Return the same by MLX's own fused loss."""
+    """Return the same values, computed by MLX's own fused loss."""
     return mx.fast.cross_entropy(cap * mx.tanh(logits.astype(mx.float32) / cap), targets)
