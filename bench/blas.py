@@ -64,7 +64,7 @@ def gflops(environment: Mapping[str, str]) -> float:
 
 
 def tokens_per_second(environment: Mapping[str, str], seconds: float) -> float:
-    """Return the tokens/s of the checkout's train_mlx.py with this machine's preset, on the embedded text."""
+    """Return the tokens/s of the checkout's train_mlx.py with this machine's preset, on the standard library's text."""
     with tempfile.TemporaryDirectory() as folder:
         lab, machine = Lab(Path(folder)), read_machine()
         profile = choose_profile(machine)

@@ -106,7 +106,7 @@ def busy_programs(rng: random.Random, seconds: float) -> Iterator[None]:
 
 
 def lab(folder: Path, steps: Sequence[Edit]) -> Path:
-    """Write a separate lab with the spoiled script and the agent's steps."""
+    """Write a separate lab with the script, whose knobs get bad values, and with the agent's steps."""
     folder.mkdir(parents=True)
     (folder / SCRIPT).write_text(set_knobs(asset(SCRIPT).read_text(), dict(SPOILED)))
     (folder / "lab.toml").write_text('[data]\nsource = "stdlib"\n')

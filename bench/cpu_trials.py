@@ -2,12 +2,12 @@
 
     python -m bench.cpu_trials --runs 320 --out data/cpu_trials.tsv
 
-Each run trains on the embedded text for as many steps as fit into 5 s on a quiet processor, and is scored on the
-profile's validation rows.  The number of steps is settled before the runs: the fastest of several steps of each shape
-is timed in processor time, so a busy machine changes neither the steps nor the values.  The first rows are runs of the
-shipped file with different seeds, which show the noise.  The next rows change one knob each.  In all other rows each
-knob is changed with a chance of one half, to a value from a Latin hypercube (McKay et al. 1979).  Rows that are already
-in the table are kept, so the script continues after an interruption.
+Each run trains on the text of Python's standard library for as many steps as fit into 5 s on a quiet processor, and is
+scored on the profile's validation rows.  The number of steps is settled before the runs: the fastest of several steps
+of each shape is timed in processor time, so a busy machine changes neither the steps nor the values.  The first rows
+are runs of the shipped file with different seeds, which show the noise.  The next rows change one knob each.  In all
+other rows each knob is changed with a chance of one half, to a value from a Latin hypercube (McKay et al. 1979).  Rows
+that are already in the table are kept, so the script continues after an interruption.
 """
 
 from __future__ import annotations

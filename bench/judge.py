@@ -210,7 +210,7 @@ class Desk:
             self.night.keep(gain, effect.gain, effect.low <= gain <= effect.high)
 
     def report(self) -> float:
-        """Return the gain reported at the end: the incumbent's unselected runs against the baseline's."""
+        """Return the gain reported at the end, from the incumbent's later runs or, if it has none, from all its runs."""
         head = [run for run in self.runs[self.commit] if run.fresh] or self.runs[self.commit]
         return fmean(run.value for run in self.runs[0][: self.replicates]) - fmean(run.value for run in head)
 

@@ -1,9 +1,10 @@
 """Measure what a run costs beyond its training, phase by phase: ``python -m bench.overhead [--seconds 20] [--runs 3]``
 
-It trains the checkout's train_mlx.py with the machine's preset on the embedded text, as the loop would, and evaluates
-it.  For each phase two figures are printed: seconds by the clock, and seconds of processor time of the child processes,
-which depend less on what else the machine does.  The parts of the evaluation are then measured on their own, with the
-same commands: the start of the scorer, the start of a model's process until its first answer, and one call of rows.
+It trains the checkout's train_mlx.py with the machine's preset on the text of Python's standard library, as the loop
+would, and evaluates it.  For each phase two figures are printed: seconds by the clock, and seconds of processor time of
+the child processes, which depend less on what else the machine does.  The parts of the evaluation are then measured on
+their own, with the same commands: the start of the scorer, the start of a model's process until its first answer, and
+one call of rows.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def parts_of_evaluation(spec: EvalSpec, conditions: Conditions) -> list[Part]:
             model.ask(rows)
             model.answer()
         each = (time.monotonic() - began) / _CALLS
-    calls = -(-spec.row_count // spec.rows_per_call) + 2  # the last two rounds only score what the others have shown
+    calls = -(-spec.row_count // spec.rows_per_call) + 2  # rows are scored two calls after their cut copies
     parts.append(Part(f"{calls} calls of {spec.rows_per_call} rows in each of two processes", calls * each))
     return parts
 

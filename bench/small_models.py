@@ -12,8 +12,8 @@ means over all replies.
 
 A night runs the real command line on a lab whose program takes ``--seconds`` and prints a value of a synthetic
 landscape (``bench/landscapes.py``) for the knobs in its file.  One night says little about two researchers, so
-``--simulated`` compares them over several seeds: the model's answers are real, the values come from the landscape at
-once.
+``--simulated`` compares them over several seeds: the model's answers are real, the values come from the landscape,
+without runs.
 """
 
 from __future__ import annotations
@@ -299,12 +299,12 @@ def main() -> None:
     parser.add_argument("--form", choices=FORMS, action="append")
     parser.add_argument("--lab", choices=list(LABS), action="append")
     parser.add_argument("--night", type=int, metavar="N", help="run nights of N experiments in place of the table")
-    parser.add_argument("--seconds", type=float, default=10.0, help="what one run takes in a night")
+    parser.add_argument("--seconds", type=float, default=10.0, help="duration of one run in a night")
     parser.add_argument("--family", choices=[f.name for f in FAMILIES], default="interacting")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--nights", type=int, default=1)
     parser.add_argument("--agent", choices=("hybrid", "knobs"), action="append")
-    parser.add_argument("--simulated", action="store_true", help="take each value from the landscape at once")
+    parser.add_argument("--simulated", action="store_true", help="take values from the landscape, without runs")
     args = parser.parse_args()
     seeds = range(args.first_seed, args.first_seed + args.nights)
     if args.night and args.simulated:

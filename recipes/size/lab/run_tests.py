@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def report(arguments):
-    """Run the tests in this process; if they pass, copy the word on standard input to the present standard output."""
+    """Run the tests in this process; if they pass, copy the word on standard input to the parent's pipe."""
     sys.path.insert(0, str(Path.cwd()))  # as ``python3 -m unittest`` does
     word, answer = sys.stdin.readline(), os.dup(1)
     os.dup2(2, 1)  # what the program prints is not an answer

@@ -1,9 +1,9 @@
 """Run the tests under coverage.py, and compare them with those of the first version: a check of this lab.
 
-Each test must still be there, end as before, and make the same assertions; each line and branch of the sources that
-the tests reached must still be reached.  The tests must also notice wrong programs that the first version's notice: a
-few, drawn anew each time, with one small change each.  ``expected.json`` has what the first version does, and
-``python3 same_tests.py --record`` writes it and the first version's tests anew, for tests of your own.
+Each test must still be there, end as before, and make the same assertions; each line and branch of the sources that the
+tests reached must still be reached.  The tests must also notice wrong programs that the first version's tests notice: a
+few, drawn anew each time, with one small change each.  ``expected.json`` has what the first version does, and ``python3
+same_tests.py --record`` writes it and the first version's tests anew, for tests of your own.
 """
 
 import functools
