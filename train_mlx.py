@@ -344,7 +344,7 @@ class Optimiser:
     def update(self, params: dict[str, mx.array], grads: dict[str, mx.array], now: mx.array) -> dict[str, mx.array]:
         """Return the new parameters.
 
-        `now` [4] holds learning-rate factor, Muon momentum, weight-decay factor, and the step counted from 1.
+        `now` [4] is the learning-rate factor, Muon momentum, weight-decay factor, and the step counted from 1.
         """
         rate, momentum, decay, step = now[0], now[1], now[2], now[3]
         new = {}
@@ -440,8 +440,8 @@ def train(model: GPT, trial: harness.Trial) -> None:
         apply(grads, now)
         return loss
 
-    # Compiling fuses kernels, which pays on a GPU; on a CPU it calls a C++ compiler for seconds and gains nothing, also
-    # in the functions that MLX compiles itself, such as nn.relu.
+    # Compiling fuses kernels, which pays on a GPU; on a CPU it calls a C++ compiler for seconds and gains nothing.
+    # The same holds for the functions that MLX compiles itself, such as nn.relu.
     if on_gpu():
         whole_step = mx.compile(whole_step, inputs=state, outputs=state)
     else:

@@ -66,7 +66,7 @@ def row(preset: Preset, wanted: Namespace) -> tuple[str, str, str]:
         room.mkdir(parents=True)
         environment = surroundings(room, path, "http://127.0.0.1:9")
         asked = subprocess.run([program, "--version"], env=environment, capture_output=True, text=True, timeout=120)
-        said = asked.stdout + asked.stderr  # pi prints it to standard error
+        said = asked.stdout + asked.stderr  # pi prints its version to standard error
         version = next((word for word in said.split() if word[0].isdigit()), "?").rstrip(".")
         return version, edits(preset, room, path), drives(preset, room, path, wanted.seconds)
 

@@ -3,7 +3,7 @@
     python -m bench.factory_deaths [--rounds 1] [--seed 1]
 
 The posts are those of tests/setup/factory/posts; a scripted model on this machine answers.  Every call of the command
-is killed after a random time of up to 12 s, unless it ends before.
+is killed after a random time of up to 12 s, unless it ends earlier.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ The events are:
 - ``kill -9`` ends a Dask worker, its nanny, the process that measures, the scheduler, the coordinator or the night.
 - The disk under a spool is full.
 - A visitor has a wrong certificate, is a plain TCP client, has another version of the code or another corpus, or cannot
-  be reached back.  Every visitor must be refused with the reason.
+  be reached by the coordinator.  Every visitor must be refused with the reason.
 
 Whatever a person would start again is started again: the night, the coordinator, a machine's `fleet join`.
 """
@@ -117,7 +117,7 @@ class Chaos:
         return self.random.choice(able) if able else None
 
     def processes(self, name: str) -> list[psutil.Process]:
-        """Return all processes of a machine, also those in sessions of their own."""
+        """Return all processes of a machine, including those in sessions of their own."""
         home = str(self.running.folder / "cache" / "fleet" / name)
         found: dict[int, psutil.Process] = {}
         for process in psutil.process_iter():
@@ -258,7 +258,7 @@ class Chaos:
     def wrong_corpus(self) -> str:
         """Let a machine that lacks the corpus of the session try to join."""
         path = self.running.pairing.with_name("wanted.json")
-        with suppress(SystemExit):  # a night that begins writes the file once
+        with suppress(SystemExit):  # a new night writes this file once
             wait_for(lambda: path.stat().st_mtime > self.begun or self.night.poll() is not None, "the night", 30)
         before = path.read_text()
         path.write_text(json.dumps({**json.loads(before), "corpus": "0" * 12, "source": "stdlib"}))

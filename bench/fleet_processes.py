@@ -95,7 +95,7 @@ class Running:
         for line in lines:
             try:
                 event = json.loads(line)
-            except ValueError:  # a line that is being written
+            except ValueError:  # the last line is still being written
                 continue
             if event["event"] in kinds:
                 found.append(event)

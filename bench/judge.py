@@ -5,8 +5,8 @@ The script needs the installed package (``pip install -e .``), or the repository
 Runs are simulated: a true value, plus normal noise of one sigma, plus drift in some regimes.  Each rule gets the same
 proposals and starts without knowing sigma.  The first table shows a single decision against an incumbent with three
 runs, by the candidate's true gain: the share of keeps and the mean number of runs.  The second shows whole nights.  A
-night ends after a number of runs, and every run counts, also the runs of the baseline and the incumbent.  All gains are
-in sigma:
+night ends after a number of runs, and every run counts, including the runs of the baseline and the incumbent.  All
+gains are in sigma:
 
     true      true gain of the last incumbent over the baseline
     bias      gain that the rule reports at the end, minus the true one
@@ -210,7 +210,7 @@ class Desk:
             self.night.keep(gain, effect.gain, effect.low <= gain <= effect.high)
 
     def report(self) -> float:
-        """Return the gain reported at the end, from the incumbent's later runs or, if it has none, from all its runs."""
+        """Return the gain reported at the end, from the incumbent's later runs or, without any, from all its runs."""
         head = [run for run in self.runs[self.commit] if run.fresh] or self.runs[self.commit]
         return fmean(run.value for run in self.runs[0][: self.replicates]) - fmean(run.value for run in head)
 

@@ -157,7 +157,7 @@ def _row(number: int, rng: random.Random) -> dict[str, Any]:
         "reason": "gain 0.004100 +- 0.001800 (2.3 sigma, 2 runs each): keep",
         "started": "2026-01-01T00:00:00+00:00",
         "finished": "2026-01-01T00:05:00+00:00",
-        "rationale": "a step along the line of the last two keeps, by the model of what was measured",
+        "rationale": "a step along the line through the last two keeps, chosen by the model of all measurements",
         "fingerprint": f"{number:064x}",
         "seconds": {"propose": 0.02, "commit": 0.02, "measure": 22.1, "settle": 0.01},
         "talk": {"expected": rng.random(), "uncertain": rng.random(), "turn": "knobs"},

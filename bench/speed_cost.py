@@ -50,7 +50,7 @@ class Run:
 
 
 def measure(seconds: float, probe: Probe | None) -> Run:
-    """Let the child work for some seconds; it is watched if there is a ``probe``, and otherwise left alone."""
+    """Let the child work for a few seconds; it is watched if there is a ``probe``, and otherwise left alone."""
     environment = {"OPENBLAS_NUM_THREADS": "1"}
     child = subprocess.Popen(
         [sys.executable, "-c", WORK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment

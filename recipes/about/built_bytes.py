@@ -18,7 +18,7 @@ ELSEWHERE = {".git", ".autoresearch", "node_modules", ".venv", "venv", ".tools",
 
 
 def files(folder):
-    """Return the files below a folder, each with its time and size, which show a change."""
+    """Return the time and size of each file below a folder, to show which files change."""
     found = {}
     for path, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name not in ELSEWHERE]

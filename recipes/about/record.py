@@ -107,7 +107,7 @@ def of_class(module, name, cls):
 
 
 def wrap():
-    """Wrap what the editable modules define, also where other modules have imported it.
+    """Wrap what the editable modules define, even where other modules have imported it.
 
     Return the paths of the modules.
     """

@@ -26,7 +26,7 @@ class Version:
             ["node", str(HERE / "replay_node.mjs")] if in_node else [sys.executable, str(HERE / "replay_worker.py")]
         )
         command = [*worker, which]
-        fixed = {**os.environ, "PYTHONHASHSEED": "0"}  # so that sets come in one order
+        fixed = {**os.environ, "PYTHONHASHSEED": "0"}  # so that sets always have the same order
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=fixed)
         self.which = which
 

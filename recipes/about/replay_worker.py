@@ -117,7 +117,7 @@ def probe(settings, notes):
 
 def serve(which):
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the functions print is not an answer
+    os.dup2(2, 1)  # keeps the functions' output out of the answers
     sys.dont_write_bytecode = True
     settings = json.loads((HERE / "replay.json").read_text())
     sys.path[:0] = [str(ROOT / path) for path in settings["paths"]]

@@ -40,7 +40,7 @@ class Block:
         return value if value is None else value.strip().strip('"')
 
     def inside(self, kind):
-        """Return the blocks of a kind at any depth, also those that a `dynamic` block makes."""
+        """Return the blocks of a kind at any depth, including those that a `dynamic` block makes."""
         found = [each for each in self.blocks if kind in (each.kind, *each.labels)]
         return found + [deeper for each in self.blocks for deeper in each.inside(kind)]
 

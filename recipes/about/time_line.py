@@ -59,7 +59,7 @@ with tempfile.TemporaryDirectory() as temporary:
             (first / folder).symlink_to(there)
     for path in settings["editable"]:
         shutil.copyfile(HERE / "first" / f"{path}.txt", first / path)
-        os.utime(first / path)  # newer than what was built from the edited version
+        os.utime(first / path)  # now newer than files built from the edited version
     for folder in (first, ROOT):
         if settings["build"]:
             run(settings["build"], folder)

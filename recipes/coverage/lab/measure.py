@@ -45,7 +45,7 @@ with tempfile.TemporaryDirectory() as folder:
         for path, text in texts.items():
             (tree / path).write_text(text, encoding="utf-8")
 
-    right = {0, random.randrange(len(tried) + 1)}  # places in the order of the wrong programs
+    right = {0, random.randrange(len(tried) + 1)}  # when the right program gets its turn among the wrong ones
     for at, (path, mutant) in enumerate(tried):
         if at in right:
             pass_with_the_right_program()

@@ -16,7 +16,7 @@ def report(arguments):
     """Run the tests in this process; if they pass, copy the word on standard input to the parent's pipe."""
     sys.path.insert(0, str(Path.cwd()))  # as ``python3 -m unittest`` does
     word, answer = sys.stdin.readline(), os.dup(1)
-    os.dup2(2, 1)  # what the program prints is not an answer
+    os.dup2(2, 1)  # keeps the program's output out of the answer
     result = unittest.main(module=None, argv=["python3 -m unittest", *arguments, "-q"], exit=False).result
     if result.wasSuccessful() and result.testsRun > len(result.skipped):
         os.write(answer, word.encode())

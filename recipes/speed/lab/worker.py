@@ -13,7 +13,7 @@ from pathlib import Path
 def serve(file, name):
     """Answer each line, a JSON list of arguments, with a line that has the result."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the function prints is not an answer
+    os.dup2(2, 1)  # keeps the function's output out of the answers
     sys.path.insert(0, str(Path(file).resolve().parent))
     spec = importlib.util.spec_from_file_location(Path(file).stem, file)
     module = importlib.util.module_from_spec(spec)

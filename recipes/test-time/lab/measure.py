@@ -2,7 +2,7 @@
 
 The first version's tests, in ``original/``, and the edited ones take turns, A B and then B A, each run in a new copy of
 the lab.  So the load of the machine changes the number little.  The number is the logarithm of the ratio of the times.
-Each run must make the same tests and assertions as the first version, also while its time is taken.
+Each run must make the same tests and assertions as the first version, even while its time is taken.
 """
 
 import json
@@ -15,7 +15,7 @@ from statistics import median
 from runs import copied, load_plugins, watched
 from same_tests import EXPECTED, OPTIONS, ORIGINAL, TESTS, Recorder, compare_tests
 
-PAIRS = 2  # for a suite of minutes, 1 is enough
+PAIRS = 2  # for a suite that takes minutes, 1 is enough
 
 
 def seconds(original):
