@@ -3,8 +3,8 @@
     python -m bench.baseline                     three runs at the profile's own budget
     python -m bench.baseline --seconds 10 --runs 5 --knob TOTAL_BATCH_SIZE=4096
 
-It runs the checkout's train_mlx.py with the machine's preset, on the text of Python's standard library, as the loop
-would.
+The script runs the checkout's train_mlx.py with the machine's preset, on the text of Python's standard library, as the
+loop would.
 """
 
 from __future__ import annotations

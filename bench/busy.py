@@ -1,10 +1,10 @@
 """Compare a night on a busy machine with a quiet one: ``python -m bench.busy [--seconds 10] [--quick]``
 
-Both are real nights on the training target with a scripted agent: 12 edits without effect (a weight decay of 1e-9
-more), 3 real wins and 3 real losses, in random order.  One night has the machine to itself.  In the other, two to six
-busy programs are switched on and off by a random schedule, each in a session of its own, because the scheduler shares
-the processors by session.  For each edit, the script prints the verdict, the effect in sigma, and of its runs the speed
-and the factor by which their time was lengthened.  Then it prints
+Both nights are real nights on the training target with a scripted agent: 12 edits without effect (a weight decay of
+1e-9 more), 3 real wins and 3 real losses, in random order.  One night has the machine to itself.  In the other, two to
+six busy programs are switched on and off by a random schedule, each in a session of its own, because the scheduler
+shares the processors by session.  For each edit, the script prints the verdict, the effect in sigma, and of its runs
+the speed and the factor by which their time was lengthened.  Then it prints
 
     beyond 3       edits without effect that are reported beyond 3 sigma (at most one should be)
     kept           edits without effect that are kept (none should be)
@@ -61,7 +61,7 @@ class Edit:
 def without_effect(number: int) -> Edit:
     """Return an edit of the text that changes the weight decay too little to matter.
 
-    It is an edit of the text because knobs are set with only six digits.
+    The edit changes the text, because knobs are set with only six digits.
     """
     value = f"WEIGHT_DECAY = {0.2 + 1e-9 * number:.9f}"
     step = {"title": value, "axis": "weight_decay", "search": "WEIGHT_DECAY = 0.2 ", "replace": f"{value} "}

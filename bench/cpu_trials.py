@@ -174,8 +174,8 @@ def design(text: str, runs: int) -> Iterator[tuple[int, dict[str, Any]]]:
     yield from fixed[:runs]
     rng = np.random.default_rng(0)
     rest = max(0, runs - len(fixed))
-    # Each run gets one stratum of each knob, and each knob has its own order of strata.  Their number is always 1000,
-    # so that the design stays the same when `runs` changes.
+    # Each run gets one stratum of each knob, and each knob has its own order of strata.  There are always 1000
+    # strata, so that the design stays the same when `runs` changes.
     strata = np.array([rng.permutation(1000) for _ in chosen]).T[:rest]
     moved = rng.random((1000, len(chosen)))[:rest] < 0.5
     for places, which in zip((strata + 0.5) / 1000, moved, strict=True):

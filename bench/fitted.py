@@ -131,8 +131,8 @@ def _values(knobs: KnobFile, run: Mapping[str, str]) -> dict[str, Any]:
 def landscape(table: Table, sigma: float | None, row_tokens: int = 0) -> Fitted:
     """Fit the three forests to all rows.
 
-    ``sigma`` is the noise that ``measure`` adds, in bits per byte.  If it is None, it is the standard deviation of the
-    table's runs of the first configuration.
+    ``sigma`` is the noise that ``measure`` adds, in bits per byte.  If ``sigma`` is None, the noise is the standard
+    deviation of the table's runs of the first configuration.
     """
     done = ~np.isnan(table.values)
     return Fitted(

@@ -1,7 +1,8 @@
 """Fit a forest to a table of runs, and predict single rows quickly.
 
-scikit-learn fits extremely randomised trees (Geurts et al. 2006).  Its own ``predict`` takes about 20 ms for one row,
-and a search asks for one row at a time, so the fitted trees are laid out as flat arrays and walked all at once.
+scikit-learn fits extremely randomised trees (Geurts et al. 2006).  scikit-learn's own ``predict`` takes about 20 ms for
+one row, and a search asks for one row at a time, so the fitted trees are laid out as flat arrays and walked all at
+once.
 """
 
 from __future__ import annotations

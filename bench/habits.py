@@ -1,7 +1,8 @@
 """Imitate a small model for the bench: it knows the usual tricks of the field, and nothing about the landscape.
 
-It reads the file in its prompt, picks one or two well-known knobs and moves them by round factors, as small models do.
-Now and then it answers in prose only.  The real agent handles its replies, with real prompts and real repairs.
+The model reads the file in its prompt, picks one or two well-known knobs and moves them by round factors, as small
+models do.  Now and then it answers in prose only.  The real agent handles its replies, with real prompts and real
+repairs.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ The script needs the installed package (``pip install -e .``), or the repository
 
 Runs are simulated: a true value, plus normal noise of one sigma, plus drift in some regimes.  Each rule gets the same
 proposals and starts without knowing sigma.  The first table shows a single decision against an incumbent with three
-runs, by the candidate's true gain: the share of keeps and the mean number of runs.  The second shows whole nights.  A
-night ends after a number of runs, and every run counts, including the runs of the baseline and the incumbent.  All
-gains are in sigma:
+runs, by the candidate's true gain: the share of keeps and the mean number of runs.  The second table shows whole
+nights.  A night ends after a number of runs, and every run counts, including the runs of the baseline and the
+incumbent.  All gains are in sigma:
 
     true      true gain of the last incumbent over the baseline
     bias      gain that the rule reports at the end, minus the true one
@@ -126,7 +126,7 @@ class Desk:
     effects: list[float] = field(default_factory=list)
     measured: list[bool] = field(default_factory=list)
     assumed: Slope = field(default_factory=Slope)
-    """The slope of values over the machine's speed that is assumed before there are repeats."""
+    """The slope of values over the machine's speed, assumed until there are repeats."""
     same_cost: bool = False
     """Whether a step of a candidate costs as much as one of the incumbent, so that the tokens show the work."""
     score: float = 0.0

@@ -1,10 +1,10 @@
 """Measure what a run costs beyond its training, phase by phase: ``python -m bench.overhead [--seconds 20] [--runs 3]``
 
-It trains the checkout's train_mlx.py with the machine's preset on the text of Python's standard library, as the loop
-would, and evaluates it.  For each phase two figures are printed: seconds by the clock, and seconds of processor time of
-the child processes, which depend less on what else the machine does.  The parts of the evaluation are then measured on
-their own, with the same commands: the start of the scorer, the start of a model's process until its first answer, and
-one call of rows.
+The script trains the checkout's train_mlx.py with the machine's preset on the text of Python's standard library, as the
+loop would, and evaluates it.  For each phase two figures are printed: seconds by the clock, and seconds of processor
+time of the child processes, which depend less on what else the machine does.  The parts of the evaluation are then
+measured on their own, with the same commands: the start of the scorer, the start of a model's process until its first
+answer, and one call of rows.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     python -m bench.recipe before.py after.py,TOTAL_BATCH_SIZE=1024 --seeds 3 --text /usr/share/perl
 
 A busy machine makes times longer, so two things are measured separately.  The cost of a step is processor time,
-measured in short trainings that take turns.  It is given as a ratio to the first file's cost, as the median of the
+measured in short trainings that take turns.  The cost is given as a ratio to the first file's cost: the median over the
 rounds.  ``--steps`` is the number of steps that the first file makes in the time in question (a ledger shows it); every
 other file gets this number divided by its ratio.  The trainings with these numbers of steps share seeds, data and the
 order of the data, so the values are compared in pairs.  All files get this machine's preset, then the knobs that follow

@@ -5,7 +5,7 @@
 The weights come from a short training of train_mlx.py with this machine's preset, on the text of Python's standard
 library.  A plain evaluation is one process that imports the script, makes one pass over the same rows in the same calls
 and sums the losses, without checks, sandbox or second process.  The sealed evaluation is the evaluation that a
-measurement uses.  The two take turns, and whole processes are timed, from start to end.
+measurement uses.  The two evaluations take turns, and whole processes are timed, from start to end.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ did, by more than one sigma.  The global ones choose the best value they measure
 knows the usual tricks (``bench/habits.py``), ``hybrid`` is that model together with ``knobs``; both run through the
 real agents.  ``menu`` is ``knobs`` with a model that picks at random from its ten best moves, and ``4 lanes`` is
 ``knobs`` with four experiments at a time.  The table shows the *true* value of each search's chosen configuration after
-10, 35 and 70 trials, as mean and standard deviation over the seeds.  It also counts failures (crashes, and answers
-without an edit), and the seeds on which the search ended better than the walk.  Most of the standard deviation comes
-from the landscapes, which differ from seed to seed unless they are fitted.  The baseline is measured first and is not
-counted as a trial.
+10, 35 and 70 trials, as mean and standard deviation over the seeds.  The table also counts failures (crashes, and
+answers without an edit), and the seeds on which the search ended better than the walk.  Most of the standard deviation
+comes from the landscapes, which differ from seed to seed unless they are fitted.  The baseline is measured first and is
+not counted as a trial.
 """
 
 from __future__ import annotations

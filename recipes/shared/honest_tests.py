@@ -1,4 +1,4 @@
-"""Refuse tests that use the code that measures them: a check of this lab.  Its error names the line."""
+"""Refuse tests that use the code that measures them: a check of this lab.  The error names the line."""
 
 import ast
 import tomllib

@@ -1,7 +1,7 @@
 """A scripted judge: it compares two mails by rules, so that the lab needs no server.
 
-It measures what a criterion names: the length of the sentences, the share of long words, the length of the subject, the
-word "you" in the first sentence, and how many things the reader is asked to do.
+The judge measures what a criterion names: the length of the sentences, the share of long words, the length of the
+subject, the word "you" in the first sentence, and how many things the reader is asked to do.
 """
 
 import re

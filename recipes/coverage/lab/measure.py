@@ -1,9 +1,9 @@
 """Print how much of the sources the tests reach, and how many wrong programs they notice.
 
-``coverage``: lines and branches that the tests reach, in percent of all (coverage.py).
-``mutation``: wrong programs that the tests notice, in percent of those tried.  Each is a source with one small change
-in a line that the tests reach.  Tests that only call the program raise the first figure and lower the second.
-``pragmas``: comments that take lines out of the count.
+``coverage``: lines and branches that the tests reach, in percent of all (coverage.py).  ``mutation``: wrong programs
+that the tests notice, in percent of those tried.  A wrong program is a source with one small change in a line that the
+tests reach.  Tests that only call the program raise the first figure and lower the second.  ``pragmas``: comments that
+take lines out of the count.
 
 Tests that read the text of the sources, or find out that they are tried on wrong programs, would notice each of them.
 So now and then the tests run with a program that does the same and is written differently, and they must pass.

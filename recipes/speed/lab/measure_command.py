@@ -1,7 +1,7 @@
 """Print how much faster the edited command is than the first version, and its time in seconds; the two take turns.
 
-``hyperfine`` takes the times where it is installed.  It is started once for each pair.  In its own order, all runs of
-one version and then all of the other, a change of the machine's speed could affect one version alone.
+``hyperfine`` takes the times where it is installed.  ``hyperfine`` is started once for each pair.  In its own order,
+all runs of one version and then all of the other, a change of the machine's speed could affect one version alone.
 """
 
 import json

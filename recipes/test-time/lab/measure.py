@@ -2,7 +2,7 @@
 
 The first version's tests, in ``original/``, and the edited ones take turns, A B and then B A, each run in a new copy of
 the lab.  So the load of the machine changes the number little.  The number is the logarithm of the ratio of the times.
-Each run must make the same tests and assertions as the first version, even while its time is taken.
+Each run must run the same tests and make the same assertions as the first version, even while its time is taken.
 """
 
 import json
