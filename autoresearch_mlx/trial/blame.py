@@ -38,8 +38,7 @@ sends SIGTERM first."""
 _TIGHT = 0.05
 """Share of the memory that must be free; with less, a machine counts as short of memory."""
 _TAKEN = 0.1
-"""Share of the memory, or of the disk, that other programs must have come to use during a run to explain its
-failure."""
+"""Share of the memory, or of the disk, that other programs must have taken during a run to explain its failure."""
 _OWN = 0.8
 """Share of the free memory that a run must have used to count as the cause of a shortage."""
 _GPU_OTHERS = 0.1

@@ -29,7 +29,7 @@ from autoresearch_mlx.trial.exchange import Tokens
 PROCESSES = 2
 LEAD = 2
 """Number of rounds from the one that shows a row with its end cut off to the one that shows the whole row.  It equals
-the number of calls that a process can hold."""
+the number of calls that can wait at one process."""
 _CALLS_A_PASS = 24
 _LEAST_CALL = 4
 """Smallest number of rows in one call, if that many fit into the memory for a call."""

@@ -159,7 +159,7 @@ class TrainSpec:
     launched: float
     """Time at which the parent started the child, by ``time.monotonic``, which all processes of a machine share."""
     start_seconds: float
-    """Seconds that the child may take until it asks for its first batch; longer times shorten the budget."""
+    """Seconds that the child may take until it asks for its first batch; a longer time shortens the budget."""
     weights: str
     """Path to which the trained weights are saved, in safetensors format."""
     device: Device

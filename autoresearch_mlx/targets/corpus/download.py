@@ -2,7 +2,7 @@
 
 The hub's own library finds the file, its size and its hash, and sends the user's token if there is one.  We fetch the
 bytes ourselves, because the library keeps no partial file after its process ends, so that a killed download of a
-gigabyte would begin again.  These files lie beside each other in one folder:
+gigabyte would begin again from its first byte.  These files lie beside each other in one folder:
 
     shard_00000.parquet                 whole and verified
     shard_00000.parquet.json            its size, etag and commit

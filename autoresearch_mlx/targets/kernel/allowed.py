@@ -37,6 +37,6 @@ OF_AN_ARRAY = _names(
 MATH = _names("ceil e exp floor inf log log2 pi sqrt tanh")
 BUILT_IN = _names("abs bool enumerate float int len list max min range reversed round sum tuple zip")
 KEYWORDS_REFUSED = frozenset({"stream", "s"})
-"""Names of arguments that choose another stream or device, which a candidate may not do."""
+"""Names of arguments that a candidate may not use, because they choose another stream or device."""
 LONGEST_RANGE = 1_000_000
 """Largest number of rounds in a loop whose bound is written as a number."""

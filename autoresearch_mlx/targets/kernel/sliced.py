@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab.source import MARK, lines_of, parse
 
-_HEAD = '"""The function as it was in {script}, with everything that it uses. A candidate has to compute the same."""\n'
+_HEAD = '"""The function as it was in {script}, and all that it uses. A candidate must compute the same values."""\n'
 
 
 def sliced(text: str, function: str, script: str) -> str:
@@ -34,7 +34,7 @@ def sliced(text: str, function: str, script: str) -> str:
             if node not in wanted:
                 wanted.append(node)
                 waiting += _reads(node)
-        # A statement such as `exp.vjp(...)` belongs to the definition of its first name.
+        # A statement such as `exp.vjp(...)` is kept together with the definition of its first name.
         for node in tree.body:
             if isinstance(node, ast.Expr) and _first_name(node) == name and node not in wanted:
                 wanted.append(node)

@@ -45,7 +45,7 @@ They do not include all of /System, because /System/Volumes/Data leads to users'
 _CACHE_FOLDER = 65538
 """The constant _CS_DARWIN_USER_CACHE_DIR of <unistd.h>, which os.confstr does not know by name."""
 _SUFFIX = "DIRHELPER_USER_DIR_SUFFIX"
-"""Variable whose value macOS appends to a process's cache and temporary folders."""
+"""Variable whose value macOS appends to the paths of a process's cache and temporary folders."""
 _OWN = "autoresearch-"
 """Beginning of the name of a process's own cache folder; the rest is random so that no other process can guess it."""
 _LEFT_SECONDS = 2 * 86_400.0

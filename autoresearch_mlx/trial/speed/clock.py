@@ -30,7 +30,7 @@ _COMPANY_SECONDS = 2.0
 _PRODUCT_NOISE, _FAST_NOISE, _COPY_NOISE = 1.15, 1.3, 1.4
 """Ratios of a probe's time to the reference that count as noise, because they occur on a quiet machine too.
 
-The limit is wider for a product that looks faster than for one that looks slower.  When products took 0.82 of the
+A product that looks faster has a wider limit than a product that looks slower.  When products took 0.82 of the
 reference's time, training runs made no more steps than before, and a faster machine changes no budget anyway.
 """
 _MEMORY_SHARE = 0.5

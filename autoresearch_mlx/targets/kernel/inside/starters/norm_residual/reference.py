@@ -1,4 +1,4 @@
-"""A scaled residual stream and its RMSNorm (arXiv:1910.07467).  A candidate has to compute the same."""
+"""A scaled residual stream and its RMSNorm (arXiv:1910.07467).  A candidate must compute the same values."""
 
 import mlx.core as mx
 

@@ -1,4 +1,4 @@
-"""The symmetric product of a Newton-Schulz step, as in Muon's optimiser.  A candidate has to compute the same."""
+"""The symmetric product of a Newton-Schulz step, as in Muon's optimiser.  A candidate must compute the same values."""
 
 import mlx.core as mx
 
