@@ -32,7 +32,7 @@ from autoresearch_mlx.trial.sandbox.detect import refused
 from autoresearch_mlx.trial.sandbox.permissions import private_tmp, without_secrets
 from autoresearch_mlx.trial.spec import WEIGHTS, EvalSpec, ModelSpec, not_plain, type_of_most, write_spec
 
-_HUNG_STEP = "on a Mac, restart if this repeats: a process can wait for a lock of Metal's shader cache for ever"
+_HUNG_STEP = "on a Mac, restart if this repeats: a process can wait for ever for a lock of Metal's shader cache"
 
 
 class Evaluation:

@@ -25,9 +25,9 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in FULL:
-            hint = "free some space, or set AUTORESEARCH_CACHE to a folder on a larger disk, and run it again"
+            hint = "free some space, or set AUTORESEARCH_CACHE to a folder on a larger disk, and run the command again"
         else:
-            hint = "set AUTORESEARCH_CACHE to a folder you can write to, and run it again"
+            hint = "set AUTORESEARCH_CACHE to a folder you can write to, and run the command again"
         raise CorpusError(f"cannot write {path}: {error.strerror or error}", hint) from error
 
 

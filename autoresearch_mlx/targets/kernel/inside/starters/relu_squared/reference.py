@@ -1,4 +1,5 @@
-"""The squared ReLU of an MLP (Primer, arXiv:2109.08668), computed in float32.  A candidate must compute the same values."""
+"""The squared ReLU of an MLP (Primer, arXiv:2109.08668), computed in float32.  A candidate must compute the same
+values."""
 
 import mlx.core as mx
 

@@ -1,4 +1,5 @@
-"""The cross-entropy of logits under a soft cap (Gemma 2, arXiv:2408.00118).  A candidate must compute the same values."""
+"""The cross-entropy of logits under a soft cap (Gemma 2, arXiv:2408.00118).  A candidate must compute the same
+values."""
 
 import mlx.core as mx
 
