@@ -242,7 +242,7 @@ class Crew:
         return False
 
     def _begun(self, apart_from: str | None = None) -> list[Attempt]:
-        """Return the experiments that wait or are measured now, apart from the one that this machine measures."""
+        """Return the experiments that wait or are measured now, except by the machine ``apart_from``."""
         busy = [each for worker, each in list(self._busy.values()) if each is not None and worker.name != apart_from]
         return [*(each.attempt for each in self.waiting), *busy]
 

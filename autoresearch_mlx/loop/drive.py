@@ -29,8 +29,8 @@ def drive(lab: Lab, line: str | None, prompt: str, files: Sequence[str] = ()) ->
     """Run an agent's shell line in the lab's folder, with the prompt on standard input; return its exit code.
 
     ``files`` has the paths of the editable files, which the line can use as ``"$@"``.  While the line runs, this
-    process carries out every ``try --detach`` of this lab.  Without a line it only does that, until Ctrl-C.  Raises
-    LabError if another process already does so for this lab.
+    process carries out every ``try --detach`` of this lab.  Without a line, it carries them out until Ctrl-C.  Raises
+    LabError if another process already does that for this lab.
     """
     lab.make_state()
     with serving(lab.state) as desk, tempfile.TemporaryFile() as told:

@@ -169,7 +169,10 @@ class _Bench:
                 yield from ((_listed(other), run) for run in self._as_runs(other, pairs))
 
     def _take(self, numbers: tuple[int, ...], pair: int) -> None:
-        """Make and log one run of a change or of the baseline.  Raises LabError when the run cannot count."""
+        """Make and log one run of a change or of the baseline.
+
+        Raises LabError when a run of the baseline has no value, or when each attempt was disturbed.
+        """
         session = self.session
         history = session.journal().history
         assert history.baseline is not None and history.baseline.commit is not None

@@ -332,7 +332,7 @@ def drop_weights(session: Session, number: int) -> None:
 
 def run_folder(session: Session, name: str) -> Path:
     folder = session.folder / "runs" / name
-    shutil.rmtree(folder, ignore_errors=True)  # an interrupted attempt with this number left it
+    shutil.rmtree(folder, ignore_errors=True)  # left by an interrupted attempt with this number
     folder.mkdir(parents=True)
     return folder
 

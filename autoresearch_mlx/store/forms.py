@@ -27,8 +27,8 @@ if the present form has had a keep."""
 PATIENCE = 6
 """The same number for a form without a keep.
 
-Where the server enforces a schema, every answer can be measured, so this alone shows no skill.  But when a form has led
-to no keep for long, another one is worth a trial.
+Where the server enforces a schema, every answer can be measured, which proves no skill.  But when a form has led to no
+keep for long, another one is worth a trial.
 """
 MOST_MISMATCHES = 2
 """After this number of experiments in a row whose search texts match nothing in the file, the model is asked for the

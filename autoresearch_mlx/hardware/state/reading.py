@@ -13,7 +13,7 @@ Pressure: TypeAlias = Literal["normal", "warning", "critical"]
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """Other users of the GPU; None if the system does not report them."""
+    """Other users of the GPU; a fact that the system does not report is None."""
 
     processes: tuple[str, ...] | None = None
     """Programs that hold memory of an NVIDIA GPU, each as ``name (process 123)``."""

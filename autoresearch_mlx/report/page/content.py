@@ -229,7 +229,7 @@ class Noise:
     source: str
     regime: int
     regimes: tuple[tuple[int, int], ...]
-    """Changes of the regime, each as a pair: the number of the new regime, and the first ``at`` in it."""
+    """Changes of the regime, each as a pair: the number of the new regime, and ``at`` of the first run in it."""
     again: tuple[Again, ...]
 
 
