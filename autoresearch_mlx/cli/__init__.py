@@ -23,7 +23,7 @@ from autoresearch_mlx.errors import AutoresearchError, refused_by_disk
 _COMMANDS = {
     "init": ("lab", "Make a lab: a directory with train_mlx.py, program.md and lab.toml."),
     "prepare": ("data", "Turn text into tokens, once before the first run."),
-    "check": ("check", "Try the lab before a night: is there a number, is it steady, is a broken program kept?"),
+    "check": ("check", "Try the lab before a night: is its number steady, and would a broken program be kept?"),
     "run": ("run", "Run experiments until told to stop: edit, train, measure, keep or revert."),
     "try": ("tries", "Measure your own edit of the file as one experiment."),
     "wait": ("tries", "Wait for an experiment, and print its verdict."),
@@ -31,7 +31,7 @@ _COMMANDS = {
     "accept": ("tries", "Keep an experiment that was too good to be believed, after one more run."),
     "plan": ("plan", "Say how many experiments fit into the time, and whether they fit into memory."),
     "certify": ("certify", "Measure the incumbent against an earlier version on fresh seeds and hidden data."),
-    "finalize": ("finalize", "Make a branch to merge for each kept change that holds on its own."),
+    "finalize": ("finalize", "Make a branch to merge for each kept change that is a gain on its own."),
     "evaluate": ("evaluate", "Score kept weights again, on more rows or on upstream's number of tokens."),
     "sessions": ("sessions", "List the sessions of the lab."),
     "switch": ("sessions", "Choose the session that commands use without --tag."),
@@ -63,8 +63,8 @@ _COMMANDS = {
 
 
 _OF_ANOTHER_GIT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
-"""Variables that git sets for its hooks and for `rebase --exec`; with them, our own git would use the user's
-worktree."""
+"""Variables that git sets for its hooks and for `rebase --exec`; while they are set, our git commands would use the
+user's worktree."""
 
 
 class Commands(click.Group):

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def make_from_sentence(directory: Path, wanted: Wanted, yes: bool, as_json: bool) -> None:
-    """Find a lab, prove it and, if the user agrees, write it.  Raises LabError when nothing could be proved."""
+    """Find a lab, prove by runs that it works and, if the user agrees, write it.
+
+    Raises LabError when no lab could be proved.
+    """
     from autoresearch_mlx.cli.doctor import finding_lines
     from autoresearch_mlx.cli.opened import interruptible
     from autoresearch_mlx.setup.about.about import Person, find_lab

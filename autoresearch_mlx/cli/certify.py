@@ -1,4 +1,4 @@
-"""Define ``certify``, which measures the gain on seeds and rows that were not used to choose it."""
+"""Define ``certify``, which measures the incumbent's gain on seeds and rows that no verdict has used."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def certify_command(pairs: int, against: int | None, tag: str | None, as_json: b
     from autoresearch_mlx.loop.research import recover
 
     if pairs % 2:
-        raise click.BadParameter(f"{pairs} is odd; runs are made in blocks of two pairs", param_hint="--pairs")
+        raise click.BadParameter(f"{pairs} is odd; give an even number of pairs", param_hint="--pairs")
     with opened(lab_here(), tag, existing=True) as here:
         recover(here.session, here.screen)
         found = certify(here.session, pairs, against, here.screen)

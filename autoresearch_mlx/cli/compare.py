@@ -53,8 +53,8 @@ def compare_command(
 ) -> None:
     """Compare this session with other logs, by axis and change by change, and say which effects carry over.
 
-    Without a session, or with --alone, the imported logs are compared instead; without imported logs, the last --with
-    is.  If several machines of a fleet measured the session, they are compared with each other first.
+    Without a session, or with --alone, the imported logs are compared instead, or if there are none, the last log named
+    by --with.  If several machines of a fleet measured the session, they are compared with each other first.
 
     \b
     Example:
@@ -113,7 +113,7 @@ def _machines(tag: str | None, as_json: bool) -> None:
 
 
 def _fleet(folder: Path) -> Fleetwide | None:
-    """Return the machines of a session side by side; None unless several machines of a fleet took part."""
+    """Return the comparison of a session's machines, or None if fewer than two machines of a fleet took part."""
     from autoresearch_mlx.compare.machines import fleetwide
     from autoresearch_mlx.store.ledger import FILE, read
 
@@ -209,7 +209,7 @@ def _queue(folder: Path) -> None:
     history = read(folder / FILE).history
     if history.metric != METRIC or history.direction != "min":
         said = f"the H100's winners improve {METRIC}, but this session measures {history.metric}"
-        raise ConfigError(said, "nothing was queued")
+        raise ConfigError(said, "leave out --queue: nothing was added to the backlog")
     wanted = h100_ideas(h100(), history)
     added = add_ideas(folder, wanted, H100)
     say(f"queued {len(added)} of {len(wanted)} winners of the H100 that were not tried here")

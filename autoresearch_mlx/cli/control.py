@@ -27,7 +27,7 @@ from autoresearch_mlx.lab.lab import find_session
 def pause_command(tag: str | None) -> None:
     """Pause the run after its current experiment, until `resume`.
 
-    The time limit of --hours also counts the time of a pause.
+    Pauses count towards the time limit of --hours.
     """
     from autoresearch_mlx.loop.control import pause
 
@@ -68,7 +68,7 @@ def stop_command(tag: str | None) -> None:
 def skip_command(tag: str | None, number: int | None) -> None:
     """End the current experiment now, log it as interrupted, and continue with the next.
 
-    With several lanes give the NUMBER of the experiment; `status` shows which ones run.
+    With several lanes, give the NUMBER of the experiment; `status` shows which experiments are running.
     """
     from autoresearch_mlx.loop.control import skip, the_run
     from autoresearch_mlx.report.status import status_of
@@ -114,7 +114,7 @@ def policy_command(words: tuple[str, ...], tag: str | None, as_json: bool) -> No
     from autoresearch_mlx.report.terminal import limits_in_words
 
     if words and (words[0] != "set" or len(words) == 1):
-        raise click.UsageError("for example: autoresearch-mlx policy set until=08:30")
+        raise click.UsageError("`set` and at least one limit are needed: autoresearch-mlx policy set until=08:30")
     folder = _session(tag)
     if words:
         wanted = dict(_limit(word) for word in words[1:])

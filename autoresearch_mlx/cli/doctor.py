@@ -24,7 +24,7 @@ _INDENT = 28
 
 @click.command("doctor")
 @click.option("--calibrate", is_flag=True, help="Measure this machine first (about a minute), and keep the figures.")
-@click.option("--selftest", is_flag=True, help="Test all that a night depends on (some minutes), and print a report.")
+@click.option("--selftest", is_flag=True, help="Test all that a night depends on (a few minutes), and print a report.")
 @click.option(
     "--only", "names", multiple=True, metavar="CHECK", help="With --selftest: run this check only; repeatable."
 )
@@ -48,7 +48,7 @@ def doctor_command(calibrate: bool, selftest: bool, names: tuple[str, ...], slee
       autoresearch-mlx doctor --selftest
     """
     if selftest and calibrate:
-        raise click.UsageError("--calibrate and --selftest exclude each other")
+        raise click.UsageError("give either --calibrate or --selftest")
     if selftest:
         _selftest(names, sleep, as_json)
     elif names or sleep:
@@ -88,7 +88,7 @@ def _selftest(names: Sequence[str], sleep: bool, as_json: bool) -> NoReturn:
             )
     checks = [check for check in CHECKS if not names or check.name in names]
     blot, findings = blot_of(Path.cwd()), []
-    say(f"{terms.plural(len(checks), 'check')}, some minutes in all; Ctrl-C ends them and leaves nothing behind")
+    say(f"{terms.plural(len(checks), 'check')}, a few minutes in all; Ctrl-C ends them and leaves nothing behind")
     with interruptible():
         for finding in selftest(checks, Path.cwd(), sleep, _doing):
             findings.append(finding)

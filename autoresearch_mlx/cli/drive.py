@@ -22,8 +22,8 @@ from autoresearch_mlx.store.tries import try_of
 def drive_command(agent: str | None, prompt: str | None) -> None:
     """Let a coding agent drive: it edits the file, calls `try --detach` and `wait`, and reads the verdicts.
 
-    AGENT is claude, codex, opencode, pi, qwen, gemini, aider or mini, if you like with options for it, as in
-    "claude:--model opus"; or it is "command:LINE".  This command measures for the agent, outside the agent's sandbox,
+    AGENT is claude, codex, opencode, pi, qwen, gemini, aider or mini, which you can give options as in
+    "claude:--model opus", or it is "command:LINE".  This command measures for the agent, outside the agent's sandbox,
     and ends when the agent ends.
 
     Without AGENT it only measures, for an agent in another terminal, until Ctrl-C.
@@ -40,7 +40,7 @@ def drive_command(agent: str | None, prompt: str | None) -> None:
     lab, line = lab_here(), None
     if agent is not None and (line := driving_line(agent, itself())) is None:
         known = ", ".join(preset.name for preset in PRESETS)
-        raise AgentError(f"there is no coding agent named {agent!r}", f'one of {known}, or "command:LINE"')
+        raise AgentError(f"there is no coding agent named {agent!r}", f'name one of {known}, or give "command:LINE"')
     preset = find_preset((agent or "").partition(":")[0])
     if preset is not None and shutil.which(preset.name) is None:
         raise AgentError(f"{preset.name} is not on PATH", preset.install)

@@ -52,7 +52,7 @@ def nothing_done(history: History, begun: int, policy: Policy, reason: str) -> b
 
 @contextmanager
 def alarm(session: Session, settings: Settings, screen: Screen) -> Iterator[None]:
-    """Notify the user if the block raises an error, and raise it again; warn first if no notification can work."""
+    """Notify the user of an error in the block, and raise it again; warn at once if no notification can be sent."""
     if settings.end.notify and (why := notification.missing(settings.end.notify)) is not None:
         screen.say(f"warning: no notification will reach you: {why}")
     try:

@@ -48,9 +48,9 @@ def factory_command() -> None:
     metavar="MODEL",
     help="The model that reads posts and builds agents: ollama:MODEL, openai:MODEL ...; default: as for `run`.",
 )
-@click.option("--cases-agent", "examiner", metavar="MODEL", help="The model that writes the cases; default: the same.")
-@click.option("--agents-model", metavar="NAME", help="The model that the built agents ask; default: the same.")
-@click.option("--agents-endpoint", metavar="URL", help="The server of that model, with OpenAI's API.")
+@click.option("--cases-agent", "examiner", metavar="MODEL", help="The model that writes the cases; default: --agent.")
+@click.option("--agents-model", metavar="NAME", help="The model that the built agents ask; default: --agent.")
+@click.option("--agents-endpoint", metavar="URL", help="The server of --agents-model, with OpenAI's API.")
 @click.option(
     "--pieces",
     type=click.IntRange(min=1),

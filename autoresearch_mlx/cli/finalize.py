@@ -1,4 +1,4 @@
-"""Define ``finalize``, which makes a branch for each kept change that holds on its own."""
+"""Define ``finalize``, which makes a branch for each kept change that is a gain on its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from autoresearch_mlx.loop.session import Session
 
 TEXTS = "finalize"
-"""Name of the session's folder for the descriptions of pull requests."""
+"""Name of the folder, in the session's own, for the descriptions of pull requests."""
 
 
 @click.command("finalize")
@@ -35,12 +35,12 @@ TEXTS = "finalize"
 @tag_option
 @json_option
 def finalize_command(pairs: int, prefix: str | None, only_plan: bool, tag: str | None, as_json: bool) -> None:
-    """Turn the keeps of a session into branches to merge: one for each change that holds on its own.
+    """Turn the keeps of a session into branches to merge: one for each change that is a gain on its own.
 
-    Keeps that set the same knob, overlap in the code, or need one another become one change. Each change is measured
-    alone against the baseline, in turn with it, on fresh seeds; a change that is not better alone gets no branch, and
-    its line says why. The branches begin at the commit where the session began. Your checkout stays as it is. A
-    `finalize` that was interrupted continues where it stopped.
+    Keeps that set the same knob, overlap in the code, or need one another become one change. Runs of each change alone
+    alternate with runs of the baseline, on fresh seeds. A change that is not better alone gets no branch, and its line
+    says why. The branches begin at the commit where the session began. Your checkout stays as it is. A `finalize` that
+    was interrupted continues where it stopped.
 
     \b
     Example:
@@ -52,7 +52,7 @@ def finalize_command(pairs: int, prefix: str | None, only_plan: bool, tag: str |
     from autoresearch_mlx.report.pull_request import findings_table
 
     if pairs % 2:
-        raise click.BadParameter(f"{pairs} is odd; runs are made in blocks of two pairs", param_hint="--pairs")
+        raise click.BadParameter(f"{pairs} is odd; give an even number of pairs", param_hint="--pairs")
     lab, texts = lab_here(), list[Path]()
     if only_plan:
         session = _looked_at(lab, tag)
@@ -66,7 +66,7 @@ def finalize_command(pairs: int, prefix: str | None, only_plan: bool, tag: str |
             try:
                 findings = finalize(session, pairs, chosen, here.screen)
             except KeyboardInterrupt:
-                say("interrupted; the next `autoresearch-mlx finalize` continues with the run that is missing")
+                say("interrupted; the next `autoresearch-mlx finalize` continues with the next run")
                 raise
             texts = _write_texts(session, findings)
     if as_json:

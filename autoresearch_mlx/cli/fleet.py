@@ -30,7 +30,7 @@ def fleet_command() -> None:
     "--port",
     type=click.IntRange(0, 65535),
     metavar="N",
-    help="Port of the coordinator; default: 8786; 0 takes a free one.",
+    help="Port of the coordinator; default: 8786; 0: any free port.",
 )
 @click.option(
     "--new-keys", is_flag=True, help="Make new certificates, which locks out all machines that joined before."
@@ -67,7 +67,7 @@ def start_command(host: str | None, port: int | None, new_keys: bool) -> None:
     "--home",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Folder for its jobs and results; default: in the cache.",
+    help="Folder for this machine's jobs and results; default: in the cache.",
 )
 def join_command(pairing: Path, name: str | None, host: str | None, port: int, home: Path | None) -> None:
     """Take part in a fleet: measure what the coordinator asks for, until Ctrl-C.

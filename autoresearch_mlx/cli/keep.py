@@ -55,8 +55,8 @@ class Age(click.ParamType[timedelta]):
 def gc_command(tag: str | None, every: bool, age: timedelta, dry_run: bool, as_json: bool, **wanted: bool) -> None:
     """Free disk space of a session: the folders of old runs with their logs, weights, the worktree.
 
-    It never removes the ledger, results.tsv, a kept commit or its base, and it leaves a session in use alone.  `log`
-    and `show` still show every experiment, and say what was removed.
+    It never removes the ledger, results.tsv, a kept commit or its base, and it removes nothing from a session in use.
+    `log` and `show` still show every experiment, and say what was removed.
 
     \b
     Example:
@@ -77,10 +77,10 @@ def gc_command(tag: str | None, every: bool, age: timedelta, dry_run: bool, as_j
         except LockedError as error:
             if not every:
                 raise
-            say(f"{error}; nothing was removed from it")
+            say(f"{error}; nothing was removed from this session")
     click.echo(json.dumps(gc_json(found, dry_run)) if as_json else gc_lines(found, dry_run, age))
     if any(item.kind == "refs" for items in found.values() for item in items):
-        say("commits without a ref stay on the disk until git collects them: `git gc`, after two weeks by default")
+        say("commits without a ref stay on the disk until `git gc` removes them, by default after two weeks")
 
 
 @click.command("archive")
@@ -140,6 +140,6 @@ def restore_command(file: Path, tag: str | None, as_json: bool) -> None:
     told = f"session {found.tag} on branch {branch}: {found.experiments} experiments"
     click.echo(json.dumps(asdict(found)) if as_json else told)
     if found.elsewhere:
-        say(f"it was measured on {found.elsewhere}: numbers of this machine cannot be compared with its numbers")
+        say(f"the session was measured on {found.elsewhere}: its numbers cannot be compared with this machine's")
     if (error := missing_here(lab, found.tag)) is not None:
         say(f"`run` cannot continue yet: {error}\nhint: {error.hint}")

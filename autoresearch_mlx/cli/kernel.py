@@ -24,7 +24,7 @@ def kernel_command() -> None:
     """
     from autoresearch_mlx.cli.opened import interruptible
 
-    click.get_current_context().with_resource(interruptible())  # so that `kill` leaves no child that measures
+    click.get_current_context().with_resource(interruptible())  # so that `kill` also ends child processes
 
 
 @kernel_command.command("profile")
@@ -69,7 +69,7 @@ def profile_command(top: int, picture: Path | None, as_json: bool, **wanted: Any
         try:
             picture.write_text(drawn(found, top), encoding="utf-8")
         except OSError as error:
-            raise LabError(f"{picture} cannot be written: {error.strerror}", "name another with --picture") from None
+            raise LabError(f"{picture} cannot be written: {error.strerror}", "choose another --picture") from None
 
 
 @kernel_command.command("extract")
@@ -89,7 +89,7 @@ def extract_command(
     script: Path | None,
     as_json: bool,
 ) -> None:
-    """Make a lab from a row of the profile; there, `run` looks for a faster version of it.
+    """Make a lab from a row of the profile, in which `run` looks for a faster version of that operation or function.
 
     ROW is the number of an operation, f1, f2 ... for a function of the script, or the function's name. The new lab is a
     separate git repository; candidates cannot edit its reference, shapes and tolerances.
@@ -164,7 +164,7 @@ def verify_command(
 
     Each kernel is put into a copy of the script, one at a time and then all together. The step with it and the plain
     step are timed in alternation (A B B A), in each of several fresh processes. Without LAB it measures the lab you are
-    in, or all in kernels/. The script itself is not changed.
+    in, or all labs in kernels/. The script itself is not changed.
 
     \b
     Example:
@@ -200,7 +200,7 @@ def install_command(labs: tuple[Path, ...], script: Path | None, off: bool, tag:
 
     The new lines stand after the function; no other line changes, and `remove` takes out exactly these lines. When a
     kernel cannot be built, or its first outputs differ from the function's, the plain function is used and the run's
-    log says so. Without LAB it takes the lab you are in, or all in kernels/.
+    log says so. Without LAB it takes the lab you are in, or all labs in kernels/.
 
     \b
     Example:
@@ -225,7 +225,7 @@ def install_command(labs: tuple[Path, ...], script: Path | None, off: bool, tag:
 def remove_command(functions: tuple[str, ...], script: Path | None, as_json: bool) -> None:
     """Take installed kernels out of the script again; without FUNCTION: all of them.
 
-    The file is then, byte by byte, what it was before, apart from edits made elsewhere in it since. Lines of a kernel
+    The file is then, byte for byte, what it was before, apart from edits made elsewhere in it since. Lines of a kernel
     that were edited are left alone, and named.
 
     \b

@@ -92,5 +92,5 @@ def _from_sentence(
     from autoresearch_mlx.setup.about.about import Wanted
 
     if recipe is not None:
-        raise click.UsageError("--about makes a lab of your repository, and --recipe one with an example: choose one")
+        raise click.UsageError("give either --about, for your repository, or --recipe, for an example")
     make_from_sentence(directory, Wanted(about, **given), yes, as_json)

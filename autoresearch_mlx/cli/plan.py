@@ -19,7 +19,7 @@ from autoresearch_mlx.cli.options import Clock, Hours, json_option, lab_here, ta
 def plan_command(
     hours: float | None, until: float | None, experiments: int | None, tag: str | None, as_json: bool
 ) -> None:
-    """Say how many experiments fit into the time, how much memory a run takes, and what the agent's model takes.
+    """Say how many experiments fit into the time, and how much memory a run and the agent's model take.
 
     Times come from the session's experiments, or else from `doctor --calibrate`; a figure that neither gives is shown
     as unknown.  Nothing is trained or started.

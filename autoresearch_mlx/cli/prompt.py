@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command("prompt")
 @click.option("--agent", metavar="NAME", help="Agent whose prompt is shown; default: the agent of lab.toml.")
 @click.option(
-    "--form", type=click.Choice(LADDER), help="Show the prompt in this form; default: the one that comes next."
+    "--form", type=click.Choice(LADDER), help="Show the prompt in this form; default: the form that comes next."
 )
 @tag_option
 @json_option

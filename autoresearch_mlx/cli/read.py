@@ -101,7 +101,7 @@ def show_command(number: int, tag: str | None, part: str | None, as_json: bool) 
         return
     experiment = next((e for e in history.experiments if e.number == number), None)
     if experiment is None:
-        raise LabError(f"session {folder.name} has no experiment {number}", "`autoresearch-mlx log` lists them")
+        raise LabError(f"session {folder.name} has no experiment {number}", "`autoresearch-mlx log` lists all")
     if as_json:
         click.echo(json.dumps(experiment_to(experiment)))
         return
@@ -120,7 +120,7 @@ def _show_talk(folder: Path, number: int, part: str, as_json: bool) -> None:
         said = f"the conversation for experiment {number} of session {folder.name} was {gone}"
         raise LabError(said, "`autoresearch-mlx status` still has the counts of the whole session")
     if not calls:
-        said = f"no model was asked for experiment {number} of session {folder.name}"
+        said = f"no model was called for experiment {number} of session {folder.name}"
         raise LabError(said, "`autoresearch-mlx log --json` names the agent of each experiment")
     if as_json:
         click.echo(json.dumps(calls))
@@ -152,7 +152,8 @@ def diff_command(number: int, other: int | None, tag: str | None) -> None:
             continue
         if wanted not in experiments or experiments[wanted].commit is None:
             raise LabError(
-                f"session {folder.name} has no commit of experiment {wanted}", "`autoresearch-mlx log` lists them"
+                f"session {folder.name} has no commit of experiment {wanted}",
+                "`autoresearch-mlx log` lists its experiments",
             )
         if gone := commit_gone(lab.root, folder, experiments[wanted]):
             raise LabError(f"experiment {wanted}: {gone}", "`autoresearch-mlx show` still has its numbers and knobs")

@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Seed for weights and data order; default 42.")
 @click.option(
-    "--hardware", metavar="PROFILE", help="Use the sizes of another machine: cpu, mac-base, ...; cuda has upstream's."
+    "--hardware", metavar="PROFILE", help="Use another machine's sizes: cpu, mac-base, ...; cuda: upstream's sizes."
 )
 @click.option(
     "--no-calibrate", is_flag=True, help="Do not measure this machine first, and ignore earlier measurements."
@@ -81,8 +81,8 @@ if TYPE_CHECKING:
 def run_command(tag: str | None, **given: Any) -> None:
     """Run experiments until told to stop: propose an edit, train, measure, keep or revert.
 
-    The first call measures a baseline.  Every attempt becomes a commit on a branch of the session and under its own
-    ref; your checkout is not touched.  Ctrl-C stops cleanly; the next call continues.
+    The first call measures a baseline.  Every attempt becomes a commit under its own ref, and a keep moves the
+    session's branch; your checkout is not touched.  Ctrl-C stops cleanly; the next call continues.
 
     Without --agent the optimiser proposes the edits, together with a model if Ollama is running and has one
     that suits this machine, otherwise alone (`knobs`).

@@ -48,8 +48,8 @@ def share_command(
     log      list what was pulled, beside this session's own experiments
     adopt N  measure the edit of result N here, and keep it if it wins here
 
-    Results of others are shown, quoted in prompts and added to the backlog of ideas; none of them counts until it
-    was measured here.  No user name, host name or path is published.
+    Results of other labs are shown, quoted in prompts and added to the backlog of ideas, but no verdict depends on
+    them.  No user name, host name or path is published.
 
     \b
     Example:
@@ -101,7 +101,7 @@ def _push(name: str, tag: str | None, as_json: bool) -> None:
         return
     click.echo(f"{plural(len(sent.published), 'new result')} on {remote.said}")
     if sent.refused:
-        say(f"{len(sent.refused)} not published: the remote has other contents under their names, which stay")
+        say(f"{len(sent.refused)} not published: the remote already has other contents under their names")
     if sent.denied:
         why = "the remote does not accept them: a hook of its own, or no right to write these refs"
         say(f"{len(sent.denied)} not published: {why}; they wait for the next push")
@@ -118,7 +118,7 @@ def _pull(name: str, tag: str | None, as_json: bool) -> None:
     more = f", {plural(ideas, 'idea')} added to the backlog" if ideas else ""
     click.echo(f"{plural(len(received.new), 'new result')} of other labs{more}")
     for words, count in received.refused.items():
-        say(f"not taken: {plural(count, 'object')}: {words}")
+        say(f"refused {plural(count, 'object')}: {words}")
     if received.left:
         say(f"{plural(received.left, 'more result')} did not fit into this pull")
 
@@ -139,7 +139,7 @@ def _adopt(name: str, number: int, tag: str | None, as_json: bool) -> None:
     found = next((each for each in _pulled_from(_remote(name, lab, place), place) if each.number == number), None)
     if found is None:
         known = f"`autoresearch-mlx share {name} log` lists what was pulled"
-        raise LabError(f"nothing with the number {number} was pulled from {name}", known)
+        raise LabError(f"no result with the number {number} was pulled from {name}", known)
     # What strangers wrote never runs outside of a sandbox; values of knobs are not code.
     options = {"agent.repairs": 0, "sandbox.require": None if found.result.knobs else True}
     with _explained(number, name), opened(lab, tag, options, existing=True) as here:

@@ -44,8 +44,8 @@ def try_command(message: str, tag: str | None, detach: bool, as_json: bool, **gi
     The file is taken from your checkout as it is now, committed or not, and compared with the incumbent.  A keep moves
     the session's branch; your checkout stays as you left it.
 
-    With --detach the measurement goes on by itself even if the calling shell is killed, which coding agents do after
-    some minutes.  The file may be edited again at once.
+    With --detach the measurement continues even if the calling shell is killed: coding agents kill their shells after a
+    few minutes.  The file may be edited again at once.
 
     \b
     Example:
@@ -110,15 +110,15 @@ def _detach(message: str, tag: str | None, as_json: bool, given: Mapping[str, An
     "--seconds",
     type=NumberRange(min=0),
     metavar="S",
-    help="Wait for at most S seconds; exit code 3: it is still being measured.",
+    help="Wait for at most S seconds; exit code 3: the experiment is still being measured.",
 )
 @_json_option("Print the experiment as one JSON object.")
 def wait_command(number: int | None, tag: str | None, seconds: float | None, as_json: bool) -> None:
     """Wait until experiment NUMBER has its verdict, and print it; without NUMBER, wait for the newest detached try.
 
-    It may be a detached try or an experiment of a run, and it may have ended already.  Ending this command ends only
-    the waiting: call it again as often as you like.  The command ends with the exit code of the try: 0 for any verdict,
-    1 for an error, 130 if the try was ended by hand.
+    The experiment may be a detached try or part of a run, and may have ended already.  Ending this command ends only
+    the waiting: call it again as often as you like.  Its exit code is that of the try: 0 for any verdict, 1 for an
+    error, 130 if the try was ended by hand.
 
     \b
     Example:
@@ -136,7 +136,7 @@ def wait_command(number: int | None, tag: str | None, seconds: float | None, as_
     try:
         ended = await_verdict(folder, number, say, seconds)
     except KeyboardInterrupt:
-        say(f"the waiting has ended; experiment {number} goes on")
+        say(f"no longer waiting; experiment {number} is still being measured")
         raise
     if ended.experiment is not None:
         session = read(folder / FILE).session

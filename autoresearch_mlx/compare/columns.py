@@ -24,13 +24,13 @@ class Column:
     drop: int = 0
     """0 if the column is always shown.  Columns with larger numbers are left out first."""
     lead: int = 2
-    """Number of spaces before it."""
+    """Number of spaces before the column."""
     cut: bool = False
-    """Whether its texts may be shortened, once no more columns can be left out."""
+    """Whether the column may be narrowed, once no more columns can be left out."""
 
     @property
     def width(self) -> int:
-        """Its width in characters, with the spaces before it."""
+        """The column's width in characters, with the spaces before it."""
         return self.lead + max(len(text) for text in (self.title, *self.cells))
 
     def pad(self, text: str) -> str:

@@ -21,7 +21,7 @@ from autoresearch_mlx.compare.verdict import Judged, Word, judged
 from autoresearch_mlx.experiment import FAILED
 
 ONCE = (
-    "An effect is one run against the incumbent of its time, in its own log, unless repeats were taken. The best of "
+    "An effect compares one run with the incumbent at that time in the same log, unless there are repeats. The best of "
     "several tries tends to look better than it is; the matching changes are the fairer sample, because they were "
     "paired without regard to their gains."
 )
@@ -37,7 +37,7 @@ SAME = (
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One session in a few figures; ``best`` is the value of its last incumbent.  The baseline counts as kept.
+    """One session in a few figures; ``best`` is the value of its last incumbent, and ``kept`` includes the baseline.
 
     If a log has later runs of baseline and incumbent, ``baseline`` and ``best`` are estimates from all their runs, as
     in ``status``.
@@ -66,7 +66,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class AxisRow:
-    """One axis on both sides; a side that did not try it has None.
+    """One axis on both sides; ``there`` or ``here`` is None if that side did not try the axis.
 
     The verdict is about the best effect of each side.
     """
@@ -103,7 +103,7 @@ class Comparison:
     disagreements: tuple[Match, ...]
     """The largest disagreements that are not within noise, at most five."""
     untried: tuple[Effect, ...]
-    """The largest gain of the reference on each axis for which there is no similar run here, largest first."""
+    """The reference's largest gain on each axis, largest first, without those that a similar run tried here."""
     absolute: bool
     """True if the values themselves can be compared, and not only the effects."""
     reasons: tuple[str, ...]
@@ -113,7 +113,7 @@ class Comparison:
 
 
 def compare_logs(here: Log, there: Log) -> Comparison:
-    """Return both logs in a few figures, and their effects compared one by one."""
+    """Return the comparison of two logs: a few figures for each, and their effects one by one."""
     applies = here.metric == there.metric == METRIC and here.direction == there.direction == "min"
     ours, theirs = (here.effects, there.effects) if applies else ((), ())
     found = match.pairs(theirs, ours)
@@ -142,10 +142,10 @@ def compare_logs(here: Log, there: Log) -> Comparison:
 
 
 def untried(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Effect, ...]:
-    """Return the largest kept gain on each axis of ``there`` for which ``here`` has no similar run, largest first.
+    """Return the largest kept gain of ``there`` on each axis, largest first, without those that ``here`` tried.
 
-    A run is similar if it moved the same knobs in the same direction, whatever the result was.  Two changes of code are
-    similar if they have the same axis.
+    A run of ``here`` tried a gain if it moved the same knobs in the same direction, whatever the result was.  For a
+    change of code, the run must have the same axis.
     """
     return tuple(e for e in best_wins(there) if not any(match.same_way(e.run, own.run) for own in here))
 
@@ -161,7 +161,7 @@ def _nothing_yet(here: Side) -> list[str]:
     if here.measured == 0:
         return ["Nothing has been measured here yet."]
     if here.measured == 1 and here.baseline is not None:
-        return ["Nothing but the baseline has been measured here yet."]
+        return ["Only the baseline has been measured here so far."]
     return []
 
 

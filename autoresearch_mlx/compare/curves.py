@@ -25,7 +25,7 @@ MARKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """The table has a row after each of these numbers of experiments; the last row is always shown."""
 REMARK = (
     "gain: of the incumbent over the log's own baseline, in percent. Values of different machines cannot be compared, "
-    "because the time budget ties each to its machine. FLOPs: 6 for each parameter and token trained on."
+    "because in the same time each trains a different amount. FLOPs: 6 for each parameter and token trained on."
 )
 
 
@@ -47,9 +47,9 @@ class Point:
     It is None if the comparability keys of the two differ.
     """
     hours: float | None
-    """Wall-clock hours from start to end of each experiment; pauses between them are left out."""
+    """Wall-clock hours of all experiments so far, each from start to end; pauses between them are left out."""
     tokens: int | None
-    """Number of tokens trained on, in all runs."""
+    """Number of tokens trained on, in all runs so far."""
     flops: float | None
     """Floating-point operations so far: 6 N for each token of a model of N parameters."""
 
@@ -83,7 +83,7 @@ def of_history(history: History) -> tuple[Point, ...]:
 def of_log(log: Log, budget_seconds: float | None = None) -> tuple[Point, ...]:
     """Return the curve of any log.
 
-    With a budget in seconds, the hours are those of training; a crashed run counts in full.
+    With a budget in seconds, each run adds the whole budget to the hours, even if it crashed.
     """
     spent = None if budget_seconds is None else budget_seconds / 3600
     return tuple(

@@ -15,10 +15,11 @@ _OTHER = "each of their runs was disturbed"
 
 
 def why_left_out(experiment: Experiment) -> str:
-    """Say why the effect of an experiment cannot be compared, or an empty string if it can be.
+    """Return why the effect of an experiment cannot be compared, or an empty string if it can be.
 
-    It cannot if no run counts, or if most of the effect's error is due to the machine's speed.  A kept experiment stays
-    in any case, because others were compared with it.
+    It cannot if the machine disturbed every run or so many that the experiment is invalid, or if most of the effect's
+    error is due to the machine's speed.  The last reason does not apply to a kept experiment, because others were
+    compared with it.
     """
     e = experiment
     disturbed = [m for m in e.measurements if m.tainted]

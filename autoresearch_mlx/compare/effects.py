@@ -31,7 +31,7 @@ class Run:
     changes: KnobChanges
     note: str
     comparable: bool = True
-    """True if the run's effect counts; a run whose effect does not count never becomes the incumbent."""
+    """Whether the run's effect can be compared; if not, the run never becomes the incumbent."""
     measured: tuple[float, float] | None = None
     """Gain and standard error from all runs of candidate and incumbent, if the session measured them repeatedly."""
     key: str | None = None

@@ -15,7 +15,7 @@ from autoresearch_mlx.experiment import Direction, History
 from autoresearch_mlx.judge.history import gained, standing
 
 METRIC = "val_bpb"
-"""The metric that every table is about."""
+"""The metric of every log that comes with the tool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Log:
 
     @property
     def effects(self) -> tuple[Effect, ...]:
-        """The effect of each run that counts, oldest first."""
+        """The effects of the comparable runs, oldest first."""
         return effects(self.runs, self.direction)
 
 
@@ -76,7 +76,7 @@ def of_history(
 ) -> Log:
     """Return the log of one of our sessions.
 
-    ``code`` holds the axes that the diff of an experiment shows, by its number.
+    ``code`` maps the number of an experiment to the axes that its diff shows.
     """
     runs = tuple(from_experiment(e, (code or {}).get(e.number, ())) for e in history.experiments)
     return Log(

@@ -25,12 +25,13 @@ DIFFERS = 0.1
 """Probability of Cochran's Q below which machines are said to differ."""
 IN_WORDS = (
     "Where it holds: gains on all or loses on all, when the 90 % interval of the mean over the machines excludes 0 and "
-    "every machine has the same sign; on one chip alone, when it wins there and the other machines have no gain; "
-    "differs, when machines of equal effects would lie so far apart in fewer than 1 of 10 cases; else within noise."
+    "every machine has the same sign; on one chip alone, when the change wins there and the other machines have no "
+    "gain; differs, when machines with equal effects would lie so far apart in fewer than 1 of 10 cases; else within "
+    "noise."
 )
 NOT_COMPARED = (
     "The values of two machines are not compared: each machine's effect is a difference from the incumbent's runs on "
-    "that machine. Effects in sigma are in standard deviations of one run there."
+    "that machine. An effect in sigma is the effect divided by the standard deviation of one run on the machine."
 )
 
 
@@ -53,7 +54,7 @@ class MachineSide:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A change that two machines or more have measured, and where its effect holds."""
+    """A change that two or more machines have measured, and the machines on which its effect holds."""
 
     number: int
     title: str
@@ -112,7 +113,7 @@ class Fleetwide:
 
 
 def fleetwide(history: History) -> Fleetwide | None:
-    """Return the machines of a session side by side, or None unless at least two machines of a fleet have made runs."""
+    """Return the machines of a session side by side, or None if fewer than two machines of a fleet have made runs."""
     seen = views(history)
     if len(seen) < 2:
         return None
@@ -135,8 +136,8 @@ def levelled(history: History) -> dict[int, float]:
     """Return a value for each experiment of a fleet, shifted to the first machine's level, so that one plot can show
     all of them.
 
-    For this shift, the difference between the two machines' baselines is subtracted.  The result is empty unless
-    several machines made runs.
+    For this shift, the difference between the two machines' baselines is subtracted.  The result is empty if fewer than
+    two machines have measured the baseline.
     """
     seen = views(history)
     levels = {view.machine: level for view in seen if (level := _mean(view, history.baseline)) is not None}
@@ -300,7 +301,7 @@ def _agreement(found: Fleetwide) -> str:
 def _variation(spread: Between) -> str:
     counted = spread.changes - spread.left_out
     if not counted:
-        return "In every change the machines differ so much that no common spread (tau) can be learned."
+        return "In every change the machines differ so much that no common spread (tau) can be estimated."
     said = f"Between machines, the effect of a change varies by {spread.variance**0.5:.1f} sigma (tau, from "
     if not spread.left_out:
         return f"{said}{terms.plural(counted, 'change')})."

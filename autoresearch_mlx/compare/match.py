@@ -97,7 +97,7 @@ def same_way(a: Run, b: Run) -> bool:
 
 
 def _moves(run: Run) -> dict[str, tuple[Any, Any]]:
-    """Return the changes of knobs that distinguish a run.  Each place of a tuple that changed counts as a knob."""
+    """Return the changes of knobs that distinguish a run.  Each item that changed in a tuple is a knob of its own."""
     moves: dict[str, tuple[Any, Any]] = {}
     for name, (was, now) in run.changes.items():
         plain = name.rsplit(":", 1)[-1]

@@ -21,7 +21,7 @@ FINER = {name: NAMES[name] for name in ("split", "device", "gpu_cores", "blas", 
 def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
     """Return whether values measured under ``a`` and ``b`` can be compared, and the reasons if they cannot.
 
-    All of :data:`FACTS` must be known on both sides and equal; an unknown part counts as different.
+    All of :data:`FACTS` must be known on both sides and equal.
     """
     reasons = [reason for key, name in FACTS.items() if (reason := _reason(name, a.get(key), b.get(key)))]
     finer = [_reason(FINER[key], a[key], b[key]) for key in differing(a, b) if key in FINER]

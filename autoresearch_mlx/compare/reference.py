@@ -89,7 +89,7 @@ class ReferenceRun:
     """Address at which this row was published, or an empty string if it is that of the table."""
     hardware: str = ""
     comparable: bool = True
-    """True if the run's effect counts, because it was measured under the same conditions as its log's incumbent."""
+    """Whether the run was measured under the same conditions as its log's incumbent, so that its effect counts."""
     caveat: str = ""
     """Reason why the run's effect does not count, or another caveat."""
 
@@ -106,7 +106,7 @@ class Reference:
 
     @property
     def hardware(self) -> str:
-        """The hardware of all its runs, in words, or an empty string if it is not known."""
+        """Description of the hardware of all runs, or an empty string if it is not known."""
         told = {run.hardware for run in self.runs if run.hardware}
         return "several machines" if len(told) > 1 else "".join(told) or self.facts.get("hardware", "")
 

@@ -1,4 +1,4 @@
-"""Split a description into the change that it states, its asides in parentheses, and the remarks behind it."""
+"""Split a description into the change that it states, its asides in parentheses, and the remarks that follow."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Line:
     """The statements that ``main`` joins by "and", "+", "with" or commas."""
     asides: list[str]
     sets: list[str]
-    """Asides that only give constants their values, ``TOTAL_BATCH_SIZE=2^13``, and so belong to the change."""
+    """Asides that only give constants their values, as in ``TOTAL_BATCH_SIZE=2^13``, and so belong to the change."""
     remarks: list[str]
     """Text that explains or judges the change; it may still state another change."""
     sentences: list[str]

@@ -25,7 +25,7 @@ _TAKEN_BACK = re.compile(r"\b(?:revert|discard|reject|undo|undone|rolled back|no
 
 
 def status_in(cell: str) -> str | None:
-    """Return the status that a cell names, or None if it names no known status, or two that exclude each other."""
+    """Return the status that a cell names, or None if it names no known status, or two that contradict each other."""
     head = _REMARK.sub("", cell)
     word = re.sub(r"[^a-z]+", "_", head.lower()).strip("_")
     found = next((status for status, words in _STATUSES.items() if word in words), None)

@@ -55,7 +55,7 @@ def render(comparison: Comparison, width: int) -> str:
 
 
 def _tables(comparison: Comparison, labels: Sequence[str], there: Side, width: int) -> list[str]:
-    title = f"Best effect on each axis in {comparison.metric}, as measured; + is better. kept: runs kept of runs tried."
+    title = f"Best effect on each axis in {comparison.metric}, as measured; + is better. kept: runs kept / runs tried."
     parts = [wrap(title, width), lines(_axes(labels, comparison.axes, there.name), width)]
     if comparison.matches:
         title = "The same change on both sides. #: the run's number in its log."

@@ -1,6 +1,6 @@
 """Find the columns of a results table, the metric that it is about, and whether lower or higher is better.
 
-Nothing is guessed.  A column that is only called ``metric`` does not count as ``val_bpb``.  If neither the file nor its
+Nothing is guessed.  A column that is only called ``metric`` is not read as ``val_bpb``.  If neither the file nor its
 kept rows show the direction, the user has to give it.
 """
 
@@ -95,7 +95,7 @@ def _value_column(
             return head.index(wanted), METRIC if wanted in NAMES["bpb"] else metric
         if wanted in NAMES["bpb"] and "value" in places:
             return places["value"], METRIC
-        raise header.error(f"no column {metric}; the header has {', '.join(head)}", "--metric names a column of values")
+        raise header.error(f"no column {metric}; the header has {', '.join(head)}", "give one of these as --metric")
     if "bpb" in places:
         return places["bpb"], METRIC
     at = places.get("value")
@@ -189,4 +189,4 @@ def direction_of(
     path = columns.rows[0].path
     why = "kept rows went up and down" if signs else "no kept row differs from the baseline"
     said = f"{path}: whether lower or higher {columns.metric} is better cannot be seen: {why}"
-    raise TableError(said, "name it: `--direction min` or `--direction max`")
+    raise TableError(said, "give `--direction min` or `--direction max`")

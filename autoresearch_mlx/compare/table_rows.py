@@ -65,7 +65,7 @@ def read_rows(columns: Columns) -> Rows:
             continue
         value, of = _value(columns, row)
         if value is not None and unit is not None and of != unit:
-            raise row.error(f"the value {columns.cell(row, 'value')!r} has another unit than those above it")
+            raise row.error(f"the unit of the value {columns.cell(row, 'value')!r} differs from that of the rows above")
         unit = of if unit is None and value is not None else unit
         read.append((_run(columns, row, status, value), says_baseline(word)))
     first = next((at for at, (run, _) in enumerate(read) if run.status == "keep"), None)
@@ -83,8 +83,8 @@ def _left_out(unknown: Counter[str], before: int, runs: Sequence[Run]) -> Iterat
     opened = [str(run.order) for run in runs if run.opens and run.order]
     if opened:
         yield (
-            f"a new baseline begins at run {' and at run '.join(opened)}: an effect counts from the newest baseline "
-            "before its run, and the gain above is that of the last part"
+            f"a new baseline begins at run {' and at run '.join(opened)}: later runs are not compared with runs before "
+            "it, and the gain above is the gain since the last baseline"
         )
 
 
@@ -128,7 +128,7 @@ def _is_baseline(run: Run, named: bool) -> bool:
 def _description(columns: Columns, row: Row) -> str:
     """Return the description without control characters, which do not belong in a terminal.
 
-    If the description is the last column, all cells behind it belong to it, so that a stray separator does not cut it
+    If the description is the last column, all further cells belong to it, so that a stray separator does not cut it
     off.
     """
     at = columns.places["description"]
@@ -158,7 +158,7 @@ def _value(columns: Columns, row: Row) -> tuple[float | None, str]:
 
 
 def _memory(row: Row, cell: str) -> None:
-    """Raise TableError if the memory is not a number, which shows misread columns.  The value is not used."""
+    """Raise TableError if the memory is not a number, because then the columns were misread.  It is not used."""
     plain = _UNIT.sub("", cell)
     number = number_in(plain)
     if plain.lower() not in _NOTHING and (number is None or not math.isfinite(number)):

@@ -1,4 +1,4 @@
-"""Read the value of one knob beside its name: ``0.04 -> 0.06``, ``=0.7``, ``to 2^14``, ``5% warmup``, ``halve``.
+"""Read the value of one knob next to its name: ``0.04 -> 0.06``, ``=0.7``, ``to 2^14``, ``5% warmup``, ``halve``.
 
 The knob must be able to have the value: a share lies between 0 and 1, so ``150 steps`` is not a share.  A signed or
 relative figure (``-30%``, ``2x``) is not a value.
@@ -62,7 +62,7 @@ def read_value(name: str, text: str, place: tuple[int, int, int, int], known: Ma
     """Return the change of a knob, or None if the text does not give it plainly.
 
     ``place`` holds four positions: the start of the text before the name, the start and the end of the name, and the
-    end of the text behind it.  ``known`` holds the knobs' values before the change.
+    end of the text after it.  ``known`` holds the knobs' values before the change.
     """
     opens, start, end, stop = place
     before, after = text[opens:start], text[end:stop]
@@ -152,7 +152,7 @@ def _number(name: str, text: str, unit: str) -> Any:
 
 
 def _suits(name: str, suffix: str, value: float) -> bool:
-    """Return whether a figure can be a value of this knob: percentages are shares, and a factor is not a rate."""
+    """Return whether a figure can be a value of this knob; only a share, for example, can be a percentage."""
     if name in _SHARES:
         return suffix in ("", "%") and value <= (100 if suffix else 1)
     if name in BATCHES | {"ROPE_BASE"}:
@@ -163,6 +163,6 @@ def _suits(name: str, suffix: str, value: float) -> bool:
 
 
 def _round_thousands(value: float, name: str) -> float:
-    """Return the exact number for a value in thousands: 65K of a batch are 65,536 tokens, 200K of a wavelength are
+    """Return the exact number for a value in thousands: a batch of 65K is 65,536 tokens, a wavelength of 200K is
     200,000."""
     return float(2 ** round(math.log2(value * 1000))) if name in BATCHES else value * 1000

@@ -56,7 +56,7 @@ def judged(effect: Effect, noise: Noise) -> Judged:
 def verdict(there: Judged | None, here: Judged | None) -> Word:
     """Return the verdict on an effect; a side is None if it did not try the change.
 
-    An effect of exactly zero counts as within noise.
+    An effect of exactly zero is within noise.
     """
     if here is None:
         return "untested here"

@@ -99,7 +99,7 @@ class Claims:
         left = begun + claim.seconds - now
         if left <= 0:
             return None
-        return f"lab {claim.lab} has claimed it and measures it; its claim ends in {math.ceil(left / 60)} minutes"
+        return f"lab {claim.lab} has claimed it and is measuring it; the claim ends in {math.ceil(left / 60)} minutes"
 
     def expire(self) -> None:
         """Remove this lab's ended claims from the remote.  Raises RemoteAway."""

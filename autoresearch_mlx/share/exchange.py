@@ -31,7 +31,7 @@ _REF = re.compile(rf"{REFS}/([0-9a-f]{{10}})/([0-9a-f]{{8}})/([0-9a-f]{{8}})-([1
 _AT_ONCE = 100
 """Largest number of refs in one push."""
 MOST_AT_ONCE, MOST_OF_ONE_LAB, MOST_KEPT = 2000, 2000, 20_000
-"""Largest number of results that one pull fetches, that are kept from one lab, and that are kept in total."""
+"""Largest numbers of results: fetched by one pull, kept from one lab, and kept in total."""
 MOST_FILE_BYTES = 512 * 1024
 _WHO = "autoresearch-mlx <autoresearch-mlx@localhost>"
 

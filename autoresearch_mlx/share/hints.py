@@ -1,7 +1,7 @@
 """Turn what other labs published into hints for prompts and ideas for the backlog.
 
-Words of another lab are quoted and attributed.  Its numbers are differences that were measured on its machine; measured
-values are left out.
+Words of another lab are quoted and attributed.  Its numbers are gains over its own incumbent; the values of the metric
+are left out.
 """
 
 from __future__ import annotations

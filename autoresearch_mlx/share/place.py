@@ -2,8 +2,8 @@
 
 The folder is ``.autoresearch/.share``:
 
-    identity.json   the lab's public name, and a salt for those of its sessions and machines; both are random
-    pool.git        a separate bare repository, so that no stranger's object enters the user's own
+    identity.json   the lab's public name, and a salt for the names of its sessions and machines; both are random
+    pool.git        a separate bare repository, so that no stranger's object enters the user's repository
     journal.jsonl   what was pushed and what was pulled
 """
 
@@ -97,7 +97,7 @@ class Place:
         """
         with (self.folder / "lock").open("a") as file:
             if not take_lock(file, _LOCK_SECONDS):
-                raise LockedError("another process of this lab exchanges results at the moment", "try again later")
+                raise LockedError("another process of this lab is exchanging results", "try again later")
             yield
 
     def events(self) -> tuple[Event, ...]:

@@ -40,7 +40,7 @@ def question_of(parts: Mapping[str, Any], target: str, root: Path) -> str:
 def question_here(parts: Mapping[str, Any], journal: Journal, root: Path) -> str:
     """Return the hash of a session's question, from the parts of its runs' comparability key.
 
-    Of an absolute path only the name is used, because Python lies in a different folder in each lab.
+    Absolute paths are used without their folders, because Python lies in a different folder in each lab.
     """
     plain = {name: without_folders(part) if isinstance(part, str) else part for name, part in parts.items()}
     return question_of(plain, str(journal.session["target"]), root)
@@ -53,7 +53,7 @@ def _first_commit(root: Path) -> str | None:
 
 
 def tried_by_knobs(question: str, knobs: KnobChanges) -> str:
-    """Return the hash of an edit that sets these knobs to new values, sixteen hexadecimal digits."""
+    """Return the hash, sixteen hexadecimal digits, of an edit that sets these knobs to new values."""
     return _digest({"question": question, "knobs": {name: list(change) for name, change in knobs.items()}})[:16]
 
 

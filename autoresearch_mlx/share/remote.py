@@ -53,7 +53,7 @@ class TooLarge(RemoteAway):
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """One ref to push.  The remote must have the commit ``expected`` now; None means that the ref must not exist."""
+    """One ref to push.  On the remote, it must be at the commit ``expected``; None means that it must not exist."""
 
     ref: str
     commit: str
@@ -154,15 +154,15 @@ class Remote:
                     if not isinstance(error, subprocess.TimeoutExpired):
                         raise
                     said = f"{self.said} did not answer within {self.seconds:.0f} s"
-                    raise RemoteAway(said, "see whether it is reachable: git ls-remote") from None
+                    raise RemoteAway(said, "`git ls-remote` shows whether it is reachable") from None
             text, words = (_read(file) for file in (out, trouble))
         if status == 0 or (refusable and text.strip()):
             return text
         if status in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ) or _cut_off(words):
-            raise TooLarge(f"{self.said} sent more than {most:,} bytes", "nothing of it was read")
+            raise TooLarge(f"{self.said} sent more than {most:,} bytes", "nothing that it sent was read")
         last = next((line for line in words.splitlines() if line.startswith(("fatal:", "error:"))), words)
         reason = one_line(_USERINFO.sub("", last.replace(self.address, self.said))) or f"exit code {status}"
-        raise RemoteAway(f"{self.said}: {cut(reason, 200)}", "see whether it is reachable: git ls-remote")
+        raise RemoteAway(f"{self.said}: {cut(reason, 200)}", "`git ls-remote` shows whether it is reachable")
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):
@@ -195,7 +195,7 @@ def _read(file: Iterable[bytes]) -> str:
 
 
 def find_remote(name: str, root: Path, pool: Path, *, asks: bool = True, seconds: float = 120.0) -> Remote:
-    """Return the remote with this name in the lab's repository, or at this address or path.
+    """Return the remote with this name in the lab's repository, or the remote at this address or path.
 
     Raises ConfigError for an empty name, or for one that git would take for an option.
     """

@@ -82,7 +82,7 @@ class Result:
 
     @property
     def name(self) -> str:
-        """The last parts of the result's ref, which are unique."""
+        """The end of the result's ref, which no other result has."""
         return f"{self.lab}/{self.machine}/{self.session}-{self.experiment}"
 
     @property
@@ -123,7 +123,7 @@ def _result(found: Any) -> Result:
     if direction not in ("min", "max"):
         raise _Fault("its direction is neither min nor max")
     if not isinstance(status, str) or status not in STATUSES:
-        raise _Fault("its status is not one of the published ones")
+        raise _Fault("its status is not one that labs publish")
     machine = _object(found, "machine")
     return Result(
         lab=_hex(found, "lab", 10),
@@ -188,7 +188,7 @@ def _word(found: Mapping[str, Any], name: str) -> str:
 def _whole(found: Mapping[str, Any], name: str) -> int:
     value = found.get(name)
     if type(value) is not int or not 0 < value < 10_000_000:
-        raise _Fault(f"its {name} is not a number of an experiment")
+        raise _Fault(f"its {name} is not the number of an experiment")
     return value
 
 
@@ -234,7 +234,7 @@ def _change(name: str, change: Any) -> tuple[object, object]:
 def _value(name: str, value: Any, nested: bool = False) -> object:
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int | float) and abs(value) <= _LARGEST:  # not so for NaN
+    if isinstance(value, int | float) and abs(value) <= _LARGEST:  # false for NaN
         return value
     if isinstance(value, str) and len(value) <= _VALUE and value.isprintable():
         return value
@@ -287,7 +287,7 @@ def _files(found: Any) -> tuple[str, ...]:
 
 
 def result_to(result: Result) -> dict[str, Any]:
-    """Return a result as the JSON object that is published, its keys in a fixed order."""
+    """Return a result as the JSON object that is published, with its keys in a fixed order."""
     effect = result.effect
     fields: dict[str, Any] = {
         "schema": SCHEMA,

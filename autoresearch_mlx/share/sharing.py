@@ -1,4 +1,4 @@
-"""Exchange results between the experiments of a run (``run --share``); each call of git has a time limit."""
+"""Exchange results with other labs after the experiments of a run (``run --share``); each git call has a time limit."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Sharing:
     def between(self, files: Mapping[str, str], at_the_end: bool = False) -> None:
         """Publish finished experiments, pull new results, and add ideas that fit ``files``, the incumbent's files.
 
-        If the remote does not answer, the run says so once and goes on alone; unpublished results follow later.
+        If the remote does not answer, the run says so once and goes on alone; a later call publishes what is missing.
         """
         with self.one_at_a_time:
             self._between(files, at_the_end)
@@ -83,7 +83,7 @@ class Sharing:
         sent = push(self.source, self.remote)
         self.finished = finished
         if self.away_until and sent.published:
-            self.say(f"share: {terms.plural(len(sent.published), 'result')} published that had waited")
+            self.say(f"share: published {terms.plural(len(sent.published), 'waiting result')}")
         if sent.refused:
             self.say(f"share: {terms.plural(len(sent.refused), 'result')} not published: the refs have other contents")
         if sent.denied and not self.said_denied:
@@ -94,7 +94,7 @@ class Sharing:
         received = pull(self.source.place, self.remote)
         self.pulled_at = time.monotonic()
         for words, number in received.refused.items():
-            self.say(f"share: {terms.plural(number, 'object')} not taken: {words}")
+            self.say(f"share: refused {terms.plural(number, 'object')}: {words}")
         if received.new:
             journal = read(self.source.folder / FILE)
             ideas = add_to_backlog(self.source.folder, received.new, journal, files, self.source.root)

@@ -196,7 +196,7 @@ def test_show_gives_the_calls_as_json(lab: Lab, part: str) -> None:
 @pytest.mark.parametrize("number", ["0", "99"])
 def test_where_nobody_was_asked_show_says_so(lab: Lab, part: str, number: str) -> None:
     said = refused(lab, "show", number, part)
-    assert f"no model was asked for experiment {number} of session t" in said
+    assert f"no model was called for experiment {number} of session t" in said
 
 
 # --- the cost

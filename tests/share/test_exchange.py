@@ -131,7 +131,7 @@ def test_adopting_measures_here_and_the_judge_decides(two: Two) -> None:
     again = command_line("share", str(two.remote), "adopt", "1", cwd=two.second.root)
     assert again.returncode == 1 and "has the edit of result 1 already" in again.stderr
     none = command_line("share", str(two.remote), "adopt", "99", cwd=two.second.root)
-    assert none.returncode == 1 and "nothing with the number 99" in none.stderr
+    assert none.returncode == 1 and "no result with the number 99" in none.stderr
 
 
 def test_a_lab_with_other_conditions_gets_no_hint_no_idea_and_no_value(two: Two, tmp_path: Path) -> None:
