@@ -57,7 +57,7 @@ def calibrate_here(
 ) -> Calibration:
     """Measure this machine, and keep the calibration in ``cache``, by default the user's cache.
 
-    If no text has been prepared, this is done first.  Raises LabError when no step could be timed or the cache cannot
+    If no text has been prepared, it is prepared first.  Raises LabError when no step could be timed or the cache cannot
     be written, LockedError while another command measures on the GPU, ConfigError for wrong settings, and CorpusError
     for unusable text.
     """
@@ -74,7 +74,7 @@ def calibrate_here(
         store(found, cache)
     except OSError as error:
         said = f"the calibration cannot be kept in {cache}: {error.strerror}"
-        raise LabError(said, "AUTORESEARCH_CACHE names another folder") from None
+        raise LabError(said, "set AUTORESEARCH_CACHE to another folder") from None
     return found
 
 

@@ -242,7 +242,7 @@ def _follows(lab: _Lab, values: list[float]) -> Generator[Finding, None, bool | 
     tried = ", ".join(f"{name} = {other}" for name, _, other, _ in moves)
     hint = "let the program use the editable file, or name the right file in `editable`"
     if noise:
-        hint = "that may matter little here; if the program does not use the file, name the right one in `editable`"
+        hint = "these knobs may have little effect; if the program does not use the file, correct `editable`"
         yield Finding(SECTION, "follows", f"with {tried} the number stays the same, within the noise", "note", hint)
     else:
         yield Finding(SECTION, "follows", f"the number stays {terms.value(values[0])} with {tried}", "fail", hint)
@@ -251,7 +251,7 @@ def _follows(lab: _Lab, values: list[float]) -> Generator[Finding, None, bool | 
 
 def _feels(lab: _Lab, values: list[float], worse: Files) -> Generator[Finding, None, bool | None]:
     """Measure a change that must make the number worse; return whether it did, or None if it could not be measured."""
-    m = lab.measure("a change that must make it worse", {**lab.files, **worse}, lab.seed)
+    m = lab.measure("a change that must make the number worse", {**lab.files, **worse}, lab.seed)
     paths, span = ", ".join(worse), max(values) - min(values)
     if m.value is None:
         said = f"a change of {paths} that should only make the number worse: {m.failure}, {terms.one_line(m.reason)}"
@@ -284,7 +284,7 @@ def _broken(lab: _Lab, taken: Sequence[Measurement], moved: bool | None, limits:
     """Break the program, and report whether its number is still as good as before and within the limits."""
     values = [m.value for m in taken if m.value is not None]
     what, files = broken(lab.files)
-    m = lab.measure(f"it {what}", files, lab.seed)
+    m = lab.measure(f"the lab {what}", files, lab.seed)
     if m.value is None:
         yield Finding(SECTION, "broken", f"{what}: {m.failure}, {terms.one_line(m.reason)}; such an edit is not kept")
         yield from _ends_at_once(lab, taken, limits)
@@ -320,13 +320,13 @@ def _ends_at_once(lab: _Lab, taken: Sequence[Measurement], limits: Sequence[Limi
     if not lab.guarded or not ended:
         return
     what = "with a program that ends its process at once, with exit code 0"
-    m = lab.measure(f"it {what}", {**lab.files, **ended}, lab.seed)
+    m = lab.measure(f"the lab {what}", {**lab.files, **ended}, lab.seed)
     values = [m.value for m in taken if m.value is not None]
     if m.value is None or lab.is_worse(m.value, values):
         return
     if any(limit.broken_by(mean_of(limit.name, [m]), mean_of(limit.name, taken)) is not None for limit in limits):
         return
-    got = f"{what}: still {lab.target.metric} {terms.value(m.value)}, so a night would keep it"
+    got = f"{what}: still {lab.target.metric} {terms.value(m.value)}, so a night would keep such an edit"
     hint = "let the guard look for what the tests print at their end, such as `9 passed`, not at the exit code alone"
     yield Finding(SECTION, "broken", got, "fail", hint)
 

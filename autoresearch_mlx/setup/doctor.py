@@ -223,7 +223,7 @@ def _command(name: str, line: str) -> Finding:
     shown = f"command: {line}" if name.startswith(("command", "hybrid:command")) else f"{name}: {line}"
     program = program_of(line)
     if not program:
-        hint = '[agent] command = "claude -p ..." in lab.toml'
+        hint = 'set [agent] command = "claude -p ..." in lab.toml'
         return Finding("agent", "agent", "the agent `command` has no command line", "fail", hint)
     if program.isidentifier() and shutil.which(program) is None:
         preset = find_preset(program)

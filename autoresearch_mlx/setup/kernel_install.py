@@ -33,12 +33,12 @@ def _known(kept: Kept, text: str, script: Path) -> Iterator[str]:
     found = [e for e in read(kept.session / FILE).in_step if e.get("number") == kept.experiment.number]
     if expired := kept.expired():
         yield expired
-    yield str(found[-1]["words"]) if found else "what it brings to the step is not measured yet: `kernel verify`"
+    yield str(found[-1]["words"]) if found else "its gain for the step is not measured yet: `kernel verify` does that"
     was = function_text(script_text(kept.lab.root / REFERENCE), function)
     if kept.task.script and function_text(text.replace("\r\n", "\n"), function) != was.replace("\r\n", "\n"):
         yield (
             f"{function}() has changed since the kernel lab was made; at its first call the kernel is compared with the"
-            " present function, and not used if it computes something else"
+            " present function, and it is not used if the results differ"
         )
 
 
@@ -71,7 +71,7 @@ def write_script(script: Path, was: str, text: str) -> None:
             file.write(text.encode())
         shutil.copymode(script, temporary)
         if script_text(script) != was:
-            said = f"{script.name} was changed by another program at this moment"
+            said = f"another program has just changed {script.name}"
             raise LabError(said, "nothing was written; try again")
         temporary.replace(script)
     except OSError as error:

@@ -50,7 +50,7 @@ class Kept:
         was, here = self.conditions, read_machine()
         if was.get("mlx", mlx_version()) == mlx_version() and was.get("chip", _chip(here)) == _chip(here):
             return ""
-        return f"it was kept with MLX {was.get('mlx')} on {was.get('chip')}, which says little about this machine"
+        return f"it was kept with MLX {was.get('mlx')} on {was.get('chip')}, so its gain may differ on this machine"
 
     @property
     def words(self) -> str:

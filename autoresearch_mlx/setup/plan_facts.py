@@ -34,7 +34,7 @@ class Outlook:
     overhead_seconds: float | None = None
     """Seconds of one run besides its training."""
     overhead_source: str | None = None
-    """Time or place of the measurement from which the overhead is known, for people."""
+    """Text that says when or where the overhead was measured."""
     each_seconds: float | None = None
     """Average time of one experiment of this session, including repeats, proposals and failures."""
     each_source: str | None = None
@@ -75,7 +75,7 @@ class Forecast:
 def forecast(outlook: Outlook) -> Forecast:
     """Return how many experiments fit.
 
-    If both the time and the number are limited, the limit that is reached first counts.
+    If both the time and the number are limited, the limit that is reached first decides.
     """
     run = _run_seconds(outlook)
     each = outlook.each_seconds or (run * (outlook.runs_each or 1.0) if run is not None else None)
@@ -256,7 +256,7 @@ def _first_runs(mode: str, replicates: int) -> int:
 
 
 def _memory(machine: Machine, facts: PlanFacts) -> int | None:
-    """Return the bytes of the memory that a run uses.
+    """Return the size in bytes of the memory in which a run keeps its data.
 
     This is the main memory, also for a Mac's GPU, which shares it.  For a CUDA GPU it is the GPU's memory, or None if
     MLX did not report that.

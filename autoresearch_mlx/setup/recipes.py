@@ -1,5 +1,4 @@
-"""Read the recipes in this package: labs that improve another number than the loss of a training, each with a measuring
-script.
+"""Read the recipes in this package: labs, each with a measuring script, for numbers other than a training loss.
 
 A recipe is a folder of ``recipes/`` with the recipe's name: ``recipe.toml`` has its description, and ``lab/`` has the
 files of the new lab.  The recipes are found by their folders, and the wheel contains all of ``recipes/``.  To add a
@@ -47,7 +46,7 @@ class Recipe:
     number: str
     """Description of the measured number."""
     tool: str
-    """Description of the tool that measures it, with its version."""
+    """Description of the tool that measures the number, with the tool's version."""
     guard: str
     """Description of the purpose of the checks."""
     refused_by: str

@@ -58,8 +58,8 @@ def make_lab(directory: Path, say: Callable[[str], None], recipe: Recipe | None 
     """Write the files of a lab that are missing, and yield one line for each thing done.
 
     ``recipe`` is the recipe from which the lab is made; None means a lab that trains. Raises LabError when the
-    directory cannot be written or another file is in the way, and WorkspaceError when git refuses.  Then no file of the
-    lab stays.
+    directory cannot be written or another file is in the way, and WorkspaceError when git refuses.  In both cases no
+    file of the lab stays.
     """
     _refuse_bare(directory)
     files = _of_training(directory) if recipe is None else _unopposed(directory, recipe)
@@ -97,7 +97,7 @@ def _unopposed(directory: Path, recipe: Recipe) -> Mapping[str, bytes]:
     for name, content in files.items():
         path = directory / name
         if path.exists() and not (path.is_file() and path.read_bytes() == content):
-            said = f"{path} is there already, and the recipe {recipe.name} has another file of that name"
+            said = f"{path} is there already, and the recipe {recipe.name} has a different file of that name"
             raise LabError(said, f"choose a new folder: autoresearch-mlx init --recipe {recipe.name} DIRECTORY")
     return files
 

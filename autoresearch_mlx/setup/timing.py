@@ -196,7 +196,7 @@ class _Beats:
     def spread(self) -> tuple[float | None, float | None]:
         """Return the median step time and half the interquartile range, in seconds, or None if there are too few steps.
 
-        The first gap includes the start of the run and does not count.
+        The first gap is left out, because it includes the start of the run.
         """
         gaps = [(b - a) / (m - n) for (a, n), (b, m) in pairwise(self._heard[1:])]
         if len(gaps) < 4:

@@ -132,7 +132,7 @@ def test_a_session_of_another_machine_is_said_to_be_one(packed: Path, clone: Lab
         told["host"], told["machine"]["chip"] = "studio", "Apple M4 Max"
 
     done = call(clone, "restore", str(remade(packed, tmp_path, manifest=moved)))
-    assert "measured on studio (Apple M4 Max): numbers of this machine cannot be compared" in done.stderr
+    assert "measured on studio (Apple M4 Max): its numbers cannot be compared" in done.stderr
     (event,) = [json.loads(x) for x in (clone.folder("t") / FILE).read_text().splitlines() if '"restored"' in x]
     assert event["host"] == "studio"
 
@@ -206,7 +206,7 @@ def test_a_member_that_wants_to_be_elsewhere_is_refused(packed: Path, clone: Lab
         return tarfile.TarInfo(name if was == "session/results.tsv" else was), data
 
     file = remade(packed, tmp_path, renamed(name), member)
-    with pytest.raises(LabError, match="is not a complete archive of a session: a member is named"):
+    with pytest.raises(LabError, match="is not a complete archive of a session: a member has the unsafe name"):
         restore(clone, file, None)
     assert nothing_of_it(clone) and not list(tmp_path.rglob("evil"))
 
@@ -251,9 +251,9 @@ def _evil_tag(told: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (_no_ref, "other refs than its manifest"),
+        (_no_ref, "differ from its manifest"),
         (_later, "in format 99"),
-        (_place, "is in 'labs/one' of its repository"),
+        (_place, "is at 'labs/one' in its repository"),
         (_huge, "bytes, .* are free on this disk"),
         (_more, "session/more is missing"),
         (_evil_tag, "cannot name a session"),

@@ -162,10 +162,10 @@ def test_the_files_of_a_linux_machine_are_read(tmp_path: Path) -> None:
 
     here = Ground(tmp_path, tmp_path)
     good = check_outputs(here, lambda words: None, "Linux", SAMPLES / "xeon")
-    assert "/proc/loadavg holds nothing that we can read" in good.words  # the sample has no such file
+    assert "/proc/loadavg contains nothing that we can read" in good.words  # the sample has no such file
     assert "/proc/cpuinfo" in [output.command for output in good.outputs]
     bare = check_outputs(here, lambda words: None, "Linux", tmp_path)
-    assert bare.state == "fail" and bare.words.count("holds nothing that we can read") == 3
+    assert bare.state == "fail" and bare.words.count("contains nothing that we can read") == 3
 
 
 def test_a_planted_nvidia_smi_that_prints_something_else_is_named(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from autoresearch_mlx.setup.about.tree import Tree, read_tree
 from autoresearch_mlx.targets.contract import Finding, Say
 
 _TESTED: tuple[Number, ...] = ("speed", "size", "printed", "test-time", "coverage", "bundle")
-"""Numbers that can be measured only by running the repository's tests."""
+"""Numbers for which the repository's tests are run, as what is measured or as a check."""
 _NEEDS_TESTS: tuple[Number, ...] = ("size", "test-time", "coverage", "bundle")
 _RUNNERS = {
     **dict.fromkeys((".js", ".mjs", ".cjs", ".ts"), ("npm",)),
@@ -80,7 +80,7 @@ def find_lab(
     be proved.
     """
     if not wanted.sentence.strip():
-        raise LabError("the sentence is empty", '--about "make the parser in src/parse.py faster"')
+        raise LabError("the sentence is empty", 'give one, as in --about "make the parser in src/parse.py faster"')
     refuse_existing(directory)
     tree = read_tree(directory)
     say(f"read: {tree.words()}")
@@ -185,7 +185,7 @@ def _editable(wanted: Wanted, number: Number, wish: Wish, tree: Tree, person: Pe
     for path in wanted.editable or [path for path in tree.changed if mentions(wanted.sentence, path)]:
         if path not in tree.sizes and ((tree.root / path).exists() or path in wanted.editable):
             there = (tree.root / path).is_file()
-            hint = f"`git add {path} && git commit`" if there else f"write the path as it is from {tree.root}"
+            hint = f"`git add {path} && git commit`" if there else f"give the path relative to {tree.root}"
             raise LabError(f"{path} is not in the last commit", hint)
     editable = wanted.editable or editable_for(number, tree, wish.files)
     if too_many(editable):

@@ -75,7 +75,8 @@ def prove(
     files = {name: (copy.root / name).read_bytes() for name in plan.all_files(sentence)}
     for made in sorted((copy.root / FOLDER).glob("calls.*")):
         if made.stat().st_size > _MOST_BYTES:
-            return Proof(plan, problem=f"{made.name} would have {made.stat().st_size} bytes")
+            said = f"{made.name} has {made.stat().st_size:,} bytes, more than {_MOST_BYTES:,}"
+            return Proof(plan, problem=said)
         files[f"{FOLDER}/{made.name}"] = made.read_bytes()
     copy.reset()
     copy.write(files)

@@ -34,7 +34,7 @@ _RULES: tuple[tuple[Number, str], ...] = (
     ("size", rf"\blines?\b|(?:{_SMALL})\w*\b(?![^.]*(?:{_SPEED}))"),
     ("speed", _SPEED),
 )
-"""Patterns that show which number is meant; the first pattern that matches counts."""
+"""Patterns that show which number is meant; the first pattern that matches decides."""
 _COMMON = frozenset(("make", "this", "that", "code", "file", "files", "faster", "smaller", "with", "test", "tests"))
 _NEAR = 4
 

@@ -24,7 +24,7 @@ _RECORDED_MS, _WHOLE_MS = 1.0, 40.0
 """Milliseconds by which each call in a deliberately slowed file is delayed.  The first value is for recorded calls, and
 the second for whole runs."""
 _WHOLE_RUN = (
-    "The number is the time of the whole line with its start. With larger inputs, or with a benchmark of your own "
+    "The number is the time of the whole command, including its start. With larger inputs, or with your own benchmark "
     "(`bench` in package.json or the Makefile), the number would show smaller gains."
 )
 _SEEN_ONLY = "Results are compared only on the recorded calls and by the tests, and on no other inputs."

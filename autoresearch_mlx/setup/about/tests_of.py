@@ -25,7 +25,7 @@ class Tests:
     runner: str
     """Program that runs the tests, such as pytest, npm or make; for unittest, the folder of the tests."""
     seconds: float = 0.0
-    """{command}; also install what your tests import, or name another command: --guard 'LINE'"""
+    """Number of seconds that the line took; 0 before it was run."""
 
 
 def test_lines(tree: Tree) -> Iterator[Tests]:
@@ -75,12 +75,12 @@ class Tried:
     def remedy(self) -> str:
         """Return advice on what the user can do."""
         if not self.failed:
-            return "write some, or name a command that fails when a result is wrong: --guard 'LINE'"
+            return "write tests, or name a command that fails when a result is wrong: --guard 'LINE'"
         if self.failed[0].hung:
             return "wait longer (--test-seconds), or name a shorter command that fails on wrong results: --guard 'LINE'"
         if "No module named pytest" in self.failed[0].said:
             command = "`python3 -m venv .venv && .venv/bin/pip install pytest` in the repository installs it"
-            return f"{command}; install there what your tests import, too, or name another command: --guard 'LINE'"
+            return f"{command}; also install what your tests import, or name another command: --guard 'LINE'"
         if re.search(r"No module named|Cannot find module|command not found|: not found", self.failed[0].said):
             place = "install what is missing, for example into .venv or node_modules of the repository"
             return f"{place}, or name another command: --guard 'LINE'"

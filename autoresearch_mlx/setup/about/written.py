@@ -33,12 +33,12 @@ def write_lab(directory: Path, proof: Proof) -> Iterator[Path]:
                 path.write_bytes(content)
         except OSError as error:
             said = f"{directory} cannot be written: {error.strerror}"
-            raise LabError(said, "nothing of the lab was written") from None
+            raise LabError(said, "correct that, and init again; no file of the lab was written") from None
     yield from made
 
 
 def has_knobs(directory: Path, editable: Sequence[str]) -> bool:
-    """Tell whether the optimiser, which needs no model, has anything to move in these files."""
+    """Return whether these files have a knob that the optimiser, which needs no model, can move."""
     texts = {path: (directory / path).read_text(encoding="utf-8", errors="replace") for path in editable}
     return len(read_space(texts)) > 0
 

@@ -193,7 +193,7 @@ def _spare_refs(lab: Lab, tag: str, journal: Journal, before: float) -> Iterator
 def _finished(experiment: Experiment) -> float:
     """Return when an experiment ended, in seconds since 1970.
 
-    An unknown time counts as infinity, so that the experiment is never considered old.
+    Returns infinity for an unknown time, so that the experiment is never considered old.
     """
     try:
         return datetime.fromisoformat(experiment.finished).timestamp()

@@ -39,7 +39,7 @@ _BEGUN, _REFS = ".restoring-", "refs.json"
 _LARGEST_MANIFEST = 64 * 2**20
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _TROUBLE = (tarfile.TarError, EOFError, zlib.error, ValueError)
-"""Exceptions that Python raises for a file that is not a tar, not a gzip, or ends too early."""
+"""Exceptions that Python raises for a file that is no tar or gzip file, or that ends too early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def _refuse_path(name: str) -> None:
     path = PurePosixPath(name)
     plain = path.as_posix() == name and name.isprintable() and "\\" not in name
     if not plain or path.is_absolute() or ".." in path.parts or path.parts[0] not in (BUNDLE, SESSION):
-        raise ValueError(f"a member is named {name!r}")
+        raise ValueError(f"a member has the unsafe name {name!r}")
 
 
 def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, wanted: Mapping[str, Any] | None, begun: Path) -> None:
@@ -170,7 +170,7 @@ def _no_archive(file: Path, why: str) -> LabError:
 def _refuse_without_room(begun: Path, size: int) -> None:
     free = shutil.disk_usage(begun).free
     if size > free:
-        raise LabError(f"the session takes {size:,} bytes, but {free:,} are free on this disk", "free some space")
+        raise LabError(f"the session needs {size:,} bytes, but {free:,} are free on this disk", "free some space")
 
 
 # --- put the session into the lab
@@ -180,7 +180,7 @@ def _refuse_what_is_here(lab: Lab, tag: str, told: Mapping[str, Any]) -> None:
     refuse_tag(lab, tag)
     here, there = prefix_of(lab.root), told.get("prefix")
     if here != there:
-        said = f"the session's lab is in {there!r} of its repository, but this lab is in {here!r}"
+        said = f"the session's lab is at {there!r} in its repository, but this lab is at {here!r}"
         raise LabError(said, "restore in a lab at the same place, for example in a clone of that repository")
     other = "`autoresearch-mlx restore FILE --tag NAME` gives it another name"
     if lab.folder(tag).exists():
@@ -223,14 +223,14 @@ def _renamed(heads: Mapping[str, str], told: Mapping[str, Any], tag: str) -> dic
     Raises LabError for a ref that does not belong to the archived session.
     """
     if dict(heads) != told["refs"]:
-        raise LabError("the archive's bundle has other refs than its manifest", "archive the session again")
+        raise LabError("the refs in the archive's bundle differ from its manifest", "archive the session again")
     was = told["tag"]
     refuse_form(was)
     names = {f"refs/heads/{branch_of(was)}": f"refs/heads/{branch_of(tag)}"}
     for ref in heads:
         number = ref.removeprefix(f"refs/autoresearch/{was}/")
         if ref not in names and not (number.isascii() and number.isdigit()):
-            raise LabError(f"the archive brings {ref!r}, which is not a ref of a session", "archive the session again")
+            raise LabError(f"the archive has {ref!r}, which is not a ref of a session", "archive the session again")
         names.setdefault(ref, f"refs/autoresearch/{tag}/{number}")
     return names
 

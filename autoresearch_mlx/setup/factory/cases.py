@@ -76,7 +76,7 @@ def written_by_user(folder: Path, work: Path) -> Cases | None:
     examined = examine([Draft(case) for case in read_cases(path)], folder, work)
     fault = _too_weak(examined)
     if fault:
-        raise ConfigError(f"{path}: {fault}", "correct the cases, then call this again")
+        raise ConfigError(f"{path}: {fault}", "correct the cases, then run the command again")
     return Cases(examined)
 
 

@@ -60,5 +60,5 @@ def fetched(url: str) -> bytes:
                 if len(data) > MOST_BYTES:
                     raise LabError(f"--fetch {url}: longer than {MOST_BYTES >> 20} MB", "download and shorten it")
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
-        raise LabError(f"--fetch {url}: {type(error).__name__}: {error}", "is the address right?") from None
+        raise LabError(f"--fetch {url}: {type(error).__name__}: {error}", "check the address") from None
     return data

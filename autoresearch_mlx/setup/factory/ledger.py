@@ -150,7 +150,7 @@ def replay(events: Sequence[Event], damaged: Sequence[int] = ()) -> Factory:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             said = f"event {number} of {FILE}, {event['event']!r}, is damaged: {type(error).__name__}: {error}"
             raise LedgerError(said, "put the file back from a copy, or begin another factory") from None
-    needed = state.options.pieces  # a person may have changed it meanwhile
+    needed = state.options.pieces  # a later call may have changed this option
     return replace(state, problems=tuple(replace(each, needed=needed) for each in problems.values()))
 
 

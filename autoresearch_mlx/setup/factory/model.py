@@ -55,7 +55,7 @@ class Staff:
         return Cost(calls.tokens + int(loop.get("tokens", 0)), money, bool(calls.estimated or loop.get("estimated")))
 
     def proposer(self) -> AgentSettings:
-        """Return the settings of the agent that proposes edits in the stage ``improve``, which asks the writer."""
+        """Return the settings of the agent that asks the writer for edits in the stage ``improve``."""
         endpoint, update = self.writer.endpoint, dict[str, Any]()
         if isinstance(endpoint, OpenAICompatible):
             update = {"base_url": endpoint.base_url, "api_key_env": self._key_env(endpoint.base_url)}
@@ -82,7 +82,7 @@ class Staff:
         if isinstance(own, Ollama):
             return AgentModel(name or own.model, endpoint or f"{own.address.rstrip('/')}/v1", "", patience)
         said = f"the agents need a server that runs without this program, and {own.name} has none"
-        raise AgentError(said, "name theirs with --agents-model MODEL --agents-endpoint URL")
+        raise AgentError(said, "name their model and server: --agents-model MODEL --agents-endpoint URL")
 
     def _key_env(self, address: str) -> str | None:
         if self.settings.api_key_env:

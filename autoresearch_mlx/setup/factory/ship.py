@@ -1,5 +1,5 @@
-"""Carry out the stage ``ship``: measure the agent on hidden cases, then write its folder with a card, or the reason why
-it is not shipped.
+"""Carry out the stage ``ship``: measure the agent on hidden cases, then write its folder with a card, or return the
+reason why it is not shipped.
 
 The hidden cases were not used before, so they had no influence on the agent.  The agent is shipped if its score on them
 reaches the user's limit and is clearly above the score of a constant answer.

@@ -1,4 +1,4 @@
-"""Carry out the stage ``verify``: check that a build starts, that its sandbox holds, and that it answers new questions.
+"""Carry out the stage ``verify``: check that a build starts, that it is confined, and that it answers new questions.
 
 The builder saw the dev cases but not the guard cases.  A build with hard-coded answers has a high dev score and a low
 guard score.  The hidden cases stay unused until the stage ``ship``.
@@ -95,7 +95,7 @@ def verify(problem: Problem, lab: Path, folder: Path, private: tuple[Path, ...],
     found = _with(
         found, "network", "nothing but the harness's port, which leads to the model; another port was refused"
     )
-    # Two cases are tried first, because a program that never ends would take the time limit of each case.
+    # Two cases are tried first, because a program that never ends would use up the time limit of each case.
     first = target.smoke(_assignment(lab, folder))
     if first is not None and first.value is None:
         return replace(found, fault=f"it gives no answer: {first.reason}")

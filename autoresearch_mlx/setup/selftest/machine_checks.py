@@ -268,7 +268,7 @@ def _nap(doing: Doing, system: str, before: Clocks, wall: float) -> Result:
     command = _NAP.get(system)
     if command is None:
         return Result("absent", f"no command is known that puts {system} to sleep")
-    doing("the machine goes to sleep now: wake it after some ten seconds")
+    doing("the machine goes to sleep now: wake it after about ten seconds")
     output, trouble = run_program(command)
     if trouble:
         return Result("note", f"`{output.command}` {trouble}, so no sleep was tried")
@@ -304,5 +304,5 @@ def judge_speed(found: Sequence[float], device: str) -> Result:
     said = f"{len(found)} probes on the {device}: {middle:,.0f} GFLOP/s ({100 * low:+.0f} to {100 * high:+.0f} %)"
     if max(-low, high) > SLOWER:
         load = f", the load is {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-        return Result("note", f"{said}; something else uses the machine, or it is warm{load}")
+        return Result("note", f"{said}; another program uses the machine, or the machine is warm{load}")
     return Result("ok", said)

@@ -35,7 +35,7 @@ LATE_SECONDS = 2.0
 """Seconds that a reading of the machine's state waits for all programs of the system together
 (``hardware/state/commands.py``)."""
 _SECONDS = 10.0
-"""Seconds after which a program counts as hanging and is ended."""
+"""Seconds after which a program that still runs is ended."""
 _ENDED = "ended with"
 _SHOWN = 100
 """Number of characters of an unreadable output that the report's line quotes."""
@@ -175,8 +175,8 @@ def _state(name: str) -> Callable[[str], State]:
 
 
 def _of_state(name: str, **fields: str) -> Callable[[str], Facts]:
-    """Return a function that reads these fields of the machine's state; ``fields`` maps each field to the name that
-    people see."""
+    """Return a function that reads these fields of the machine's state; ``fields`` maps the name that people see to
+    the field."""
 
     def facts(text: str) -> Facts:
         state = _state(name)(text)
@@ -256,7 +256,7 @@ def _files(root: Path) -> Iterator[Verdict]:
     }
     for file, fact in needed.items():
         if fact is None:
-            yield Verdict("fail", f"/{file} holds nothing that we can read")
+            yield Verdict("fail", f"/{file} contains nothing that we can read")
     told = {
         "power": state.power,
         "heat": state.thermal or state.temperature_c,

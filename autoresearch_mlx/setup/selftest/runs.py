@@ -17,8 +17,8 @@ from autoresearch_mlx.trial.spec import WEIGHTS
 
 _EVALUATED_ROWS, _COMPARED_ROWS = 8, 64
 _ANSWER_SECONDS = 20.0
-"""Seconds for which a process of these evaluations may be silent without counting as hung; in a run it may be silent
-for a minute."""
+"""Seconds without a message after which a process of these evaluations is ended as hung; in a run, the limit is a
+minute."""
 _FIRST_STEPS = 4
 _LEAST_STEPS, _MOST_STEPS = 4, 4000
 _WEIGHTS_OFF = 0.002
@@ -119,9 +119,9 @@ def judge_training(fast: Trained, other: Trained, values: tuple[float, float], o
         f"{fast.steps} steps: compiled {took[0]:.1f} s, val_bpb {values[0]:.4f}; plain {took[1]:.1f} s, {values[1]:.4f}"
     )
     if abs(values[0] - values[1]) > _VALUES_OFF * values[1]:
-        return Result("fail", f"{said}: they differ by more than {_VALUES_OFF:.0%}")
+        return Result("fail", f"{said}: the values differ by more than {_VALUES_OFF:.0%}")
     if fast.steps != other.steps:
-        return Result("fail", f"{said}, which made {other.steps} steps of the same tokens")
+        return Result("fail", f"{said}, but the plain run made {other.steps} steps of the same tokens")
     return Result("ok", f"{said}; weights after {_FIRST_STEPS} steps differ by {off:.1g}")
 
 

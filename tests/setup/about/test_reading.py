@@ -174,7 +174,7 @@ BROKEN = {
         ({**PYTHON, "measuring/a.txt": ""}, "faster", [], "measuring is there already", "`autoresearch-mlx check`"),
         (PYTHON, "do something", [], "does not say which number", "--number speed|size"),
         (PYTHON, "make the page lighter", [], "gzip bytes of the page's files cannot be measured", "speed: seconds"),
-        (PYTHON, "faster", ["--editable", "src/gone.py"], "src/gone.py is not in the last commit", "write the path"),
+        (PYTHON, "faster", ["--editable", "src/gone.py"], "src/gone.py is not in the last commit", "give the path"),
         ({"main.tf": CLEAN}, "fewer findings", [], "findings is 0 already, so nothing is left to gain", "nothing was"),
         (PYTHON, " ", [], "the sentence is empty", "--about"),
         ({"src/a.py": "A = 1\n"}, "fewer lines", [], "there are no tests", "--guard 'LINE'"),
@@ -231,7 +231,7 @@ def test_an_option_that_only_about_reads_is_refused_without_it(tmp_path: Path) -
     done = command_line("init", "lab", "--number", "speed", cwd=tmp_path)
     assert done.returncode == 2 and "--number needs --about" in done.stderr and not (tmp_path / "lab").exists()
     done = command_line("init", "--about", "faster", "--recipe", "size", cwd=tmp_path)
-    assert done.returncode == 2 and "choose one" in done.stderr
+    assert done.returncode == 2 and "give either --about" in done.stderr
 
 
 def test_the_option_number_offers_all_numbers() -> None:
