@@ -160,7 +160,8 @@ def test_nobody_is_told_when_no_run_goes_on(lab: Lab) -> None:
         assert "no run in progress in session t" in said and "`autoresearch-mlx run` continues the session" in said
     assert (lab.folder("t") / FILE).read_bytes() == before
     with locked(lab.folder("t")):
-        assert "no run in progress; process" in refused(lab, "pause"), "a `try` or `certify` holds the session"
+        said = refused(lab, "pause")
+        assert "no run in progress; session t is in use by process" in said, "a `try` or `certify` uses the session"
     assert "no session nope" in refused(lab, "stop", "--tag", "nope")
 
 
