@@ -152,7 +152,7 @@ def compare(before, now):
 
 
 def compare_tests(before, now):
-    """End with an error if a test is gone, ends otherwise, or asserts less."""
+    """End with an error if a test is gone, ends differently, or asserts less."""
     for name, known in before["tests"].items():
         found = now["tests"].get(name)
         if found is None:
