@@ -260,7 +260,7 @@ def nights(regime: Regime, rule: Rule, many: int, runs: int = 70, common: float 
 
 
 def one_decision(rule: str, effect: float, many: int, common: float = 0.0) -> tuple[float, float]:
-    """Return P(keep) and the mean runs of candidate and incumbent, against an incumbent that has three runs."""
+    """Return P(keep) and the mean number of runs that a decision takes, against an incumbent with three runs."""
     kept = spent = 0
     for i in range(many):
         machine = Machine(np.random.default_rng([i, 3]), 1000, common=common)

@@ -2,8 +2,8 @@
 
     .venv/bin/python -m bench.lanes [--experiments 30] [--seconds 2] [--lanes 3]
 
-Both nights run one after the other, in this process, each in a lab of its own, with the default judge.  The script of
-experiments is the same: most lose, every tenth gains, as in the public logs (docs/compare.md).
+Both nights run one after the other, in this process, each in a lab of its own, with the default judge.  Both nights
+have the same experiments: most lose, every tenth gains, as in the public logs (docs/compare.md).
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ _PATHS = ("file_path", "filePath", "absolute_path", "path")
 
 
 class ScriptedModel:
-    """A server with a script.  ``asked`` has the paths of the requests so far."""
+    """A server that follows a script.  ``asked`` has the paths of the requests so far."""
 
     def __init__(self, steps: Sequence[Step], aside: str = "A title") -> None:
         self.steps, self.aside = tuple(steps), aside

@@ -59,7 +59,7 @@ class TrueChange:
     """A change to try."""
 
     win: bool
-    """Whether it was drawn as a gain, and is one on average over the machines."""
+    """Whether the change was drawn as a gain, and is one on average over the machines."""
     effects: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
     """True gain on each machine."""
 

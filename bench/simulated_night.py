@@ -66,7 +66,8 @@ def local(make: Callable[[int], Proposer], lanes: int = 1) -> Callable[[Landscap
 
 
 class _Session:
-    """The loop's records on a landscape.  Experiments end in the order in which they began."""
+    """A simulated session on a landscape, with the records that the loop would keep.  Experiments end in the order in
+    which they began."""
 
     def __init__(self, landscape: Landscape, rng: np.random.Generator) -> None:
         self.landscape, self.rng, self.seconds = landscape, rng, 0.0

@@ -24,7 +24,7 @@ state = {"depth": 0, "bytes": 0, "seconds": 0.0}
 
 
 def packed(*values):
-    """Return the values as bytes, or None if they cannot be kept."""
+    """Return the values as bytes, or None if they cannot be stored."""
     try:
         data = pickle.dumps(values, protocol=4)
         pickle.loads(data)
@@ -145,7 +145,7 @@ def write(modules, paths):
     (HERE / "calls.pickle").write_bytes(pickle.dumps(kept, protocol=4))
     print(f"{len(kept)} calls recorded, {len(calls) - len(kept)} left out because they cannot be repeated")
     if not kept:
-        raise SystemExit("the tests call no public function of the editable files with arguments that can be kept")
+        raise SystemExit("the tests call no public function of the editable files with arguments that can be stored")
 
 
 def probed():

@@ -144,7 +144,7 @@ def compare(before, now):
     for path, known in before["reached"].items():
         found = now["reached"].get(path)
         if found is None or found["hash"] != known["hash"]:
-            raise SystemExit(f"{path} has changed since {EXPECTED} was written: python3 same_tests.py --record")
+            raise SystemExit(f"{path} has changed since {EXPECTED} was written: run python3 same_tests.py --record")
         if lost := sorted(set(known["lines"]) - set(found["lines"])):
             raise SystemExit(f"the tests do not reach {path}, line {lost[0]} any more")
         if lost := sorted(set(map(tuple, known["branches"])) - set(map(tuple, found["branches"]))):
