@@ -91,7 +91,7 @@ class Trial:
         while not self._over() and (served := self._rows.take(batch_size)) is not None:
             self._probe()
             if self._rows.share is not None:
-                self.progress = min(1.0, self._rows.share)  # the parent knows how fast the machine is
+                self.progress = min(1.0, self._rows.share)  # the parent's share allows for the machine's speed
             rows = served.astype(np.int32)
             self._batches += 1
             self.tokens_served += batch_size * self.seq_len
