@@ -69,7 +69,7 @@ def test_command_needs_a_line_to_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("metric", "name"), [("val-loss", "val_loss"), ("acc@1 %", "acc_1"), ("95th", "_95th")])
 def test_command_needs_a_metric_that_a_line_can_name(tmp_path: Path, metric: str, name: str) -> None:
     text = f"[target]\nkind = 'command'\nrun = 'true'\nmetric = '{metric}'\n"
-    with pytest.raises(ConfigError, match=f"can have the name '{metric}'") as caught:
+    with pytest.raises(ConfigError, match=f"cannot have the name '{metric}'") as caught:
         kind_of(settings(tmp_path, text), tmp_path)
     assert f"write metric = '{name}'" in caught.value.hint
     kind_of(settings(tmp_path, f"{text}pattern = '(.*)'\n"), tmp_path)

@@ -24,7 +24,7 @@ def test_a_changed_reference_is_refused(tmp_path: Path) -> None:
     found = target(tmp_path)
     (tmp_path / REFERENCE).write_text(WAVE_TEXT + "\n")
     measured = found.measure(candidate(tmp_path, "return 2 * mx.tanh(x)"))
-    assert "a candidate changes kernel.py alone" in measured.reason
+    assert "a candidate may change kernel.py alone" in measured.reason
 
 
 # --- numbers
