@@ -2,8 +2,8 @@
 
     .venv/bin/python -m bench.coding_agents --bin node_modules/.bin [--bin DIR ...] [--only claude ...] [--seconds 40]
 
-``autoresearch_mlx/agents/presets.py`` says how to install each.  Every agent that is found gets its own home folder and
-labs, and a model that follows a script:
+``autoresearch_mlx/agents/presets.py`` says how to install each agent.  Every agent that is found gets its own home
+folder and labs, and a model that follows a script:
 
 edits     `run --agent NAME` for one experiment; the model edits a file and says its title
 drives    `drive NAME`: the model edits, calls `try --detach` and `wait`, and reads the verdict; its edit is measured

@@ -197,7 +197,7 @@ def there(name: str) -> bool:
 
 @cache
 def table_named(name: str, path: Path | None = None, study: str | None = None) -> Fitted:
-    """Fit the landscape of this name to its table, or to another one of the same form."""
+    """Fit the landscape of this name to its table, or to another table of the same form."""
     source = TABLES[name]
     return landscape(read(path or DATA / source.file, source.knobs, study), source.sigma, source.row_tokens)
 

@@ -145,7 +145,7 @@ class Session:
     fleet: Fleet
     mode: Mode = "adaptive"
     spread: Between | None = None
-    """How much effects differ between machines; if None, this is estimated from the night's changes."""
+    """The spread of effects between machines; if None, it is estimated from the night's changes."""
     rules: Rules = field(default_factory=Rules)
     machines: list[Bench] = field(default_factory=list)
     kept: list[int] = field(default_factory=lambda: [0])

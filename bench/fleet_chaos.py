@@ -36,7 +36,7 @@ import autoresearch_mlx
 from bench.fleet_processes import MACHINES, Made, Running, counts, fleet, runs_twice, script, wait_for, wrong
 
 _LID_SECONDS = 80.0
-"""Seconds for which a machine with a closed lid stands still: longer than a machine may be away."""
+"""Seconds for which a machine with a closed lid is stopped: longer than a machine may be away."""
 
 
 class Chaos:

@@ -5,8 +5,7 @@
 The lab is a copy of ``examples/kernel``, whose loss is slow on purpose, and the candidates are compositions of MLX
 functions.  The script extracts the loss, runs the night, and then calls ``certify``, which times a shape that no
 candidate has met, and ``kernel verify``, which times the step with the kept kernel and without it in alternation.  The
-script ends with an error unless a kept kernel beats the fastest version of the reference, and the held-out shape
-agrees.
+script ends with an error unless a kept kernel beats the fastest version of the reference and the held-out shape agrees.
 """
 
 from __future__ import annotations

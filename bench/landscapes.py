@@ -51,7 +51,7 @@ class Family:
     headroom: tuple[float, float] = (1.5, 2.5)
     """Range from which a landscape draws how often the first configuration's memory may double before a run fails."""
     fragile: float = 0.4
-    """Distance of the matrix learning rate above its optimum at which training diverges."""
+    """Training diverges if the matrix learning rate is this far above its optimum."""
     noise: float = 0.1
     """Sigma of one run, as a share of the typical gain of an improving step."""
     compute: bool = False
@@ -119,7 +119,7 @@ class Landscape:
     family: Family
     optimum: Mapping[str, float]
     slope: Mapping[str, tuple[float, float]]
-    """Bits per byte that are lost when a knob is its whole range below its optimum, and when it is as far above."""
+    """Bits per byte lost if a knob is below its optimum by its whole range, and if it is above by as much."""
     coupling: Mapping[tuple[str, str], float]
     options: Mapping[str, float]
     """Bits per byte that each window pattern costs."""
@@ -211,7 +211,7 @@ def _law(rng: np.random.Generator) -> ComputeLaw:
 
 
 def typical_gain(landscape: Landscape) -> float:
-    """Return the median gain, in bits per byte, over all changes of one knob at the start that gain anything."""
+    """Return the median gain, in bits per byte, over all steps of one knob from the start that gain anything."""
     gains = []
     for row in ROWS:
         for value in _steps(row):

@@ -27,7 +27,7 @@ from bench.trained import Job, Ran, evaluate
 
 
 def train(job: Job, sizes: Mapping[str, Any]) -> Ran:
-    """Run the peer's training for ``job.seconds`` of processor time; its clock is set to the processor's."""
+    """Run the peer's training for ``job.seconds`` of processor time; its clock shows processor time."""
     import mlx.core as mx
 
     from autoresearch_mlx.trial.harness import set_device

@@ -356,7 +356,7 @@ def _response_events(asked: Asked, move: Say | Call) -> Iterator[Json]:
 
 
 _OPINION = {"reasoning": "short", "complexity_reasoning": "short", "complexity_score": 1, "model_choice": "flash"}
-"""Answer to Gemini CLI's question which of its models should take a task."""
+"""Answer to Gemini CLI's question which of its models should handle a task."""
 
 
 def _from_gemini(body: Json, stream: bool) -> Asked:

@@ -178,7 +178,7 @@ class _Session:
 
 
 def _asked(propose: Proposer, context: Context, seen: list[Values]) -> tuple[str | None, Mapping[str, Any]]:
-    """Ask up to three times for a new text, as the loop does; return it, or None if none was new, and the talk."""
+    """Ask up to three times for a new text, as the loop does; return it (None if none was new) and the talk."""
     talk: Mapping[str, Any] = {}
     for _ in range(3):
         proposal = propose(context)

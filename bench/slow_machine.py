@@ -94,7 +94,7 @@ WAYS = (
 class SlowMachine(Machine):
     """A machine whose values depend on its speed too.
 
-    While the machine is slow, its speed shows the work with an error, and tokens show the work without one.
+    While the machine is slow, its speed shows the work with an error, and tokens show the work without error.
     """
 
     def __init__(self, rng: np.random.Generator, speeds: Speeds, told: bool, common: float) -> None:

@@ -5,10 +5,10 @@
     python -m bench.small_models --url http://127.0.0.1:8080/v1 --night 20 --simulated --nights 8    pairs of nights
 
 The server may be any OpenAI-compatible one; docs/models.md says how the published figures were made.  For the table,
-each form is asked for ``--proposals`` experiments of two labs: ``train_mlx.py`` and ``examples/sieve``.  Nothing is
-measured there: each edit counts as a small loss, so that the next question differs.  ``valid`` counts the edits that
-could be measured, at the first reply; ``distinct`` counts the edits that repeat no earlier one.  Tokens and seconds are
-means over all replies.
+the model is asked in each form for ``--proposals`` experiments of two labs: ``train_mlx.py`` and ``examples/sieve``.
+Nothing is measured there: each edit counts as a small loss, so that the next question differs.  ``valid`` counts the
+edits that could be measured, at the first reply; ``distinct`` counts the edits that repeat no earlier one.  Tokens and
+seconds are means over all replies.
 
 A night runs the real command line on a lab whose program takes ``--seconds`` and prints a value of a synthetic
 landscape (``bench/landscapes.py``) for the knobs in its file.  One night says little about two researchers, so

@@ -1,6 +1,6 @@
 """Train a very small language model.  One function of its step, ``capped_loss``, is deliberately slow.
 
-The functions `build_model` and `train` are the same contract as in a real lab's train_mlx.py.
+The functions `build_model` and `train` follow the same contract as in a real lab's train_mlx.py.
 """
 
 from typing import Any

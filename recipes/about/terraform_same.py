@@ -1,4 +1,4 @@
-"""Check that the Terraform files still describe the same things: `--write` notes the things of the first version.
+"""Check that the Terraform files still describe the same things: `--write` records what the first version describes.
 
 Nothing may be taken away: no resource, variable, output or other block, and none of their attributes.  A size, a place
 or a kind must stay as it is.  Attributes and resources may be added, but none that switches a resource off.

@@ -20,4 +20,4 @@ for path in sorted({path for pattern in patterns for path in Path().glob(pattern
         }
         names |= {*str(getattr(node, "module", "")).split("."), getattr(node, "attr", ""), getattr(node, "id", "")}
         if found := sorted(MEASURING & names):
-            raise SystemExit(f"{path}, line {getattr(node, 'lineno', '?')}: {found[0]} belongs to the measuring")
+            raise SystemExit(f"{path}, line {getattr(node, 'lineno', '?')}: {found[0]} is part of the measuring code")

@@ -166,9 +166,9 @@ def test_a_source_that_nobody_imports_counts_as_not_reached(labs: Path) -> None:
 @pytest.mark.parametrize(
     ("added", "expected"),
     [
-        ("import coverage", "coverage belongs to the measuring"),
-        ("from _pytest.runner import runtestprotocol", "_pytest belongs to the measuring"),
-        ("import sys; sys.settrace(None)", "settrace belongs to the measuring"),
+        ("import coverage", "coverage is part of the measuring code"),
+        ("from _pytest.runner import runtestprotocol", "_pytest is part of the measuring code"),
+        ("import sys; sys.settrace(None)", "settrace is part of the measuring code"),
         ("x = 1  # pragma: no cover", "takes lines out of the count"),
         ("import math", ""),
     ],

@@ -103,7 +103,7 @@ def test_a_judge_that_prefers_whichever_text_comes_first_gives_no_vote(tmp_path:
     [
         ("Subject: Tools\n\nWe open on 3 May at 12 Harbour Street. You may cancel.", "'36 euros a year' is gone"),
         ("3 May, 12 Harbour Street, cancel. <!-- 36 euros a year -->", "'36 euros a year' is gone"),
-        ("3 May, 12 Harbour Street, cancel, 36 euros a year." + " more" * 150, "150 are the most"),
+        ("3 May, 12 Harbour Street, cancel, 36 euros a year." + " more" * 150, "at most 150 are allowed"),
     ],
 )
 def test_a_copy_that_lacks_a_fact_or_is_too_long_is_refused(

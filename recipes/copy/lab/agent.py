@@ -14,7 +14,7 @@ def run(question, tools):
         if fact.strip() and squeezed(fact) not in found:
             raise ValueError(f"the fact {fact.strip()!r} is gone")
     if (words := len(text.split())) > LONGEST:
-        raise ValueError(f"{words} words, and {LONGEST} are the most")
+        raise ValueError(f"the text has {words} words; at most {LONGEST} are allowed")
     return text
 
 

@@ -1,4 +1,4 @@
-"""Call a function for the program that measures it: a file and a name on the command line, arguments on standard input.
+"""Call a function, given by a file and a name on the command line, with the arguments that each line of input gives.
 
 The function runs in this process and the other process takes its time, so the edited file has no clock to change.
 """
