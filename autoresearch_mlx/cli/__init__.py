@@ -28,7 +28,7 @@ _COMMANDS = {
     "try": ("tries", "Measure your own edit of the file as one experiment."),
     "wait": ("tries", "Wait for an experiment, and print its verdict."),
     "drive": ("drive", "Put a coding agent in charge: it edits, measures, reads the verdicts."),
-    "accept": ("tries", "Keep an experiment that was too good to be believed, after one more run."),
+    "accept": ("tries", "Keep an experiment that was too good to be believed, if one more run confirms it."),
     "plan": ("plan", "Say how many experiments fit into the time, and whether they fit into memory."),
     "certify": ("certify", "Measure the incumbent against an earlier version on fresh seeds and hidden data."),
     "finalize": ("finalize", "Make a branch to merge for each kept change that is a gain on its own."),

@@ -22,9 +22,9 @@ from autoresearch_mlx.store.tries import try_of
 def drive_command(agent: str | None, prompt: str | None) -> None:
     """Let a coding agent drive: it edits the file, calls `try --detach` and `wait`, and reads the verdicts.
 
-    AGENT is claude, codex, opencode, pi, qwen, gemini, aider or mini, which you can give options as in
-    "claude:--model opus", or it is "command:LINE".  This command measures for the agent, outside the agent's sandbox,
-    and ends when the agent ends.
+    AGENT is claude, codex, opencode, pi, qwen, gemini, aider, mini or "command:LINE".  Options may follow a name, as in
+    "claude:--model opus".  This command measures for the agent, outside the agent's sandbox, and ends when the agent
+    ends.
 
     Without AGENT it only measures, for an agent in another terminal, until Ctrl-C.
 

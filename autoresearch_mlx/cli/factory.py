@@ -72,7 +72,7 @@ def factory_command() -> None:
     "--bar",
     type=NumberRange(0, 1),
     metavar="X",
-    help="Smallest score on hidden cases for shipping an agent; default 0.5.",
+    help="Lowest score on hidden cases with which an agent is shipped; default 0.5.",
 )
 @click.option("--until", type=click.Choice(_STAGES), default="ship", help="Stop after this stage.")
 def run_command(folder: Path, posts: tuple[Path, ...], fetch: tuple[str, ...], until: Any, **given: Any) -> None:

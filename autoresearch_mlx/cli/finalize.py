@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from autoresearch_mlx.loop.session import Session
 
 TEXTS = "finalize"
-"""Name of the folder, in the session's own, for the descriptions of pull requests."""
+"""Name of the folder for the descriptions of pull requests, in the session's folder."""
 
 
 @click.command("finalize")

@@ -103,8 +103,8 @@ def status_command(as_json: bool) -> None:
 def leave_command(name: str | None) -> None:
     """Let a machine leave the fleet.
 
-    On a machine that joined, the command lets this machine leave.  In the coordinator's lab, NAME says which machine is
-    to leave.  A run in progress on that machine continues, and its result stays there.
+    On a machine that joined, the command makes this machine leave.  In the coordinator's lab, NAME says which machine
+    is to leave.  A run in progress on that machine continues, and its result stays there.
     """
     from autoresearch_mlx.fleet.leaving import leave
 

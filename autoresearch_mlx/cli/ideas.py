@@ -44,7 +44,7 @@ def ideas_command(context: click.Context, tag: str | None, everything: bool, as_
 
 @ideas_command.command("add", short_help="Add your own idea.")
 @click.argument("title")
-@click.option("--axis", metavar="AXIS", help="The axis that it changes: depth, lr.matrix, schedule.warmdown, ...")
+@click.option("--axis", metavar="AXIS", help="The axis that the idea changes: depth, lr.matrix, schedule.warmdown, ...")
 @click.option("--why", metavar="TEXT", default="", help="Why it should help; the model is told this too.")
 @tag_option
 @click.pass_context

@@ -19,7 +19,7 @@ def kernel_command() -> None:
     \b
     autoresearch-mlx kernel profile           show the operations of a step, and the gain still possible
     autoresearch-mlx kernel extract f1        make a lab in which `run` makes one function faster
-    autoresearch-mlx kernel verify            measure what the kept kernels bring to the whole step
+    autoresearch-mlx kernel verify            measure how much faster the kept kernels make the whole step
     autoresearch-mlx kernel install           put them into the script, behind a switch; `remove` takes them out
     """
     from autoresearch_mlx.cli.opened import interruptible
@@ -137,7 +137,7 @@ def starters_command(as_json: bool) -> None:
 _script_option = click.option(
     "--script",
     type=click.Path(path_type=Path),
-    help="The training script; default: the one of the lab.",
+    help="The training script; default: the lab's own.",
 )
 
 
@@ -160,7 +160,7 @@ def verify_command(
     tag: str | None,
     as_json: bool,
 ) -> None:
-    """Measure what kept kernels bring to the whole training step; this is the number to report.
+    """Measure how much faster kept kernels make the whole training step; this is the number to report.
 
     Each kernel is put into a copy of the script, one at a time and then all together. The step with it and the plain
     step are timed in alternation (A B B A), in each of several fresh processes. Without LAB it measures the lab you are

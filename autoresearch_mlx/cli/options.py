@@ -55,7 +55,7 @@ def uncollected() -> None:
 def itself() -> str:
     """Return the words with which a shell calls this command: its name, or its path if the name is not on PATH.
 
-    The shell of a coding agent may have another PATH than the user's shell.
+    The shell of a coding agent may have a different PATH from the user's shell.
     """
     here, name = Path(sys.argv[0]), "autoresearch-mlx"
     if here.name == "__main__.py":

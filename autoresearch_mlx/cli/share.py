@@ -103,7 +103,7 @@ def _push(name: str, tag: str | None, as_json: bool) -> None:
     if sent.refused:
         say(f"{len(sent.refused)} not published: the remote already has other contents under their names")
     if sent.denied:
-        why = "the remote does not accept them: a hook of its own, or no right to write these refs"
+        why = "the remote does not accept them, because of a hook or because you may not write these refs"
         say(f"{len(sent.denied)} not published: {why}; they wait for the next push")
 
 

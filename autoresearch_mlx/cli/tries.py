@@ -84,8 +84,8 @@ def try_command(message: str, tag: str | None, detach: bool, as_json: bool, **gi
 def _detach(message: str, tag: str | None, as_json: bool, given: Mapping[str, Any]) -> None:
     """Start the same command in a process that outlives this one, and print the number of its experiment.
 
-    If `drive` runs in this lab, the request is passed to it, because this command may be in a sandbox that ends
-    together with the command.
+    If `drive` runs in this lab, the request is passed to it, because this command may run in a sandbox where no process
+    outlives the command.
     """
     from autoresearch_mlx.loop.detached import Promise, start_detached
     from autoresearch_mlx.loop.drive import ask_driver
@@ -117,8 +117,8 @@ def wait_command(number: int | None, tag: str | None, seconds: float | None, as_
     """Wait until experiment NUMBER has its verdict, and print it; without NUMBER, wait for the newest detached try.
 
     The experiment may be a detached try or part of a run, and may have ended already.  Ending this command ends only
-    the waiting: call it again as often as you like.  Its exit code is that of the try: 0 for any verdict, 1 for an
-    error, 130 if the try was ended by hand.
+    the waiting: call it again as often as you like.  The command has the exit code of the try: 0 for any verdict, 1 for
+    an error, 130 if the try was ended by hand.
 
     \b
     Example:

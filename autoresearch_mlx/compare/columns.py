@@ -10,7 +10,7 @@ from autoresearch_mlx import terms
 
 UNKNOWN = "-"
 _SHORTEST = 12
-"""Width in characters that a column keeps when it is cut."""
+"""Smallest width in characters to which a column is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def _fit(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _cut_to(columns: list[Column], width: int) -> list[Column]:
-    """Return the columns, narrowed where they may be cut until the table fits or no column can get any narrower."""
+    """Return the columns; those that may be cut are narrowed until the table fits or none of them can get narrower."""
     wanted = sum(column.width for column in columns) - width
     soft = [column for column in columns if column.cut]
     while wanted > 0 and (longest := max(soft, key=lambda c: c.width, default=None)):

@@ -103,7 +103,7 @@ class Comparison:
     disagreements: tuple[Match, ...]
     """The largest disagreements that are not within noise, at most five."""
     untried: tuple[Effect, ...]
-    """The reference's largest gain on each axis, largest first, without those that a similar run tried here."""
+    """The reference's largest gain on each axis, largest first, without changes that were tried here too."""
     absolute: bool
     """True if the values themselves can be compared, and not only the effects."""
     reasons: tuple[str, ...]
@@ -142,10 +142,10 @@ def compare_logs(here: Log, there: Log) -> Comparison:
 
 
 def untried(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Effect, ...]:
-    """Return the largest kept gain of ``there`` on each axis, largest first, without those that ``here`` tried.
+    """Return the largest kept gain of ``there`` on each axis, largest first, without changes that ``here`` tried too.
 
-    A run of ``here`` tried a gain if it moved the same knobs in the same direction, whatever the result was.  For a
-    change of code, the run must have the same axis.
+    ``here`` tried a change if one of its runs moved the same knobs in the same direction, whatever the result was.  For
+    a change of code, one of its runs must have the same axis.
     """
     return tuple(e for e in best_wins(there) if not any(match.same_way(e.run, own.run) for own in here))
 

@@ -37,7 +37,7 @@ class Run:
     key: str | None = None
     """Mark of the comparability key; values under two different keys cannot be compared.  None means unknown."""
     opens: bool = False
-    """True for a baseline of a table: it has no effect, and the effects after it start from it."""
+    """True for a baseline in a table: the baseline has no effect, and later effects are measured from it."""
 
 
 @dataclass(frozen=True, slots=True)

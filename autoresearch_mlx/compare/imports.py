@@ -88,7 +88,10 @@ def _table(path: Path, text: str, hardware: str, metric: str | None, direction: 
 
 def _about_metric(columns: Columns) -> Iterator[str]:
     if columns.metric.lower() in NAMES["value"]:
-        yield f"the column is called {columns.metric}, which names no metric; if it is {METRIC}: `--metric {METRIC}`"
+        yield (
+            f"the column is called {columns.metric}, which names no metric; if its values are {METRIC}, give "
+            f"`--metric {METRIC}`"
+        )
 
 
 def _kept(runs: Sequence[Run]) -> list[float]:

@@ -34,7 +34,7 @@ class Log:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     """Data, tokenizer, validation rows, budget and hardware, as far as they are known."""
     caveats: tuple[str, ...] = ()
-    """Sentences about what a reader should know before using its rows."""
+    """Sentences about what a reader should know before using the log's rows."""
     ends: tuple[float, float] | None = None
     """Values of baseline and incumbent that the judge estimates from all their runs; with None, the values in their
     rows are used."""

@@ -28,7 +28,7 @@ class Noise:
     sigma: float | None
     dof: int
     estimate: bool
-    """True if it is estimated from runs that were not meant as repeats."""
+    """True if sigma is estimated from runs that were not meant as repeats."""
     source: str
 
     @property

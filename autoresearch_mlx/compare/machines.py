@@ -42,7 +42,7 @@ class MachineSide:
     machine: str
     chip: str
     runs: int
-    """Number of its runs, the disturbed and failed ones included."""
+    """Number of the machine's runs, including disturbed and failed ones."""
     baseline: float | None
     incumbent: float | None
     sigma: float | None
@@ -136,8 +136,8 @@ def levelled(history: History) -> dict[int, float]:
     """Return a value for each experiment of a fleet, shifted to the first machine's level, so that one plot can show
     all of them.
 
-    For this shift, the difference between the two machines' baselines is subtracted.  The result is empty if fewer than
-    two machines have measured the baseline.
+    The shift subtracts the difference between the baselines of the experiment's machine and of the first machine.  The
+    result is empty if fewer than two machines have measured the baseline.
     """
     seen = views(history)
     levels = {view.machine: level for view in seen if (level := _mean(view, history.baseline)) is not None}

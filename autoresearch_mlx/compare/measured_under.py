@@ -63,7 +63,7 @@ def of_journal(journal: Journal) -> dict[str, Any]:
 def of_table(facts: Mapping[str, str], hardware: str = "") -> dict[str, Any]:
     """Return the parts that the comment lines of a table give, with its hardware.
 
-    Text that is a number becomes a number.
+    A text that can be read as a number becomes a number.
     """
     found = {key: _number(facts[key]) for key in (*FACTS, "budget_seconds") if key in facts and key != "budget"}
     seconds = found.get("budget_seconds")

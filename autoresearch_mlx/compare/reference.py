@@ -86,12 +86,13 @@ class ReferenceRun:
     """``{knob: (from, to)}``, empty for a change of code.  A value that the source does not give is None."""
     note: str
     source: str = ""
-    """Address at which this row was published, or an empty string if it is that of the table."""
+    """Address at which this row was published, or an empty string if the table's address applies."""
     hardware: str = ""
     comparable: bool = True
-    """Whether the run was measured under the same conditions as its log's incumbent, so that its effect counts."""
+    """Whether the run was measured under the same conditions as its log's incumbent, so that the two can be
+    compared."""
     caveat: str = ""
-    """Reason why the run's effect does not count, or another caveat."""
+    """Reason why the run cannot be compared with the incumbent, or another caveat."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def read_statement(text: str, known: Mapping[str, Any], width_follows: bool = Fa
     """Return the change in a statement.
 
     ``known`` holds the values of knobs before the change.  ``width_follows`` is True if the line gives ASPECT_RATIO
-    elsewhere, from which a width follows.  Never raises.
+    elsewhere, which implies a width.  Never raises.
     """
     if window := _window(text, known):
         return window

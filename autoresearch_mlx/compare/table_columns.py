@@ -134,7 +134,7 @@ def _without_header(lines: Lines) -> Columns:
             if strange is None:
                 said = "the table has no header, and its kept values rise, so they are not bits per byte"
                 raise first.error(said, "write a first line with the columns' names")
-            said = "the table has no header, and this row does not hold commit, val_bpb, memory_gb, status, description"
+            said = "the table has no header, and this row does not have commit, val_bpb, memory_gb, status, description"
             raise strange.error(said, "write a first line with the columns' names")
     said = "neither a header nor upstream's columns commit, val_bpb, memory_gb, status, description"
     count = len(first.cells)

@@ -44,7 +44,7 @@ _BASELINE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The runs of a table, of which the first baseline has order 0, and a sentence for everything that was left out."""
+    """The runs of a table, where the first baseline has order 0; ``caveats`` says what was left out."""
 
     runs: tuple[Run, ...]
     caveats: tuple[str, ...]
@@ -158,7 +158,7 @@ def _value(columns: Columns, row: Row) -> tuple[float | None, str]:
 
 
 def _memory(row: Row, cell: str) -> None:
-    """Raise TableError if the memory is not a number, because then the columns were misread.  It is not used."""
+    """Raise TableError if the memory is not a number, because then the columns were misread; it has no other use."""
     plain = _UNIT.sub("", cell)
     number = number_in(plain)
     if plain.lower() not in _NOTHING and (number is None or not math.isfinite(number)):

@@ -1,6 +1,6 @@
 """Read the value of one knob next to its name: ``0.04 -> 0.06``, ``=0.7``, ``to 2^14``, ``5% warmup``, ``halve``.
 
-The knob must be able to have the value: a share lies between 0 and 1, so ``150 steps`` is not a share.  A signed or
+The value must be possible for the knob: a share lies between 0 and 1, so ``150 steps`` is not a share.  A signed or
 relative figure (``-30%``, ``2x``) is not a value.
 """
 

@@ -42,7 +42,7 @@ _SURE = 0.995
 _RUNS = 2
 """Number of runs of an edit on which the sentence about the smallest detectable gain is based."""
 _LONG = 10.0
-"""Seconds of the first run above which a message says how long all runs will take."""
+"""Length of the first run in seconds above which a message says how long all runs will take."""
 SECTION = "check"
 Files = Mapping[str, str]
 

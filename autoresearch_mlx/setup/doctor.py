@@ -248,7 +248,7 @@ def _coding_agents() -> Iterator[Finding]:
 def _settings(lab: Lab, resolved: Resolved) -> Iterator[Finding]:
     """Yield every setting with its source.
 
-    If the target sets a default, this target's value is shown.
+    If the target has its own default, that value is shown.
     """
     with suppress(AutoresearchError):
         kind = kind_of(resolved.settings, lab.root)

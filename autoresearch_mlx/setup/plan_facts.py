@@ -258,8 +258,8 @@ def _first_runs(mode: str, replicates: int) -> int:
 def _memory(machine: Machine, facts: PlanFacts) -> int | None:
     """Return the size in bytes of the memory in which a run keeps its data.
 
-    This is the main memory, also for a Mac's GPU, which shares it.  For a CUDA GPU it is the GPU's memory, or None if
-    MLX did not report that.
+    This is the main memory, which a Mac's GPU shares with the processor.  For a CUDA GPU it is the GPU's memory, or
+    None if MLX did not report that.
     """
     if machine.gpu is None or machine.gpu.kind != "cuda":
         return machine.memory_bytes

@@ -238,7 +238,7 @@ def _tree(pool: Path, commit: str, pulled: Pulled) -> dict[str, str]:
             continue
         mode, _, blob, size = about.split()
         if mode not in ("100644", "100755") or not size.isdigit() or int(size) > MOST_FILE_BYTES:
-            raise _unusable(pulled, f"{path} is no regular file of at most {MOST_FILE_BYTES:,} bytes")
+            raise _unusable(pulled, f"{path} is not a regular file of at most {MOST_FILE_BYTES:,} bytes")
         found[path] = git(pool, "cat-file", "blob", blob)
         if any("\udc80" <= c <= "\udcff" for c in found[path]):
             raise _unusable(pulled, f"{path} is not UTF-8 text")

@@ -114,7 +114,7 @@ def _draft(each: Pulled, values: Mapping[str, object]) -> Draft:
         title = "set " + ", ".join(f"{name} to {_value(value)}" for name, value in values.items())
     else:
         on = f" on the axis {result.axis}" if result.axis else ""
-        title = f"a change of code{on} that won in another lab; result {each.number} of `share log` has it"
+        title = f"a change of code{on} that won in another lab; `share log` lists it as result {each.number}"
     quoted = phrase(f"{result.title}. {result.note}", 160)
     why = f'It won on {phrase(result.chip, 40)} in another lab, whose unchecked words are: "{quoted}"'
     return Draft(phrase(title, 110), result.axis, why, knobs=dict(values))

@@ -150,7 +150,7 @@ def _clean(value: Any, clean: Callable[[str], str]) -> Any:
 
 
 def _as_read(result: Result) -> Result:
-    """Return the result in the form in which other labs will read it; leave the change out if they would refuse it."""
+    """Return the result as other labs will read it, without the edit if they would refuse a result with this edit."""
     read_back = result_from(result_to(result))
     if isinstance(read_back, Result):
         return read_back

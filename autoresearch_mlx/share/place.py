@@ -28,7 +28,7 @@ from autoresearch_mlx.store.journal import Event, read_events, stamp, writing
 from autoresearch_mlx.store.locks import take_lock
 
 FOLDER = ".share"
-"""Name of the folder in ``.autoresearch``.  No session can have it, because a tag never begins with a dot."""
+"""Name of the folder in ``.autoresearch``.  No session can have this name, because a tag never begins with a dot."""
 _LOCK_SECONDS = 120.0
 
 

@@ -85,7 +85,8 @@ class Sharing:
         if self.away_until and sent.published:
             self.say(f"share: published {terms.plural(len(sent.published), 'waiting result')}")
         if sent.refused:
-            self.say(f"share: {terms.plural(len(sent.refused), 'result')} not published: the refs have other contents")
+            refused = terms.plural(len(sent.refused), "result")
+            self.say(f"share: {refused} not published: the remote already has other contents under their names")
         if sent.denied and not self.said_denied:
             self.said_denied = True
             self.say(f"share: {self.remote.said} does not accept the results of this lab; the run goes on without it")

@@ -111,7 +111,7 @@ class Copy:
         commit_all(self.root, paths, "A lab")
 
     def undo_commit(self) -> None:
-        """Take back the last commit of the copy."""
+        """Undo the last commit of the copy."""
         git(self.root, "reset", "--quiet", "--hard", "HEAD~1")
 
 

@@ -41,7 +41,7 @@ def sources(tree: Tree) -> tuple[str, ...]:
 def editable_for(number: Number, tree: Tree, named: Sequence[str]) -> tuple[str, ...]:
     """Return the files that may change for this number.
 
-    If files are named, these are the named files that suit the number, otherwise all files that do.
+    They are the named files that suit the number, or if none is named, all files that suit it.
     """
     suits: dict[Number, Callable[[], Sequence[str]]] = {
         "speed": lambda: sources(tree),
@@ -132,7 +132,7 @@ def _of_tests(number: Number, tree: Tree, editable: tuple[str, ...], tests: Test
     run, given = f"{PYTHON} {FOLDER}/tests_trace.py", {"runner": tests.runner, "tests": list(editable)}
     files = {**script("tests_trace.py"), **notes("tests.json", **given, sources=list(sources(tree)))}
     if number == "coverage":
-        open_words = "The lines that the tests run are counted, but not whether the tests check anything about them."
+        open_words = "The number counts the lines that the tests run; it does not show that the tests check anything."
         metrics = (Metric("coverage", "max", "%"), Metric("checks", "max", limit="-0 %"))
         checks = (Check("tests", tests.line),)
         yield Plan(number, metrics, editable, run, checks, files, exact=True, best=100.0, open=(open_words,))

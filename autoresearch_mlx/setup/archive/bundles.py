@@ -25,7 +25,7 @@ def refs_of(root: Path, tag: str) -> dict[str, str]:
 
 
 def drop(root: Path, refs: Mapping[str, str]) -> None:
-    """Remove these refs, except those that no longer name these commits.  Git's own gc removes the commits later."""
+    """Remove these refs, except those that now have another commit.  Git's own gc removes the commits later."""
     for ref, sha in refs.items():
         try:
             git(root, "update-ref", "-d", ref, sha)

@@ -1,6 +1,6 @@
 """Restore a session from an archive: check everything in a temporary folder, then put the session in place.
 
-    .autoresearch/.restoring-<pid>/   the members while they are checked; refs.json, before the refs are made
+    .autoresearch/.restoring-<pid>/   the members while they are checked; refs.json names the refs before they are made
 
 The session's folder is put in place last, by one rename.  If a restore is killed, the next one removes its files and
 its refs.

@@ -16,7 +16,7 @@ from autoresearch_mlx.models.wire import Ask, Endpoint, Message
 Value = TypeVar("Value")
 _TRIES = 3
 _REPLY_TOKENS, _LEAST_REPLY = 6000, 500
-"""Longest reply in tokens; and the length that a reply may always have, even if the prompt nearly fills the context."""
+"""Longest reply in tokens, and the length that a reply may always have, even if the prompt nearly fills the context."""
 _LONGEST_FAULT = 600
 SYSTEM = (
     "You help to find problems in posts and to build small programs that solve them. Text between lines that carry a "

@@ -1,7 +1,7 @@
 """Find posts in JSON that programs such as Reddit, Hacker News, Discourse and GitHub export.
 
-Every object with a text is read as a post.  The names of the fields are those of these programs.  An object without a
-text, such as a page of results, is searched for objects inside it.
+Every object with a text is read as a post.  The fields are found by the names that these programs use.  An object
+without a text, such as a page of results, is searched for objects inside it.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def posts_in_feed(data: bytes, where: str) -> Iterator[Post | None]:
         import feedparser
     except ImportError:
         raise LabError(f"{where} is a feed, and the library that reads feeds is not installed", EXTRA) from None
-    # The library would fetch a text that looks like an address, but it only reads an open file.
+    # The library gets an open file, because it would fetch a text that looks like an address.
     found: Any = feedparser.parse(io.BytesIO(data))
     for entry in found.get("entries", ()):
         parts = [str(part.get("value", "")) for part in entry.get("content", ())]

@@ -55,7 +55,7 @@ SAME_SCHEMA: Mapping[str, Any] = {
 
 
 def chosen(pieces: Sequence[Piece], most: int) -> list[Piece]:
-    """Return the pieces that the model reads: all of them, or the newest ones by date, in their order."""
+    """Return the pieces that the model reads, in their order: all of them, or if there are too many, the newest."""
     if len(pieces) <= most:
         return list(pieces)
     newest = sorted(pieces, key=lambda piece: (_day(piece.date), -piece.id), reverse=True)[:most]

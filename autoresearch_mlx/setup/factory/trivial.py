@@ -1,8 +1,9 @@
 """Answer cases with three trivial agents that must fail: one gives an empty answer, one repeats the question, and one
 gives a constant answer.
 
-A case that an empty answer or the question itself passes tests nothing and is dropped.  A case is also dropped if its
-own right answer fails the check.  All cases are refused if one constant answer passes a large share of them.
+A case tests nothing if an empty answer or the question itself passes it; such a case is dropped.  A case is also
+dropped if its own right answer fails the check.  All cases are refused if one constant answer passes a large share of
+them.
 """
 
 from __future__ import annotations

@@ -31,9 +31,9 @@ _SHAPES = (
     (2048, 128, 512),
     (512, 512, 1024),
 )
-"""Sizes of the products: rows, inner size and columns.  For sixteen rows MLX has a special kernel on some chips, which
-was wrong in some builds.  The others are a vector, a size that is not a multiple of any tile, and sizes of a
-training."""
+"""Sizes of the products: rows, inner size and columns.  For sixteen rows, MLX has a special kernel on some chips; this
+kernel was wrong in some builds.  The others are a vector, a size that is not a multiple of any tile, and sizes that
+occur in a training."""
 _SIDE = 64
 
 
@@ -41,7 +41,7 @@ def main(device: str) -> None:
     mx.set_default_device(mx.gpu if device == "gpu" else mx.cpu)
     rng = np.random.default_rng()
     for kind in _ALLOWED:
-        # On a CPU training uses float32 only; for the other types a few products are enough there.
+        # On a CPU, training uses float32 only, so a few products are enough for the other types.
         few = device == "cpu" and kind != "float32"
         for name, found, wanted in products(kind, rng, _SHAPES[:2]) if few else comparisons(kind, rng):
             off = float(np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-9))

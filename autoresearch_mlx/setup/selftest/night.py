@@ -51,8 +51,8 @@ probe = "never"
 """
 _RUN = ("run", "--tag", _TAG, "--agent", "knobs", "--experiments", "1", "--no-calibrate")
 _MOST_SECONDS, _INTO_SECONDS, _GONE_SECONDS = 120.0, 1.0, 5.0
-"""Times in seconds: the limit until the first edit is being measured, the wait from then to the kill, and the limit
-until everything has ended."""
+"""Longest time until the first edit is being measured, time from then to the kill, and longest time until all
+processes have ended, in seconds."""
 _IDENTITY = ("-c", "user.name=self-test", "-c", "user.email=self-test", "-c", "commit.gpgsign=false")
 
 
