@@ -158,7 +158,10 @@ def _value(columns: Columns, row: Row) -> tuple[float | None, str]:
 
 
 def _memory(row: Row, cell: str) -> None:
-    """Raise TableError if the memory is not a number, because then the columns were misread; it has no other use."""
+    """Raise TableError if the memory is not a number, because then the columns were misread.
+
+    The memory is used for nothing else.
+    """
     plain = _UNIT.sub("", cell)
     number = number_in(plain)
     if plain.lower() not in _NOTHING and (number is None or not math.isfinite(number)):
