@@ -2,6 +2,7 @@
 
     AutoresearchError           base; carries a hint, the next thing to do
       ConfigError               lab.toml or an option has a value that cannot be used
+        UnconfinedError         a sandbox is required, and there is none
       LabError                  there is no lab here, or its files do not fit together
         WorkspaceError          git refuses, or somebody else moved the session's branch
         LedgerError             the ledger cannot be read or written
@@ -38,6 +39,15 @@ class AutoresearchError(Exception):
 
 class ConfigError(AutoresearchError):
     """A setting that cannot be used."""
+
+
+class UnconfinedError(ConfigError):
+    """A sandbox is required, and there is none."""
+
+    def __init__(self, why: str, hint: str) -> None:
+        super().__init__(f"a sandbox is required, and there is none: {why}", hint)
+        self.why = why
+        """Why there is no sandbox."""
 
 
 class LabError(AutoresearchError):

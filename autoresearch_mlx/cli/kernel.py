@@ -75,7 +75,7 @@ def profile_command(top: int, picture: Path | None, as_json: bool, **wanted: Any
 @kernel_command.command("extract")
 @click.argument("row", metavar="[ROW]", required=False)
 @click.option("--starter", metavar="NAME", help="Make the lab from a starter; `kernel starters` lists them.")
-@click.option("--to", "folder", type=click.Path(path_type=Path), help="The new lab; default: kernels/NAME.")
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="Folder of the new lab; default: kernels/NAME.")
 @click.option(
     "--first", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="File with the first candidate."
 )

@@ -68,7 +68,8 @@ def callable_here(text: str) -> str:
     ours = itself()
     if not ours.endswith("/autoresearch-mlx"):
         return text
-    return re.sub(r"(?<!/)autoresearch-mlx ", lambda found: f"{ours} ", text)  # a name after a path stays as it is
+    # A name that already follows a path stays as it is.
+    return re.sub(r"(?<!/)autoresearch-mlx ", lambda found: f"{ours} ", text)
 
 
 def sandbox_option(function: Function) -> Function:

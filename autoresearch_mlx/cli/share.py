@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from autoresearch_mlx.cli.options import json_option, lab_here, say, tag_option, width
-from autoresearch_mlx.errors import ConfigError, LabError
+from autoresearch_mlx.errors import LabError, UnconfinedError
 from autoresearch_mlx.lab.lab import Lab, find_session
 from autoresearch_mlx.share.exchange import REFS, pull, push
 from autoresearch_mlx.share.hints import add_to_backlog
@@ -153,11 +153,8 @@ def _explained(number: int, name: str) -> Iterator[None]:
     """In an error, say why a stranger's code is refused without a sandbox, and what the user can do."""
     try:
         yield
-    except ConfigError as error:
-        if "sandbox.require" not in str(error):
-            raise
-        why = str(error).partition(": ")[2]
-        said = f"result {number} is a stranger's code, which is measured only in a sandbox: {why}"
+    except UnconfinedError as error:
+        said = f"result {number} is a stranger's code, which is measured only in a sandbox: {error.why}"
         hint = f"read its patch (`autoresearch-mlx share {name} log --json`), make the edit yourself and `try` it"
         raise LabError(said, hint) from None
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from autoresearch_mlx.errors import ConfigError
+from autoresearch_mlx.errors import UnconfinedError
 from autoresearch_mlx.experiment import Target
 from autoresearch_mlx.hardware.profile import Profile
 from autoresearch_mlx.lab.config import SandboxSettings, Settings
@@ -69,17 +69,18 @@ def confine(target: T, settings: SandboxSettings, private: Sequence[Path], say: 
     """Test the sandbox and return the target with it; if the test fails, warn and return the target without a sandbox.
 
     ``private`` lists the ledger and other paths that no run may open.  The test takes about 0.3 s.  A target that
-    cannot be confined is returned as it is.  Raises ConfigError if the settings require a sandbox and there is none.
+    cannot be confined is returned as it is.  Raises UnconfinedError if the settings require a sandbox and there is
+    none.
     """
     if not isinstance(target, Confinable):
         if settings.require:
-            said = f"a sandbox is required, but a target of the kind {target.name} runs without a sandbox"
-            raise ConfigError(said, "drop --require-sandbox and sandbox.require, or confine the program yourself")
+            why = f"a target of the kind {target.name} runs without a sandbox"
+            raise UnconfinedError(why, "drop --require-sandbox and sandbox.require, or confine the program yourself")
         return target
     why = target.unconfined_because(private)
     if why is None:
         return target
     if settings.require:
-        raise ConfigError(f"a sandbox is required, and there is none: {why}", _HINT)
+        raise UnconfinedError(why, _HINT)
     say(_WARNING.format(why=why))
     return target.without_sandbox(why)

@@ -37,7 +37,7 @@ class Suggestion:
 
 
 def find_model(name: str | None, office: Office) -> tuple[Endpoint | None, str]:
-    """Return the model to ask, chosen as `run` does, or None, and the reason for the choice.
+    """Return the model to ask, or None if there is none, and the reason; without a name, choose as `run` does.
 
     Raises AgentError for a name that is not the name of a model.
     """

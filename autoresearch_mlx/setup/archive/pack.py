@@ -196,4 +196,4 @@ def _in_words(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         said = f"{error.filename or target}: {error.strerror or error}"
-        raise LabError(f"the archive cannot be written: {said}", "free some space, or name another place: -o") from None
+        raise LabError(f"the archive cannot be written: {said}", "free some space, or name another file: -o") from None

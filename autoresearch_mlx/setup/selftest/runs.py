@@ -103,13 +103,13 @@ def judge_steps(quick: float, slow: float, off: float, device: str) -> Result | 
 
     ``off`` is the difference of the weights, as :func:`weights_off` returns it.
     """
-    after = f"after {_FIRST_STEPS} steps, a compiled and a plain step"
+    after = f"after {_FIRST_STEPS} steps"
     if not abs(quick - slow) <= _LOSSES_OFF[device] * abs(slow):
-        return Result("fail", f"{after} have the losses {quick:.4f} and {slow:.4f}, which must be the same")
+        said = f"{after} the losses of a compiled step ({quick:.4f}) and a plain step ({slow:.4f}) must be the same"
+        return Result("fail", said)
     if device == "cpu" and not off <= _WEIGHTS_OFF:
-        return Result(
-            "fail", f"{after} have changed the weights differently, by {off:.2g}; {_WEIGHTS_OFF:g} is allowed"
-        )
+        said = f"{after} the weights of a compiled and a plain step differ by {off:.2g}; {_WEIGHTS_OFF:g} is allowed"
+        return Result("fail", said)
     return None
 
 
