@@ -50,7 +50,7 @@ class Speeds:
     name: str
     draw: Callable[[np.random.Generator, int], Iterator[float]]
     left: float = 1.0
-    """Share of a difference in speed, as a logarithm, that the budget does not make up for."""
+    """The budget does not make up for this share of a change in the logarithm of the speed."""
 
 
 def quiet(rng: np.random.Generator, runs: int) -> Iterator[float]:
