@@ -87,7 +87,7 @@ def test_a_module_that_an_agents_leftover_adds_beside_the_file_is_not_measured(
     stop, script = tmp_path / "stop", tmp_path / "agent.sh"
     adds = 'mkdir -p "$1/solver"; printf "X = 3.0\\nY = 5\\n" > "$1/solver/__init__.py"; sleep 0.02; i=$((i+1))'
     (tmp_path / "adds.sh").write_text(
-        f'while [ $i -lt 900 ] && [ ! -e "$2" ]; do {adds}; done\n'.replace("$i", "${i:-0}")
+        f'while [ $i -lt 9000 ] && [ ! -e "$2" ]; do {adds}; done\n'.replace("$i", "${i:-0}")
     )
     script.write_text(
         "exec >/dev/null 2>&1 </dev/null\nsed -i.bak 's/X = 4.0/X = 3.5/' solver.py; here=$PWD; cd /\n"
