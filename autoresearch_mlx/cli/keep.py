@@ -53,7 +53,7 @@ class Age(click.ParamType[timedelta]):
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @json_option
 def gc_command(tag: str | None, every: bool, age: timedelta, dry_run: bool, as_json: bool, **wanted: bool) -> None:
-    """Free disk space of a session: the folders of old runs with their logs, weights, the worktree.
+    """Remove what a session no longer needs: the folders of old runs with their logs, weights, the worktree.
 
     It never removes the ledger, results.tsv, a kept commit or its base, and it removes nothing from a session in use.
     `log` and `show` still show every experiment, and say what was removed.

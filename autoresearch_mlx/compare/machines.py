@@ -24,10 +24,10 @@ Where: TypeAlias = Literal[
 DIFFERS = 0.1
 """Probability of Cochran's Q below which machines are said to differ."""
 IN_WORDS = (
-    "Where it holds: gains on all or loses on all, when the 90 % interval of the mean over the machines excludes 0 and "
-    "every machine has the same sign; on one chip alone, when the change wins there and the other machines have no "
-    "gain; differs, when machines with equal effects would lie so far apart in fewer than 1 of 10 cases; else within "
-    "noise."
+    "Where it holds. Gains on all, loses on all: the 90 % interval of the mean over the machines excludes 0, and every "
+    "machine has the same sign. On one chip alone: the change wins there, and the other machines have no gain. "
+    "Differs: machines with equal effects would lie so far apart in fewer than 1 of 10 cases. Within noise: none of "
+    "these."
 )
 NOT_COMPARED = (
     "The values of two machines are not compared: each machine's effect is a difference from the incumbent's runs on "

@@ -97,7 +97,7 @@ _REMOVED_KNOB = re.compile(r"\b(?:remove|no)\b")
 
 
 def _negated(text: str) -> bool:
-    """Return whether a text says that something is removed or reverted; a verdict such as "no gain" does not count."""
+    """Return whether a text says that something is removed or reverted; a verdict such as "no gain" is ignored."""
     return _NEGATION.search(without_verdicts(text)) is not None
 
 

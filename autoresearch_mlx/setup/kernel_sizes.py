@@ -1,4 +1,4 @@
-"""Choose the sizes for profiling a script and for timing its step: those of the lab's session, if it has one."""
+"""Choose the sizes for profiling a script and for timing its step: the sizes of the lab's session, if it has one."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ recipe:
    others is an improvement that is kept.  A file that several recipes share lies in ``recipes/shared``, and ``shared``
    in ``recipe.toml`` names it.
 3. If the lab needs a tool, pin the tool: ``[tools]`` in ``lab.toml`` has ``needs``, and ``install``, a shell line that
-   installs the tool into ``.tools`` of the lab.  The scripts find it on PATH, or below the folder AUTORESEARCH_TOOLS.
+   installs the tool into ``.tools`` of the lab.  The scripts find it on PATH, or in the folder AUTORESEARCH_TOOLS.
 4. Run ``python -m bench.recipe_nights NAME``: ``init``, ``check`` and a night of three experiments.  Describe the
    recipe in ``docs/recipes.md`` with the output of these commands.  ``tests/test_docs.py`` runs them where the tool is
    installed.

@@ -164,7 +164,7 @@ def _write(path: Path, content: bytes) -> bool:
 def _put_under_git(directory: Path, made: list[Path], names: Sequence[str]) -> list[str]:
     """Commit the files in a new repository.
 
-    If the lab is already inside a repository, the lines say what the user has to do.
+    If the lab is already inside a repository, the returned lines say what the user has to do.
     """
     top = top_of(directory)
     if top is None:

@@ -1,4 +1,4 @@
-"""Push this lab's results to a remote, and pull those of other labs; each result is a commit under its own ref.
+"""Push this lab's results to a remote, and pull other labs' results; each result is a commit under its own ref.
 
     refs/autoresearch/share/<lab>/<machine>/<session>-<number>
 

@@ -53,7 +53,7 @@ class TooLarge(RemoteAway):
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """One ref to push.  On the remote, it must be at the commit ``expected``; None means that it must not exist."""
+    """One ref to push.  The remote's ref must be at the commit ``expected``; None means that the ref must not exist."""
 
     ref: str
     commit: str

@@ -24,7 +24,7 @@ MOST_BYTES = 64 * 1024
 """Largest size in bytes of a result's JSON text; larger texts are not read."""
 Published: TypeAlias = Literal["keep", "discard", "crash", "timeout"]
 STATUSES = frozenset(get_args(Published))
-"""The statuses that are published: those that say something about the edit."""
+"""The statuses that are published, because they say something about the edit."""
 _TITLE, _NOTE, _FACT, _VALUE = 120, 500, 120, 200
 _PATCH = 16_000
 _MOST_KNOBS, _MOST_FACTS, _MOST_FILES, _MOST_ITEMS = 32, 24, 16, 16

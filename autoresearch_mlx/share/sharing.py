@@ -103,7 +103,7 @@ class Sharing:
             self.say(f"share: {terms.plural(len(received.new), 'result')} of other labs{more}")
 
     def claim(self, before: Mapping[str, str], after: Mapping[str, str], history: History) -> str | None:
-        """Claim an edit before it is measured; return None if it may be measured, else the reason against it.
+        """Claim an edit before it is measured; return None if it may be measured, or the reason why it may not.
 
         ``before`` holds all files before the edit, ``after`` the changed ones.  If the remote does not answer, the edit
         is measured.

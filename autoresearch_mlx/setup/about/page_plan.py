@@ -16,7 +16,7 @@ _SCRIPTS_STAY = "Scripts are not editable, because only a browser could tell whe
 
 
 def page_sources(tree: Tree) -> tuple[str, ...]:
-    """Return the HTML files and style sheets below the folder of the page."""
+    """Return the HTML files and style sheets in the folder of the page and in its subfolders."""
     pages = [path for path in tree.of(".html", ".htm") if not path.startswith(_BUILT)]
     if not pages:
         return ()

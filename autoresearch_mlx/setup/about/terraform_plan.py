@@ -9,7 +9,7 @@ from autoresearch_mlx.setup.about.tests_of import PYTHON
 from autoresearch_mlx.setup.about.tree import Tree
 
 _FEW_RULES = (
-    "The findings are those of about thirty rules in measuring/terraform_findings.py. checkov has about a thousand: "
+    "The findings come from about thirty rules in measuring/terraform_findings.py. checkov has about a thousand: "
     "where it is installed (`pip install checkov` into .venv), --about measures with it."
 )
 _NOT_PLANNED = "Nothing is planned or applied: the files are compared with the first version, attribute by attribute."

@@ -51,7 +51,7 @@ _TARGET = re.compile(r"^([A-Za-z_][\w.-]*)\s*:(?!=)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Tree:
-    """The last commit of a repository, below the folder of the future lab."""
+    """The part of a repository's last commit that lies in the folder of the future lab."""
 
     root: Path
     head: str
@@ -129,7 +129,7 @@ def is_test(path: str) -> bool:
 
 
 def read_tree(root: Path) -> Tree:
-    """Read the last commit below ``root``.  Raises LabError when there is none."""
+    """Read the part of the last commit that lies in ``root``.  Raises LabError when there is none."""
     if not root.is_dir():
         raise LabError(f"{root} is not a folder", "name the folder of a repository")
     if top_of(root) is None:

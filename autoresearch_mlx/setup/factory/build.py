@@ -1,7 +1,7 @@
 """Carry out the stage ``build``: a model writes an agent by changing agent.py and prompts in a copy of the template.
 
 All other files in the lab (tools, settings, cases) come from the template and from earlier stages.  Before anything is
-measured, their hash is compared with the one in the ledger.
+measured, their hash is compared with the hash in the ledger.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class _Lines:
 def improve(
     root: Path, wanted: int, agent: AgentSettings, private: tuple[Path, ...], say: Say
 ) -> tuple[Improved | None, str]:
-    """Run the experiments that are still missing; the session's ledger has those of earlier calls.
+    """Run the experiments that are still missing; the session's ledger has the experiments of earlier calls.
 
     Returns the result and an empty reason, or None and the reason why the agent's baseline failed.  ``agent`` has the
     settings of the model that proposes.  Raises EndpointError when the model's server does not answer, and LabError for

@@ -42,7 +42,7 @@ class Staff:
     writer: Asker
     """The model that finds problems, writes specifications and builds."""
     examiner: Asker
-    """The model that writes the cases.  It is asked in calls of its own, and may be the same model as ``writer``."""
+    """The model that writes the cases, in separate calls; it may be the same model as ``writer``."""
     settings: AgentSettings
     work: Path
 

@@ -21,7 +21,7 @@ Minima = npt.NDArray[np.uint32]
 WORDS = 3
 """Number of words in each sequence that is compared."""
 SIMILAR = 0.5
-"""Smallest share of sequences that two posts must have in common to count as nearly equal."""
+"""Smallest share of sequences that two nearly equal posts have in common."""
 _BANDS, _ROWS = 20, 3
 """Number of bands, and of minima in each band.  At a similarity of 0.7 a pair has an equal band in 999 of 1000 cases,
 at 0.5 in 93 of 100, at 0.1 in 2 of 100."""
