@@ -47,7 +47,7 @@ def uncollected() -> None:
     """Turn garbage collection off, for a command that reads, prints and ends.
 
     Such a command makes no garbage, and looking for garbage among the million values of a long ledger takes as long as
-    reading them.
+    reading the ledger.
     """
     gc.disable()
 

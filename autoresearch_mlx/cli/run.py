@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 )
 @click.option("--certify", type=int, metavar="PAIRS", help="Certify at the end, and reserve time for it.")
 @click.option(
-    "--report/--no-report", default=None, help="Write the page at the end; default: if --hours or --until ends the run."
+    "--report/--no-report", default=None, help="Write the page at the end; default: only with --hours or --until."
 )
 @click.option("--notify", metavar="HOW", help="Notify you at the end: `desktop`, or a shell command.")
 @tag_option

@@ -109,7 +109,7 @@ CODE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
 
 @dataclass(frozen=True, slots=True)
 class _Removals:
-    """Axes whose note says that something is removed, and axes whose note is reversed when something is removed."""
+    """Axes whose change always removes something (``always``), and axes whose change never does (``never``)."""
 
     always: frozenset[str]
     never: frozenset[str]

@@ -65,7 +65,7 @@ def read_rows(columns: Columns) -> Rows:
             continue
         value, of = _value(columns, row)
         if value is not None and unit is not None and of != unit:
-            raise row.error(f"the unit of the value {columns.cell(row, 'value')!r} differs from the rows above")
+            raise row.error(f"the value {columns.cell(row, 'value')!r} has a different unit from the rows above")
         unit = of if unit is None and value is not None else unit
         read.append((_run(columns, row, status, value), says_baseline(word)))
     first = next((at for at, (run, _) in enumerate(read) if run.status == "keep"), None)

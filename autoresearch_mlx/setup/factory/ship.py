@@ -155,8 +155,8 @@ def card_text(problem: Problem, card: Mapping[str, Any]) -> str:
             "",
             "## Cost",
             "",
-            f"- tokens a case {tokens}, calls of the model a case {cost['model_calls_a_case']:g}, "
-            f"seconds a case {cost['seconds_a_case']:.2f}",
+            f"- tokens a case: {tokens}; model calls a case: {cost['model_calls_a_case']:g}; "
+            f"seconds a case: {cost['seconds_a_case']:.2f}",
             f"- tokens to make it: {terms.count(cost['tokens_to_make'])}{_priced(cost)}; model: {_safe(card['model'])}",
             "- network: none but the model, through the harness",
             "",

@@ -94,7 +94,7 @@ def test_a_card_escapes_markdown_and_html() -> None:
     }
     text = card_text(problem, card)
     assert "<" not in text and "\x1b" not in text and "[link](" not in text and "**bold**" not in text
-    assert "tokens a case not counted by the server" in text
+    assert "tokens a case: not counted by the server" in text
     assert "tokens to make it: 10, some of them estimated, which cost 0.2500; model:" in text
 
 
