@@ -59,7 +59,7 @@ KNOWN: tuple[KnownError, ...] = (
         "machine", "macOS ended the GPU's work", _GPU_STEP,
     ),
     KnownError(r"Insufficient Memory \(0*8:|kIOGPUCommandBufferCallbackErrorOutOfMemory", "memory"),
-    # Before version 0.32, MLX ended with the second text where a process has no GPU (codex issue 17644).
+    # Before version 0.32, MLX ended with an NSRangeException in a process without a GPU (codex issue 17644).
     KnownError(r"\[metal::load_device\]|No Metal device available|NSRangeException.*empty NSArray|"
                r"MTLCreateSystemDefaultDevice.*(nil|null)",
                "machine", "macOS gives this process no GPU", "log in at the screen and start it in a Terminal there"),

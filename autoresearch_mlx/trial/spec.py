@@ -94,7 +94,8 @@ def not_plain(weights: Path) -> str | None:
 
 
 def shapes_of(weights: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes in a safetensors file, from its header.  Raises OSError, or ValueError if it has no header."""
+    """Return the shapes in a safetensors file, from its header.  Raises OSError, or ValueError if the file has no
+    header."""
     return {name: shape for name, (_, shape) in _header(weights).items()}
 
 

@@ -43,8 +43,8 @@ _MOST_COUNTED = 1.0
 """Largest number of reference seconds for each second of the wall clock, so that no budget ends before its time on the
 wall clock.
 
-If the baseline ran on a busy machine, a larger number would shorten the budgets of later runs, which would cost more
-than the equal treatment is worth.
+If the baseline ran on a busy machine, a larger number would treat later runs equally but shorten their budgets, and the
+lost training would cost more.
 """
 _NEWEST = 3
 """Number of newest probes whose median is the current speed; a single probe may be slow by chance.
