@@ -1,7 +1,7 @@
 """Offer a small model choices: a menu of the optimiser's best moves, and a few values of each knob.
 
-A small model that cannot edit a file can still choose.  The menu lists moves that the optimiser itself would make, over
-different axes, so whatever the model chooses is worth a run.
+A small model that cannot edit a file can still choose one move of several.  The menu lists moves that the optimiser
+itself would make, over different axes, so whatever the model chooses is worth a run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MENU = 10
 _PLACES = (-0.2, -0.1, -0.04, 0.04, 0.1, 0.2)
 """Distances between a real number's present value and the values offered for it, as shares of its range."""
 _TICKS = 3
-"""Number of values offered above and below the present one for a number that moves in ticks."""
+"""Number of values offered on each side of a knob's present value, if the knob can only change in ticks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """Turn points into rows of numbers for the models: one column for each knob, all on one scale.
 
 A knob that can only move in large ticks (a power of two, a small integer) has its column scaled down, so that one tick
-is no longer than the first step of the other knobs.  Otherwise the models would see a single tick as a large leap.
+is at most as long as the first step of the other knobs.  Without this scaling, the models would see a single tick as a
+large leap.
 
 A training often depends on a product or a ratio of two knobs and not on each alone: depth times the width of a layer is
-the width of the model, and the total batch over the device batch is the number of passes.  So for such a pair, the
-second knob's column contains the product or the ratio.  When both knobs change and the product or ratio stays the same,
-only one column changes.  What the models learn from a crash about the number of passes then applies to both knobs.
+the width of the model, and the total batch over the device batch is the number of passes.  So if two knobs act
+together, the second knob's column contains their product or their ratio.  When both knobs change and their product or
+ratio stays the same, only one column changes.  So what the models learn from a crash about the number of passes applies
+to both the total batch and the device batch.
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ Array = NDArray[np.float64]
 OPTION = FIRST
 """The distance between any two options of a choice, which equals the first step of a number."""
 TOGETHER = (("batch", "batch.device", 1), ("depth", "width", -1))
-"""Pairs of axes that change together.  With 1, both change by the same factor, so that the number of passes stays the
-same; with -1, they change by inverse factors, so that the model's width stays the same.  A change of only one may
-crash, or make the metric worse, where a change of both improves it."""
+"""Pairs of axes that change together.  A pair with 1 changes by the same factor on both axes, so that the number of
+passes stays the same; a pair with -1 changes by inverse factors, so that the model's width stays the same.  A change of
+one axis alone may crash the run or make the metric worse, even where a change of both axes would improve the metric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,10 @@ class Coordinates:
     scale: Array
     unordered: NDArray[np.bool_]
     follower: NDArray[np.intp]
-    """For each knob, the index of the other knob whose column it shifts as well; -1 if there is none."""
+    """For each knob, the index of a second knob whose column the first knob shifts too; -1 if there is no such second
+    knob."""
     ratio: Array
-    """For each knob, how far its own place shifts the other knob's column."""
+    """For each knob, the factor by which its place is multiplied before it is added to the column of its follower."""
 
     @property
     def option(self) -> float:
@@ -79,7 +82,7 @@ def coordinates(space: Space) -> Coordinates:
 
 
 def _followers(space: Space) -> tuple[NDArray[np.intp], Array]:
-    """Return, for each knob, the knob whose column it shifts, and by how much.
+    """Return two arrays with an entry for each knob: the index of its follower (-1 for none), and the ratio.
 
     A pair is used only if both knobs are placed by their logarithm.
     """

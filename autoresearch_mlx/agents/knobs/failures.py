@@ -1,9 +1,10 @@
 """Estimate a run's chance of failing, given its memory, its step, and the outcomes of nearby runs.
 
 Most failures of a training come from a lack of memory, and memory is predictable: it grows with the sizes in the file.
-So the measured peak memory of all runs gives a model of memory, in doublings over the incumbent, and the chance of
-failing rises with memory.  The chance is a logistic regression on memory and on the step of every knob, because some
-runs fail for other reasons (a rate that diverges, a batch that does not divide).
+So a model of memory is fitted to the measured peak memory of all runs, and the chance of failing rises with the memory
+that it predicts.  Memory is counted in doublings: 1 means twice the incumbent's memory.  The chance is a logistic
+regression on memory and on the step of every knob, because some runs fail for reasons other than memory (a learning
+rate at which training diverges, a batch size that cannot be divided evenly).
 """
 
 from __future__ import annotations
@@ -23,26 +24,27 @@ from autoresearch_mlx.lab.source import axis_of
 PRIOR = -3.0
 """Log-odds of failing before anything is known, which is a chance of about 1 in 20."""
 RIDGE = 0.0007
-"""Penalty on the slopes; it is weak because one more tick of a size may turn a safe run into a certain crash, and
-because the same settings fail again, however noisy the measurements are."""
+"""Penalty on the slopes; the penalty is weak because doubling a size once more may turn a safe run into a certain
+crash, and because the same settings fail again, however noisy the measurements are."""
 RIDGE_PRIOR = 0.1
 STEPS = 12
 REACH = 0.05
-"""How close an outcome must be to count: the standard deviation of its Gaussian weight, as a share of the ranges."""
+"""Standard deviation of the Gaussian weight with which nearby outcomes count, as a share of the knobs' ranges."""
 
 DOUBLING = 1.5
 """Expected rise of the log-odds for each doubling of memory, before any run has failed."""
 RIDGE_DOUBLING = 0.02
 GROWTH = {"depth": 0.7, "width": 0.7, "batch.device": 0.9, "mlp": 0.2}
-"""Expected doublings of memory for each doubling of a knob, by the knob's axis; other knobs are expected to need no
-memory."""
+"""Expected doublings of memory for each doubling of a knob, by the knob's axis; knobs on all other axes are expected
+not to change the memory."""
 UNSURE, FIXED = 0.5, 0.1
-"""Standard deviations of the expected doublings: for the axes in ``GROWTH``, and for all others."""
+"""Standard deviations of the expected doublings: first for the axes in ``GROWTH``, then for all other axes."""
 SCATTER = 0.1
-"""Standard deviation of a measured memory around the model, in doublings."""
+"""Standard deviation of the measured memory around the memory that the model predicts, in doublings."""
 LEAST_MB = 64.0
-"""Smallest peak memory, in MB, from which the model learns.  One program, which ends within milliseconds, measured 0.1
-MB once and 2.9 MB another time, depending on when its memory was sampled; such noise must not guide the optimiser."""
+"""Smallest peak memory, in MB, from which the model learns.  The measured peak of a program that ends within
+milliseconds was 0.1 MB once and 2.9 MB another time, depending on when its memory was sampled; such noise must not
+guide the optimiser."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class Appetite:
 
 
 def learn_memory(space: Space, trials: Sequence[Trial]) -> Appetite:
-    """Fit the model to the trials that used at least ``LEAST_MB``, with a prior from the knobs' axes."""
+    """Fit the model of memory to the trials that used at least ``LEAST_MB``; the prior of each knob depends on its
+    axis."""
     prior = np.array([GROWTH.get(axis_of(d.name), 0.0) for d in space])
     measured = [(t.point, t.memory_mb) for t in trials if t.memory_mb is not None and t.memory_mb >= LEAST_MB]
     if len(measured) < 2:
@@ -81,7 +84,7 @@ def learn_memory(space: Space, trials: Sequence[Trial]) -> Appetite:
 
 
 def _sizes(space: Space, points: Sequence[Point]) -> Array:
-    """Return the doublings of each knob over the incumbent's value, shape (points, knobs).
+    """Return how often each knob is doubled from the incumbent's value (a logarithm to base 2), shape (points, knobs).
 
     For a knob whose range begins below 1, the entry is the difference between its places in the range instead.
     """

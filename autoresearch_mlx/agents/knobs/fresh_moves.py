@@ -19,7 +19,7 @@ SHORTER = 0.5
 
 
 def fresh_moves(outlook: Outlook, memory: Memory, rng: np.random.Generator) -> Iterator[Move]:
-    """Yield each move to a point that was not tried, best first."""
+    """Yield each move that leads to an untried point, best first."""
     seen = set(memory.tried)
     for moves in _pools(outlook, rng):
         for move in moves:

@@ -1,9 +1,10 @@
 """Estimate how much each knob matters before anything was tried in this session.
 
-A short session has no time to find out that batch and depth matter most.  The weights are rough.  They follow the sizes
+A short session has no time to find out that batch and depth matter most.  The weights are rough; they follow the sizes
 of effects in published logs of this training script: the H100 session in ``data/cuda_baseline.tsv`` (batch 0.0119,
 depth 0.0043, embedding rate 0.0033, the rest below 0.0012) and logs from Apple chips, where a smaller batch and fewer
-layers gained most.  They only order the first tries: the gains in this session soon outweigh them.
+layers gained most.  The weights only order the first tries: the gains that this session measures soon outweigh the
+weights.
 """
 
 from __future__ import annotations
@@ -34,17 +35,17 @@ _INTEREST = {
     "muon.beta2": 0.7,
     "muon.ns_steps": 0.5,
     "value_embedding": 0.5,
-    # How a step is divided into passes: this changes memory and a little speed, but not the result of the step.
+    # The number of passes into which a step is divided changes the memory and, a little, the speed, but not the result.
     "batch.device": 0.3,
 }
 
 _DOWN = frozenset({"batch"})
-"""Axes whose smaller values gained first in the public records: the H100's best change halved the batch, and all logs
-of Apple chips reduced it too."""
+"""Axes on which a step to a smaller value gained early in the public records: the H100's best change halved the batch,
+and all logs of Apple chips reduced the batch too."""
 
 
 def interest(space: Space) -> NDArray[np.float64]:
-    """Return one weight per knob, shape (knobs,); 1 for a knob that the table does not name."""
+    """Return one weight per knob, shape (knobs,); 1 for a knob whose axis is not in ``_INTEREST``."""
     return np.array([_INTEREST.get(axis_of(d.name), _USUAL) for d in space])
 
 

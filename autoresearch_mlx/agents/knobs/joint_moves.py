@@ -1,9 +1,10 @@
 """Combine steps of several knobs into joint moves, where the surrogate expects a gain from the combination.
 
-Late in a session each single step gains less than the noise, and only several together stand out from it.  So steps are
-added, exchanged and dropped one at a time, as long as the expected gain rises (coordinate ascent).  Two rules prevent
-mere guesses: a knob takes part only after a trial has moved it alone, and the steps together stay within a ball in the
-trust region.  Points close to measured ones are not excluded here: the ranking knows that they can gain little.
+Late in a session each single step gains less than the noise, and only several steps together stand out from the noise.
+So the search adds, exchanges and drops one step at a time, as long as the expected gain rises (coordinate ascent).  Two
+rules prevent mere guesses: a knob takes part only after a trial has moved it alone, and the steps together stay within
+a ball in the trust region.  Points close to measured points are not excluded here, because the ranking gives such
+points a low expected improvement.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _ascent(pool: Pool, start: int) -> list[Move]:
 class Pool:
     """The single steps, each with the change that it makes in the inputs of the models.
 
-    A joint move is a choice of some of them, ``{knob: index of its step}``.
+    A joint move is a choice of some of these single steps, ``{knob: index of its step}``.
 
     ``index`` (of the knob), ``unit`` (the place in its range), ``length`` (squared) and ``growth`` (doublings of
     memory) have shape (steps,).  ``columns``, shape (steps, 2), are the columns that a step changes: its own and its
@@ -97,7 +98,7 @@ class Pool:
         return list(first.values())[:count]
 
     def allowed(self, chosen: dict[int, int]) -> NDArray[np.bool_]:
-        """Return, for each step, whether it may be added to the chosen ones or replace the chosen step of its knob."""
+        """Return, for each step, whether it may join the chosen steps or replace the chosen step of its knob."""
         used = np.zeros(len(self.outlook.space))
         for knob, at in chosen.items():
             used[knob] = self.length[at]
@@ -105,8 +106,8 @@ class Pool:
         return np.asarray((total <= RADIUS**2) & ((used[self.index] > 0) | (len(chosen) < MOST)))
 
     def score(self, chosen: dict[int, int]) -> Array:
-        """Return the expected gain, less the risk, of adding each step of the pool to the chosen ones; shape
-        (steps,)."""
+        """Return, for each step, the expected gain of the move that consists of this step and the chosen steps, less
+        the risk; shape (steps,)."""
         units, grown = self._at(chosen)
         each = np.tile(units, (len(self.steps), 1))
         each[np.arange(len(self.steps)), self.index] = self.unit
@@ -116,7 +117,8 @@ class Pool:
         return np.asarray(mean + np.log(np.maximum(runs, 1e-9)))
 
     def score_without(self, chosen: dict[int, int], knob: int) -> float:
-        """Return the expected gain, less the risk, of the chosen steps without the step of one knob."""
+        """Return the expected gain, less the risk, of the move that is left when one knob's step is dropped from the
+        chosen steps."""
         units, grown = self._at({k: at for k, at in chosen.items() if k != knob})
         mean = self.outlook.surrogate.mean_at(self._squares(units))
         runs = 1 - self.outlook.failures.beyond(self.outlook.where.columns(units[None]), np.array([grown.sum()]))[0]
@@ -131,13 +133,13 @@ class Pool:
         return units, grown
 
     def _squares(self, units: Array) -> Array:
-        """Return the squared distances of one point to the measured ones, shape (measured, knobs)."""
+        """Return the squared distances of one point to the measured points, shape (measured, knobs)."""
         where = self.outlook.where
         return np.asarray(where.squares(where.columns(units[None]), self.outlook.surrogate.rows)[0])
 
     def _changed(self, rows: Array) -> Array:
-        """Return the squared distances of each step's row to the measured ones along the columns that it changes;
-        shape (steps, 2, measured)."""
+        """Return the squared distances of each step's row to the measured points along the columns that the step
+        changes; shape (steps, 2, measured)."""
         where, measured = self.outlook.where, self.outlook.surrogate.rows
         along = rows[np.arange(len(rows))[:, None], self.columns][:, :, None] - measured[:, self.columns].transpose(
             1, 2, 0

@@ -1,11 +1,11 @@
 """Estimate the scales of the Gaussian process's kernel from the measurements: each knob's relevance, and the lengths.
 
-The kernel is a sum of two parts.  The first has one squared exponential for each knob (an additive kernel, Duvenaud et
-al. 2011, arXiv:1112.4394), weighted by the knob's relevance.  The second is one squared exponential over all knobs
-together, for their interactions; in it a relevant knob has a shorter length (automatic relevance determination, MacKay
-1994).  The scales are those of the highest posterior density (marginal likelihood times log-normal priors around the
-usual values), so that a few measurements change them little.  Adam (Kingma and Ba 2015, arXiv:1412.6980) finds them
-with the exact gradient.
+The kernel is a sum of two parts.  The first part has one squared exponential for each knob (an additive kernel,
+Duvenaud et al. 2011, arXiv:1112.4394), weighted by the knob's relevance.  The second part is one squared exponential
+over all knobs together, for their interactions; in this part a relevant knob has a shorter length (automatic relevance
+determination, MacKay 1994).  The chosen scales have the highest posterior density (marginal likelihood times log-normal
+priors around the usual values), so that a few measurements change the scales little.  Adam (Kingma and Ba 2015,
+arXiv:1412.6980) finds the scales with the exact gradient.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from autoresearch_mlx.lab.source import describe, literal
 class Knobs:
     """An agent that changes one or several knobs; a proposal depends only on the context and the seed.
 
-    It stores nothing between proposals.  It computes the trust region, the models and the points that were tried again
-    from ``context.history``, so a resumed session continues as if it had never stopped.
+    The agent stores nothing between proposals.  Each proposal computes the trust region, the models and the set of
+    tried points anew from ``context.history``, so a resumed session continues as if it had never stopped.
     """
 
     name = "knobs"

@@ -1,9 +1,9 @@
 """Read the ledger for the optimiser: every past experiment becomes a point with its outcome.
 
-Nothing is stored between proposals: a resumed session replays the same history and so has the same knowledge.  Values
-become *scores*: the part of the gain over the baseline that comes from knobs; positive is better.  A kept change of
-code moves the metric but no knob.  Such a change adds nothing to the scores, so that points from before and after it
-stay comparable.
+Nothing is stored between proposals: a resumed session replays the same history and so has the same knowledge.  Each
+point gets a *score*: the part of its gain over the baseline that comes from knobs; positive is better.  A kept change
+of code changes the metric but no knob.  The gain of a kept change of code is not added to the scores, so that points
+from before and after the change stay comparable.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Trial:
     gain: float | None
     kept: bool
     memory_mb: float | None = None
-    """Largest peak memory of its runs, in MB; None when no run reported one."""
+    """Largest peak memory of the experiment's runs, in MB; None when no run reported its peak."""
     number: int = 0
     """The experiment's number; the baseline has 0."""
 
@@ -99,7 +99,7 @@ def remember(space: Space, history: History, running: Sequence[Running] = ()) ->
 def _place(space: Space, running: Running) -> Point:
     """Return the point that a running experiment measures.
 
-    A knob that the experiment lacks gets its value from the present files.
+    A knob that the running experiment's files do not have gets its value from the present files.
     """
     knobs = {path: read_knobs(text) for path, text in running.files.items()}
     values = list(space.start)
@@ -113,8 +113,8 @@ def _place(space: Space, running: Running) -> Point:
 def _origins(space: Space, history: History) -> dict[int, Point]:
     """Return, by number, the incumbent from which each experiment started.
 
-    The current files are the last incumbent's.  From there, each kept experiment leads back to the incumbent before
-    it.
+    The current files are the last incumbent's.  Undoing the changes of the kept experiments, newest first, leads back
+    from the last incumbent to each earlier one.
     """
     at: dict[str, Point] = {}
     now = space.start
@@ -125,12 +125,13 @@ def _origins(space: Space, history: History) -> dict[int, Point]:
                 at[experiment.commit] = now
             now = _moved(space, now, experiment.knobs, back=True)
         chain[experiment.number] = now
-    # An experiment that names a known commit as its base started there, whatever its place in the ledger.
+    # An experiment that names a known commit as its base started from that commit, whatever its place in the ledger.
     return {e.number: at.get(e.base or "", chain[e.number]) for e in history.experiments}
 
 
 def _moved(space: Space, point: Point, knobs: KnobChanges, back: bool = False) -> Point:
-    """Return the point after these changes, or with ``back`` the point before them.
+    """Return the point to which these changes lead from ``point``; with ``back``, the point from which they led to
+    ``point``.
 
     Changes of knobs outside the space are ignored, and so are values of a type that the range does not have, such as
     ``"auto"``.
@@ -145,7 +146,7 @@ def _moved(space: Space, point: Point, knobs: KnobChanges, back: bool = False) -
 
 
 def _gain(experiment: Experiment, history: History, incumbent: float | None) -> float | None:
-    """Return the measured gain, and not the shrunk one, because the surrogate estimates the noise itself."""
+    """Return the gain as it was measured, not shrunk towards zero, because the surrogate estimates the noise itself."""
     if (raw := experiment.effect.get("raw")) is not None:
         return float(raw)
     if experiment.gain is not None or incumbent is None:
@@ -156,10 +157,11 @@ def _gain(experiment: Experiment, history: History, incumbent: float | None) -> 
 
 
 def _lost(experiment: Experiment, incumbent: float) -> float | None:
-    """Estimate the loss of a run that was stopped early, from its gap to the incumbent at that moment.
+    """Estimate the gain, a negative number, of a run that was stopped early.
 
-    Bits per byte follow the training loss.  The estimate is not a measurement, and no verdict depends on it.  Without
-    it, a step that was stopped would look like one that was never tried.
+    When the run was stopped, its training loss was higher than the incumbent's by a known share; its bits per byte are
+    assumed to be worse by the same share.  The estimate is not a measurement, and no verdict depends on it.  Without
+    the estimate, a step whose run was stopped would look like a step that was never tried.
     """
     stops = (m.extra.get("stop") for m in experiment.measurements if m.failure == "stopped")
     gap = next((stop["gap"] for stop in stops if isinstance(stop, dict) and stop.get("gap")), None)
@@ -171,7 +173,7 @@ def _trial(experiment: Experiment, point: Point, origin: Point, score: float, ga
     number = experiment.number
     if experiment.status in _VOID or (point == origin and number != 0):
         return None
-    if experiment.failed and experiment.status != "conflict":  # a conflict was measured, so it is not a failure
+    if experiment.failed and experiment.status != "conflict":  # a conflict is not a failure of the run
         measured = any(m.failure in _EVIDENCE and not m.tainted for m in experiment.measurements)
         return Trial(point, origin, None, None, kept=False, number=number) if measured else None
     memory = max((m.peak_memory_mb for m in experiment.measurements if m.peak_memory_mb), default=None)

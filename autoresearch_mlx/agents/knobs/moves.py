@@ -81,7 +81,8 @@ def paired_moves(space: Space, known: frozenset[int]) -> list[Move]:
 
 
 def _next_values(dimension: Dimension) -> list[Any]:
-    """Return the next values in both directions: half and double for a power of two, else one and two more or less."""
+    """Return the next values in both directions: half and double for a power of two, else the value plus or minus 1 and
+    2."""
     value, r = dimension.value, dimension.range
     if not isinstance(value, int) or r.kind == "choice":
         return []

@@ -19,17 +19,18 @@ from autoresearch_mlx.agents.knobs.surrogate import Surrogate, fit, log_expected
 from autoresearch_mlx.lab.source import axis_of
 
 MOST_TRIALS = 200
-"""Maximum number of trials that the models use: those nearest to the incumbent.  More trials would only take time."""
+"""Maximum number of trials that the models use: those nearest to the incumbent.  The other trials are left out to save
+time."""
 CAUTION = 6.0
 """Exponent of the chance that a move runs without a failure; it is large because a crash costs a whole run and
 teaches little."""
 MARGIN = 1.0
 """Number of standard deviations of one measurement by which a move must be better than the centre to count as an
-improvement.  The loop would not keep a smaller gain.  Without this margin, the search measures points close to its
-centre until one of them is lucky."""
+improvement.  The loop would not keep a smaller gain.  Without this margin, the search would measure points close to the
+centre until one of them measures better by luck."""
 KEPT = 0.3
-"""Weight, in a move's rank, of the gain over the incumbent that the loop may keep at once; the expected improvement
-over the centre has weight 1."""
+"""Weight, in a move's rank, of the gain over the incumbent that is expected if the loop keeps the move; the expected
+improvement over the centre has weight 1."""
 FURTHEST = 8
 """Maximum number of knobs in which the centre may differ from the incumbent."""
 HEAD_START = 1.0
@@ -121,17 +122,17 @@ class Outlook:
 def look(space: Space, memory: Memory, sigma: float | None = None) -> Outlook:
     """Fit all models to the trials; ``sigma`` is a measurement's noise in the metric's unit, if known.
 
-    Moves start from the centre, which is the measured point with the highest expected gain.  It is often not the
-    incumbent.  The loop keeps a run that measures better than the incumbent did, so an incumbent that was measured too
-    well by luck makes the loop turn down real gains of several sigma.  The search may go on from a point that the loop
-    turned down.
+    Moves start from the centre, which is the measured point with the highest expected gain.  The centre is often not
+    the incumbent.  The loop keeps a run that measures better than the incumbent did, so an incumbent that was measured
+    too well by luck makes the loop turn down real gains of several sigma.  The search may go on from a point that the
+    loop turned down.
     """
     where = coordinates(space)
     trials = _nearest(where, where.rows([space.start]), memory.trials)
     measured = [t for t in trials if t.score is not None]
     # A point that is being measured is treated as measured, with the incumbent's score (the constant liar of
-    # Ginsbourger et al. 2010), so that the next proposal looks elsewhere.  Such a point changes neither widths nor
-    # weights.
+    # Ginsbourger et al. 2010), so that the next proposal looks elsewhere.  A point that is being measured changes
+    # neither the widths nor the weights.
     points = [*(t.point for t in measured), *memory.running] or [space.start]
     rows = where.rows(points)
     gained = [t.score - memory.score for t in measured if t.score is not None]
@@ -166,7 +167,8 @@ def look(space: Space, memory: Memory, sigma: float | None = None) -> Outlook:
 
 
 def _centred(space: Space, surrogate: Surrogate, measured: Sequence[Point]) -> Space:
-    """Return the space with the values of the point that has the highest expected gain and few changes of the files."""
+    """Return the space centred on the point with the highest expected gain among points that change few knobs of the
+    files."""
     near = [p for p in measured if len(space.changes(p)) <= FURTHEST]
     points = [space.start, *near]
     mean, _ = surrogate.predict(surrogate.where.rows(points))

@@ -31,8 +31,8 @@ class Range:
 def range_of(knob: Knob, first: Any = None) -> Range | None:
     """Return the range in which a knob may move; None when it must stay as it is.
 
-    ``first`` is the knob's value at the start of the session, if it was different.  A guessed range lies around this
-    value, so that it does not shift with every kept step.
+    ``first`` is the knob's value at the start of the session, if it was different.  A guessed range lies around
+    ``first``, so that the range does not shift with every kept step.
     """
     if knob.kind == "fixed" or is_seed(knob.name):
         return None
@@ -99,8 +99,9 @@ def _by_kind(name: str, value: Any) -> Range | None:
 def _for_int(value: int) -> Range | None:
     """Guess the range of a whole number.
 
-    A power of two from 16 on is taken for a size, which may move by three doublings each way.  Other numbers may move
-    from half to double.  A negative integer gets no range, because it is more often a marker than a quantity.
+    A power of two from 16 on is taken for a size, which may be halved or doubled three times.  The range of any other
+    positive number is from half of the number to double.  A negative integer gets no range, because it is more often a
+    marker than a quantity.
     """
     if value < 0:
         return None
@@ -119,7 +120,8 @@ def _for_float(name: str, value: float) -> Range | None:
         return Range("lin", 0.0, 0.1)
     if 0.01 <= value <= 1:
         return Range("lin", 0.0, 1.0)
-    # Tiny shares (weight decay 0.001) are searched by ratio: in [0, 1] any step would be far too large.
+    # A tiny share (a weight decay of 0.001) is searched by ratio, because any step in [0, 1] would be far too large for
+    # it.
     return Range("log", value / 8, value * 8) if value > 0 else Range("lin", 2 * value, 0.0)
 
 

@@ -25,7 +25,7 @@ class RankedMove:
     """One change of the incumbent that has not been tried yet, with what the optimiser expects of it."""
 
     name: MoveName
-    """Its axis and changes, counted from the incumbent and from the measured point that it starts from."""
+    """The move's axis, and its changes from the incumbent and from the measured point at which it starts."""
     files: Mapping[str, str]
     """The whole new text of each file that the move changes, by the file's path."""
     gain: float | None
@@ -62,7 +62,7 @@ def ranked_moves(context: Context, count: int = 10, seed: int = 0) -> tuple[Rank
 
 
 def _spread(outlook: Outlook, moves: list[Move], space: Space) -> Iterator[Move]:
-    """Yield the best move of each axis, then the others in their order."""
+    """Yield the best move of each axis, then all other moves in the order of their ranks."""
     first: dict[str, Move] = {}
     for move in moves:
         first.setdefault(name_of(outlook, move, space).axis, move)

@@ -1,8 +1,9 @@
 """Compute the trust region: how far each knob may move from the incumbent, and how much each has gained so far.
 
-Each knob has a width.  A kept step increases the widths of the knobs that it moved, and any other step reduces them, as
-in the success rule of evolution strategies (Rechenberg 1973) and the trust regions of TuRBO (Eriksson et al. 2019,
-arXiv:1910.01739).  The widths are not stored: they are computed again from the trials each time.
+A knob's width is the length of its longest usual step.  A kept step increases the widths of the knobs that it moved,
+and any other step reduces them, as in the success rule of evolution strategies (Rechenberg 1973) and the trust regions
+of TuRBO (Eriksson et al. 2019, arXiv:1910.01739).  The widths are not stored: they are computed again from the trials
+each time.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def widths(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
     for trial in trials:
         moved = list(trial.moved)
         if moved:
-            # A failed step of several knobs is weaker evidence against each of them.
+            # A failed step of several knobs says less against each of these knobs than a failed step of one knob alone.
             found[moved] *= WIDEN if trial.kept else NARROW ** (1 / len(moved))
             found = np.clip(found, SMALLEST, LARGEST)
     return found
@@ -51,7 +52,7 @@ def gains(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
 def weights(trials: Sequence[Trial], interest: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return each knob's expected share of the variation, shape (knobs,), with mean 1.
 
-    A knob's weight is its prior interest plus its gains, as a multiple of the average gain of a kept step.
+    A knob's weight is its prior interest plus the ratio of its summed gains to the average gain of a kept step.
     """
     kept = [trial.gain for trial in trials if trial.kept and trial.gain is not None and trial.gain > 0]
     found = interest + gains(trials, len(interest)) / np.mean(kept) if kept else interest
@@ -61,7 +62,7 @@ def weights(trials: Sequence[Trial], interest: NDArray[np.float64]) -> NDArray[n
 def tiredness(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
     """Return how many of the last RECENT trials moved each knob without a keep; shape (size,).
 
-    Without this measure, one lucky run would make a knob look promising, and the next runs would all try that knob.
+    Without this count, one lucky run would make a knob look promising, and the next runs would all try that knob.
     """
     found = np.zeros(size)
     for trial in trials[-RECENT:]:
@@ -73,11 +74,11 @@ def tiredness(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
 def from_the_closest(trials: Sequence[Trial], sigma: float) -> tuple[Trial, ...]:
     """Return each trial as a step from the earlier measured point that differs from it in the fewest knobs.
 
-    The search may go on from a point that was not kept.  The next trial then differs from that point in few knobs but
-    from the incumbent in many, and the ledger only has the difference from the incumbent.  If several points differ in
-    equally few knobs, the best one is used; the incumbent is treated like the others.  A trial counts as kept in two
-    cases: it gained more than ``sigma`` over the chosen point, in the metric's unit; or it gained anything and the loop
-    kept it.
+    If the search goes on from a point that was not kept, the next trial differs from that point in few knobs but from
+    the incumbent in many, and the ledger only has the difference from the incumbent.  If several earlier points differ
+    in equally few knobs, the best of them is used; the incumbent is one of the earlier points.  A trial counts as kept
+    in two cases: it gained more than ``sigma`` over the earlier point, in the metric's unit; or it gained anything and
+    the loop kept it.
     """
     scored = [(i, t.point, t.score) for i, t in enumerate(trials) if t.score is not None]
     codes = _codes([t.point for t in trials])
@@ -100,7 +101,8 @@ def from_the_closest(trials: Sequence[Trial], sigma: float) -> tuple[Trial, ...]
 
 
 def _codes(points: Sequence[Point]) -> NDArray[np.intp]:
-    """Return a number for each value, the same for equal values of a knob; shape (points, knobs)."""
+    """Return a number for each value of each point, the same number for equal values of a knob; shape (points,
+    knobs)."""
     columns = [
         {value: code for code, value in enumerate(dict.fromkeys(column))} for column in zip(*points, strict=True)
     ]

@@ -1,8 +1,8 @@
 """Define the search space of a lab: every movable knob of its files is one coordinate from 0 to 1.
 
 Ratios matter for rates and sizes, differences for shares.  So ``log`` and ``pow2`` knobs, and whole numbers over a wide
-range, are placed by their logarithm, and the others evenly.  The options of a choice have no order; their places only
-number them.
+range, are placed by their logarithm, and all other knobs evenly.  The options of a choice have no order; their places
+only number them.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Dimension:
         short = float(f"{raw:.3g}")
         if r.kind == "int" or isinstance(self.value, int):
             return min(math.floor(r.high), max(math.ceil(r.low), round(short)))
-        # Rounding to three digits may go past an end of the range that has more digits; then the end is returned.
+        # If rounding to three digits goes past an end of the range, that end is returned.
         return min(r.high, max(r.low, short))
 
     def _power(self, unit: float) -> int:
@@ -91,7 +91,7 @@ class Dimension:
         if r.kind == "pow2":
             return min(1.0, 1 / math.log2(r.high / r.low))
         if r.kind == "int" and self.by_ratio:
-            # The step down by one is the longer of the two steps; the small addition is for rounding.
+            # A step from the value down by one is longer than a step up by one; the small addition allows for rounding.
             step = self.value / (self.value - 1) if self.value > max(1, r.low) else (self.value + 1) / self.value
             return min(1.0, math.log(step) / math.log(r.high / r.low) + 1e-3)
         return min(1.0, 1 / (r.high - r.low)) if r.kind == "int" else 0.0

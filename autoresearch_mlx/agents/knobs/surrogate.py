@@ -1,8 +1,9 @@
 """Predict the gain of a step by a Gaussian process that is fitted to all measured gains.
 
-The scales of its kernel are estimated (:mod:`kernel`).  Candidates are ranked by the logarithm of their expected
-improvement (Jones et al. 1998; Ament et al. 2023, arXiv:2310.20708), and of the part of their gain that the loop may
-keep.  This is our own code because the libraries for it need torch.
+The scales of the process's kernel are estimated from the measurements (:mod:`kernel`).  Candidates are ranked by the
+logarithm of their expected improvement (Jones et al. 1998; Ament et al. 2023, arXiv:2310.20708), and of the part of
+their gain that the loop may keep.  The Gaussian process is our own code because the libraries that offer one need
+torch.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from autoresearch_mlx.agents.knobs.coordinates import Array, Coordinates
 from autoresearch_mlx.agents.knobs.kernel import Scales, along, covariance, learn_scales
 
 PRIOR_MEAN = -1.5
-"""Expected gain far from all measured points, in units of a typical step: most changes of a good file lose."""
+"""Expected gain far from all measured points, in multiples of the unit; it is negative because most changes make a good
+file worse."""
 MOST_FOR_SCALES = 100
 """Maximum number of measurements, the newest ones, from which the scales are estimated; predictions use all
 measurements."""
@@ -32,8 +34,8 @@ class _Ahead:
     """What the model expects of several points, each compared with the same other point; all arrays have shape
     (points,), in multiples of the unit.
 
-    ``mean`` is the expected gain over the incumbent's measurement, and ``gain`` that over the other point.
-    ``variance`` is the variance of each point, and ``shared`` its covariance with the other point.
+    ``mean`` is the expected gain over the incumbent's measurement, and ``gain`` the expected gain over the other point.
+    ``variance`` is the variance at each point, and ``shared`` the covariance of each point with the other point.
     """
 
     mean: Array
@@ -97,11 +99,12 @@ class Surrogate:
         return _Ahead(mean, mean - float(PRIOR_MEAN + (k0 @ self.pull)[0]), variance, shared)
 
     def mean_at(self, squares: Array) -> float:
-        """Return the mean at one point, from its squared distances to the measured ones, shape (measured, knobs)."""
+        """Return the expected gain at one point, given its squared distances to the measured points, shape (measured,
+        knobs)."""
         return float(PRIOR_MEAN + covariance(self.scales, squares[None])[0] @ self.pull)
 
     def mean_along(self, squares: Array, changed: Array, index: NDArray[np.intp]) -> Array:
-        """Return the mean of points that each differ from one base point in a few columns; shape (points,).
+        """Return the expected gains at points that each differ from one base point in a few columns; shape (points,).
 
         ``squares`` are the base point's squared distances, shape (measured, knobs).  ``changed`` are the squared
         distances along the changed columns, shape (points, columns, measured).  ``index`` has the numbers of these
