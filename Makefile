@@ -5,7 +5,7 @@ BASE = main
 # Processes that run tests.  Tests wait for children and clocks, so that two cores have time for a third process.
 WORKERS = 3
 
-.PHONY: help run test tests coverage check torture lint format bench constraints clean
+.PHONY: help run test tests slow coverage check torture lint format bench constraints clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -15,15 +15,19 @@ run: ## measure a baseline, then experiments until Ctrl-C; ARGS="--experiments 6
 	@$(BIN)/autoresearch-mlx run $(ARGS)
 	@echo "next: . $(BIN)/activate && autoresearch-mlx log"
 
-test: ## run the checks and, beside them, the tests; ARGS go to pytest
+test: ## run the checks and, beside them, all quick tests; ARGS go to pytest
 	@sh scripts/setup dev
 	@$(MAKE) --no-print-directory -j 2 lint tests
 
 tests: # mypy takes one core for 20 seconds, in which the tests begin
 	@sh scripts/setup dev
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow and not torture' $(ARGS)
 
-coverage: ## run the tests and count the lines that they reach; fails under 90 %
+slow: ## run the other tests: whole nights, real trainings, every console of the docs; ARGS go to pytest
+	@sh scripts/setup dev
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'slow and not torture' $(ARGS)
+
+coverage: ## run quick and slow tests and count the lines that they reach; fails under 90 %
 	@sh scripts/setup dev
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-fail-under=90 $(ARGS)
 

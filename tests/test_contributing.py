@@ -57,6 +57,7 @@ def page_lab(root: Path) -> Lab:
     return Lab(root)
 
 
+@pytest.mark.slow
 def test_a_target_of_an_installed_package_runs_a_session(package: OutsidePackage, tmp_path: Path) -> None:
     lab = page_lab(tmp_path / "lab")
     arguments = ("--tag", "t", "--agent", script(lab, *EDITS), "--experiments", "3")
@@ -84,6 +85,7 @@ def test_a_target_of_an_installed_package_runs_a_session(package: OutsidePackage
     assert "there is no target 'shortpage'\nhint: target.kind in lab.toml must be one of pretrain, command" in gone
 
 
+@pytest.mark.slow
 def test_an_agent_of_an_installed_package_runs_a_session(package: OutsidePackage, tmp_path: Path) -> None:
     lab = write_command_lab(tmp_path / "lab")
     ran = call(lab, "run", "--tag", "t", "--agent", "shifter", "--experiments", "3", **package.environment)

@@ -64,6 +64,7 @@ def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+@pytest.mark.slow
 def test_the_sieve_page_runs_as_written(tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (script,) = blocks(ROOT / "docs" / "other-numbers.md", "console")
@@ -103,6 +104,7 @@ def measure_less(lab: Path) -> None:
             git(lab, "commit", "--quiet", "-m", "fewer runs", "--", script.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [recipe.name for recipe in recipes()])
 def test_the_console_of_each_recipe_runs_as_written(name: str, tmp_path: Path) -> None:
     """The commands of a recipe make the lab, try it, and run a night that ends as on the page.
@@ -148,6 +150,7 @@ def test_the_console_of_the_agents_page_runs_as_written(command_lab: Lab) -> Non
     assert "tie the embeddings" in command_line("ideas", "--all", cwd=command_lab.root).stdout
 
 
+@pytest.mark.slow
 def test_the_hooks_of_the_hooks_page_run_as_written(command_lab: Lab) -> None:
     (settings,), (script,) = (blocks(ROOT / "docs" / "hooks.md", language) for language in ("toml", "python"))
     lab = command_lab.root
@@ -163,6 +166,7 @@ def test_the_hooks_of_the_hooks_page_run_as_written(command_lab: Lab) -> None:
     assert "Three edits in a row" in events[-1]["text"] and "to 8.0: discard" in events[-2]["text"]
 
 
+@pytest.mark.slow
 def test_the_console_of_the_judging_page_runs_as_written(command_lab: Lab) -> None:
     done = command_line("try", "-m", "X nearer", cwd=command_lab.root)
     assert done.returncode == 1 and "nothing to try" in done.stderr
@@ -183,6 +187,7 @@ def test_the_console_of_the_housekeeping_page_runs_as_written(command_lab: Lab) 
     assert Lab(command_lab.root).tags() == ["night", "night-2"]
 
 
+@pytest.mark.slow
 def test_the_console_of_the_merging_page_runs_as_written(command_lab: Lab) -> None:
     (command_lab.root / "solver.py").write_text("X = 3.0  # knob: lin 0 10\nY = 2  # knob: int 0 8\n")
     assert command_line("try", "-m", "X nearer", cwd=command_lab.root).returncode == 0
@@ -192,6 +197,7 @@ def test_the_console_of_the_merging_page_runs_as_written(command_lab: Lab) -> No
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_console_of_the_lanes_page_runs_as_written(command_lab: Lab) -> None:
     (script,) = blocks(ROOT / "docs" / "lanes.md", "console")
     for line in script.splitlines():
@@ -200,6 +206,7 @@ def test_the_console_of_the_lanes_page_runs_as_written(command_lab: Lab) -> None
     assert "\n6 experiments: " in done.stdout
 
 
+@pytest.mark.slow
 def test_the_console_of_the_team_page_runs_as_written(command_lab: Lab) -> None:
     (script,) = blocks(ROOT / "docs" / "team.md", "console")
     for line in script.splitlines():
@@ -314,6 +321,7 @@ def test_no_file_of_the_package_outgrows_a_room() -> None:
         assert len(path.read_text().splitlines()) <= 400, path
 
 
+@pytest.mark.slow
 def test_the_console_of_the_share_page_runs_as_written(command_lab: Lab) -> None:
     (script,) = blocks(ROOT / "docs" / "share.md", "console")
     for line in script.splitlines():

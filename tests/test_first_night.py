@@ -78,6 +78,7 @@ class Evening:
         git(self.folder, "commit", "-qam", "small")
 
 
+@pytest.mark.slow
 def test_the_first_night_goes_as_the_page_says(tmp_path: Path) -> None:
     evening = Evening(tmp_path)
     said: dict[str, str] = {}

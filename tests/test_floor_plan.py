@@ -38,6 +38,7 @@ def test_the_design_page_names_every_room_once() -> None:
     assert sorted(room for room, _ in rows()) == sorted(floor_plan.rooms(PACKAGE))
 
 
+@pytest.mark.slow
 def test_the_design_page_tells_what_each_room_imports() -> None:
     arrows = floor_plan.arrows(PACKAGE)
     for room, told in rows():

@@ -32,6 +32,7 @@ def test_the_wheel_holds_what_stands_at_the_root_once(installed: Path) -> None:
     assert {name.split("-")[0] for name in tops} == {"autoresearch_mlx"}, tops
 
 
+@pytest.mark.slow
 def test_init_makes_a_lab_that_is_ready_to_run(installed: Path, tmp_path: Path) -> None:
     def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1", "COLUMNS": "300"}

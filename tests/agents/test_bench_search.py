@@ -44,6 +44,7 @@ def test_the_published_table_is_read_whole() -> None:
     assert sum(len(part.rows) for part in parts) == 10325
 
 
+@pytest.mark.slow
 def test_a_forest_predicts_runs_that_it_has_not_seen(runs: Table) -> None:
     done = np.flatnonzero(~np.isnan(runs.values))
     seen, held = done[::2], done[1::2]
@@ -99,6 +100,7 @@ def test_the_walk_and_the_optimiser_have_the_same_luck() -> None:
     assert len(first) == 2 and all(night.chosen[0] <= landscape.true(landscape.knobs.start) for night in first)
 
 
+@pytest.mark.slow
 def test_a_proposal_takes_less_than_a_second_after_a_night() -> None:
     night = local(lambda seed: Knobs(seed).propose)(draw(FAMILIES[0], 3), 40, 3)
     assert night.seconds / 40 < 1

@@ -153,6 +153,7 @@ def holds(lab: Lab, word: str) -> list[str]:
     return found + (["a git object"] if word.encode() in objects else [])
 
 
+@pytest.mark.slow
 def test_the_key_is_in_no_file_and_no_commit_although_the_server_echoes_it(command_lab: Lab) -> None:
     echoing = coded(
         "X = 4.0  # knob: lin 0 10", f"X = 3.0  # {KEY}\nMARK = 'wonderful'", title=f"use {KEY}", hypothesis=KEY

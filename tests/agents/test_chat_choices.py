@@ -122,6 +122,7 @@ def test_a_bad_choice_is_asked_for_again_under_the_same_schema_and_without_the_r
     assert voice.asks[1].prompt_tokens < voice.asks[0].prompt_tokens + 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["I think that", "", "no"])
 def test_a_hanging_choice_is_cut_off_once_and_not_asked_for_again_and_again(text: str) -> None:
     with OpenAIServer() as server:

@@ -40,6 +40,7 @@ def follows_the_rules(proposal: Proposal, context: Context) -> None:
     assert proposal.agent == "voice:30b" and proposal.title
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("schema", [True, False])
 def test_a_thousand_replies_in_one_conversation(schema: bool) -> None:

@@ -140,17 +140,20 @@ def sent(server: OpenAIServer) -> str:
     return server.chats[-1].headers["authorization"].removeprefix("Bearer ")
 
 
+@pytest.mark.slow
 def test_the_key_of_openai_is_not_sent_to_another_base_url(server: OpenAIServer) -> None:
     assert child("openai:m", {"base_url": server.base_url}, True, OPENAI_API_KEY=KEY).endswith("ok")
     assert sent(server) == "none"
 
 
+@pytest.mark.slow
 def test_the_key_that_the_settings_name_is_sent(server: OpenAIServer) -> None:
     settings = {"base_url": server.base_url, "api_key_env": "BOX_KEY"}
     assert child("m", settings, True, BOX_KEY=f" {KEY}\n", OPENAI_API_KEY="another").endswith("ok")
     assert sent(server) == KEY
 
 
+@pytest.mark.slow
 def test_the_environments_own_address_gets_the_environments_own_key(server: OpenAIServer) -> None:
     child("openai:m", {}, True, OPENAI_BASE_URL=server.base_url, OPENAI_API_KEY=KEY)
     assert sent(server) == KEY

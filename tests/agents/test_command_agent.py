@@ -323,6 +323,7 @@ def test_an_agent_that_never_edits_is_asked_again_only_in_its_first_experiment(h
     assert calls == [[1, 2, 3], [1, 1, 1], [1, 1, 1]]
 
 
+@pytest.mark.slow
 def test_an_edit_ends_the_count_of_lost_experiments(house: House, tmp_path: Path) -> None:
     agent = house.agent(f"test ! -e '{tmp_path}/able' || {{ {EDIT}; }}")
     for number in (1, 2, 3, 4):
@@ -384,6 +385,7 @@ def test_without_an_incumbent_there_is_nothing_to_edit(house: House) -> None:
 # --- in the loop
 
 
+@pytest.mark.slow
 def test_a_night_with_a_coding_agent_keeps_what_gains_and_logs_the_rest(command_lab: Lab, screen: Recorder) -> None:
     acts = [
         f"{EDIT}; {SAY}; git -c user.name=a -c user.email=a@b commit -qam mine",

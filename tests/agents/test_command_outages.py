@@ -202,6 +202,7 @@ def night(
     return reason, [(e.agent, e.status) for e in done[1:]]
 
 
+@pytest.mark.slow
 def test_the_run_waits_for_an_agent_at_its_limit(command_lab: Lab, screen: Recorder) -> None:
     reason, done = night(command_lab, limited(command_lab, 7), 1, screen, standby=False)
     assert (reason, done) == ("1 experiment done, as asked", [("command", "keep")])
@@ -209,6 +210,7 @@ def test_the_run_waits_for_an_agent_at_its_limit(command_lab: Lab, screen: Recor
     assert len(waits) == 7 and "usage limit reached" in waits[0]
 
 
+@pytest.mark.slow
 def test_the_optimiser_goes_on_while_an_agent_is_at_its_limit(command_lab: Lab, screen: Recorder) -> None:
     reason, done = night(command_lab, limited(command_lab, 2), 3, screen, standby=True)
     assert reason == "3 experiments done, as asked"
@@ -217,6 +219,7 @@ def test_the_optimiser_goes_on_while_an_agent_is_at_its_limit(command_lab: Lab, 
     assert "the coding agent answers again" in screen.said
 
 
+@pytest.mark.slow
 def test_where_the_optimiser_has_nothing_to_move_the_run_waits(command_lab: Lab, screen: Recorder) -> None:
     (command_lab.root / "solver.py").write_text("X, Y = (4.0, 2)\n")
     git(command_lab.root, "commit", "-qam", "no knobs")
@@ -224,12 +227,14 @@ def test_where_the_optimiser_has_nothing_to_move_the_run_waits(command_lab: Lab,
     assert (reason, done) == ("1 experiment done, as asked", [("command", "keep")])
 
 
+@pytest.mark.slow
 def test_an_agent_that_never_edits_ends_the_night_with_its_reason(command_lab: Lab, screen: Recorder) -> None:
     reason, done = night(command_lab, "echo 'I would rather not.'", 20, screen, standby=True)
     assert done == [("command", "invalid")] * 5
     assert reason.startswith("5 experiments in a row had no edit; the last one: ") and "I would rather not." in reason
 
 
+@pytest.mark.slow
 def test_by_turns_with_the_optimiser_a_limit_or_an_agent_that_gives_up_ends_nothing(
     command_lab: Lab, screen: Recorder
 ) -> None:
@@ -238,6 +243,7 @@ def test_by_turns_with_the_optimiser_a_limit_or_an_agent_that_gives_up_ends_noth
     assert [agent for agent, _ in done] == ["knobs", "knobs", "knobs", "command", "knobs", "command"]
 
 
+@pytest.mark.slow
 def test_the_optimiser_goes_on_alone_when_the_agent_of_a_pair_cannot_be_started(
     command_lab: Lab, screen: Recorder
 ) -> None:

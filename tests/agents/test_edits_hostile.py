@@ -151,6 +151,7 @@ def keeps_the_rules(edit: Edit, files: Mapping[str, str]) -> None:
     json.dumps([edit.expected_gain, edit.problem], allow_nan=False)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::SyntaxWarning", "ignore::DeprecationWarning")
 def test_two_thousand_random_and_mutated_replies_keep_the_rules() -> None:
     chance = random.Random(20)
@@ -216,6 +217,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_hostile_reply_costs_seconds_at_most(text: str) -> None:
     begin = time.process_time()

@@ -341,6 +341,7 @@ def seen(lab: Lab) -> Context:
         return session.context(journal.history, journal.next_number, files)
 
 
+@pytest.mark.slow
 def test_the_optimiser_takes_in_what_the_model_did_to_the_knobs(command_lab: Lab, screen: Recorder) -> None:
     with OpenAIServer() as server:
         settings = {"base_url": server.base_url, "share": 1.0, "format": "whole"}

@@ -129,6 +129,7 @@ def test_an_axis_that_wins_is_tried_more_and_one_that_loses_less() -> None:
     assert counts["batch"] > counts["depth"] > counts["rope"]
 
 
+@pytest.mark.slow
 @pytest.mark.uncounted
 def test_no_axis_that_is_free_falls_below_its_share_of_the_floor() -> None:
     winners = [tried(n, "keep", "batch", 0.01) for n in range(1, 40)]

@@ -175,6 +175,7 @@ def test_a_dropped_idea_stays_dropped_even_when_its_experiment_is_cut_off(tmp_pa
 # --- the journal
 
 
+@pytest.mark.slow
 def test_two_processes_that_add_at_once_lose_nothing_and_share_no_number(tmp_path: Path) -> None:
     each = 25
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), n, str(each)]) for n in ("one", "two")]

@@ -167,6 +167,7 @@ def test_stagnation_counts_what_came_after_the_last_keep() -> None:
     assert stagnation(night(tried(1, "keep", "batch", 0.1), tried(2, "crash"), tried(3, "interrupted"))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.uncounted
 def test_after_twelve_without_a_keep_every_task_says_so_and_leads_away_from_the_last_tries() -> None:
     before, after = context(stall(PUSH - 1)), context(stall(PUSH))
@@ -276,6 +277,7 @@ NIGHTS = st.lists(st.tuples(STATUSES, AXES, st.floats(-0.003, 0.003), TALKS, TIT
 IDEAS = st.lists(st.tuples(AXES, st.sampled_from(["you", MODEL, "H100"]), TITLES), max_size=4)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(NIGHTS, IDEAS, st.integers(0, 2**32), st.none() | st.floats(0, 0.01))
 def test_any_situation_gives_one_task_of_two_to_six_plain_lines(

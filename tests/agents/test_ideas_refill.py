@@ -175,6 +175,7 @@ def test_no_answer_brings_more_than_a_backlog_can_hold() -> None:
 PIECES = ['{"', "title", '": "', "idea", '"}', "{", "}", "[", "]", ",", "\\", "\x00", "```", "\ud800", "1e999", "NaN"]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=60))
 def test_no_reply_raises(pieces: list[str]) -> None:
@@ -196,6 +197,7 @@ def test_no_mutation_of_a_good_reply_raises_or_harms_the_backlog(tmp_path: Path)
         assert idea.title and json.dumps(idea.knobs, allow_nan=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["[" * 200_000, '{"title": "' * 50_000, '{"ideas": [' * 50_000, "{" * 300_000, "9" * 300_000]
 )

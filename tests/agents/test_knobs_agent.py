@@ -56,6 +56,7 @@ class Session:
         return proposal
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(outcomes=outcomes, seed=st.integers(0, 10), text=st.sampled_from([TEXT, SMALL]))
 def test_every_proposal_is_a_small_fresh_change_of_knobs_within_their_ranges(outcomes, seed: int, text: str) -> None:
@@ -91,6 +92,7 @@ def _without_values(text: str) -> list[str]:
     return [line.split("=")[0] + line.partition("#")[2] for line in text.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.uncounted
 @settings(max_examples=15, deadline=None)
 @given(outcomes=outcomes, seed=st.integers(0, 10))
@@ -130,6 +132,7 @@ def test_the_reasons_are_given_in_numbers() -> None:
     assert "chance of failing" in proposal.rationale
 
 
+@pytest.mark.slow
 @pytest.mark.uncounted
 def test_a_direction_that_crashed_is_left_alone() -> None:
     """In this night every run with more layers than the start crashes, and no other change gains."""

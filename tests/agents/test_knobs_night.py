@@ -26,6 +26,7 @@ def test_the_same_seed_draws_the_same_landscape() -> None:
     assert draw(BY_NAME["cliff"], 3) == draw(BY_NAME["cliff"], 3) != draw(BY_NAME["cliff"], 4)
 
 
+@pytest.mark.slow
 def test_knobs_beats_the_plain_walk_in_the_mean() -> None:
     """The test takes six seeds and 30 trials; ``python bench/search.py`` makes the full table."""
     family = BY_NAME["interacting"]

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from prompt_cases import experiment, night, small
 
 from autoresearch_mlx.agents.knobs.state_summary import describe_state
@@ -66,6 +67,7 @@ def test_the_same_context_is_described_alike() -> None:
     assert describe_state(night()) == describe_state(night())
 
 
+@pytest.mark.slow
 def test_it_is_a_dozen_lines_however_long_the_session() -> None:
     """Even with more trials than the models look at, the summary stays short and takes little time."""
     rng = np.random.default_rng(7)

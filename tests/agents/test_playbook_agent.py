@@ -302,6 +302,7 @@ print(f"METRIC val_bpb={value:.6f}")
 """
 
 
+@pytest.mark.slow
 def test_a_night_of_the_h100s_and_the_macs_winners_on_a_command(tmp_path: Path, screen: Recorder) -> None:
     lab = write_command_lab(tmp_path / "lab")
     (lab.root / "solver.py").write_text(SOLVER)

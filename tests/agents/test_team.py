@@ -273,6 +273,7 @@ def with_a_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Journal
     return lab, read(lab.folder("t") / FILE)
 
 
+@pytest.mark.slow
 def test_a_critic_drops_a_proposal_before_anything_is_measured(with_a_model: tuple[Lab, Journal]) -> None:
     _, journal = with_a_model
     first = minutes_of(journal.briefs, journal.history)[0]
@@ -295,6 +296,7 @@ def test_the_minutes_are_in_status_log_and_report(with_a_model: tuple[Lab, Journ
 # --- a team of one
 
 
+@pytest.mark.slow
 def test_a_team_of_one_junior_has_the_night_of_that_junior(tmp_path: Path, screen: Recorder) -> None:
     nights = []
     script = tmp_path / "steps.json"

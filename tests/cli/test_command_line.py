@@ -24,6 +24,7 @@ COMMANDS = ("init", "prepare", "run", "try", "status", "log", "show", "diff", "c
 # --- run
 
 
+@pytest.mark.slow
 def test_run_does_what_the_script_says_and_tells_it_on_stderr(command_lab: Lab) -> None:
     agent = script(command_lab, *STEPS)
     done = call(command_lab, "run", "--tag", "t", "--agent", agent, "--experiments", "5")
@@ -116,6 +117,7 @@ def test_what_git_sets_for_its_hooks_does_not_lead_to_the_users_checkout(command
 # --- try
 
 
+@pytest.mark.slow
 def test_try_measures_the_users_edit_and_says_what_came_of_it(command_lab: Lab) -> None:
     call(command_lab, "run", "--tag", "t", "--experiments", "0")
     assert "nothing to try" in refused(command_lab, "try", "-m", "as it is")
@@ -236,6 +238,7 @@ def test_a_repository_that_git_does_not_trust_is_told_in_gits_own_words(command_
         assert "git config --global --add safe.directory" in done.stderr + done.stdout
 
 
+@pytest.mark.slow
 def test_without_git_it_is_told_what_is_missing(command_lab: Lab) -> None:
     done = call(command_lab, "run", "--experiments", "0", PATH=str(command_lab.root))
     assert done.returncode == 1

@@ -125,6 +125,7 @@ def document(lab: Lab, *arguments: str) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.slow
 def test_the_axis_of_code_comes_from_its_diff_and_not_from_its_title(lab: Lab) -> None:
     tried = [row["axis"] for row in document(lab)["axes"] if row["here"]]
     assert tried == ["mlp"]

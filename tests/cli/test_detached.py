@@ -62,6 +62,7 @@ def ended(lab: Lab, pid: int, number: int = signal.SIGTERM) -> None:
 # --- the verdict
 
 
+@pytest.mark.slow
 def test_the_number_comes_at_once_and_two_callers_wait_for_the_verdict(measured: Lab) -> None:
     (measured.root / "solver.py").write_text(SOME_SECONDS)
     promised = call(measured, "try", "--detach", "-m", "mine")
@@ -90,6 +91,7 @@ def test_without_a_baseline_the_number_is_promised_before_it_is_measured(lab: La
     assert experiments(lab) == {0: "keep", 1: "keep"}
 
 
+@pytest.mark.slow
 def test_an_experiment_of_a_run_has_a_verdict_too(command_lab: Lab) -> None:
     call(command_lab, "run", "--tag", "t", "--agent", script(command_lab, *STEPS), "--experiments", "3")
     assert call(command_lab, "wait", "3").stdout.startswith("experiment 3: crash\n")
@@ -122,6 +124,7 @@ def test_the_measurement_survives_the_end_of_the_callers_shell(measured: Lab) ->
     assert call(measured, "wait", "1").stdout.startswith("experiment 1: discard\n")
 
 
+@pytest.mark.slow
 def test_a_try_lets_go_of_the_callers_pipes_and_can_be_waited_for_in_parts_and_ended_by_hand(measured: Lab) -> None:
     (measured.root / "solver.py").write_text(TEN_MINUTES)
     command = [sys.executable, "-m", "autoresearch_mlx", "try", "--detach", "-m", "mine", "--json"]
@@ -136,6 +139,7 @@ def test_a_try_lets_go_of_the_callers_pipes_and_can_be_waited_for_in_parts_and_e
     assert done.stdout.startswith("experiment 1: interrupted\nstopped by hand\n")
 
 
+@pytest.mark.slow
 def test_after_a_kill_without_mercy_wait_says_so_and_the_next_try_closes_it(measured: Lab) -> None:
     pid = detached(measured, TEN_MINUTES)["pid"]
     assert wait_for(lambda: is_measured(measured, 1), 30.0)
@@ -161,6 +165,7 @@ def test_without_a_session_there_is_nothing_to_wait_for(lab: Lab) -> None:
     assert "no session yet" in refused(lab, "wait", "1")
 
 
+@pytest.mark.slow
 def test_an_edit_that_cannot_be_measured_is_refused_before_anything_is_promised(lab: Lab) -> None:
     assert "there is nothing to try" in refused(lab, "try", "--detach", "-m", "mine")
     (lab.root / "solver.py").write_bytes(b"X = 4 # \xff\n")
@@ -177,6 +182,7 @@ def test_a_baseline_that_fails_is_the_verdict_of_the_try(lab: Lab) -> None:
         assert "error: the baseline ended as crash" in said and "correct the file" in said
 
 
+@pytest.mark.slow
 def test_a_second_try_is_told_which_experiment_is_measured(measured: Lab) -> None:
     pid = detached(measured, TEN_MINUTES)["pid"]
     for command in (["try", "-m", "two"], ["try", "--detach", "-m", "two"], ["run"]):

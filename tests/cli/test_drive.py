@@ -49,6 +49,7 @@ def test_a_persons_own_options_and_lab_toml_name_an_agent(command_lab: Lab, tmp_
     assert read(command_lab.folder("t") / FILE).history.experiments[-1].title == "X nearer"
 
 
+@pytest.mark.slow
 def test_an_agent_that_may_not_edit_ends_the_night_after_five_experiments(command_lab: Lab, tmp_path: Path) -> None:
     imitate(tmp_path / "bin", "codex")
     options = ["--tag", "t", "--experiments", "20", "--agent", "command:codex exec -"]
@@ -68,6 +69,7 @@ def test_an_agent_that_may_not_edit_ends_the_night_after_five_experiments(comman
 # --- doctor
 
 
+@pytest.mark.slow
 def test_doctor_names_the_agents_on_path_and_whether_the_chosen_one_may_edit(command_lab: Lab, tmp_path: Path) -> None:
     settings = command_lab.root / "lab.toml"
     before = settings.read_text()
@@ -93,6 +95,7 @@ def test_doctor_names_the_agents_on_path_and_whether_the_chosen_one_may_edit(com
 # --- the agent drives
 
 
+@pytest.mark.slow
 def test_an_agent_drives_and_reads_its_verdict(command_lab: Lab, tmp_path: Path) -> None:
     told = imitate(tmp_path / "bin", "claude", DRIVE)
     assert call(command_lab, "drive", "command:true").stderr == "the agent has measured nothing\n"
@@ -111,6 +114,7 @@ def test_the_exit_code_of_the_agent_is_that_of_drive_and_its_files_are_arguments
     assert "no coding agent named 'clod'" in refused(command_lab, "drive", "clod")
 
 
+@pytest.mark.slow
 def test_a_try_in_a_sandbox_is_carried_out_by_the_process_that_drives(command_lab: Lab) -> None:
     """All processes of the command in the sandbox are killed; the process that drives has begun the measurement."""
     driver = subprocess.Popen([*TOOL.split(), "drive"], cwd=command_lab.root, stderr=subprocess.PIPE, text=True)
@@ -170,10 +174,11 @@ def test_a_read_only_folder_is_said_to_be_a_sandbox_and_what_measures_outside_of
     assert said is not None and "`autoresearch-mlx drive AGENT` measures outside of it" in said.hint
 
 
+@pytest.mark.slow
 def test_the_end_of_drive_is_the_end_of_the_agent(command_lab: Lab, tmp_path: Path) -> None:
     line = f"echo $$ > '{tmp_path}/pid'; sleep 600 & wait"
     driver = subprocess.Popen([*TOOL.split(), "drive", f"command:{line}"], cwd=command_lab.root)
-    assert wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip() != "", 30.0)
+    assert wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip() != "", 90.0)
     agent = int((tmp_path / "pid").read_text())
     (sleeper,) = psutil.Process(agent).children()
     driver.terminate()

@@ -51,6 +51,7 @@ def test_an_experiment_that_would_not_end_in_time_is_not_started(lab: Lab) -> No
     assert list(finished(lab)) == [0, 1]
 
 
+@pytest.mark.slow
 def test_time_is_kept_for_a_certificate_and_the_page_lies_there_in_the_morning(lab: Lab) -> None:
     note = lab.root.parent / "note.txt"
     told = f"cat > {note}; echo $AUTORESEARCH_SESSION >> {note}"
@@ -69,6 +70,7 @@ def test_time_is_kept_for_a_certificate_and_the_page_lies_there_in_the_morning(l
     assert (certificate["before"], certificate["head"], certificate["runs"]) == (0, 1, 4)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_certified_is_said_and_the_run_has_its_results(lab: Lab) -> None:
     steps = script(lab, {"title": "worse", "knobs": {"X": 7.0}})
     done = call(lab, "run", "--tag", "t", "--agent", steps, "--experiments", "1", "--certify", "2", "--report")

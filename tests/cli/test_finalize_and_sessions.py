@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from conftest import command_line, git
 
 from autoresearch_mlx.lab.lab import Lab
 
 
+@pytest.mark.slow
 def test_the_command_makes_branches_and_texts_whose_titles_are_escaped(command_lab: Lab) -> None:
     root = command_lab.root
     step = {"title": "X <script>alert(1)</script> | `x`", "axis": "x", "knobs": {"X": 3.0}}
@@ -26,6 +28,7 @@ def test_the_command_makes_branches_and_texts_whose_titles_are_escaped(command_l
     assert command_line("finalize", "--pairs", "3", cwd=root).returncode == 2
 
 
+@pytest.mark.slow
 def test_sessions_are_listed_with_their_best_and_one_is_chosen(command_lab: Lab) -> None:
     root = command_lab.root
     assert "no session yet" in command_line("sessions", cwd=root).stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from conftest import command_line, git
 
 from autoresearch_mlx.lab.lab import Lab
@@ -24,6 +25,7 @@ def told(lab: Lab, *arguments: str) -> list[str]:
     return [line.partition("note: ")[2] for line in before.splitlines() if "note: " in line]
 
 
+@pytest.mark.slow
 def test_run_try_and_status_say_what_is_not_in_the_session(command_lab: Lab) -> None:
     edit(command_lab, "solver.py", "bench.py")
     (said,) = told(command_lab, "run", "--experiments", "0", "--tag", "t", "--agent", "knobs")
@@ -49,6 +51,7 @@ def test_run_try_and_status_say_what_is_not_in_the_session(command_lab: Lab) -> 
     }
 
 
+@pytest.mark.slow
 def test_a_note_is_said_once_while_its_facts_stay(command_lab: Lab) -> None:
     (command_lab.root / "notes.txt").write_text("mine\n")
     for turn, value in enumerate(("3.5", "3.25", "3.75")):

@@ -65,6 +65,7 @@ def sent(server: OllamaServer) -> str:
 # --- before
 
 
+@pytest.mark.slow
 def test_prompt_is_exactly_what_the_next_run_sends(lab: Lab, server: OllamaServer) -> None:
     assert call(lab, "steer", "smaller X first").returncode == 0
     before = len(server.chats)
@@ -106,6 +107,7 @@ def test_prompt_shows_the_persons_idea_and_leaves_it_for_the_run(lab: Lab, serve
     ]
 
 
+@pytest.mark.slow
 def test_prompt_says_what_was_cut(lab: Lab) -> None:
     program = lab.root / "program.md"
     before = program.read_text()
@@ -226,6 +228,7 @@ def test_status_of_a_night_without_a_model_says_nothing_of_it(command_lab: Lab) 
     assert data(command_lab, "status")["spent"]["calls"] == 0
 
 
+@pytest.mark.slow
 def test_a_cap_ends_a_run_in_words_and_the_next_one_too(tmp_path: Path, server: OllamaServer) -> None:
     lab = begin(tmp_path / "lab", server)
     toml = lab.root / "lab.toml"

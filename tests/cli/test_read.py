@@ -29,6 +29,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return lab
 
 
+@pytest.mark.slow
 def test_status(night: Lab) -> None:
     told = data(night, "status")
     assert list(told) == [

@@ -40,6 +40,7 @@ def recorded(lab: Lab) -> str:
     return str(baseline.measurements[0].machine["sandbox"])
 
 
+@pytest.mark.slow
 def test_a_required_sandbox_that_holds_lets_runs_begin_and_stands_in_the_record(sandbox: Sandbox, lab: Lab) -> None:
     done = call(lab, "run", "--tag", "t", "--experiments", "0", "--require-sandbox")
     assert done.returncode == 0, done.stderr
@@ -48,6 +49,7 @@ def test_a_required_sandbox_that_holds_lets_runs_begin_and_stands_in_the_record(
     assert not list((lab.folder("t") / "runs").glob("*/tmp"))
 
 
+@pytest.mark.slow
 def test_without_a_sandbox_run_warns_once_and_each_measurement_says_so(lab: Lab) -> None:
     write(lab, '[sandbox]\nenabled = "never"\n')
     done = call(lab, "run", "--tag", "t", "--experiments", "0")
@@ -70,6 +72,7 @@ def test_a_command_lab_runs_in_no_sandbox_and_does_not_pretend_to(command_lab: L
     assert done.returncode == 0 and "WARNING" not in done.stderr
 
 
+@pytest.mark.slow
 def test_doctor_shows_the_sandbox_the_limits_and_that_it_holds(sandbox: Sandbox, lab: Lab, tmp_path: Path) -> None:
     before = call(lab, "doctor", AUTORESEARCH_CACHE=str(tmp_path / "empty"))
     assert re.search(r"^  probe +not tried: it needs prepared data", before.stdout, re.MULTILINE)

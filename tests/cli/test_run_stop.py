@@ -27,6 +27,7 @@ from autoresearch_mlx.store.ledger import FILE, read
 pytestmark = pytest.mark.uncounted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("columns", "kind"), [(8, "xterm"), (200, "xterm"), (0, "dumb")])
 def test_run_on_a_terminal(command_lab: Lab, columns: int, kind: str) -> None:
     ours, theirs = pty.openpty()
@@ -117,6 +118,7 @@ def gone(pids: Sequence[int]) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_by_hand_is_logged_and_cleaned_up(busy: Busy, number: signal.Signals) -> None:
     said = busy.end(number)
@@ -133,6 +135,7 @@ def test_a_stop_by_hand_is_logged_and_cleaned_up(busy: Busy, number: signal.Sign
     assert gone(busy.children)
 
 
+@pytest.mark.slow
 def test_after_a_stop_the_next_run_goes_on(busy: Busy) -> None:
     busy.end(signal.SIGINT)
     done = call(busy.lab, "run", "--agent", script(busy.lab, *STEPS), "--experiments", "1")
@@ -140,6 +143,7 @@ def test_after_a_stop_the_next_run_goes_on(busy: Busy) -> None:
     assert experiments(busy.lab) == {0: "keep", 1: "keep", 2: "interrupted", 3: "crash"}
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_next_run_closes_what_was_open_and_goes_on(busy: Busy) -> None:
     busy.end(signal.SIGKILL)
     assert busy.process.returncode == -signal.SIGKILL
@@ -152,6 +156,7 @@ def test_after_a_kill_the_next_run_closes_what_was_open_and_goes_on(busy: Busy) 
     assert left.knobs == {"X": (3.5, 9.0)}
 
 
+@pytest.mark.slow
 def test_a_session_in_use_is_seen_and_not_entered_twice(busy: Busy) -> None:
     running = data(busy.lab, "status")["running"]
     assert (running["pid"], running["number"]) == (busy.process.pid, 2)
@@ -162,6 +167,7 @@ def test_a_session_in_use_is_seen_and_not_entered_twice(busy: Busy) -> None:
     assert experiments(busy.lab, "other") == {0: "keep"}
 
 
+@pytest.mark.slow
 def test_a_worktree_deleted_under_a_run_costs_the_user_nothing(busy: Busy) -> None:
     (busy.lab.root / "precious.txt").write_text("not committed\n")
     (busy.lab.root / "solver.py").write_text("# unsaved\n")

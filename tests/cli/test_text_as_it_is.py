@@ -38,6 +38,7 @@ def tried(root: Path, scale: str) -> Lab:
     return lab
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scale", "before", "after", "gain"),
     [("1e-9", "4e-09", "3.5e-09", "+5e-10"), ("1e12", "4e+12", "3.5e+12", "+5e+11")],
@@ -57,6 +58,7 @@ def test_numbers_of_any_size_are_seen_in_every_view_and_go_back_in(
         assert all(words in text for words in (before, after, gain, "+12.500")), text
 
 
+@pytest.mark.slow
 def test_titles_leave_their_control_codes_in_the_ledger(tmp_path: Path) -> None:
     lab = tried(tmp_path / "lab", "1")
     (tag,) = lab.tags()

@@ -271,6 +271,7 @@ def test_a_session_of_ours_by_its_ledger_and_by_its_table(tmp_path: Path) -> Non
     assert [run.value for run in ledger.runs] == pytest.approx([run.value for run in table.runs])
 
 
+@pytest.mark.slow
 def test_a_table_of_ours_carries_its_direction(tmp_path: Path) -> None:
     lab = write_command_lab(tmp_path / "lab")
     settings = lab.root / "lab.toml"

@@ -53,6 +53,7 @@ def gflops(environ: dict[str, str]) -> float:
     return json.loads(done.stdout)["gflops"]
 
 
+@pytest.mark.slow
 @linux_only
 def test_a_child_multiplies_several_times_faster(blas: Blas) -> None:
     assert gflops(preloaded(blas)) > 3 * gflops(plain_environment())

@@ -32,6 +32,7 @@ def test_a_wait_of_no_seconds_does_not_even_look(busy: None) -> None:
     assert time.monotonic() - began < 0.1 and told == []
 
 
+@pytest.mark.slow
 def test_a_busy_machine_is_waited_for_only_so_long_and_its_programs_are_named(busy: None) -> None:
     told = list[Progress]()
     others = wait_for_quiet(1.5, told.append)

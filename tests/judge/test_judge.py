@@ -125,6 +125,7 @@ def test_the_mode_margin_takes_one_run_and_no_statistics(lab: Lab, screen: Recor
     assert "(margin 0.5): keep" in history.experiments[1].reason
 
 
+@pytest.mark.slow
 def test_the_incumbent_is_measured_again_and_counts_by_runs_that_nothing_chose(lab: Lab, screen: Recorder) -> None:
     history = night(lab, screen, {"X": 3.0}, {"X": 8.0}, {"X": 7.0}, {"X": 9.0}, judge__refresh_every=2)
     best = history.incumbent
@@ -135,6 +136,7 @@ def test_the_incumbent_is_measured_again_and_counts_by_runs_that_nothing_chose(l
     assert sigma_of(history).n >= 3
 
 
+@pytest.mark.slow
 def test_after_a_repeat_of_the_incumbent_candidates_first_run_on_its_seed(lab: Lab, screen: Recorder) -> None:
     steps = [{"X": x} for x in (3.0, 8.0, 7.0, 9.0, 8.5)]
     history = night(lab, screen, *steps, judge__refresh_every=2)
@@ -145,6 +147,7 @@ def test_after_a_repeat_of_the_incumbent_candidates_first_run_on_its_seed(lab: L
     assert later and later <= unselected and best.measurements[0].seed not in later
 
 
+@pytest.mark.slow
 def test_a_shift_of_the_machine_opens_a_regime_and_old_runs_stop_counting(lab: Lab, screen: Recorder) -> None:
     night(lab, screen, {"X": 8.0}, {"X": 9.0}, judge__refresh_every=2)
     (lab.root.parent / "drift").write_text("5")
@@ -157,11 +160,13 @@ def test_a_shift_of_the_machine_opens_a_regime_and_old_runs_stop_counting(lab: L
     assert json.loads(command_line("status", "--json", cwd=lab.root).stdout)["noise"]["epoch"] == 1
 
 
+@pytest.mark.slow
 def test_one_run_that_lies_far_off_is_no_shift(lab: Lab, screen: Recorder) -> None:
     history = night(lab, screen, {"X": 8.0}, {"X": 9.0}, {"X": 7.0}, judge__refresh_every=1)
     assert history.regime == 0 and history.repeats
 
 
+@pytest.mark.slow
 def test_weak_keeps_are_taken_out_on_trial(lab: Lab, screen: Recorder) -> None:
     """The night has two keeps: one that gains next to nothing and was forced by hand, and one that gains much."""
     with opened(lab, "t", judge__removal_every=2) as session:
@@ -191,6 +196,7 @@ def _event(ledger: Path) -> dict[str, Any]:
 # --- certify
 
 
+@pytest.mark.slow
 def test_a_certificate_compares_head_and_baseline_in_turn_on_fresh_seeds(lab: Lab, screen: Recorder) -> None:
     night(lab, screen, {"X": 3.0})
     done = command_line("certify", "--pairs", "2", "--json", cwd=lab.root)
@@ -205,6 +211,7 @@ def test_a_certificate_compares_head_and_baseline_in_turn_on_fresh_seeds(lab: La
     assert "certificate  #1 against #0: better by" in command_line("status", cwd=lab.root).stdout
 
 
+@pytest.mark.slow
 def test_the_next_certificate_is_against_the_last_head(lab: Lab, screen: Recorder) -> None:
     night(lab, screen, {"X": 3.5})
     assert command_line("certify", "--pairs", "2", cwd=lab.root).returncode == 0
@@ -216,6 +223,7 @@ def test_the_next_certificate_is_against_the_last_head(lab: Lab, screen: Recorde
     assert (found["before"], found["head"]) == (1, 2)
 
 
+@pytest.mark.slow
 def test_a_certification_that_was_cut_off_goes_on_where_it_was(lab: Lab, screen: Recorder) -> None:
     night(lab, screen, {"X": 3.0})
     drift = lab.root.parent / "drift"
@@ -230,6 +238,7 @@ def test_a_certification_that_was_cut_off_goes_on_where_it_was(lab: Lab, screen:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_certification_takes_again_what_was_run_under_another_key(lab: Lab, screen: Recorder) -> None:
     night(lab, screen, {"X": 3.0})
     assert command_line("certify", "--pairs", "2", cwd=lab.root).returncode == 0

@@ -45,6 +45,7 @@ def false_share(regime: str, rule: str) -> float:
 # -- one decision -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("common", [0.0, 0.7])
 def test_without_effect_at_most_one_in_ten_is_kept(common: float) -> None:
     kept, runs = one_decision("adaptive", 0.0, MANY, common)
@@ -52,6 +53,7 @@ def test_without_effect_at_most_one_in_ten_is_kept(common: float) -> None:
     assert runs <= 1.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("common", [0.0, 0.7])
 def test_an_effect_of_three_sigma_is_kept_nineteen_times_in_twenty(common: float) -> None:
     kept, runs = one_decision("adaptive", 3.0, MANY, common)
@@ -59,12 +61,14 @@ def test_an_effect_of_three_sigma_is_kept_nineteen_times_in_twenty(common: float
     assert runs <= 2.7
 
 
+@pytest.mark.slow
 def test_a_loss_of_one_sigma_is_hardly_ever_kept_and_costs_little_more_than_one_run() -> None:
     kept, runs = one_decision("adaptive", -1.0, MANY)
     assert kept <= 0.02
     assert runs <= 1.2
 
 
+@pytest.mark.slow
 def test_strict_keeps_less_than_one_in_thirty_without_effect() -> None:
     assert one_decision("strict", 0.0, MANY)[0] <= 1 / 30
 
@@ -102,6 +106,7 @@ def test_a_steady_machine_gives_the_alarm_of_drift_less_than_once_in_a_hundred_c
 # -- whole nights -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("regime", "rule"), [*((regime.name, "auto") for regime in REGIMES), ("tuned", "adaptive"), ("tuned", "strict")]
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from statistics import fmean
 
+import pytest
+
 from bench.fleet import OURS, RULES, nights, share
 from bench.simulated_fleet import WORLDS, Fleet
 
@@ -16,6 +18,7 @@ def simulated(rule: str) -> list[Fleet]:
     return nights(WORLDS[0], RULES[rule], NIGHTS, 240)
 
 
+@pytest.mark.slow
 def test_at_most_one_keep_in_ten_is_no_better_than_what_it_replaced() -> None:
     false, _ = share(simulated(OURS), lambda change: float(change.effects.mean()) <= 0)
     assert false <= 0.1

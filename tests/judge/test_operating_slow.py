@@ -21,6 +21,7 @@ def nights(name: str, told: bool = True, common: float = 0.8) -> list[Seen]:
     return [night(way, told, number, common) for number in range(NIGHTS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
 def test_of_twelve_edits_without_effect_hardly_ever_two_are_reported_beyond_three_sigma(name: str) -> None:
     assert fmean(n.beyond > 1 for n in nights(name)) <= 0.05

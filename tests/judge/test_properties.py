@@ -66,6 +66,7 @@ def rank(decision: object) -> int:
     return 1 if isinstance(decision, Again) else 2 if isinstance(decision, Verdict) and decision.status == "keep" else 0
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(evidences(), st.floats(0, 6), st.sampled_from(MODES))
 def test_a_larger_gain_never_turns_a_keep_into_a_discard(evidence: Evidence, by: float, mode: Mode) -> None:
@@ -108,6 +109,7 @@ def test_tainted_runs_change_nothing_beside_ones_that_count(
     assert decide(dirty, mode) == decide(clean, mode)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(evidences(), st.integers(0, 10**6), st.booleans(), st.sampled_from((0.0, 0.3, 1.0)), st.sampled_from(MODES))
 def test_every_course_ends_in_a_verdict(

@@ -239,6 +239,7 @@ def test_an_incumbent_that_does_not_run_here_is_an_error_with_a_way_out(command_
     assert "--tag" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_try_measures_the_incumbent_first_too(command_lab: Lab, screen: Recorder) -> None:
     begin(command_lab, screen)
     as_if_begun_on(command_lab, machine="Apple M2")

@@ -44,6 +44,7 @@ FORMS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.uncounted
 @pytest.mark.parametrize("form", FORMS)
 def test_data_is_refused_in_every_form_with_its_size(form: str) -> None:
@@ -80,6 +81,7 @@ def test_what_a_file_has_already_is_free_and_may_be_removed() -> None:
     assert too_much("train_mlx.py", large, SCRIPT, Bounds()) is None
 
 
+@pytest.mark.slow
 def test_small_steps_end_at_the_bound_of_the_file() -> None:
     text, why = SCRIPT, None
     for step in range(20):

@@ -37,6 +37,7 @@ def knob_values(text: str) -> dict[str, Any]:
     return {name: knob.value for name, knob in read_knobs(text).items()}
 
 
+@pytest.mark.slow
 @given(st.dictionaries(names, st.tuples(words, words, values, values), min_size=1), st.data())
 def test_what_is_set_is_read_again_and_nothing_else_in_the_text_moves(
     knobs: Mapping[str, tuple[str, str, Any, Any]], data: st.DataObject
@@ -257,6 +258,7 @@ statements = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(
     st.lists(statements, min_size=1), st.lists(st.one_of(words.map("# {}".format), st.just("")), min_size=1), st.data()
 )

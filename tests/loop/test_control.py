@@ -48,6 +48,7 @@ def lab(tmp_path: Path) -> Lab:
     return slow_lab(tmp_path / "lab")
 
 
+@pytest.mark.slow
 def test_a_pause_holds_a_run_until_it_is_resumed(lab: Lab) -> None:
     with going(lab, sweep(40)) as run:
         until(lambda: 1 in finished(lab), "the first experiment")
@@ -68,6 +69,7 @@ def test_a_pause_holds_a_run_until_it_is_resumed(lab: Lab) -> None:
     assert "paused by hand; `autoresearch-mlx resume` continues" in said and "continuing" in said
 
 
+@pytest.mark.slow
 def test_a_stop_ends_the_run_after_its_experiment_and_not_the_next_run(lab: Lab) -> None:
     with going(lab, sweep(40, X=8.0)) as run:
         until(lambda: started(lab) == 1, "the first experiment")
@@ -84,6 +86,7 @@ def test_a_stop_ends_the_run_after_its_experiment_and_not_the_next_run(lab: Lab)
     assert max(finished(lab)) == 2
 
 
+@pytest.mark.slow
 def test_a_skip_ends_the_experiment_and_the_next_one_starts(lab: Lab) -> None:
     with going(lab, sweep(40, X=9.0), "--experiments", "3") as run:
         until(lambda: phase(lab) == "train" and started(lab) == 1, "the wait")
@@ -99,6 +102,7 @@ def test_a_skip_ends_the_experiment_and_the_next_one_starts(lab: Lab) -> None:
     assert call(lab, "show", "1").returncode == 0
 
 
+@pytest.mark.slow
 def test_limits_are_changed_while_the_run_goes_on(lab: Lab) -> None:
     later = time.strftime("%H:%M", time.localtime(time.time() + 6 * 3600))
     with going(lab, sweep(40, X=9.0), "--experiments", "40") as run:
@@ -117,6 +121,7 @@ def test_limits_are_changed_while_the_run_goes_on(lab: Lab) -> None:
     assert finished(lab) == {0: "keep", 1: "interrupted", 2: "discard"}
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_pause(lab: Lab) -> None:
     with going(lab, sweep(40)) as run:
         until(lambda: 1 in finished(lab), "the first experiment")
@@ -185,6 +190,7 @@ def test_limits_that_cannot_be_are_told_with_the_next_step(lab: Lab) -> None:
     assert "policy set until=08:30" in refused(lab, "policy", "set", code=2)
 
 
+@pytest.mark.slow
 def test_the_console_of_the_page_runs_as_written(lab: Lab) -> None:
     page = (ROOT / "docs" / "dashboard.md").read_text()
     (console,) = re.findall(r"^```console\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
@@ -267,6 +273,7 @@ def test_without_a_folder_nobody_wants_anything() -> None:
     orders.obey(1)
 
 
+@pytest.mark.slow
 def test_the_file_tells_when_a_run_began_and_ended(command_lab: Lab) -> None:
     assert call(command_lab, "run", "--tag", "t", "--experiments", "0", "--hours", "3").returncode == 0
     events = read_events(command_lab.folder("t") / FILE).events

@@ -79,6 +79,7 @@ def by_numbers(findings: list[Finding]) -> dict[tuple[int, ...], Finding]:
     return {f.change.numbers: f for f in findings}
 
 
+@pytest.mark.slow
 def test_a_night_of_twelve_keeps_becomes_a_branch_for_each_change_that_holds(command_lab: Lab) -> None:
     root = command_lab.root
     with made_up(command_lab) as session:

@@ -127,6 +127,7 @@ def test_both_hooks_get_json_and_what_they_print_reaches_the_next_proposal(comma
     assert before["cwd"] == str(command_lab.root.resolve()) and Path(about["folder"]).is_dir()
 
 
+@pytest.mark.slow
 def test_with_two_lanes_each_experiment_has_its_hooks(command_lab: Lab, screen: Recorder) -> None:
     steps = Steps({"X": 3.5}, {"X": 9.0}, {"Y": 5})
     night(command_lab, screen, steps, 3, lanes=2, before=KEEPS, after=f"{KEEPS}; sleep 0.2; echo noted")

@@ -86,6 +86,7 @@ def losers(count: int, seconds: float = 0.1) -> list[dict[str, float]]:
     return [{"X": 10.0 + at, "S": seconds} for at in range(count)]
 
 
+@pytest.mark.slow
 def test_every_experiment_is_there_once_and_three_run_at_a_time(lab: Lab, screen: Recorder) -> None:
     assert night(lab, Steps(*losers(9, 0.5)), screen, limit=9) == "9 experiments done, as asked"
     assert sorted(finished(lab)) == list(range(10))
@@ -107,6 +108,7 @@ def most_open(happened: list[dict[str, Any]]) -> int:
     return most
 
 
+@pytest.mark.slow
 def test_a_winner_on_an_old_base_is_carried_and_measured_again_before_it_is_kept(lab: Lab, screen: Recorder) -> None:
     night(lab, Steps({"X": 3.5, **FIRST}, {"Y": 5, **SECOND}), screen, limit=2)
     first, second = finished(lab)[1], finished(lab)[2]
@@ -122,6 +124,7 @@ def test_a_winner_on_an_old_base_is_carried_and_measured_again_before_it_is_kept
     assert [m["value"] for m in carried["measurements"]] == [2.0], "its run on the old base"
 
 
+@pytest.mark.slow
 def test_a_winner_whose_files_stay_the_same_keeps_its_runs_when_it_is_carried(lab: Lab, screen: Recorder) -> None:
     night(lab, Steps({"X": 3.5, **FIRST}, {"X": 3.3, **FIRST, **SECOND}), screen, limit=2)
     first, second = finished(lab)[1], finished(lab)[2]
@@ -134,6 +137,7 @@ def test_a_winner_whose_files_stay_the_same_keeps_its_runs_when_it_is_carried(la
     assert "X = 3.3" in git(lab.root, "show", "autoresearch/t:solver.py")
 
 
+@pytest.mark.slow
 def test_a_carried_change_that_another_lane_measures_is_not_measured_twice(lab: Lab, screen: Recorder) -> None:
     night(lab, Steps({"X": 3.5}, {"Y": 5, "S": 2.0}, {"Y": 5, "S": 2.0}), screen, lanes=2, limit=3)
     first, second, third = (finished(lab)[number] for number in (1, 2, 3))
@@ -149,6 +153,7 @@ def test_a_loser_on_an_old_base_is_compared_with_what_it_was_made_from(lab: Lab,
     assert not [e for e in events(lab) if e["event"] == "carried"], "a loser costs no second run"
 
 
+@pytest.mark.slow
 def test_changes_that_do_not_go_together_are_a_conflict_and_nothing_is_kept(lab: Lab, screen: Recorder) -> None:
     one, other = (SLOW_SOLVER.replace("X = 4.0", f"X = {sum}") for sum in ("1.0 + 2.0", "2.0 + 1.5"))
     night(lab, Steps(set_knobs(one, FIRST), set_knobs(other, SECOND)), screen, limit=2)
@@ -162,6 +167,7 @@ def test_changes_that_do_not_go_together_are_a_conflict_and_nothing_is_kept(lab:
     assert status_of(lab.folder("t")).counts.failed == 1
 
 
+@pytest.mark.slow
 def test_what_runs_is_told_to_the_agent_and_proposed_again_it_is_refused(lab: Lab, screen: Recorder) -> None:
     agent = Steps({"X": 8.0, **FIRST}, {"X": 8.0, **FIRST}, {"X": 9.0, **SECOND})
     night(lab, agent, screen, limit=2)
@@ -179,6 +185,7 @@ def test_an_agent_with_nothing_left_ends_the_night_after_what_runs(lab: Lab, scr
     assert events(lab)[-1]["event"] == "finished" and not read(lab.folder("t") / FILE).running
 
 
+@pytest.mark.slow
 def test_a_run_of_losers_ends_the_night_exactly(lab: Lab, screen: Recorder) -> None:
     with opened(lab, "t", run__lanes=3) as session:
         reason = research(session, Steps(*losers(9)), Policy(stall=4), screen)
@@ -186,6 +193,7 @@ def test_a_run_of_losers_ends_the_night_exactly(lab: Lab, screen: Recorder) -> N
     assert len(finished(lab)) == 5
 
 
+@pytest.mark.slow
 def test_a_session_takes_up_every_claim_that_was_left_open(lab: Lab, screen: Recorder) -> None:
     night(lab, Steps(*losers(1)), screen, limit=1)
     with opened(lab, "t") as session:
@@ -219,6 +227,7 @@ def test_status_shows_the_lane_that_has_gone_silent(lab: Lab, screen: Recorder) 
         assert said and "silent for 7:" in said[0]
 
 
+@pytest.mark.slow
 def test_drift_and_removals_are_looked_for_between_experiments(lab: Lab, screen: Recorder) -> None:
     (lab.root / "bench.py").write_text(NOISY_BENCH)
     (lab.root / "solver.py").write_text(SLOW_SOLVER + "W = 1\nZ = 1\n")
@@ -245,6 +254,7 @@ def test_a_target_that_cannot_be_measured_side_by_side_refuses(lab: Lab, screen:
         research(session.measuring(target=Alone()), Steps(), Policy(), screen)
 
 
+@pytest.mark.slow
 def test_a_broken_lab_ends_the_night_and_what_runs_is_logged(lab: Lab, screen: Recorder) -> None:
     """Somebody commits to the session's branch, and the next keep finds the branch moved."""
 
@@ -277,6 +287,7 @@ def running(lab: Lab) -> list[int]:
     return [each.number for each in read(path).running] if path.exists() else []
 
 
+@pytest.mark.slow
 def test_status_shows_all_lanes_one_can_be_skipped_and_the_run_stopped(lab: Lab, screen: Recorder) -> None:
     night(lab, Steps(), screen, limit=0)
     steps = [{"title": f"step {at}", "knobs": knobs} for at, knobs in enumerate(losers(9, 90.0))]
@@ -352,6 +363,7 @@ def phases(lab: Lab) -> dict[int, str | None]:
     return {lane["number"]: lane["title"] for lane in to_json(status_of(lab.folder("t")))["lanes"]}
 
 
+@pytest.mark.slow
 def test_pause_lets_what_runs_end_and_begins_nothing(lab: Lab) -> None:
     seen = Recorder()
     with opened(lab, "t", run__lanes=2) as session:

@@ -72,6 +72,7 @@ def test_a_run_that_the_machine_ended_is_taken_again_and_a_keep_then_needs_two_r
     assert all(METAL in str(m.extra["tainted"]) for m in done.measurements[:2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["auto", "margin"])
 def test_a_file_that_imitates_the_machines_error_is_found_out(mode: str, lab: Lab, screen: Recorder) -> None:
     with opened(lab, "t", judge__mode=mode) as session:
@@ -86,6 +87,7 @@ def test_a_file_that_imitates_the_machines_error_is_found_out(mode: str, lab: La
     assert second.status == "keep"
 
 
+@pytest.mark.slow
 def test_three_failures_in_a_row_and_the_incumbents_too_pause_the_night(lab: Lab) -> None:
     def repaired() -> None:
         breaks(lab, 0)
@@ -121,6 +123,7 @@ def test_a_machine_that_fails_from_the_start_ends_the_run_with_what_to_do(lab: L
     assert raised.value.hint.startswith("the file is not to blame")
 
 
+@pytest.mark.slow
 def test_an_edit_by_hand_is_told_that_the_machine_failed(lab: Lab, screen: Recorder) -> None:
     with opened(lab, "t", judge__mode="margin") as session:
         research(session, Steps(), Policy(experiments=0), screen)

@@ -165,6 +165,7 @@ print(f"METRIC score={(X - 3) ** 2 + (Y - 5) ** 2 + 1:.6f}")
 """
 
 
+@pytest.mark.slow
 def test_a_loop_that_was_stopped_with_its_program_repeats_the_run_and_says_why(tmp_path: Path) -> None:
     lab = slow_lab(tmp_path / "lab")
     (lab.root / "bench.py").write_text(BENCH)

@@ -54,6 +54,7 @@ def lab(tmp_path: Path) -> Lab:
     return tiny.lab(tmp_path / "lab", TOML, UNEMBEDDING_LR=7e-4, UNEMBEDDING_INIT_STD=0.0001)
 
 
+@pytest.mark.slow
 def test_a_real_server_with_a_hand_made_model_researches(lab: Lab, tmp_path: Path) -> None:
     silu, typo = CODE.replace("{call}", "nn.silu"), CODE.replace("{call}", "nn.sillu")
     model = write_model(tmp_path / "model", [KNOB, [typo, silu], "I have no further ideas."])
@@ -108,6 +109,7 @@ def dying(server: OpenAIServer, after: int, dead_seconds: float) -> Iterator[lis
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", ["chat", "hybrid"])
 def test_forty_experiments_with_an_endpoint_that_dies_and_returns(command_lab: Lab, agent: str) -> None:
     with OpenAIServer() as server, dying(server, 4, 0.5) as deaths:

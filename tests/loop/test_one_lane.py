@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import command_line
 
 GOLDEN = Path(__file__).parent / "golden" / "one_lane.jsonl"
@@ -58,6 +59,7 @@ DATES = {f"GIT_{who}_DATE": "2026-01-01T00:00:00Z" for who in ("AUTHOR", "COMMIT
 """Fixed dates for git, so that the hashes of the commits are always the same."""
 
 
+@pytest.mark.slow
 def test_a_night_with_one_lane_is_written_as_before(tmp_path: Path) -> None:
     root = tmp_path / "lab"
     root.mkdir()

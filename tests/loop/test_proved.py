@@ -56,6 +56,7 @@ def experiment(lab: Lab, number: int) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "start",
     [
@@ -99,6 +100,7 @@ def test_a_module_that_an_agents_leftover_adds_beside_the_file_is_not_measured(
     assert found["status"] == "invalid" and "added during the run by another program; sh (process" in found["reason"]
 
 
+@pytest.mark.slow
 def test_an_edit_whose_runs_write_what_measures_it_is_invalid(command_lab: Lab, screen: Recorder) -> None:
     """The guard runs the edited code before the program that measures is started."""
     lab = prepared(command_lab, BENCH.replace("0.4", "0"))
@@ -154,6 +156,7 @@ def person() -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_program_of_the_persons_that_writes_there_is_named_and_goes_on(
     command_lab: Lab, person: Callable[[str], subprocess.Popen[bytes]]
 ) -> None:

@@ -144,6 +144,7 @@ def test_a_file_in_the_place_of_a_folder_is_refused(command_lab: Lab, screen: Re
     assert (done.status, done.reason) == ("invalid", "solver.py/x.py cannot exist, because solver.py is a file")
 
 
+@pytest.mark.slow
 def test_an_agent_with_nothing_left_ends_the_run_without_an_experiment(command_lab: Lab, screen: Recorder) -> None:
     with opened(command_lab, "t") as session:
         assert research(session, Steps({"X": 3.0}), Policy(experiments=5), screen) == "no steps left"
@@ -153,6 +154,7 @@ def test_an_agent_with_nothing_left_ends_the_run_without_an_experiment(command_l
     assert statuses(command_lab, "t") == ["keep", "keep", "keep"]
 
 
+@pytest.mark.slow
 def test_a_session_goes_on_where_it_stopped(command_lab: Lab, screen: Recorder) -> None:
     with opened(command_lab, "t") as session:
         research(session, Steps({"X": 3.0}), Policy(experiments=1), screen)
@@ -202,6 +204,7 @@ def test_a_commit_of_somebody_else_on_the_branch_stops_with_the_remedy(command_l
     assert git(command_lab.root, "rev-parse", "autoresearch/t") == foreign
 
 
+@pytest.mark.slow
 def test_a_deleted_worktree_is_made_again(command_lab: Lab, screen: Recorder) -> None:
     import shutil
 

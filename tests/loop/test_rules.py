@@ -27,6 +27,7 @@ def events(lab: Lab) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (lab.folder("t") / "ledger.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "before"),
     [("judge.mode", "margin", "auto"), ("judge.margin", 0.25, "auto"), ("judge.removal_every", 3, 8)],
@@ -55,6 +56,7 @@ def test_a_change_is_told_dated_and_shown_beside_every_verdict_after_it(
     assert "From experiment 3 on" in text
 
 
+@pytest.mark.slow
 def test_rules_that_return_are_dated_too_and_verdicts_are_plain_again(command_lab: Lab) -> None:
     said: list[str] = []
     night(command_lab, said, 3.8)

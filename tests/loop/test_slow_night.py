@@ -96,6 +96,7 @@ def night(lab: Lab, *steps: dict[str, float]) -> History:
         return session.journal().history
 
 
+@pytest.mark.slow
 def test_edits_without_effect_are_no_losses_and_a_real_win_is_found(lab: Lab) -> None:
     history = night(lab, NULL, NULL, NULL, WIN, NULL, NULL)
     tried = history.experiments[1:]

@@ -279,6 +279,7 @@ def test_a_prompt_that_does_not_fit_is_an_overflow_with_the_setting_that_helps(c
     assert "context_tokens" in error.hint
 
 
+@pytest.mark.slow
 def test_a_reply_that_takes_too_long_is_given_up_at_the_deadline(case: Case) -> None:
     ask = case.takes_too_long()
     started = time.monotonic()
@@ -286,6 +287,7 @@ def test_a_reply_that_takes_too_long_is_given_up_at_the_deadline(case: Case) -> 
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_during_the_call_is_told_and_the_next_call_works(case: Case) -> None:
     assert failure(case.endpoint, case.dies()).kind in ("dropped", "unreachable")
     assert case.endpoint.ask(case.answers()).text == "an edit"
@@ -294,6 +296,7 @@ def test_a_server_that_dies_during_the_call_is_told_and_the_next_call_works(case
 # -- memory -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_model_leaves_the_memory_when_asked_and_comes_back_when_needed(case: Case) -> None:
     case.endpoint.ask(case.answers())
     seconds = case.endpoint.release()
@@ -302,6 +305,7 @@ def test_a_model_leaves_the_memory_when_asked_and_comes_back_when_needed(case: C
     assert case.endpoint.ask(case.answers()).text == "an edit"
 
 
+@pytest.mark.slow
 def test_closing_twice_is_fine(case: Case) -> None:
     case.endpoint.close()
     case.endpoint.close()

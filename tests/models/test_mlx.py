@@ -128,6 +128,7 @@ def test_a_prompt_longer_than_the_context_is_not_sent(server: MlxServer, session
     assert log.read_text().count("POST") == before
 
 
+@pytest.mark.slow
 def test_release_ends_the_server_and_the_next_question_starts_it_again(server: MlxServer, model: Path) -> None:
     server.ask(ask(experiment(3)))
     assert server.ask(ask(experiment(3))).load_seconds == 0.0
@@ -140,6 +141,7 @@ def test_release_ends_the_server_and_the_next_question_starts_it_again(server: M
     assert reply.load_seconds > 0
 
 
+@pytest.mark.slow
 def test_a_server_that_was_killed_is_started_again(server: MlxServer, model: Path) -> None:
     server.ask(ask(experiment(3)))
     (running,) = servers(model)
@@ -150,6 +152,7 @@ def test_a_server_that_was_killed_is_started_again(server: MlxServer, model: Pat
     assert reply.load_seconds > 0
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_during_the_call_is_named_with_its_end(
     server: MlxServer, model: Path, session: Path
 ) -> None:
@@ -168,6 +171,7 @@ def test_a_server_that_ends_during_the_call_is_named_with_its_end(
     assert server.ask(ask(experiment(3))).text == "third"
 
 
+@pytest.mark.slow
 def test_a_folder_with_a_damaged_model_fails_with_the_logs_words(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
     server = MlxServer(str(tmp_path))
@@ -186,6 +190,7 @@ def test_a_start_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     assert not servers(model)
 
 
+@pytest.mark.slow
 def test_a_reply_that_takes_too_long_ends_the_server(tmp_path: Path) -> None:
     lines = 20_000
     model = write_model(tmp_path / "model", ["line\n" * lines, "short"], context=10**6)
@@ -229,6 +234,7 @@ def test_what_is_no_model_is_refused_before_anything_starts(tmp_path: Path, name
         assert "give the folder" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_the_server_dies_with_a_parent_that_is_killed(model: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(model)], stdout=subprocess.PIPE, text=True)
     try:
@@ -253,6 +259,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_the_other_ways_to_pick_a_reply(tmp_path: Path) -> None:
     for pick, talk in ((by_turn(), ["a", "first", "b"]), (by_count("measured"), ["it was measured", "first", "b"])):
         with closing(MlxServer(str(write_model(tmp_path / "model", ["first", "second"], pick)))) as server:
@@ -285,6 +292,7 @@ def test_packed_weights_count_as_the_numbers_in_them(tmp_path: Path) -> None:
     assert MlxServer(str(tmp_path)).facts().billions == 5
 
 
+@pytest.mark.slow
 def test_nothing_is_known_of_a_model_that_is_not_on_this_machine_whatever_its_name_says() -> None:
     facts = MlxServer("no-such-organisation/model-8B-4bit").facts()
     assert (facts.billions, facts.context_tokens, facts.size_bytes, facts.thinks) == (None, None, None, None)

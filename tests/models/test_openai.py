@@ -357,6 +357,7 @@ print(endpoint.facts().model, endpoint.ask(Ask((Message("user", "hi"),), 2, 16, 
 """
 
 
+@pytest.mark.slow
 def test_nothing_in_the_environment_reaches_a_server_or_keeps_from_it(server: OpenAIServer) -> None:
     nowhere = "http://127.0.0.1:9"
     environment = {

@@ -31,6 +31,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return lab
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_page_a_picture_and_a_text(lab: Lab) -> None:
     done = call(lab, "report")
     names = [Path(line).name for line in done.stdout.splitlines()]
@@ -75,6 +76,7 @@ def test_a_damaged_ledger_is_named_and_nothing_is_written(lab: Lab, tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_is_named_and_an_old_report_stays(session: Path, tmp_path: Path) -> None:
     page = page_of(session, session)
     (tmp_path / "taken").write_text("mine")
@@ -89,6 +91,7 @@ def test_a_folder_that_cannot_be_is_named_and_an_old_report_stays(session: Path,
     assert (out / HTML).read_bytes() == old and not (out / f"{HTML}.tmp").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.uncounted
 def test_a_thousand_experiments_take_seconds_and_stay_small(tmp_path: Path) -> None:
     """Logs and rationales are as long as possible, and consist of the character that takes most space in the page."""

@@ -59,6 +59,7 @@ def test_a_short_session_without_a_keep_shows_what_was_tried() -> None:
     assert low < 15.4 and 15.7 < high < 17
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 6, 126, pytest.param(1000, marks=pytest.mark.uncounted)])
 def test_a_picture_for_a_post(tmp_path: Path, count: int) -> None:
     from PIL import Image

@@ -70,6 +70,7 @@ def nothing_of_it(lab: Lab) -> bool:
 # --- to another lab and back
 
 
+@pytest.mark.slow
 def test_a_session_moves_to_a_fresh_clone_and_goes_on_there(night: Lab, clone: Lab, tmp_path: Path) -> None:
     file = tmp_path / "moved.tar.gz"
     done = call(night, "archive", "-o", str(file))
@@ -127,6 +128,7 @@ def test_the_times_of_files_stay_for_gc_goes_by_them(night: Lab, packed: Path, c
     assert int(was) == int(there)
 
 
+@pytest.mark.slow
 def test_a_session_of_another_machine_is_said_to_be_one(packed: Path, clone: Lab, tmp_path: Path) -> None:
     def moved(told: dict[str, Any]) -> None:
         told["host"], told["machine"]["chip"] = "studio", "Apple M4 Max"
@@ -298,6 +300,7 @@ def test_a_file_that_is_no_archive_is_refused(packed: Path, clone: Lab, tmp_path
     assert nothing_of_it(clone)
 
 
+@pytest.mark.slow
 def test_what_is_here_already_is_never_overwritten(night: Lab, packed: Path, clone: Lab) -> None:
     assert "session t is here already" in (said := refused(night, "restore", str(packed)))
     assert "--tag NAME" in said

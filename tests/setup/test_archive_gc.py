@@ -60,6 +60,7 @@ def put(lab: Lab, name: str, text: str = "x" * 1000) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_folders_of_runs_go_with_their_logs_but_not_the_incumbents(lab: Lab) -> None:
     before = [(lab.folder("t") / name).read_bytes() for name in (FILE, RESULTS)]
     items = free(lab, Wish(ANY))

@@ -49,6 +49,7 @@ def lab(tmp_path: Path) -> Lab:
     return tiny.lab(tmp_path / "lab", TOML)
 
 
+@pytest.mark.slow
 def test_a_calibration_measures_this_machine(lab: Lab, tmp_path: Path) -> None:
     machine = read_machine()
     profile = small(choose_profile(machine, "cpu"))
@@ -71,6 +72,7 @@ def test_a_calibration_measures_this_machine(lab: Lab, tmp_path: Path) -> None:
     assert plan.overhead_seconds is not None and plan.overhead_source == f"calibrated {now()[:10]}"
 
 
+@pytest.mark.slow
 def test_the_other_head_size_is_timed_at_the_first_batch_that_worked(lab: Lab, tmp_path: Path) -> None:
     profile = small(choose_profile(read_machine(), "cpu"))
     with opened(lab, "t") as session:
@@ -107,6 +109,7 @@ def stored(lab: Lab) -> Iterator[Calibration]:
     place(basis, default_cache()).unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_a_new_session_goes_by_the_calibration_and_an_old_one_by_its_record(lab: Lab, stored: Calibration) -> None:
     with opened(lab, "before") as session:
         assert session.target.conditions.budget_seconds == 20  # type: ignore[attr-defined]
@@ -128,6 +131,7 @@ def test_a_new_session_goes_by_the_calibration_and_an_old_one_by_its_record(lab:
         assert session.target.conditions.budget_seconds == 7  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_doctor_and_plan_tell_of_the_calibration(lab: Lab, stored: Calibration) -> None:
     store(stored, default_cache())
     said = " ".join(call(lab, "doctor").stdout.split())  # long lines are wrapped
@@ -142,6 +146,7 @@ def test_a_run_on_a_cpu_does_not_calibrate(lab: Lab) -> None:
     assert said == []
 
 
+@pytest.mark.slow
 def test_a_gpu_is_measured_before_its_first_session_and_what_fails_stops_nothing(lab: Lab) -> None:
     said: list[str] = []
     absent = mac("M4 Max", 32, 36)  # the child processes of this machine have no GPU, so no step can be timed

@@ -97,6 +97,7 @@ def test_noise_is_no_share_of_a_logarithm(command_lab: Lab) -> None:
     assert state == "ok" and "%" not in said and said.endswith(" times as fast)")
 
 
+@pytest.mark.slow
 def test_a_program_that_is_better_broken_needs_a_guard(command_lab: Lab) -> None:
     fast = USES % "1 if work(3) is None else 2"
     found = state_of(command_lab, solver_py=WORK, bench_py=fast)
@@ -156,6 +157,7 @@ def test_a_folder_without_git_is_told_to_begin_with_git(tmp_path: Path) -> None:
     assert done.returncode == 1 and "is not in a git checkout\nhint: `git init && git add -A" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda s: s.name)
 def test_an_interrupted_check_leaves_no_copy_behind(command_lab: Lab, tmp_path: Path, ends: signal.Signals) -> None:
     (command_lab.root / "bench.py").write_text("while True:\n    pass\n")

@@ -149,6 +149,7 @@ def test_the_layout_of_a_program_is_not_its_size(name: str, long: str, short: st
     assert len(texts[0].splitlines()) == len(texts[1].splitlines())
 
 
+@pytest.mark.slow
 def test_a_source_that_nobody_imports_counts_as_not_reached(labs: Path) -> None:
     lab = labs / "coverage"
     (lab / "src" / "deep").mkdir(parents=True)
@@ -207,6 +208,7 @@ def test_a_wrong_program_has_one_small_change(text: str, changes: set[str]) -> N
 CALLS = "import os, pathlib, prices\n\ndef test_calls():\n    prices.shipping(3, 'home')\n    %s\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cheat",
     [
@@ -331,6 +333,7 @@ def pytest_collection_modifyitems(config, items):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "cheat", "expected"),
     [
@@ -368,6 +371,7 @@ def test_raises():
 """
 
 
+@pytest.mark.slow
 def test_assertions_of_each_kind_are_noted(labs: Path) -> None:
     file = labs / "test-time" / "tests" / "test_old.py"
     file.write_text(OLD)

@@ -78,6 +78,7 @@ def by_rules(lab: Lab) -> Callable[[Received], Behaviour]:
     return lambda received: say(model.reply(received.body["messages"], 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "value"), [("prompt", 2 / 21), ("copy", 2 / 13)])
 def test_a_model_on_a_server_is_measured_as_the_scripted_one(
     name: str, value: float, tmp_path: Path, server: OpenAIServer
@@ -87,6 +88,7 @@ def test_a_model_on_a_server_is_measured_as_the_scripted_one(
     assert measured(lab, tmp_path / "run").value == pytest.approx(value)
 
 
+@pytest.mark.slow
 def test_a_judge_that_prefers_whichever_text_comes_first_gives_no_vote(tmp_path: Path, server: OpenAIServer) -> None:
     def first(received: Received) -> Behaviour:
         said = received.body["messages"][-1]["content"]

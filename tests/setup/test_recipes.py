@@ -26,6 +26,7 @@ def test_the_list_names_every_recipe_with_what_it_needs(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_show_lists_each_check_with_its_state_and_time(tmp_path: Path) -> None:
     assert command_line("init", "--recipe", "size", "lab", cwd=tmp_path).returncode == 0
     done = command_line("run", "--experiments", "2", "--agent", "scripted:edits.jsonl", cwd=tmp_path / "lab")
@@ -91,6 +92,7 @@ def test_an_unknown_recipe_is_refused_with_the_nearest_name(tmp_path: Path) -> N
     assert done.returncode == 1 and "did you mean size?" in done.stderr and not (tmp_path / "lab").exists()
 
 
+@pytest.mark.slow
 def test_a_night_whose_tool_is_missing_is_refused_with_the_command_that_installs_it(tmp_path: Path) -> None:
     assert command_line("init", "--recipe", "size", "lab", cwd=tmp_path).returncode == 0
     lab = tmp_path / "lab"

@@ -63,6 +63,7 @@ def left_behind(folder: Path) -> list[psutil.Process]:
 # --- a real run
 
 
+@pytest.mark.slow
 def test_on_this_machine_every_check_ends_and_leaves_nothing_behind(ground: Ground) -> None:
     told: list[str] = []
     done = list(conduct(CHECKS, ground, told.append))
@@ -79,6 +80,7 @@ def test_on_this_machine_every_check_ends_and_leaves_nothing_behind(ground: Grou
     assert left_behind(ground.folder) == [] and list(ground.folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_line_a_check_and_a_fenced_block(lab: Lab) -> None:
     done = command_line("doctor", "--selftest", "--only", "outputs", "--only", "clocks", cwd=lab.root)
     assert done.returncode == 0
@@ -104,6 +106,7 @@ def test_options_of_the_self_test_are_checked(lab: Lab) -> None:
     assert done.returncode == 2 and "belong to --selftest" in done.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing_behind(lab: Lab, tmp_path: Path) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "autoresearch_mlx", "doctor", "--selftest", "--only", "resume"]
@@ -168,6 +171,7 @@ print(json.dumps({each.name: each.result.to_json() for each in conduct(checks, g
     return {name: Result.from_json(said) for name, said in json.loads(done.stdout).items()}
 
 
+@pytest.mark.slow
 def test_a_planted_wrong_product_is_found(planted: Path, lab: Lab) -> None:
     (planted / "sitecustomize.py").write_text(WRONG_PRODUCT)
     result = planting(planted, lab, "products")["products"]
@@ -175,6 +179,7 @@ def test_a_planted_wrong_product_is_found(planted: Path, lab: Lab) -> None:
     assert "product of 16 x 512 and 512 x 64, float32: off by 0.03" in result.words
 
 
+@pytest.mark.slow
 def test_a_session_refuses_to_measure_where_products_are_wrong(planted: Path, tmp_path: Path) -> None:
     lab = tiny.lab(tmp_path / "lab", tiny.settings(20, '[sandbox]\nenabled = "never"\n'))
     (planted / "sitecustomize.py").write_text(WRONG_PRODUCT)
@@ -184,12 +189,14 @@ def test_a_session_refuses_to_measure_where_products_are_wrong(planted: Path, tm
     assert "hint: install another version of MLX" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_planted_hang_is_ended_at_the_limit_and_said(planted: Path, lab: Lab) -> None:
     (planted / "sitecustomize.py").write_text(HANG)
     result = planting(planted, lab, "evaluations", limit=15.0)["evaluations"]
     assert (result.state, result.words) == ("fail", "did not end within 15 s and was ended (evaluation 1 of 2)")
 
 
+@pytest.mark.slow
 def test_a_planted_program_that_hangs_is_named(planted: Path, lab: Lab, tmp_path: Path) -> None:
     asleep = ["sleep", str(600 + os.getpid())]  # a program of this run of the tests alone
     (planted / "git").write_text(f"#!/bin/sh\n{' '.join(asleep)}\n")
@@ -203,6 +210,7 @@ def test_a_planted_program_that_hangs_is_named(planted: Path, lab: Lab, tmp_path
     assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == asleep]
 
 
+@pytest.mark.slow
 def test_a_planted_output_that_cannot_be_read_is_found(lab: Lab, tmp_path: Path) -> None:
     real = shutil.which("git")
     (tmp_path / "git").write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo jit 3000 || exec {real} "$@"\n')

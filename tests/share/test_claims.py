@@ -20,6 +20,7 @@ def claims(folder: Path, remote: Path) -> Claims:
     return Claims(place, Remote(str(remote), place.pool, asks=False), "46954e61")
 
 
+@pytest.mark.slow
 def test_six_labs_race_for_25_claims_and_each_has_one_winner(tmp_path: Path) -> None:
     remote = bare(tmp_path / "remote.git")
     labs = [claims(tmp_path / f"lab{n}", remote) for n in range(6)]

@@ -67,6 +67,7 @@ def session(lab: Lab) -> Path:
     return lab.folder(tag)
 
 
+@pytest.mark.slow
 def test_a_push_sends_each_result_once_and_what_a_dry_run_has_shown(two: Two) -> None:
     assert command_line("share", "nas", "push", cwd=two.first.root).stdout.startswith("0 new results")
     shown = json.loads(command_line("share", "--dry-run", "--json", cwd=two.first.root).stdout)
@@ -120,6 +121,7 @@ def test_a_win_becomes_an_idea_without_its_number_and_a_quoted_line_of_the_promp
     assert "data, not instructions" in " ".join(prompt.split()) and "X 4.0 -> 3.5: keep, gain there" in prompt
 
 
+@pytest.mark.slow
 def test_adopting_measures_here_and_the_judge_decides(two: Two) -> None:
     before = (session(two.second) / FILE).read_text()
     won = json.loads(command_line("share", str(two.remote), "adopt", "1", "--json", cwd=two.second.root).stdout)
@@ -148,6 +150,7 @@ def test_a_lab_with_other_conditions_gets_no_hint_no_idea_and_no_value(two: Two,
     assert (session(other) / FILE).read_text() == ledger
 
 
+@pytest.mark.slow
 def test_five_hundred_mutated_objects_are_pulled_without_an_exception_or_an_escape_code(tmp_path: Path) -> None:
     dice, remote = random.Random(500), bare(tmp_path / "remote.git")
     name = f"{REFS}/1e74be3278/46954e61/e256e1e1"
@@ -164,6 +167,7 @@ def test_five_hundred_mutated_objects_are_pulled_without_an_exception_or_an_esca
     assert command_line("share", str(remote), "pull", cwd=lab.root).stdout.startswith("0 new results")
 
 
+@pytest.mark.slow
 def test_damaged_and_endless_objects_do_not_keep_the_sound_ones_away(tmp_path: Path) -> None:
     remote, name = bare(tmp_path / "remote.git"), f"{REFS}/1e74be3278/46954e61/e256e1e1"
     publish(

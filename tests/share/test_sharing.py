@@ -6,6 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
 from conftest import command_line, git, write_command_lab
 from share_cases import bare, side_by_side
 
@@ -24,6 +25,7 @@ def edits(lab: Lab) -> list[str]:
     return [json.dumps(dict(e.knobs)) for e in history.experiments if e.number > 0 and e.measurements]
 
 
+@pytest.mark.slow
 def test_two_nights_at_once_measure_no_edit_twice(tmp_path: Path) -> None:
     remote, first = bare(tmp_path / "remote.git"), write_command_lab(tmp_path / "first")
     subprocess.run(["git", "clone", "--quiet", str(first.root), str(tmp_path / "second")], check=True)
@@ -35,6 +37,7 @@ def test_two_nights_at_once_measure_no_edit_twice(tmp_path: Path) -> None:
     assert len(published) == len(edits(first)) + len(edits(second))
 
 
+@pytest.mark.slow
 def test_a_remote_that_is_away_is_named_once_and_its_results_are_published_later(tmp_path: Path) -> None:
     lab, remote = write_command_lab(tmp_path / "lab"), tmp_path / "remote.git"
     done = night(lab, remote)

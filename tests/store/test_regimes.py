@@ -99,6 +99,7 @@ def test_back_under_the_first_key_an_incumbent_that_ran_there_is_not_measured_ag
     assert again.history.regime == 0 and said == [], "nothing is written where nothing changes"
 
 
+@pytest.mark.slow
 def test_a_key_returns_to_its_regime_after_the_last_drift(lab: Lab, screen: Recorder) -> None:
     run(lab, screen, 3.5)
     with opened(lab, "t", judge__mode="margin") as session:

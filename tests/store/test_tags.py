@@ -39,6 +39,7 @@ def refs(root: Path) -> Sequence[str]:
     return git(root, "for-each-ref", "--format=%(refname) %(objectname)", "refs/autoresearch").splitlines()
 
 
+@pytest.mark.slow
 def test_a_second_lab_of_a_repository_takes_the_next_free_tag_and_leaves_the_first_ones_refs(tmp_path: Path) -> None:
     one, two = two_labs(tmp_path)
     run(one)
@@ -54,6 +55,7 @@ def test_a_second_lab_of_a_repository_takes_the_next_free_tag_and_leaves_the_fir
     run(one, experiments=1)
 
 
+@pytest.mark.slow
 def test_labs_of_a_repository_that_start_at_the_same_time_get_different_tags(tmp_path: Path) -> None:
     labs = two_labs(tmp_path)
     with ThreadPoolExecutor() as side_by_side:
@@ -62,6 +64,7 @@ def test_labs_of_a_repository_that_start_at_the_same_time_get_different_tags(tmp
     assert len(tags) == 2
 
 
+@pytest.mark.slow
 def test_a_lab_in_another_worktree_of_the_repository_takes_the_next_free_tag(command_lab: Lab, tmp_path: Path) -> None:
     git(command_lab.root, "worktree", "add", "-q", str(tmp_path / "other"))
     other = Lab(tmp_path / "other")
@@ -70,6 +73,7 @@ def test_a_lab_in_another_worktree_of_the_repository_takes_the_next_free_tag(com
     assert other.tags() == [f"{command_lab.tags()[0]}-2"]
 
 
+@pytest.mark.slow
 def test_two_clones_in_one_folder_have_nothing_in_common(command_lab: Lab, tmp_path: Path) -> None:
     run(command_lab)
     git(tmp_path, "clone", "-q", str(command_lab.root), "clone")

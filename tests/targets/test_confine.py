@@ -38,6 +38,7 @@ def leaky(under: Conditions) -> Pretrain:
     return Pretrain(replace(under, sandbox=Open("landlock", "a sieve")))
 
 
+@pytest.mark.slow
 def test_a_sandbox_that_holds_is_kept_without_a_word(under: Conditions, sandbox: Sandbox, tmp_path: Path) -> None:
     said: list[str] = []
     target = Pretrain(replace(under, sandbox=sandbox))
@@ -46,6 +47,7 @@ def test_a_sandbox_that_holds_is_kept_without_a_word(under: Conditions, sandbox:
     assert said == []
 
 
+@pytest.mark.slow
 def test_one_that_leaks_is_taken_away_with_a_warning_and_stands_in_the_record(leaky: Pretrain) -> None:
     said: list[str] = []
     target = confine(leaky, SandboxSettings(), (), said.append)
@@ -57,6 +59,7 @@ def test_one_that_leaks_is_taken_away_with_a_warning_and_stands_in_the_record(le
     assert warning.startswith(f"WARNING: no sandbox: {why}")
 
 
+@pytest.mark.slow
 def test_where_one_is_required_a_leak_ends_it_before_anything_is_measured(leaky: Pretrain) -> None:
     with pytest.raises(ConfigError, match="a sandbox is required, and there is none: a sieve does not hold") as caught:
         confine(leaky, REQUIRED, (), [].append)

@@ -120,6 +120,7 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return Subject(case, kind, place, conditions, kind.build(conditions, place), runs)
 
 
+@pytest.mark.slow
 def test_conditions_are_frozen(subject: Subject) -> None:
     assert isinstance(subject.conditions, subject.kind.conditions)
     field = dataclasses.fields(subject.conditions)[0].name
@@ -182,6 +183,7 @@ def test_the_files_of_the_lab_are_not_refused(subject: Subject) -> None:
     assert subject.target.refuse({subject.case.file: subject.text}) is None
 
 
+@pytest.mark.slow
 def test_a_measurement_is_a_finite_number_with_the_seed_that_was_asked(subject: Subject) -> None:
     measured = subject.measure(subject.text)
     assert measured.value is not None and math.isfinite(measured.value), measured.reason
@@ -195,6 +197,7 @@ def test_a_failure_of_the_edited_file_is_data(subject: Subject) -> None:
     assert measured.failure == "crash" and measured.reason
 
 
+@pytest.mark.slow
 def test_a_smoke_run_passes_for_the_files_of_the_lab_where_there_is_one(subject: Subject, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     shutil.copytree(subject.place.lab.root, tree)
@@ -203,6 +206,7 @@ def test_a_smoke_run_passes_for_the_files_of_the_lab_where_there_is_one(subject:
     assert done is None or done.failure is None, done.reason
 
 
+@pytest.mark.slow
 def test_the_lines_in_doctor_are_findings_and_none_of_a_sound_lab_fails(subject: Subject) -> None:
     rows = list(subject.kind.doctor_rows(subject.place))
     assert all(isinstance(row, Finding) and row.state != "fail" for row in rows), rows

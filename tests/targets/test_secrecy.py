@@ -51,6 +51,7 @@ def closed_library(corpus: Corpus, cache: Path) -> Conditions:
     return tiny.conditions(corpus, cache, closed=secrecy.closed, hidden_rows=corpus.path("hidden"))
 
 
+@pytest.mark.slow
 def test_the_probe_shows_that_the_text_is_closed_and_that_mlx_still_works(closed_library: Conditions) -> None:
     done = check_sandbox(sandbox(), closed_library)
     assert done.holds, done.words()
@@ -59,6 +60,7 @@ def test_the_probe_shows_that_the_text_is_closed_and_that_mlx_still_works(closed
     assert len(tried) >= 2 * len([name for name in stdlib.CLOSED if (LIBRARY / name).is_dir()])
 
 
+@pytest.mark.slow
 def test_a_sandbox_that_leaves_the_text_open_does_not_hold(closed_library: Conditions) -> None:
     class Open(Sandbox):
         def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
@@ -151,6 +153,7 @@ def test_text_that_cannot_be_closed_is_for_demonstration(text: str, corpus: Corp
     assert found.closed == () and "the folder of the text" in str(found.open_because)
 
 
+@pytest.mark.slow
 def test_demonstration_text_is_said_and_not_certified(tmp_path: Path) -> None:
     lab = tiny.lab(tmp_path / "lab", tiny.settings(0.5).replace("{text}", str(tiny.CODE)))
     with opened(lab, "t"):

@@ -29,6 +29,7 @@ def walk(lab: Lab, toll: Toll, at: list[int], *options: str) -> None:
             toll.after(lab, f"effect {effect} of {options}, before {effects[-1]}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("researcher", [BETTER, WORSE])
 def test_a_death_at_a_step_costs_nothing(root: Path, toll: Toll, researcher: str) -> None:
     lab = torture_lab(root)
@@ -38,6 +39,7 @@ def test_a_death_at_a_step_costs_nothing(root: Path, toll: Toll, researcher: str
     walk(lab, toll, sorted(toll.chance.sample(every, 5)), *options)
 
 
+@pytest.mark.slow
 def test_a_death_at_a_step_of_three_lanes_costs_nothing(root: Path, toll: Toll) -> None:
     """The lanes never take their steps in the same order twice, so each tested step covers its neighbours too."""
     lab = torture_lab(root)
@@ -47,6 +49,7 @@ def test_a_death_at_a_step_of_three_lanes_costs_nothing(root: Path, toll: Toll) 
     walk(lab, toll, sorted(toll.chance.sample(every, 5)), *options)
 
 
+@pytest.mark.slow
 def test_a_death_in_the_first_run_of_all_costs_nothing(root: Path, toll: Toll) -> None:
     options = ("--agent", BETTER, "--experiments", "0")
     every = range(1, boundaries(torture_lab(root / "whole"), *options) + 1)

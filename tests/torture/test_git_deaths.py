@@ -96,6 +96,7 @@ def ends(wrapped: Git, lab: Lab, toll: Toll, call: int, *options: str) -> None:
         assert effect < 200
 
 
+@pytest.mark.slow
 def test_a_death_of_git_costs_nothing(root: Path, wrapped: Git, toll: Toll) -> None:
     lab = torture_lab(root)
     calls = wrapped.calls(lab, *KEEP)

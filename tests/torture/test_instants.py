@@ -67,6 +67,7 @@ def loop_at_an_instant(lab: Lab, toll: Toll, *options: str) -> None:
     toll.after(lab, f"{instant:.3f} s of {options}", *options, "--experiments", "1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [("--agent", TURNS), THREE_LANES], ids=["one lane", "three lanes"])
 def test_a_death_of_the_loop_at_an_instant(root: Path, toll: Toll, options: tuple[str, ...]) -> None:
     lab = torture_lab(root, judge="auto")
@@ -135,6 +136,7 @@ def coding_lab(root: Path) -> Lab:
     return lab
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["the loop", "the program"])
 def test_a_program_that_is_measured_when_a_death_comes(root: Path, toll: Toll, victim: str) -> None:
     lab = measured_slowly(root)
@@ -142,6 +144,7 @@ def test_a_program_that_is_measured_when_a_death_comes(root: Path, toll: Toll, v
     strike(lab, toll, victim, "--agent", TURNS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["the loop", "the agent"])
 def test_a_coding_agent_that_works_when_a_death_comes(root: Path, toll: Toll, victim: str) -> None:
     strike(coding_lab(root), toll, victim, *CODING)

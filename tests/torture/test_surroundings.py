@@ -80,6 +80,7 @@ def fill(disk: Path, left: int) -> Path:
     return filler
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_a_run_in_words_and_costs_nothing(small_disk: Path, toll: Toll) -> None:
     lab = disk_lab(small_disk)
     run(lab, *ONE)
@@ -130,6 +131,7 @@ def open_again(path: Path) -> None:
         subprocess.run(["chattr", "-i", path], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ledger.jsonl", "results.tsv", "control.jsonl", "lock"])
 def test_a_file_that_may_not_be_written_is_named(root: Path, toll: Toll, name: str) -> None:
     lab = torture_lab(root)
@@ -145,6 +147,7 @@ def test_a_file_that_may_not_be_written_is_named(root: Path, toll: Toll, name: s
     toll.goes_on(lab, f"{name} could not be written")
 
 
+@pytest.mark.slow
 def test_a_ledger_that_was_spoilt_in_its_middle_is_named_by_its_line(root: Path, toll: Toll) -> None:
     lab = torture_lab(root)
     run(lab, *ONE)
@@ -162,6 +165,7 @@ def test_a_ledger_that_was_spoilt_in_its_middle_is_named_by_its_line(root: Path,
 # --- the clock
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_set_back_and_forth_spoils_nothing(root: Path, toll: Toll, preload: Path) -> None:
     """A run is in progress while the wall clock jumps back by a day and then forward by two days."""
     lab = torture_lab(root)
@@ -191,6 +195,7 @@ def seconds_of(event: Any) -> list[float]:
 # --- other processes that work here
 
 
+@pytest.mark.slow
 def test_loops_that_are_started_at_once_are_one(root: Path, toll: Toll) -> None:
     """Three loops start at once in a lab's very first run, and again in a later one."""
     lab = torture_lab(root)
@@ -212,6 +217,7 @@ def test_a_lock_of_the_dead_holds_nobody(root: Path, holder: str) -> None:
     assert run(lab, "--agent", BETTER, "--experiments", "0").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_commit_on_the_branch_in_mid_run_is_told_with_its_remedy_which_works(root: Path, toll: Toll) -> None:
     lab = torture_lab(root)
     with start(lab, "--agent", BETTER) as loop:
@@ -233,6 +239,7 @@ def test_a_commit_on_the_branch_in_mid_run_is_told_with_its_remedy_which_works(r
     assert git(lab.root, "rev-parse", "mine-t") == theirs
 
 
+@pytest.mark.slow
 def test_a_worktree_that_is_deleted_in_mid_run_is_made_anew(root: Path, toll: Toll) -> None:
     lab = torture_lab(root)
     with start(lab, "--agent", TURNS) as loop:
@@ -248,6 +255,7 @@ def test_a_worktree_that_is_deleted_in_mid_run_is_made_anew(root: Path, toll: To
     toll.goes_on(lab, "a deleted worktree")
 
 
+@pytest.mark.slow
 def test_gc_takes_no_commit_of_the_ledger_between_runs_or_in_their_midst(root: Path, toll: Toll) -> None:
     """A collection at the worst moment can remove a commit that is being made: that run stops with a message."""
     lab = torture_lab(root)

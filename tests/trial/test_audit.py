@@ -79,6 +79,7 @@ def audited(
     return target.audit(assignment, replace(trained[1], value=value), max(honest - value, 0.3))
 
 
+@pytest.mark.slow
 def test_an_honest_run_passes_with_the_same_score(
     target: Pretrain, trained: tuple[Path, Measurement], tmp_path: Path
 ) -> None:
@@ -100,6 +101,7 @@ def knowing(corpus: Corpus, splits: tuple[str, ...], body: str) -> str:
     return tiny.script().replace(END, body, 1).replace("def norm(", KNOWN.format(paths=paths) + "\n\ndef norm(", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KNOWS)
 def test_a_score_that_was_not_earned_is_contradicted(
     name: str, target: Pretrain, trained: tuple[Path, Measurement], corpus: Corpus, tmp_path: Path
@@ -110,6 +112,7 @@ def test_a_score_that_was_not_earned_is_contradicted(
     assert found.reason.startswith("audit: ") and reason in found.reason
 
 
+@pytest.mark.slow
 def test_the_incumbents_weights_are_scored_on_the_same_rows(
     target: Pretrain, trained: tuple[Path, Measurement], tmp_path: Path
 ) -> None:
@@ -121,6 +124,7 @@ def test_the_incumbents_weights_are_scored_on_the_same_rows(
     assert min(gains) > 0 and max(gains) - min(gains) < 0.4 * max(gains)  # each of some hundred rows: noisy
 
 
+@pytest.mark.slow
 def test_knowledge_of_hidden_rows_too_is_for_a_person(
     target: Pretrain, trained: tuple[Path, Measurement], corpus: Corpus, tmp_path: Path
 ) -> None:

@@ -214,6 +214,7 @@ def test_a_training_that_the_machine_ends_is_tainted(line: str, under: Condition
     assert (done.tainted, done.value, done.failure, done.extra["fault"]) == (True, None, "interrupted", "machine")
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_the_machine_ends_is_tainted(under: Conditions, tmp_path: Path) -> None:
     start = f"\nimport sys\nif 'autoresearch_mlx.trial.logits' in sys.orig_argv:\n    {METAL_LINE}\ndef build_model("
     text = tiny.script().replace("\ndef build_model(", start, 1)

@@ -20,6 +20,7 @@ from autoresearch_mlx.trial.disturbance import Vigil
 pytestmark = pytest.mark.uncounted
 
 
+@pytest.mark.slow
 def test_a_training_that_was_stopped_alone_shows_in_its_steps(under: Conditions, tmp_path: Path) -> None:
     tree, run = tmp_path / "tree", tmp_path / "run"
     tree.mkdir()

@@ -53,6 +53,7 @@ def against(curve: Sequence[tuple[float, float]], number: int, **rules: Any) -> 
 FAR_BETTER = ((0.0, 5.0), (0.3, 1.0), (1.0, 0.5))
 
 
+@pytest.mark.slow
 def test_a_clear_loser_is_stopped_and_has_no_value(tmp_path: Path, under: Conditions) -> None:
     measured = run(tiny.script(), tmp_path, under, against(FAR_BETTER, 1, after=0.3))
     assert (measured.value, measured.failure) == (None, "stopped")
@@ -61,22 +62,26 @@ def test_a_clear_loser_is_stopped_and_has_no_value(tmp_path: Path, under: Condit
     assert measured.seconds.train is not None and measured.seconds.train < 3.9
 
 
+@pytest.mark.slow
 def test_one_in_eight_is_left_to_finish_as_an_audit(tmp_path: Path, under: Conditions) -> None:
     measured = run(tiny.script(), tmp_path, replace(under, budget_seconds=1.0), against(FAR_BETTER, 8, after=0.3))
     assert measured.value is not None and measured.extra["stop"]["audit"] is True
 
 
+@pytest.mark.slow
 def test_a_run_that_has_not_lost_goes_on(tmp_path: Path, under: Conditions) -> None:
     worse = tuple((share / 10, 50.0) for share in range(11))
     measured = run(tiny.script(), tmp_path, replace(under, budget_seconds=1.0), against(worse, 1))
     assert measured.value is not None and "stop" not in measured.extra
 
 
+@pytest.mark.slow
 def test_an_order_of_steps_ends_the_run_by_them_and_is_never_stopped(tmp_path: Path, under: Conditions) -> None:
     measured = run(tiny.script(), tmp_path, under, against(FAR_BETTER, 1, after=0.0), steps=5)
     assert measured.steps == 5 and measured.value is not None
 
 
+@pytest.mark.slow
 def test_hidden_rows_give_another_value(tmp_path: Path, under: Conditions) -> None:
     seen = run(tiny.script(), tmp_path / "a", under, steps=5)
     hidden = run(tiny.script(), tmp_path / "b", under, steps=5, split="hidden")

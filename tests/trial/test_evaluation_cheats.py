@@ -138,6 +138,7 @@ CHEATS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_cheat_is_invalid_with_the_name_of_the_probe(name: str, evaluated: Evaluate) -> None:
     text, reason = CHEATS[name]
@@ -146,6 +147,7 @@ def test_a_cheat_is_invalid_with_the_name_of_the_probe(name: str, evaluated: Eva
     assert done.reason.startswith(reason), done.reason  # two probes see it; chance decides which is first
 
 
+@pytest.mark.slow
 def test_logits_need_not_be_normalised_and_gain_nothing_by_it(honest: Measurement, evaluated: Evaluate) -> None:
     shifted = evaluated(cheat(answers("            logits = logits + 50 * tokens[..., None]")))
     assert honest.value is not None and shifted.value == pytest.approx(honest.value, abs=1e-4)
@@ -157,6 +159,7 @@ READERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("where", "split"), list(zip(READERS, ["val", "hidden"], strict=True)))
 def test_rows_read_by_path_are_denied(where: str, split: str, corpus: Corpus, evaluated: Evaluate) -> None:
     path = corpus.path("val" if split == "val" else "hidden")
@@ -173,6 +176,7 @@ REWRITES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", REWRITES)
 def test_a_model_cannot_rewrite(what: str, boxed: Conditions, tmp_path: Path, evaluated: Evaluate) -> None:
     place = (
@@ -208,12 +212,14 @@ PATCHES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", PATCHES)
 def test_patching_at_import_gains_nothing(what: str, honest: Measurement, evaluated: Evaluate) -> None:
     patched = evaluated(cheat(top=f"if SCORED:\n{PATCHES[what]}"), "b")
     assert patched.value == tiny.score(honest.value) or (patched.failure == "invalid" and patched.value is None)
 
 
+@pytest.mark.slow
 def test_no_frame_of_the_model_process_holds_a_row_or_a_target(evaluated: Evaluate) -> None:
     """The model process searches every object that Python can reach for the scorer's arrays."""
     search = (
@@ -229,6 +235,7 @@ def test_no_frame_of_the_model_process_holds_a_row_or_a_target(evaluated: Evalua
     assert done.value is not None
 
 
+@pytest.mark.slow
 def test_a_model_that_memorised_nothing_but_its_source_is_scored_like_any_other(
     honest: Measurement, evaluated: Evaluate
 ) -> None:
@@ -238,6 +245,7 @@ def test_a_model_that_memorised_nothing_but_its_source_is_scored_like_any_other(
     assert done.value > honest.value
 
 
+@pytest.mark.slow
 def test_two_model_processes_share_no_folder(evaluated: Evaluate) -> None:
     """One process cannot find what the other wrote down about the pass."""
     gossip = (
@@ -252,6 +260,7 @@ def test_two_model_processes_share_no_folder(evaluated: Evaluate) -> None:
     assert done.failure is None, done.reason
 
 
+@pytest.mark.slow
 def test_a_model_that_never_answers_is_killed(boxed: Conditions, tmp_path: Path) -> None:
     sleepy = cheat(answers("            import time\n            time.sleep(600)"))
     done = tiny.measure(sleepy, tmp_path, replace(boxed, evaluate_seconds=2.0))
@@ -259,6 +268,7 @@ def test_a_model_that_never_answers_is_killed(boxed: Conditions, tmp_path: Path)
     assert done.reason.startswith("the evaluation did not end within 2 s and was killed (the limit that lab.toml sets")
 
 
+@pytest.mark.slow
 def test_a_model_that_dies_is_a_crash_with_its_last_words(evaluated: Evaluate) -> None:
     done = evaluated(cheat(answers("            raise RuntimeError('no more')")), "a")
     assert (done.failure, done.reason) == ("crash", "in the evaluation: RuntimeError: no more")

@@ -58,6 +58,7 @@ def test_a_model_that_waits_for_a_lock_has_hung(log: Path) -> None:
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.slow
 def test_a_model_that_computes_for_long_is_waited_for(log: Path) -> None:
     spin = "end = time.process_time() + 1.5\n    while time.process_time() < end: pass"
     with model("one", log, spin) as one:
@@ -65,6 +66,7 @@ def test_a_model_that_computes_for_long_is_waited_for(log: Path) -> None:
         assert one.answer(patience=0.6).logits == "float32"
 
 
+@pytest.mark.slow
 def test_a_lock_that_both_processes_of_an_evaluation_want_taints_the_run(under: Conditions, tmp_path: Path) -> None:
     """As with a slot of Metal's cache, the process that takes the lock first keeps it as long as it lives."""
     lock = f"""

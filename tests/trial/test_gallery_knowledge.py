@@ -104,6 +104,7 @@ KNOWN = """logits = SOFTCAP * mx.tanh(logits / SOFTCAP)
         return logits"""
 
 
+@pytest.mark.slow
 def test_a_gain_of_a_few_percent_on_the_validation_rows_alone_does_not_carry_over(
     under: Conditions, corpus: Corpus, tmp_path: Path
 ) -> None:

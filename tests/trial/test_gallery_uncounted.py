@@ -60,6 +60,7 @@ def edited(edits: list[tuple[str, str]]) -> str:
     return text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "edits",
     [
@@ -77,6 +78,7 @@ def test_work_that_is_not_counted_takes_time(
     assert done.extra["operation_time"] > UNCOUNTED_SAID
 
 
+@pytest.mark.slow
 def test_an_honest_script_takes_the_time_that_it_took(counted: Conditions, usual: Usual, tmp_path: Path) -> None:
     """The judge uses the shortest time of an experiment's runs, because other programs can only add to a time.
 
@@ -92,10 +94,12 @@ def test_an_honest_script_takes_the_time_that_it_took(counted: Conditions, usual
     assert any(time < UNCOUNTED_HELD for time in attempts())
 
 
+@pytest.mark.slow
 def test_a_budget_of_seconds_needs_no_such_measure(under: Conditions, usual: Usual, tmp_path: Path) -> None:
     assert "operation_time" not in tiny.measure(tiny.script(), tmp_path, under, usual=usual).extra
 
 
+@pytest.mark.slow
 def test_a_run_that_is_ended_by_its_own_count_of_steps_is_measured_too(
     under: Conditions, usual: Usual, tmp_path: Path
 ) -> None:

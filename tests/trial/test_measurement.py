@@ -19,6 +19,7 @@ from autoresearch_mlx.targets.corpus.rows import Corpus
 from autoresearch_mlx.trial.conditions import Conditions
 
 
+@pytest.mark.slow
 def test_the_shipped_script_learns_and_everything_is_recorded(under: Conditions, tmp_path: Path) -> None:
     seen: list[Progress] = []
     done = tiny.measure(tiny.script(), tmp_path, under, seen=seen)
@@ -34,6 +35,7 @@ def test_the_shipped_script_learns_and_everything_is_recorded(under: Conditions,
     assert done.machine["device"] == "cpu"
 
 
+@pytest.mark.slow
 def test_a_fixed_number_of_steps_gives_the_same_weights_twice(under: Conditions, tmp_path: Path) -> None:
     fixed = replace(under, steps=6)
     first = tiny.measure(tiny.script(), tmp_path / "a", fixed)
@@ -44,6 +46,7 @@ def test_a_fixed_number_of_steps_gives_the_same_weights_twice(under: Conditions,
     assert other.value != tiny.score(first.value)
 
 
+@pytest.mark.slow
 def test_on_a_cpu_no_compiler_is_started(under: Conditions, tmp_path: Path) -> None:
     broken = tmp_path / "bin" / "g++"
     broken.parent.mkdir()
@@ -54,6 +57,7 @@ def test_on_a_cpu_no_compiler_is_started(under: Conditions, tmp_path: Path) -> N
     assert done.failure is None, done.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "knobs",
     [
@@ -124,6 +128,7 @@ def test_loss_and_gradients_on_a_cpu_are_those_of_a_gpu(knobs: dict[str, object]
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_compiled_step_of_a_gpu_gives_the_weights_of_the_plain_one(under: Conditions, tmp_path: Path) -> None:
     """On a CPU the step is not compiled, so the test forces it; the C++ compiler takes some time for it."""
     path = f"{tiny.quick_compiler()}{os.pathsep}{os.environ['PATH']}"
@@ -133,6 +138,7 @@ def test_the_compiled_step_of_a_gpu_gives_the_weights_of_the_plain_one(under: Co
     assert compiled.value == pytest.approx(plain.value, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_bf16_stream_of_a_gpu_stays_bf16_and_starts_alike(under: Conditions, tmp_path: Path) -> None:
     """Later steps differ by more than rounding, as between any two ways of computing."""
     told = as_on_a_gpu(tiny.script(DEPTH=2), "mx.bfloat16", compiled=False)
@@ -147,6 +153,7 @@ def test_the_bf16_stream_of_a_gpu_stays_bf16_and_starts_alike(under: Conditions,
     assert later.value is not None and half.value is not None and later.value < half.value
 
 
+@pytest.mark.slow
 def test_the_score_is_uniform_for_a_model_that_knows_nothing(corpus: Corpus, under: Conditions, tmp_path: Path) -> None:
     """A uniform guess costs counted tokens x log2(vocabulary) / bytes; special tokens have a weight of 0."""
     silent = tiny.script(UNEMBEDDING_INIT_STD=0.0, UNEMBEDDING_LR=0.0)
@@ -157,6 +164,7 @@ def test_the_score_is_uniform_for_a_model_that_knows_nothing(corpus: Corpus, und
     assert done.value == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_rows_scored_do_not_depend_on_the_batch(under: Conditions, tmp_path: Path) -> None:
     still = {"UNEMBEDDING_LR": 0.0, "UNEMBEDDING_INIT_STD": 0.0}
     values = [
@@ -196,6 +204,7 @@ def test_a_failing_training_is_a_status_with_a_reason(
     assert (tmp_path / "run" / "log.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_model_that_is_no_causal_language_model_is_invalid_with_the_probes_name(
     under: Conditions, tmp_path: Path
 ) -> None:
@@ -207,6 +216,7 @@ def test_a_model_that_is_no_causal_language_model_is_invalid_with_the_probes_nam
     assert done.reason.startswith("causality"), done.reason
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit_the_model_are_invalid(under: Conditions, tmp_path: Path) -> None:
     twofold = tiny.script().replace("def build_model(", "import os\nif 'AUTORESEARCH_TRAIN_SPEC' not in os.environ:\n    DEPTH = 2\n\ndef build_model(", 1)  # fmt: skip
     done = tiny.measure(twofold, tmp_path, replace(under, steps=2))
@@ -234,6 +244,7 @@ def test_a_run_that_overstays_is_killed_with_all_its_children(under: Conditions,
             time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_flood_of_output_keeps_its_last_megabyte(under: Conditions, tmp_path: Path) -> None:
     flood = tiny.script().replace(
         "    rows, passes = batch",
@@ -247,6 +258,7 @@ def test_a_flood_of_output_keeps_its_last_megabyte(under: Conditions, tmp_path: 
     assert "59999 xxx" in log and "\n0 xxx" not in log
 
 
+@pytest.mark.slow
 def test_a_module_beside_the_script_does_not_replace_the_trusted_package(under: Conditions, tmp_path: Path) -> None:
     fake = tmp_path / "tree" / "autoresearch_mlx"
     fake.mkdir(parents=True)

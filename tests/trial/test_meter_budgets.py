@@ -62,6 +62,7 @@ FORGED = """\
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "forged",
     [
@@ -88,6 +89,7 @@ def test_a_step_that_is_too_large_for_the_budget_is_invalid(tokens: Conditions, 
 # --- operations
 
 
+@pytest.mark.slow
 def test_a_larger_model_gets_fewer_tokens_for_the_same_operations(under: Conditions, tmp_path: Path) -> None:
     flops = replace(under, budget_seconds=60.0, budget_flops=2e8)
     seen: list[Progress] = []

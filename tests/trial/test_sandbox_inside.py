@@ -316,6 +316,7 @@ def test_an_older_kernel_still_keeps_files_sockets_and_signals(version: int, roo
     assert done.stdout == "denied denied denied own signal\n", done.stderr
 
 
+@pytest.mark.slow
 def test_a_whole_training_and_evaluation_give_inside_what_they_give_outside(room: Room, tmp_path: Path) -> None:
     plain = replace(room.conditions, steps=3)
     outside = tiny.measure(tiny.script(), tmp_path / "outside", plain)

@@ -40,6 +40,7 @@ class Wider(Sandbox):
         return super().wrap(command, replace(permissions, read=(*permissions.read, Path(self.words))))
 
 
+@pytest.mark.slow
 def test_the_sandbox_of_this_machine_holds(sandbox: Sandbox, under: Conditions, home: Path, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.jsonl"
     ledger.write_text("{}")
@@ -65,6 +66,7 @@ def test_the_sandbox_of_this_machine_holds(sandbox: Sandbox, under: Conditions, 
     assert ledger.read_text() == "{}"
 
 
+@pytest.mark.slow
 def test_no_sandbox_at_all_is_found_out_and_leaves_nothing_behind(under: Conditions, home: Path) -> None:
     done = check_sandbox(Open("landlock", "none"), under, home=home)
     assert not done.holds
@@ -76,6 +78,7 @@ def test_no_sandbox_at_all_is_found_out_and_leaves_nothing_behind(under: Conditi
     assert not list(under.val_rows.parent.glob("made*"))
 
 
+@pytest.mark.slow
 def test_one_rule_too_many_is_found_out(sandbox: Sandbox, under: Conditions, home: Path) -> None:
     done = check_sandbox(Wider(sandbox.kind, str(under.val_rows.parent)), under, home=home)
     wrong = {name for name, ok, _ in done.findings if ok is False}
@@ -100,6 +103,7 @@ def beside_the_package() -> Iterator[Path]:
         yield session
 
 
+@pytest.mark.slow
 def test_another_session_in_the_checkout_that_holds_the_package_is_closed(
     sandbox: Sandbox, under: Conditions, home: Path, beside_the_package: Path
 ) -> None:
@@ -113,6 +117,7 @@ def test_another_session_in_the_checkout_that_holds_the_package_is_closed(
     }
 
 
+@pytest.mark.slow
 def test_another_session_that_can_be_read_is_found_out(
     sandbox: Sandbox, under: Conditions, home: Path, beside_the_package: Path
 ) -> None:
@@ -122,12 +127,14 @@ def test_another_session_that_can_be_read_is_found_out(
     }
 
 
+@pytest.mark.slow
 def test_what_is_not_there_cannot_be_tried_and_is_no_failure(sandbox: Sandbox, under: Conditions, home: Path) -> None:
     done = check_sandbox(sandbox, under, [home / "no-ledger"], home)
     assert ("training: read no-ledger", None) in {(name, ok) for name, ok, _ in done.findings}
     assert done.holds
 
 
+@pytest.mark.slow
 def test_a_room_that_cannot_be_entered_does_not_hold_and_says_why(under: Conditions, home: Path) -> None:
     class Broken(Sandbox):
         def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
@@ -139,6 +146,7 @@ def test_a_room_that_cannot_be_entered_does_not_hold_and_says_why(under: Conditi
     assert done.verdict().startswith("cannot be used: ")
 
 
+@pytest.mark.slow
 def test_a_failure_without_the_sandbox_too_does_not_blame_the_sandbox(
     sandbox: Sandbox, under: Conditions, home: Path
 ) -> None:

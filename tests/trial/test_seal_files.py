@@ -87,6 +87,7 @@ def test_code_and_data_of_a_measurement_are_sealed(under: Conditions, corpus: Co
     assert names >= {"train.npy", "val.npy", "hidden.npy", "token_bytes.npy"}
 
 
+@pytest.mark.slow
 def test_a_run_that_changes_the_data_is_invalid(under: Conditions, corpus: Corpus, tmp_path: Path) -> None:
     """The test runs without a sandbox, because in a sandbox the run cannot change the data."""
     rows = tmp_path / "val.npy"
@@ -124,6 +125,7 @@ def in_place_of(names: list[str], plant: str, victim: Path) -> str:
     return planted(names, plant.replace("victim", repr(str(victim))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plant", [FOLDER, LINK, PIPE], ids=["folder", "link", "pipe"])
 def test_what_stands_in_the_parents_way_is_removed_and_never_followed(
     plant: str, under: Conditions, tmp_path: Path
@@ -185,6 +187,7 @@ def test_steps_must_fit_the_batches_that_were_served(
     assert reason in done.reason
 
 
+@pytest.mark.slow
 def test_padding_before_the_first_step_ends_with_the_compile_allowance(under: Conditions, tmp_path: Path) -> None:
     """The budget begins when the allowance is over, so the padded run has less of it left for training."""
     lazy = tiny.script().replace(LOGGED, f"        if step == 0:\n            import time\n            time.sleep(1.2)\n{LOGGED}", 1)  # fmt: skip

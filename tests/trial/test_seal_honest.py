@@ -132,6 +132,7 @@ def variant(edits: list[tuple[str, str]]) -> str:
     return text.replace("def norm(", 'import os\n\nTRAINS = "AUTORESEARCH_TRAIN_SPEC" in os.environ\n\n\ndef norm(', 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_an_honest_script_passes_every_probe_and_its_correction_is_zero_within_rounding(
     name: str, boxed: Conditions, tmp_path: Path
@@ -143,11 +144,13 @@ def test_an_honest_script_passes_every_probe_and_its_correction_is_zero_within_r
     assert done.extra["clipped"] == 0
 
 
+@pytest.mark.slow
 def test_the_probes_are_drawn_anew_each_time_and_the_score_stays(boxed: Conditions, tmp_path: Path) -> None:
     first, second = (tiny.measure(tiny.script(), tmp_path / str(i), boxed).value for i in range(2))
     assert second == tiny.score(first)
 
 
+@pytest.mark.slow
 def test_hidden_rows_are_scored_instead_on_request(boxed: Conditions, corpus: Corpus, tmp_path: Path) -> None:
     hidden = corpus.path("hidden")
     for folder in (tmp_path / "tree", tmp_path / "run"):

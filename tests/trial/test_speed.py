@@ -96,6 +96,7 @@ def test_a_thread_that_has_ended_takes_nothing_back() -> None:
     assert used({(1, 1): (5.0, 1.0), (1, 2): (3.0, 0.0)}, {(1, 1): (6.0, 1.5), (1, 3): (0.2, 0.1)}) == Use(1.2, 0.6)
 
 
+@pytest.mark.slow
 def test_a_run_beside_busy_programs_is_slow_and_they_are_named() -> None:
     with program("while True: pass", count=2 * cores()), program("while True: pass", nice=5) as child:
         found = watched(child)
@@ -103,6 +104,7 @@ def test_a_run_beside_busy_programs_is_slow_and_they_are_named() -> None:
     assert found.disturbed_by.startswith("other programs took ") and "python" in found.disturbed_by
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stop", "go"), [(0.05, 0.45), (0.1, 0.4), (0.3, 0.3)])
 def test_a_run_stopped_in_slices_is_seen_and_said(stop: float, go: float) -> None:
     share = stop / (stop + go)
@@ -114,6 +116,7 @@ def test_a_run_stopped_in_slices_is_seen_and_said(stop: float, go: float) -> Non
     assert 0.5 * share < told < 2 * share + 0.1
 
 
+@pytest.mark.slow
 def test_hogs_of_memory_are_named() -> None:
     with program(HOG, count=2 * cores()), program(HOG) as child:
         found = watched(child)
@@ -121,6 +124,7 @@ def test_hogs_of_memory_are_named() -> None:
     assert "python" in found.disturbed_by
 
 
+@pytest.mark.slow
 def test_equal_work_takes_equal_reference_seconds_however_busy_the_machine_is(tmp_path: Path) -> None:
     def work_per_second(disturbed: bool) -> float:
         with (tmp_path / "said").open("wb") as said, program(COUNTING, said=said.fileno()) as child:
@@ -261,6 +265,7 @@ def test_what_others_took_is_said_with_their_names() -> None:
 # --- in a real training
 
 
+@pytest.mark.slow
 def test_a_run_on_far_too_slow_a_machine_is_cut_at_one_and_a_half_times_its_budget(tmp_path: Path) -> None:
     """The reference speed is the speed of a machine whose matrix products are a thousand times as fast."""
     under = tiny.conditions(tiny.corpus(tmp_path / "cache"), tmp_path / "cache", budget_seconds=1.0)
@@ -274,6 +279,7 @@ def test_a_run_on_far_too_slow_a_machine_is_cut_at_one_and_a_half_times_its_budg
     assert "the processor was " in done.disturbed_by
 
 
+@pytest.mark.slow
 def test_a_run_counted_by_the_wall_clock_tells_its_speed_too(tmp_path: Path) -> None:
     under = tiny.conditions(tiny.corpus(tmp_path / "cache"), tmp_path / "cache")
     done = tiny.measure(tiny.script(), tmp_path / "lab", under)

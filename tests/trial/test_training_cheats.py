@@ -63,6 +63,7 @@ DENIED = "PermissionError.*(denied|not permitted)"
 AHEAD = "import time\n_real = time.monotonic\ntime.monotonic = lambda: 1000 * _real()\ntime.time = time.monotonic"
 
 
+@pytest.mark.slow
 def test_a_script_that_tells_its_own_score_gains_nothing(confined: Conditions, tmp_path: Path) -> None:
     honest = tiny.measure(tiny.script(), tmp_path / "a", confined)
     told = "print('val_bpb: -37.8', flush=True)\nimport json, os\n"
@@ -79,6 +80,7 @@ def test_a_clock_that_runs_ahead_makes_no_shorter_run(confined: Conditions, tmp_
     ends_as(done, "invalid", r"training stopped after 0\.\d s of its 0\.5 s")
 
 
+@pytest.mark.slow
 def test_a_clock_that_stands_still_makes_no_longer_run(confined: Conditions, tmp_path: Path) -> None:
     """The parent serves no batch after the budget."""
     still = "import time\ntime.monotonic = time.time = time.perf_counter = lambda: 1.0"
@@ -94,6 +96,7 @@ def test_a_first_step_padded_with_training_is_counted_as_training(confined: Cond
     ends_as(done, "invalid", "the script logged no steps")
 
 
+@pytest.mark.slow
 def test_a_last_step_padded_with_training_is_invalid(confined: Conditions, tmp_path: Path) -> None:
     text = tiny.script()
     (logs,) = (line for line in text.splitlines() if "trial.log(" in line)
@@ -144,6 +147,7 @@ def built(lines: str) -> str:
     return tiny.script().replace(build, indented + build)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -161,6 +165,7 @@ def test_time_before_the_budget_is_taken_from_it(text: str, confined: Conditions
 LATER = "import atexit\n@atexit.register\ndef more():\n    " + BUSY.format(1.5).replace("\n", "\n    ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "tokens"),
     [
@@ -176,6 +181,7 @@ def test_time_after_the_budget_is_bounded(text: str, tokens: int | None, confine
     assert done.value is None and re.search(f"{late}|; killed", done.reason), done.reason
 
 
+@pytest.mark.slow
 def test_training_in_the_evaluation_takes_time_that_is_bounded(confined: Conditions, tmp_path: Path) -> None:
     text = built(IN_EVALUATION.format(BUSY.format(0.9).replace("\n", "\n    ")))  # in both processes of the evaluation
     done = tiny.measure(text, tmp_path, confined, usual=replace(USUAL, evaluate_cpu=0.5))
@@ -188,6 +194,7 @@ INTEGERS = at_the_end("model.rows = mx.zeros((64, 33), dtype=mx.uint16)")
 LARGE = first("model.more = mx.zeros((800, 800))")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -230,6 +237,7 @@ def test_a_child_that_would_outlive_it_cannot_leave(confined: Conditions, tmp_pa
     ends_as(tiny.measure(text, tmp_path, confined), "crash", DENIED)
 
 
+@pytest.mark.slow
 def test_a_child_that_stays_behind_ends_with_the_run(confined: Conditions, tmp_path: Path) -> None:
     text = first("import subprocess\nprint('child', subprocess.Popen(['sleep', '30']).pid, flush=True)")
     done = tiny.measure(text, tmp_path, confined)
@@ -237,6 +245,7 @@ def test_a_child_that_stays_behind_ends_with_the_run(confined: Conditions, tmp_p
     assert is_gone(told_pid(tmp_path))
 
 
+@pytest.mark.slow
 def test_without_a_sandbox_a_child_that_left_the_group_is_found_and_killed(
     confined: Conditions, tmp_path: Path
 ) -> None:
@@ -267,6 +276,7 @@ def test_a_socket_cannot_be_opened(confined: Conditions, tmp_path: Path) -> None
         ends_as(tiny.measure(text, tmp_path, confined), "crash", DENIED)
 
 
+@pytest.mark.slow
 def test_a_fork_bomb_is_killed_whole(confined: Conditions, tmp_path: Path) -> None:
     bomb = "import os, time\nfor _ in range(150):\n    if os.fork() == 0: time.sleep(20); os._exit(0)\ntime.sleep(20)"
     done = tiny.measure(first(bomb), tmp_path, confined)
@@ -323,6 +333,7 @@ time.sleep(20)
 """
 
 
+@pytest.mark.slow
 def test_eating_memory_ends_with_the_reason(confined: Conditions, tmp_path: Path) -> None:
     done = tiny.measure(first(EATS), tmp_path, confined)
     ends_as(done, "crash", r"it used 0\.6 GB of the 0\.6 GB of memory that a run may use; killed")
@@ -371,6 +382,7 @@ def lab(tmp_path: Path) -> Lab:
     return tiny.lab(tmp_path / "lab", TOML)
 
 
+@pytest.mark.slow
 def test_a_night_of_cheats_leaves_the_incumbent_and_the_ledger_as_they_were(
     confined: Conditions, lab: Lab, screen: Recorder
 ) -> None:
@@ -422,6 +434,7 @@ assert os.cpu_count() and os.path.expanduser('~') and Path(__file__).read_text()
 """
 
 
+@pytest.mark.slow
 def test_an_honest_script_with_files_threads_and_a_program_works(confined: Conditions, tmp_path: Path) -> None:
     plain = tiny.measure(tiny.script(), tmp_path / "a", replace(confined, sandbox=None))
     done = tiny.measure(first(HONEST), tmp_path / "b", confined)
@@ -429,6 +442,7 @@ def test_an_honest_script_with_files_threads_and_a_program_works(confined: Condi
     assert done.value == tiny.score(plain.value)
 
 
+@pytest.mark.slow
 def test_keys_and_tokens_of_the_environment_do_not_reach_it(confined: Conditions, tmp_path: Path) -> None:
     secret = {"MY_API_KEY": "k", "HF_TOKEN": "t", "PLAIN": "p"}
     text = first(
@@ -441,6 +455,7 @@ def test_keys_and_tokens_of_the_environment_do_not_reach_it(confined: Conditions
     assert said is not None and json.loads(said.group(1)) == ["PLAIN"]
 
 
+@pytest.mark.slow
 def test_the_time_of_training_is_the_parents_whatever_the_script_tells(confined: Conditions, tmp_path: Path) -> None:
     """One script reports at its first step that training is over; another waits between its last step and its end."""
     early = tiny.measure(logged(TOLD), tmp_path / "early", replace(confined, steps=None, budget_seconds=1.0))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tiny_training as tiny
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,6 +102,7 @@ def test_a_run_that_fails_keeps_the_curve_so_far(tmp_path: Path) -> None:
     assert (done.failure, done.curve) == ("crash", ((0.0, 8.0),))
 
 
+@pytest.mark.slow
 def test_a_real_run_has_a_curve_that_falls(tmp_path: Path, under: Conditions) -> None:
     done = tiny.measure(tiny.script(), tmp_path, replace(under, budget_seconds=2.0))
     assert done.failure is None, done.reason

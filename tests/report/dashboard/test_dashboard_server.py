@@ -45,6 +45,7 @@ def view(board: Board, name: str = "session", tag: str = "t") -> dict[str, objec
 # --- what it shows
 
 
+@pytest.mark.slow
 def test_the_page_and_all_that_it_needs_come_from_here(board: Board) -> None:
     status, headers, page = board.ask("/", X_Autoresearch_Token=None)
     assert (status, headers["content-type"].split(";")[0]) == (200, "text/html")
@@ -174,6 +175,7 @@ def test_no_run_is_steered_where_none_goes_on(board: Board) -> None:
     assert board.ask("/api/sessions/t/note", "POST", raw=b"{")[0] == 400
 
 
+@pytest.mark.slow
 def test_a_run_is_watched_and_steered_and_outlives_the_dashboard(tmp_path: Path) -> None:
     lab = slow_lab(tmp_path / "lab")
     with going(lab, sweep(40, X=9.0)) as run:

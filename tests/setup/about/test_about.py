@@ -68,6 +68,7 @@ def night(root: Path, *edits: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(each["status"], each["reason"]) for each in lines if each["number"] > 0]
 
 
+@pytest.mark.slow
 def test_python_gets_a_lab_by_the_calls_of_its_tests(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "about-labs.md").read_text()
     (sentence,) = set(re.findall(r'^\$ autoresearch-mlx init --about "(.*?)"(?: --yes)?$', page, re.MULTILINE))
@@ -82,6 +83,7 @@ def test_python_gets_a_lab_by_the_calls_of_its_tests(tmp_path: Path) -> None:
     assert "the check 'same_results' failed" in reason and "parse gives a different result than at first" in reason
 
 
+@pytest.mark.slow
 def test_node_gets_a_lab_by_npm_test(tmp_path: Path) -> None:
     needs("npm")
     root = repository(tmp_path / "node", NODE)
@@ -91,6 +93,7 @@ def test_node_gets_a_lab_by_npm_test(tmp_path: Path) -> None:
     assert said["checks"][0]["run"] == "npm test --silent"
 
 
+@pytest.mark.slow
 def test_c_gets_a_lab_by_make_test(tmp_path: Path) -> None:
     needs("gcc")
     root = repository(tmp_path / "c", C)
@@ -99,6 +102,7 @@ def test_c_gets_a_lab_by_make_test(tmp_path: Path) -> None:
     assert said["checks"][0]["run"] == "make -s test"
 
 
+@pytest.mark.slow
 def test_a_page_gets_a_lab_by_the_bytes_of_its_files(tmp_path: Path) -> None:
     root = repository(tmp_path / "page", PAGE)
     said = made(root, "make the page lighter")
@@ -110,6 +114,7 @@ def test_a_page_gets_a_lab_by_the_bytes_of_its_files(tmp_path: Path) -> None:
     assert "the text of index.html differs from the first version" in reason
 
 
+@pytest.mark.slow
 def test_terraform_gets_a_lab_by_its_findings(tmp_path: Path) -> None:
     root = repository(tmp_path / "terraform", TERRAFORM)
     said = made(root, "fewer failed checks in the Terraform files")
@@ -128,6 +133,7 @@ def test_where_nothing_can_be_measured_the_answer_is_plain(tmp_path: Path) -> No
     assert git(root, "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("files", "reply", "metric"),
     [
@@ -154,6 +160,7 @@ def test_a_model_is_not_asked_where_nothing_can_be_measured(tmp_path: Path, serv
     assert len(server.chats) == before
 
 
+@pytest.mark.slow
 def test_a_useless_reply_leaves_the_choice_to_the_rules_and_nothing_is_written_without_yes(
     tmp_path: Path, server: OllamaServer
 ) -> None:
@@ -172,6 +179,7 @@ def test_a_useless_reply_leaves_the_choice_to_the_rules_and_nothing_is_written_w
     assert (root / "index.html").read_text() == "<p>half an edit\n"
 
 
+@pytest.mark.slow
 def test_at_a_terminal_what_is_open_is_asked(tmp_path: Path) -> None:
     root = repository(tmp_path / "lab", {**PAGE, **TERRAFORM})
     ours, theirs = pty.openpty()

@@ -129,6 +129,7 @@ def test_nonsense_at_a_stage_discards_the_problem_with_the_reason(
     assert words in found.discarded["reason"]
 
 
+@pytest.mark.slow
 def test_cases_that_a_constant_passes_are_refused(root: Path, server: OpenAIServer) -> None:
     def yes(prompt: str) -> str:
         taken = prompt.count('\n- "')
@@ -162,6 +163,7 @@ def test_checks_that_run_code_ask_a_model_or_fetch_a_document_are_not_taken_from
     assert "case 3: its schema refers to another document" in found.discarded["reason"]
 
 
+@pytest.mark.slow
 def test_an_agent_that_fails_in_its_first_cases_is_refused_with_its_error(
     root: Path, server: OpenAIServer, sandbox: Sandbox
 ) -> None:
@@ -170,6 +172,7 @@ def test_an_agent_that_fails_in_its_first_cases_is_refused_with_its_error(
     assert "it gives no answer: JSONDecodeError" in found.discarded["reason"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_call_and_an_agent_whose_baseline_fails_is_discarded(
     root: Path, server: OpenAIServer, sandbox: Sandbox
 ) -> None:
@@ -189,6 +192,7 @@ def test_a_full_disk_ends_the_call_and_an_agent_whose_baseline_fails_is_discarde
     assert found.discarded["reason"].startswith("the baseline ended as ")
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away_ends_the_call_and_discards_nothing(root: Path, server: OpenAIServer) -> None:
     ours = factory_model.model()
     server.default = lambda request: fail(503, "gone") if "# Task: cases" in request.prompt else ours(request)

@@ -89,6 +89,7 @@ def laid_out(folder: Path, agent: str) -> tuple[Problem, Path]:
     return Problem("p1", "t", "s", (), 3, 3, spec=SPEC, cases=told, builds=(built,)), lab
 
 
+@pytest.mark.slow
 def test_a_build_that_looks_for_the_cases_and_for_the_network_finds_neither(tmp_path: Path, sandbox: Sandbox) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)

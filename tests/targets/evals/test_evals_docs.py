@@ -21,6 +21,7 @@ pytestmark = pytest.mark.uncounted
 PAGE = (ROOT / "docs" / "agents-as-targets.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_console_runs_as_written(tmp_path: Path, sandbox: Sandbox) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (script,) = re.findall(r"^```console\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

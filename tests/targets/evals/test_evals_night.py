@@ -66,6 +66,7 @@ def night(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> tuple[L
     return lab, server
 
 
+@pytest.mark.slow
 def test_the_better_prompts_are_kept_and_nothing_else(night: tuple[Lab, OpenAIServer]) -> None:
     history = read(night[0].folder("t") / FILE).history
     kept = {e.title: e.value for e in history.experiments if e.status == "keep"}
@@ -90,6 +91,7 @@ def test_the_model_was_shown_the_traces_of_lost_dev_cases_and_no_others(night: t
     assert not [case.input for part in ("guard", "hidden") for case in parts[part] if case.input in everything]
 
 
+@pytest.mark.slow
 def test_the_head_is_certified_on_hidden_cases(night: tuple[Lab, OpenAIServer]) -> None:
     done = command_line("certify", "--pairs", "2", "--tag", "t", cwd=night[0].root)
     assert done.returncode == 0, done.stderr
@@ -97,6 +99,7 @@ def test_the_head_is_certified_on_hidden_cases(night: tuple[Lab, OpenAIServer]) 
     assert event["split"] == "hidden" and event["certified"] and event["low"] > 0, event["words"]
 
 
+@pytest.mark.slow
 def test_answers_hard_coded_beside_the_agent_gain_nothing_on_hidden_cases(tmp_path: Path, sandbox: Sandbox) -> None:
     lab = example_lab(tmp_path / "lab")
     dev = split(read_cases(lab.root / "cases.jsonl"), 0.5, 0.2)["dev"]
@@ -116,6 +119,7 @@ def test_answers_hard_coded_beside_the_agent_gain_nothing_on_hidden_cases(tmp_pa
     assert (event["effect"], event["certified"]) == (0.0, False), event["words"]
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_in_an_experiment_costs_none(tmp_path: Path, sandbox: Sandbox) -> None:
     lab = example_lab(tmp_path / "lab")
     text = (lab.root / "prompts" / "system.md").read_text()

@@ -38,6 +38,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return example_lab(tmp_path_factory.mktemp("evals") / "lab")
 
 
+@pytest.mark.slow
 def test_the_value_is_the_mean_over_dev_cases_and_guard_cases_stand_apart(tmp_path: Path, sandbox: Sandbox) -> None:
     lab = small_lab(tmp_path / "lab", ECHO, cases("q0", "no", "q2", "no"), repeats=2)
     done = measured(lab, tmp_path / "run")
@@ -55,6 +56,7 @@ def test_hidden_cases_run_for_a_certificate_alone(tmp_path: Path, sandbox: Sandb
     assert done.log is None and not (tmp_path / "run" / "traces.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_model_and_tools_are_reached_through_the_harness_which_counts_them(tmp_path: Path, sandbox: Sandbox) -> None:
     text = agent("said = tools.model(question)", "return tools.shout(text=said)")
     lab = small_lab(tmp_path / "lab", text, cases("HEARD Q0 WITH 7"))
@@ -64,12 +66,14 @@ def test_model_and_tools_are_reached_through_the_harness_which_counts_them(tmp_p
     assert told["steps"][1] == {"tool": "shout", "arguments": {"text": "heard q0 with 7"}, "result": "HEARD Q0 WITH 7"}
 
 
+@pytest.mark.slow
 def test_what_an_agent_says_of_its_own_use_is_not_read(tmp_path: Path, sandbox: Sandbox) -> None:
     text = agent("return {'answer': question, 'tools_used': ['shout'], 'calls': 99, 'score': 1.0}")
     done = measured(small_lab(tmp_path / "lab", text, cases("q0")), tmp_path / "run")
     assert (done.value, done.extra["tool_calls"], done.extra["model_calls"]) == (0.0, 0, 0)
 
 
+@pytest.mark.slow
 def test_the_cases_cannot_be_read(tmp_path: Path, sandbox: Sandbox) -> None:
     lab = tmp_path / "lab"
     inside = [lab, lab / "cases.jsonl", lab / "model.py", EXAMPLE / "cases.jsonl", "../cases.jsonl", "/etc/shadow"]
@@ -86,6 +90,7 @@ def test_the_cases_cannot_be_read(tmp_path: Path, sandbox: Sandbox) -> None:
     assert set(told["answer"]) <= {"PermissionError", "FileNotFoundError"}, told
 
 
+@pytest.mark.slow
 def test_only_the_port_of_the_harness_is_reached(tmp_path: Path, sandbox: Sandbox) -> None:
     with OpenAIServer() as elsewhere:
         text = "import socket\n" + agent(
@@ -97,6 +102,7 @@ def test_only_the_port_of_the_harness_is_reached(tmp_path: Path, sandbox: Sandbo
     assert traces(tmp_path / "run")[0]["answer"] == "PermissionError"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loop", "options", "field", "most"),
     [
@@ -115,6 +121,7 @@ def test_the_budget_stops_a_case_in_the_middle(
     assert 0 < told[field] <= most and done.value == 0 and done.extra["over_budget"] == 1
 
 
+@pytest.mark.slow
 def test_a_case_that_takes_too_long_fails_alone(tmp_path: Path, sandbox: Sandbox) -> None:
     text = "import time\n" + agent("time.sleep(9 if question == 'q1' else 0)", "return question")
     done = measured(small_lab(tmp_path / "lab", text, cases("q0", "q1", "q2"), seconds=0.8), tmp_path / "run")
@@ -127,6 +134,7 @@ def test_an_agent_that_cannot_be_imported_is_a_crash(tmp_path: Path, sandbox: Sa
     assert (done.value, done.failure) == (None, "crash") and "ModuleNotFoundError" in done.reason
 
 
+@pytest.mark.slow
 def test_what_an_agent_does_wrong_in_a_case_is_data(tmp_path: Path, sandbox: Sandbox) -> None:
     text = "import os\n" + agent(
         "if question == 'q0': os._exit(3)",
@@ -140,6 +148,7 @@ def test_what_an_agent_does_wrong_in_a_case_is_data(tmp_path: Path, sandbox: San
     assert all(words in error for words, error in zip(said, errors, strict=True)), errors
 
 
+@pytest.mark.slow
 def test_an_answer_that_no_file_can_hold_is_a_wrong_answer(tmp_path: Path, sandbox: Sandbox) -> None:
     """Half of a surrogate pair, a process that ends without answering, and a request with NaN fail one case each."""
     text = "import os\n" + agent(
@@ -154,11 +163,13 @@ def test_an_answer_that_no_file_can_hold_is_a_wrong_answer(tmp_path: Path, sandb
     assert done.seconds.train is not None and done.seconds.train < 25
 
 
+@pytest.mark.slow
 def test_no_memory_carries_over_from_case_to_case(tmp_path: Path, sandbox: Sandbox) -> None:
     text = "SEEN = []\n" + agent("SEEN.append(question)", "return str(len(SEEN))")
     assert measured(small_lab(tmp_path / "lab", text, cases("1", "1", "1")), tmp_path / "run").value == 1
 
 
+@pytest.mark.slow
 def test_a_check_that_an_answer_keeps_busy_is_ended(tmp_path: Path, sandbox: Sandbox) -> None:
     lab = small_lab(tmp_path / "lab", ECHO, cases("q0"))
     (lab.root / "checks.py").write_text("def wrong(answer, case):\n    raise ValueError(answer)\n")
@@ -185,6 +196,7 @@ def served(tmp_path: Path, server: OpenAIServer, text: str = "", **options: Any)
     return small_lab(tmp_path / "lab", text, cases("fine", "fine"), **at)
 
 
+@pytest.mark.slow
 def test_model_temperature_and_seed_are_pinned(server: OpenAIServer, tmp_path: Path, sandbox: Sandbox) -> None:
     done = measured(served(tmp_path, server), tmp_path / "run")
     assert done.value == 1 and done.extra["secondary"]["tokens"]["value"] > 0
@@ -193,12 +205,14 @@ def test_model_temperature_and_seed_are_pinned(server: OpenAIServer, tmp_path: P
     assert pinned == {("tiny-1b", 0.0, 7, 9, False)}
 
 
+@pytest.mark.slow
 def test_a_server_that_fails_for_a_moment_costs_nothing(server: OpenAIServer, tmp_path: Path, sandbox: Sandbox) -> None:
     server.then(fail(503, "loading"), fail(500, "oops"))
     done = measured(served(tmp_path, server), tmp_path / "run")
     assert done.value == 1 and [told["calls"] for told in traces(tmp_path / "run")] == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_request_that_cannot_be_sent_is_the_agents_fault(
     server: OpenAIServer, tmp_path: Path, sandbox: Sandbox
 ) -> None:

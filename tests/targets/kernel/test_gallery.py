@@ -64,6 +64,7 @@ SMOKE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("body", "said"), SMOKE.values(), ids=list(SMOKE))
 def test_a_wrong_output_fails_already_in_the_smoke_run(tmp_path: Path, body: str, said: str) -> None:
     measured = target(tmp_path).smoke(candidate(tmp_path, body))
@@ -84,6 +85,7 @@ RUN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("body", "said"), RUN.values(), ids=list(RUN))
 def test_a_cheat_that_runs_fails_at_a_gate_with_its_reason(tmp_path: Path, body: str, said: str) -> None:
     measured = target(tmp_path).measure(candidate(tmp_path, body))
@@ -102,12 +104,14 @@ def misbehaving(tree: Path, reference: str, differentiated: bool = False) -> tup
     return measured.failure, measured.reason
 
 
+@pytest.mark.slow
 def test_ghost_replay_refuses_a_task_that_a_no_op_passes(tmp_path: Path) -> None:
     reference = "import mlx.core as mx\n\n\ndef wave(x):\n    return 0 * x + mx.array(float('nan'))\n"
     failure, reason = misbehaving(tmp_path, reference)
     assert failure == "invalid" and "ghost replay: a no-op in the candidate's place passes too" in reason
 
 
+@pytest.mark.slow
 def test_two_calls_with_different_bits_fail_even_if_both_are_right(tmp_path: Path) -> None:
     reference = (
         "import mlx.core as mx\n\n\ndef wave(x):\n    return 2 * mx.tanh(x) + 1e-7 * mx.random.uniform(shape=x.shape)\n"
@@ -128,11 +132,13 @@ def wave(x):
 """
 
 
+@pytest.mark.slow
 def test_outputs_that_change_once_the_timer_runs_are_found_after_it(tmp_path: Path) -> None:
     failure, reason = misbehaving(tmp_path, LATE)
     assert failure == "invalid" and reason.startswith("on the outputs of the last timed call: output 1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "said"),
     [

@@ -27,6 +27,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_verify_measures_the_whole_step_and_its_number_leads(lab: Path) -> None:
     before = (lab / "train_mlx.py").read_bytes()
     kernel_lab = lab / "kernels" / "capped_loss"
@@ -44,6 +45,7 @@ def test_verify_measures_the_whole_step_and_its_number_leads(lab: Path) -> None:
     assert f"{found['factor']:.3f} times as fast" in said.split("log")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -65,6 +67,7 @@ def test_a_kernel_that_the_step_does_not_use_gets_no_number(tmp_path: Path, chan
     assert found["factor"] is None and said in found["unused"] and said in found["words"]
 
 
+@pytest.mark.slow
 def test_calls_that_the_kernel_does_not_cover_are_counted_and_explained(tmp_path: Path) -> None:
     root = example_lab(tmp_path / "lab")
     script = root / "train_mlx.py"

@@ -13,6 +13,7 @@ from autoresearch_mlx.targets.kernel.pairs import order, ratio
 from autoresearch_mlx.targets.kernel.task import REFERENCE, task_from
 
 
+@pytest.mark.slow
 def test_an_honest_candidate_gets_a_number_from_outside(tmp_path: Path) -> None:
     measured = target(tmp_path).measure(candidate(tmp_path, "return 2 * mx.tanh(x)"))
     assert measured.failure is None, measured.reason

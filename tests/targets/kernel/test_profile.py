@@ -27,6 +27,7 @@ def step(lab: Path) -> Any:
     return kernel_json(lab, "profile", "--step")
 
 
+@pytest.mark.slow
 def test_the_shares_of_a_step_sum_to_100(step: Any) -> None:
     assert sum(row["share"] or 0 for row in step["rows"]) == pytest.approx(100, abs=1)
     assert step["rows"][-1]["cumulative"] is None or step["rows"][-1]["cumulative"] == pytest.approx(100, abs=1)
@@ -47,6 +48,7 @@ def test_the_slow_function_is_the_first_of_the_functions(step: Any) -> None:
     assert first["differentiated"] and first["share"] > 30
 
 
+@pytest.mark.slow
 def test_a_function_becomes_a_lab_with_its_reference_shapes_and_a_first_candidate(lab: Path, step: Any) -> None:
     made = kernel_json(lab, "extract", step["functions"][0]["name"])
     folder = Path(made["folder"])
@@ -81,6 +83,7 @@ def test_no_row_promises_more_than_its_share(step: Any) -> None:
         assert row["gain"] is None or 0 <= row["gain"] <= row["share"]
 
 
+@pytest.mark.slow
 def test_a_forward_pass_has_no_gradient(tmp_path: Path) -> None:
     found = kernel_json(example_lab(tmp_path / "lab"), "profile", "--forward", "--rows", "2", "--seq-len", "8")
     assert {row["op"] for row in found["rows"]} == {"Gather", "AddMM", "Tanh", "Add"}
@@ -154,6 +157,7 @@ def test_a_script_that_cannot_be_profiled_says_why(tmp_path: Path, text: str, sa
     assert said in done.stderr
 
 
+@pytest.mark.slow
 def test_a_step_that_reads_a_value_on_the_way_is_named(tmp_path: Path) -> None:
     lab = example_lab(tmp_path / "lab")
     script = lab / "train_mlx.py"
@@ -170,6 +174,7 @@ def test_a_step_that_reads_a_value_on_the_way_is_named(tmp_path: Path) -> None:
 # --- the page
 
 
+@pytest.mark.slow
 def test_the_console_of_the_page_about_kernels_runs_as_written(tmp_path: Path) -> None:
     (script,) = re.findall(r"^```console\n(.*?)^```", (ROOT / "docs" / "kernels.md").read_text(), re.M | re.S)
     lab = example_lab(tmp_path / "lab")
@@ -186,6 +191,7 @@ def test_a_picture_that_has_no_place_is_refused_before_anything_is_measured(plac
     assert (done.returncode, done.stdout) == (1, "") and "lies in a folder that does not exist" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_profile_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
     lab = example_lab(tmp_path / "lab")
     (lab / "train_mlx.py").write_text("while True:\n    pass\n")

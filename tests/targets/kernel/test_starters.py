@@ -50,6 +50,7 @@ def small_task(starter: Starter) -> Task:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("starter", STARTERS, ids=NAMES)
 def test_the_first_candidate_of_a_starter_passes_the_gates(starter: Starter, tmp_path: Path) -> None:
     found = target(tmp_path, small_task(starter), starter.text("reference"))
@@ -78,6 +79,7 @@ def test_a_starter_has_the_same_arguments_on_both_devices(starter: Starter) -> N
         assert not isinstance(value, tuple) or len(value[0]) == len(gpu[name][0])
 
 
+@pytest.mark.slow
 def test_extract_makes_a_lab_of_a_starter(tmp_path: Path) -> None:
     (tmp_path / "lab.toml").touch()
     made = kernel_json(tmp_path, "extract", "--starter", "symmetric_product")
@@ -100,6 +102,7 @@ def test_starters_are_listed_and_an_unknown_one_names_them(tmp_path: Path) -> No
         assert command_line("kernel", *wrong, cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.slow
 def test_a_starter_finds_its_place_in_a_script_that_has_such_a_function(tmp_path: Path) -> None:
     starter = next(each for each in STARTERS if each.name == "norm_residual")
     root = example_lab(tmp_path / "lab")
