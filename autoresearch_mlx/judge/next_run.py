@@ -46,9 +46,9 @@ def disturbed(evidence: Evidence) -> int:
 def thin(now: Evidence, rules: Rules) -> str:
     """Return why the incumbent should be measured before a close call, or an empty string when it need not be."""
     if sum(run.fresh for run in now.incumbent) < rules.record_least:
-        return "a close call, and the incumbent has too few runs that were not selected"
+        return "close, and the incumbent has too few runs that were not selected"
     if now.incumbent_age > rules.record_age:
-        return f"a close call, and the incumbent was last measured {now.incumbent_age} experiments ago"
+        return f"close, and the incumbent was last measured {now.incumbent_age} experiments ago"
     return ""
 
 

@@ -236,7 +236,7 @@ def test_a_second_process_is_refused(root: Path, server: OpenAIServer) -> None:
 def test_a_file_that_was_removed_is_named(missing: str, root: Path, server: OpenAIServer) -> None:
     call(root, server, until="collect" if missing == "posts.jsonl" else "evidence")
     (root / "work" / missing).unlink()
-    with pytest.raises(LabError, match=f"{missing} is missing"):
+    with pytest.raises(LabError, match=f"{missing}, which is missing now"):
         call(root, server)
 
 
