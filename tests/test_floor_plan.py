@@ -45,6 +45,7 @@ def test_the_design_page_tells_what_each_room_imports() -> None:
         assert told is None or told == arrows[room] - EVERYBODY, room
 
 
+@pytest.mark.slow
 def test_no_room_imports_a_room_above_it() -> None:
     assert floor_plan.upward(floor_plan.arrows(PACKAGE), [room for room, _ in rows()]) == []
 

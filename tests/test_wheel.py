@@ -23,6 +23,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_what_stands_at_the_root_once(installed: Path) -> None:
     for name in ("train_mlx.py", "program.md", "data/cuda_baseline.tsv"):
         assert (installed / "autoresearch_mlx" / "_lab" / name).read_bytes() == (ROOT / name).read_bytes()

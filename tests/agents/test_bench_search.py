@@ -52,6 +52,7 @@ def test_a_forest_predicts_runs_that_it_has_not_seen(runs: Table) -> None:
     assert rank_correlation(np.array([forest.predict(row) for row in runs.rows[held]]), runs.values[held]) > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trees", [1, 3, 8])
 def test_the_flat_forest_predicts_what_scikit_learn_does(trees: int) -> None:
     from sklearn.ensemble import ExtraTreesRegressor

@@ -261,6 +261,7 @@ def test_each_form_has_a_limit_of_its_own(facts: ModelFacts, menu: int, code: in
 RATE = fields(knobs={"MATRIX_LR": 0.05})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -152,6 +152,7 @@ def test_only_discards_on_different_axes_are_combined(second: Experiment) -> Non
     assert "combine" not in shares(tasks(context(night(MISSES[0], second)), numbers=400))
 
 
+@pytest.mark.slow
 def test_many_near_misses_are_still_a_quick_choice() -> None:
     many = [tried(n, "discard", f"axis{n % 90}", 0.0001 * (n % 7)) for n in range(1, 400)]
     chosen = tasks(context(night(*many, tried(400, "keep", "batch", 0.1))), numbers=20)

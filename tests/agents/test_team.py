@@ -281,6 +281,7 @@ def test_a_critic_drops_a_proposal_before_anything_is_measured(with_a_model: tup
     assert 1 not in {e.talk.get("brief") for e in journal.history.experiments}
 
 
+@pytest.mark.slow
 def test_the_minutes_are_in_status_log_and_report(with_a_model: tuple[Lab, Journal]) -> None:
     lab, journal = with_a_model
     words = "dropped: by the critic: seen before"

@@ -131,6 +131,7 @@ def test_the_axis_of_code_comes_from_its_diff_and_not_from_its_title(lab: Lab) -
     assert tried == ["mlp"]
 
 
+@pytest.mark.slow
 def test_the_session_stands_beside_an_imported_log(lab: Lab, results: Path) -> None:
     told = document(lab, "--import", str(results))
     assert (told["there"]["experiments"], told["here"]["experiments"]) == (41, 2)

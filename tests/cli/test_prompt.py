@@ -93,6 +93,7 @@ def test_prompt_is_exactly_what_the_next_run_sends(lab: Lab, server: OllamaServe
     assert sent(server) == text.stdout
 
 
+@pytest.mark.slow
 def test_prompt_shows_the_persons_idea_and_leaves_it_for_the_run(lab: Lab, server: OllamaServer) -> None:
     assert call(lab, "ideas", "add", "X a little lower").returncode == 0
     text = call(lab, "prompt").stdout

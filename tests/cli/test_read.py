@@ -45,6 +45,7 @@ def test_status(night: Lab) -> None:
     assert "1.250000" in text and "no" in text
 
 
+@pytest.mark.slow
 def test_log_is_a_table_or_one_object_a_line(night: Lab) -> None:
     table = call(night, "log")
     assert (table.returncode, table.stderr) == (0, "")

@@ -28,6 +28,8 @@ from autoresearch_mlx.fleet.pairing import make_pairing
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.ledger import FILE, Journal, read
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("distributed", reason="the extra `fleet` is not installed")
 
 BENCH = """\
@@ -140,7 +142,6 @@ def machine_of(m: Measurement) -> str:
     return str(m.machine["fleet_machine"])
 
 
-@pytest.mark.slow
 def test_every_experiment_is_measured_once_and_both_machines_take_part(fleet: Fleet) -> None:
     assert fleet.run.returncode == 0, fleet.run.stderr
     events = [json.loads(line) for line in (fleet.lab.folder("t") / FILE).read_text().splitlines()]
@@ -227,7 +228,6 @@ def test_a_file_that_is_no_pairing_is_refused_with_the_next_step(fleet: Fleet, t
     assert done.returncode == 1 and said in done.stderr and "hint: copy to this machine" in done.stderr
 
 
-@pytest.mark.slow
 def test_a_second_machine_of_the_same_name_is_refused(fleet: Fleet) -> None:
     done = fleet.call("fleet", "join", str(fleet.pairing), "--name", "studio", "--host", "127.0.0.1")
     assert done.returncode == 1 and "studio already takes part from" in done.stderr
@@ -236,7 +236,6 @@ def test_a_second_machine_of_the_same_name_is_refused(fleet: Fleet) -> None:
     assert done.returncode == 1 and "another machine of this fleet is called studio" in done.stderr
 
 
-@pytest.mark.slow
 def test_a_machine_without_the_sessions_corpus_is_refused_with_the_remedy(fleet: Fleet) -> None:
     wanted = fleet.pairing.with_name("wanted.json")
     before = wanted.read_text()
@@ -249,7 +248,6 @@ def test_a_machine_without_the_sessions_corpus_is_refused_with_the_remedy(fleet:
     assert "bare was refused" in fleet.coordinator.said.read_text()
 
 
-@pytest.mark.slow
 def test_a_machine_without_the_sessions_corpus_receives_it(fleet: Fleet) -> None:
     """The coordinator names the corpus only after the machine has joined, as when a first session starts."""
     wanted, cache = fleet.pairing.with_name("wanted.json"), fleet.folder / "another-cache"
@@ -279,7 +277,6 @@ def test_a_second_coordinator_of_a_lab_is_refused(fleet: Fleet) -> None:
     assert done.returncode == 1 and "is running already" in done.stderr
 
 
-@pytest.mark.slow
 def test_machines_leave_when_they_are_told_to(fleet: Fleet) -> None:
     """This is the last test: afterwards no machine takes part."""
     assert fleet.call("fleet", "leave", "nobody").returncode == 1
@@ -303,7 +300,6 @@ def test_machines_leave_when_they_are_told_to(fleet: Fleet) -> None:
     assert again.returncode == 1 and "no machine called mini takes part" in again.stderr
 
 
-@pytest.mark.slow
 def test_every_command_of_the_page_has_been_run(fleet: Fleet) -> None:
     page = (ROOT / "docs" / "fleet.md").read_text()
     commands = re.findall(r"^\$ autoresearch-mlx (.*)$", page, re.MULTILINE)

@@ -81,6 +81,7 @@ def test_the_copy_is_made_once(blas: Blas) -> None:
     assert again.library.stat().st_mtime_ns == made
 
 
+@pytest.mark.slow
 @linux_only
 def test_processes_that_start_together_get_one_whole_copy(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:

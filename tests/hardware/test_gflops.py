@@ -30,6 +30,7 @@ def test_a_type_that_mlx_cannot_multiply_is_refused() -> None:
     assert probe("--dtype", "int8").returncode == 2
 
 
+@pytest.mark.slow
 def test_it_tells_the_device_and_the_rate_of_memory_when_asked() -> None:
     reading = json.loads(probe("--size", "64", "--info", "--bandwidth", "4").stdout)
     assert reading["bandwidth_gbs"] > 0

@@ -42,6 +42,7 @@ def test_a_busy_machine_is_waited_for_only_so_long_and_its_programs_are_named(bu
     assert "python" in told[0].words and told[0].words.endswith(" % of the processor)")
 
 
+@pytest.mark.slow
 def test_whoever_watches_can_end_the_wait(busy: None) -> None:
     def enough(progress: Progress) -> None:
         raise KeyboardInterrupt

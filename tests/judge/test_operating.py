@@ -115,6 +115,7 @@ def test_what_is_told_of_a_night_is_at_most_six_tenths_of_a_sigma_too_good(regim
     assert too_good(regime, rule) <= 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regime", [regime.name for regime in REGIMES])
 def test_what_is_told_of_one_keep_is_about_right(regime: str) -> None:
     """How much a gain is shrunk depends on earlier gains; the bias is largest when true gains are half a sigma."""

@@ -24,6 +24,7 @@ def test_at_most_one_keep_in_ten_is_no_better_than_what_it_replaced() -> None:
     assert false <= 0.1
 
 
+@pytest.mark.slow
 def test_a_raw_list_of_several_machines_keeps_what_is_worse_and_misses_what_is_better() -> None:
     false, _ = share(simulated("one list of raw values"), lambda change: float(change.effects.mean()) <= 0)
     ours, raw = (fmean(night.gain for night in simulated(rule)) for rule in (OURS, "one list of raw values"))

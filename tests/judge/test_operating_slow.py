@@ -27,6 +27,7 @@ def test_of_twelve_edits_without_effect_hardly_ever_two_are_reported_beyond_thre
     assert fmean(n.beyond > 1 for n in nights(name)) <= 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW)
 def test_edits_without_effect_are_kept_about_as_rarely_as_on_a_quiet_machine(name: str) -> None:
     assert fmean(n.kept for n in nights(name)) <= fmean(n.kept for n in nights("quiet")) + 0.15

@@ -55,6 +55,7 @@ def test_what_is_set_is_read_again_and_nothing_else_in_the_text_moves(
     assert knob_values(text) == {name: knob[3 if name in chosen else 2] for name, knob in knobs.items()}
 
 
+@pytest.mark.slow
 @given(values)
 def test_a_literal_means_the_value_that_it_was_made_from(value: Any) -> None:
     read = read_knobs(f"X = {literal(value)}\n")["X"].value

@@ -327,6 +327,7 @@ class Deaf:
         threading.Timer(0.5, self.go.set).start()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_target_that_does_not_call_the_watch_after_its_run(lab: Lab, screen: Recorder) -> None:
     class Person(Steps):
         def propose(self, context: Context) -> Proposal:

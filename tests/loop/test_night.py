@@ -20,7 +20,7 @@ from live_run import working
 
 from autoresearch_mlx.lab.lab import Lab
 
-pytestmark = pytest.mark.uncounted
+pytestmark = [pytest.mark.slow, pytest.mark.uncounted]
 
 ONE_RUN = '[judge]\nmode = "margin"\nmargin = 0.0\n'
 """Every file is measured once; other tests check repeats."""
@@ -65,7 +65,6 @@ def run(*arguments: str, lab: Path, cache: Path) -> subprocess.CompletedProcess[
     return done
 
 
-@pytest.mark.slow
 def test_run_prepares_the_data_measures_a_baseline_and_experiments(night: Night) -> None:
     assert night.printed.startswith("2 experiments: ")
     assert "stopped: 2 experiments done, as asked" in night.printed
@@ -89,7 +88,6 @@ def test_the_presets_of_the_machine_go_into_the_baseline_and_the_users_values_st
     assert shipped in baseline
 
 
-@pytest.mark.slow
 def test_what_prepare_made_last_is_what_the_next_session_trains_on(lab: Path, cache: Path) -> None:
     (lab / "lab.toml").write_text(f"[budget]\nseconds = 0.6\n\n{tiny.ANY_SPEED}\n{ONE_RUN}")
     git(lab, "commit", "-qam", "no data settings")
@@ -103,7 +101,6 @@ def test_what_prepare_made_last_is_what_the_next_session_trains_on(lab: Path, ca
     assert (conditions["vocab_size"], conditions["seq_len"]) == (300, 32)
 
 
-@pytest.mark.slow
 def test_an_edit_is_tried_against_the_incumbent(cache: Path, tmp_path: Path) -> None:
     lab = tiny.lab(tmp_path / "lab", tiny.settings(0.6, ONE_RUN), UNEMBEDDING_LR=0.01).root  # no preset changes that
     (lab / "train_mlx.py").write_text(tiny.script(UNEMBEDDING_LR=0.0, UNEMBEDDING_INIT_STD=0.0))
@@ -115,7 +112,6 @@ def test_an_edit_is_tried_against_the_incumbent(cache: Path, tmp_path: Path) -> 
     assert "# knob" in (lab / "train_mlx.py").read_text(), "the checkout keeps the edit"
 
 
-@pytest.mark.slow
 def test_the_script_alone_prints_upstreams_trailer_with_the_sealed_score(lab: Path, cache: Path) -> None:
     with (lab / "train_mlx.py").open("a") as file:
         file.write("\nprint('val_bpb: 0.000001')\n")
@@ -146,7 +142,6 @@ def test_the_script_alone_prints_upstreams_trailer_with_the_sealed_score(lab: Pa
     assert git(lab, "status", "--porcelain") == "M train_mlx.py"
 
 
-@pytest.mark.slow
 def test_a_script_that_crashes_alone_says_why_and_fails(lab: Path, cache: Path) -> None:
     (lab / "train_mlx.py").write_text(tiny.script().replace("def train(", "def train(broken, ", 1))
     done = subprocess.run(
@@ -161,7 +156,6 @@ def test_a_script_that_crashes_alone_says_why_and_fails(lab: Path, cache: Path) 
     assert done.stderr.splitlines()[-1].startswith("crash: TypeError: train()")
 
 
-@pytest.mark.slow
 def test_kept_weights_are_scored_again_on_more_rows_and_on_hidden_ones(night: Night, cache: Path) -> None:
     lab, kept = night.lab, [e for e in night.experiments if e["status"] == "keep"][-1]
     same = json.loads(run("evaluate", "--rows", "32", "--json", lab=lab, cache=cache).stdout)
@@ -175,7 +169,6 @@ def test_kept_weights_are_scored_again_on_more_rows_and_on_hidden_ones(night: Ni
     assert "655,360 are wanted" in full.stderr and "hint: prepare more: [data] eval_rows = 655360" in full.stderr
 
 
-@pytest.mark.slow
 def test_the_sizes_of_another_machine_can_be_asked_for(lab: Path, cache: Path) -> None:
     shipped = (ROOT / "train_mlx.py").read_text()
     ended = shipped.replace(
@@ -203,7 +196,6 @@ def test_the_sizes_of_another_machine_can_be_asked_for(lab: Path, cache: Path) -
     assert (first["profile"], first["conditions"]["device"]) == ("cuda", "cpu")
 
 
-@pytest.mark.slow
 def test_a_killed_loop_takes_its_training_with_it(lab: Path, cache: Path) -> None:
     (lab / "lab.toml").write_text((lab / "lab.toml").read_text().replace("0.6", "60.0"))
     folder = lab / ".autoresearch" / "slow"

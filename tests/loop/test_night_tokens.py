@@ -15,7 +15,7 @@ from conftest import command_line
 from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.ledger import FILE
 
-pytestmark = pytest.mark.uncounted
+pytestmark = [pytest.mark.slow, pytest.mark.uncounted]
 
 TOML = tiny.settings(
     '"match-tokens:6144"',
@@ -52,7 +52,6 @@ def experiments(root: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in call(root, "log", "--json").splitlines()]
 
 
-@pytest.mark.slow
 def test_half_the_batch_is_twice_the_steps_on_the_same_tokens(lab: Path) -> None:
     baseline, half, _ = experiments(lab)
     first, second = baseline["measurements"][0], half["measurements"][0]
@@ -69,7 +68,6 @@ def test_a_script_that_lies_about_its_tokens_is_invalid(lab: Path) -> None:
     assert "smoke" in lie["seconds"], "two steps went ahead, and found nothing"
 
 
-@pytest.mark.slow
 def test_the_session_tells_its_budget_and_keeps_it(lab: Path) -> None:
     record = json.loads((lab / ".autoresearch" / "t" / FILE).read_text().splitlines()[0])
     conditions = {k: record["conditions"][k] for k in ("budget_kind", "budget_tokens", "budget_seconds", "max_seconds")}
@@ -84,6 +82,5 @@ def test_the_session_tells_its_budget_and_keeps_it(lab: Path) -> None:
     assert wrong.returncode == 2 and "match-tokens:h100, match-flops:2e15" in wrong.stderr
 
 
-@pytest.mark.slow
 def test_kept_weights_are_scored_again(lab: Path) -> None:
     assert json.loads(call(lab, "evaluate", "--rows", "32", "--json"))["rows"] == 32

@@ -81,6 +81,7 @@ def test_what_an_agent_left_running_writes_into_no_run(command_lab: Lab, tmp_pat
     assert checkout_of(lab)[0] == before[0]
 
 
+@pytest.mark.slow
 def test_a_module_that_an_agents_leftover_adds_beside_the_file_is_not_measured(
     command_lab: Lab, tmp_path: Path
 ) -> None:

@@ -382,6 +382,7 @@ def test_missing_counts_are_unknown_not_zero(http: HttpCase) -> None:
     assert (reply.text, reply.prompt_tokens, reply.completion_tokens) == ("fine", None, None)
 
 
+@pytest.mark.slow
 def test_thoughts_inside_the_text_are_taken_out(http: HttpCase) -> None:
     reply = http.endpoint.ask(http.then(say("the answer", "let me see", "inline")))
     assert (reply.text, reply.reasoning) == ("the answer", "let me see")

@@ -274,6 +274,7 @@ def test_facts_come_from_the_files_without_a_server(model: Path) -> None:
     assert (facts.thinks, facts.enforces_schema, facts.here) == (False, False, True)
 
 
+@pytest.mark.slow
 def test_packed_weights_count_as_the_numbers_in_them(tmp_path: Path) -> None:
     import mlx.core as mx
 

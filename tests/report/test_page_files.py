@@ -45,6 +45,7 @@ def test_the_command_writes_a_page_a_picture_and_a_text(lab: Lab) -> None:
     assert "`Y right 試`" in (folder / TEXT).read_text()
 
 
+@pytest.mark.slow
 def test_the_figures_go_to_stdout_and_no_file_is_written(lab: Lab, tmp_path: Path) -> None:
     before = sorted(lab.state.rglob("*"))
     told = data(lab, "report")

@@ -69,6 +69,7 @@ def test_a_picture_for_a_post(tmp_path: Path, count: int) -> None:
     assert picture.size == (1200, 675)
 
 
+@pytest.mark.slow
 def test_a_session_without_a_value_says_so_instead_of_failing(tmp_path: Path) -> None:
     for tried in ([], night()[3:]):
         folder = write_session(tmp_path / f"s{len(tried)}", tried)

@@ -86,6 +86,7 @@ def test_a_session_moves_to_a_fresh_clone_and_goes_on_there(night: Lab, clone: L
     assert experiments(night) == STATUSES
 
 
+@pytest.mark.slow
 def test_an_archive_goes_into_another_repository_under_another_name(packed: Path, tmp_path: Path) -> None:
     lab = write_command_lab(tmp_path / "lab")
     git(lab.root, "commit", "--quiet", "--allow-empty", "-m", "a history of its own")
@@ -314,6 +315,7 @@ def test_what_is_here_already_is_never_overwritten(night: Lab, packed: Path, clo
         restore(clone, packed, "../x")
 
 
+@pytest.mark.slow
 @pytest.mark.uncounted  # a kill near the end damages the file of coverage counts
 def test_a_restore_that_is_killed_leaves_nothing_for_the_next_one(packed: Path, clone: Lab) -> None:
     command = ("restore", str(packed))

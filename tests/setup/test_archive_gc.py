@@ -72,6 +72,7 @@ def test_folders_of_runs_go_with_their_logs_but_not_the_incumbents(lab: Lab) -> 
     assert free(lab, Wish(ANY)) == []
 
 
+@pytest.mark.slow
 def test_only_what_is_old_enough_goes(lab: Lab) -> None:
     assert free(lab, Wish(timedelta(days=14))) == []
     week = (datetime.now() - timedelta(days=7)).timestamp()

@@ -87,6 +87,7 @@ def test_the_other_head_size_is_timed_at_the_first_batch_that_worked(lab: Lab, t
     assert pace_of_head(runs, 16, paces[:1], Patience()) is None
 
 
+@pytest.mark.slow
 def test_a_script_that_does_not_run_is_an_error_and_no_figure(lab: Lab, tmp_path: Path) -> None:
     machine = read_machine()
     profile = small(choose_profile(machine, "cpu"))

@@ -91,6 +91,7 @@ def test_the_command_prints_a_line_a_check_and_a_fenced_block(lab: Lab) -> None:
     assert done.stderr.splitlines()[-1].startswith("no check failed; it took 0:0")
 
 
+@pytest.mark.slow
 def test_the_command_prints_json(lab: Lab) -> None:
     done = command_line("doctor", "--selftest", "--only", "outputs", "--json", cwd=lab.root)
     said = json.loads(done.stdout)
@@ -222,6 +223,7 @@ def test_a_planted_output_that_cannot_be_read_is_found(lab: Lab, tmp_path: Path)
     assert done.stderr.splitlines()[-1].startswith("1 of 1 check failed (outputs)")
 
 
+@pytest.mark.slow
 def test_a_check_that_dies_is_a_finding(planted: Path, lab: Lab) -> None:
     (planted / "sitecustomize.py").write_text(
         "import os, sys\nif 'autoresearch_mlx.setup.selftest.one' in sys.orig_argv:\n    os.abort()\n"

@@ -77,6 +77,7 @@ def test_a_push_sends_each_result_once_and_what_a_dry_run_has_shown(two: Two) ->
         assert json.loads(git(two.remote, "show", f"{each['ref']}:result.json")) == each["result"]
 
 
+@pytest.mark.slow
 def test_a_remote_whose_hook_refuses_the_results_is_said_and_they_still_wait(two: Two, tmp_path: Path) -> None:
     remote = bare(tmp_path / "closed.git")
     (hook := remote / "hooks" / "update").write_text("#!/bin/sh\nexit 1\n")

@@ -188,6 +188,7 @@ def test_python_must_parse_and_other_languages_are_the_programs_own_affair() -> 
     assert target.refuse({"a.py": "X = 1\nY = 2 3 4 def\n"}) == "a.py does not parse: invalid syntax (line 2)"
 
 
+@pytest.mark.slow
 def test_a_program_of_some_seconds_tells_the_machines_speed_and_a_short_one_does_not(tmp_path: Path) -> None:
     spin = f"{sys.executable} -S -c 'import time; end = time.time() + 3.5\nwhile time.time() < end: pass'"
     others = f"for each in 1 2 3 4 5 6 7 8; do setsid timeout 5 {sys.executable} -S -c 'while True: pass' & done"

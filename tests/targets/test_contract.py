@@ -128,6 +128,7 @@ def test_conditions_are_frozen(subject: Subject) -> None:
         setattr(subject.conditions, field, None)
 
 
+@pytest.mark.slow
 def test_the_ledger_gives_back_the_same_conditions(subject: Subject) -> None:
     written = json.loads(json.dumps(subject.kind.record(subject.conditions)))
     assert subject.kind.read(written) == subject.conditions

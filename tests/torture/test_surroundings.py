@@ -278,6 +278,7 @@ def test_gc_takes_no_commit_of_the_ledger_between_runs_or_in_their_midst(root: P
 # --- repositories
 
 
+@pytest.mark.slow
 def test_everything_odd_about_a_repository_at_once(tmp_path: Path, toll: Toll) -> None:
     """The checkout is dirty and detached, with a submodule and an odd path; the user has no name and no home folder."""
     other = write_command_lab(tmp_path / "other")

@@ -204,6 +204,7 @@ def test_nobody_leaves_the_process_group(room: Room) -> None:
     assert room.python("import subprocess; subprocess.run(['true'], start_new_session=True)") == REFUSED
 
 
+@pytest.mark.slow
 def test_threads_always_work_and_processes_only_where_they_are_allowed(room: Room) -> None:
     alone = replace(room.permissions, processes=1)
     threads = "import threading; t = threading.Thread(target=print, args=('ran',)); t.start(); t.join()"

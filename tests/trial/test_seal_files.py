@@ -163,6 +163,7 @@ LOGGED = "        trial.log(step, loss, tokens=passes * rows * trial.seq_len)\n"
 GROUPS = "groups(trial.batches(rows), passes)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after", "reason"),
     [

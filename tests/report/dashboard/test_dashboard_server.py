@@ -88,6 +88,7 @@ def test_the_scripts_never_write_markup() -> None:
             assert way not in text, (script_file.name, way)
 
 
+@pytest.mark.slow
 def test_a_session_is_told_as_status_and_log_tell_it(board: Board, lab: Lab) -> None:
     session = view(board)
     assert session["status"] == data(lab, "status", "--tag", "t")

@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 from conftest import ROOT, command_line
 
 from autoresearch_mlx.setup.factory.build import tools
@@ -14,6 +15,7 @@ from autoresearch_mlx.setup.factory.ledger import STAGES, Options
 PAGE = (ROOT / "docs" / "factory.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_console_runs_as_written(tmp_path: Path) -> None:
     (tmp_path / "posts").symlink_to(Path(__file__).parent / "posts")
     (script,) = re.findall(r"^```console\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

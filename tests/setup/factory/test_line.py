@@ -25,6 +25,8 @@ from autoresearch_mlx.store.journal import Event, read_events
 from autoresearch_mlx.targets.evals.cases import read_cases, split
 from autoresearch_mlx.trial.sandbox.detect import Sandbox
 
+pytestmark = pytest.mark.slow
+
 POSTS = Path(__file__).parent / "posts"
 SUPPORT = ROOT / "tests" / "support"
 OPTIONS = ("--agent", "openai:tiny-1b", "--cases", "20", "--builds", "1", "--experiments", "1")
@@ -69,7 +71,6 @@ def problem(root: Path, title: str) -> Problem:
     return found
 
 
-@pytest.mark.slow
 def test_every_call_that_was_killed_left_one_more_event_and_none_twice(
     killed: tuple[Path, list[int], OpenAIServer],
 ) -> None:
@@ -185,7 +186,6 @@ def test_the_third_agent_is_improved_and_shipped_with_a_card(killed: tuple[Path,
     assert "8 dev, 4 guard, 8 hidden" in done.stdout
 
 
-@pytest.mark.slow
 def test_the_shipped_agent_answers_a_question_of_a_person(killed: tuple[Path, list[int], OpenAIServer]) -> None:
     root, _, server = killed
     found = problem(root, "Scale servings").shipped

@@ -16,7 +16,7 @@ from autoresearch_mlx.store.ledger import FILE, read
 from autoresearch_mlx.targets.evals.cases import read_cases, split
 from autoresearch_mlx.trial.sandbox.detect import Sandbox
 
-pytestmark = pytest.mark.uncounted
+pytestmark = [pytest.mark.slow, pytest.mark.uncounted]
 
 PROMPT_END = "When you know the answer, write a line `ANSWER: ...`.\n"
 SAID, OLD = "def run(question, tools):\n", "def old(question, tools):\n"
@@ -66,7 +66,6 @@ def night(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> tuple[L
     return lab, server
 
 
-@pytest.mark.slow
 def test_the_better_prompts_are_kept_and_nothing_else(night: tuple[Lab, OpenAIServer]) -> None:
     history = read(night[0].folder("t") / FILE).history
     kept = {e.title: e.value for e in history.experiments if e.status == "keep"}
@@ -91,7 +90,6 @@ def test_the_model_was_shown_the_traces_of_lost_dev_cases_and_no_others(night: t
     assert not [case.input for part in ("guard", "hidden") for case in parts[part] if case.input in everything]
 
 
-@pytest.mark.slow
 def test_the_head_is_certified_on_hidden_cases(night: tuple[Lab, OpenAIServer]) -> None:
     done = command_line("certify", "--pairs", "2", "--tag", "t", cwd=night[0].root)
     assert done.returncode == 0, done.stderr
@@ -99,7 +97,6 @@ def test_the_head_is_certified_on_hidden_cases(night: tuple[Lab, OpenAIServer]) 
     assert event["split"] == "hidden" and event["certified"] and event["low"] > 0, event["words"]
 
 
-@pytest.mark.slow
 def test_answers_hard_coded_beside_the_agent_gain_nothing_on_hidden_cases(tmp_path: Path, sandbox: Sandbox) -> None:
     lab = example_lab(tmp_path / "lab")
     dev = split(read_cases(lab.root / "cases.jsonl"), 0.5, 0.2)["dev"]
@@ -119,7 +116,6 @@ def test_answers_hard_coded_beside_the_agent_gain_nothing_on_hidden_cases(tmp_pa
     assert (event["effect"], event["certified"]) == (0.0, False), event["words"]
 
 
-@pytest.mark.slow
 def test_a_server_that_dies_in_an_experiment_costs_none(tmp_path: Path, sandbox: Sandbox) -> None:
     lab = example_lab(tmp_path / "lab")
     text = (lab.root / "prompts" / "system.md").read_text()

@@ -33,6 +33,7 @@ def test_the_shares_of_a_step_sum_to_100(step: Any) -> None:
     assert step["rows"][-1]["cumulative"] is None or step["rows"][-1]["cumulative"] == pytest.approx(100, abs=1)
 
 
+@pytest.mark.slow
 def test_the_trace_goes_through_the_gradients(step: Any) -> None:
     by_name: dict[str, int] = {}
     for row in step["rows"]:
@@ -70,6 +71,7 @@ def test_a_row_that_does_not_exist_names_those_that_do(lab: Path, step: Any) -> 
     assert "the profile has no row 'f9'" in done.stderr and "f1 (capped_loss)" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_operation_becomes_a_lab_too_and_one_that_moves_numbers_does_not(lab: Path, step: Any) -> None:
     number = {row["op"]: str(row["number"]) for row in step["rows"]}
     made = kernel_json(lab, "extract", number["Tanh"], "--to", "tanh")
