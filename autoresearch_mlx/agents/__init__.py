@@ -49,7 +49,7 @@ NAMES = (
 )
 _WITHOUT_MODEL = ("knobs", "playbook", "upkeep")
 """Names of agents that ask no model and therefore read no notes and no ideas."""
-_IMPORT_HINT = "give it as a module:Class that Python can import from this folder; known agents: " + ", ".join(NAMES)
+_IMPORT_HINT = "name a class that Python finds from this folder as module:Class; known agents: " + ", ".join(NAMES)
 _CALL_HINT = (
     "the class needs a name and a method propose(context), and is called with settings=... or without arguments"
 )
@@ -90,14 +90,14 @@ def load_agent(name: str, office: Office) -> Agent:
 
 
 def unread(history: History) -> str:
-    """Return a message that the user's notes and ideas still wait, because no agent that has proposed so far reads
-    them; else an empty string."""
+    """Return a message if the user's notes and ideas wait because no agent that has proposed so far reads them; return
+    an empty string otherwise."""
     proposers = {e.agent for e in history.experiments if e.number > 0 and e.agent}
     if not proposers or not proposers.issubset(_WITHOUT_MODEL):
         return ""
     named = " and ".join(sorted(proposers))
-    asks = "asks no model" if len(proposers) == 1 else "ask no model"
-    return f"so far only {named} proposed, which {asks}: your notes and ideas wait until a model is used"
+    asks = "has proposed, and it asks no model" if len(proposers) == 1 else "have proposed, and they ask no model"
+    return f"your notes and ideas wait until a model is used: so far only {named} {asks}"
 
 
 def _auto(rest: str, office: Office) -> Agent:

@@ -21,7 +21,7 @@ PREFIXES = ("ollama", "lmstudio", "openai", "mlx")
 _KNOWN = "a model is named ollama:MODEL, lmstudio:MODEL, openai:MODEL or mlx:MODEL_OR_PATH"
 _LM_STUDIO = "http://127.0.0.1:1234/v1"
 _WEIGHTS = 0.6
-"""Largest share of memory that a model's weights may take: the context and the system need room too."""
+"""Largest share of memory that a model's weights may take; the context and the system need the rest."""
 _GB = 2**30
 _NAMED = 6
 _SUGGESTED = ((18.0, "qwen3-coder:30b"), (6.5, "qwen3.5:9b"), (0.0, "qwen3.5:4b"))
@@ -48,9 +48,9 @@ def open_endpoint(name: str, office: Office) -> Endpoint:
         return makers[kind](model, office)
     near = get_close_matches(kind.lower(), PREFIXES, 1, 0.7) if colon else []
     if near:
-        raise AgentError(f"there is no server {kind!r}", f"did you mean {near[0]}:{model}?")
+        raise AgentError(f"there is no kind of server named {kind!r}", f"did you mean {near[0]}:{model}?")
     if office.settings.base_url is None:
-        hint = f"a model of Ollama is ollama:{name}; {_KNOWN}, or set base_url in [agent] of lab.toml"
+        hint = f"name a model of Ollama as ollama:{name}; {_KNOWN}, or set base_url in [agent] of lab.toml"
         raise AgentError(f"{name or 'no name'!r} does not say which server has the model", hint)
     if not name:
         raise AgentError("base_url is set, but no model", "set model in [agent] of lab.toml")
@@ -122,8 +122,8 @@ def _address(url: str) -> str:
 def _key_for(url: str, here: bool, office: Office) -> tuple[str | None, str | None]:
     """Return the key for an address, and the environment variable that holds it.
 
-    OPENAI_API_KEY is sent only to OpenAI and to the address in OPENAI_BASE_URL.  Any other server gets only the key
-    whose variable the settings name.
+    OPENAI_API_KEY is sent only to OpenAI and to the address in OPENAI_BASE_URL.  A server at any other address gets
+    only the key whose variable the settings name.
     """
     from autoresearch_mlx.models.openai import PUBLIC_URL
 
@@ -159,7 +159,7 @@ def suitable_model(office: Office) -> tuple[Endpoint | None, str]:
     """Return the model to use when the user names none, and the reason as text; the model is None if none is suitable.
 
     Without a ``base_url``, the model is one of the models of an Ollama server on this machine.  If ``base_url`` is an
-    Ollama server, the choice is made in the same way; any other server must offer exactly one model.
+    Ollama server, the model is one of its models; a server of another kind must offer exactly one model.
     """
     from autoresearch_mlx.models.openai import ANY, OpenAICompatible
 
@@ -196,9 +196,9 @@ def suitable_ollama(office: Office) -> tuple[Endpoint | None, str]:
     """Return an installed Ollama model that fits into memory, and the reason as text; the model is None if none fits.
 
     Cloud models, embedding models and models that cannot chat are left out.  Models whose weights take more than 0.6 of
-    the memory are left out too: even a model that is unloaded for training needs room for its own context and for the
-    system.  The other models are sorted: those made for code first, then by number of parameters, size of file, and
-    name.
+    the memory are left out too, because even a model that is unloaded for training needs room for its own context and
+    for the system.  The models that are left are sorted: models made for code come first; then the number of
+    parameters, the size of the file, and the name decide.
     """
     from autoresearch_mlx.models.ollama import Ollama
 
@@ -275,4 +275,4 @@ def _lacks(installed: Sequence[Installed], able: Sequence[Installed]) -> str:
 def _pull(office: Office) -> str:
     room = (_room(office) or 0.0) / _GB
     model = next((name for least, name in _SUGGESTED if room >= least), _SUGGESTED[-1][1])
-    return f"`ollama pull {model}` gets one"
+    return f"`ollama pull {model}` downloads a model that fits"

@@ -1,9 +1,9 @@
-"""Let the optimiser and a model share one history; this is the default agent when there is a model.
+"""Let the optimiser and a model share one history; this is the default agent when there is a suitable model.
 
 In the one controlled study of this task (arXiv:2603.24647, 24 h of 5-minute trials on an H200), a classical optimiser
 did best when 30 % of the proposals came from a language model, even one of 0.8B parameters; a share of 80 % did worse.
-Here the optimiser is ``knobs``.  A small model chooses from the optimiser's own moves; a capable one sees what the
-optimiser knows, and may change knobs or code.  The optimiser reads the knobs from the current file.
+The optimiser of this agent is ``knobs``.  A small model chooses from the optimiser's own moves; a capable one sees what
+the optimiser knows, and may change knobs or code.  The optimiser reads the knobs from the current file.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Hybrid:
         return self._model.make_room(context)
 
     def ahead_refused(self, context: Context) -> str | None:
-        """Say why the model must not think while an experiment is measured; None when it may."""
+        """Say why the model must not be asked while an experiment is measured; None when it may be asked."""
         return self._model.ahead_refused(context)
 
     def ahead(self, context: Context) -> Proposal | None:
@@ -172,8 +172,8 @@ def share_now(share: float, history: History) -> float:
 def affordable(history: History, model: str) -> bool:
     """Return whether one more answer keeps the model's share of the session's time below ``TIME_SHARE``.
 
-    An answer is expected to take a little longer than the longest of the last three; the first one is always
-    affordable.
+    An answer is expected to take a little longer than the longest of the last three; the first answer is always
+    allowed.
     """
     spent = [_answering(e) for e in history.experiments if e.talk.get("agent") == model]
     if not spent:

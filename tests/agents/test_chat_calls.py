@@ -34,7 +34,9 @@ def test_a_call_whose_prompt_would_pass_the_cap_is_not_made(tmp_path: Path) -> N
     calls.make(2, "proposal", replace_tokens(ASK, 1500))
     with pytest.raises(Spending) as caught:
         calls.make(3, "proposal", ASK)
-    assert str(caught.value) == ("2,000 of max_tokens_total = 2,500 tokens are spent, the next prompt has about 1,000")
+    assert str(caught.value) == (
+        "2,000 of max_tokens_total = 2,500 tokens are spent, and the next prompt has about 1,000"
+    )
     assert "max_tokens_total" in caught.value.hint and "--agent knobs" in caught.value.hint
     assert len(voice.asks) == 2
     assert list(calls_of(tmp_path, 3)) == []

@@ -221,15 +221,17 @@ def test_models_that_do_not_suit_are_named_with_what_to_pull(lists: bool) -> Non
         assert why == (
             f"Ollama at {server.address} has no suitable model: gpt-oss:120b-cloud is in the cloud, "
             "nomic-embed-text:latest does not chat, painter:7b does not chat, "
-            "coder:30b takes 18.0 GB, too much for this machine; `ollama pull qwen3.5:9b` gets one"
+            "coder:30b takes 18.0 GB, too much for this machine; `ollama pull qwen3.5:9b` downloads a model that fits"
         )
 
 
 def test_an_ollama_without_models_says_which_to_pull_for_this_memory() -> None:
     with OllamaServer() as server:
         server.models.clear()
-        assert auto(server, 64)[1].endswith("it has no models; `ollama pull qwen3-coder:30b` gets one")
-        assert auto(server, 8)[1].endswith("`ollama pull qwen3.5:4b` gets one")
+        assert auto(server, 64)[1].endswith(
+            "it has no models; `ollama pull qwen3-coder:30b` downloads a model that fits"
+        )
+        assert auto(server, 8)[1].endswith("`ollama pull qwen3.5:4b` downloads a model that fits")
 
 
 def test_nobody_there_is_said_with_the_address() -> None:

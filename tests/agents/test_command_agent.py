@@ -205,7 +205,8 @@ def test_a_change_of_forbidden_files_alone_is_no_edit_and_says_why(house: House)
     proposal = house.propose("touch a b c d e f; echo done")
     assert proposal.files == {}
     assert proposal.problem == (
-        "the agent changed no editable file, only a, b, c, d, e and 1 more, which is not taken; its last line: done"
+        "the agent changed no editable file; changes of other files are left out: a, b, c, d, e and 1 more;"
+        " its last line: done"
     )
 
 
@@ -269,7 +270,7 @@ if os.fork() == 0:
 time.sleep(600)
 """
     proposal = house.propose(f"{EDIT}; {house.python(stubborn)}", 1.0)
-    assert (proposal.files, proposal.problem) == ({}, "the agent did not end within 1 s; killed")
+    assert (proposal.files, proposal.problem) == ({}, "the agent did not end within 1 s and was killed")
     assert wait_for(lambda: is_gone(int((tmp_path / "pid").read_text())))
 
 

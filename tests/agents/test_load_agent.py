@@ -91,7 +91,7 @@ def test_an_agent_without_a_name_is_called_by_its_path() -> None:
         ("ollama", "does not say which server", "ollama:"),
         ("ollama:", "lacks the name of a model", "ollama:MODEL"),
         ("mlx:", "lacks the name of a model", "mlx:MODEL_OR_PATH"),
-        ("hybrid:olama:m", "there is no server 'olama'", "did you mean ollama:m?"),
+        ("hybrid:olama:m", "there is no kind of server named 'olama'", "did you mean ollama:m?"),
         ("chat", "'m' does not say which server has the model", "base_url"),
         ("hybrid", "'m' does not say which server has the model", "base_url"),
         ("auto", "'m' does not say which server has the model", "base_url"),

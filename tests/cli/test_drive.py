@@ -63,7 +63,7 @@ def test_an_agent_that_may_not_edit_ends_the_night_after_five_experiments(comman
         "stopped: 5 experiments in a row had no edit; the last one: the agent changed no editable file" in done.stdout
     )
     assert "hint: codex edits no file without -s workspace-write" in done.stderr
-    assert "`--agent codex` has it" in done.stderr
+    assert "`--agent codex` passes that option" in done.stderr
 
 
 # --- doctor

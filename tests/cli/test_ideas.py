@@ -140,6 +140,6 @@ def test_help_shows_examples(lab: Lab) -> None:
 def test_a_person_is_told_that_no_model_reads_the_note_or_the_idea(tmp_path: Path) -> None:
     fresh = write_command_lab(tmp_path / "lab")
     assert call(fresh, "run", "--tag", "t", "--agent", "knobs", "--experiments", "1").returncode == 0
-    unread = "so far only knobs proposed, which asks no model: your notes and ideas wait until a model is used\n"
+    unread = "your notes and ideas wait until a model is used: so far only knobs has proposed, and it asks no model\n"
     assert call(fresh, "steer", "smaller X").stderr == f"noted for session t: smaller X\n{unread}"
     assert call(fresh, "ideas", "add", "smaller X").stderr == f"idea 1: smaller X\n{unread}"

@@ -133,7 +133,8 @@ class Calls:
             error=error,
             prompt_tokens=reply.prompt_tokens if reply else None,
             completion_tokens=reply.completion_tokens if reply else None,
-            # A call without a reply counts no prompt tokens: we cannot tell whether the server read any.
+            # A call without a reply is counted without prompt tokens, because we cannot tell whether the server read
+            # any.
             estimated_prompt_tokens=ask.prompt_tokens if text else 0,
             load_seconds=reply.load_seconds if reply else None,
             think_seconds=round(reply.think_seconds if reply else time.monotonic() - began, 3),
@@ -158,9 +159,9 @@ class Calls:
     def _afford(self, ask: Ask) -> None:
         settings, spent, most = self._office.settings, self.spent, self._office.most()
         if most.tokens is not None and spent.tokens + ask.prompt_tokens > most.tokens:
-            said = f"{spent.tokens:,} of max_tokens_total = {most.tokens:,} tokens are spent, the next prompt has about"
+            said = f"{spent.tokens:,} of max_tokens_total = {most.tokens:,} tokens are spent"
             hint = "run --max-tokens N, [agent] max_tokens_total in lab.toml, or --agent knobs"
-            raise Spending(f"{said} {ask.prompt_tokens:,}", hint)
+            raise Spending(f"{said}, and the next prompt has about {ask.prompt_tokens:,}", hint)
         cost = spent.cost(settings.price_in, settings.price_out)
         if most.cost is not None and cost is not None and cost >= most.cost:
             said = f"{cost:.4f} of max_cost = {most.cost:g} is spent"

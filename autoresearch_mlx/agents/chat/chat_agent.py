@@ -2,9 +2,9 @@
 answers.
 
 A small model chooses from a menu; a capable one writes code (:mod:`ladder`).  The model sends the fields of an idea as
-JSON; the server enforces a schema if it can.  Code comes in fences, in the same reply or in a second call.  After a bad
-answer, the model gets the answer back with the reason, or a question in a simpler form; after a limited number of such
-repairs the loop logs the experiment as invalid.
+JSON; the server enforces a schema if it can.  The model sends code in fences, either together with the fields or in the
+reply to a second call.  After a bad answer, the model gets the answer back with the reason, or a question in a simpler
+form; after a limited number of such repairs the loop logs the experiment as invalid.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ _NO_EDIT = "no usable answer"
 
 
 class Chat:
-    """An agent that lets a model propose.  With ``patience_seconds`` 0, it raises EndpointError for a silent server."""
+    """An agent that lets a model propose.  With ``patience_seconds`` 0, the agent raises EndpointError for a silent
+    server."""
 
     def __init__(self, endpoint: Endpoint, office: Office, patience_seconds: float | None = None) -> None:
         self.name = endpoint.name
@@ -139,7 +140,7 @@ class Chat:
         return False, f"unloads before training: {found.words}"
 
     def ahead_refused(self, context: Context) -> str | None:
-        """Say why the model must not think while an experiment is measured; None when it may."""
+        """Say why the model must not be asked while an experiment is measured; None when it may be asked."""
         wanted = self._office.settings.think_ahead
         if wanted is False:
             return "think_ahead is false"
@@ -336,7 +337,7 @@ class Chat:
     def _from_stock(self, context: Context) -> Proposal | None:
         """Return an edit left over from an earlier reply.
 
-        Return None if none is left, or while one of the user's ideas is waiting.
+        Return None if no edit is left over, or while one of the user's ideas is waiting.
         """
         if self._tasks.wished(context) or (edit := self._stock.pick(context.files)) is None:
             return None
@@ -375,7 +376,7 @@ class Chat:
 def _chosen(thread: Thread, reply: Reply) -> tuple[Edit | None, str]:
     """Return the edit of the menu entry that a reply chooses, or a description of what is wrong with the reply.
 
-    Both are empty if no menu was shown, or if the reply is a whole proposal.
+    The edit is None and the description empty if no menu was shown, or if the reply is a whole proposal.
     """
     if not thread.choices or reply.finish == "refused" or read_fields(reply.text)[0] is not None or OPENS in reply.text:
         return None, ""

@@ -1,5 +1,5 @@
-"""Choose the form in which a model is asked: from the settings, from the model's record, and at first from its
-reported size."""
+"""Choose the form in which a model is asked: the form in the settings, or the form that suits the model's record, or,
+before there is a record, the form that suits the model's reported size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BLOCKS_FROM = 14.0
 def first_form(settings: AgentSettings, facts: ModelFacts) -> Form:
     """Return the form that the settings name, or else the one with which a model begins.
 
-    A large model begins with blocks, and so does a remote model of unknown size; any other begins with the menu.
+    A large model begins with blocks, and so does a remote model of unknown size; any other model begins with the menu.
     """
     if settings.format != "auto":
         return settings.format

@@ -36,7 +36,7 @@ def room_beside(facts: ModelFacts, history: History, office: Office) -> Fit:
     """Say whether a model that stays on this machine may answer while an experiment is measured.
 
     If the server neither reports the model's size nor can unload the model, we assume that the model is in memory
-    already.  Then a run must fit into the memory that is free now.
+    already and that a run must fit into the memory that is free now.
     """
     found = fit(facts, history, office)
     run = run_bytes(history)

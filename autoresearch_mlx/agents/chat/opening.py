@@ -88,8 +88,8 @@ class Opener:
     def lower(self, old: Thread, context: Context, facts: ModelFacts) -> Thread | None:
         """Return a conversation in a simpler form after an answer without a usable edit; None if a repair comes first.
 
-        A form that is still on trial is given up at once.  A model that writes values may repair one answer, then gets
-        the menu.
+        A form that is still on trial is given up after its first bad answer.  A model that writes values may repair one
+        answer, then gets the menu.
         """
         if old.form == "menu" or (old.short and not old.repairs and self._proven(old.form, context, facts)):
             return None

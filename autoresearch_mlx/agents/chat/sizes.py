@@ -18,7 +18,7 @@ FIELDS = 400
 """Maximum number of tokens of a reply without code: a few fields, each a sentence at most."""
 CHOICE = 100
 """Maximum number of tokens of a choice from a menu where the server enforces its schema: a number and a short reason.
-A small model may fill the gaps of the schema with blanks, and these take as long as any other token."""
+A small model may fill the gaps of the schema with spaces, and each space costs as much time as any other token."""
 CODE = 1.5
 """Maximum number of tokens of a reply with code, as a multiple of the tokens of the largest file."""
 LEAST_CODE = 1000

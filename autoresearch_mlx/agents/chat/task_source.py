@@ -54,7 +54,8 @@ class TaskSource:
             take(self._office.folder, task.idea, number)
 
     def wished(self, context: Context) -> bool:
-        """Return whether one of the user's own ideas is waiting, on an axis that no other brief occupies."""
+        """Return whether one of the user's own ideas is waiting, on an axis that is not among the brief's
+        ``must_not``."""
         brief = brief_of(context)
         others = () if brief is None else brief.must_not
         return any(idea.source == YOU and idea.axis not in others for idea in self._open(context))

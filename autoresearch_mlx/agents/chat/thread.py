@@ -19,7 +19,8 @@ from autoresearch_mlx.models.wire import Message, Reply
 _LONGEST_ECHO = 8_000
 """Maximum number of tokens of a bad reply that are sent back to the model, together with the error message."""
 _LONGEST_SHORT_ECHO = 200
-"""Maximum number of tokens of a bad reply to a menu that are sent back: the rest of an endless reply helps nobody."""
+"""Maximum number of tokens of a bad reply to a menu that are sent back, because the rest of an endless reply helps
+nobody."""
 
 
 @dataclass(slots=True)

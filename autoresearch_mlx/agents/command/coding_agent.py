@@ -47,7 +47,7 @@ _OUTPUT = 40_000
 
 @dataclass(slots=True)
 class _Asked:
-    """The calls for one experiment so far."""
+    """The calls that were made for one experiment so far."""
 
     number: int
     seconds: float = 0.0
@@ -240,7 +240,7 @@ class CodingAgent:
 def _remedy(line: str) -> str:
     """Return what the user can do about an agent that makes no edit."""
     lacking = lacks_permission(line)
-    known = f"{lacking}; `--agent {program_of(line)}` has it" if lacking else ""
+    known = f"{lacking}; `--agent {program_of(line)}` passes that option" if lacking else ""
     sandbox = "its sandbox may be read-only, or it may lack the permission to edit without asking"
     more = "try the line in a shell, or give it more [agent] command_seconds in lab.toml"
     return f"{known or sandbox}; {more}"
@@ -261,7 +261,7 @@ def _diff(path: str, before: Mapping[str, str], text: str) -> list[str]:
 
 
 def _ignored(found: Changes) -> str:
-    return f", only {_few(found.ignored)}, which is not taken" if found.ignored else ""
+    return f"; changes of other files are left out: {_few(found.ignored)}" if found.ignored else ""
 
 
 def _few(paths: tuple[str, ...]) -> str:
@@ -278,5 +278,5 @@ def _described(context: Context, found: Changes) -> str:
 def _same_layout(before: Mapping[str, str], after: Mapping[str, str]) -> None:
     """Raise WorkspaceError if a call changed git's filters: the files of later runs would differ from their commits."""
     if changed := sorted(name for name in {*before, *after} if before.get(name) != after.get(name)):
-        hint = "put that back (`git config --list --show-origin` names the files), then run again"
+        hint = "undo that change (`git config --list --show-origin` names the files), then run again"
         raise WorkspaceError(f"the coding agent changed how git writes files: {named(changed)}", hint)

@@ -93,7 +93,8 @@ class Outage:
 def outage(output: str, now: datetime | None = None) -> Outage | None:
     """Return the outage or the usage limit that the last lines of an output report; None when they report none.
 
-    ``now`` is the current time with its zone, which gives a time of day its date; if it is None, the clock is read.
+    ``now`` is the current time with its zone, from which a time of day gets its date; if ``now`` is None, the clock is
+    read.
     """
     lines = [line.strip() for line in output.splitlines() if line.strip()][-_LINES:]
     for pattern in (_LIMITS, _OVERLOADED, _UNREACHABLE):
@@ -156,7 +157,7 @@ def _hours(text: str, now: datetime) -> Iterator[float]:
                 month = _MONTHS.index(match["month"].lower()) + 1
                 at = at.replace(year=int(match["year"] or there.year), month=month, day=int(match["day"]))
                 if not match["year"] and at < there - timedelta(days=180):
-                    at = at.replace(year=there.year + 1)  # in December, a day of January is next year's
+                    at = at.replace(year=there.year + 1)  # in December, a date in January is in the next year
             elif match["weekday"]:
                 at += timedelta(days=_days_until(match["weekday"].lower(), there, at))
             elif at <= there:
@@ -167,8 +168,8 @@ def _hours(text: str, now: datetime) -> Iterator[float]:
 
 
 def _days_until(day: str, now: datetime, at: datetime) -> int:
-    """Return the days until ``tomorrow`` or a day of the week; today is seven days away if the time ``at`` has
-    passed."""
+    """Return the days until ``tomorrow`` or a day of the week; today's weekday is seven days away if the time ``at``
+    has passed."""
     if day == "tomorrow":
         return 1
     ahead = (_WEEKDAYS.index(day[:3]) - now.weekday()) % 7

@@ -24,7 +24,7 @@ outage."""
 class Patience:
     """Decides how long to wait for one coding agent.
 
-    ``seconds`` is the time that one experiment waits for a program that ends at once.
+    ``seconds`` is the longest time that one experiment waits for a program that ends at once.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -59,7 +59,7 @@ class Patience:
     def _wait_a_while(self, how: str) -> None:
         """Raise AgentAway as long as the experiment may still wait.
 
-        After that the experiment is lost, and the next experiment may wait again.
+        When that time is over, the experiment is lost, and the next experiment may wait again.
         """
         now = self._clock()
         self._since = now if self._since is None else self._since

@@ -1,7 +1,7 @@
 """Call a coding agent's shell command once, in a directory that we own.
 
 The directory is a worktree of the user's repository and shares its branches, tags and stashes.  A hook keeps the
-agent's git from changing any of them; it may still commit on the detached HEAD.
+agent's git from changing branches, tags and stashes; the agent may still commit on the detached HEAD.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ done
 """
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
 _SECRET = 8
-"""Minimum length, in characters, of a value that is treated as a secret: shorter values could be ordinary words."""
+"""Minimum length, in characters, of a value that is treated as a secret, because shorter values could be ordinary
+words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ class Called:
 def call(
     line: str, tree: Path, prompt: str, number: int, seconds: float, log: Path, files: Sequence[str] = ()
 ) -> Called:
-    """Run the shell command in ``tree`` and write its output to ``log``.  No process that it starts survives.
+    """Run the shell command in ``tree`` and write its output to ``log``.  No process that the command starts survives
+    the call.
 
     ``files`` has the paths of the editable files, which the shell command can use as ``"$@"``.  Raises OSError when the
     log cannot be written.
@@ -68,7 +70,7 @@ def call(
                 cwd=tree,
                 environment=child_process_environment({**known, **leash}),
                 log=kept,
-                allowed=lambda: f"did not end within {seconds:g} s; killed" if time.monotonic() > end else None,
+                allowed=lambda: f"did not end within {seconds:g} s and was killed" if time.monotonic() > end else None,
                 stdin=told,
                 watch=Watch(Limits(), marker),
             )
@@ -105,7 +107,8 @@ def _short_lead(tree: Path) -> Iterator[dict[str, str]]:
         known = os.environ.get("GIT_CONFIG_COUNT", "")
         count = int(known) if known.isdigit() else 0
         yield {
-            # Without this, git in a worktree that has lost its `.git` file would use the user's checkout around it.
+            # Without this variable, git in a worktree that has lost its `.git` file would use the user's checkout
+            # around the worktree.
             "GIT_CEILING_DIRECTORIES": str(_top(tree).resolve().parent),
             "GIT_CONFIG_COUNT": str(count + 1),
             f"GIT_CONFIG_KEY_{count}": "core.hooksPath",

@@ -24,8 +24,8 @@ DEFAULT_SECONDS = 60.0
 class Standby:
     """A coding agent, and the optimiser that replaces the agent while it is away.
 
-    ``share`` is the agent's share of the proposals.  Below 1 the two take turns as in ``hybrid``, and the optimiser
-    continues alone when the agent gives up.
+    ``share`` is the agent's share of the proposals.  If ``share`` is below 1, the agent and the optimiser take turns as
+    in ``hybrid``, and the optimiser continues alone when the agent gives up.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Standby:
     def propose(self, context: Context) -> Proposal:
         """Propose an edit.
 
-        Raises AgentAway when neither agent can propose one now, and AgentError when the coding agent gives up.
+        Raises AgentAway when neither agent can propose an edit now, and AgentError when the coding agent gives up.
         """
         if not context.feedback or context.number != self._number:
             self._number = context.number

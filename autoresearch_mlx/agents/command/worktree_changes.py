@@ -117,7 +117,7 @@ def _read(tree: Path, path: str) -> str:
 def _with_ends_of(before: str | None, text: str) -> str:
     """Return the text with line feeds, as in the commit, if every line now ends with CR LF.
 
-    Git's filters write CR LF when the agent calls ``git checkout``, and remove it when git stores the file.
+    Git's filters write CR LF when the agent calls ``git checkout``, and replace it by LF when git stores the file.
     """
     turned = before is not None and "\r" not in before and text.count("\r\n") == text.count("\n") == text.count("\r")
     return text.replace("\r\n", "\n") if turned else text

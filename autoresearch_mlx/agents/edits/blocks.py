@@ -28,8 +28,8 @@ _COMMON = 8
 _COMPARED = 2000
 _TIED = 20
 _OFF = 5
-"""Number of lines by which either end of the nearest lines may move, because the model may have left out or invented
-lines."""
+"""Number of lines by which the window of nearest lines may be widened at either end, because the model may have
+left out or invented lines."""
 MOST = 100
 _SHOWN = 3
 _TAB = 4

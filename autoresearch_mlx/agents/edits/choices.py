@@ -15,7 +15,8 @@ from autoresearch_mlx.terms import one_line
 WHY = 200
 """Maximum length of a reason, in characters."""
 SHORT_WHY = 120
-"""Maximum length of the reason for a choice from a menu; the choice is soon measured in any case."""
+"""Maximum length of the reason for a choice from a menu; a short reason is enough, because the choice is soon
+measured."""
 _FIELD = re.compile(r'"?\bchoice"?\s*[:=]\s*"?(?:number\s*)?(\d{1,3})\b', re.IGNORECASE)
 _FIRST = re.compile(
     r"\W*(?:(?:my|the|your) )?(?:i (?:would )?(?:choose|pick|select) )?(?:best )?"
@@ -49,7 +50,8 @@ def _plain(value: Any) -> Any:
 def read_choice(text: str, count: int) -> tuple[int | None, str, str]:
     """Return the chosen entry (1 to ``count``), the model's reason, and, if the reply chooses nothing, the problem.
 
-    The number may be a field of an object or stand at the beginning.  It may stand anywhere if no other entry is named.
+    The number may be a field of an object or the beginning of the reply.  If the reply names only one entry, the number
+    may be anywhere in it.
     """
     prose = read_page(text).prose or text
     named = _FIELD.search(prose) or _FIRST.match(prose)

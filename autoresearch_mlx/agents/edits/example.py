@@ -1,7 +1,8 @@
 """Make the example of an answer from the lab's own knobs, and recognise it when a model sends it back.
 
-Small models copy examples.  An example about another program comes back as a knob that does not exist, or as a title
-and an axis that mean nothing here.  So the example is about a knob of the lab at hand, and a copy of it is refused.
+Small models copy examples.  If the example is about another program, a small model proposes the knob of that program,
+which does not exist in the lab, or a title and an axis that mean nothing there.  So the example is about a knob of the
+lab at hand, and a copy of it is refused.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ _FINE = 0.1
 """If a step of 1 is at most this share of an integer knob's range, the example uses the far end of the range, which a
 model would hardly propose by itself."""
 _STEP = 0.037
-"""Distance of the example's value from the present one, as a share of the knob's range.  A model would hardly propose
-such an odd value by itself, so a copy of the example is recognised."""
+"""Distance of the example's value from the present one, as a share of the knob's range.  A model would hardly propose a
+value at exactly this distance by itself, so a copy of the example is recognised."""
 
 
 @dataclass(frozen=True, slots=True)

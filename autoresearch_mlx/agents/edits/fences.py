@@ -134,14 +134,15 @@ def _unsaid(above: str, files: Collection[str]) -> Aim:
 
 
 def _above(lines: Sequence[str], at: int) -> str:
-    """Return the nearest line above that is not empty; at most one empty line may lie between."""
+    """Return the line directly above line ``at``, or the line above that if one empty line lies between."""
     return next((line for line in reversed(lines[max(0, at - 2) : at]) if line.strip()), "")
 
 
 def code_fences(
     fences: Sequence[Fence], blocks: Sequence[Block], lines: Sequence[str], files: Collection[str]
 ) -> list[tuple[Fence, Aim]]:
-    """Return the fences with whole files.  If there are blocks, a fence without a path is only an illustration."""
+    """Return the fences that contain whole files.  If there are blocks, a fence without a path is only an
+    illustration."""
     found: list[tuple[Fence, Aim]] = []
     all_python = all(path.endswith((".py", ".pyi")) for path in files)
     for fence in fences:

@@ -94,9 +94,9 @@ class Fields(BaseModel):
 def schema(knobs: Sequence[str] = ()) -> dict[str, Any]:
     """Return a JSON schema of the fields, in the subset that grammar engines and strict modes have in common.
 
-    Strict modes do not allow objects with arbitrary keys, so the schema has knobs as a list of names and values.
-    ``knobs`` has the names of the files' knobs; if it is given, no other name is allowed.  Each string has a maximum
-    length, because a small model might otherwise never end it.
+    The strict modes of servers do not allow objects with arbitrary keys, so the schema has knobs as a list of names and
+    values.  ``knobs`` has the names of the files' knobs; if it is given, no other name is allowed.  Each string has a
+    maximum length, because a small model might otherwise never end it.
     """
     value = {
         "anyOf": [

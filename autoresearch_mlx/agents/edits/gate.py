@@ -131,7 +131,7 @@ def _is_there(name: str, trusted: Collection[str]) -> bool:
     try:
         spec = find_spec(top)
         if spec is None:
-            return top in trusted  # it may lie in the file's own folder instead
+            return top in trusted  # the module may lie in the file's own folder instead
         for part in inner:
             if spec.submodule_search_locations is None:
                 break  # an extension module may create its submodules itself

@@ -25,7 +25,7 @@ Beyond: TypeAlias = frozenset[tuple[str, str]]
 class Unfit(Exception):
     """Raised for a value that a knob cannot have; the message says which values it can have.
 
-    This package catches the error itself.
+    The package ``edits`` catches ``Unfit`` itself.
     """
 
 
@@ -155,7 +155,7 @@ def _several(present: tuple[Any, ...] | list[Any], value: Any) -> tuple[Any, ...
     if len(read) != len(present) and (isinstance(present, tuple) or not present):
         raise Unfit(f"must have {len(present)} values")
     family = [*present, *[present[-1]] * len(read)] if present else []
-    if any(isinstance(was, float) for was in family):  # in (0, 0.95) the 0 is a real number like the other
+    if any(isinstance(was, float) for was in family):  # in (0, 0.95) the 0 counts as a real number, because 0.95 is one
         family = [float(was) if type(was) is int else was for was in family]
     return type(present)(_fit(was, new) for was, new in zip(family, read, strict=False))
 

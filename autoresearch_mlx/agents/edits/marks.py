@@ -6,7 +6,7 @@
     lines that replace them
     >>>>>>> REPLACE
 
-A mark is a run of five or more of the characters ``<``, ``=`` or ``>``.  It may be indented, and may stand inside or
+A mark is a run of five or more of the characters ``<``, ``=`` or ``>``.  A mark may be indented, and may be inside or
 outside a fence.
 """
 

@@ -1,8 +1,8 @@
 """Find the JSON objects in a text that have a proposal's fields.
 
-An object is first read as JSON.  If that fails, clear mistakes outside strings are corrected: trailing commas,
-comments, ``None``/``True``/``False``, powers such as ``2**14``, and round brackets around a list.  Line ends inside
-strings are kept.
+An object is first read as JSON.  If it is not valid JSON, clear mistakes outside strings are corrected: trailing
+commas, comments, ``None``/``True``/``False``, powers such as ``2**14``, and round brackets around a list.  Line ends
+inside strings are kept.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ def read_reply(
     """Return the proposals of a reply, at least one and at most 16.  Raises nothing, whatever the text.
 
     ``files`` maps the path of every file that may change to its text.  ``fields`` are the fields from an earlier call.
-    With fields, the text is read as the code of that one proposal, and JSON objects in it are ignored.  ``insisted``
-    has the values outside a knob's range that were refused before; a value that is sent again is accepted.
+    If ``fields`` are given, the text is read as the code for these fields, and JSON objects in the text are ignored.
+    ``insisted`` has the values outside a knob's range that were refused before; a value that is sent again is accepted.
     """
     if len(text) > MOST_CHARACTERS:
         said = f"The reply has {len(text):,} characters; at most {MOST_CHARACTERS:,} are read. Send a shorter one."

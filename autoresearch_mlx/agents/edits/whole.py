@@ -1,7 +1,7 @@
 """Check whether a whole new file in one fence is really complete.
 
-Some models replace unchanged code by a comment that says so, or send only the part that they worked on.  Either would
-silently delete the rest of the file.
+Some models replace unchanged code by a comment that says so, or send only the part that they worked on.  Both kinds of
+reply would silently delete the rest of the file.
 """
 
 from __future__ import annotations
