@@ -69,7 +69,7 @@ def without_effect(number: int) -> Edit:
 
 
 def real(kind: Kind, knobs: Mapping[str, float]) -> Edit:
-    """Return an edit of knobs with an effect."""
+    """Return an edit that sets knobs to values with a real effect."""
     return Edit(kind, {"title": ", ".join(f"{name} = {value}" for name, value in knobs.items()), "knobs": dict(knobs)})
 
 
@@ -106,7 +106,7 @@ def busy_programs(rng: random.Random, seconds: float) -> Iterator[None]:
 
 
 def lab(folder: Path, steps: Sequence[Edit]) -> Path:
-    """Write a separate lab with the script, whose knobs get bad values, and with the agent's steps."""
+    """Write a lab of its own for a night: the script, with bad values for its knobs, and the agent's steps."""
     folder.mkdir(parents=True)
     (folder / SCRIPT).write_text(set_knobs(asset(SCRIPT).read_text(), dict(SPOILED)))
     (folder / "lab.toml").write_text('[data]\nsource = "stdlib"\n')
@@ -119,7 +119,7 @@ def lab(folder: Path, steps: Sequence[Edit]) -> Path:
 
 
 def night(folder: Path, steps: Sequence[Edit], seconds: float) -> Journal:
-    """Run the real command; return the ledger."""
+    """Run the command ``run`` in a new lab; return the ledger."""
     here = lab(folder, steps)
     order = ["run", "--agent", "scripted:steps.jsonl", "--tag", "night", "--experiments", str(len(steps))]
     command = [sys.executable, "-m", "autoresearch_mlx", *order, "--budget", f"{seconds:g}"]

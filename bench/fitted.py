@@ -174,7 +174,7 @@ def _deviation_at_start(table: Table) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A table of runs in ``data/`` and its knob file; the other fields are those of :func:`landscape`."""
+    """A table of runs in ``data/`` and its knob file; the other fields are arguments of :func:`landscape`."""
 
     file: str
     knobs: KnobFile

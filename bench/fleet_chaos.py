@@ -75,7 +75,7 @@ class Chaos:
         print(f"{time.strftime('%H:%M:%S')} {kind}: {self.kinds[kind]()}", flush=True)
 
     def look(self) -> bool:
-        """Do what is due, and start the night again if it has died.
+        """Take the planned actions whose time has come, and start the night again if it has died.
 
         Returns False, so that a condition can call it with ``or``.
         """
@@ -104,7 +104,7 @@ class Chaos:
         return len(finished) > self.experiments and self.night.poll() is not None
 
     def finish(self) -> None:
-        """Do now what is planned for later, so that no process stays stopped and no disk stays full."""
+        """Take all planned actions now, so that no process stays stopped and no disk stays full."""
         for _, action in self.later:
             with suppress(OSError, psutil.Error):
                 action()

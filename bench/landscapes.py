@@ -93,7 +93,7 @@ class ComputeLaw:
         return loss + 0.02 * (2 ** (0.5 * batch) + 2 ** (-0.5 * batch) - 2)
 
     def rate_shift(self, values: Values) -> float:
-        """Return how far the best matrix learning rate moves, as a share of its range, which is two powers of ten."""
+        """Return how far the best matrix learning rate moves with these values, as a share of its two decades."""
         here, start = _scale(values), _scale(START_VALUES)
         return 0.15 * (0.5 * (here.batch - start.batch) - 0.5 * (here.width - start.width))
 
@@ -173,7 +173,7 @@ class Landscape:
 
 
 def memory(values: Values) -> float:
-    """Return the memory as a number of doublings.  Activations grow with depth, width and device batch."""
+    """Return log2 of a run's memory, less a constant.  Activations grow with depth, width and device batch."""
     return math.log2(values["DEPTH"] * model_width(values) * values["DEVICE_BATCH_SIZE"])
 
 

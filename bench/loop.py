@@ -69,7 +69,7 @@ class Look:
 
 
 def watch(process: subprocess.Popen[bytes], ledger: Path) -> Iterator[Look]:
-    """Yield a snapshot of the process for each experiment, within milliseconds of its line in the ledger."""
+    """Yield a snapshot of the process for each experiment, milliseconds after the ledger gets the experiment's line."""
     seen, at, loop = b"", 0, psutil.Process(process.pid)
     while process.poll() is None:
         if ledger.exists() and (size := ledger.stat().st_size) > at:

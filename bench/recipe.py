@@ -46,10 +46,19 @@ class File:
 @click.command()
 @click.argument("files", nargs=-1)
 @click.option(
-    "--steps", type=int, multiple=True, default=(101, 303), show_default=True, help="Steps of the first file."
+    "--steps",
+    type=int,
+    multiple=True,
+    default=(101, 303),
+    show_default=True,
+    help="Number of steps for which the first file is trained.",
 )
 @click.option(
-    "--seeds", type=click.IntRange(min=0), default=10, show_default=True, help="Common seeds; 0: only the cost."
+    "--seeds",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="Number of common seeds; 0 measures only the cost of a step.",
 )
 @click.option("--first-seed", type=int, default=42, show_default=True)
 @click.option(

@@ -15,7 +15,7 @@ from bench.simulated_night import Landscape, Night, true_value
 def sampled(make: Callable[[int, KnobFile], Any]) -> Callable[[Landscape, int, int], Night]:
     """Return a function that runs an Optuna sampler on the whole ranges.
 
-    The sampler is told the results of the baseline and of failed trials.
+    The sampler also gets the results of the baseline and of failed trials.
     """
 
     def night(landscape: Landscape, trials: int, seed: int) -> Night:

@@ -45,10 +45,10 @@ _STEPS = 10
 
 
 @click.command()
-@click.option("--rounds", type=int, default=5, show_default=True, help="How often each is measured.")
+@click.option("--rounds", type=int, default=5, show_default=True, help="How often each evaluation is measured.")
 @click.option("--plain", hidden=True, help="Run as the plain evaluation, with a specification in JSON.")
 def main(rounds: int, plain: str | None) -> None:
-    """Print a row for each way of evaluating: seconds (median), and the ratio to the first."""
+    """Print a row for each way of evaluating: seconds (median), and the ratio to the first row."""
     if plain is not None:
         click.echo(json.dumps(evaluate_plainly(json.loads(plain))))
         return

@@ -5,9 +5,9 @@ The script needs the installed package (``pip install -e .``), or the repository
 The landscapes are fitted to real runs (``bench/fitted.py``) or drawn (``bench/landscapes.py``).  Each search gets the
 same landscape, the same start and the same random numbers.  The local searches (``walk``, ``model``, ``knobs``,
 ``hybrid``) propose changes of the incumbent and follow the loop's rule: keep what measures better than the incumbent
-did, by more than one sigma.  The global ones choose the best value they measured.  ``model`` is a scripted model that
-knows the usual tricks (``bench/habits.py``), ``hybrid`` is that model together with ``knobs``; both run through the
-real agents.  ``menu`` is ``knobs`` with a model that picks at random from its ten best moves, and ``4 lanes`` is
+did, by more than one sigma.  The global searches choose the best value they measured.  ``model`` is a scripted model
+that knows the usual tricks (``bench/habits.py``), ``hybrid`` is that model together with ``knobs``; both run through
+the real agents.  ``menu`` is ``knobs`` with a model that picks at random from its ten best moves, and ``4 lanes`` is
 ``knobs`` with four experiments at a time.  The table shows the *true* value of each search's chosen configuration after
 10, 35 and 70 trials, as mean and standard deviation over the seeds.  The table also counts failures (crashes, and
 answers without an edit), and the seeds on which the search ended better than the walk.  Most of the standard deviation
@@ -50,7 +50,7 @@ STEP = 0.16
 
 
 def walk(seed: int) -> Proposer:
-    """Return the plain walk: one random knob, one random step of at least its smallest step, and no point twice."""
+    """Return the plain walk: random steps of one random knob, no shorter than its smallest step, and no point twice."""
     rng = np.random.default_rng([seed, 2])
     seen: set[tuple[Any, ...]] = set()
 

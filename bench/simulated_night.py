@@ -45,7 +45,7 @@ class Night:
 
 
 def local(make: Callable[[int], Proposer], lanes: int = 1) -> Callable[[Landscape, int, int], Night]:
-    """Return a function that simulates a night: ``make(seed)`` proposes, ``lanes`` experiments run side by side."""
+    """Return a function that simulates a night with ``lanes`` lanes; ``make(seed)`` returns the proposer."""
 
     def night(landscape: Landscape, trials: int, seed: int) -> Night:
         session = _Session(landscape, np.random.default_rng([seed, 1]))
@@ -178,7 +178,7 @@ class _Session:
 
 
 def _asked(propose: Proposer, context: Context, seen: list[Values]) -> tuple[str | None, Mapping[str, Any]]:
-    """Ask up to three times for a new text, as the loop does; return it (None if none was new) and the talk."""
+    """Ask up to three times for a new text, as the loop does; return the text or None, and the proposal's talk."""
     talk: Mapping[str, Any] = {}
     for _ in range(3):
         proposal = propose(context)

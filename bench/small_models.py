@@ -6,13 +6,13 @@
 
 The server may be any OpenAI-compatible one; docs/models.md says how the published figures were made.  For the table,
 the model is asked in each form for ``--proposals`` experiments of two labs: ``train_mlx.py`` and ``examples/sieve``.
-Nothing is measured there: each edit counts as a small loss, so that the next question differs.  ``valid`` counts the
-edits that could be measured, at the first reply; ``distinct`` counts the edits that repeat no earlier one.  Tokens and
-seconds are means over all replies.
+Nothing is measured for the table: each edit counts as a small loss, so that the next question differs.  ``valid``
+counts the edits that could be measured, at the first reply; ``distinct`` counts the edits that repeat no earlier one.
+Tokens and seconds are means over all replies.
 
 A night runs the real command line on a lab whose program takes ``--seconds`` and prints a value of a synthetic
-landscape (``bench/landscapes.py``) for the knobs in its file.  One night says little about two researchers, so
-``--simulated`` compares them over several seeds: the model's answers are real, the values come from the landscape,
+landscape (``bench/landscapes.py``) for the knobs in its file.  One night says little about two agents, so
+``--simulated`` compares them over several seeds: the model's answers are real, and the values come from the landscape
 without runs.
 """
 

@@ -99,7 +99,7 @@ def parts(script: Path, repeats: int) -> list[Part]:
     vocab, length = profile.vocab_size, profile.seq_len
     mx.random.seed(0)
     model = module.build_model(vocab, length)
-    # Projections start at zero: move all weights, so that no gradient is zero.
+    # Projections start at zero, so all weights are moved; otherwise some gradients would be zero.
     model.update(
         tree_unflatten([(k, w + 0.02 * mx.random.normal(w.shape)) for k, w in tree_flatten(model.parameters())])
     )

@@ -1,7 +1,7 @@
 """Check that the page still has its contents: `--write` notes the contents of the first version in page.json.
 
 The check compares the text that a reader sees, links, pictures, form controls, headings, names for scripts and styles,
-and the properties that each rule of a style sheet sets.  The files that the page refers to must be there.
+and the properties that each rule of a style sheet sets.  The files that the page refers to must exist.
 """
 
 import json
@@ -58,7 +58,7 @@ class Contents(HTMLParser):
 
 
 def rules(css):
-    """Return each (selector, property) of a style sheet, with the rules around it; shorthands stay as they are."""
+    """Return each (selector, property) of a style sheet, with any ``@media`` around it; shorthands stay as they are."""
     css = re.sub(r"/\*.*?\*/", "", css, flags=re.S)
     found, around, text, quote = Counter(), [], "", ""
     for character in css:

@@ -34,7 +34,7 @@ def packed(*values):
 
 
 def room(data):
-    """Tell whether another call may be recorded."""
+    """Return whether the limits leave room for one more call, with this ``data``."""
     return len(calls) < MOST_CALLS and state["bytes"] + len(data) < MOST_BYTES and state["seconds"] < MOST_SECONDS
 
 
@@ -163,7 +163,7 @@ class Plugin:
         self.modules, self.paths = {}, []
 
     def pytest_collection_finish(self, session):
-        self.modules, self.paths = wrap(), list(sys.path)  # pytest takes its paths away at the end
+        self.modules, self.paths = wrap(), list(sys.path)  # pytest removes its paths from sys.path at the end
 
 
 def with_pytest():

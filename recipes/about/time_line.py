@@ -1,7 +1,7 @@
 """Print the time of a shell line, in seconds: the first version and the edited one take turns.
 
-The time that counts is processor time, which other work on the machine changes little.  With "wall" in time_line.json
-it is the time on a clock, so that waiting counts.
+The times are processor times, because other work on the machine changes these little.  With "wall" in time_line.json
+they are times on a clock, so that waiting counts.
 
 The first version is a copy of this folder with the files of measuring/first/ in it.  Both versions are built before the
 first pair, and building is not timed.

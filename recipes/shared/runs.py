@@ -62,7 +62,7 @@ def reached(tree, files, plugin=None, options=()):
 
 
 def passed(tree, options, seconds):
-    """Tell whether the tests pass within this time."""
+    """Return whether the tests pass within this time."""
     return _child(tree, lambda: pytest.main(options), seconds)[0] == 0
 
 
@@ -117,7 +117,7 @@ def _child(tree, work, seconds):
 
 def _look_in(tree, here):
     """Let this process import from the copy of the lab, and keep its temporary files there."""
-    sys.dont_write_bytecode = True  # two versions of a file in one second would share their bytecode
+    sys.dont_write_bytecode = True  # two versions of a file that are written in one second would share their bytecode
     places = [Path(entry or here).resolve() for entry in sys.path]
     sys.path[:] = [
         str(tree / place.relative_to(here)) if place.is_relative_to(here) else str(place) for place in places
