@@ -20,7 +20,7 @@ T = TypeVar("T", bound=Target)
 _WARNING = """\
 WARNING: no sandbox: {why}.
 WARNING: code that an agent writes runs with your rights: it can read held-out rows and your files, and use the
-WARNING: network. Each measurement is recorded with `sandbox: none`; --require-sandbox refuses instead."""
+WARNING: network. Each measurement is recorded with `sandbox: none`; with --require-sandbox, nothing runs."""
 _HINT = "see docs/sandbox.md; without --require-sandbox and sandbox.require, `run` continues without a sandbox"
 
 

@@ -1,12 +1,12 @@
 """Define the interface of a target to the rest of the program.
 
-A target comes in two halves.  A :class:`TargetKind` does everything that is needed before a measurement.  It chooses
-the conditions that stay the same for a whole session, and writes them into the ledger and reads them back.  It also
-names the facts on which measured values depend, and supplies lines for `doctor` and `plan`.  It builds the other half,
-an :class:`autoresearch_mlx.experiment.Target`, which makes the measurements of one session.
+A target comes in two halves.  A :class:`TargetKind` does everything that is needed before a measurement.  The kind
+chooses the conditions that stay the same for a whole session, and writes them into the ledger and reads them back.  The
+kind also names the facts on which measured values depend, and supplies lines for `doctor` and `plan`.  Last, the kind
+builds the other half, an :class:`autoresearch_mlx.experiment.Target`, which makes the measurements of one session.
 
 A target of your own subclasses :class:`TargetKind` and :class:`TargetBase` and implements ``build`` and ``measure``;
-everything else has a default.  CONTRIBUTING.md has a complete example.
+every other method has a default.  CONTRIBUTING.md has a complete example.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ class TargetKind(ABC, Generic[C]):
     def settle(self, place: Place) -> C:
         """Return the conditions of a new session; by default they come from the table ``[target.options]``.
 
-        Raises ConfigError if a name or a value of the table does not fit the class of the conditions, and another
-        AutoresearchError if something that the target needs is missing.
+        Raises ConfigError if a name or a value in ``[target.options]`` does not fit the class of the conditions, and
+        another AutoresearchError if something that the target needs is missing.
         """
         options = place.settings.target.options
         names = [field.name for field in dataclasses.fields(self.conditions)]
@@ -131,7 +131,9 @@ class TargetKind(ABC, Generic[C]):
         return dataclasses.asdict(cast(Any, conditions))
 
     def read(self, recorded: Mapping[str, Any]) -> C:
-        """Return the conditions from a ledger.  Unknown names are ignored, because a later version may write more.
+        """Return the conditions from a ledger.
+
+        Unknown names are ignored, because a later version of this package may have written them.
 
         Raises ConfigError if a value is missing.
         """
@@ -151,7 +153,7 @@ class TargetKind(ABC, Generic[C]):
     def key_parts(self, conditions: C, machine: Machine) -> Mapping[str, Any]:
         """Return the facts on which a value depends besides the edited files, by name.
 
-        Two values can be compared only if all of these are equal.
+        Two measured values can be compared only if all of these facts are equal.
         """
         said = json.dumps(self.record(conditions), sort_keys=True, default=str)
         return {"program": f"{self.name} {said}", "machine": machine.chip}
@@ -232,7 +234,7 @@ class Rescoring:
     rows: int
     """Number of rows that the evaluation scores."""
     tokens: int
-    """Number of tokens in these rows."""
+    """Number of tokens in the rows that the evaluation scores."""
     score: Callable[[Assignment], Measurement]
     """Function that scores the kept file in the assignment's folder; it returns a failure as a measurement."""
 
@@ -243,7 +245,7 @@ class Rescorable(Protocol):
 
     @property
     def kept_file(self) -> str:
-        """Name of this file in the folder of a run."""
+        """Name of the file to score again, in the folder of a run."""
         ...
 
     def rescoring(self, split: Split, rows: int | None, full: bool) -> Rescoring:
@@ -271,10 +273,10 @@ class Auditable(Protocol):
     def audit(self, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
         """Return the measurement with ``extra["audited"]`` True, or with a failure if the audit contradicts it.
 
-        ``assignment`` is the one under which the run was measured.  Its folder still has the files that the run left,
-        and its ``incumbent`` restores the incumbent's run for comparison.  ``gain`` is the apparent gain of the run, in
-        the metric's unit.  If the audit leaves a doubt that only a person can settle, ``extra["audit_doubt"]``
-        describes it.
+        ``assignment`` is the assignment under which the run was measured.  The assignment's folder still has the files
+        that the run left, and ``assignment.incumbent`` restores the incumbent's run for comparison.  ``gain`` is the
+        apparent gain of the run, in the metric's unit.  If the audit leaves a doubt that only a person can settle,
+        ``extra["audit_doubt"]`` describes it.
         """
         ...
 
@@ -321,4 +323,4 @@ class Appraising(Protocol):
         ...
 
 
-RESTART = "install the version that began the session, or start another one with --tag NAME"
+RESTART = "install the version that began the session, or start another session with --tag NAME"

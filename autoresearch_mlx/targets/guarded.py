@@ -122,7 +122,7 @@ class GuardedKind(TargetKind[Any]):
     def _json(self, method: str, call: Callable[..., Any], *given: Any) -> Mapping[str, Any]:
         """Call a method that must return a table of JSON values, and return the table.
 
-        Raises ConfigError for other results.
+        Raises ConfigError for any other result.
         """
         table = cast(Mapping[str, Any], self._of(Mapping, method, call, *given))
         try:
@@ -141,7 +141,7 @@ class _Guarded:
     """Wraps a user's own target, as the docstring of this module explains."""
 
     def __init__(self, inner: Any, where: str) -> None:
-        """Read the target's properties once.  Raises ConfigError if one is missing or has a wrong type."""
+        """Read the target's properties once.  Raises ConfigError if a property is missing or has a wrong type."""
         self.inner, self.where = inner, where
         with _asking(where, "build", ConfigError):
             self.name: str = _of_type(str, where, "name", inner.name, ConfigError)

@@ -117,7 +117,7 @@ class Figures:
         return None
 
     def _printed_instead(self) -> str:
-        """Return the end of a message, with similar lines that the program printed; empty if there were none."""
+        """Return the similar lines that the program printed, as the end of the message; empty if it printed none."""
         if self._pattern is not None:
             return ""
         if self._near:

@@ -51,7 +51,7 @@ class CommandConditions:
 
 
 class CommandKind(TargetKind[CommandConditions]):
-    """Any program that prints a number."""
+    """The kind of target that measures any program that prints a number."""
 
     name = "command"
     conditions = CommandConditions
@@ -63,7 +63,8 @@ class CommandKind(TargetKind[CommandConditions]):
         metric = settings.target.metric
         if settings.target.pattern is None and not METRIC_NAME.fullmatch(metric):
             said = f"a line METRIC name=value cannot have the name {metric!r}: use only letters, digits, _ and ."
-            raise ConfigError(said, f"write metric = {_as_name(metric)!r} in lab.toml, and let the program print that")
+            hint = f"write metric = {_as_name(metric)!r} in lab.toml, and let the program print that name"
+            raise ConfigError(said, hint)
 
     def settle(self, place: Place) -> CommandConditions:
         self.check(place.settings)

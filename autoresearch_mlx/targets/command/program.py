@@ -1,10 +1,11 @@
 """Measure with any program that prints a number: the target ``command``.
 
 The number is taken from the last line ``METRIC name=value`` of its output, or from the first group of a regular
-expression.  Carriage returns end a line too, and colours are ignored, because progress bars write both.  A guard and
-named checks, if there are any, must end with exit code 0 before the program runs.  The program runs in the worktree, so
-``editable`` should not name code that measures: an edited file could print any number.  The program runs without a
-sandbox, because it is the user's own; but its memory, the disk, and processes that it leaves running are watched.
+expression.  A carriage return ends a line as a newline does, and colours are ignored, because progress bars write
+carriage returns and colours.  A guard and named checks, if there are any, must end with exit code 0 before the program
+runs.  The program runs in the worktree, so ``editable`` should not name code that measures, because an edited file
+could print any number.  The program runs without a sandbox, because it is the user's own; but its memory, the disk, and
+processes that it leaves running are watched.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ readings."""
 
 @dataclass(frozen=True, slots=True)
 class Command(TargetBase):
-    """A program to measure: ``run`` and the checks are shell commands, with the seed in AUTORESEARCH_SEED."""
+    """A program to measure: ``run`` and the checks are shell commands that read the seed from AUTORESEARCH_SEED."""
 
     run: str
     metric: str
@@ -47,12 +48,18 @@ class Command(TargetBase):
     checks: tuple[Check, ...] = ()
     """Checks that an edit must pass before the program runs, in this order."""
     figures: tuple[Figure, ...] = ()
-    """The figures that lab.toml declares.  If the metric is not among them, it is read from a single run of ``run``."""
+    """The figures that lab.toml declares.
+
+    The metric is read from a single run of ``run`` if lab.toml does not declare it as a figure.
+    """
     pattern: str | None = None
     timeout_seconds: float = 600.0
     """Time limit for one run of the program, in seconds."""
     limits: Limits = field(default_factory=Limits)
-    """Limits on the memory of the program with its children, and on free disk space; its folder may have any size."""
+    """Limits on the memory of the program and its children, and on free disk space.
+
+    The run folder may have any size.
+    """
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables with which the shell commands find the lab's tools."""
     name: str = "command"

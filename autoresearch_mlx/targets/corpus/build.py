@@ -55,7 +55,7 @@ class TooFewRows(CorpusError):
 
 
 class NearCopies(TooFewRows):
-    """Raised when the rows could be filled only with documents that are nearly the same as others."""
+    """Raised when the rows could be filled only with documents that are nearly the same as other documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,11 @@ class Bench:
 
     @property
     def width(self) -> int:
-        """Number of tokens in a stored row: seq_len inputs and one more target."""
+        """Number of tokens in a stored row: seq_len inputs and the target of the last input."""
         return self.request.seq_len + 1
 
     def write(self, name: Split, rows: Iterator[Rows], needed: int) -> int:
-        """Write one split and return its number of rows.  Raises CorpusError if there are fewer than ``needed``."""
+        """Write one split and return its number of rows.  Raises CorpusError if it has fewer rows than ``needed``."""
         written = write_rows(self.folder / f"{name}.npy", rows, self.width)
         if written < needed:
             raise TooFewRows(
@@ -128,7 +128,7 @@ def _held_out(source: Fixed, request: Request) -> Iterator[tuple[Split, Batches,
 
 def _pooled(source: Pooled, bench: Bench) -> tuple[Any, dict[str, Any]]:
     found = split.survey(source)
-    if bench.request.source != "stdlib":  # a person cannot correct Python's own test files
+    if bench.request.source != "stdlib":  # the user cannot correct Python's own test files
         _tell_skipped(found.skipped, bench.say)
     if not found.bytes:
         raise CorpusError(f"{_subject(bench.request)} holds no text: its files are empty or not text", ADD_TEXT)
@@ -138,7 +138,8 @@ def _pooled(source: Pooled, bench: Bench) -> tuple[Any, dict[str, Any]]:
             return tokenizer, detail | {"closed": True}
         except TooFewRows as error:
             bench.say(
-                f"{error} if text that training can read is left out; this is demonstration text: it is not certified"
+                f"{error} if text that training can read is left out, so this is demonstration text, "
+                "which is not certified"
             )
     try:
         return _split(source, bench, found, None)

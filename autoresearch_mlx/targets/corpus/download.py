@@ -160,7 +160,7 @@ def _told(chunks: Iterator[bytes], have: int, remote: Remote, say: Say) -> Itera
 
 
 def _check(remote: Remote, part: Path) -> None:
-    """Check the size, and the SHA-256 if the hub gives it.  Removes a file that differs, and raises CorpusError."""
+    """Check the size, and the SHA-256 if the hub gives one; remove a wrong file, and raise CorpusError."""
     size = _size(part)
     wrong = f"{size:,} bytes, not {remote.size:,}" if size != remote.size else ""
     if not wrong and re.fullmatch(r"[0-9a-f]{64}", remote.etag) and (found := sha256_of(part)) != remote.etag:

@@ -3,8 +3,8 @@
 Every row starts with BOS, and so does every document.  Each row is filled with the longest waiting document that still
 fits; if none fits, the shortest is cut to fill the row.  The policy says what happens to the rest of the cut document:
 
-``crop``    it is dropped, as in karpathy/autoresearch, so that val_bpb can be compared with its runs;
-``split``   it waits again, with a new BOS.  Documents longer than a row are cut into row-sized pieces first, so
+``crop``    the rest is dropped, as in karpathy/autoresearch, so that val_bpb can be compared with runs there;
+``split``   the rest waits again, with a new BOS.  Documents longer than a row are cut into row-sized pieces first, so
             that only the last, incomplete row is lost.
 """
 

@@ -25,8 +25,8 @@ __all__ = ["SOURCES", "Request", "default_cache", "find", "prepare"]
 
 SOURCES = ("stdlib", "climbmix", "tinystories", "folder")
 RECIPE = 2
-"""Version of the recipe that turns a request into rows.  Increase it with any change that gives different rows for the
-same request; corpora of an older recipe are then no longer used."""
+"""Version of the recipe that turns a request into rows.  Increase the number with any change that gives different rows
+for the same request; corpora of an older recipe are then no longer used."""
 SHORTEST_ROW = 8
 SMALLEST_VOCAB, LARGEST_VOCAB = 260, 65_536
 """Smallest and largest vocabulary: it must have tokens for 256 bytes and 4 special tokens, and ids must fit into 16
@@ -39,7 +39,7 @@ def default_cache() -> Path:
 
 
 def find(request: Request, cache: Path) -> Corpus | None:
-    """Return the corpus for this request, or None if it was not prepared.  Raises CorpusError if it is damaged."""
+    """Return the corpus for this request, or None if there is none.  Raises CorpusError if the corpus is damaged."""
     place = _place(request, cache)
     return open_corpus(place) if place.exists() else None
 
@@ -90,7 +90,8 @@ def _check(request: Request) -> None:
     if request.source not in SOURCES:
         raise CorpusError(f"no source is called {request.source!r}", f"Choose one of {', '.join(SOURCES)}.")
     if request.source == "folder" and request.path is None:
-        raise CorpusError("the source `folder` needs a path", "Name one: `autoresearch-mlx prepare folder ~/texts`.")
+        hint = "Name a folder: `autoresearch-mlx prepare folder ~/texts`."
+        raise CorpusError("the source `folder` needs a path", hint)
     if request.source != "folder" and request.path is not None:
         hint = "Leave the path out, or use `autoresearch-mlx prepare folder PATH`."
         raise CorpusError(f"the source {request.source} takes no path", hint)
@@ -128,7 +129,7 @@ def _open(request: Request, downloads: Path, say: Say, endpoint: str | None) -> 
 
 
 def _build(source: Pooled | Fixed, request: Request, place: Path, say: Say) -> None:
-    from autoresearch_mlx.targets.corpus.build import build  # needs the tokenizers library; `find` does not
+    from autoresearch_mlx.targets.corpus.build import build  # imports tokenizers, which `find` does not need
 
     building = place.with_name(f".building-{place.name}-{os.getpid()}")
     try:
@@ -149,7 +150,7 @@ def _publish(building: Path, place: Path) -> None:
 
 
 def sweep(folder: Path) -> list[str]:
-    """Remove the folders of processes that have died, and return their names; other folders may be in use."""
+    """Remove the folders of processes that have died, and return the names of these folders; others may be in use."""
     removed = []
     for leftover in folder.glob(".building-*"):
         pid = leftover.name.rpartition("-")[2]

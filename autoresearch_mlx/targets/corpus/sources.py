@@ -1,8 +1,8 @@
 """Define the sources of text: two datasets of the hub, a folder, and the standard library.
 
-A ``Pooled`` source is one stream of documents, which is split here by a hash of each document.  It is small, so no
-text is thrown away.  A ``Fixed`` source is already split.  It is large, so it is packed in the same way as in
-karpathy/autoresearch.
+A ``Pooled`` source is one stream of documents, which is split here by a hash of each document.  A pooled
+source is small, so none of its text is thrown away.  A ``Fixed`` source is already split into training and held-out
+text.  A fixed source is large, so it is packed in the same way as in karpathy/autoresearch.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ CLIMBMIX = "karpathy/climbmix-400b-shuffle"
 CLIMBMIX_VAL = 6542
 """Number of the shard that upstream validates on, the last one of the dataset."""
 CLIMBMIX_HIDDEN = 6541
-"""Number of the shard that is held out for certification.  It is the one before the validation shard.  Upstream has
-no such shard."""
+"""Number of the shard that is held out for certification: the shard before the validation shard.  Upstream holds
+out only its validation shard."""
 TINYSTORIES = "karpathy/tinystories-gpt4-clean"
 TINYSTORIES_FILE = "tinystories_gpt4_clean.parquet"
 TINYSTORIES_PART = 10_000
-"""Number of rows of each held-out part.  The dataset's card: rows 0 to 9,999 are for testing, the next 10,000 for
-validation, the rest for training."""
+"""Number of rows of each held-out part.  The dataset's card says that rows 0 to 9,999 are for testing, the next
+10,000 for validation, and the rest for training."""
 CHAPTER_CHARS_PER_TOKEN = 8
 """Texts are cut before the split if they have more than this many characters per token of a row (about two rows).
 
@@ -177,8 +177,8 @@ def folder_files(path: Path) -> list[Path]:
 def fingerprint(source: str, path: Path | None, shards: int) -> str:
     """Return a hash of everything that defines a source besides its name.
 
-    Raises CorpusError.  This must be quick, because it is computed at every start.  So a file is identified by its
-    name, its size and (in a folder) its time of change, and Python's own library by Python's version.
+    Raises CorpusError.  The hash must be quick, because it is computed at every start.  So it identifies a file by the
+    file's name, size and (in a folder) time of change, and Python's own library by Python's version.
     """
     if source == "climbmix":
         return f"{CLIMBMIX} {shards}"

@@ -59,8 +59,8 @@ def set_aside(found: Survey, rows: Iterable[int | None], width: int, readable: B
     """Return the keys of the documents that are set aside for the held-out splits: the lowest keys.
 
     Enough documents are set aside to fill the rows, with a reserve, but never more than half of the text in bytes.
-    They do not train the tokenizer.  Documents that the splits do not need in the end return to the training text.
-    No document of ``readable`` is set aside.
+    Documents that are set aside do not train the tokenizer.  Documents that the splits do not need in the end return to
+    the training text.  No document of ``readable`` is set aside.
     """
     keys, first = np.unique(found.keys, return_index=True)
     if readable is not None:

@@ -12,7 +12,7 @@ INSTALLED = frozenset({"site-packages", "dist-packages", "__pycache__"})
 CLOSED = ("idlelib", "lib2to3", "pydoc_data", "test", "tkinter", "turtledemo")
 """Packages of the standard library that no training needs: Python, MLX and numpy do not import them at their start.
 
-The sandbox keeps the edited code from reading them, so that held-out rows can come from their text.
+The sandbox keeps the edited code from reading these packages, so that held-out rows can come from their text.
 """
 IN_C = (
     *("array", "atexit", "binascii", "builtins", "cmath", "errno", "fcntl", "gc", "grp", "itertools", "marshal"),

@@ -82,7 +82,7 @@ def answer_cases(
     progress: Callable[[int], None],
     tools: Sequence[Mapping[str, Any]],
 ) -> list[Answered]:
-    """Let the agent answer cases in the given order; each comes with the number of its repeat.
+    """Let the agent answer cases in the given order; each case comes with the number of its repeat.
 
     ``progress`` is called with the number of answers so far.  If the model's server does not answer, the case is
     repeated later.  Raises Broken if the agent cannot run, EndpointError if the server does not come back, and
@@ -119,7 +119,7 @@ def wait_for(upstream: Upstream, c: EvalsConditions, assignment: Assignment, why
     began, patience, seconds = time.monotonic(), c.patience_seconds, min(c.seconds, _PROBE_SECONDS)
     while not upstream.answers(seconds):
         if time.monotonic() - began > patience:
-            hint = "start the server, then run again: this experiment was not counted"
+            hint = "start the server, then run again; this experiment was not counted"
             raise EndpointError("unreachable", f"the model's server does not answer: {why}", hint)
         assignment.watch(Progress("waiting", words="the server of the agent's model does not answer"))
         time.sleep(_LOOK_SECONDS)

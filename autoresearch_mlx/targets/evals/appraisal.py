@@ -17,7 +17,8 @@ _SECTION = "check"
 LEAST_FIXED = 3
 """To be kept, an edit that loses no case must win at least this many additional cases.
 
-The gain of such an edit is 1.53 standard errors (``judge/by_case.py``), and the last stage of the judge requires 1.5.
+The gain from exactly this many cases is 1.53 standard errors (``judge/by_case.py``), and the last stage of the judge
+requires 1.5.
 """
 _GAIN = 0.1
 """Gain in score that a night should be able to detect."""
@@ -45,7 +46,8 @@ def appraised(runs: Sequence[Measurement]) -> list[Finding]:
     if lost < LEAST_FIXED:
         needed = math.ceil(2 * LEAST_FIXED * n / lost)
         said = f"nearly saturated: {right}, and an edit must win {LEAST_FIXED} more to be kept"
-        found.append(Finding(_SECTION, "cases", said, "note", f"about {needed} dev cases as hard as these would do"))
+        hint = f"about {needed} dev cases as hard as these would be enough"
+        found.append(Finding(_SECTION, "cases", said, "note", hint))
     found += _spread(tables, means, n)
     if not found:
         said = f"{right}; an edit must win {LEAST_FIXED} more of them, {LEAST_FIXED / n:.2g} of the score"
@@ -74,7 +76,7 @@ def _spread(tables: Sequence[Mapping[str, float]], means: Mapping[str, float], n
 
 
 def findings(folder: Path, history: History) -> str:
-    """Return the incumbent's failed dev cases with their traces, and the cases that each later experiment changed."""
+    """Return the incumbent's failed dev cases with their traces, and the cases that later experiments won or lost."""
     best = history.incumbent
     if best is None:
         return ""

@@ -55,7 +55,10 @@ class Case:
 
 
 def part_of(case_id: str, dev_share: float, guard_share: float) -> Part:
-    """Return the part to which a case belongs.  It depends on the id alone, so a new case moves no other case."""
+    """Return the part to which a case belongs.
+
+    The part depends on the id alone, so a new case moves no other case to another part.
+    """
     at = int.from_bytes(hashlib.sha256(case_id.encode()).digest()[:6]) / 2**48
     return "dev" if at < dev_share else "guard" if at < dev_share + guard_share else "hidden"
 
@@ -71,7 +74,7 @@ def split(cases: Sequence[Case], dev_share: float, guard_share: float) -> Mappin
 def read_cases(path: Path) -> tuple[Case, ...]:
     """Return the cases of a file.  Raises ConfigError, which names the faulty line and the fault."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines also ends a line at U+2028
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would also split at U+2028
     except (OSError, ValueError) as error:
         raise ConfigError(f"the cases cannot be read: {path}: {error}", _HINT) from None
     found: dict[str, Case] = {}
@@ -85,7 +88,8 @@ def read_cases(path: Path) -> tuple[Case, ...]:
         except ValueError as error:
             raise ConfigError(f"{path}, line {number}: {error}", _HINT) from None
         if case.id in found:
-            raise ConfigError(f"{path}, line {number}: a second case has the id {case.id!r}", "give each its own id")
+            said = f"{path}, line {number}: a second case has the id {case.id!r}"
+            raise ConfigError(said, "give each case its own id")
         found[case.id] = case
     if not found:
         raise ConfigError(f"{path} has no case", _HINT)
@@ -143,7 +147,7 @@ def _wrong(kind: str, check: Mapping[str, Any]) -> str | None:
         except (re.error, OverflowError) as error:
             return f"{value!r} is not a regular expression: {error}"
     if kind == "python" and not FUNCTION.fullmatch(value):
-        return f"python is {value!r}, not a function such as file.py:name"
+        return f"the value of python is {value!r}, not a function such as file.py:name"
     return None
 
 
@@ -159,9 +163,9 @@ def _wrong_schema(schema: Any) -> str | None:
     from jsonschema.validators import validator_for
 
     if not isinstance(schema, dict) or not isinstance(schema.get("$schema", ""), str):
-        return "schema is not a JSON schema"
+        return "the value of schema is not a JSON schema"
     try:
         validator_for(schema).check_schema(schema)
     except SchemaError as error:
-        return f"schema is not a JSON schema: {error.message}"
+        return f"the value of schema is not a JSON schema: {error.message}"
     return None

@@ -60,7 +60,7 @@ class EvalsConditions:
     limit.  The fields before this one limit the rise of tokens and seconds in the same way."""
     judge_model: str = ""
     judge_endpoint: str = ""
-    """Server of ``judge_model``, the model that judges rubrics; if both are empty, the agent's own model judges."""
+    """Server of ``judge_model``, the model that judges rubrics; if both are empty strings, the agent's model judges."""
     votes: int = 2
     """Number of votes on a rubric; in each vote the judge is asked two opposite questions."""
     patience_seconds: float = 600.0
@@ -139,7 +139,7 @@ def parts_of(c: EvalsConditions, root: Path) -> Mapping[Part, tuple[Case, ...]]:
     """Return the cases of each part.  Raises ConfigError if dev is empty or a file has changed."""
     if hashes(c, root) != (c.cases_sha256, c.own_sha256):
         said = "the cases, or the tools, checks or scripted model beside them, have changed since the session began"
-        raise ConfigError(said, "put them back, or start another session with --tag NAME")
+        raise ConfigError(said, "put the files back, or start another session with --tag NAME")
     parts = split(read_cases(cases_path(c, root)), c.dev_share, c.guard_share)
     if not parts["dev"]:
         counts = ", ".join(f"{len(found)} {part}" for part, found in parts.items())

@@ -1,8 +1,8 @@
 """Let a fixed model judge an answer by a rubric, in several votes of two questions each.
 
-An answer may try to influence the judge.  So it is quoted between random marks, and the judge replies with one of two
-random words that are new for each question.  The second question of a vote asks for the opposite of the first.  If the
-judge replies the same to both questions, the answer loses the vote.
+An answer may try to influence the judge.  So the answer is quoted between random marks, and the judge replies with one
+of two random words that are new for each question.  The second question of a vote asks for the opposite of the first.
+If the judge replies the same to both questions, the answer loses the vote.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def judged(case: Case, answer: Any, votes: int, ask: Ask, secret: str) -> Score:
 
 
 def _said(case: Case, text: str, vote: int, order: int, ask: Ask, secret: str) -> bool | None:
-    """Return whether the judge replied yes to the question of this order, or None if it replied neither word."""
+    """Ask the question with this ``order``; return whether the judge replied yes, or None for neither yes nor no."""
     drawn = hashlib.sha256(f"{secret}\0{case.id}\0{vote}\0{order}".encode()).digest()
     yes = _WORDS[drawn[0] % len(_WORDS)]
     no = _WORDS[(drawn[0] + 1 + drawn[1] % (len(_WORDS) - 1)) % len(_WORDS)]

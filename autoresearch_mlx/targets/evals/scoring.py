@@ -28,7 +28,7 @@ class Scored:
     score: float
     why: str
     broken: str = ""
-    """Reason why the check itself failed, in which case the run has no value.  It is empty if the check worked."""
+    """Reason why the check itself failed, in which case the run has no value; an empty string if the check worked."""
 
     def trace(self) -> str:
         """Return a line of JSON with all facts about this answer, for the agent that proposes the next edit."""

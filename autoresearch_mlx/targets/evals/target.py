@@ -41,8 +41,8 @@ _SMOKE_CASES = 2
 _AGENT = "agent"
 """Name of the folder, inside a run's folder, for copies of the files that the agent may read."""
 _SLACK = {"tokens": 0.0, "seconds": 0.0, "errors": 0.02}
-"""Rise of a secondary figure that is always allowed.  Without it, a figure of 0 could never rise, because limits are
-shares of the figure."""
+"""Rise of a secondary figure that is always allowed.  Without this allowance, a figure of 0 could never rise, because
+limits are shares of the figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Evals(TargetBase):
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Let the agent answer two dev cases; it fails if it answers neither, or cannot be imported."""
+        """Let the agent answer two dev cases; the run fails if the agent answers neither, or cannot be imported."""
         cases = [(case, 0) for case in self.parts["dev"][:_SMOKE_CASES]]
         return self._measured(assignment, {"dev": cases}, "smoke")
 
@@ -204,7 +204,7 @@ class Evals(TargetBase):
     # --- the other protocols
 
     def findings(self, folder: Path, history: History) -> str:
-        """Return the incumbent's failed dev cases with their traces, and what later experiments changed."""
+        """Return the incumbent's failed dev cases with their traces, and cases that later experiments won or lost."""
         return findings(folder, history)
 
     def appraise(self, runs: Sequence[Measurement]) -> Sequence[Finding]:

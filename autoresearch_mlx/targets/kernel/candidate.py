@@ -1,9 +1,9 @@
 """Read a candidate, the file ``kernel.py``, without running it, and refuse it if it does more than compute.
 
 A candidate has one or more of three forms.  ``kernel(...)`` composes functions of ``mx`` and runs on every machine;
-``METAL`` and ``CUDA`` are the bodies of kernels: ``launch(shapes)`` returns their launch geometry, and the harness
-launches them.  A candidate may use only listed names, so it cannot reach a clock, a file, a stream, global state or
-the reference.
+``METAL`` and ``CUDA`` are the bodies of kernels, for which ``launch(shapes)`` returns the launch geometry, and which
+the harness launches.  A candidate may use only listed names, so it cannot reach a clock, a file, a stream, global state
+or the reference.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ class Candidate:
     source: str
     """The text of kernel.py."""
     forms: tuple[Form, ...]
-    """Forms of the candidate.  There are none if the reference itself runs, as for the first candidate of some tasks.
-    """
+    """Forms of the candidate; empty if the reference itself runs, as for the first candidate of some tasks."""
     compiled: bool
     """``COMPILE``: whether ``kernel`` runs under mx.compile."""
     constants: Mapping[str, Any]
@@ -69,7 +68,7 @@ def kernel_name(task: str, source: str, header: str, template: str) -> str:
 
 
 def read_candidate(text: str, task: Task) -> Candidate:
-    """Return the candidate in ``text``.  Raises Refused if it does more than compute."""
+    """Return the candidate in ``text``.  Raises Refused if the candidate does more than compute."""
     try:
         tree = parse(text)
     except UNPARSABLE as error:
@@ -95,7 +94,7 @@ def read_candidate(text: str, task: Task) -> Candidate:
 
 
 def _top_level(tree: ast.Module) -> tuple[dict[str, Any], dict[str, ast.FunctionDef]]:
-    """Return the constants and functions of the file.  Raises Refused for any other statement."""
+    """Return the constants and functions of the file.  Raises Refused for a statement that defines neither."""
     constants: dict[str, Any] = {}
     functions: dict[str, ast.FunctionDef] = {}
     for node in tree.body:

@@ -48,9 +48,9 @@ class Wanted:
 def row_named(profile: Profile, name: str) -> Row | FunctionRow:
     """Return the row of the profile with this name.
 
-    An operation's name is its number; a function's name is its own, or ``f1``, ``f2`` and so on.
+    An operation is named by its number, and a function by its own name, or as ``f1``, ``f2`` and so on.
 
-    Raises LabError if there is none.
+    Raises LabError if no row has this name.
     """
     for row in profile.rows:
         if name == str(row.number):
@@ -66,7 +66,10 @@ def row_named(profile: Profile, name: str) -> Row | FunctionRow:
 
 
 def wanted_of(row: Row | FunctionRow, script: Path) -> Wanted:
-    """Return the function or operation of a row of the profile.  Raises LabError if it cannot be taken out."""
+    """Return the function or operation that a row of the profile names.
+
+    Raises LabError if that function or operation cannot be taken out.
+    """
     if isinstance(row, FunctionRow):
         text = sliced(script.read_text(encoding="utf-8"), row.function, script.name)
         shown = {"row": row.name, "calls": row.calls, "seconds": row.seconds, "share": row.share, "gain": row.gain}
@@ -74,7 +77,7 @@ def wanted_of(row: Row | FunctionRow, script: Path) -> Wanted:
         return Wanted(row.function, row.function, text, arguments, row.outputs, row.differentiated, shown, script)
     if row.operation is None:
         raise LabError(
-            "this profile was made by an earlier version", "`autoresearch-mlx kernel profile` makes a new one"
+            "this profile was made by an earlier version", "`autoresearch-mlx kernel profile` makes a new profile"
         )
     op = operation_from(row.operation)
     shown = {"row": row.number, "calls": row.calls, "seconds": row.seconds, "share": row.share, "gain": row.gain}
@@ -95,7 +98,7 @@ def extract(
     ``first`` is refused.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise LabError(f"{folder} is not empty", "choose another: kernel extract ROW --to DIR")
+        raise LabError(f"{folder} is not empty", "choose another folder: kernel extract ROW --to DIR")
     with tempfile.TemporaryDirectory(prefix="autoresearch-kernel-") as made:
         reference = Path(made).resolve() / REFERENCE
         reference.write_text(wanted.reference, encoding="utf-8")
@@ -163,7 +166,7 @@ def _write(folder: Path, wanted: Wanted, task: Task, first: str) -> None:
     except OSError as error:
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)
-        raise LabError(f"{folder} cannot be written: {error.strerror}", "choose another: --to DIR") from None
+        raise LabError(f"{folder} cannot be written: {error.strerror}", "choose another folder: --to DIR") from None
 
 
 def remembered(state: Path, script: Path, text: str) -> Mapping[str, Any] | None:

@@ -66,11 +66,12 @@ def with_kernel(text: str, task: Task, source: str, script: str, on: bool = True
     """
     if any(each.function == task.function for each in installed_in(text)):
         said = f"{script} has a kernel for {task.function} already"
-        raise LabError(said, f"`autoresearch-mlx kernel remove {task.function}` takes it out first")
+        raise LabError(said, f"`autoresearch-mlx kernel remove {task.function}` takes that kernel out")
     if re.search(rf"\b{switch_of(task.function)}\b", text):
-        raise LabError(f"{script} uses the name {switch_of(task.function)} already", "rename it in the script")
+        raise LabError(f"{script} uses the name {switch_of(task.function)} already", "use another name in the script")
     if re.search(r"\r(?!\n)", text):
-        raise LabError(f"{script} has lines that end with a carriage return alone", "save it with other line ends")
+        said = f"{script} has lines that end with a carriage return alone"
+        raise LabError(said, "save the script with ordinary line ends")
     ends = _end_of(text, task, script)
     lines = lines_of(text)
     before = "".join(lines[:ends])
@@ -107,7 +108,7 @@ def installed_in(text: str) -> tuple[Installed, ...]:
         last = end.search(text, begin.end())
         if last is None:
             said = f"the lines of the kernel for {name} have no end: `{_END.format(name=name)}` is missing"
-            raise LabError(said, "put that line back, or delete the kernel's lines by hand")
+            raise LabError(said, "put the missing line back, or delete the kernel's lines by hand")
         start = begin.start()
         gap = re.search(r"(\r\n|\n){2}\Z", text[:start])
         start = gap.start() if gap is not None else start
@@ -124,13 +125,13 @@ def _end_of(text: str, task: Task, script: str) -> int:
     try:
         tree = parse(text)
     except UNPARSABLE as error:
-        raise LabError(f"{script} does not parse: {why_unparsable(error)}", "correct it first") from None
+        raise LabError(f"{script} does not parse: {why_unparsable(error)}", "correct the script first") from None
     named = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == task.function]
     if not named:
         defines = "no longer defines" if task.script else "does not define"
         said = f"{script} {defines} {task.function}() at the top level, so the kernel cannot be installed there"
         lists = "`autoresearch-mlx kernel profile` lists the functions that the step calls now"
-        raise LabError(said, lists if task.script else f"call a function like that of {REFERENCE} in the step")
+        raise LabError(said, lists if task.script else f"in the step, call a function like the one in {REFERENCE}")
     if len(named) > 1:
         raise LabError(f"{script} defines {task.function}() more than once", "leave one definition")
     taken = named[0].args

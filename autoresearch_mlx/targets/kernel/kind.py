@@ -43,7 +43,7 @@ class KernelConditions:
     held_out: Sizes
     """Sizes of the held-out shape, which were drawn when the session began.
 
-    Only `certify` times it, and no prompt shows it.
+    Only `certify` times the held-out shape, and no prompt shows it.
     """
     device: str
     chip: str

@@ -37,9 +37,10 @@ def first_candidate(reference: str, function: str, task: Task) -> str:
 def no_candidate(task: Task, why: str) -> str:
     """Return a first candidate that defines no kernel, so that the reference itself runs."""
     return (
-        f'"""A candidate for {task.name}.  It replaces nothing yet: the reference itself runs.\n\n'
+        f'"""A candidate for {task.name}.  This file replaces nothing yet, so the reference itself runs.\n\n'
         f"The reference's own text cannot be a candidate: {why}.\n"
-        f"Define kernel({', '.join(task.parameters)}) from functions of mx, or METAL or CUDA with launch(shapes).\n"
+        f"Define kernel({', '.join(task.parameters)}), which calls functions of mx.\n"
+        "Or define METAL or CUDA, together with launch(shapes).\n"
         f'"""\n\nimport mlx.core as mx\n\n{_KNOB}'
     )
 

@@ -19,7 +19,8 @@ _MOST_CALLS = 2000
 def trials_of(task: Task, chance: random.Random, timed: Sizes, hidden: bool) -> tuple[Trial, ...]:
     """Return the inputs on which a candidate must be right; their seeds are drawn after the candidate was frozen.
 
-    The sizes are the timed ones (with usual, small and large values), the odd ones, and sizes drawn for this run.
+    A candidate must be right at three kinds of sizes: those at which it is timed (with usual, small and large values),
+    the task's odd sizes, and sizes drawn for this run.
     """
 
     def seed() -> int:

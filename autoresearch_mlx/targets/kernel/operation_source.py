@@ -35,7 +35,9 @@ def operation_source(op: Operation) -> str:
     expression = _expression(op, names)
     if expression is None:
         said = f"{op.name} cannot be taken out alone: it only moves numbers, or has inputs that are not arrays"
-        raise LabError(said, "take out the function that contains it: `kernel profile` lists them as f1, f2, ...")
+        raise LabError(
+            said, "take out a function that contains this operation; `kernel profile` lists functions as f1, f2, ..."
+        )
     return (
         '"""One operation of the step, as MLX computes it."""\n\nimport mlx.core as mx\n\n\n'
         f"def operation({', '.join(f'{name}: mx.array' for name in names)}) -> mx.array:\n    return {expression}\n"

@@ -20,7 +20,7 @@ _SECONDS = 540.0
 
 
 def script_of(root: Path, script: Path | None) -> Path:
-    """Return the script to profile, by default the lab's.  Raises LabError if there is none."""
+    """Return the script to profile, by default the lab's.  Raises LabError if the file is missing."""
     found = (script if script is not None else root / SCRIPT).resolve()
     if not found.is_file():
         raise LabError(
@@ -48,7 +48,7 @@ def profiled(
     seed: int,
     sizes: Mapping[str, int],
 ) -> Profile:
-    """Profile a script in a child process.  Raises LabError if it cannot be run or traced."""
+    """Profile a script in a child process.  Raises LabError if the script cannot be run or traced."""
     request = Request(str(script), mode, fit.device, seed=seed, **sizes)
     around = surroundings(machine, fit.device, sandbox)
     measured = asked(around, "profile", request.to_json(), [script.parent], _SECONDS)

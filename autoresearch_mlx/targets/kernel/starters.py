@@ -11,7 +11,7 @@ from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.targets.kernel.extract import Wanted
 
 METAL = "kernel_metal.py"
-"""Name of the file with a starter's Metal candidate.  It lies beside kernel.py, so that the user can try it."""
+"""Name of the file with a starter's Metal candidate, which lies beside kernel.py for the user to try."""
 _TEXTS = Path(__file__).parent / "inside" / "starters"
 
 
@@ -86,7 +86,7 @@ STARTERS = (
 
 
 def starter_named(name: str) -> Starter:
-    """Return the starter with this name.  Raises LabError if there is none."""
+    """Return the starter with this name.  Raises LabError if there is no such starter."""
     found = next((each for each in STARTERS if each.name == name), None)
     if found is None:
         raise LabError(f"there is no starter {name}", f"starters: {', '.join(each.name for each in STARTERS)}")

@@ -46,7 +46,7 @@ class Blocks:
     its pairs."""
     plain_seconds: float
     seconds: float
-    """Median seconds of one step with the kernels; ``plain_seconds`` is that without them."""
+    """Median seconds of one step with the kernels; ``plain_seconds`` is the median without them."""
     pairs: int
     """Number of pairs of blocks in each process."""
     steps: int
@@ -122,7 +122,7 @@ def _partly(uses: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def script_text(path: Path) -> str:
-    """Return a script's text with unchanged line ends.  Raises LabError if it cannot be read."""
+    """Return a script's text with unchanged line ends.  Raises LabError if the file cannot be read."""
     try:
         return path.read_bytes().decode("utf-8")
     except OSError as error:

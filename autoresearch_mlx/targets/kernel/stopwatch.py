@@ -102,7 +102,7 @@ def converse(
             return
         match event:
             case {"event": "ready"}:
-                clock.pid = event.get("pid")  # the process says this before it reads the candidate
+                clock.pid = event.get("pid")  # the process sends its id before it reads the candidate
                 tell(next(conversation))
             case {"event": "done", **fields}:
                 try:

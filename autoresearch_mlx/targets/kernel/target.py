@@ -212,7 +212,7 @@ class KernelTarget(TargetBase):
             said = (
                 f"{ratio.factor:.1f} times as fast as {self.baseline}, and more than {self.believe:g} is not believed"
             )
-            hint = "look at the edit; a larger `believe` in [target.options] of a new session admits it"
+            hint = "look at the edit; a larger `believe` in [target.options] of a new session accepts this speed"
             return Failed("invalid", f"quarantined: {said}: {hint}")
         if found.copy_seconds and ratio.ours < _FASTER_THAN_A_COPY * found.copy_seconds:
             least = f"only reading the inputs takes {1e6 * found.copy_seconds:.1f} us"
@@ -255,6 +255,6 @@ class KernelTarget(TargetBase):
         return self.unconfined
 
     def without_sandbox(self, why: str) -> Self:
-        """Return the same target without a sandbox; its measurements record the reason."""
+        """Return the same target without a sandbox; its measurements record the reason ``why``."""
         machine = {**self.machine, "sandbox": f"none ({why})"}
         return replace(self, around=replace(self.around, sandbox=None), machine=machine, unconfined=why)

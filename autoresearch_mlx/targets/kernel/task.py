@@ -108,7 +108,7 @@ def task_from(text: str) -> Task:
 
 
 def read_task(folder: Path) -> Task:
-    """Return the task of a kernel lab.  Raises LabError if there is none."""
+    """Return the task of a kernel lab.  Raises LabError if task.json cannot be read or is malformed."""
     try:
         return task_from((folder / TASK).read_text(encoding="utf-8"))
     except OSError as error:
@@ -117,7 +117,7 @@ def read_task(folder: Path) -> Task:
 
 
 def sealed(root: Path) -> str:
-    """Return the SHA-256 of task.json and reference.py together.  Raises LabError if one is missing."""
+    """Return the SHA-256 of task.json and reference.py together.  Raises LabError if either file cannot be read."""
     digest = hashlib.sha256()
     for name in (TASK, REFERENCE):
         try:

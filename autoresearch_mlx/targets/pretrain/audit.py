@@ -28,8 +28,8 @@ HIDDEN = "hidden"
 _ERRORS = 3.0
 """Number of standard errors up to which two sets of rows may differ by chance."""
 _SHARE = 0.5
-"""Share of the gain by which two sets of rows may differ.  If an edit improves the validation rows only, they differ
-by the whole gain."""
+"""Share of the gain by which two sets of rows may differ.  If an edit improves the validation rows only, the
+validation rows and the hidden rows differ by the whole gain."""
 _SAME = 0.002
 """Largest change of a score, as a share, when the same weights are scored again in float64 and with other cuts."""
 _TOLD = 2.0
@@ -56,7 +56,7 @@ def audited(conditions: Conditions, assignment: Assignment, measured: Measuremen
     """
     if measured.value is None:
         return measured
-    usual = Usual(evaluate=measured.seconds.evaluate)  # this run's own, which stayed within its limits
+    usual = Usual(evaluate=measured.seconds.evaluate)  # the time of this run, which kept within its limits
     limit = evaluation_limit(usual, 1.0, conditions.evaluate_seconds).times(_TIMES)
     draw = secrets.randbits(64)
     auditing = _Auditing(conditions, assignment, limit, draw)

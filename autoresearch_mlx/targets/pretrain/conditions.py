@@ -31,7 +31,7 @@ class PretrainConditions:
     eval_rows: int
     """Number of rows on which a run is scored."""
     eval_rows_wanted: int | None
-    """Number of rows that the settings ask for; the corpus may have fewer.  It is None in old ledgers."""
+    """Number of rows that the settings ask for, or None in an old ledger; the corpus may have fewer rows."""
     device: Device
     budget: Budget
     max_seconds: float | None

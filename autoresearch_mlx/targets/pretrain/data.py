@@ -21,7 +21,7 @@ _SCARCE_EVAL_TOKENS = 2**19
 def recorded_corpus(conditions: PretrainConditions, cache: Path) -> Corpus:
     """Return a session's corpus, from its recorded folder or else from ``cache``, where its hashes identify it.
 
-    Raises CorpusError if neither has it.
+    Raises CorpusError if neither the recorded folder nor ``cache`` has it.
     """
     place, wanted = Path(conditions.corpus), conditions.data_sha256
     here = open_corpus(place) if place.exists() else None
@@ -34,15 +34,15 @@ def recorded_corpus(conditions: PretrainConditions, cache: Path) -> Corpus:
         raise CorpusError(said, "start another session with --tag")
     source = "folder PATH" if conditions.source == "folder" else conditions.source
     again = f"prepare {source} --vocab-size {conditions.vocab_size} --seq-len {conditions.seq_len}"
-    hint = f"copy it from there into {cache / 'corpora'}, or prepare the same corpus again: `autoresearch-mlx {again}`"
+    hint = f"copy the corpus into {cache / 'corpora'}, or prepare the same corpus again: `autoresearch-mlx {again}`"
     raise CorpusError(f"this machine has no corpus with the session's hashes; the corpus was in {place}", hint)
 
 
 def choose_corpus(settings: Settings, lab: Lab, profile: Profile, say: Say) -> Corpus:
     """Return the corpus that a new session trains on.
 
-    The settings may name it.  Otherwise it is the corpus that was prepared last for the lab, or else the text of the
-    standard library, which is prepared now.  Raises CorpusError.
+    The settings may name this corpus.  If they do not, the session trains on the corpus that was prepared last for the
+    lab, or else on the text of the standard library, which is prepared now.  Raises CorpusError.
     """
     if settings.data.source == "auto" and (last := last_corpus(lab)) is not None:
         return last

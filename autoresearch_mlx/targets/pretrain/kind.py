@@ -117,7 +117,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
         return settings.hardware.calibrate == "auto" and not chosen_by_hand(settings)
 
     def build(self, conditions: PretrainConditions, place: Place) -> Pretrain:
-        """Build the target.  Raises CorpusError if its corpus is missing or was changed."""
+        """Build the target.  Raises CorpusError if the session's corpus is missing or was changed."""
         corpus = recorded_corpus(conditions, default_cache())
         blas = find_blas(default_cache(), place.machine)
         found = sandbox_of(place.settings)
@@ -151,7 +151,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
         peak = measured_peak(place.settings, conditions, place.machine, place.profile)
         return Pretrain(under, peak=peak, open_text=secrecy.open_because)
 
-    # --- its lines in doctor and plan
+    # --- the kind's lines in doctor and plan
 
     def doctor_rows(self, place: Place) -> Iterator[Finding]:
         yield self._corpus_row(place)
@@ -257,7 +257,7 @@ def describe_machine(machine: Machine, blas: Blas, device: str) -> dict[str, Any
 def _script(editable: tuple[str, ...]) -> str:
     if len(editable) != 1 or not editable[0].endswith(".py") or "*" in editable[0]:
         said = f"target.editable = {list(editable)}: the target pretrain needs exactly one Python file"
-        raise ConfigError(said, 'name it, or use kind = "command" for anything else')
+        raise ConfigError(said, 'name one Python file, or use kind = "command" for any other program')
     return editable[0]
 
 

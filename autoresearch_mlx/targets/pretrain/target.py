@@ -44,7 +44,7 @@ _CONTRACT = ("build_model", "train")
 _SMOKE_STEPS = 2
 """Number of steps of a smoke run.
 
-It must be two: the first step compiles, and only the second uses state that a step has changed.
+Two steps are needed, because the first step compiles, and only the second uses state that a step has changed.
 """
 _SMOKE_SECONDS = 10.0
 """Budget in seconds from which the time limits of a smoke run are computed; the run itself ends after its steps."""

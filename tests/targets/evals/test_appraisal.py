@@ -33,7 +33,7 @@ def test_a_start_is_appraised(texts: list[str], state: str, said: str) -> None:
 
 def test_it_says_how_many_cases_would_be_needed() -> None:
     (close,) = appraised(runs("1" * 18 + "00"))
-    assert close.hint == "about 60 dev cases as hard as these would do"
+    assert close.hint == "about 60 dev cases as hard as these would be enough"
     (spread,) = appraised(runs("1100" * 5, "0110" * 5, "1010" * 5))
     assert "takes about" in spread.value and "there are 20" in spread.value
 

@@ -119,4 +119,4 @@ def test_a_starter_finds_its_place_in_a_script_that_has_such_a_function(tmp_path
     script.write_text(plain)
     done = command_line("kernel", "install", cwd=root)
     assert done.returncode == 1 and "does not define norm_residual()" in done.stderr
-    assert "call a function like that of reference.py" in done.stderr
+    assert "in the step, call a function like the one in reference.py" in done.stderr

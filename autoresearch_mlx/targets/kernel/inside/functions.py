@@ -177,7 +177,7 @@ def forward_and_gradients(
 
 
 def whole(function: OfArrays, differentiated: bool) -> Callable[[list[mx.array], list[mx.array]], list[mx.array]]:
-    """Return the function to time.  It computes the outputs, and also the gradients if the training step uses them."""
+    """Return the function to time, which computes the outputs, and the gradients if the training step uses them."""
 
     def timed(inputs: list[mx.array], cotangents: list[mx.array]) -> list[mx.array]:
         if not differentiated:

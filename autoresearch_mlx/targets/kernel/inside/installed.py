@@ -66,7 +66,7 @@ class _Kernel:
             for value in given.values()
         )
         if key not in self.known:
-            if len(self.known) >= _MOST_KNOWN:  # for example, if a constant changes in each step
+            if len(self.known) >= _MOST_KNOWN:  # as when a constant changes in each step
                 self.known.clear()
             self.known[key] = self._tried(given)
         found = self.known[key]
@@ -151,7 +151,7 @@ class _Kernel:
 
 
 def _unlike(task: Task, name: str, value: mx.array, sizes: dict[str, int]) -> str | None:
-    """Return how an array differs from those that the task covers, or None; add its sizes to ``sizes``."""
+    """Return how an array differs from the arrays that the task covers, or None; add its sizes to ``sizes``."""
     array = next(each for each in task.arrays if each.name == name)
     kind = str(value.dtype).removeprefix("mlx.core.")
     if kind != array.dtype:

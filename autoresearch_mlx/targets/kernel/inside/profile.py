@@ -35,8 +35,8 @@ _WARM_STEPS, _LEAST_STEPS, _MOST_STEPS = 2, 4, 40
 _STEP_SECONDS = 2.0
 """Total seconds that the measured steps should take."""
 _ALONE = 2**30
-"""Size in bytes that is assumed for the results of a function.  It is large, so that the calls of a function are
-evaluated one at a time: each may consist of hundreds of operations."""
+"""Size in bytes that is assumed for the results of a function.  The size is large, so that the calls of a function
+are evaluated one at a time, because each call may consist of hundreds of operations."""
 _PEAK_SIDES = (256, 1024)
 _COPY_BYTES = (2**17, 2**20, 2**24, 2**26)
 

@@ -25,7 +25,7 @@ from autoresearch_mlx.targets.kernel.operations import Operand, Operation, Spec,
 VIEWS = {"Broadcast", "Transpose", "Squeeze", "ExpandDims", "Flatten", "Unflatten", "Reshape", "Slice", "AsStrided"}
 """Operations that only change how memory is read (views).
 
-Each counts as part of the operation that reads its result.
+Each view counts as part of the operation that reads the view's result.
 """
 _IN_A_TRACE = "during function transformations"
 """Part of MLX's error message if a function reads an array's value during a trace."""
@@ -65,9 +65,9 @@ class Trace:
 class CustomFunction:
     """Replaces ``mx.custom_function``, whose own operation cannot be exported.
 
-    Outside a trace it behaves like the real one.  In a trace, a function that MLX can trace is traced unchanged, with
-    MLX's own gradient.  A function that reads values (with numpy, say) becomes a product with a marked constant, and
-    so does its gradient.
+    Outside a trace this class behaves like ``mx.custom_function``.  In a trace, a function that MLX can trace is traced
+    unchanged, with MLX's own gradient.  A function that reads values (with numpy, say) becomes a product with a marked
+    constant, and so does its gradient.
     """
 
     active: ClassVar[Trace | None] = None
