@@ -67,8 +67,9 @@ def after_the_budget(
     """Return a sentence if a run went on too long after its budget, else None.
 
     ``steps`` is the time in seconds for the steps that had begun.  ``cores_used`` is the number of processor seconds
-    that the run got for each second of training.  On a busy machine a run gets fewer of them, and its allowance is
-    smaller.  Otherwise it could train for longer in the allowed time than in the same amount of budget time.
+    that the run got for each second of training.  On a busy machine a run gets fewer processor seconds, and its
+    allowance is smaller.  With the allowance of a quiet machine, the run could train more in that time than in as many
+    seconds of its budget.
     """
     if usual is None or usual.ending is None:
         return None
@@ -114,9 +115,9 @@ def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
 def larger(usual: Usual | None, spent: Spent) -> float | None:
     """Return the largest size that the model can have, given the time of its evaluation.
 
-    It is a multiple of the baseline's size, or None if the baseline's time is unknown.  The start and the arithmetic of
-    scoring take about as long for every model, so all additional time is attributed to the model, which is assumed to
-    have grown four times as much as the time.
+    The size is a multiple of the baseline's, or None if the baseline's time is unknown.  The start and the arithmetic
+    of scoring take about as long for every model, so all additional time is attributed to the model, which is assumed
+    to have grown four times as much as the time.
     """
     if usual is None:
         return None
@@ -132,7 +133,7 @@ class Limit:
     why: str
 
     def times(self, factor: float) -> Limit:
-        """Return the limit for work that takes ``factor`` times as long."""
+        """Return the limit for work that takes ``factor`` times as long as this evaluation."""
         return Limit(factor * self.seconds, self.why)
 
 

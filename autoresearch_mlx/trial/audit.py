@@ -8,8 +8,8 @@
   has not yet seen the tokens that it must predict.  The text after the cut is replaced by training text that is not
   scored here.
 - All arithmetic is in float64, on all rows.
-- New random samples of other rows are scored in the same calls as the validation rows: a model that knows the
-  validation rows has no advantage on these samples.
+- New random samples of other rows are scored in the same calls as the validation rows, because a model that knows
+  the validation rows has no advantage on other rows.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_
 CUTS = 3
 """Number of cuts of each row."""
 VALIDATION, TRAINING = "validation", "training"
-"""Names of two sets of rows: those that scored the run, and those whose text replaces the ends of cut rows."""
+"""Names of two sets of rows: the rows that scored the run, and the rows whose text replaces the ends of cut rows."""
 
 Floats = npt.NDArray[np.float64]
 

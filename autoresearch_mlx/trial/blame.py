@@ -1,9 +1,9 @@
 """Decide who is to blame when a child process fails: the candidate, the machine, an endpoint or the tool.
 
 The decision is based on the exit status, the signal, known error texts of drivers and systems, and the machine's
-memory, disk and power before and after the child.  A run that was ended by the machine or the tool does not count: it
-is marked as tainted, and repeated.  Edited code can print any of these texts, so the judge limits the repeats and then
-measures the incumbent: if that runs, the failure is the candidate's (``judge/faults.py``).
+memory, disk and power before and after the child.  A run that was ended by the machine or the tool does not count:
+the run is marked as tainted, and repeated.  Edited code can print any known error text, so the judge limits the repeats
+and then measures the incumbent; if the incumbent runs, the failure is the candidate's (``judge/faults.py``).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def blame(ended: Ended, log: Path) -> Blame:
     if ended.exceeded is not None:
         return _disk(ended, ended.exceeded) if DISK_LEFT in ended.exceeded else CANDIDATE
     if ended.killed is not None and _unplugged(ended):
-        return Blame("machine", f"the machine went to battery power, and the run {ended.killed}", "plug it in")
+        return Blame("machine", f"the machine switched to battery power, and the run {ended.killed}", "plug it in")
     if ended.killed is None and ended.returncode in _KILLS and (taken := _memory_by_others(ended)) is not None:
         return Blame("machine", f"the system ended the run because memory ran out: {taken}", _MEMORY_STEP)
     found = next((known for known in KNOWN if re.search(known.pattern, tail)), None)

@@ -1,18 +1,19 @@
 """Choose the rows for each call of the two model processes, and the cuts of these rows.
 
-Both processes run the edited file and get the same instructions.  Each is scored on its answers for half of the rows,
-and is the witness for the other half.  A witness gets a row that is cut at a random position: the tokens from the *cut*
-to the end are replaced by training text.  The loss just before the cut then shows what the model can predict without
-the tokens that follow (:mod:`lookahead`).
+Both processes run the edited file and get the same instructions.  Each process is scored on its answers for half of the
+rows, and is the witness for the other half.  A witness gets a row that is cut at a random position: the tokens from the
+*cut* to the end are replaced by training text.  The loss just before the cut then shows what the model can predict
+without the tokens that follow (:mod:`lookahead`).
 
 Three rules make a channel between the two processes worthless:
 
-- A row is first shown with its end cut off.  It is shown whole only after both processes have answered the round with
-  the cut row, so no process has seen how the row continues when a witness answers.
+- A row is first shown with its end cut off.  The whole row is shown only after both processes have answered the round
+  with the cut row, so no process has seen how the row continues when a witness answers.
 - Every call mixes whole and cut rows in random order, so that a process cannot tell them apart by their position.
-- The text that replaces the end of a row is drawn without looking at that end.  So it reveals nothing about the end,
-  not even which token does not come next.  It is training text, and so are the rows that fill up a call.  Therefore a
-  process that remembers earlier questions has seen no more of a row than its prefix when it is asked about that row.
+- The text that replaces the end of a row is drawn without looking at that end.  So the replacement reveals nothing
+  about the end, not even which token does not come next.  The replacement is training text, and the rows that fill up a
+  call are training text too.  Therefore a process that remembers earlier questions has seen no more of a row than its
+  prefix when the process is asked about that row.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from autoresearch_mlx.trial.exchange import Tokens
 
 PROCESSES = 2
 LEAD = 2
-"""Number of rounds from the one that shows a row with its end cut off to the one that shows the whole row.  It equals
-the number of calls that can wait at one process."""
+"""Number of rounds from the one that shows a row with its end cut off to the one that shows the whole row, which is
+also the number of calls that can wait at one process."""
 _CALLS_A_PASS = 24
 _LEAST_CALL = 4
 """Smallest number of rows in one call, if that many fit into the memory for a call."""
@@ -66,7 +67,7 @@ class Plan:
 def rows_per_call(row_count: int, seq_len: int, vocab_size: int, most_bytes: int = 128 * 2**20) -> int:
     """Return the number of rows in one call.
 
-    Their float32 logits fit into ``most_bytes``, and an evaluation of many rows has at least 24 calls.
+    The float32 logits of one call fit into ``most_bytes``, and an evaluation of many rows has at least 24 calls.
     """
     fit = most_bytes // (4 * seq_len * vocab_size)
     return max(1, min(fit, max(_LEAST_CALL, row_count // _CALLS_A_PASS)))
@@ -82,7 +83,7 @@ def draw_plan(row_count: int, tail_count: int, seq_len: int, size: int, rng: np.
     for start in range(0, row_count, size):
         # Each process scores half of a chunk.  If a chunk has an odd number of rows, the processes take turns at the
         # larger half, so that chunks LEAD apart are split alike.  Otherwise the rows of a round would not fit into
-        # its calls.
+        # the calls of that round.
         chunk = order[start : start + size]
         mine = (len(chunk) + (start // size) % LEAD) // 2
         scorer[chunk] = np.where(np.arange(len(chunk)) < mine, 0, 1)

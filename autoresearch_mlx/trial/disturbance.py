@@ -1,8 +1,8 @@
 """Find out whether the machine slept, or a process was stopped, while a run was measured.
 
-Only clocks of the parent process are used.  They time a pulse, which is a thread that wakes twice a second and stops
-when the process is stopped, and they time the reports of new training steps.  The time of day is never read, so nothing
-goes wrong if a time server or a person changes it.
+Only clocks of the parent process are used.  The clocks time a pulse, which is a thread that wakes twice a second and
+stops when the process is stopped, and they time the reports of new training steps.  The time of day is never read, so
+nothing goes wrong if a time server or a person changes it.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def slept(before: Clocks, after: Clocks) -> float:
 def longest_gap(steps: Sequence[float]) -> float:
     """Return the seconds of the only interval between steps that is far longer than all others, or 0 if there is none.
 
-    ``steps`` are the moments at which steps ended, in seconds.  Two long intervals in one run are not a disturbance:
-    the script may evaluate now and then, or be short of memory.
+    ``steps`` are the moments at which steps ended, in seconds.  Two long intervals in one run are not a disturbance,
+    because the script may evaluate now and then, or be short of memory.
     """
     apart = [after - before for before, after in pairwise(steps)]
     if len(apart) < LEAST_STEPS:
@@ -103,7 +103,7 @@ class Disturbance:
         if self.still:
             return f"this program could not run for {self.still:.0f} s"
         if self.gap and not any(known >= self.gap / 2 for known in habits):
-            return f"no step ended for {self.gap:.0f} s, though the others were quick"
+            return f"no step ended for {self.gap:.0f} s, though the other steps were quick"
         return None
 
     def facts(self) -> dict[str, Any]:
@@ -115,8 +115,8 @@ class Disturbance:
 class Vigil:
     """Watch one run from now until :meth:`found`; inside ``with``, also notice when this process is stopped.
 
-    The pulse is a thread that reads the clock twice a second.  It stops when the whole process is stopped, but not when
-    the main thread waits for a slow disk or for a terminal that does not scroll.
+    The pulse is a thread that reads the clock twice a second.  The pulse stops when the whole process is stopped, but
+    not when the main thread waits for a slow disk or for a terminal that does not scroll.
     """
 
     def __init__(self, clocks: Callable[[], Clocks] = read_clocks) -> None:

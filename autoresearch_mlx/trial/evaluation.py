@@ -32,7 +32,9 @@ from autoresearch_mlx.trial.sandbox.detect import refused
 from autoresearch_mlx.trial.sandbox.permissions import private_tmp, without_secrets
 from autoresearch_mlx.trial.spec import WEIGHTS, EvalSpec, ModelSpec, not_plain, type_of_most, write_spec
 
-_HUNG_STEP = "on a Mac, restart if this repeats: a process can wait for ever for a lock of Metal's shader cache"
+_HUNG_STEP = (
+    "on a Mac, restart it if this happens again, because a process can wait for ever for a lock of Metal's shader cache"
+)
 
 
 class Evaluation:
@@ -92,9 +94,9 @@ class Evaluation:
         return ended
 
     def _prepare(self, path: Path, mark: Mapping[str, str]) -> str | None:
-        """Write the specification.
+        """Write the specification of the evaluation.
 
-        Returns None, or the reason why files that the training child left in the folder prevent it.
+        Returns None, or the reason why files that the training child left in the folder prevent the evaluation.
         """
         weights = self._assignment.folder / WEIGHTS
         try:
@@ -127,7 +129,7 @@ class Evaluation:
         )
 
     def _model(self, environment: dict[str, str]) -> tuple[list[str], dict[str, str]]:
-        """Return the command and the environment of one model process, which cannot read the files of the other."""
+        """Return the command and the environment of one model process, which cannot read the other's files."""
         conditions, assignment = self._conditions, self._assignment
         shared = environment["TMPDIR"]
         tmp = Path(shared) / uuid.uuid4().hex[:8]

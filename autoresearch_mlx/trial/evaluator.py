@@ -1,11 +1,11 @@
 """Score saved weights.
 
-This sealed evaluator reads the held-out rows, knows the targets and computes the score.  It never imports the edited
-file.  It starts two processes that import it (:mod:`logits`), gives both the same instructions, and asks them for
-logits from inputs alone (:mod:`cuts` draws the rows).  It turns the logits into losses in nats (:mod:`scoring`),
-measures on every row what the model gained by looking ahead, and removes that gain from the score (:mod:`lookahead`).
-Losses that are not finite, or that differ by more than rounding explains, make the measurement invalid; the reason is
-recorded.
+This sealed evaluator reads the held-out rows, knows the targets and computes the score.  The evaluator never imports
+the edited file.  Two processes import that file (:mod:`logits`); the evaluator starts both, gives them the same
+instructions, and asks them for logits from inputs alone (:mod:`cuts` draws the rows).  The evaluator turns the logits
+into losses in nats (:mod:`scoring`), measures on every row what the model gained by looking ahead, and removes that
+gain from the score (:mod:`lookahead`).  Losses that are not finite, or that differ by more than rounding explains, make
+the measurement invalid; the reason is recorded.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_
 
 Result = TypeVar("Result")
 _SECOND_SHARE, _SECOND_TIMES = 0.25, 5.0
-"""Time limit for the second model's first answer.  It is the longer of two times: this share of the first model's
+"""Time limit for the second model's first answer, which is the longer of two times: this share of the first model's
 limit, and this multiple of the time that the first model took."""
 
 
@@ -70,7 +70,8 @@ def found_or_told(work: Callable[[EvalSpec], Result], spec: EvalSpec, events: Ev
 def evaluate(spec: EvalSpec) -> Evaluated:
     """Score the rows.
 
-    Raises Invalid if an answer breaks a rule, Died if a model process has ended, and Hung if it does nothing.
+    Raises Invalid if an answer breaks a rule, Died if a model process has ended, and Hung if a model process does
+    nothing.
     """
     rng = np.random.default_rng(int.from_bytes(os.urandom(16)))
     inputs, targets = pairs(spec)
@@ -110,8 +111,8 @@ def evaluate(spec: EvalSpec) -> Evaluated:
 def greet(models: Sequence[Respondent], inputs: Tokens, patience: float) -> None:
     """Let the models load and answer some rows that are not scored, one model after the other.
 
-    If two processes compile for Metal at the same moment, they can use the same file in Metal's cache.  One of them
-    then waits for a lock for as long as the other runs.  A model process uses neither the device nor the edited file
+    If two processes compile for Metal at the same moment, they can use the same file in Metal's cache.  Then one
+    process waits for a lock for as long as the other runs.  A model process uses neither the device nor the edited file
     before its first question.  The first model may do nothing for ``patience`` seconds.  Raises Died, Invalid, Hung.
     """
     longest = patience
@@ -167,7 +168,8 @@ class _Pass:
 def tolerance(types: set[str], spec: EvalSpec) -> Tolerance:
     """Return the tolerance of the coarsest number type in use.
 
-    On a GPU that is bfloat16, whatever the types of weights and logits are, because the model computes in bfloat16.
+    On a GPU the coarsest type is bfloat16, whatever the types of weights and logits are, because the model computes in
+    bfloat16.
     """
     coarse = types | {spec.weights_type} | ({"bfloat16"} if spec.device == "gpu" else {"float32"})
     return max((TOLERANCES[name] for name in coarse if name in TOLERANCES), key=lambda known: known.largest)

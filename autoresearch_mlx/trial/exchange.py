@@ -1,7 +1,7 @@
 """Exchange inputs and logits between the scorer and a model process: arrays in shared memory, messages on two pipes.
 
-The memory is an inherited descriptor without a file name, so a confined process needs no permission for it.  It holds
-``slots`` calls, so that the model computes one while the scorer reads another.  The scorer asks with four bytes
+The memory is an inherited descriptor without a file name, so a confined process needs no permission for it.  The memory
+holds SLOTS calls, so that the model computes one while the scorer reads another.  The scorer asks with four bytes
 (slot, number of rows); the model process answers with a line of JSON: ``{"slot": 0, "logits": "float32"}`` or
 ``{"invalid": "shape: ..."}``.
 """
@@ -98,7 +98,7 @@ class Answer:
     bits: Raw
     """Logits [rows, seq_len, vocab_size] in shared memory.
 
-    Copy them before use, because the model process can change them.
+    Copy the logits before use, because the model process can change them.
     """
     logits: str
     """Name of the logits' number type, which is a key of BITS."""
@@ -113,7 +113,7 @@ class Hung(Exception):
 
 
 class Respondent:
-    """One model process, seen from the scorer.  It answers in the order of the questions."""
+    """One model process, seen from the scorer; the process answers in the order of the questions."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], frame: Frame) -> None:
         self._frame = frame
@@ -193,8 +193,8 @@ class Respondent:
     def _wait(self, patience: float) -> None:
         """Wait until the process has written something.  Raises Hung.
 
-        A slow process uses the processor and may go on.  A process that waits for a lock does not use it, and has hung.
-        Processor time is read only if an answer does not come at once, because reading it takes milliseconds.
+        A slow process uses the processor and may go on.  A process that waits for a lock uses no processor, and has
+        hung.  Processor time is read only if an answer does not come at once, because reading it takes milliseconds.
         """
         if select.select([self._hears], [], [], min(_LOOK_SECONDS, patience))[0]:
             return
@@ -210,7 +210,7 @@ class Respondent:
 
     def _cpu_seconds(self) -> float:
         """Return the processor time of the process and its children, in seconds, or 0 if it has ended."""
-        import psutil  # only a late answer needs it, and its import takes a fifth of the scorer's start
+        import psutil  # only a late answer needs psutil, whose import takes a fifth of the scorer's start
 
         total = 0.0
         with contextlib.suppress(psutil.Error):
@@ -241,8 +241,8 @@ class Respondent:
 def anonymous_file(size: int) -> int:
     """Return a descriptor of ``size`` bytes that has no name in the file system.
 
-    On Linux it is memory (memfd_create(2)); macOS has no such call, so there it is a temporary file that has been
-    unlinked.
+    On Linux the descriptor refers to memory (memfd_create(2)).  macOS does not have memfd_create, so there the
+    descriptor refers to a temporary file that has been unlinked.
     """
     if sys.platform == "linux":
         descriptor = os.memfd_create("logits")

@@ -160,7 +160,7 @@ class Trial:
         served, claimed = self._first_step
         if served > claimed:
             said = f"more than {served:,} tokens were served before the first step was logged"
-            raise TrainingInvalid(f"{said}, and it claims {claimed:,}: log every step")
+            raise TrainingInvalid(f"{said}, and that step claims {claimed:,}: log every step")
 
     def elapsed(self) -> float:
         """Return the seconds of the budget that are used up.

@@ -2,10 +2,10 @@
 
 To predict the next token at a position, a model must not use the tokens that follow.  For each row there are two losses
 of the token at the cut: ``scored``, from the whole row, and ``witnessed``, from the row in which other text replaces
-everything from the cut on.  Their difference is what the model gained from the tokens that follow.  The cut is drawn
-uniformly from the positions of a row.  So the mean difference times the number of positions is an unbiased estimate of
-the row's gain, whatever share of the positions looks ahead.  This estimate is added to the score, so that looking ahead
-gains nothing on average.
+everything from the cut on.  The difference of the two losses is what the model gained from the tokens that follow.  The
+cut is drawn uniformly from the positions of a row.  So the mean difference times the number of positions is an unbiased
+estimate of the row's gain, whatever share of the positions looks ahead.  This estimate is added to the score, so that
+looking ahead gains nothing on average.
 
 If the replacement happens to begin with the true token, the cut shows nothing.  So each difference is divided by the
 probability that the replacement begins with another token (inverse probability weighting; Horvitz and Thompson,
@@ -84,10 +84,10 @@ def _share_of(tokens: npt.NDArray[np.int32], targets: Tokens) -> Floats:
 
 
 def check(scored: Losses, witnessed: Losses, cuts: npt.NDArray[np.int64], tolerance: Tolerance) -> None:
-    """Compare the losses before the cuts.  Raises Invalid if they differ by more than rounding explains.
+    """Compare the two losses of each target before the cut.  Raises Invalid if rounding does not explain a difference.
 
     If the only difference is at the position just before the cut, it comes from looking ahead by one token.  A
-    difference further left may also come from state, or from the other rows of the call.
+    difference at an earlier position may also come from state that the model keeps, or from other rows of the call.
     """
     seq_len = scored.shape[1]
     if seq_len < 2:

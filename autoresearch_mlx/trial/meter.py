@@ -19,7 +19,7 @@ _FLOOR = 0.9
 _OVER_SECONDS, _OVER_SHARE = 4.0, 0.1
 """Largest excess of the last step over the budget, in seconds or as a share of the budget, whichever is larger.
 
-More would be training time that other candidates do not have.
+A larger excess would be training time that other candidates do not have.
 """
 _BEGINS_SECONDS = 600.0
 """Budget in seconds from which the limits for start and first step are computed if the run's budget is not a time."""
@@ -79,8 +79,8 @@ class Meter(Protocol):
         """Return a sentence about how the finished run broke its budget, or None if it kept to it.
 
         ``facts`` holds the number of tokens served (``tokens``), the usual seconds between two batches
-        (``step_seconds``), and the number of steps that the script reported (``steps``).  It also says whether the
-        parent ended the run (``refused``), and whether the time after the budget is compared with the baseline's
+        (``step_seconds``), and the number of steps that the script reported (``steps``).  ``facts`` also says whether
+        the parent ended the run (``refused``), and whether the time after the budget is compared with the baseline's
         (``held``).
         """
         ...
@@ -192,7 +192,7 @@ class ByCount:
         silent = max(_SILENT_SECONDS, _SILENT_TIMES * self._longest)
         if spent - self._at > silent:
             return f"no token was trained on for {silent:.0f} s; killed"
-        paced = f"{_PACE_TIMES:g} times the time that its first pace predicts"
+        paced = f"{_PACE_TIMES:g} times the time predicted from its first steps, plus {_PACE_MORE:g} s"
         why = "the longest that a run may take" if self._limit == self._most else paced
         said = f"training on {self._words()} did not end within {self._limit:.0f} s, {why}; killed"
         return said if spent > self._limit else None

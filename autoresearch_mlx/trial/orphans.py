@@ -3,9 +3,9 @@ folder.
 
 If a coding agent leaves a program running, or a loop is killed during a measurement, the program could go on writing
 into the worktree while the next run is measured there.  So an environment variable of each child names the folder in
-which it works.  Every program with that variable is ended after each call of an agent, and again when the next
-process opens the session.  A program that has cleared its environment is found by its parent processes, or by its
-current directory.
+which the child works.  Every program that has the variable ``WORKS_IN`` is ended after each call of an agent, and again
+when the next process opens the session.  A program that has cleared its environment is found by its parent processes,
+or by its current directory.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def end_orphans(folder: Path, seconds: float = 5.0, since: float | None = None) 
     """End all processes that work below ``folder``, and their descendants; return how many were ended.
 
     Call this only from the process that holds the session's lock; then no living loop can have started these processes.
-    It takes a few milliseconds if there is nothing to end, and gives up after ``seconds``.
+    The call takes a few milliseconds if there is nothing to end, and gives up after ``seconds``.
 
-    ``since`` is the time, in seconds since 1970, after which this process started a program in ``folder``.  If it is
-    given, programs that began later, have no terminal and have their current directory below ``folder`` are ended
-    too.
+    ``since`` is the time, in seconds since 1970, after which this process started a program in ``folder``.  If
+    ``since`` is given, programs that began later, have no terminal and have their current directory below ``folder``
+    are ended too.
     """
     import psutil
 
@@ -88,7 +88,7 @@ def _orphans(folder: Path, since: float | None = None) -> Iterator[psutil.Proces
 
 
 def _perhaps_below(since: float | None) -> Iterator[psutil.Process]:
-    """Yield the processes to examine: on Linux, if ``since`` is None, only those with the variable; otherwise all.
+    """Yield the processes to examine: on Linux, if ``since`` is None, only those that have ``WORKS_IN``; otherwise all.
 
     Reading the environments from /proc takes a fifth of the time that psutil takes for the same processes.
     """

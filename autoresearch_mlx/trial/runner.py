@@ -54,17 +54,17 @@ class Ended:
     returncode: int
     """Exit code as :mod:`subprocess` gives it: negative for a signal."""
     killed: str | None
-    """Why the parent killed it, as ``allowed`` reported it (for example because its time was over), or None if it
-    was not killed."""
+    """Why the parent killed the child, as ``allowed`` reported the reason (for example because the time was over), or
+    None if the parent did not kill the child."""
     seconds: float
     peak_memory_mb: float | None
-    """Largest memory that the child and its descendants were seen to use, in MiB, without mapped files; None if it
-    ended before the first reading.
+    """Largest memory that the child and its descendants were seen to use, in MiB, without mapped files; None if
+    the child ended before the first reading.
 
     A peak that lasts less than a tenth of the run's age, or less than 0.1 s in a long run, can be missed.
     """
     exceeded: str | None = None
-    """The exceeded limit for which it was killed, as the watch reported it, or None if it exceeded none."""
+    """The exceeded limit for which the child was killed, as the watch reported it, or None if it exceeded none."""
     before: Reading = field(default_factory=Reading)
     after: Reading = field(default_factory=Reading)
     """State of the machine after the child's end; ``before`` is its state before the child's start."""
@@ -138,8 +138,8 @@ def child_process_environment(added: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment with ``added``, and with bytecode files and buffered output turned off.
 
     Variables that would lead git elsewhere (``GIT_PLACES``) are left out.  Apple's driver ends GPU work that takes
-    several seconds while the display is awake (mlx issue 3267).  The variable ``AGX_...`` makes it wait longer; a value
-    that the user has set is kept.
+    several seconds while the display is awake (mlx issue 3267).  The variable ``AGX_...`` makes the driver wait longer;
+    a value that the user has set is kept.
     """
     ours = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
     patience = {"AGX_RELAX_CDM_CTXSTORE_TIMEOUT": "1"}
@@ -170,13 +170,13 @@ def run_child(
 ) -> Ended:
     """Start ``command`` and wait for its end; kill its whole group as soon as ``allowed()`` returns a reason.
 
-    ``allowed`` and ``watch`` are called about ten times a second, and more often in a run's first second;
-    ``watch`` finds a child that exceeds its limits, which is then killed.  At the end, processes that left its group
-    are killed too.  ``on_event`` gets each JSON object that the child writes to the event pipe (other lines are
-    ignored), and ``on_output`` gets each piece of its output.  ``stdin`` is an open file for the child to read.  The
-    child also inherits the descriptors ``inherited``, and ``on_start`` is called as soon as it has them.  Whatever
-    happens here, KeyboardInterrupt included, no process
-    of the group survives.  Raises FileNotFoundError or PermissionError if the command cannot be started.
+    ``allowed`` and ``watch`` are called about ten times a second, and more often in a run's first second; ``watch``
+    finds a child that exceeds its limits, which is then killed.  At the end, processes that left the child's group are
+    killed too.  ``on_event`` gets each JSON object that the child writes to the event pipe (other lines are ignored),
+    and ``on_output`` gets each piece of the child's output.  ``stdin`` is an open file for the child to read.  The
+    child also inherits the descriptors ``inherited``, and ``on_start`` is called as soon as the child has them.
+    Whatever happens here, KeyboardInterrupt included, no process of the group survives.  Raises FileNotFoundError or
+    PermissionError if the command cannot be started.
     """
     before = take_reading(cwd)
     reader, writer = os.pipe()

@@ -2,10 +2,10 @@
 
     val_bpb = sum of nats over targets of weight > 0  /  (ln 2 x sum of their bytes)
 
-The loss of a target is minus the logarithm of its softmax over the whole vocabulary.  It is computed in float32, after
-the row's maximum is subtracted: otherwise rounding would lose the logarithm beside large logits (constant logits of 1e9
-would score 0).  Logits beyond :data:`BOUND` are clipped and counted.  The weight of a token is its number of raw bytes;
-special tokens have weight 0.
+The loss of a target is minus the logarithm of its softmax over the whole vocabulary.  The loss is computed in float32,
+after the row's maximum is subtracted, because otherwise rounding would lose the logarithm beside large logits (constant
+logits of 1e9 would score 0).  Logits beyond :data:`BOUND` are clipped and counted.  The weight of a token is its number
+of raw bytes; special tokens have weight 0.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _score_with_mlx() -> Score:
 def check_sums(bits: Raw, dtype: str, found: Losses, rng: np.random.Generator) -> None:
     """Check in float64, at one random position of each row, that the probabilities sum to 1.
 
-    Raises Invalid if they do not, because then the device computes wrongly or the memory was changed while it was
+    Raises Invalid for any other sum, because then the device computes wrongly or the memory was changed while it was
     read.
     """
     for at, row in enumerate(bits):

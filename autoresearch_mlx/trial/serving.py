@@ -49,7 +49,7 @@ def order(seed: int, count: int) -> Iterator[int]:
 
 
 class RowServer:
-    """Serves one child from its own thread, and counts the rows on which the child can have trained."""
+    """Serves one child, in a thread of the parent, and counts the rows on which the child can have trained."""
 
     def __init__(
         self,

@@ -37,8 +37,8 @@ def count(shapes: Mapping[str, Sequence[int]], vocab_size: int, tables: int | No
     limit what a name can do.  First, at most ``tables`` tables are left out, the smallest first (None: any number).
     Second, some matrix must produce the logits: if no other matrix is as wide as the vocabulary and as large as the
     smallest table, that table counts as a matrix (tied weights).  Vectors may be a matrix that was stored flat, or row
-    by row.  So they count as matrices too if together they have more weights than the vocabulary has tokens, and more
-    than a fiftieth of the matrices' weights.
+    by row.  So vectors count as matrices too if together they have more weights than the vocabulary has tokens, and
+    more than a fiftieth of the matrices' weights.
     """
     named = {name: math.prod(shape) for name, shape in shapes.items() if _is_table(name, shape, vocab_size)}
     products = {name: math.prod(shape) for name, shape in shapes.items() if name not in named and len(shape) >= 2}
@@ -85,8 +85,8 @@ def not_weights(weights: Path) -> str | None:
 def not_plain(weights: Path) -> str | None:
     """Return a sentence about why a file of weights must not be opened, or None for a regular file with a single name.
 
-    The edited script can put a pipe there, which would never be read to its end, or a link to another file.  Raises
-    OSError if there is no such file.
+    The edited script can put a pipe in the file's place, which would never be read to its end, or a link to another
+    file.  Raises OSError if there is no such file.
     """
     found = weights.lstat()
     plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
@@ -242,7 +242,7 @@ def read_eval_spec(path: str) -> EvalSpec:
 
 
 class Events:
-    """The child's end of the event pipe.  Without a pipe, events go nowhere."""
+    """The child's end of the event pipe.  Without a pipe, events are dropped."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._fd = int(environment[EVENTS_ENV]) if EVENTS_ENV in environment else None

@@ -15,7 +15,7 @@ from autoresearch_mlx.experiment import Reference
 from autoresearch_mlx.trial.speed.clock import ReferenceClock, RunSpeed, gpu_speed
 
 MOST_STRETCH = 1.5
-"""Longest wall-clock time of a run, as a multiple of its budget.  A run that needs more is ended and repeated."""
+"""Longest wall-clock time of a run, as a multiple of its budget.  A run that needs more time is ended and repeated."""
 Mark = Literal["start", "compile", "train", "trained"]
 
 
@@ -26,7 +26,7 @@ class Timing:
     start_seconds: float
     compile_seconds: float
     charged: bool
-    """Whether a late start shortens the budget; it does so if the budget is a time."""
+    """Whether a late start shortens the budget, as it does if the budget is a time."""
     clock: ReferenceClock | None = None
     """The clock that measures the machine's speed, or None if the speed is not measured."""
     counting: bool = False

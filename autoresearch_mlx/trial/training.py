@@ -93,7 +93,7 @@ class Training:
         self._told = Progress("start")
 
     def run(self, log: Log) -> Ended:
-        """Train in the sandbox until the child ends or has to be killed.  Raises OSError if it cannot be started."""
+        """Train in the sandbox until the child ends or is killed.  Raises OSError if the child cannot be started."""
         with RowServer(self._conditions.train_rows, self._assignment.seed, self._may_serve, self._share) as server:
             self._server = server
             return self._train(server, log)

@@ -65,7 +65,7 @@ def test_a_gap_is_one_time_out_of_all_proportion(apart: list[float], gap: float)
 
 def test_a_gap_that_an_earlier_run_had_too_is_the_scripts_own() -> None:
     found = Disturbance(gap=10.0)
-    assert found.words() == "no step ended for 10 s, though the others were quick"
+    assert found.words() == "no step ended for 10 s, though the other steps were quick"
     assert found.words(habits=[9.0]) is None
     assert found.words(habits=[4.0]) is not None
     assert Disturbance(still=10.0, gap=10.0).words(habits=[9.0]) == "this program could not run for 10 s"

@@ -44,4 +44,4 @@ def test_a_training_that_was_stopped_alone_shows_in_its_steps(under: Conditions,
         found = vigil.found()
     assert stopped and found.still == 0.0 and found.slept == 0.0
     assert 3.1 < found.gap < 6.0, (found, done.reason)
-    assert found.words() == f"no step ended for {found.gap:.0f} s, though the others were quick"
+    assert found.words() == f"no step ended for {found.gap:.0f} s, though the other steps were quick"

@@ -173,7 +173,7 @@ GROUPS = "groups(trial.batches(rows), passes)"
         pytest.param(
             "    rows, passes = batch_shape(trial.seq_len)\n",
             "    rows, passes = batch_shape(trial.seq_len)\n    first = list(islice(trial.batches(rows), 9))\n",
-            "tokens were served before the first step was logged, and it claims 256",
+            "tokens were served before the first step was logged, and that step claims 256",
             id="trains before the clock",
         ),
     ],

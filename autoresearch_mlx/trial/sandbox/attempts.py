@@ -72,7 +72,7 @@ def _change(path: str) -> None:
 def _make(path: str) -> None:
     """Make a new file and remove it.
 
-    Its name ends in this process's number, because two processes may try the same place.
+    The file's name ends in this process's number, because two processes may try the same place.
     """
     mine = f"{path}-{os.getpid()}"
     os.close(os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))

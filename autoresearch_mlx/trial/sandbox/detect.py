@@ -27,7 +27,7 @@ class Sandbox:
 
     kind: Literal["landlock", "seatbelt"]
     words: str
-    """Its name in a few words, for doctor and for the record of a measurement."""
+    """The sandbox's name in a few words, for doctor and for the record of a measurement."""
     lacks: tuple[str, ...] = ()
     """Phrases for the things that the sandbox does not prevent."""
     leave_group: bool = False
@@ -36,7 +36,7 @@ class Sandbox:
     def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
         """Return a command that confines itself and then turns into ``command``.
 
-        It stays the same process, with the same group, pipes and exit code.  The permissions are an argument, which
+        The process stays the same, with the same group, pipes and exit code.  The permissions are an argument, which
         the child cannot change.
         """
         fit = replace(permissions, leave_group=permissions.leave_group or self.leave_group)
@@ -79,7 +79,7 @@ def _found_linux() -> Sandbox | NoSandbox:
 
 
 def _found_macos() -> Sandbox | NoSandbox:
-    """Try a profile that keeps processes in their group; if this macOS does not know that rule, try one without it."""
+    """Try a profile that keeps processes in their group; if this macOS lacks that rule, try a profile without it."""
     if (why := seatbelt.why_not()) is not None:
         return NoSandbox(why)
     unlimited = "memory, disk and number of processes are watched, not limited"

@@ -19,8 +19,8 @@ from autoresearch_mlx.trial.sandbox.permissions import Permissions, permissions_
 _AT_START = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
 """Variables that start the tool coverage in every Python process.
 
-Coverage writes a file at the end of the process.  A confined command may not do that, and the error message would hide
-the command's last line in the log.
+Coverage writes a file at the end of the process.  A confined command may not write that file, and the error message
+would hide the command's last line in the log.
 """
 ENTER = "autoresearch_mlx.trial.sandbox.enter"
 """Name of this module, with which ``python -m`` starts it."""

@@ -229,8 +229,8 @@ class Watch:
 def end_strays(watch: Watch, seconds: float = 2.0) -> int:
     """Kill the remaining processes of a run, repeatedly until none is found; return how many were killed.
 
-    They are all stopped first, so that none starts another while its siblings are being killed.  Wait for the child
-    itself before the call, or its exit code is lost.
+    All processes are stopped first, so that none starts another while its siblings are being killed.  Wait for the
+    child itself before the call, or its exit code is lost.
     """
     killed: set[tuple[int, float]] = set()
     end = time.monotonic() + seconds

@@ -1,12 +1,12 @@
 """Confine a process on Linux: Landlock for files, seccomp for system calls, both set up by the process itself.
 
-No other process supervises it, so the child keeps its process group, its pipes and its exit code.  (The library
+No other process supervises the child, so it keeps its process group, its pipes and its exit code.  (The library
 sandlock 0.9 was tried and rejected: it puts the child into another group, closes the inherited event pipe, reports
 every death by a signal as exit code 255, and lets the child make stream and Unix sockets.)
 
 Besides its permissions, a process may use the files that a training run opened under strace (Linux 6.18, Python 3.11,
 MLX 0.32 for a CPU) and others that such programs commonly open.  Only the first line below is indispensable: without
-any one of the others, MLX could still multiply.
+any one of the other lines, MLX could still multiply.
 
     /usr /bin /lib ...     programs, libraries, locales: also sh and g++, which MLX for a CPU calls at its start
     /etc/ld.so.*           the dynamic loader
@@ -17,10 +17,10 @@ any one of the others, MLX could still multiply.
     /sys/devices/system    number of processors and their caches, for OpenBLAS
     /proc/self, cpuinfo .. facts about this process and this machine; those of other processes stay closed
 
-These are not needed, and are closed: /dev/shm (so multiprocessing has no locks), /run, /tmp, /home, /root, /var.  Modes
-and owners cannot be changed, not even in the run folder: Landlock has no right for that, so seccomp refuses it
-everywhere.  So shutil.copyfile works, but shutil.copy does not.  For CUDA, which was not run here, a process may also
-use the device files /dev/nvidia*, all of /proc, and the parts of /sys where CUDA finds its cards.
+Six folders are not needed, and are closed: /dev/shm (so multiprocessing has no locks), /run, /tmp, /home, /root, /var.
+Modes and owners cannot be changed, not even in the run folder: Landlock has no right for such changes, so seccomp
+refuses them everywhere.  So shutil.copyfile works, but shutil.copy does not.  For CUDA, which was not run here, a
+process may also use the device files /dev/nvidia*, all of /proc, and the parts of /sys where CUDA finds its cards.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 38, 24
 _CAPSET = {"x86_64": 126, "aarch64": 91}
 _CAPABILITY_VERSION = 0x20080522
 _KEPT_CAPABILITIES = 0b110
-"""The capabilities CAP_DAC_OVERRIDE (bit 1) and CAP_DAC_READ_SEARCH (bit 2), capabilities(7).  Root keeps them because
-in a container it often works on files of another user."""
+"""The capabilities CAP_DAC_OVERRIDE (bit 1) and CAP_DAC_READ_SEARCH (bit 2), capabilities(7).  Root keeps these two
+capabilities, because in a container it often works on files of another user."""
 
 
 def why_not() -> str | None:

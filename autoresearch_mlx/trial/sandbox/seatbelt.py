@@ -8,7 +8,7 @@ messages for each other.  So each process gets its own cache folder, through the
 of a file or to its times, flags, mode, owner or attributes.  A process that is already inside a sandbox cannot enter a
 second one (``sandbox_apply: Operation not permitted``, exit code 71).
 
-Nothing in this module has been run on a Mac: the tests compare text.  So the profile is tested before it is used
+Nothing in this module has been run on a Mac; the tests only compare text.  So the profile is tested before it is used
 (``detect``), and ``selftest`` shows whether the sandbox works.  The profile limits neither memory nor disk, and of
 processes it can only allow one or any number; the parent watches all three.
 """
@@ -40,7 +40,7 @@ _SYSTEM = (
 )  # fmt: skip
 """Readable paths of the system.
 
-They do not include all of /System, because /System/Volumes/Data leads to users' folders.
+Not all of /System is readable, because /System/Volumes/Data leads to users' folders.
 """
 _CACHE_FOLDER = 65538
 """The constant _CS_DARWIN_USER_CACHE_DIR of <unistd.h>, which os.confstr does not know by name."""
@@ -49,7 +49,7 @@ _SUFFIX = "DIRHELPER_USER_DIR_SUFFIX"
 _OWN = "autoresearch-"
 """Beginning of the name of a process's own cache folder; the rest is random so that no other process can guess it."""
 _LEFT_SECONDS = 2 * 86_400.0
-"""Age in seconds after which such a cache folder counts as abandoned; no run lasts that long."""
+"""Age in seconds after which a process's own cache folder counts as abandoned; no run lasts that long."""
 
 
 def why_not() -> str | None:

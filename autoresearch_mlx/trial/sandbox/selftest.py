@@ -1,8 +1,8 @@
 """Show that the sandbox works: real children with real permissions try actions that must fail and actions that must
 succeed.
 
-One child has the permissions of training, the other those of a model in the evaluation.  They try real sockets, the
-real rows and the user's real files, and they neither change nor print anything that they can open.
+One child has the permissions of training, the other those of a model in the evaluation.  The children try real
+sockets, the real rows and the user's real files, and neither change nor print anything that they can open.
 """
 
 from __future__ import annotations
@@ -165,8 +165,8 @@ def _compared(
 ) -> list[Finding]:
     """Return the findings; if MLX failed in the sandbox, they say whether it also fails outside.
 
-    A compiled expression that also fails there, because a C++ compiler is missing for example, does not count against
-    the sandbox.
+    A compiled expression that also fails outside the sandbox, because a C++ compiler is missing for example, does not
+    count against the sandbox.
     """
     failed = {name for name, ok, _ in findings if ok is False and name.endswith((_PRODUCT, _COMPILED))}
     if not failed:

@@ -21,9 +21,9 @@ class Origin:
 
     parent: int
     session: int | None
-    """The id of its session, or None if the system does not report it."""
+    """The id of the process's session, or None if the system does not report it."""
     began: float
-    """The time of its start, in seconds since 1970."""
+    """The time at which the process started, in seconds since 1970."""
 
 
 def processes() -> dict[int, Origin]:
@@ -130,7 +130,7 @@ def _from_status(pid: int) -> int:
 def proportional(process: psutil.Process) -> int:
     """Return a process's memory with each shared page divided by the number of its users (PSS).
 
-    Returns the resident size where the system does not report that.
+    Returns the resident size where the system does not report the PSS.
     """
     try:
         full = process.memory_full_info()

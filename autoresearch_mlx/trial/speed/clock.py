@@ -101,7 +101,7 @@ def gpu_speed(probes: Sequence[float], reference: Reference | None) -> RunSpeed:
     """Return the speed of a GPU from the milliseconds of its probes; it is unknown until a baseline was probed.
 
     The harness makes the probes between steps, in the process of the edited script, which could send wrong ones.  So
-    probes never lengthen a budget, and the worst that wrong ones can do is that the script's own run does not count.
+    probes never lengthen a budget, and the worst that wrong times can do is that the script's own run does not count.
     """
     if not probes:
         return RunSpeed()

@@ -63,7 +63,7 @@ class Company:
     def look(self, ours: Collection[int], ours_got: float) -> None:
         """Take a reading.
 
-        ``ours`` are the run's processes, which got ``ours_got`` seconds since the last reading.
+        ``ours`` are the run's processes, which got ``ours_got`` processor seconds since the last reading.
         """
         now, (busy, total) = _processes(), _machine()
         if self._before is not None:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 _SIDE = 64
-"""Number of rows and columns of the product's matrices.  All three, 49 kB of float32, fit into a core's own cache, and
-OpenBLAS computes products of up to 2^18 multiplications in one thread (interface/gemm.c)."""
+"""Number of rows and columns of the product's matrices.  All three matrices, 49 kB of float32, fit into a core's own
+cache, and OpenBLAS computes products of up to 2^18 multiplications in one thread (interface/gemm.c)."""
 _PRODUCTS = 150
-"""Number of products in one probe.  It is a compromise between accuracy and the time of the probe.
+"""Number of products in one probe.  This number is a compromise between accuracy and time.
 
 On a quiet machine during one training run, 20 products took 0.74 to 1.38 times their median, and 400 took 0.9 to 1.25
 times.  But with 400 products, three times in each probe, measuring the speed took 1.1 % of the processor time of a
@@ -50,7 +50,7 @@ class Probe:
         self._multiply()  # the first product starts the threads of numpy's BLAS
 
     def take(self) -> Reading:
-        """Return one reading; it takes about 10 ms."""
+        """Return one reading, which takes about 5 ms of processor time."""
         return Reading(_fastest_ms(self._multiply), _fastest_ms(self._copy))
 
     def _multiply(self) -> None:

@@ -86,7 +86,7 @@ def _from_schedstat(pids: Iterable[int]) -> Totals | None:
 def _from_libproc(pid: int) -> tuple[float, float] | None:
     """Call macOS's proc_pid_rusage (<libproc.h>): processor time, and the time for which threads were runnable.
 
-    Both are in ticks of mach_absolute_time.  This function has not been run on a Mac yet.
+    Both times are in ticks of mach_absolute_time.  This function has not been run on a Mac yet.
     """
     import ctypes
 
