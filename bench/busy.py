@@ -1,10 +1,10 @@
-"""Compare a night on a busy machine with a quiet one: ``python -m bench.busy [--seconds 10] [--quick]``
+"""Compare a night on a busy machine with one on a quiet machine: ``python -m bench.busy [--seconds 10] [--quick]``
 
 Both nights are real nights on the training target with a scripted agent: 12 edits without effect (a weight decay of
-1e-9 more), 3 real wins and 3 real losses, in random order.  One night has the machine to itself.  In the other, two to
-six busy programs are switched on and off by a random schedule, each in a session of its own, because the scheduler
-shares the processors by session.  For each edit, the script prints the verdict, the effect in sigma, the speed of its
-runs, and the factor by which their time was lengthened.  Then it prints
+1e-9 more), 3 real wins and 3 real losses, in random order.  One night has the machine to itself.  In the other night,
+two to six busy programs are switched on and off by a random schedule, each in a session of its own, because the
+scheduler shares the processors by session.  For each edit, the script prints the verdict, the effect in sigma, the
+speed of its runs, and the factor by which their time was lengthened.  Then it prints
 
     beyond 3       edits without effect that are reported beyond 3 sigma (at most one should be)
     kept           edits without effect that are kept (none should be)

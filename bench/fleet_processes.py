@@ -115,7 +115,7 @@ class Running:
 
 
 def wait_for(holds: Callable[[], Any], what: str, seconds: float = 120.0) -> Any:
-    """Wait until ``holds`` returns something true, and return it.  Raises SystemExit after ``seconds``."""
+    """Wait until ``holds`` returns a true value, and return this value.  Raises SystemExit after ``seconds``."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := holds():
@@ -157,7 +157,7 @@ def make_lab(root: Path, steps: list[float], seconds: float) -> Path:
 
 
 def script(experiments: int) -> list[float]:
-    """Return a value of X for each experiment: every tenth gains 0.03 over the one before, the others lose."""
+    """Return a value of X for each experiment: every tenth gains 0.03 over the one before, and the others lose."""
     best, found = 1.0, []
     for at in range(experiments):
         if at % 10 == 5:

@@ -23,7 +23,7 @@ SEQUENCE = 2048
 START = 0.998
 
 
-# The optimum of one knob depends on another: deeper models are best narrower, larger batches need higher rates.
+# The optimum of one knob depends on another: deeper models are best narrower, and larger batches need higher rates.
 COUPLED = (
     ("MATRIX_LR", "TOTAL_BATCH_SIZE"),
     ("EMBEDDING_LR", "TOTAL_BATCH_SIZE"),

@@ -3,7 +3,7 @@
     .venv/bin/python -m bench.lanes [--experiments 30] [--seconds 2] [--lanes 3]
 
 Both nights run one after the other, in this process, each in a lab of its own, with the default judge.  Both nights
-have the same experiments: most lose, every tenth gains, as in the public logs (docs/compare.md).
+have the same experiments: most lose, and every tenth gains, as in the public logs (docs/compare.md).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The script trains when it is imported, and takes data, tokenizer and evaluation from a module ``prepare``.  This file
 replaces that module with one that hands out our rows in our order and scores the model with our count of bytes.
-Nothing of theirs is copied: the script is read from the checkout, its constants get our sizes, and on a CPU float32
+Nothing of the peer's is copied: the script is read from the checkout, its constants get our sizes, and on a CPU float32
 takes the place of bfloat16, whose products MLX computes there about 50 times more slowly.
 
 An adapter for another peer is a file like this one with a function ``train(job, sizes)``.

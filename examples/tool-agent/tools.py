@@ -1,4 +1,4 @@
-"""The tools of the agent, which calls them through the harness.  They run in another process; calls are counted."""
+"""The tools of the agent.  They run outside its process; the harness passes its calls on and counts them."""
 
 import ast
 import operator
