@@ -1,4 +1,4 @@
-"""The tools of the agent.  They run outside its process; the harness passes its calls on and counts them."""
+"""The tools of the agent.  The harness runs them in a process of its own, and counts the agent's calls."""
 
 import ast
 import operator

@@ -32,7 +32,7 @@ class Model(nn.Module):
 def capped_loss(logits: mx.array, targets: mx.array, cap: float) -> mx.array:
     """Return the cross-entropy of capped logits [N, V] and targets [N], in nats: one number for each row.
 
-    It takes a few rows at a time, which costs many small operations; all rows at once would cost a few.
+    It takes a few rows at a time, which costs many small operations; all rows at once would cost few operations.
     """
     parts = []
     for start in range(0, logits.shape[0], ROWS_AT_ONCE):
