@@ -1,5 +1,4 @@
-"""Accept a gain that was too large to be believed, because a person vouches for it: the change is measured once
-more."""
+"""Measure once more a change whose gain was too large to be believed, and accept any gain on a person's word."""
 
 from __future__ import annotations
 
@@ -22,8 +21,8 @@ def accept(session: Session, number: int, screen: Screen) -> Experiment:
     """Measure the change of experiment ``number`` once more, as a new experiment, and return the new experiment.
 
     It is compared with the present incumbent and kept if it is better by the judge's rules, however large the gain is.
-    Raises LabError when experiment ``number`` is not waiting to be accepted, or when its change overlaps with what was
-    kept since.
+    Raises LabError when experiment ``number`` is not waiting to be accepted, or when its change overlaps with a later
+    keep.
     """
     recover(session, screen)
     held = _held(session.journal().history, number)
@@ -37,7 +36,7 @@ def accept(session: Session, number: int, screen: Screen) -> Experiment:
 def _held(history: History, number: int) -> Experiment:
     found = next((e for e in history.experiments if e.number == number), None)
     if found is None:
-        raise LabError(f"there is no experiment {number}", "`autoresearch-mlx log` lists them")
+        raise LabError(f"there is no experiment {number}", "`autoresearch-mlx log` lists the experiments")
     if not found.held or found.commit is None or found.base is None:
         left = ", ".join(str(each.number) for each in waiting(history)) or "none"
         said = f"experiment {number} is not waiting to be accepted: it ended as {found.status}"
@@ -52,6 +51,6 @@ def _proposal(session: Session, held: Experiment) -> Proposal:
     files = carried({path: text for path, text in after.items() if text != before.get(path)}, before, theirs)
     if isinstance(files, Overlap):
         said = f"experiment {held.number} cannot be combined with what was kept since: {files.words}"
-        raise LabError(said, "make its change again in your checkout, and `autoresearch-mlx try` it")
+        raise LabError(said, "make the change again in your checkout, and run `autoresearch-mlx try`")
     title = f"accepted #{held.number}: {held.title}"
     return Proposal(title, files, held.axis, held.rationale, PERSON, talk={"accepts": held.number})

@@ -36,7 +36,7 @@ def _refuse_other_target(session: Session, pulled: Pulled) -> None:
     theirs, ours = (pulled.result.target, pulled.result.metric), (session.target.name, session.target.metric)
     if theirs != ours:
         said = f"result {pulled.number} improves {theirs[1]} ({theirs[0]}), and this session {ours[1]} ({ours[0]})"
-        raise LabError(said, "choose a session with --tag, or a result with the same target")
+        raise LabError(said, "choose another session with --tag, or a result that improves this session's metric")
 
 
 def _proposal(session: Session, pool: Path, pulled: Pulled) -> Proposal:
@@ -63,7 +63,7 @@ def _by_knobs(pulled: Pulled, here: Mapping[str, str]) -> dict[str, str] | None:
         for name, value in mine.items():
             if not _alike(knobs[name].value, value):
                 said = f"result {pulled.number} sets {name} to a value of another type than the knob has here"
-                raise LabError(said, "its edit does not fit this lab's files")
+                raise LabError(said, "the result's edit does not fit this lab's files")
         if mine:
             found[path] = set_knobs(text, {name: _as_here(knobs[name].value, value) for name, value in mine.items()})
     return found if not values else None
@@ -85,7 +85,7 @@ def _by_files(session: Session, pool: Path, pulled: Pulled, here: Mapping[str, s
     if not result.files:
         why = result.withheld or "only the files of wins are published"
         raise LabError(
-            f"result {number} cannot be adopted: {why}", "`share REMOTE log --json` prints its knobs and its patch"
+            f"result {number} cannot be adopted: {why}", "`share REMOTE log --json` prints the knobs and the patch"
         )
     before, after = read_files(pool, pulled)
     if refused := [path for path in after if not session.workspace.may_edit(path)]:
@@ -94,6 +94,6 @@ def _by_files(session: Session, pool: Path, pulled: Pulled, here: Mapping[str, s
         raise LabError(said, "adopt another result, or change `editable` in a new session")
     files = carried(after, before, here)
     if isinstance(files, Overlap):
-        hint = "make the edit by hand in your checkout, and `autoresearch-mlx try` it"
+        hint = "make the edit by hand in your checkout, and run `autoresearch-mlx try`"
         raise LabError(f"the edit of result {number} does not fit the incumbent: {files.words}", hint)
     return files

@@ -82,7 +82,7 @@ class Ahead:
         """
         thought = self._thought
         if thought is not None and thought.used and not context.feedback:
-            thought = None  # it was prepared for an earlier experiment
+            thought = None  # its proposal was prepared for an earlier experiment
         if thought is not None and (answer := self._answer(thought, context)) is not None:
             return answer
         self._thought = None
@@ -101,11 +101,11 @@ class Ahead:
             self._thought.thread.join(_PATIENCE_SECONDS)
 
     def begin(self, attempt: Attempt) -> None:
-        """Let the agent prepare the next proposal while this experiment is measured, if it can and may.
+        """Let the agent prepare the next proposal while this experiment is measured, if the agent can and may do so.
 
         This is called before each run.  During the first run of a baseline the agent does not think, because the first
-        prompt needs the run's value.  The memory that this run took also shows whether a model fits into memory during
-        a run.
+        prompt needs the run's value, and because the memory that this run takes shows whether a model fits into memory
+        during a run.
         """
         agent = self._agent
         unused = self._thought is not None and not self._thought.used
@@ -138,9 +138,9 @@ class Ahead:
         return session.context(history, 1, {**attempt.files, **attempt.proposal.files})
 
     def _disturbs(self, context: Context) -> bool:
-        """Return whether thinking has slowed runs down too much.
+        """Return whether thinking ahead has slowed runs down too much.
 
-        If so, it is turned off, and a message says so once.
+        If so, the agent no longer thinks ahead, and a message says so once.
         """
         found = slowed(context.history)
         if found is not None and found.too_much:
@@ -170,7 +170,7 @@ class Ahead:
 
     def _refusal(self, context: Context, proposal: Proposal) -> str | None:
         if proposal.base is not None:
-            return None  # the loop checks this proposal, on the files of the commit from which it starts
+            return None  # the loop checks this proposal, on the files of the commit on which it builds
         history, running = context.history, context.running
         origin = "the incumbent"
         candidate = Candidate(self._session, history, context.number, context.files, proposal, origin, running)
@@ -217,7 +217,7 @@ class _Answered:
 
 @contextmanager
 def thinking_ahead(session: Session, agent: Agent, orders: Orders, say: Callable[[str], None]) -> Iterator[Ahead]:
-    """Yield the agent wrapped in :class:`Ahead`; its thread ends with the block."""
+    """Yield the agent wrapped in :class:`Ahead`, and end the thread in which it thinks when the block ends."""
     ahead = Ahead(session, agent, orders, say)
     try:
         yield ahead

@@ -109,7 +109,7 @@ class Attempt:
 
     @classmethod
     def left_open(cls, session: Session, left: Open) -> Attempt:
-        """Return the experiment that a dead process had begun.  Its commit, if there is one, still has its ref."""
+        """Return the experiment that a dead process had begun.  Its commit, if one was made, still has a ref."""
         whole = session.journal().history
         base, sha = session.workspace.made_on(left.number, session.commits(whole)) or (left.base, None)
         incumbent = left.base if "base" in left.proposal else base  # the dead process had set the base in _depart
@@ -145,7 +145,7 @@ class Attempt:
                 words = f"the proposal starts from {base!r}, which is not a commit of this session"
                 self.proposal = replace(self.proposal, base=None, files={}, problem=words)
             self._depart()
-            self.measurements.clear()  # a smoke run of the previous try left one
+            self.measurements.clear()  # the smoke run of a refused proposal left one
             refused = refuse(self._candidate(running)) or self._smoke(agent, context, watch)
             if refused is None:
                 self._make_room(agent, context)
@@ -174,7 +174,7 @@ class Attempt:
             ran = measuring.smoke(self.session, self.worker, self.sha, self.number, watch)
         failed = verdict_on_failure(ran) if ran is not None else None
         if ran is None or failed is None or fault_of(ran) is not None:
-            return None  # a run that the machine has ended proves nothing; the full run will tell
+            return None  # a run that the machine has ended proves nothing; the full run will show if the edit works
         self.measurements.append(ran)
         return Verdict(failed.status, f"smoke run: {failed.reason}")
 
@@ -226,7 +226,7 @@ class Attempt:
     def decide(self) -> Decision:
         """Return the judge's decision on the newest history.
 
-        Its incumbent must be the commit with which this experiment is compared.
+        The incumbent of that history must be the commit with which this experiment is compared.
         """
         self.measurements.extend(self.spares.counted(self.session))
         newest = self.session.history(self.worker)

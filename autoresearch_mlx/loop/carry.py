@@ -35,7 +35,7 @@ def onto_incumbent(attempt: Attempt, decision: Decision, running: Sequence[Runni
     if isinstance(decision, Verdict) and decision.status != "keep":
         attempt.against = attempt.incumbent
         return decision
-    if attempt.base != attempt.incumbent:  # it starts from another version on purpose, so it is not carried over
+    if attempt.base != attempt.incumbent:  # the proposal builds on an older version on purpose
         attempt.incumbent, attempt.history = onto, newest
         return attempt.decide() if attempt.measurements else decision
     return _onto(attempt, newest, onto, running)
@@ -44,7 +44,7 @@ def onto_incumbent(attempt: Attempt, decision: Decision, running: Sequence[Runni
 def _onto(attempt: Attempt, newest: History, onto: str, running: Sequence[Running]) -> Decision:
     session = attempt.session
     theirs = session.workspace.read(onto)
-    assert newest.incumbent is not None  # another lane has kept an experiment, so there is one
+    assert newest.incumbent is not None  # another lane has kept an experiment, so there is an incumbent
     meanwhile = f"experiment {newest.incumbent.number} was kept in the meantime"
     files = carried(attempt.proposal.files, attempt.files, theirs)
     problem = files.words if isinstance(files, Overlap) else session.target.refuse(files)
@@ -73,7 +73,7 @@ def _onto(attempt: Attempt, newest: History, onto: str, running: Sequence[Runnin
 
 
 def with_words(verdict: Verdict, attempt: Attempt) -> Verdict:
-    """Return the verdict; after a change was carried over, the verdict's reason names the keep that received it."""
+    """Return the verdict; if the change was carried over to a newer keep, the verdict's reason names that keep."""
     best = attempt.history.incumbent
     if not attempt.carried or not attempt.measurements or best is None:
         return verdict
@@ -90,8 +90,8 @@ class Overlap:
 
 
 def carried(mine: Mapping[str, str], base: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str] | Overlap:
-    """Apply the change from ``base`` to ``mine`` to ``theirs`` and return the changed files; all three arguments map
-    paths to complete texts.
+    """Return the files that change when the edit that turned ``base`` into ``mine`` is applied to ``theirs``.  All
+    three arguments map paths to complete texts.
 
     ``mine`` holds only the changed files.  If only values of knobs changed, they are set by name; everything else is
     merged line by line.  Returns an Overlap if the newer version changed the same lines or lacks the knob.

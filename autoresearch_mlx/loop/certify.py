@@ -79,7 +79,7 @@ def _contest(session: Session, journal: Journal, against: int | None) -> Contest
         )
     before = _before(history, journal, against)
     if head.number == 0:
-        hint = waiting_in_words(waiting(history)) or "`autoresearch-mlx run` goes on"
+        hint = waiting_in_words(waiting(history)) or "`autoresearch-mlx run` continues"
         raise LabError("nothing has been kept yet, so there is nothing to certify", hint)
     if before.number == head.number:
         said = f"the head is experiment {head.number} itself: there is nothing to compare it with"

@@ -124,8 +124,7 @@ def _merge(path: str, mine: str, base: str, incumbent: str, branch: str) -> str:
     found = merged(mine, base, incumbent)
     if found is None:
         said = f"your change to {path} overlaps with what was kept since you began it"
-        hint = (
-            f"save your edit, `git restore --source {branch} -- {shlex.quote(path)}`, make it again there, and try that"
-        )
+        restore = f"git restore --source {branch} -- {shlex.quote(path)}"
+        hint = f"save a copy of {path}, run `{restore}`, and make your change again"
         raise LabError(said, hint)
     return found

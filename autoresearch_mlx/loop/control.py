@@ -171,7 +171,7 @@ def listening(folder: Path, policy: Policy, say: Say) -> Iterator[Orders]:
 
 
 class Orders:
-    """The orders for this run, which the loop asks for.  Without a folder there are no orders."""
+    """Reads the user's orders to this run, for the loop.  Without a folder there are no orders."""
 
     def __init__(self, policy: Policy | None = None, folder: Path | None = None, say: Say = lambda text: None) -> None:
         self._given, self._folder, self._say = policy or Policy(), folder, say

@@ -52,7 +52,7 @@ _PATIENCE_SECONDS = 10
 _MOST_MACHINES = 64
 """Largest number of machines of a fleet that measure at the same time."""
 _MOST_LOST = 2
-"""An experiment is given up after this many machines were lost during its runs: its edit may be the cause."""
+"""An experiment is given up after so many machines were lost during its runs, because its edit may be the cause."""
 _MOST_NOT_TAKEN = 5
 """An experiment is given up after machines have failed this many times to begin its run."""
 _INTERRUPTED = 130
@@ -75,7 +75,7 @@ class Crew:
         """For each experiment, how often a machine that should run it did not begin the run."""
         self._halt = threading.Event()
         self.halted = STOPPED
-        """Why the run ends; experiments that this interrupts are recorded with it."""
+        """Why the run ends; this reason is recorded with each experiment that is interrupted."""
         self.ended: list[Experiment] = []
         """Experiments that the lanes have finished and that have not been counted yet, oldest first."""
 
@@ -126,7 +126,7 @@ class Crew:
         self._hand(attempt.worker, attempt, lambda: self._experiment(attempt, watch, resumed))
 
     def do(self, worker: Worker, number: int, task: Callable[[Worker, Watch], None]) -> None:
-        """Give a worker a task that is not an experiment: to run the incumbent, experiment ``number``, once more."""
+        """Give a worker a task that is not an experiment, such as a new run of the incumbent, experiment ``number``."""
         watch = self.watching(number, shown=False, worker=worker)
 
         def done() -> None:
@@ -187,9 +187,9 @@ class Crew:
     def pass_on(self, due: Callable[[Worker], bool] = lambda worker: False) -> bool:
         """Give a waiting experiment to a machine that may continue it; return True if an experiment was given.
 
-        The experiment waits as long as one of the machines that the judge has named takes part.  Experiments that have
-        already begun come first.  If no machine is free, one that is nearly done counts as free, unless another task is
-        ``due`` on it.
+        While one of the machines that the judge has named takes part, the experiment waits for such a machine.
+        Experiments that have already begun come first.  If no machine is free, one that is nearly done counts as free,
+        unless another task is ``due`` on it.
         """
         if self._settle() or self._learn():
             return True
@@ -214,7 +214,8 @@ class Crew:
         return False
 
     def _settle(self) -> bool:
-        """Decide on an experiment that waits and has new runs on other machines; return whether there was one."""
+        """Decide on an experiment that waits and has new runs on other machines; return whether there was such an
+        experiment."""
         at = next((at for at, each in enumerate(self.waiting) if has_news(self.session, each)), None)
         if at is None:
             return False
@@ -231,7 +232,7 @@ class Crew:
         return True
 
     def assist(self) -> bool:
-        """Let a free machine, which nothing else needs, make a spare run; return whether one does."""
+        """Let a free machine, which nothing else needs, make a spare run; return whether a machine makes one."""
         if self.session.roster is None:
             return False
         for worker in self.free():
@@ -242,7 +243,7 @@ class Crew:
         return False
 
     def _begun(self, apart_from: str | None = None) -> list[Attempt]:
-        """Return the experiments that wait or are measured now, except by the machine ``apart_from``."""
+        """Return the experiments that wait or are measured now, but none that the machine ``apart_from`` measures."""
         busy = [each for worker, each in list(self._busy.values()) if each is not None and worker.name != apart_from]
         return [*(each.attempt for each in self.waiting), *busy]
 
@@ -344,7 +345,7 @@ class Crew:
     def _again(self, attempt: Attempt, lost: MachineLost) -> bool:
         """Return whether another machine should make the run that this machine did not complete."""
         if isinstance(lost, MachineUnfit):
-            return True  # the incumbent does not run there
+            return True  # the incumbent does not run on this machine
         if isinstance(lost, NotTaken):
             self._not_taken[attempt.number] += 1
             return self._not_taken[attempt.number] < _MOST_NOT_TAKEN
@@ -370,7 +371,7 @@ class Crew:
                 if isinstance(decision, Verdict):
                     return attempt.conclude(with_words(decision, attempt))
             elsewhere = decision.machine not in ("", attempt.worker.name)
-            if came and decision.whom == "incumbent":  # it was offered to other machines just before it came here
+            if came and decision.whom == "incumbent":  # other machines were offered this run before this one
                 if elsewhere:
                     return wait_for(attempt, to=(decision.machine,))
             elif elsewhere or decision.whom == "incumbent":

@@ -36,11 +36,11 @@ class Promise:
 
 
 def start_detached(arguments: Sequence[str]) -> Promise | int:
-    """Start the command ``autoresearch-mlx`` with these arguments as a process that outlives this one.
+    """Start the command ``autoresearch-mlx`` with these arguments as a new process that outlives this one.
 
-    The command must take the option ``--report-to``.  Returns the promise that this process reports.  If the process
-    ends without a promise, its error is on our standard error, and its exit code is returned.  Raises LabError when the
-    process was killed before it could report either.
+    The command must take the option ``--report-to``.  Returns the promise that the new process reports.  If that
+    process ends without a promise, it has printed its error to our standard error, and its exit code is returned.
+    Raises LabError when it was killed before it could report either.
     """
     ours, theirs = os.pipe()
     process = subprocess.Popen(

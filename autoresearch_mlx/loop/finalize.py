@@ -64,7 +64,7 @@ def changes(session: Session) -> list[Change]:
     history = session.journal().history
     baseline, keeps = history.baseline, kept(history)
     if baseline is None or baseline.commit is None or not keeps:
-        raise LabError("nothing has been kept yet, so there is nothing to finalize", "`autoresearch-mlx run` goes on")
+        raise LabError("nothing has been kept yet, so there is nothing to finalize", "`autoresearch-mlx run` continues")
     commits = [baseline.commit, *(e.commit for e in keeps if e.commit is not None)]
     read = session.workspace.read
     steps = [Step(e, read(before), read(e.commit or "")) for e, before in zip(keeps, commits, strict=False)]
@@ -95,7 +95,7 @@ def finalize(session: Session, pairs: int, prefix: str, screen: Screen) -> list[
     workspace, journal = session.workspace, session.journal()
     findings = planned(session)
     if not journal.alone and (there := workspace.branches(prefix)):
-        raise LabError(f"there are branches of that name already: {', '.join(there)}", "`finalize --prefix NAME`")
+        raise LabError(f"these branches exist already: {', '.join(there)}", "choose another --prefix")
     sigma = noise_of(journal.history)[1].value
     if pairs == 2 and sigma is None:
         said = "nothing has been measured twice yet, so the error of a gain is unknown after two pairs"

@@ -23,7 +23,7 @@ def first_context(lab: Lab, settings: Settings) -> tuple[Context, int | None]:
     place = place_of(lab, with_defaults(settings, kind))
     start = resolve(lab.root, "HEAD")
     if start is None:
-        raise LabError(f"the repository of {lab.root} has no commit yet", "`git add -A && git commit` there")
+        raise LabError(f"the repository of {lab.root} has no commit yet", "run `git add -A && git commit` there")
     workspace = Workspace(lab.root, lab.state, "next", place.settings.target.editable)
     profile = kind.fit(place)
     preset = kind.preset(dict(profile.knobs))

@@ -1,7 +1,7 @@
 """Measure the baseline on all machines of a fleet at once; the first machine that is done starts the session.
 
-The machines share the runs from which the first sigma is computed: each machine makes two, and the quickest machines
-make a third as long as the runs of all machines together are too few (:func:`machines.runs_of_baseline`).
+The machines share the runs from which the first sigma is computed: each machine makes two.  While all machines together
+have made too few, the quickest machines make a third run (:func:`machines.runs_of_baseline`).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decisio
     """Let every machine measure the baseline at the same time; return the judge's decision on the first machine's runs.
 
     The first machine is the one that finishes its runs first, with a value for each of them.  The runs of every other
-    machine are logged as repeats; a machine's later candidates are compared with its own repeats.  A machine gets no
-    experiment until it has finished.  Raises MachineLost when no machine comes back.
+    machine are logged as repeats; a candidate that a machine measures later is compared with that machine's repeats.  A
+    machine gets no experiment until it has finished these runs.  Raises MachineLost when no machine comes back.
     """
     assert attempt.sha is not None
     session, sha = staff.session, attempt.sha
@@ -84,7 +84,7 @@ def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decisio
     attempt.measurements.extend(runs)
     attempt.taken = len(runs)
     decision = attempt.decide()
-    if isinstance(decision, Again) and len(runs) < session.judge.baseline_runs:  # other machines make the other repeats
+    if isinstance(decision, Again) and len(runs) < session.judge.baseline_runs:  # the rest is up to other machines
         return replace(session.judge, replicates=len(runs)).decide(attempt.history, attempt.case())
     return decision
 
@@ -99,7 +99,7 @@ class Shares:
         self._lock = threading.Lock()
 
     def another(self, taken: int) -> bool:
-        """Return whether a machine that has made this many runs should make another one."""
+        """Return whether a machine that has made ``taken`` runs should make one more."""
         with self._lock:
             if taken < self._least:
                 return True
@@ -117,7 +117,7 @@ class Shares:
 class _First:
     """Chooses the machine whose runs of the baseline decide: the first one whose runs all have a value.
 
-    If no machine has such runs, it is the first machine that is done.
+    If no machine has such runs, the first machine that is done decides.
     """
 
     def __init__(self, machines: int) -> None:

@@ -44,7 +44,7 @@ class Waiting:
 
 
 def wait_for(attempt: Attempt, to: Sequence[str] = (), avoid: Sequence[str] = ()) -> Waiting:
-    """Return an experiment that the judge has just decided to continue, as one that waits for a machine."""
+    """Return a ``Waiting`` for an experiment that the judge has just decided to continue."""
     return Waiting(attempt, avoid, to, _compared(attempt.session, attempt))
 
 
@@ -58,7 +58,7 @@ def _compared(session: Session, attempt: Attempt) -> frozenset[str]:
 
 
 def has_news(session: Session, waiting: Waiting) -> bool:
-    """Return whether other machines have made runs since the judge decided; it may then decide without another run."""
+    """Return whether other machines have made runs since the judge last decided, so that it can decide again."""
     attempt = waiting.attempt
     return bool(attempt.spares.runs) or not _compared(session, attempt) <= waiting.compared
 
@@ -84,9 +84,10 @@ def note_proposal(attempt: Attempt) -> None:
 def may_continue(session: Session, attempt: Attempt, decision: Again) -> Sequence[str]:
     """Return the names of the machines that may make the run for which the judge has asked.
 
-    A gain can be confirmed on any machine that has run the incumbent and has not run the candidate yet.  If the
-    incumbent must run on the machine that has run the candidate, this happens beside the experiment
-    (:func:`lacks_incumbent`), so one of these machines may be quicker.
+    A gain can be confirmed on any machine that has run the incumbent and has not run the candidate yet.  If the judge
+    asks for a run of the incumbent on the machine that has run the candidate, a machine that can confirm the gain may
+    also continue: it may be quicker, because the incumbent's run does not need the experiment
+    (:func:`lacks_incumbent`).
     """
     best, begun = attempt.history.incumbent, {name_of(m) for m in attempt.measurements}
     if best is None or session.roster is None or decision.trial:
@@ -103,7 +104,7 @@ def may_continue(session: Session, attempt: Attempt, decision: Again) -> Sequenc
 
 
 def lacks_incumbent(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> Experiment | None:
-    """Return the incumbent if this machine should run it because an undecided experiment already has a run here; else
+    """Return the incumbent if this machine should run it because an undecided experiment already has a run on it; else
     None.
 
     ``attempts`` are the experiments that have begun and that this machine is not measuring now.
@@ -148,12 +149,12 @@ def spare_for(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> 
     """Return the undecided experiment of which an idle machine should make a spare run, or None if there is none.
 
     The machine must have run the incumbent.  Experiments that have runs already come first, because they have not lost
-    at once; among these, the one that the fewest machines have run.  An experiment without a run gets a single spare
-    run, because its program may not even start.
+    at once; among these, the experiment that the fewest machines have run comes first.  An experiment without a run
+    gets a single spare run, because its program may not even start.
     """
     history = session.history(worker)
     best, most = history.incumbent, session.judge.rules.across.limit
-    if session.judge.mode == "margin" or best is None or not knows(history, best):  # by the margin, one run decides
+    if session.judge.mode == "margin" or best is None or not knows(history, best):  # a margin needs one run
         return None
     may = [each for each in attempts if each.sha is not None and each.incumbent == best.commit]
     may = [each for each in may if "removes" not in each.proposal.talk]  # one machine decides on a trial removal

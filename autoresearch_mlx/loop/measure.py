@@ -42,7 +42,7 @@ from autoresearch_mlx.trial.spec import WEIGHTS
 LOG, SMOKE = "log.txt", "smoke"
 _TURN_SECONDS = 0.2
 DISTURBED_RUNS = 3
-"""Maximum number of attempts at a repeat if each attempt is disturbed."""
+"""Number of disturbed runs after which a run is not tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _brought(session: Session, worker: Worker, errand: Errand, folder: Path) -> 
 
 
 def _incumbents_run(session: Session, worker: Worker, history: History, assignment: Assignment) -> Assignment | None:
-    """Put the incumbent into the worktree; return an assignment for its kept weights, or None if there are none."""
+    """Put the incumbent into the worktree; return an assignment that has its weights, or None if they were not kept."""
     best = history.incumbent
     if best is None or best.commit is None:
         return None
@@ -188,7 +188,8 @@ def _counted(
 
 
 def marked(measured: Measurement, vigil: Vigil, habits: Sequence[float] = ()) -> Measurement:
-    """Add the disturbances to the run's record; mark the run as tainted if they are too long or the target says so."""
+    """Add the disturbances to the run's record; mark the run as tainted if they are too long or if the target has
+    marked it already."""
     found = vigil.found()
     words = found.words(habits)
     told = {"tainted": words} if words is not None else {}
@@ -240,7 +241,8 @@ def repeat(
 
 @contextmanager
 def turn_at_incumbent(worker: Worker, watch: Watch) -> Iterator[None]:
-    """Let only one lane of a machine at a time measure the incumbent again: one run may be enough for all lanes."""
+    """Let only one lane of a machine at a time measure the incumbent again, because one run may be enough for all
+    lanes."""
     while not worker.refreshing.acquire(timeout=_TURN_SECONDS):
         watch(Progress("waiting", words="another lane measures the incumbent"))
     try:
@@ -253,7 +255,8 @@ def undisturbed(take: Callable[[Sequence[Measurement]], Measurement], what: str,
     """Make a run, up to three times, until one is not disturbed, and return that one.
 
     ``take`` makes and logs one run; its argument has the disturbed runs so far.  ``what`` describes the version that
-    runs.  Raises LabError if all runs were disturbed; ``command`` is the command that continues later.
+    runs.  Raises LabError if all runs were disturbed; the error's hint names ``command``, with which the user can make
+    the missing runs later.
     """
     tried: list[Measurement] = []
     for left in reversed(range(DISTURBED_RUNS)):
@@ -325,7 +328,7 @@ def stopper(session: Session, history: History, number: int, axis: str | None) -
 
 
 def drop_weights(session: Session, number: int) -> None:
-    """Delete the weights of a run, unless they belong to the incumbent: only its weights are worth their space."""
+    """Delete the weights of a run, unless the run is of the incumbent, whose weights alone are worth their space."""
     for weights in (session.folder / "runs").glob(f"{number:04d}-*/{WEIGHTS}"):
         weights.unlink()
 
@@ -338,5 +341,5 @@ def run_folder(session: Session, name: str) -> Path:
 
 
 def _kept_in(folder: Path, measured: Measurement) -> Measurement:
-    """Return the measurement with the path of its log relative to the session's folder, as the ledger has it."""
+    """Return the measurement with the path of its log made relative to the session's folder, as in the ledger."""
     return replace(measured, log=f"runs/{folder.name}/{measured.log}" if measured.log else None)

@@ -13,7 +13,8 @@ from autoresearch_mlx.terms import plural, took
 
 
 def pace(history: History) -> float | None:
-    """Return the median seconds of a measured experiment, including the loop's work, or None before there is one."""
+    """Return the median seconds of a measured experiment, including the loop's work, or None if none has been
+    measured."""
     spent = [_seconds(e) for e in history.experiments if e.measurements and e.seconds]
     return median(spent) if spent else None
 
@@ -33,7 +34,7 @@ def next_seconds(history: History) -> float | None:
 
 
 def run_seconds(history: History) -> float | None:
-    """Return the median seconds of one whole run, or None before there is one."""
+    """Return the median seconds of one whole run, or None if no whole run has been made."""
     spent = [m.seconds.total() for e in history.experiments for m in e.measurements if m.value is not None]
     return median(spent) if spent else None
 
@@ -96,8 +97,8 @@ class Policy:
         return None
 
     def _ends(self) -> Iterator[tuple[float, str, str]]:
-        """Yield three values for each time limit: the seconds left, the message once it is reached, and the message
-        before that."""
+        """Yield three values for each time limit: the seconds left, the message after the limit is reached, and the
+        message before."""
         if (left := self.seconds_left()) is not None:
             over = f"the time limit of {self.hours:g} h is over"
             yield left, over, over

@@ -25,10 +25,10 @@ class Candidate:
     history: History
     number: int
     files: Mapping[str, str]
-    """The editable files of the version from which it starts."""
+    """The editable files of the version on which the proposal builds."""
     proposal: Proposal
     origin: str
-    """Description of that version, such as ``the incumbent``."""
+    """Description of the version on which the proposal builds, such as ``the incumbent``."""
     running: Sequence[Running] = ()
     """Experiments that other lanes are measuring."""
 

@@ -18,7 +18,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return the score of experiment ``number``, or of the incumbent, on the first ``rows`` rows of a split.
 
-    Raises LabError when the target keeps no weights, these weights were deleted, the split has too few rows, or the
+    Raises LabError when the target keeps no weights, the weights were deleted, the split has too few rows, or the
     evaluation gives no score.
     """
     target = session.target
@@ -45,7 +45,7 @@ def _score(session: Session, experiment: Experiment, kept_file: str, asked: Resc
     kept = next((session.folder / "runs").glob(f"{experiment.number:04d}-[0-9]*/{kept_file}"), None)
     if kept is None:
         said = f"the weights of experiment {experiment.number} are not in this session's folder"
-        hint = "only the incumbent's weights are kept (`log` marks it), and an archive has weights only with --weights"
+        hint = "only the incumbent's weights are kept (see `log`), and an archive has weights only with --weights"
         raise LabError(said, hint)
     assert experiment.commit is not None
     folder = run_folder(session, f"{experiment.number:04d}-evaluate")

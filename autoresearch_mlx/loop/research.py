@@ -210,7 +210,7 @@ def recover(session: Session, screen: Screen) -> list[Waiting]:
             if attempt.sha is not None:
                 going_on.append(Waiting(attempt, to=(left.worker,) if left.worker else (), resumed=True))
             else:
-                attempt.abandon("the process that asked for a proposal ended")
+                attempt.abandon("the process ended before the agent had made a proposal")
             continue
         reason = f"the process that ran it ended{last_seen(session.folder, left.worker)}"
         screen.finished(attempt.conclude(Verdict("interrupted", reason)))

@@ -298,7 +298,8 @@ def _begin(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: Le
     start = resolve(root, "HEAD")
     if start is None:
         raise LabError(
-            f"the repository of {root} has no commit yet", "`git add -A && git commit` there, then run again"
+            f"the repository of {root} has no commit yet",
+            "run `git add -A && git commit` there, and repeat the command",
         )
     refuse_taken(root, workspace.tag)
     files_at(workspace, start)  # raises before anything of the session is made

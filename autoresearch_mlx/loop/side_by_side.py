@@ -228,7 +228,7 @@ class _Night:
             with worker.refreshing:
                 repeat(self.session, worker, best, watch)
 
-        self.screen.say(f"experiment {best.number}, the incumbent, is measured again beside the others")
+        self.screen.say(f"experiment {best.number}, the incumbent, is measured again beside other experiments")
         self.crew.do(worker, best.number, task)
         self.refreshed = before
 

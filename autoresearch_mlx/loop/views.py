@@ -30,7 +30,7 @@ def decide(session: Session, worker: Worker, history: History, case: Case) -> De
     decision = decide_across(session.judge, views, _of(views, case))
     if isinstance(decision, Verdict) and decision.status == "keep" and len(views) == 1 and case.number > 0:
         return replace(
-            decision, reason=f"{decision.reason}; on {worker.name}, no second machine was there to confirm it"
+            decision, reason=f"{decision.reason}; measured on {worker.name} only, because no second machine was there"
         )
     return decision
 
@@ -82,7 +82,8 @@ def older_version(history: History, runs: Sequence[Measurement]) -> str | None:
 def seen(session: Session, worker: Worker, history: History, runs: Sequence[Measurement]) -> list[View]:
     """Return the views of the machines that take part now, with the worker's view first.
 
-    Then come the machines that are away but have made one of the ``runs`` and have run the incumbent.
+    They are followed by the views of machines that are away but have made one of the ``runs`` and have run the
+    incumbent.
     """
     journal, best = session.journal(), history.incumbent
     here = session.roster() if session.roster is not None else ()

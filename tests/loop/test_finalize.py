@@ -109,7 +109,7 @@ def test_a_night_of_twelve_keeps_becomes_a_branch_for_each_change_that_holds(com
         heads = [f.branch or "" for f in findings.values()]
         git(root, "switch", "--quiet", "--detach", session.start)
         git(root, "merge", "--quiet", "-m", "all", findings[11,].branch or "", heads[0])  # they go together
-        with pytest.raises(LabError, match="there are branches of that name already: wins/01"):
+        with pytest.raises(LabError, match="these branches exist already: wins/01"):
             finalize(session, 4, "wins", Recorder())
 
 
