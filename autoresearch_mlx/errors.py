@@ -119,7 +119,7 @@ class EndpointError(AgentError):
         """Seconds that the server asks us to wait; None when it does not say."""
         self.partial = partial
         self.context_tokens = context_tokens
-        """Context length in tokens that the server named, for an ``overflow``; None when it named none."""
+        """Context length in tokens that the server named, for an ``overflow``; None when it named no length."""
         self.prompt_tokens = prompt_tokens
         """Length of the prompt in tokens by the server's count, for an ``overflow``; None when it gave no count."""
 

@@ -324,8 +324,8 @@ class Assignment:
     reference: Reference | None = None
     """Speed of the machine by which the seconds of the budget are counted; None means wall-clock seconds."""
     incumbent: Callable[[], Assignment | None] | None = None
-    """Function for an audit: it puts the incumbent into the same tree and returns an assignment for it, whose folder
-    has its weights, or None if the weights were not kept."""
+    """Function for an audit: it puts the incumbent into the same tree and returns an assignment whose folder has the
+    incumbent's weights, or None if they were not kept."""
 
 
 @dataclass(frozen=True, slots=True)

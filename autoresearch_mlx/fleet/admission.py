@@ -44,7 +44,7 @@ class Wanted:
     corpus: str | None = None
     """Hash of the session's corpus and tokenizer; None if the session needs no corpus."""
     source: str = ""
-    """Name of that corpus, for `prepare`."""
+    """Name of the session's corpus, for `prepare`."""
     run_bytes: int | None = None
     """Memory that a run takes, in bytes; None if it is unknown."""
 
@@ -76,7 +76,7 @@ def facts_here(home: Path) -> dict[str, Any]:
     """Return the facts about this machine that decide whether a fleet admits it.
 
     ``home`` is a folder on the disk that will hold its jobs. If the machine has a GPU, matrix products that MLX
-    computes there are compared with numpy's, which takes a few seconds.
+    computes on it are compared with numpy's, which takes a few seconds.
     """
     machine = read_machine()
     return {
@@ -112,7 +112,7 @@ def refusals(wanted: Wanted, facts: Mapping[str, Any]) -> Iterator[str]:
     if facts.get("version") != wanted.version:
         yield (
             f"this machine has autoresearch-mlx {facts.get('version')}, the coordinator {wanted.version}: "
-            f"`pip install autoresearch-mlx=={wanted.version}` here"
+            f"run `pip install autoresearch-mlx=={wanted.version}` here"
         )
     elif facts.get("code") != wanted.code:
         yield "the package's code differs from the coordinator's: install the same commit on both"
@@ -120,17 +120,17 @@ def refusals(wanted: Wanted, facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"this machine has Python {facts.get('python')}, the coordinator {wanted.python}: install that version"
     if wanted.mlx is not None and facts.get("mlx") != wanted.mlx:
         have = f"this machine has MLX {facts.get('mlx')}, the coordinator {wanted.mlx}"
-        yield f"{have}: `pip install 'mlx~={wanted.mlx}.0'`"
+        yield f"{have}: run `pip install 'mlx~={wanted.mlx}.0'` here"
     if wanted.wheel is not None and facts.get("wheel") not in (None, wanted.wheel):
         yield (
             f"MLX's build here is for {facts.get('wheel')}, the coordinator's for {wanted.wheel}, and their kernels "
-            "differ: install the same build on both, `pip install --force-reinstall mlx` on the same macOS"
+            "differ: run `pip install --force-reinstall mlx` on both, under the same macOS"
         )
     if wanted.corpus is not None and wanted.corpus not in (facts.get("corpora") or ()):
         yield (
             f"this machine does not have the session's corpus (hash {wanted.corpus}), and the coordinator sends only "
-            f"corpora of up to {LARGEST_SENT / 10**9:.0f} GB: `autoresearch-mlx prepare {wanted.source}` here, as on "
-            "the coordinator, or copy the folder `corpora` from the coordinator's cache"
+            f"corpora of up to {LARGEST_SENT / 10**9:.0f} GB: run `autoresearch-mlx prepare {wanted.source}` "
+            "here, as on the coordinator, or copy the folder `corpora` from the coordinator's cache"
         )
     if wrong := facts.get("wrong_products"):
         yield f"MLX computes wrong products on this GPU ({wrong}): install MLX's released build, `pip install mlx`"

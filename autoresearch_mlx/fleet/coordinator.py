@@ -48,7 +48,7 @@ def start(lab: Lab, wanted: Wanted, host: str | None, port: int | None, anew: bo
                 if event.get("dashboard"):
                     say(f"Dask's own page: {event['dashboard']}")
                 say(f"pairing file: {pairing}")
-                say("copy it to each other machine, and call `autoresearch-mlx fleet join pairing.json` there")
+                say("copy this file to every other machine, and call `autoresearch-mlx fleet join pairing.json` there")
                 say("to let this machine measure too, call `fleet join` in another terminal")
                 say("`run --fleet` starts a night")
                 say("Ctrl-C ends the coordinator; machines join again when it is started again")
@@ -74,7 +74,7 @@ def _place(folder: Path, host: str | None, port: int | None, anew: bool) -> tupl
             before = urlsplit(read_pairing(path).address) if path.exists() else before
         except ConfigError:
             if not anew:
-                hint = "`fleet start --new-keys` makes a new one; copy it to each machine, and join there again"
+                hint = "`fleet start --new-keys` makes a new pairing file; copy it to each machine, and join again"
                 raise LabError(f"{path} is damaged", hint) from None
     host = host or (before.hostname if before is not None else None) or own_address()
     port = port if port is not None else ((before.port if before is not None else None) or PORT)

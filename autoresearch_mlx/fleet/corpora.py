@@ -31,7 +31,7 @@ class Offer:
 
     digest: str
     name: str
-    """Name of its folder."""
+    """Name of the corpus's folder."""
     files: dict[str, int]
     """Size of each file, in bytes."""
 
@@ -62,7 +62,8 @@ def _corpora(cache: Path) -> Iterator[tuple[str, Path]]:
 
 
 def offered(digest: str, cache: Path) -> dict[str, Any]:
-    """Return the offer of a corpus as JSON values; empty if it is not here or too large to be sent."""
+    """Return the offer of a corpus as JSON values; empty if the corpus is not on this machine or is too large to be
+    sent."""
     folder = corpora_in(cache).get(digest)
     if folder is None:
         return {}
@@ -87,9 +88,9 @@ def offer_from(values: Mapping[str, Any]) -> Offer:
     offer = Offer(str(values.get("digest")), str(values.get("name")), dict(values.get("files") or {}))
     sizes = offer.files.values()
     if offer.files.keys() != _FILES or not all(isinstance(size, int) and size >= 0 for size in sizes):
-        raise CorpusError("the coordinator offers a corpus with other files", "install the same version on both")
+        raise CorpusError("the coordinator offers a corpus in an unknown format", "install the same version on both")
     if not _NAME.fullmatch(offer.name) or offer.size > LARGEST_SENT:
-        said = f"the coordinator offers {offer.size:,} bytes as {offer.name[:50]!r}"
+        said = f"the coordinator offers a corpus named {offer.name[:50]!r} with {offer.size:,} bytes"
         raise CorpusError(said, "prepare the corpus here")
     return offer
 

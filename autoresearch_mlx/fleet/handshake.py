@@ -35,7 +35,7 @@ def refused_certificate(pairing: Pairing, folder: Path) -> str | None:
     hint = "copy the file that `fleet start` names on the coordinator"
     try:
         context.load_verify_locations(paths["authority"])
-        context.load_cert_chain(paths["certificate"], paths["key"], password="")  # or OpenSSL asks for a password
+        context.load_cert_chain(paths["certificate"], paths["key"], password="")  # so that OpenSSL asks for no password
     except ssl.SSLError:
         return "the certificates in the pairing file are damaged: copy the whole file that `fleet start` names again"
     try:

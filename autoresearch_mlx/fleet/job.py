@@ -31,7 +31,7 @@ class Lab:
     prefix: str
     """Path of the lab inside its repository."""
     conditions: Mapping[str, Any]
-    """The session's conditions, such as budget and data, as they stand in the ledger."""
+    """The session's conditions, such as budget and data, as in the ledger."""
     settings: Mapping[str, Any]
     """The tables of lab.toml on which a run depends."""
 

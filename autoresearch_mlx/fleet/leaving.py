@@ -29,7 +29,7 @@ def leave(here: Path, name: str | None) -> Iterator[str]:
         folder = find_lab(here).state / FOLDER
     except AutoresearchError:
         said = f"no machine called {name} runs on this computer"
-        raise LabError(said, "to let another machine leave, call this in the coordinator's lab") from None
+        raise LabError(said, "to let another machine leave, call `fleet leave` in the coordinator's lab") from None
     fleet = Fleet(folder)
     try:
         if not fleet.connected():

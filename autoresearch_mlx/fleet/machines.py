@@ -16,9 +16,9 @@ class Machine:
     here: bool
     busy: bool
     left: bool
-    """Whether it has left and has not joined again."""
+    """Whether the machine has left and has not joined again."""
     seen: float | None
-    """Time of its last report, in seconds since 1970."""
+    """Time of the machine's last report, in seconds since 1970."""
     facts: Mapping[str, Any]
 
     def away(self) -> Machine:

@@ -73,7 +73,7 @@ def take_run(folder: Path) -> None:
         except OSError as error:
             found = Delivery(trouble=f"{error.filename or folder}: {error.strerror}")
         write_synced(folder / RESULT, found.text().encode())
-        shutil.rmtree(_run_folder(folder), ignore_errors=True)  # it holds the weights, which nobody needs
+        shutil.rmtree(_run_folder(folder), ignore_errors=True)  # the folder has the weights, which nobody needs
 
 
 @contextmanager

@@ -158,7 +158,7 @@ class Night:
 
     def _asked(self, name: str, job: Job, watch: Watch, bundle: bytes) -> Delivery:
         away, most = self._patience()
-        if job.role == "smoke":  # the whole night waits for it
+        if job.role == "smoke":  # the whole night waits for a smoke run
             away = _AWAY_LEAST
         try:
             with self._paces[name].asking(job.role == "candidate"):

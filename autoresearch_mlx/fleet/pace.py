@@ -28,7 +28,7 @@ class Pace:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._asked: list[bool] = []
-        """For each job that it has not delivered yet, whether it is the run of a candidate."""
+        """For each job that the machine has not delivered yet, whether the job is the run of a candidate."""
         self._began = 0.0
         self._times: deque[float] = deque(maxlen=_RECENT)
 

@@ -2,8 +2,8 @@
 recognise each other.
 
 ``fleet start`` makes a certificate authority, signs one certificate for the coordinator and one for its machines, and
-discards the authority's key, so that nobody can sign a third.  A machine joins with the pairing file.  Whoever has
-that file can take jobs, and can run code on the coordinator, so only its owner may read it.
+discards the authority's key, so that nobody can sign a third certificate.  A machine joins with the pairing file.
+Whoever has that file can take jobs, and can run code on the coordinator, so only its owner may read it.
 """
 
 from __future__ import annotations

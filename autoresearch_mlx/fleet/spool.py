@@ -77,7 +77,7 @@ class Spool:
 
 @contextmanager
 def measuring_alone(folder: Path) -> Iterator[bool]:
-    """Hold a job's lock during its run; yield whether this process got it."""
+    """Hold a job's lock during its run; yield whether this process got the lock."""
     with (folder / "lock").open("a+") as file:
         yield take_lock(file, 0.2)
 

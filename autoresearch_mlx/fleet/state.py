@@ -32,13 +32,13 @@ class Member:
     does: str
     """The experiment that the machine is measuring, as text; empty if it measures none."""
     runs: int
-    """Runs that it has delivered in this session."""
+    """Number of runs that the machine has delivered in this session."""
     run_seconds: float | None
     """Median wall-clock time of a run."""
     sigma: float | None
     """Standard deviation between repeated runs on this machine, in the metric's unit; None without repeats."""
     seen: float | None
-    """Time of its last report, in seconds since 1970."""
+    """Time of the machine's last report, in seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def fleet_lines(state: FleetState) -> Iterator[str]:
     if not state.members:
         yield "no machine has joined; `autoresearch-mlx fleet join pairing.json` on a machine lets it take part"
         return
-    head = ("machine", "chip", "state", "does", "runs", "s a run", "sigma", "last word")
+    head = ("machine", "chip", "state", "does", "runs", "s a run", "sigma", "last report")
     rows = [head, *(_row(member) for member in state.members)]
     yield from terms.table(rows, left=(0, 1, 2, 3, 7))
 

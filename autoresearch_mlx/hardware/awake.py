@@ -69,7 +69,7 @@ def works(system: str = "") -> bool | None:
 
 
 def _start(command: list[str] | None) -> subprocess.Popen[bytes] | None:
-    """Start the helper in its own session: a Ctrl-C that the run survives must not let the machine sleep."""
+    """Start the helper in its own session, because a Ctrl-C that the run survives must not let the machine sleep."""
     if command is None:
         return None
     quiet = subprocess.DEVNULL

@@ -1,9 +1,9 @@
 """Give MLX a fast BLAS on a Linux CPU.
 
 MLX's Linux wheel contains the reference BLAS from netlib.  On two cores it does about 5 GFLOP/s of float32, while
-OpenBLAS does hundreds.  MLX uses only three of its functions, ``cblas_{s,d,c}gemm``, so a preloaded library that
-exports them replaces it (LD_PRELOAD, ld.so(8)).  Only float32 becomes faster: MLX computes float16 and bfloat16
-products itself.
+OpenBLAS does hundreds.  MLX calls only three functions of a BLAS, ``cblas_{s,d,c}gemm``, so a preloaded library that
+exports these functions replaces the reference BLAS (LD_PRELOAD, ld.so(8)).  Only float32 becomes faster: MLX computes
+float16 and bfloat16 products itself.
 
     blas = find_blas(cache, read_machine())
     subprocess.run(command, env={**os.environ, **child_environment(blas)})
@@ -112,7 +112,7 @@ def advice(blas: Blas) -> str | None:
         case "accelerate":
             return None
         case "off":
-            return f"MLX's own reference BLAS, because {VARIABLE}=off: slow. Unset it for OpenBLAS."
+            return f"MLX's own reference BLAS, because {VARIABLE}=off. It is slow; unset {VARIABLE} to use OpenBLAS."
         case "reference":
             why = f" ({blas.note})" if blas.note else ""
             return (
@@ -152,7 +152,7 @@ def _relabel(original: Path, library: Path) -> None:
         names, copy = Path(scratch) / "names", Path(scratch) / library.name
         names.write_text("".join(f"scipy_{name} {name}\n" for name in SYMBOLS), encoding="ascii")
         _call(_patchelf(), "--rename-dynamic-symbols", str(names), "--output", str(copy), str(original))
-        # Load it once here, because a damaged library would be preloaded into every later run.
+        # Load the copy once here, because a damaged library would be preloaded into every later run.
         trial = "import ctypes, sys; blas = ctypes.CDLL(sys.argv[1]); [blas[name] for name in sys.argv[2:]]"
         _call(sys.executable, "-I", "-c", trial, str(copy), *SYMBOLS)
         copy.replace(library)

@@ -79,7 +79,7 @@ class Pace:
     failure: str | None = None
     """Why the run failed."""
     head_dim: int | None = None
-    """Width of one attention head; None means the profile's."""
+    """Width of one attention head; None means the width in the profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,8 @@ class Calibration:
     paces: tuple[Pace, ...] = ()
     """Step times at several batch sizes, the profile's own first."""
     other_head: Pace | None = None
-    """Step time with the other head size at one of these batch sizes; None if only one head size was timed."""
+    """Step time with a head size that differs from the profile's, at one of these batch sizes; None if only one head
+    size was timed."""
     scored: Scored | None = None
     matrix_params: Annotated[int, Field(gt=0)] | None = None
     """Number of the timed model's weights that are used in matrix products."""
@@ -136,7 +137,8 @@ class Calibration:
         return next((p for p in self.paces if p.tokens == tokens and p.seconds is not None), None)
 
     def head_ratio(self) -> float | None:
-        """Return the step time with the other head size, divided by the profile's; None unless both were timed."""
+        """Return the step time of ``other_head`` divided by the step time with the profile's head size, or None if one
+        of these times is unknown."""
         other = self.other_head
         if other is None or other.seconds is None:
             return None

@@ -85,7 +85,8 @@ _NEEDED_BY_26 = (26, 2)
 """MLX's wheel for macOS 26 needs this version of macOS, but pip also installs that wheel on 26.0 and 26.1 (mlx issue
 4525)."""
 _MFU_OPERATIONS = 6
-"""Operations per token and weight of a matrix product: a multiplication and an addition, forward and twice backward."""
+"""Operations per token and weight of a matrix product: a multiplication and an addition, each once forward and twice
+backward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Subject:
     found: Found | None = None
     """The machine's row in the table of chips; None for a machine without an Apple chip."""
     info: Mapping[str, str | int | float] = field(default_factory=dict)
-    """What MLX reports about the device; empty when it was not asked."""
+    """What MLX reports about the device; empty when no program asked MLX."""
     calibration: Calibration | None = None
     why: str | None = None
     """Why there is no valid calibration."""
@@ -120,7 +121,7 @@ def table_words(found: Found, dtype: str) -> str | None:
     """Return the published peak as text, ``table: 8.1 TFLOPS float16, estimate``; None if unknown for that type."""
     chip = found.chip
     value, name = (chip.fp32_tflops, "fp32") if dtype == "float32" else (chip.fp16_tflops, "fp16")
-    type_there = "float32" if name == "fp32" else "float16"  # nobody publishes bfloat16, which M1 and M2 emulate
+    type_there = "float32" if name == "fp32" else "float16"  # no table has bfloat16, which M1 and M2 emulate
     if value is None:
         return None
     near = f", of {chip.name} with {chip.gpu_cores} GPU cores" if found.words else ""

@@ -40,8 +40,8 @@ class Choice:
 def choose(profile: Profile, calibration: Calibration) -> Choice:
     """Choose the head size that is faster, then the largest timed batch with enough steps.
 
-    If no batch gives enough steps, the fastest gets a longer budget.  The function is pure: the same calibration always
-    leads to the same choice.
+    If no batch gives enough steps, the fastest batch gets a longer budget.  The function is pure: the same calibration
+    always leads to the same choice.
     """
     other, ratio = calibration.other_head, calibration.head_ratio()
     if other is not None and ratio is not None and ratio <= FASTER:

@@ -197,7 +197,8 @@ def parse_cpu_model(text: str) -> str | None:
 
 
 def parse_cpu_cores(text: str) -> int | None:
-    """Count the physical cores in ``/proc/cpuinfo``; hyper-threads share one and do not speed up a matrix product."""
+    """Count the physical cores in ``/proc/cpuinfo``; hyper-threads share a core and do not speed up a matrix
+    product."""
     blocks = [parse_sysctl(block) for block in re.split(r"\n\s*\n", text) if "processor" in block]
     cores = {(b.get("physical id"), b["core id"]) for b in blocks if "core id" in b}
     return len(cores) or len(blocks) or None
@@ -233,7 +234,7 @@ def _usable_memory(root: Path) -> int | None:
 
 
 def _cuda(run: Run, installed: Installed, root: Path) -> Gpu | None:
-    """Find an NVIDIA GPU, but only when MLX's CUDA package is installed: without it MLX cannot use one."""
+    """Find an NVIDIA GPU, but only when MLX's CUDA package is installed, because MLX cannot use a GPU without it."""
     if not any(installed(name) for name in CUDA_BACKENDS):
         return None
     for card in sorted((root / "proc/driver/nvidia/gpus").glob("*/information")):

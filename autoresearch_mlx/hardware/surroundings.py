@@ -26,7 +26,7 @@ _ECHO_SECONDS = 10.0
 _PROBE_FROM_SECONDS = 60.0
 """Shortest budget on a CPU, in seconds, for which two speed probes in each run are worth their time."""
 COOLING_SECONDS = 900.0
-"""Longest wait for cooling, in seconds: a machine that is still hot by then will stay hot."""
+"""Longest wait for cooling, in seconds.  A machine that is still hot by then will stay hot."""
 
 
 def _read() -> State:

@@ -1,6 +1,6 @@
 """Find the files that the package carries, such as ``train_mlx.py`` and the tables in ``data/``, and read the tables.
 
-In a checkout these files lie beside the package; in an installed wheel they lie inside it.
+In a checkout these files are beside the package; in an installed wheel they are inside it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     300                   seconds
     match-tokens:500M     the same number of tokens for every experiment, however long they take
-    match-tokens:h100     as many as upstream's baseline saw in its five minutes
+    match-tokens:h100     as many tokens as upstream's baseline saw in its five minutes
     match-flops:2e15      the same number of operations, counted as 6 per matrix parameter and token
 
 lab.toml and the command line write a budget in one form, the ledger in another, and messages as a phrase; this module
@@ -99,7 +99,7 @@ def _amount(kind: str, text: str) -> float:
 def _of_h100(kind: str) -> float:
     """Return the tokens of upstream's baseline on an H100, from the table in ``data/``, which names its source."""
     if kind != "match-tokens":
-        said = "match-flops has no figure for h100: upstream also counts attention, this program does not"
+        said = "match-flops has no figure for h100, because upstream also counts attention and this program does not"
         raise ValueError(f"{said}; use match-tokens:h100, or a number such as match-flops:2e15")
     match = _H100.search(asset(_TABLE).read_text(encoding="utf-8"))
     if match is None:

@@ -75,8 +75,8 @@ class BudgetSettings(Frozen):
     """The longest time of an evaluation in seconds; a second limit is five times the baseline's time plus one
     minute."""
     smoke: Literal["code", "always", "never"] = "code"
-    """When a trial run of two steps is made before the real run.  With ``code``, only if an edit changes more than
-    values of knobs."""
+    """When a trial run of two steps is made before the real run.  With ``code``, it is made only if an edit changes
+    more than values of knobs."""
 
 
 class DataSettings(Frozen):
@@ -127,7 +127,7 @@ class AgentSettings(Frozen):
     api_key_env: str | None = None
     """Environment variable that holds the key; the key itself is never written anywhere."""
     share: Annotated[float, Field(ge=0, le=1), Number] = 0.3
-    """Share of the proposals of the agent hybrid that come from the model."""
+    """For the agent hybrid, the share of its proposals that come from the model."""
     format: Literal["auto", "menu", "values", "blocks", "whole"] = "auto"
     """How the model answers: it chooses from a menu, or sends values of knobs, edit blocks or whole files.  With
     ``auto``, the form depends on how the model has answered so far (docs/models.md)."""
@@ -146,10 +146,10 @@ class AgentSettings(Frozen):
     proposals: Annotated[int, Field(ge=1, le=8), Number] | Auto = "auto"
     """Number of ideas asked for in one call; ``auto`` asks for more than one when the model loads slowly."""
     keep_loaded: bool | Auto = "auto"
-    """Whether the model stays in memory during a training run; with ``auto``, when both fit."""
+    """Whether the model stays in memory during a training run; with ``auto``, when the model and the run both fit."""
     think_ahead: bool | Auto = "auto"
     """Whether a model prepares the next proposal while an experiment is measured.  With ``auto``, the model does so
-    when it runs elsewhere, or when both fit into memory (docs/team.md)."""
+    when it runs elsewhere, or when the model and the run both fit into memory (docs/team.md)."""
     max_tokens_total: Count | None = None
     """Number of tokens that a session may spend on prompts and replies together."""
     max_cost: Positive | None = None

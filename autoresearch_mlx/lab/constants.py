@@ -13,7 +13,7 @@ from typing import Any
 
 _LARGEST_POWER = 64
 _LARGEST = 2**128
-"""Numbers beyond this are not evaluated: nobody needs them, and their powers take long to compute."""
+"""Numbers beyond this are not evaluated, because nobody needs them and their powers take long to compute."""
 _OPERATIONS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,

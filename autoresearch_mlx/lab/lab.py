@@ -21,7 +21,7 @@ last."""
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Pattern of a valid tag, which names a folder, a branch and refs."""
 _LONGEST_TAG = 100
-"""Longest tag in characters: a file name may have 255, and git adds ``.lock`` to it."""
+"""Longest tag in characters.  A file name may have 255 characters, and git adds ``.lock`` to the tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,8 @@ class Lab:
     def set_current(self, tag: str) -> None:
         """Remember the tag of the session that is being used.
 
-        Raises LabError when a folder is in the way: earlier versions allowed a session with the tag ``current``.
+        Raises LabError when a folder has the note's name.  Earlier versions allowed a session with that name,
+        ``current``.
         """
         self.make_state()
         note = self.state / CURRENT
@@ -95,7 +96,7 @@ def find_lab(start: Path) -> Lab:
     """
     for directory in (start.resolve(), *start.resolve().parents):
         if _is_worktree(directory):
-            continue  # a checkout of the lab's files looks like a lab; the real one is above it
+            continue  # a worktree looks like a lab; the real lab is in a folder above it
         if (directory / SETTINGS).is_file() or (directory / SCRIPT).is_file():
             return Lab(directory)
     hint = "`autoresearch-mlx init mylab && cd mylab` makes a lab"

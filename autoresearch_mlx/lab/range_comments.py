@@ -48,7 +48,7 @@ def _comments(text: str) -> Iterator[tuple[int, str, bool]]:
 
 
 def _gives_range(comment: str, alone: bool) -> bool:
-    """Return whether a comment is meant as a range; a comment on its own line may only mention ``# knob:`` in prose."""
+    """Return whether a comment is meant as a range; some comments on lines of their own only mention ``# knob:``."""
     return bool(
         RANGE.match(comment) or _ALMOST.match(comment) if alone else RANGE.search(comment) or _ALMOST.search(comment)
     )

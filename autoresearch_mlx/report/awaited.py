@@ -1,6 +1,6 @@
 """Implement ``wait``: wait until an experiment has its verdict, whichever process measures it.
 
-The waiting process only reads.  It may be killed, started again, or run twice; the measurement does not notice.
+The waiting process only reads, so it may be killed, started again, or run twice without any effect on the measurement.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def await_verdict(
 ) -> Awaited:
     """Wait for experiment ``number`` of the session in ``folder``, for at most ``seconds``, and report its progress.
 
-    Returns the exit code that ``try`` had, or would have had if it had waited.  Raises LabError when there is no such
-    experiment, or when the process that measured it has died.  If the try failed before it became an experiment, the
-    LabError has the try's own message.
+    The result has the exit code that ``try`` had, or would have had if it had waited.  Raises LabError when there is no
+    such experiment, or when the process that measured it has died.  If the try failed before it became an experiment,
+    the LabError has the try's own message.
     """
     ledger = Ledger(folder)
     end = None if seconds is None else clock() + seconds
@@ -107,7 +107,7 @@ def _nobody(folder: Path, number: int, note: Try | None, journal: Journal) -> La
 def _running(folder: Path, journal: Journal, number: int) -> Running | None:
     """Return the experiment that is being measured now.
 
-    This is experiment ``number`` if one of several lanes measures it, or else the one that comes before it.
+    This is experiment ``number`` if one of several lanes measures it, or else the experiment that comes before it.
     """
     lanes = lanes_in(folder, journal)
     return next((lane for lane in lanes if lane.number == number), running_in(folder, journal))

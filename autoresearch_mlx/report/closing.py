@@ -65,7 +65,7 @@ def _chosen(history: History) -> str:
 def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) -> str:
     """Describe the result of ``try``: status, reason, and how to get the incumbent's file back.
 
-    ``editable`` has the files that the user edited in the checkout; it is empty if the edit came from elsewhere.
+    ``editable`` has the files that the user edited in the checkout; it is empty if the edit did not come from there.
     """
     files = shlex.join(editable)  # a pattern such as src/* is for git, not for the shell
     lines = [f"experiment {e.number}: {e.status}", e.reason]

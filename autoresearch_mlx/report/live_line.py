@@ -26,7 +26,7 @@ class Scene:
         return replace(self, progress=progress)
 
     def after(self, seconds: float) -> Scene:
-        """Return the same scene ``seconds`` later: its times are counted down."""
+        """Return the same scene ``seconds`` later, with its times counted down."""
         return self if self.eta_seconds is None else replace(self, eta_seconds=max(self.eta_seconds - seconds, 0.0))
 
 

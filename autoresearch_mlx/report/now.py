@@ -26,7 +26,8 @@ class Running:
     number: int | None = None
     title: str | None = None
     phase: str | None = None
-    """``propose``, a phase of the measurement, or between two experiments ``paused`` or ``waiting``."""
+    """Either ``propose``, or the name of a phase of the measurement, or, between two experiments, ``paused`` or
+    ``waiting``."""
     step: int | None = None
     loss: float | None = None
     tokens_per_second: float | None = None

@@ -1,7 +1,8 @@
 """Show a running loop: one live line at the bottom of the terminal, and one line that stays for each experiment.
 
-Without a terminal, plain lines with the time of day are printed.  A screen never raises: a closed pipe or a lost
-terminal must not end the night.  The loop knows a screen by the protocol :class:`~autoresearch_mlx.experiment.Screen`.
+Without a terminal, plain lines with the time of day are printed.  A screen never raises an error, because a closed pipe
+or a lost terminal must not end the night.  The loop knows a screen by the protocol
+:class:`~autoresearch_mlx.experiment.Screen`.
 """
 
 from __future__ import annotations
@@ -201,7 +202,7 @@ class LiveScreen:
             self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False)
             self._live.start()
         self._drawn = self._clock()
-        # One column stays free: some terminals wrap the line as soon as the last column is filled.
+        # One column stays free, because some terminals wrap the line as soon as the last column is filled.
         self._console.width = self._stream.columns()
         scenes = [self._lanes[number] for number in sorted(self._lanes)] or [self._scene]
         lines = [live_line(scene.after(self._drawn - self._began), self._console.width - 1) for scene in scenes]

@@ -239,7 +239,7 @@ def _why_slow(m: Measurement) -> str:
 def _machine(runs: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
     """List the facts about the machine that all runs share, then the other facts of each run."""
     known = [m for m in runs if m.machine]
-    facts = [{name: fact for name, fact in m.machine.items() if name != NAME} for m in known]  # the table has the name
+    facts = [{name: fact for name, fact in m.machine.items() if name != NAME} for m in known]  # the table has NAME
     common = facts[0] if facts else {}
     common = {name: fact for name, fact in common.items() if all(each.get(name) == fact for each in facts)}
     if words := _pairs(common):

@@ -50,7 +50,7 @@ class Speed:
     newest: float
     """Speed in the newest run."""
     disturbed_by: str
-    """What slowed that run down, as text, or an empty string if nothing did."""
+    """What slowed the newest run down, as text, or an empty string if nothing did."""
     slow: int
     """Number of runs under nine tenths of the usual speed."""
     runs: int
@@ -111,7 +111,7 @@ class Status:
     disturbed: int = 0
     """Number of runs that do not count, because the machine slept or the program could not run."""
     disturbed_in: tuple[int, ...] = ()
-    """Numbers of the experiments to which these runs belong, in ascending order."""
+    """Numbers of the experiments to which the runs of ``disturbed`` belong, in ascending order."""
     explained: tuple[int, ...] = ()
     """Those experiments of ``disturbed_in`` whose disturbed run `show` explains; `show` does not show later repeats."""
     unconfined: tuple[int, ...] = ()
@@ -233,7 +233,7 @@ def with_left_out(status: Status, root: Path, folder: Path, journal: Journal | N
     best = journal.history.incumbent
     incumbent = best.commit if best is not None and best.commit is not None else start
     try:
-        from autoresearch_mlx.store.left_out import left_out  # it starts git, which status_of does not need
+        from autoresearch_mlx.store.left_out import left_out  # this module starts git, which status_of does not need
 
         found = left_out(root, start, incumbent, {start, *(e.commit for e in kept if e.commit)})
     except WorkspaceError:

@@ -212,7 +212,7 @@ def render_log(
     star += f"; ! was {MARK} (`show N`)" if any(MARK in e.reason for e in experiments) else ""
     star += "; ~ ran on a slow machine (`show N`)" if any(slowed(e.measurements) for e in experiments) else ""
     if any(row[_MACHINES] != terms.UNKNOWN for row in rows[1:]):
-        star += "; a value is that of the first machine named, and values of two machines cannot be compared"
+        star += "; each value is from the machine that is named first, and values of two machines cannot be compared"
     below = [f"{note}{star}; {metric}: {_BETTER[direction]}", *(f"? waiting for you: {each.words}" for each in waiting)]
     if any(_at_one_speed(e) for e in experiments):
         below.append(

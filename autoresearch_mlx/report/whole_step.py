@@ -21,7 +21,7 @@ def whole_step(journal: Journal) -> str:
     if journal.session.get("target") != _KERNEL or best is None:
         return ""
     measured = journal.in_step[-1] if journal.in_step else None
-    ask = "`autoresearch-mlx kernel verify` measures it"
+    ask = "`autoresearch-mlx kernel verify` measures the whole step"
     if measured is None:
         return f"{NOT_YET}, and {journal.history.metric} is about the function alone; {ask}"
     said = terms.one_line(str(measured.get("words", "")))

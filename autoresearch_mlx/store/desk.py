@@ -53,8 +53,8 @@ def serving(state: Path) -> Iterator[Path | None]:
         if not take_lock(file, 0.2):
             yield None
             return
-        # The lock tells others that the desk is served, so somebody may have written a request by now.  Older requests
-        # were meant for an earlier process, so they are removed.
+        # The lock tells others that the desk is served, so somebody may have written a request by now.  Requests that
+        # are older than the lock were meant for an earlier process, so they are removed.
         for left in [*desk.glob("*.request"), *desk.glob("*.taken"), *desk.glob("*.answer")]:
             with suppress(FileNotFoundError):
                 if left.stat().st_mtime_ns < began:
@@ -70,8 +70,8 @@ def is_served(state: Path) -> bool:
 def ask(state: Path, arguments: Sequence[str]) -> Answer | None:
     """Ask the process that serves the desk to run a command, and wait until the command has ended.
 
-    Returns None when the process that should run the command has ended first. Raises OSError when the request cannot be
-    written.
+    Returns None when the process that serves the desk ends before the command does. Raises OSError when the request
+    cannot be written.
     """
     desk, name = state / FOLDER, uuid.uuid4().hex
     steps = tuple(desk / f"{name}.{step}" for step in ("request", "taken", "answer"))

@@ -22,13 +22,13 @@ Form: TypeAlias = Literal["menu", "values", "blocks", "whole"]
 LADDER: tuple[Form, ...] = ("menu", "values", "blocks", "whole")
 CODE = ("blocks", "whole")
 CLIMB = 2
-"""Number of experiments in a row whose first reply must be an edit that can be measured before the next form is tried,
-if the present form has had a keep."""
+"""If a form has had a keep, the next form is tried after this number of experiments in a row whose first reply was an
+edit that could be measured."""
 PATIENCE = 6
 """The same number for a form without a keep.
 
 Where the server enforces a schema, every answer can be measured, which proves no skill.  But when a form has led to no
-keep for long, another one is worth a trial.
+keep for a long time, another form is worth a trial.
 """
 MOST_MISMATCHES = 2
 """After this number of experiments in a row whose search texts match nothing in the file, the model is asked for the
@@ -98,7 +98,7 @@ def tallies(asked: Iterable[Experiment]) -> tuple[Tally, ...]:
 
 
 def rung_words(history: History) -> str:
-    """Say which form the last model is asked for next, and how often each form has worked.
+    """Say in which form the model that answered last is asked next, and how often each form has worked.
 
     The text is empty if no model has answered.
     """

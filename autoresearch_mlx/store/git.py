@@ -63,7 +63,7 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
 def places_of(path: Path) -> tuple[Path, Path] | None:
     """Return the top of the checkout around ``path``, if any, and the folder where its repository keeps its refs.
 
-    The checkout may itself be a worktree.  Raises WorkspaceError if git distrusts its owner.
+    The checkout may itself be a worktree.  Raises WorkspaceError if git distrusts the owner of the checkout.
     """
     try:
         told = git(path, "rev-parse", "--show-toplevel", "--git-common-dir").rstrip("\n")
@@ -71,14 +71,15 @@ def places_of(path: Path) -> tuple[Path, Path] | None:
         raise
     except WorkspaceError as error:
         if "dubious ownership" in str(error):
-            raise  # git's own words have the remedy
+            raise  # git's own message names the remedy
         return None
     top, _, common = told.rpartition("\n")
     return Path(top).resolve(), (path / common).resolve()
 
 
 def top_of(path: Path) -> Path | None:
-    """Return the top of the checkout around ``path``, if any.  Raises WorkspaceError if git distrusts its owner."""
+    """Return the top of the checkout around ``path``, if any.  Raises WorkspaceError if git distrusts the checkout's
+    owner."""
     places = places_of(path)
     return None if places is None else places[0]
 

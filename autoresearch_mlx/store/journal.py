@@ -153,7 +153,7 @@ class Writer:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Writer]:
-    """Open a journal to read its events and add some; until the end of the block, no other process can write to it.
+    """Open a journal to read its events and to add more; until the end of the block, no other process can write to it.
 
     Raises LedgerError.
     """

@@ -24,7 +24,7 @@ LARGEST = 2**20
 _LAYOUT = ("filter.", "core.attributesfile", "core.autocrlf", "core.eol", "core.symlinks", "core.worktree", "include")
 """Beginnings of the names of the settings that decide how git writes files to the disk."""
 _LAYOUT_FILES = ("info/attributes", "info/sparse-checkout")
-"""Files in git's folder that also decide how git writes files to the disk."""
+"""Files in git's folder that decide, besides these settings, how git writes files to the disk."""
 _AT_ONCE = 200
 """Largest number of files that are passed to one call of git."""
 LINK, MODULE = "120000", "160000"
@@ -141,7 +141,7 @@ def layout_settings(tree: Path) -> dict[str, str]:
         if name.startswith(_LAYOUT):
             found[name] = f"{found[name]}\n{value}" if name in found else value
     own = git(tree, "rev-parse", *(word for place in _LAYOUT_FILES for word in ("--git-path", place))).splitlines()
-    for_all = f"{os.environ.get('XDG_CONFIG_HOME') or '~/.config'}/git/attributes"  # unless a setting names another
+    for_all = f"{os.environ.get('XDG_CONFIG_HOME') or '~/.config'}/git/attributes"  # if no setting names another file
     for place in [*own, *found.get("core.attributesfile", for_all).splitlines()]:
         with suppress(OSError, RuntimeError):
             found[place] = (tree / Path(place).expanduser()).read_text(errors="replace")

@@ -56,9 +56,10 @@ class Open:
     base: str
     time: str
     worker: str | None = None
-    """Name of the worker that measures it, or None if there is only one."""
+    """Name of the worker that measures the experiment, or None if the session has only one worker."""
     proposal: Mapping[str, Any] = field(default_factory=dict)
-    """In a fleet, the facts about its proposal that the commit does not contain: agent, axis, rationale, talk."""
+    """In a fleet, the facts about the experiment's proposal that its commit does not contain: agent, axis, rationale,
+    talk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ class Regime:
     drift: int = 0
     """Number of earlier regimes with the same key: each ended when the machine drifted."""
     machine: str = ""
-    """Name of the fleet's machine that measures in it, or an empty string for the machine that runs the session."""
+    """Name of the fleet's machine that measures in this regime, or an empty string for the machine that runs the
+    session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +153,10 @@ def _replayed(path: Path) -> _Replay:
                 raise LedgerError(said, hint) from None
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
-        hint = "put it back, or start another session with --tag NAME" if missing else "correct its permissions"
+        hint = "put the file back, or start another session with --tag NAME" if missing else "correct its permissions"
         raise LedgerError(f"{path} cannot be read: {error.strerror}", hint) from None
     if not replay.session:
-        raise LedgerError(f"{path} contains no session", "remove the folder, or start another session with --tag")
+        raise LedgerError(f"{path} contains no session", "remove its folder, or start another session with --tag NAME")
     return replay
 
 
@@ -224,8 +226,8 @@ class _Replay:
     def _enter(self, event: Any) -> None:
         """Enter a regime.
 
-        The last ``takes`` repeats, which showed a drift, become its first runs.  A regime that is entered again keeps
-        its key.  Ledgers of earlier versions never enter a regime again.
+        The last ``takes`` repeats, which showed a drift, become the first runs of the regime.  A regime that is entered
+        again keeps its key.  Ledgers of earlier versions never enter a regime again.
         """
         number, takes, parts = int(event["epoch"]), int(event.get("takes", 0)), event.get("comparability")
         machine = str(event.get("machine", ""))

@@ -44,7 +44,7 @@ class LeftOut:
     head: str | None = None
     """The commit of the checkout if its changes are not in the session, or None if they are."""
     changed: tuple[str, ...] = ()
-    """Files that differ between that commit and the session."""
+    """Files that differ between the checkout's commit and the session."""
     empty: tuple[str, ...] = ()
     """Submodules and Git LFS files whose content is not on this machine, each with the command that fetches it."""
 
@@ -62,8 +62,8 @@ class LeftOut:
             yield f"files that are not under git are not in {where}: {named(files)}; {needed}"
         if self.head is not None:
             moved = f"HEAD has moved on from {self.start[:7]}, where session {tag} began, to {self.head[:7]}"
-            there = f"its changes are not in the session: {named(self.changed)}"
-            yield f"{moved}; {there}; `run --tag NAME` starts a session there"
+            there = f"later changes are not in the session: {named(self.changed)}"
+            yield f"{moved}; {there}; `run --tag NAME` starts a session at HEAD"
         if self.empty:
             yield f"empty in the worktree of session {tag}: {'; '.join(self.empty)}"
 
@@ -71,11 +71,12 @@ class LeftOut:
 def left_out(
     root: Path, start: str, incumbent: str, ours: Collection[str], lines: Sequence[str] = ()
 ) -> LeftOut | None:
-    """Return what is not in a session that began at ``start`` and has the incumbent ``incumbent``.
+    """Return the parts of the user's checkout that are missing in a session.
 
-    ``root`` is the lab's folder, and ``ours`` has all commits of the session.  ``lines`` are the shell lines that
-    measure; a word in them may name a file that git ignores.  An edit counts as measured, and is not left out, if one
-    of the session's commits has its text.  Returns None if there is no checkout.
+    ``root`` is the lab's folder.  The session began at the commit ``start``, its incumbent is ``incumbent``, and
+    ``ours`` has all of its commits.  ``lines`` are the shell lines that measure; a word in them may name a file that
+    git ignores.  An edit counts as measured, and is not left out, if one of the session's commits has its text.
+    Returns None if there is no checkout.
     """
     top = top_of(root)
     if top is None or resolve(top, incumbent) is None:

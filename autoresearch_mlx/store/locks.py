@@ -15,7 +15,7 @@ from autoresearch_mlx.store.tries import try_of
 
 
 def take_lock(file: IO[str], seconds: float = 1.0) -> bool:
-    """Take the exclusive lock of an open file; return whether that worked within this many seconds.
+    """Take the exclusive lock of an open file; return whether that worked within ``seconds``.
 
     The function keeps trying, because another process may hold the lock for only a moment: a process that asks who
     holds it (:func:`holder`), or a run that is just ending.

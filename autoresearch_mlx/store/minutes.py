@@ -21,13 +21,14 @@ class Minute:
     question: str
     time: str
     outcome: str
-    """``open``, the status of the brief's experiment, or one of ``dropped``, ``failed``, ``conflict`` and ``lost``."""
+    """The status of the brief's experiment; without one, ``open``, ``dropped``, ``failed``, ``conflict`` or
+    ``lost``."""
     experiment: int | None = None
     reason: str = ""
 
     @property
     def words(self) -> str:
-        """Return a line such as ``brief 3, knobs, explore lr: discard (#4)``."""
+        """Return a line such as ``brief 3, knobs, explore lr: QUESTION discard (#4): REASON``."""
         axis = f" {self.axis}" if self.axis else ""
         became = f" (#{self.experiment})" if self.experiment is not None else ""
         why = f": {self.reason}" if self.reason else ""

@@ -1,6 +1,6 @@
 """Read and write experiments and measurements as JSON objects, for the ledger and ``--json``.
 
-The keys and their order are a contract: every version of the package reads the ledgers of the others.
+The keys and their order are a contract: every version of the package reads the ledgers of all other versions.
 """
 
 from __future__ import annotations

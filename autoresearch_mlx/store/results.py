@@ -16,7 +16,7 @@ def write_results(folder: Path, history: History) -> None:
     """Rewrite ``results.tsv``: first the five columns of karpathy/autoresearch, then seven of our own.
 
     A failure is written as upstream writes a crash (0.000000, 0.0, crash), so that existing notebooks read the file;
-    the sixth column has the status of the ledger.
+    the sixth column has the status as in the ledger.
     """
     metric = history.metric
     lines = [f"commit\t{metric}\tmemory_gb\tstatus\tdescription\tverdict\tnumber\tgain\taxis\tknobs\tagent\tdirection"]

@@ -66,6 +66,6 @@ def changes_in_words(journal: Journal) -> tuple[str, ...]:
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return (before, after) for each rule whose value differs.
 
-    A rule that only one side has is left out, because a later version may have more rules.
+    A rule that is missing in ``before`` or in ``after`` is left out, because a later version may have more rules.
     """
     return {name: (before[name], value) for name, value in after.items() if name in before and before[name] != value}

@@ -61,7 +61,7 @@ def refuse_copy(common: Path, folder: Path) -> None:
             alike = home.name == folder.name and home.parent.name == STATE and link.is_file()
             if alike and home.resolve() != folder.resolve() and (home / "ledger.jsonl").is_file():
                 said = f"session {folder.name} belongs to {home.parent.parent}; {folder} is a copy of it"
-                raise LabError(said, "continue it there, or start another session here with --tag NAME")
+                raise LabError(said, "continue the session there, or start another one here with --tag NAME")
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class Workspace:
     def __init__(self, root: Path, folder: Path, tag: str, editable: Sequence[str]) -> None:
         if (places := places_of(root)) is None:
             raise WorkspaceError(
-                f"{root} is not in a git checkout", "`git init` and commit there, or `autoresearch-mlx init`"
+                f"{root} is not in a git checkout", "run `git init` there and commit, or run `autoresearch-mlx init`"
             )
         self.tag = tag
         self.branch = branch_of(tag)
@@ -113,7 +113,7 @@ class Workspace:
 
         Only the process that has the session's lock may call this.
         """
-        for left in self.folder.glob("tmp*"):  # as tempfile names them
+        for left in self.folder.glob("tmp*"):  # folders of unfinished commits, named by tempfile
             shutil.rmtree(left, ignore_errors=True)
         drop_locks(self.common, self.tag, patience)
 
@@ -269,8 +269,9 @@ class Workspace:
 
         Git may give the files on the disk line ends other than those in the commit (``core.autocrlf``, or ``eol=crlf``
         in .gitattributes).  ``checkout`` is the lab's folder in the user's checkout or in a worktree of the session;
-        its index is not touched.  ``base`` is the commit whose version of each file decides whether the file's line
-        ends are converted.  Raises WorkspaceError when git cannot store a file, or when the file is not UTF-8 text.
+        the index of that checkout is not touched.  ``base`` is the commit whose version of each file decides whether
+        the file's line ends are converted.  Raises WorkspaceError when git cannot store a file, or when the file is not
+        UTF-8 text.
         """
         if not paths:
             return {}
@@ -315,7 +316,7 @@ class Workspace:
             inside = path.relative_to(self.prefix)
             if entry.startswith(LINK) and self.may_edit(inside.as_posix()):
                 said = f"{inside} is a symbolic link in commit {commit[:7]}, and a link cannot be edited"
-                return said, "name the file to which it leads in `editable` in lab.toml"
+                return said, "set `editable` in lab.toml to the file to which it leads"
             if entry.startswith(MODULE) and any(PurePosixPath(each).is_relative_to(inside) for each in self.editable):
                 return f"{inside} is a submodule, whose files cannot be edited", "make a lab inside the submodule"
         hidden = ignored(self.top / self.prefix, self.editable)

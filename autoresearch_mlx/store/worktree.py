@@ -127,7 +127,8 @@ class Worktree:
     def added(self, commit: str) -> tuple[str, ...]:
         """Return the files in the worktree that are not in ``commit``, except Python's caches.
 
-        If a run has changed the worktree's link to its repository, git cannot tell, and the worktree is made again.
+        If a run has changed the worktree's link to its repository, git cannot list these files, and the worktree is
+        made again.
         """
         if self._record() is None:
             self.ensure()
@@ -158,7 +159,7 @@ class Worktree:
         """
         tip = self._workspace.tip()
         if tip is None:
-            raise WorkspaceError(f"branch {self._branch} is gone", "`autoresearch-mlx run` puts it back")
+            raise WorkspaceError(f"branch {self._branch} is gone", "`autoresearch-mlx run` puts the branch back")
         self.ensure()
         self._inside("update-ref", "--no-deref", "HEAD", commit)
         self.checkout(commit)
@@ -194,7 +195,8 @@ class Worktree:
         return (kept / "HEAD").read_text().strip() == self._head
 
     def _record(self) -> Path | None:
-        """Return our repository's record of the worktree, or None unless the record and the worktree name each other.
+        """Return our repository's record of the worktree, or None if the record and the worktree do not name each
+        other.
 
         An agent that works in the worktree can turn it into a repository, or point its link at the user's repository.
         """

@@ -340,7 +340,7 @@ def test_a_folder_in_place_of_a_ledger_is_told_to_a_reader_and_to_a_writer(tmp_p
 def test_a_missing_ledger_is_told(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="cannot be read: No such file") as caught:
         read(tmp_path / FILE)
-    assert "put it back" in caught.value.hint
+    assert "put the file back" in caught.value.hint
 
 
 @pytest.mark.uncounted  # a limit on file sizes damages the file of coverage counts

@@ -146,7 +146,7 @@ def test_a_head_that_moved_on_is_said_with_what_it_changed(command_lab: Lab) -> 
     save(command_lab)
     (said,) = notes(command_lab, start)
     moved = f"{MOVED} {start[:7]}, where session t began, to {head(command_lab)[:7]}"
-    assert said.startswith(f"{moved}; its changes are not in the session: bench.py, solver.py; `run --tag NAME`")
+    assert said.startswith(f"{moved}; later changes are not in the session: bench.py, solver.py; `run --tag NAME`")
     assert notes(command_lab) == []
 
 

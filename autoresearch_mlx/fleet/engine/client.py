@@ -45,7 +45,7 @@ def must_ask_again(status: str, asked_at: str, address: str) -> bool:
 
 
 def why_lost(machines: Sequence[Machine], name: str, unseen: float, away_seconds: float) -> str | None:
-    """Return why the coordinator no longer waits for a run of a machine that is not connected; None to wait longer.
+    """Return why the coordinator no longer waits for a run of a machine that is not connected; None if it still waits.
 
     ``unseen`` is the number of seconds since the machine was connected.  A machine that has left is not expected back.
     """

@@ -112,7 +112,7 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
                         await nanny.scheduler.fleet_bye(name=name)
                         tell("left")
                         return 0
-                    if answer == "unknown" and here is not None:  # a new worker, or a new scheduler
+                    if answer == "unknown" and here is not None:  # the worker or the scheduler is new
                         facts = await _with_corpus(nanny.scheduler, facts | space(home), home, watchdog, tried)
                         why = await nanny.scheduler.fleet_hello(name=name, address=here, facts=facts)
                         if why and why != refused:
@@ -140,7 +140,7 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
 async def _with_corpus(
     coordinator: Any, facts: dict[str, Any], home: Path, watchdog: _Watchdog, tried: dict[str, float]
 ) -> dict[str, Any]:
-    """Fetch the session's corpus if this machine lacks it; return the facts with the corpora that it has then.
+    """Fetch the session's corpus if this machine lacks it; return the facts with the corpora that the machine then has.
 
     ``tried`` has the time from which each corpus may be fetched again, by its hash.  If a fetch fails, the user is
     told, and the coordinator then refuses this machine.
@@ -163,7 +163,7 @@ async def _with_corpus(
             return facts
         tell("said", f"receiving the session's corpus: {offer.name}, {offer.size / 1e6:,.1f} MB")
         await fetch(offer, ask, cache)
-    except CommClosedError:  # `stay` says so and joins again
+    except CommClosedError:  # `stay` reports the lost connection and joins again
         raise
     except (CorpusError, OSError) as error:
         tell("said", f"the session's corpus did not arrive: {error}")

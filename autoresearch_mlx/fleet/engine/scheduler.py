@@ -58,7 +58,7 @@ class _Roster:
             except Exception:
                 why = [
                     f"the coordinator cannot reach {address} on this machine, so no result could be fetched: allow "
-                    "incoming connections in its firewall, or choose an open port with --port"
+                    "incoming connections in this machine's firewall, or choose an open port with --port"
                 ]
         known = self._machines.get(name)
         other = known is not None and known["address"] != address and known["facts"].get("part") != facts.get("part")

@@ -44,7 +44,7 @@ def _power(state: State) -> Iterator[tuple[str, str]]:
             "Low Power Mode is on, which slows the GPU down; switch it off in the system's battery settings",
         )
     if state.lid_closed and state.display_on is not True:
-        yield "lid", "the lid is closed: without power and an external display the machine sleeps; leave it open"
+        yield "lid", "the lid is closed: without power and an external display the machine sleeps; leave the lid open"
 
 
 def _heat(state: State) -> Iterator[tuple[str, str]]:

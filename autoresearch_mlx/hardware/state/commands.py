@@ -52,7 +52,7 @@ def _output(child: subprocess.Popen[str], seconds: float) -> str:
         return child.communicate(timeout=seconds)[0]
     except subprocess.TimeoutExpired:
         child.kill()
-        child.wait()  # its output is not read to the end: a program that it started may keep the pipe open
+        child.wait()  # its output is not read to the end, because a program that it started may keep the pipe open
         if child.stdout is not None:
             child.stdout.close()
         return ""

@@ -1,6 +1,6 @@
 """Serve a live page of the lab's sessions to a browser on this machine, with the controls of a run.
 
-The dashboard only reads the files of a session, and the loop does not know about it.
+The dashboard only reads the files of a session, and the loop does not know about the dashboard.
 
     views      a session as plain JSON values
     gauges     what the running measurement has shown so far: its loss curve, its memory, the temperature

@@ -184,7 +184,7 @@ class _Answers:
         return StreamingResponse(self._stream(tag), media_type="text/event-stream")
 
     async def _stream(self, tag: str) -> AsyncIterator[str]:
-        """Send what has changed, twice a second."""
+        """Twice a second, send the events whose data have changed."""
         before: dict[str, Any] = {}
         spoken = time.monotonic()
         while not self._ending():
@@ -203,7 +203,7 @@ class _Answers:
         try:
             session = self._watched.session(tag)
             if session is None:
-                raise ConfigError(f"session {tag} no longer exists", "choose another one")
+                raise ConfigError(f"session {tag} no longer exists", "choose another session")
             look = session.look()
             found |= {"session": look.session, "now": look.now, "trouble": None}
         except AutoresearchError as error:
@@ -219,7 +219,7 @@ async def _answered(do: Callable[[], dict[str, Any]]) -> Response:
 
 
 def _no_session(tag: str) -> Response:
-    return _json({"error": f"there is no session {tag}", "hint": "choose another one"}, 404)
+    return _json({"error": f"there is no session {tag}", "hint": "choose another session"}, 404)
 
 
 def _json(value: Any, status: int = 200) -> Response:

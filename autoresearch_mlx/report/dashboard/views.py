@@ -1,4 +1,4 @@
-"""Turn a session into JSON values for the page.  Unknown values are null; the page shows every text as text."""
+"""Turn a session into JSON values for the page.  Unknown values are null; the page shows every text as plain text."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def experiment_view(root: Path, folder: Path, number: int) -> dict[str, Any]:
     history = read(folder / FILE).history
     e = next((e for e in history.experiments if e.number == number), None)
     if e is None:
-        raise LabError(f"session {folder.name} has no experiment {number}", "it may still be running")
+        raise LabError(f"session {folder.name} has no experiment {number}", "the experiment may still be running")
     changes = changes_of(root, folder, e)
     return {**experiment_to(e), "diff": changes[:_LONGEST_DIFF], "log_tail": log_of(folder, e)}
 

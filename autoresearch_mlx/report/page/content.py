@@ -212,8 +212,8 @@ class Again:
     hours: float | None
     value: float
     off: float
-    """Difference from the mean of the commit's runs in its first regime; a positive difference is worse.  In a
-    fleet, both are from the same machine."""
+    """Difference from the mean of the commit's runs in its first regime; a positive difference is worse.  In a fleet,
+    the run and the mean are from the same machine."""
     regime: int
     chosen: bool
     """True if the experiment was chosen by this run."""

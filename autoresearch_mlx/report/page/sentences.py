@@ -58,13 +58,13 @@ def _certified_or_not(page: Page) -> str:
         label = "Certified" if found.certified else "Measured afresh, and not certified"
         rows = "hidden data" if found.split == "hidden" else "the program's own number"
         words = (
-            f"{label}: experiment {found.head} against {found.before}, {terms.plural(found.pairs, 'pair')} of runs in "
-            f"turn, on fresh seeds and {rows}; P(better) {_probability(found.probability_better)}."
+            f"{label}: experiment {found.head} against {found.before}, {terms.plural(found.pairs, 'pair')} of "
+            f"alternating runs, on fresh seeds and {rows}; P(better) {_probability(found.probability_better)}."
         )
         if found.current or standing.incumbent is None:
             return words
         moved = f"The head has moved on to experiment {standing.incumbent.number}"
-        return f"{words} {moved}; `autoresearch-mlx certify` measures that."
+        return f"{words} {moved}; `autoresearch-mlx certify` measures that experiment."
     if standing.gain is None:
         return "No change has been kept, so there is nothing to certify."
     chosen = " The head has only the run that led to its choice." if standing.chosen else ""
@@ -86,7 +86,7 @@ def noise_in_words(page: Page) -> str:
         return f"Sigma is not known: {n.source}."
     regime = ""
     if page.fleet is not None:
-        regime = " This is over all machines of the fleet; their table has the sigma of each."
+        regime = " This sigma is over all machines of the fleet; the table of machines has the sigma of each machine."
     elif n.regime or n.regimes:
         regime = f" The session measures in regime {n.regime}: runs of different regimes cannot be compared."
     return f"One run of an unchanged file has a standard deviation of {terms.amount(n.sigma)}, from {n.source}.{regime}"

@@ -16,8 +16,8 @@ def worth_showing(values: Sequence[tuple[float, bool]], ahead: Sequence[float] =
     All kept values are inside the range, and so are most of the others.  The others may stretch the range to at most
     four times the range of the kept values.  In a wider range, the kept values would look like a flat line.  While only
     one value is kept, the others may lie up to four times their median distance from it.  ``ahead`` has values that are
-    better than the incumbent's but were not kept.  They are inside the range too, unless that would double it.  Raises
-    ValueError without a value.
+    better than the incumbent's but were not kept.  They are inside the range too, unless that would double the range.
+    Raises ValueError without a value.
     """
     if not values:
         raise ValueError("no values to show")
