@@ -75,7 +75,7 @@ class AgentError(AutoresearchError):
 
 
 class AgentAway(AgentError):
-    """The agent has no proposal now, because of a limit or an outage; the run waits and asks it again."""
+    """The agent has no proposal now, because of a limit or an outage; the run waits and asks the agent again."""
 
     def __init__(self, message: str, hint: str = "", seconds: float | None = None) -> None:
         super().__init__(message, hint)

@@ -365,7 +365,7 @@ class Tenant(Protocol):
 
 
 class Target(Protocol):
-    """What is optimised: how it is measured, and which way is better.  A ``TargetKind`` builds one for each session."""
+    """What is optimised: how it is measured, and which way is better.  A ``TargetKind`` builds a session's target."""
 
     @property
     def name(self) -> str: ...

@@ -51,7 +51,7 @@ def start(lab: Lab, wanted: Wanted, host: str | None, port: int | None, anew: bo
                 say("copy this file to every other machine, and call `autoresearch-mlx fleet join pairing.json` there")
                 say("to let this machine measure too, call `fleet join` in another terminal")
                 say("`run --fleet` starts a night")
-                say("Ctrl-C ends the coordinator; machines join again when it is started again")
+                say("Ctrl-C ends the coordinator; machines join again when the coordinator is started again")
             elif event["kind"] == "ready":
                 say("the scheduler runs again")
             elif event["kind"] == "news":

@@ -51,7 +51,7 @@ def digest_of(hashes: Mapping[str, Any]) -> str:
 
 
 def corpora_in(cache: Path) -> dict[str, Path]:
-    """Return the folders of the prepared corpora of this machine by their hash."""
+    """Return the folder of each corpus that is prepared on this machine, by the corpus's hash."""
     return dict(_corpora(cache))
 
 

@@ -14,7 +14,7 @@ from autoresearch_mlx.lab.lab import find_lab
 def leave(here: Path, name: str | None) -> Iterator[str]:
     """Ask machines to leave, and yield a message about each.
 
-    Raises LabError if neither this computer nor the fleet of the lab ``here`` has such a machine.
+    Raises LabError if there is no machine to ask, neither on this computer nor in the fleet of the lab ``here``.
     """
     if found := leave_here(name):
         yield from (f"{each} leaves the fleet within seconds" for each in found)

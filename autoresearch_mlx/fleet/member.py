@@ -19,7 +19,7 @@ from autoresearch_mlx.targets.corpus.prepare import default_cache
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 LEAVE = "leave"
-"""File in a machine's home that asks it to leave."""
+"""File in a machine's home that asks the machine to leave."""
 _HOME = "home"
 """File in the cache with the path of a machine's home, which `--home` can put on another disk."""
 

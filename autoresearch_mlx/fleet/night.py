@@ -79,7 +79,7 @@ def with_fleet(session: Session, lab: Lab, settings: Settings, say: Say) -> Iter
 
 
 def _wanted(session: Session, lab: Lab) -> Wanted:
-    """Return the facts that a machine must have to join during this session."""
+    """Return what a machine must have to join during this session."""
     return wanted_here(lab, session.journal().session["conditions"], session.worker.run_facts.peak_bytes)
 
 
@@ -139,7 +139,8 @@ class Night:
         )
 
     def _bring(self, name: str, errand: Errand) -> Brought:
-        """Let a machine make a run.  Raises MachineLost if it cannot, which is no evidence against the commit."""
+        """Let a machine make a run.  Raises MachineLost if the machine cannot make it, which is no evidence against the
+        commit."""
         job = self._job(name, errand)
         delivery = self._asked(name, job, errand.watch, self._packed(name, errand))
         if delivery.lacks:  # the machine's folder was removed, or a bundle was lost with a connection
@@ -199,7 +200,7 @@ class Night:
 
     def _packed(self, name: str, errand: Errand) -> bytes:
         """Return the run's commit as a git bundle without the commits that the machine already has; empty if the
-        machine has this one."""
+        machine has this commit."""
         has, session = self._has.get(name, []), self._session
         if errand.commit in has:
             return b""

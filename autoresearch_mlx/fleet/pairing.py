@@ -122,7 +122,8 @@ def _signed(address: str) -> tuple[Pairing, Pairing]:
 def _certificate(
     name: str, key: EllipticCurvePrivateKey, issuer: Certificate | None, signer: EllipticCurvePrivateKey
 ) -> Certificate:
-    """Return a certificate for ``key``, signed by ``issuer``; without an issuer, one for a new authority."""
+    """Return a certificate for ``key``, signed by ``issuer``; without an issuer, the certificate is that of a new
+    authority."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.x509.oid import NameOID

@@ -62,8 +62,8 @@ def engine(module: str, *arguments: str) -> list[str]:
 def kept_running(command: Sequence[str], told: Callable[[dict[str, Any]], bool], lost: Callable[[str], None]) -> None:
     """Run a command, and run it again whenever it dies; return when ``told`` returns True.
 
-    ``told`` is called with each JSON line that the process prints, ``lost`` with the reason for each death.  The
-    process reads a pipe from this process, so both end together.
+    ``told`` is called with each JSON line that the process prints, ``lost`` with the reason for each death.  The new
+    process reads a pipe from this one, so both end together.
     """
     while True:
         with tempfile.TemporaryFile("w+", errors="replace") as errors:  # a pipe would fill with Dask's messages

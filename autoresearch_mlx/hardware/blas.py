@@ -9,8 +9,8 @@ float16 and bfloat16 products itself.
     subprocess.run(command, env={**os.environ, **child_environment(blas)})
 
 The dependency ``scipy-openblas32`` contains OpenBLAS with the prefix ``scipy_`` on every symbol.  ``patchelf`` writes a
-copy into the cache, once per version, in which those three symbols are renamed.  A source that fails is skipped, and
-``Blas.note`` has the reason; only a wrong ``AUTORESEARCH_BLAS`` raises an error.
+copy into the cache, once per version, in which the symbols of the three functions are renamed.  A source that fails is
+skipped, and ``Blas.note`` has the reason; only a wrong ``AUTORESEARCH_BLAS`` raises an error.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Chip:
     memory_gb: tuple[int, ...]
     """Memory sizes with which the chip was sold."""
     estimates: frozenset[str]
-    """Names of the figures that are estimates, out of fp32, fp16 and bandwidth."""
+    """Which of the figures fp32, fp16 and bandwidth are estimates."""
     source: str
     note: str
 

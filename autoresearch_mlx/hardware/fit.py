@@ -16,8 +16,8 @@ from autoresearch_mlx.hardware.profile import Profile
 from autoresearch_mlx.terms import clock
 
 LONGEST = 3.0
-"""Longest budget that is chosen, as a multiple of the profile's.  On a 16 GB Mac, 15 minutes gave 1.482 bits per byte
-and 5 minutes 1.610 (trevin-creator/autoresearch-mlx, pull request 15)."""
+"""Longest budget that is chosen, as a multiple of the profile's budget.  On a 16 GB Mac, 15 minutes gave 1.482 bits per
+byte and 5 minutes 1.610 (trevin-creator/autoresearch-mlx, pull request 15)."""
 
 HEAD_SIZES = (64, 128)
 """Head sizes for which MLX's fused attention has kernels.  Which one is faster depends on the chip, the length of

@@ -1,6 +1,7 @@
 """Notify a user who is away, by the system's own notification or by any command.
 
-On macOS ``osascript`` shows it, on Linux ``notify-send``.  Title and text are passed as arguments, never as code.
+On macOS ``osascript`` shows the notification, on Linux ``notify-send``.  Title and text are passed as arguments, never
+as code.
 """
 
 from __future__ import annotations

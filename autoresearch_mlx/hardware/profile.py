@@ -2,7 +2,7 @@
 
 A profile is where a search starts, not what it should find.  The rows for Macs follow logs that owners of such Macs
 published; comments name the repositories and pull requests on GitHub, and parts of the logs are in ``data/``.  This
-project has measured none of those chips.
+project has measured none of these Macs.
 """
 
 from __future__ import annotations
@@ -97,9 +97,9 @@ class _Sizes(NamedTuple):
 
 # total_batch is in tokens, and rows is the number of rows of one microbatch.  On Macs total_batch = rows * seq_len:
 # without gradient accumulation the whole step compiles (fblissjr/autoresearch-mlx).  Evaluation scores 524,288 tokens
-# on small Macs, three times that on the others (trevin-creator/autoresearch-mlx), forty times on CUDA (upstream).  The
-# margin on Macs lies within the published spread of repeated runs of one file, 0.001 to 0.03; the judge measures the
-# spread itself.
+# on small Macs, three times as many on other Macs (trevin-creator/autoresearch-mlx), and forty times as many on CUDA
+# (upstream).  The margin on Macs lies within the published spread of repeated runs of one file, 0.001 to 0.03; the
+# judge measures the spread itself.
 # fmt: off
 _TABLE = {
     #                 device budget compile vocab  seq   eval depth asp head win    batch  rows margin  memory
@@ -181,7 +181,8 @@ def choose_profile(machine: Machine, wanted: str = "auto") -> Profile:
 
 
 def _run_memory(machine: Machine, sizes: _Sizes) -> int | None:
-    """Return the limit of a run's main memory.  A Mac's GPU uses main memory too, so there MLX's own limit decides."""
+    """Return the limit of a run's main memory.  A Mac's GPU uses main memory too, so on a Mac MLX's own limit
+    decides."""
     limit = _share(machine.memory_bytes, sizes.memory) if sizes.device == "gpu" else None
     return _share(machine.memory_bytes, _MEMORY_SHARE) if limit is None else limit + _BESIDE_MLX
 

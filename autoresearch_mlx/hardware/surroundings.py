@@ -63,7 +63,8 @@ class Surroundings:
         return self._last[1]
 
     def beside_a_run(self) -> Callable[[Measurement], Measurement]:
-        """Read the machine before a run; return a function that reads it after the run and adds both to its record.
+        """Read the machine before a run; return a function that reads it again after the run and adds both readings to
+        the run's record.
 
         Other users of the machine are read before the run, heat and memory after it, the speed both before and after.
         """

@@ -1,7 +1,7 @@
 """Define the budget of one experiment's training: a time, a number of tokens, or a number of operations.
 
     300                   seconds
-    match-tokens:500M     the same number of tokens for every experiment, however long they take
+    match-tokens:500M     the same number of tokens for every experiment, however long it takes
     match-tokens:h100     as many tokens as upstream's baseline saw in its five minutes
     match-flops:2e15      the same number of operations, counted as 6 per matrix parameter and token
 

@@ -54,7 +54,7 @@ class Key:
         return _digest(self.parts)
 
     def on(self, split: str) -> Key:
-        """Return the key of values on another split; for a target without splits it is the same key."""
+        """Return the key of values on another split; for a target without splits, return this key."""
         return replace(self, parts={**self.parts, "split": split}) if "split" in self.parts else self
 
 
@@ -133,7 +133,8 @@ def minor(version: Any) -> str | None:
 
 
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
-    """Name the parts that are known on both sides and differ, in the order of :data:`NAMES`; other names come last."""
+    """Name the parts that are known in both ``a`` and ``b`` and differ, in the order of :data:`NAMES`; other names come
+    last."""
     names = dict.fromkeys((*NAMES, *sorted({*a, *b} - {*NAMES})))
     known = (name for name in names if a.get(name) is not None and b.get(name) is not None)
     return tuple(name for name in known if a[name] != b[name])

@@ -381,7 +381,7 @@ def _put(values: dict[str, Any], name: str, value: Any) -> None:
 
 def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
     first = error.errors()[0]
-    # For a union, pydantic adds the name of an alternative to the setting's name; it is left out of the message.
+    # For a union, pydantic adds the name of an alternative to the setting's name; the message leaves that name out.
     arms = ("constrained", "literal", "function")
     name = ".".join(str(part) for part in first["loc"] if not str(part).startswith(arms))
     name = next((known for known in sorted(sources, key=len, reverse=True) if name.startswith(known)), name)

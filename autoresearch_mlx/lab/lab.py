@@ -69,7 +69,7 @@ class Lab:
     def make_state(self) -> None:
         """Make the folder of the sessions.
 
-        The folder contains its own .gitignore, so the user's needs no line for it.
+        The folder contains its own .gitignore, so the user's .gitignore needs no line for it.
         """
         self.state.mkdir(exist_ok=True)
         ignore = self.state / ".gitignore"

@@ -28,11 +28,12 @@ _DIGITS = 40
 _NUMBERS = 64
 """Maximum number of numbers in one statement."""
 _STRANGE = 32
-"""Maximum number of characters in one literal that cannot be typed on an English keyboard."""
+"""Maximum number of characters that cannot be typed on an English keyboard, in one literal."""
 _PROSE = 512
 """Number of bytes above which the comments that an edit adds must look like words."""
 _PROSE_PACKED, _PROSE_DIGITS = 0.70, 0.25
-"""Largest share of their size that added comments may have after compression, and largest share of digits in them.
+"""Size of added comments after compression, as the largest allowed share of their size before, and the largest allowed
+share of digits in them.
 
 English shrinks to 0.6 of its size or less and base64 to 0.77; English has few digits, hexadecimal has five in eight.
 """

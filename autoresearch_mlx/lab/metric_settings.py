@@ -47,7 +47,7 @@ class MetricSettings(Frozen):
     @model_validator(mode="after")
     def _possible(self) -> MetricSettings:
         if self.primary and self.limit is not None:
-            raise ValueError(f"{self.name} is the primary metric, so it has no limit: the loop improves it")
+            raise ValueError(f"{self.name} is the primary metric, which the loop improves, so it has no limit")
         if isinstance(self.limit, str):
             sign, share = self._parts(self.limit)
             wrong = "-" if self.direction == "min" else "+"

@@ -116,7 +116,7 @@ def read_knobs(text: str) -> dict[str, Knob]:
 
     Two sorts of constant do not count as knobs: values that JSON cannot hold (infinities, sets, bytes), and literals of
     several lines, which cannot be replaced in place.  Arithmetic on numbers (``64 * 1024``) is a knob only if a range
-    comment follows it; then it may span several lines, but no other comment may lie between them.
+    comment follows it; then it may span several lines, but may contain no other comment.
     """
     return dict(_knobs(text))
 
@@ -176,8 +176,8 @@ _NOTHING = object()
 
 
 def _value(node: ast.expr, ranged: bool) -> Any:
-    """Return the value of a constant, or ``_NOTHING`` if it is not one; ``ranged`` says whether a range comment
-    follows."""
+    """Return the value of a constant, or ``_NOTHING`` if the expression is not constant; ``ranged`` says whether a
+    range comment follows."""
     if node.lineno == node.end_lineno:
         try:
             value = literal_of(node)
@@ -244,7 +244,7 @@ def literal(value: Any) -> str:
 def changed_knobs(before: str, after: str) -> dict[str, tuple[Any, Any]]:
     """Return ``{name: (from, to)}`` for the knobs that two texts set differently.
 
-    A value is None where that text has no such knob.
+    A value is None if the text does not have the knob.
     """
     old, new = read_knobs(before), read_knobs(after)
     changes: dict[str, tuple[Any, Any]] = {}

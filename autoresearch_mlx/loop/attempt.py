@@ -57,7 +57,7 @@ class Attempt:
 
     session: Session
     worker: Worker
-    """The worker that measures it."""
+    """The worker that measures the experiment."""
     history: History
     number: int
     started: str
@@ -145,7 +145,7 @@ class Attempt:
                 words = f"the proposal starts from {base!r}, which is not a commit of this session"
                 self.proposal = replace(self.proposal, base=None, files={}, problem=words)
             self._depart()
-            self.measurements.clear()  # the smoke run of a refused proposal left one
+            self.measurements.clear()  # a refused proposal's smoke run left a measurement
             refused = refuse(self._candidate(running)) or self._smoke(agent, context, watch)
             if refused is None:
                 self._make_room(agent, context)
@@ -179,7 +179,7 @@ class Attempt:
         return Verdict(failed.status, f"smoke run: {failed.reason}")
 
     def _refusal_for_author(self, refused: Verdict) -> str:
-        """Return the refusal as a text for the edit's author.  If something ran, the end of its log follows."""
+        """Return the refusal as a text for the edit's author.  If a smoke run was made, the end of its log follows."""
         log = next((m.log for m in self.measurements if m.log), None)
         tail = tail_of(self.session.folder / log) if log else ""
         return f"{refused.reason}\n\nThe end of its log:\n{tail}" if tail else refused.reason

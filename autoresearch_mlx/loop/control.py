@@ -165,7 +165,7 @@ def listening(folder: Path, policy: Policy, say: Say) -> Iterator[Orders]:
     try:
         yield Orders(policy, folder, say)
     finally:
-        # Even if this line cannot be written, others see that the run has ended, because its lock is free.
+        # Even if this line cannot be written, other processes see that the run has ended, because its lock is free.
         with suppress(LedgerError), writing(folder / FILE) as journal:
             journal.append("ended", pid=os.getpid())
 
@@ -243,7 +243,7 @@ class Orders:
         return None
 
     def _order(self, kind: str) -> None:
-        """Write an order that the run gives itself into the file of orders, so that `status` shows the order and the
+        """Write into the file of orders an order that the run gives itself, so that `status` shows the order and the
         user can take it back."""
         if self._folder is not None:
             with writing(self._folder / FILE) as journal:

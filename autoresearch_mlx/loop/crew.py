@@ -105,7 +105,7 @@ class Crew:
             if (reason := self.orders.stop(NOTHING_DONE, self.screen.progress)) is not None:
                 return reason
             if not said:
-                self.screen.say("waiting: no machine of the fleet is here; `autoresearch-mlx fleet status` lists them")
+                self.screen.say("waiting for a machine to connect; `autoresearch-mlx fleet status` lists all machines")
             said = True
             time.sleep(_LOOK_SECONDS)
         return None
@@ -371,7 +371,7 @@ class Crew:
                 if isinstance(decision, Verdict):
                     return attempt.conclude(with_words(decision, attempt))
             elsewhere = decision.machine not in ("", attempt.worker.name)
-            if came and decision.whom == "incumbent":  # other machines were offered this run before this one
+            if came and decision.whom == "incumbent":  # the run was offered to other machines first
                 if elsewhere:
                     return wait_for(attempt, to=(decision.machine,))
             elif elsewhere or decision.whom == "incumbent":

@@ -64,8 +64,8 @@ def start_detached(arguments: Sequence[str]) -> Promise | int:
 class Detached:
     """Reports the promise to the caller of a detached process, and writes the note that says how the process ended.
 
-    ``report_to`` is the file descriptor on which the caller listens.  Without it the process is not detached, and
-    neither a promise nor a note is written.
+    ``report_to`` is the file descriptor on which the caller listens.  Without a descriptor the process is not detached,
+    and neither a promise nor a note is written.
     """
 
     def __init__(self, title: str, report_to: int | None) -> None:

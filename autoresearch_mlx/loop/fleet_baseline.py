@@ -84,7 +84,7 @@ def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decisio
     attempt.measurements.extend(runs)
     attempt.taken = len(runs)
     decision = attempt.decide()
-    if isinstance(decision, Again) and len(runs) < session.judge.baseline_runs:  # the rest is up to other machines
+    if isinstance(decision, Again) and len(runs) < session.judge.baseline_runs:  # other machines make the rest
         return replace(session.judge, replicates=len(runs)).decide(attempt.history, attempt.case())
     return decision
 

@@ -104,8 +104,8 @@ def may_continue(session: Session, attempt: Attempt, decision: Again) -> Sequenc
 
 
 def lacks_incumbent(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> Experiment | None:
-    """Return the incumbent if this machine should run it because an undecided experiment already has a run on it; else
-    None.
+    """Return the incumbent if this machine should run it because an undecided experiment already has a run on this
+    machine; else None.
 
     ``attempts`` are the experiments that have begun and that this machine is not measuring now.
     """
@@ -233,8 +233,8 @@ def know_incumbent(session: Session, attempt: Attempt, decision: Again, watch: W
 def refuse_fault(attempt: Attempt) -> None:
     """Raise MachineLost if this machine could not complete a run, for example because its disk is full.
 
-    Another machine then makes the run.  If that one fails too, the judge decides, because the edited file may be the
-    cause.
+    Another machine then makes the run.  If that machine fails too, the judge decides, because the edited file may be
+    the cause.
     """
     last = attempt.measurements[-1] if attempt.measurements else None
     if not attempt.worker.machine or attempt.number == 0 or last is None or attempt.lost:

@@ -117,13 +117,13 @@ def memory_words(agent: Agent, history: History) -> str:
 
 
 def expected_words(settings: Settings, session: Session | None) -> str:
-    """Return :func:`memory_words` for the agent that the settings name, without starting it.
+    """Return the result of :func:`memory_words` for the agent that the settings name, without starting the agent.
 
     If the agent is not available, the text gives the reason.
     """
     name = settings.agent.name
     if command_line(name) is not None:
-        return name  # it needs the session's worktree, which may be in use
+        return name  # the agent needs the session's worktree, which may be in use
     memory = session.worker.memory_bytes if session is not None else read_machine().memory_bytes
     try:
         agent = load_agent(name, Office(settings.agent, memory_bytes=memory))

@@ -328,7 +328,7 @@ def stopper(session: Session, history: History, number: int, axis: str | None) -
 
 
 def drop_weights(session: Session, number: int) -> None:
-    """Delete the weights of a run, unless the run is of the incumbent, whose weights alone are worth their space."""
+    """Delete the weights of a run, unless it is a run of the incumbent, whose weights alone are worth their space."""
     for weights in (session.folder / "runs").glob(f"{number:04d}-*/{WEIGHTS}"):
         weights.unlink()
 

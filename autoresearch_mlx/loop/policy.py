@@ -40,7 +40,8 @@ def run_seconds(history: History) -> float | None:
 
 
 _LAST = 20
-"""Number of the newest experiments that the prediction uses.  Earlier ones may be from another agent or machine."""
+"""Number of the newest experiments that the prediction uses.  Earlier experiments may be from another agent or
+machine."""
 
 
 def _seconds(experiment: Experiment) -> float:
@@ -74,7 +75,7 @@ class Policy:
     tokens: int | None = None
     """Tokens that the session may spend on models; the agent checks this before each call."""
     cost: float | None = None
-    """Money that the session may spend on models, checked in the same way."""
+    """Money that the session may spend on models; the agent checks this before each call too."""
     certify: int = 0
     """Number of pairs of runs in the certification at the end, for which time is reserved."""
     now: Callable[[], float] = time.monotonic
@@ -97,8 +98,8 @@ class Policy:
         return None
 
     def _ends(self) -> Iterator[tuple[float, str, str]]:
-        """Yield three values for each time limit: the seconds left, the message after the limit is reached, and the
-        message before."""
+        """Yield three values for each time limit: the seconds left, the message if the limit is reached, and the
+        message if it is not."""
         if (left := self.seconds_left()) is not None:
             over = f"the time limit of {self.hours:g} h is over"
             yield left, over, over

@@ -193,7 +193,7 @@ class _Night:
         return self.removal(worker, history)
 
     def removal(self, worker: Worker, history: History) -> bool:
-        """If the trial removal of a weak keep is due, make it once no lane is busy; return whether it was due."""
+        """If the trial removal of a weak keep is due, make it as soon as no lane is busy; return whether it was due."""
         if (removal := next_removal(self.session, history)) is None:
             return False
         if self.crew.busy:

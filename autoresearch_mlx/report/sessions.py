@@ -34,7 +34,7 @@ class Row:
 
 
 def rows_of(lab: Lab) -> list[Row]:
-    """Return the sessions of a lab, with the one written last at the end.
+    """Return the sessions of a lab, with the session written last at the end.
 
     If a ledger cannot be read, the row's state says why.
     """
@@ -61,7 +61,7 @@ def _state(status: Status) -> str:
 
 
 def render(rows: Sequence[Row]) -> str:
-    """Return a table with a line for each session; ``*`` marks the one that was used last."""
+    """Return a table with a line for each session; ``*`` marks the session that was used last."""
     heads = ("", "session", "experiments", "kept", "metric", "baseline", "best", "last written", "state")
     lines = [
         (

@@ -85,7 +85,7 @@ def top_of(path: Path) -> Path | None:
 
 
 def resolve(path: Path, revision: str) -> str | None:
-    """Return the commit that a revision names, or None when it names none."""
+    """Return the commit that a revision names, or None when the revision names none."""
     try:
         return git(path, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
     except NoAnswer:

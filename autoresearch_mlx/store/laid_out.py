@@ -1,4 +1,4 @@
-"""Prove that a worktree has the files of a commit: once when they are checked out, and again after a run.
+"""Prove that a worktree has the files of a commit: first when the commit is checked out, and again after a run.
 
 The content of every file of the commit is compared, because modification times can deceive: a program that has a file
 mapped into its memory may write into it without changing that time (mmap(2)).  Files larger than ``LARGEST`` are read

@@ -99,7 +99,7 @@ def _rename(ref: str) -> str:
 def drop_broken(root: Path, tag: str, number: int) -> None:
     """Drop an experiment's ref if parts of its commit are missing.
 
-    Git's garbage collection can remove them while they are being made.
+    Git's garbage collection can remove parts of a commit that is just being made.
     """
     ref = ref_of(tag, number)
     if not git(root, "for-each-ref", "--format=%(refname)", ref):

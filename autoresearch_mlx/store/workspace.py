@@ -233,7 +233,8 @@ class Workspace:
         return found
 
     def refuse_prefix(self, prefix: str) -> None:
-        """Raise WorkspaceError if git cannot make branches below ``prefix``, or if they are reserved for sessions.
+        """Raise WorkspaceError if git cannot make branches below ``prefix``, or if such branches are reserved for
+        sessions.
 
         Git cannot have a branch ``wins`` and a branch ``wins/01`` at the same time.
         """

@@ -18,7 +18,10 @@ from autoresearch_mlx.lab.config import FILE, load_settings
         ("[[metric]]\nname = 'a'\nlimt = 3", "block 1 of .*metric.*unknown setting limt; did you mean limit"),
         ("[[metric]]\nname = 'a'\nlimit = '5'", "neither a number nor a change such as '\\+5 %'"),
         ("[[metric]]\nname = 'a'\nlimit = '-5 %'", "a: limit '-5 %' asks for a better value .*lower is better"),
-        ("[[metric]]\nname = 'a'\nprimary = true\nlimit = 3", "a is the primary metric, so it has no limit"),
+        (
+            "[[metric]]\nname = 'a'\nprimary = true\nlimit = 3",
+            "a is the primary metric, which the loop improves, so it has no limit",
+        ),
         ("[[metric]]\nname = 'a'\n[[metric]]\nname = 'a'", "two blocks .*metric.* have the name 'a'"),
         ("[[metric]]\nname = 'a'\nprimary = true\n[[metric]]\nname = 'b'\nprimary = true", "a and b both say primary"),
         ("[target]\nmetric = 'a'\n[[metric]]\nname = 'b'\nprimary = true", "target.metric is 'a', and the primary"),

@@ -54,7 +54,7 @@ def tell(kind: str, words: Any = "") -> None:
 class _Watchdog:
     """Ends this process if it hangs, which can happen when Dask's nanny loses the scheduler while it starts.
 
-    `fleet join` then starts a new one.
+    `fleet join` then starts a new process.
     """
 
     def __init__(self) -> None:

@@ -91,8 +91,8 @@ def unusual_speed(speed: float, known: list[float]) -> str | None:
 
 
 def reason_to_wait(state: State, mains: bool, cooling: bool) -> str | None:
-    """Return the reason why no run should start yet, if the settings ask for such a wait; None otherwise, also for
-    an unknown state."""
+    """Return the reason why no run should start yet, if the settings ask for such a wait.  Otherwise, and for an
+    unknown state, return None."""
     if mains and state.power == "battery":
         charge = f" ({state.battery_percent} %)" if state.battery_percent is not None else ""
         return f"on battery{charge}"

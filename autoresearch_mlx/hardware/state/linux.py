@@ -13,8 +13,8 @@ from autoresearch_mlx.hardware.state.reading import LEVELS, Pressure, State, The
 _SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 """Names of drivers whose sensors measure the processor."""
 _TRIPS: dict[str, Thermal] = {"passive": "moderate", "hot": "heavy", "critical": "critical"}
-"""Thermal pressure by the kind of trip point that is passed (the kernel's Documentation/driver-api/thermal/sysfs-
-api)."""
+"""Thermal pressure by the kind of trip point that is passed (the kernel's
+Documentation/driver-api/thermal/sysfs-api)."""
 _SOME, _FULL = 10.0, 5.0
 """Two percentages of the last ten seconds.  If some processes waited for memory longer than the first, the pressure is
 ``warning``; if all processes at once waited longer than the second, it is ``critical``.  Source: pressure stall

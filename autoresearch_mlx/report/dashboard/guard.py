@@ -1,10 +1,10 @@
 """Answer only requests that use the bound address, carry the token of this start of the dashboard, and come from the
 page itself.
 
-Another site's page can send requests here; the Origin header reveals it.  Another site's host name can be made to
-resolve to this address (DNS rebinding); the Host header reveals it.  Neither page knows the token.  The token is sent
-in a header.  A browser lets another origin set that header only after a preflight request, and preflight requests are
-never answered.
+Another site's page can send requests here; the Origin header reveals such requests.  Another site's host name can be
+made to resolve to this address (DNS rebinding); the Host header reveals this.  Neither page knows the token.  The token
+is sent in a header.  A browser lets another origin set that header only after a preflight request, and preflight
+requests are never answered.
 """
 
 from __future__ import annotations

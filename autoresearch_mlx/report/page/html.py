@@ -43,7 +43,7 @@ HTML, PICTURE, TEXT = "report.html", "progress.png", "report.md"
 
 
 def write_report(page: Page, out: Path) -> tuple[Path, ...]:
-    """Write the three files into ``out``, each replaced in one step.  Raises LabError when one cannot be written."""
+    """Write the three files into ``out``, each replaced in one step.  Raises LabError when a file cannot be written."""
     made = {
         HTML: render_html(page).encode(errors="replace"),
         PICTURE: render_progress(page),
