@@ -145,7 +145,7 @@ class Experiment:
 
     @property
     def cut_off(self) -> bool:
-        """True when a crash of the tool or Ctrl-C, but not a skip, ended the experiment: it may be tried again."""
+        """True when a crash of the tool or Ctrl-C, but not a skip, ended the experiment; it may be tried again."""
         return self.status == "interrupted" and self.reason != SKIPPED
 
 

@@ -30,9 +30,9 @@ _INHIBIT = (
 def keeper(system: str = "") -> list[str] | None:
     """Return the command that keeps this system awake while this process lives; None on a system without one.
 
-    ``caffeinate -is`` keeps the system awake and lets the display sleep: while the display is awake, the GPU's watchdog
-    can end a training (github.com/ml-explore/mlx/issues/3267), so never add ``-d``.  On Linux the command reads a pipe
-    of ours, which the kernel closes when this process ends.
+    ``caffeinate -is`` keeps the system awake and lets the display sleep.  While the display is awake, the GPU's
+    watchdog can end a training (github.com/ml-explore/mlx/issues/3267), so never add ``-d``.  On Linux the command
+    reads a pipe of ours, which the kernel closes when this process ends.
     """
     system = system or platform.system()
     if system == "Darwin":

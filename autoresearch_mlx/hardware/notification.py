@@ -20,7 +20,7 @@ def send(how: str, title: str, text: str, more: Mapping[str, str] | None = None)
     """Send a notification; return None, or a description of what went wrong.
 
     ``how`` is ``desktop``, or a shell command that gets title and text on its standard input and ``more`` in its
-    environment.  Raises nothing: a notification that fails must not end the night.
+    environment.  Raises nothing, because a notification that fails must not end the night.
     """
     if (why := missing(how)) is not None:
         return why

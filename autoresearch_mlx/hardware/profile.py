@@ -95,10 +95,10 @@ class _Sizes(NamedTuple):
     source: str
 
 
-# total_batch is in tokens, and rows is the number of rows of one microbatch.  On Macs total_batch = rows * seq_len:
-# without gradient accumulation the whole step compiles (fblissjr/autoresearch-mlx).  Evaluation scores 524,288 tokens
-# on small Macs, three times as many on other Macs (trevin-creator/autoresearch-mlx), and forty times as many on CUDA
-# (upstream).  The margin on Macs lies within the published spread of repeated runs of one file, 0.001 to 0.03; the
+# total_batch is in tokens, and rows is the number of rows of one microbatch.  On Macs total_batch = rows * seq_len,
+# because without gradient accumulation the whole step compiles (fblissjr/autoresearch-mlx).  Evaluation scores 524,288
+# tokens on small Macs, three times as many on other Macs (trevin-creator/autoresearch-mlx), and forty times as many on
+# CUDA (upstream).  The margin on Macs lies within the published spread of repeated runs of one file, 0.001 to 0.03; the
 # judge measures the spread itself.
 # fmt: off
 _TABLE = {

@@ -127,7 +127,7 @@ def _hardware(device: Any, machine: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def minor(version: Any) -> str | None:
-    """Return ``0.32`` for ``0.32.4``: patch releases are assumed to give the same values."""
+    """Return ``0.32`` for ``0.32.4``, because patch releases are assumed to give the same values."""
     found = re.match(r"\d+\.\d+", version) if isinstance(version, str) else None
     return found.group() if found else None
 

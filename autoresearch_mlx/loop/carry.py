@@ -23,8 +23,8 @@ def onto_incumbent(attempt: Attempt, decision: Decision, running: Sequence[Runni
     """Return the decision if the incumbent is still the same, or carry the change over and decide again.
 
     A change that lost to the version on which it was made is discarded.  A change that won there, or is undecided, is
-    combined with the changes that were kept in the meantime, and the combination is measured: an edit is never kept
-    because of runs of other files.  If both changes set the same knob, the combination can have the same files as the
+    combined with the changes that were kept in the meantime, and the combination is measured, because runs of other
+    files never decide on an edit.  If both changes set the same knob, the combination can have the same files as the
     change alone, whose runs then still count.  Call this while ``session.deciding`` is held.  ``running`` lists the
     experiments that the lanes measure now.
     """

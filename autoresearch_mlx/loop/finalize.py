@@ -35,7 +35,8 @@ million."""
 _BASELINE: tuple[int, ...] = ()
 """Empty list of experiment numbers, which marks a run of the baseline in the ledger."""
 _TITLE = 100
-"""Longest title of a change, in columns: it is the first line of a commit and the headline of a pull request."""
+"""Longest title of a change, in columns.  The title is the first line of a commit and the headline of a pull
+request."""
 _SLUG = 40
 """Longest part of a branch's name that comes from a title, in characters."""
 

@@ -58,7 +58,7 @@ def changes_of(baseline: Files, steps: Sequence[Step]) -> list[Change]:
     """Return the independent changes that the steps form, in the order of their first steps.
 
     ``baseline`` has the files from which the first step started.  A change whose steps cancel each other is returned
-    too: its files are the baseline's.
+    too; its files are the baseline's.
     """
     groups: list[tuple[Step, ...]] = []
     for step in steps:

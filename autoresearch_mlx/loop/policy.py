@@ -25,7 +25,8 @@ def sofar(history: History, policy: Policy, done: int, idle: int) -> Sofar:
 
 
 def next_seconds(history: History) -> float | None:
-    """Predict the seconds of the next experiment: the median of the last ones, or at first the time of the baseline."""
+    """Predict the seconds of the next experiment: the median time of the last experiments, or at first the time of the
+    baseline."""
     spent = [_seconds(e) for e in history.experiments[-_LAST:] if e.number > 0 and e.measurements and e.seconds]
     if spent:
         return median(spent)

@@ -1,9 +1,9 @@
 """Decide whether a run counts if a file of its commit was written during the run.
 
 Such a run is disturbed and is repeated.  There is one exception: if the runs of the incumbent write the same files, the
-measured program itself updates a file that should not be under git.  An edit whose runs write a file that the
-incumbent's runs do not write is invalid, because it could change the program that measures it.  Files that another
-program adds during a run disturb it too.
+run counts, because the measured program itself updates files that should not be under git.  An edit whose runs write a
+file that the incumbent's runs do not write is invalid, because it could change the program that measures it.  Files
+that another program adds during a run disturb it too.
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ def recover(session: Session, screen: Screen) -> list[Waiting]:
     """Recover after a process has died: close open experiments, and bring branch and worktree to the ledger's state.
 
     Only this process has the session's lock, so the process that began an open experiment is dead.  The machines of a
-    fleet may still be alive: their experiments are returned, and continue.
+    fleet may still be alive, so their experiments are returned and continue.
     """
     going_on = []
     for left in session.journal().running:

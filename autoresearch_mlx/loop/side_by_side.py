@@ -1,4 +1,5 @@
-"""Run the research loop with several lanes: ask for proposals while experiments run, and hand them to free lanes."""
+"""Run the research loop with several lanes: ask for proposals while experiments run, and hand each proposal to a free
+lane."""
 
 from __future__ import annotations
 

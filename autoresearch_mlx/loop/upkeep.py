@@ -134,7 +134,8 @@ def look_for_drift(session: Session, screen: Screen, orders: Orders | None = Non
 def drift_of(session: Session, worker: Worker, best: Experiment, watch: Watch) -> str | None:
     """Run the incumbent ``best`` again, up to twice; return None if its values have not shifted.
 
-    If both runs have shifted, the worker's machine has changed: this opens a new regime and returns the reason.
+    If both runs have shifted, the worker's machine has changed; this function then opens a new regime and returns the
+    reason.
     """
     history = session.history(worker)
     known = len(taken_now(history, best))

@@ -160,6 +160,6 @@ def _below(form: Form) -> Form:
 def _above(form: Form) -> Form | None:
     """Return the next higher form.
 
-    The form ``whole`` is not above ``blocks``: it is for models whose blocks fail.
+    The form ``whole`` is not above ``blocks``, because it is for models whose blocks fail.
     """
     return LADDER[LADDER.index(form) + 1] if form in ("menu", "values") else None

@@ -2,7 +2,7 @@
 
 A worker claims an experiment in the ledger's line ``started``.  Its file, the heartbeat, shows when the worker was last
 active.  ``status`` shows a worker that has gone silent, and after a crash the next start says when each worker last
-reported.  A single worker needs no file: the session's lock shows whether its process lives.
+reported.  A single worker needs no file, because the session's lock shows whether its process lives.
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ def read_try(folder: Path, number: int) -> Try | None:
 def try_of(folder: Path, pid: int | None) -> Try | None:
     """Return the try that the process ``pid`` measures now, or None when it measures none.
 
-    ``pid`` must be the process that has the session's lock: the id of a dead process may belong to another one now.
+    ``pid`` must be the process that has the session's lock, because the id of a dead process may now belong to another
+    process.
     """
     if pid is None:
         return None

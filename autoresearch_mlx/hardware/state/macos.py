@@ -1,6 +1,6 @@
 """Read the state of a Mac from pmset, notifyutil, sysctl and ioreg, none of which needs root.
 
-This project has run none of them on a Mac: the formats are those of documentation and of published outputs.
+This project has run none of them on a Mac; the formats come from documentation and from published outputs.
 """
 
 from __future__ import annotations
