@@ -197,4 +197,4 @@ def test_doctor_says_what_serves_and_what_would_be_faster() -> None:
     slow = advice(Blas(None, "reference", note="patchelf is not installed"))
     assert "patchelf is not installed" in slow
     assert "libopenblas0-pthread" in slow
-    assert "Unset" in advice(Blas(None, "off"))
+    assert "unset AUTORESEARCH_BLAS" in advice(Blas(None, "off"))
