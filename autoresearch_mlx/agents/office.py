@@ -23,7 +23,7 @@ def _unrecorded(event: str, fields: Mapping[str, Any]) -> None:
 
 
 def _uncarried(mine: Files, base: Files, theirs: Files) -> Files | str:
-    return "it cannot be carried over outside a session"
+    return "an edit cannot be carried over outside a session"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,10 @@ class Office:
     record: Callable[[str, Mapping[str, Any]], None] = _unrecorded
     """Function that writes one event of a team into the session's ledger."""
     minutes: Callable[[], Sequence[Minute]] = tuple
-    """Function that returns the minutes of the session's team so far: each brief with its outcome."""
+    """Function that returns the record of the session's team so far: each brief with its outcome."""
     carry: Callable[[Files, Files, Files], Files | str] = _uncarried
-    """Function that carries changed files from one version to another; it returns the files, or why it cannot."""
+    """Function that carries changed files from one version to another; it returns the carried files, or the reason why
+    they cannot be carried."""
 
     def most(self) -> Caps:
         """Return what the session may spend on models; called before each call to a model."""

@@ -1,6 +1,6 @@
 """List the coding agents that are known by name, each with the shell lines that let it work unattended.
 
-Each line was run with the version in ``ran``, against a scripted server (``bench/coding_agents.py``).
+Each line was tested with the version in ``ran``, against a scripted server (``bench/coding_agents.py``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Preset:
     install: str
     """The command that installs it."""
     ran: str
-    """The version that was run."""
+    """The version of the agent with which the line was tested."""
     line: str
     """Shell line that reads the prompt from standard input; ``{more}`` is the place for a user's own options."""
     drives: str
@@ -173,8 +173,8 @@ def program_of(line: str) -> str:
 
 
 def lacks_permission(line: str) -> str:
-    """Say which option a coding agent's shell line lacks, so that the agent edits no file; empty if none is known to be
-    missing."""
+    """Return a sentence about the option that a coding agent needs to edit files and that its shell line lacks; return
+    an empty string if no option is known to be missing."""
     preset = _BY_NAME.get(program_of(line))
     if preset is None or not preset.allows or re.search(preset.allows, line):
         return ""

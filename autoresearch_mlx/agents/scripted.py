@@ -41,14 +41,16 @@ class Scripted:
     name = "scripted"
 
     def __init__(self, path: Path) -> None:
-        """Read the script.  Raises AgentError when it cannot be read, naming the line and the field that is wrong."""
+        """Read the script.  Raises AgentError when the file cannot be read, naming the line and the field that is
+        wrong."""
         self._steps = read_script(path)
 
     def propose(self, context: Context) -> Proposal:
         """Return the step for this experiment's number, and the same step again after a refusal.
 
         Raises AgentError after the last step, and for a step that does not fit the files.  While other experiments are
-        running, such a step raises AgentWaits instead, because it may need an edit that is not decided yet.
+        running, a step that does not fit raises AgentWaits instead, because it may need an edit that is not decided
+        yet.
         """
         if not 1 <= context.number <= len(self._steps):
             raise AgentError(

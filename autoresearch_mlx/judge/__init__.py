@@ -1,5 +1,5 @@
-"""Decide by statistics alone: runs in, a verdict or "measure again" out.  Nothing here reads a file or a clock, or
-draws a random number."""
+"""Decide by statistics alone: turn runs into a verdict, or into a request to measure again.  Nothing here reads a file
+or a clock, or draws a random number."""
 
 from autoresearch_mlx.judge.evidence import Again, Decision
 from autoresearch_mlx.judge.margin import Margin, incumbent_value, mean_value, verdict_on_failure

@@ -107,7 +107,8 @@ def changes(
 ) -> tuple[Change, ...]:
     """Return every change of a session with its effects on the machines.
 
-    A change that failed everywhere has no effects.  ``numbers`` are the experiments to return; None means all of them.
+    A change that failed on every machine has no effects.  ``numbers`` are the experiments to return; None means all of
+    them.
     """
     if not seen:
         return ()
@@ -161,8 +162,9 @@ def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
     """Return a verdict, or the next measurement and the machine of the fleet that makes it.
 
     ``seen`` has a view for each machine that takes part; the machine of the first view is the first to be asked for
-    runs.  ``case`` has the runs of all machines.  With one machine this is :meth:`Judge.decide`.  In the mode
-    ``margin``, the first machine that has measured the candidate decides alone.  Raises ValueError without a machine.
+    runs.  ``case`` has the runs of all machines.  With one machine the result is the result of :meth:`Judge.decide`.
+    In the mode ``margin``, the first machine that has measured the candidate decides alone.  Raises ValueError without
+    a machine.
     """
     if not seen:
         raise ValueError("a case cannot be judged without a machine")
@@ -185,7 +187,7 @@ def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
         held = decision
         compared = reference(view.history) == view.history.incumbent
         if compared and any(m.value is not None and not m.tainted for m in part.measurements):
-            # without such a run, no gain was measured
+            # a gain was measured here
             held = judge.worth_keeping(judge.believed(held, view.history, part), view.history, part)
         held = judge.checked(held, view.history, part)
         if held is not decision and not _keeps(held):
@@ -249,8 +251,8 @@ def knows(history: History, best: Experiment) -> bool:
 def reference(history: History) -> Experiment | None:
     """Return the newest version to compare with: one that some machine has run undisturbed in its current regime.
 
-    That is the incumbent, or else an older version, provided that every keep since then was a gain.  Returns None if
-    there is no such version.
+    The result is the incumbent, or else an older version, provided that every keep since that version was a gain.
+    Returns None if no version can be compared with.
     """
     for e in reversed([e for e in history.experiments if e.status == "keep"]):
         if knows(history, e):

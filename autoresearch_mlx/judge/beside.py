@@ -1,4 +1,5 @@
-"""Compare the recorded speeds of runs with and without a thinking model, to find how much the model slows runs down."""
+"""Compare the speeds of runs during which a model worked on a proposal with the speeds of all other runs, to find how
+much the model slows runs down."""
 
 from __future__ import annotations
 
@@ -10,12 +11,13 @@ from autoresearch_mlx.experiment import History, Measurement
 from autoresearch_mlx.judge.speeds import SLOW
 
 _FEWEST = 3
-"""Smallest number of runs with a thinking model, and of runs without one, that are needed for a comparison."""
+"""A comparison needs at least this many runs with a model at work, and as many without."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Mean speed of the runs during which a model thought, and of the others; 1 is the speed of the baseline."""
+    """Mean speed of the runs during which a model worked on a proposal (``speed``), and of all other runs (``alone``);
+    1 is the speed of the baseline."""
 
     speed: float
     runs: int
@@ -24,19 +26,19 @@ class Beside:
 
     @property
     def too_much(self) -> bool:
-        """Whether the runs during which a model thought were clearly slower."""
+        """Whether the runs during which a model worked on a proposal were clearly slower than the other runs."""
         return self.speed < SLOW * self.alone
 
     @property
     def words(self) -> str:
-        mine, others = f"{self.speed:.2f} in {self.runs} runs", f"{self.alone:.2f} in {self.alone_runs} others"
-        return f"the machine's speed was {mine} during which a model thought, and {others}"
+        mine, others = f"{self.speed:.2f} in {self.runs} runs", f"{self.alone:.2f} in {self.alone_runs} other runs"
+        return f"the machine's speed was {mine} during which a model worked on a proposal, and {others}"
 
 
 def slowed(history: History) -> Beside | None:
-    """Return the speeds of runs with and without a thinking model, or None until there are enough of both.
+    """Return the speeds of runs with and without a model at work, or None until there are enough runs of both kinds.
 
-    Runs of the incumbent between experiments count as runs without a thinking model.
+    Runs of the incumbent between experiments count as runs without a model at work.
     """
     ahead = [e.talk.get("ahead") for e in history.experiments]
     marked = {told.get("beside") for told in ahead if isinstance(told, dict)}

@@ -2,8 +2,8 @@
 
 The cases are a sample of the cases that the agent will meet.  So the error of a gain is the standard error of a mean
 over cases, even when every run gives the same answers.  The test flips the signs of the differences in all possible
-ways (Fisher, "The Design of Experiments", 1935, section 21) and takes the mid-p value.  For scores of 0 and 1 it is
-McNemar's test (Fagerland, Lydersen and Laake, BMC Medical Research Methodology 13:91, 2013).
+ways (Fisher, "The Design of Experiments", 1935, section 21) and takes the mid-p value.  For scores of 0 and 1 the test
+is McNemar's test (Fagerland, Lydersen and Laake, BMC Medical Research Methodology 13:91, 2013).
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from autoresearch_mlx.judge.evidence import Run
 PASSED = 0.5
 """Lowest mean score of a passed case: at least half of its repeats are right."""
 _STEPS = 24
-"""Number of steps in a score of 1, to which the test rounds differences; halves, thirds, quarters and eighths stay
-exact."""
+"""Number of equal steps from a score of 0 to a score of 1; the test rounds differences to these steps, so that halves,
+thirds, quarters and eighths stay exact."""
 _FURTHEST = 8.0
 _LEAST = 0.5
-"""Smallest standard error, in cases.  It is used when all differences are equal and so show no spread."""
+"""Smallest standard error of the sum of the differences over all cases.  It is needed when all differences are equal
+and so show no spread."""
 
 
 @dataclass(frozen=True, slots=True)

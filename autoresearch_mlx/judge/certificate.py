@@ -1,6 +1,6 @@
 """Certify: compare the head with an earlier commit by new runs on fresh seeds, which played no part in choosing either.
 
-The two commits run in turn, A B B A, each pair on a fresh seed.  In such a block of four consecutive runs, a linear
+The two commits run in turn, A B B A, each pair on a fresh seed.  In a block A B B A of four consecutive runs, a linear
 drift of the machine (say, while it warms up) cancels exactly.
 """
 
@@ -36,8 +36,9 @@ class Certificate:
     """How much better the head is, in the metric's unit; positive is better.
 
     ``low`` to ``high`` is the 90 % interval.  The interval and the probability come from the posterior under flat
-    priors, which is Student's t around the effect.  Its variance is pooled from two sources: sigma, as if the two runs
-    of a pair were independent (a common seed may make it smaller; that is ignored), and the differences between blocks.
+    priors, which is Student's t around the effect.  The variance of the posterior is pooled from two sources: sigma, as
+    if the two runs of a pair were independent (a common seed may make the variance smaller, which is ignored), and the
+    differences between blocks.
     """
 
     effect: float
@@ -45,7 +46,7 @@ class Certificate:
     high: float
     probability_better: float
     pairs: int
-    """Number of pairs in complete blocks; only these count."""
+    """Number of pairs in complete blocks; only these pairs count."""
     certified: bool
     """Whether the evidence ratio reached 1 / alpha.
 
@@ -78,8 +79,8 @@ def certificate(
     """Return the certificate from all complete blocks; each run has the number of its pair.
 
     ``slope`` says how values change with the machine's speed.  The part of an effect that is due to the machine's speed
-    is subtracted, and the uncertainty of that part adds to the error.  This part is zero in a block whose runs were
-    equally fast, or whose speed changed steadily.
+    is subtracted, and the uncertainty of that part adds to the error.  The subtracted part is zero in a block whose
+    runs were equally fast, or whose speed changed steadily.
 
     A block with a lost or disturbed run is left out, and has to be measured again.  Raises ValueError when no block is
     complete, and when there is one block and no sigma, because the error is then unknown.
@@ -87,7 +88,7 @@ def certificate(
     slope = slope or Slope()
     effects = block_effects(before, head, direction, slope)
     if not effects:
-        raise ValueError("no block A B B A is complete; measure one again")
+        raise ValueError("no block A B B A is complete; measure a block again")
     if (cases := by_case(head, before, direction)) is not None:
         reach = quantile((1 + _COVERAGE) / 2, cases.cases - 1) * cases.error
         better = NormalDist().cdf(cases.score)
@@ -131,7 +132,8 @@ def abba(a1: float, b1: float, b2: float, a2: float) -> float:
 
 
 def evidence_ratio(z: float, pairs: int) -> float:
-    """Return the likelihood of the pairs under a normal mixture of effects, divided by the one without an effect.
+    """Return the likelihood of the pairs under a normal mixture of effects, divided by their likelihood without an
+    effect.
 
     This is the mixture sequential probability ratio test (Robbins, "Statistical methods related to the law of the
     iterated logarithm", 1970; Johari et al., arXiv 1512.04922).  The mixture's variance equals the variance of one

@@ -1,4 +1,4 @@
-"""Combine the effects of one change on several machines into one, and say how much the machines differ.
+"""Combine the effects of one change on several machines into one effect, and say how much the machines differ.
 
 The model is the usual one for a meta-analysis with random effects.  The gain of a change on one machine is the sum of
 three parts: its mean effect over all machines, a part that belongs to this machine (standard deviation tau), and the
@@ -6,10 +6,10 @@ error of the measurement.  Each machine is weighted by the inverse of the varian
 
 With a handful of machines, one change alone reveals little about tau, so :func:`combine` has two forms.  For a single
 change, tau^2 is the estimate of Paule and Mandel (Journal of Research of the NBS 87, 1982), and the standard error is
-that of Hartung and Knapp (Statistics in Medicine 20, 2001), but never smaller than the plain one.  This suits few
-machines (Röver, Knapp and Friede, arXiv 1508.01227).  In a session in which many changes ran on several machines, tau^2
-is pooled over the changes (:func:`between`), by the moments of DerSimonian and Laird (Controlled Clinical Trials 7,
-1986).
+that of Hartung and Knapp (Statistics in Medicine 20, 2001), but never smaller than the plain standard error.  This
+standard error suits few machines (Röver, Knapp and Friede, arXiv 1508.01227).  In a session in which many changes ran
+on several machines, tau^2 is pooled over the changes (:func:`between`), by the moments of DerSimonian and Laird
+(Controlled Clinical Trials 7, 1986).
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ class Combined:
 def combine(estimates: Sequence[Estimate], spread: Between | None = None) -> Combined:
     """Return the mean effect over machines from one estimate or more, each from another machine.
 
-    ``spread`` is the variance between machines, as known from many changes.  If it is None, the variance is estimated
-    from these estimates alone.  Raises ValueError without an estimate.
+    ``spread`` is the variance between machines, as known from many changes.  If ``spread`` is None, the variance is
+    estimated from these estimates alone.  Raises ValueError without an estimate.
     """
     if not estimates:
         raise ValueError("there is nothing to combine")
@@ -151,10 +151,9 @@ def between(changes: Iterable[Sequence[Estimate]], assumed: float, weight: float
     assumption, in the unit of DerSimonian and Laird's C: a change on two machines with standard errors e adds 1 / (2
     e^2) to C.
 
-    A few changes may suit only one kind of machine.  If such changes counted, the mean effects of all other changes
-    would look uncertain.  So a change is left out if its Q is so large that, given the variance, it occurs in fewer
-    than 1 change in 100.  Then the variance is computed again.  This is repeated until the changes that are left out
-    stay the same.
+    A few changes may suit only one kind of machine; if they counted, the mean effects of all other changes would look
+    uncertain.  So a change is left out if its Q is so large that, given the variance, it occurs in fewer than 1 change
+    in 100.  The variance is then computed again, until the changes that are left out stay the same.
     """
     several = [(len(change) - 1, cochran(change), moments(change)[1]) for change in changes if len(change) > 1]
     variance, left_out = assumed, 0

@@ -1,11 +1,11 @@
 """Estimate the difference between candidate and incumbent: one number with its standard error.
 
-Two estimates are made, and the more precise one is used.  One is the difference of the two means, with an error from
-the session's pooled sigma (Student's two-sample t with a common variance).  The other is the mean of the differences on
-common seeds (Student's paired t), with an error from earlier pairs of the same class of changes.  If the machine was
-not equally fast in all runs, everything is calculated at the reference speed (:mod:`slope`).  A third estimate is then
-added: the difference from those runs of the incumbent that ran at a similar speed.  Runs that scored the same cases are
-compared case by case instead (:mod:`by_case`).
+Two estimates are made, and the more precise one is used.  The first is the difference of the two means, with an error
+from the session's pooled sigma (Student's two-sample t with a common variance).  The second is the mean of the
+differences on common seeds (Student's paired t), with an error from earlier pairs of the same class of changes.  If the
+machine was not equally fast in all runs, everything is calculated at the reference speed (:mod:`slope`), and a third
+estimate is added: the difference from those runs of the incumbent that ran at a similar speed.  Runs that scored the
+same cases are compared case by case instead (:mod:`by_case`).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _NEGLIGIBLE = 0.1
 """The errors of the runs' own values are ignored if they are below this share of the standard error, to which they
 then add at most 0.5 %."""
 _MANY = 200
-"""Degrees of freedom of a comparison by cases.  There are many, because its score comes from an exact test that
-needs no allowance for an uncertain sigma."""
+"""Degrees of freedom of a comparison by cases.  The number is large, because the score of such a comparison comes from
+an exact test that needs no allowance for an uncertain sigma."""
 _PAIR_DOF = 4
 """The paired estimate is used only if the standard deviation of pairs has at least this number of degrees of
 freedom."""
@@ -86,13 +86,13 @@ def counted(evidence: Evidence) -> Evidence:
 
 
 def newest_unselected(incumbent: Sequence[Run], most: int) -> tuple[Run, ...]:
-    """Return the incumbent's newest unselected runs, at most ``most``; if all were selected, return selected ones."""
+    """Return the incumbent's newest unselected runs, at most ``most``; if all were selected, return selected runs."""
     fresh = [run for run in incumbent if run.fresh]
     return tuple((fresh or incumbent)[-most:])
 
 
 def difference(evidence: Evidence, most: int) -> Difference:
-    """Return the difference between all runs of the candidate and the ``most`` newest of the incumbent.
+    """Return the difference between all runs of the candidate and the ``most`` newest runs of the incumbent.
 
     Both sides must have runs, and all of the runs must count (:func:`counted`).
     """
@@ -148,7 +148,7 @@ def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> 
 def _at_like_speed(evidence: Evidence, most: int) -> Difference | None:
     """Compare with those runs of the incumbent that ran at about the same speed.
 
-    Return None if all of the incumbent's runs had that speed, or if none did.
+    Return None if all of the incumbent's runs had about that speed, or if none of them had.
     """
     speed = fmean([run.log_work for run in evidence.candidate])
     like = [run for run in evidence.incumbent if abs(run.log_work - speed) <= STEADY]

@@ -1,4 +1,4 @@
-"""Stop a run that has already lost, and record how much time that saves and how often it was wrong.
+"""Stop a run that has already lost, and record how much time such stops save and how often they were wrong.
 
 The loss at half the budget says little about the order of good configurations; it only shows clear losers.  So the
 margin is wide, and changes that reshape the loss curve are exempt.  One loser in eight may finish, to learn how often
@@ -32,7 +32,7 @@ class EarlyRules:
     window: float = 0.1
     """Share of the budget over which the loss is averaged."""
     full_runs: int = 20
-    """Number of runs that must have finished before any is stopped."""
+    """Number of runs that must have finished before any run is stopped."""
     audit_every: int = 8
     """An experiment whose number is a multiple of this value is allowed to finish."""
     exempt: tuple[str, ...] = ("schedule", "batch", "ema")
@@ -91,8 +91,8 @@ def should_stop(
 
 
 def pace(curve: Curve, tokens: int | None, whole: int | None) -> float:
-    """Return the work that a run has done so far, as a share of the work that the incumbent had done at the same point;
-    at most 1.
+    """Return the work that a run has done so far, as a share of the work that the incumbent had done at the same share
+    of the budget; at most 1.
 
     ``tokens`` is the number of tokens trained on so far, ``whole`` the number in the incumbent's whole run.  On a
     slower machine a run falls behind the incumbent although its file is not to blame.  Returns 1 if the tokens are
@@ -190,7 +190,7 @@ def account(past: Sequence[Past]) -> Account:
 def highest_rate(wrong: int, of: int, confidence: float = 0.95) -> float:
     """Return the one-sided Clopper-Pearson bound of an error rate, after ``wrong`` errors in ``of`` cases.
 
-    If this were the true rate, ``wrong`` errors or fewer would be seen with probability 1 - ``confidence``.
+    If the bound were the true rate, ``wrong`` errors or fewer would be seen with probability 1 - ``confidence``.
     """
     if wrong >= of:
         return 1.0

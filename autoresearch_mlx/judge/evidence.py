@@ -35,8 +35,8 @@ class Run:
     tainted: bool = False
     """Whether heat, sleep or another program disturbed the run, so that it does not count."""
     log_work: float = 0.0
-    """Natural logarithm of the work that the run could do at the machine's speed, relative to the session's
-    reference speed (:func:`speeds.log_work`).  It is 0 at the reference speed, and if the speed is unknown."""
+    """Natural logarithm of the work that the run could do at the machine's speed, relative to the session's reference
+    speed (:func:`speeds.log_work`).  The value is 0 at the reference speed, and if the speed is unknown."""
     log_tokens: float | None = None
     """Natural logarithm of the number of tokens trained on, or None if this number or the machine's speed is unknown.
     """
@@ -83,7 +83,7 @@ class Slope:
 
 
 STEADY = 0.1
-"""Largest difference between the ``log_work`` of two runs that were equally fast."""
+"""Largest difference between the ``log_work`` of two runs that count as equally fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Evidence:
     steps: tuple[int | None, int | None] = (None, None)
     """Numbers of steps after which a repeat ends: one for the candidate, one for the incumbent.
 
-    None means that the clock ends it.
+    None means that the clock ends the repeat.
     """
     slope: Slope = Slope()
     """The change of values with the machine's speed, from all repeats before this candidate."""
@@ -143,7 +143,8 @@ class Again:
     trial: bool = False
     """True if this run only shows whether the incumbent runs at all, after the machine ended the candidate's runs."""
     machine: str = ""
-    """Name of the machine of a fleet that should make the run; if empty, the machine of the last run makes it."""
+    """Name of the machine of a fleet that should make the run; if empty, the machine of the last run makes this run
+    too."""
 
 
 Decision: TypeAlias = Verdict | Again
@@ -155,7 +156,7 @@ class Stages:
     undecided.
 
     A candidate with a score below ``lower`` is discarded; one with a score of ``upper`` or more is kept.  Raises
-    ValueError unless the two are equal after the last run.
+    ValueError unless the two bounds are equal after the last run.
     """
 
     lower: tuple[float, ...]
@@ -178,16 +179,17 @@ class Stages:
 
 
 ADAPTIVE = Stages((0.5, 0.8, 1.1, 1.5), (3.0, 2.0, 1.8, 1.5))
-"""Bounds of the mode ``adaptive``.  In simulations with sigma from three baseline runs (`bench/judge.py`), they keep 9
-% of the changes that do nothing, and 96 % of those that gain 3 sigma."""
+"""Bounds of the mode ``adaptive``.  In simulations with sigma from three baseline runs (`bench/judge.py`), these bounds
+keep 9 % of the changes that do nothing, and 96 % of those that gain 3 sigma."""
 STRICT = Stages((0.7, 1.1, 1.5, 1.8, 2.1), (4.5, 3.0, 2.6, 2.3, 2.1))
-"""Bounds of the mode ``strict``.  In the same simulations, they keep 3 % of the changes that do nothing and 88 % of
-those that gain 3 sigma.  Of the changes that gain 1 sigma, they keep half as many as the adaptive bounds."""
+"""Bounds of the mode ``strict``.  In the simulations of ``bench/judge.py``, these bounds keep 3 % of the changes that
+do nothing and 88 % of those that gain 3 sigma.  Of the changes that gain 1 sigma, these bounds keep half as many as the
+adaptive bounds."""
 ACROSS = Stages((0.6, 0.8, 1.0, 1.2), (3.0, 1.55, 1.4, 1.2))
 """Bounds for a change whose runs are spread over the machines of a fleet.
 
-They are lower, because a second machine has to agree, and because machines that may differ widen the error
-(`bench/fleet.py`).
+These bounds are lower than those for one machine, because a second machine has to agree, and because machines that may
+differ widen the error (`bench/fleet.py`).
 """
 
 

@@ -1,8 +1,8 @@
 """Decide what to do when the machine ends a candidate's runs again and again.
 
-Such a run does not count and is repeated.  After three in a row there are two explanations: the machine does not work,
-or the file makes it fail (or prints what a failing machine prints).  One run of the incumbent shows which explanation
-is right.
+A run that the machine ended does not count and is repeated.  After three such runs in a row there are two explanations:
+the machine does not work, or the file makes it fail (or prints what a failing machine prints).  One run of the
+incumbent shows which explanation is right.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def faults_at_the_end(measurements: Sequence[Measurement]) -> int:
 
 
 def decide_faults(history: History, measurements: Sequence[Measurement], tried: bool) -> Decision | None:
-    """Return what to do after the machine has ended three runs in a row, or None while there are fewer.
+    """Return what to do after the machine has ended three runs in a row, or None while there are fewer such runs.
 
-    The reason leaves out how the machine ended the runs: the loop adds that.
+    The reason leaves out how the machine ended the runs, because the loop adds that.
 
     ``tried`` is True if the incumbent was measured after these runs; its run is then the newest repeat in the history.
     """
@@ -64,7 +64,8 @@ def decide_faults(history: History, measurements: Sequence[Measurement], tried: 
 def confirmed(decision: Decision, history: History, measurements: Sequence[Measurement]) -> Decision:
     """Return the decision, or ask for one more run if a keep rests on one run and the machine ended the others.
 
-    Otherwise a file could imitate such errors whenever its run goes badly, and would be judged by its best run.
+    Without the repeat, a file could imitate the machine's errors whenever its run goes badly, and would be judged by
+    its best run.
     """
     kept = isinstance(decision, Verdict) and decision.status == "keep"
     ended = sum(fault_of(m) is not None for m in measurements)

@@ -43,8 +43,8 @@ def _whole(stopped: Measurement) -> float:
 
 
 def removed(experiment: Experiment) -> int | None:
-    """Return the number of the kept experiment whose change this experiment leaves out as a trial, or None if it is no
-    such trial."""
+    """Return the number of the kept experiment whose change this experiment leaves out as a trial, or None if this
+    experiment is no such trial."""
     number = experiment.talk.get("removes")
     return number if isinstance(number, int) else None
 
@@ -55,7 +55,7 @@ def selecting(measured: Sequence[Measurement]) -> int:
 
 
 def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
-    """Return the runs of an experiment that have a value; ``fresh`` marks those by which nothing was selected.
+    """Return the runs of an experiment that have a value; ``fresh`` marks the runs by which nothing was selected.
 
     A proposal is selected by its first run; the baseline (number 0) was not selected.
     """
@@ -111,7 +111,7 @@ def _later(history: History) -> Mapping[int, Sequence[Measurement]]:
 def sigma_of(history: History) -> Sigma:
     """Return sigma, the standard deviation of one run at a constant speed of the machine.
 
-    It is pooled over everything that was repeated.
+    Sigma is pooled over everything that was repeated.
     """
     return noise_of(history)[1]
 
@@ -149,15 +149,15 @@ def _with_commits(history: History) -> Iterator[tuple[str, Run]]:
 def pair_sigma(history: History, axis: str | None, steep: float = 0.0) -> Sigma:
     """Return the standard deviation of the difference, on a common seed, between a change and its incumbent.
 
-    It is pooled over the changes of the same class as ``axis`` (:func:`sigma.pair_class`).  ``steep`` says how values
-    change with the work that a run could do at the machine's speed.
+    The deviation is pooled over the changes of the same class as ``axis`` (:func:`sigma.pair_class`).  ``steep`` says
+    how values change with the work that a run could do at the machine's speed.
     """
     groups = []
     best: Experiment | None = None
     later, wanted = _later(history), sigma.pair_class(axis)
     numbered = {e.number: e for e in history.experiments}
 
-    @cache  # an incumbent with many repeats is the other side of many changes
+    @cache  # cached, because one incumbent is compared with many changes
     def runs_with(number: int) -> tuple[Run, ...]:
         return _all_runs(numbered[number], later.get(number, ()))
 
@@ -173,8 +173,8 @@ def pair_sigma(history: History, axis: str | None, steep: float = 0.0) -> Sigma:
 def standing(history: History, experiment: Experiment) -> float:
     """Return the value of a kept experiment for comparisons: the mean of its newest unselected runs, not its best run.
 
-    In a fleet, the machine of the current regime may not have run this version; then the value that it would have there
-    is estimated (:func:`levelled`).  Raises ValueError if the experiment has no value at all.
+    In a fleet, the machine of the current regime may not have run this version; then the value that the version would
+    have on that machine is estimated (:func:`levelled`).  Raises ValueError if the experiment has no value at all.
     """
     if (value := levelled(history, experiment)) is not None:
         return value
@@ -188,9 +188,9 @@ def standing(history: History, experiment: Experiment) -> float:
 def levelled(history: History, experiment: Experiment) -> float | None:
     """Estimate the value that a version would have in the current regime, from its runs in other regimes.
 
-    The same file has a different value on each machine of a fleet, so the version's difference from the baseline in the
-    other regime is added to the baseline's value in this one.  Returns None if the version has runs in the current
-    regime, or if the baseline has none there or in the other regimes.
+    The same file has a different value on each machine of a fleet, so the version's difference from the baseline in
+    another regime is added to the baseline's value in the current regime.  Returns None if the version has runs in the
+    current regime, or if the baseline has no runs in the current regime or none in a regime in which the version ran.
     """
     own = _means(runs_of(history, experiment))
     if history.regime in own or history.baseline is None:
@@ -212,8 +212,8 @@ def _means(taken: Sequence[Run]) -> Mapping[int, float]:
 def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
     """Return the runs whose mean is :func:`standing`; none for an imported experiment.
 
-    These are the undisturbed runs of the current regime, or all runs if there are none.  Runs at the machine's usual
-    speed are preferred, because another speed changes the value.
+    These are the undisturbed runs of the current regime, or all runs if no run is undisturbed and of that regime.  Runs
+    at the machine's usual speed are preferred, because another speed changes the value.
     """
     every = runs_of(history, experiment)
     told = by_tokens(every)

@@ -51,8 +51,8 @@ MOST_RUNS_FOR_AUDIT = 6
 """Number of runs after which the judge gives up an edit that could not be audited."""
 
 UNCOUNTED_SAID, UNCOUNTED_HELD = 1.25, 1.4
-"""Multiples of the baseline's time for each token and matrix weight.  From the first on, a keep's reason states the
-time; from the second on, the keep waits for a person.
+"""Multiples of the baseline's time for each token and matrix weight.  From the first multiple on, a keep's reason
+states the time; from the second on, the keep waits for a person.
 
 A script that passes each batch through the model twice took 1.5 to 2 times the baseline's time.
 """
@@ -107,13 +107,13 @@ class Judge:
     refresh_every: int = 10
     """Number of experiments after which the incumbent is measured again."""
     removal_every: int = 8
-    """Number of keeps after which weakly supported ones are removed as a trial."""
+    """Number of keeps after which weakly supported keeps are removed as a trial."""
     limits: Sequence[Limit] = ()
     """Limits of the other figures, besides the metric."""
     budget_seconds: float | None = None
     """Seconds of training, from which the number of steps of a repeat is calculated.
 
-    If it is None, the clock ends repeats too.
+    If the time is None, the clock ends repeats too.
     """
 
     @property
@@ -314,7 +314,7 @@ class Judge:
     def suspects(self, history: History) -> tuple[int, ...]:
         """Return the numbers of the kept experiments to remove as a trial, weakest first; empty while no pass is due.
 
-        A pass goes on while the last experiment was such a trial.
+        A pass goes on while the last experiment was a trial of that pass.
         """
         keeps = [e for e in history.experiments if e.status == "keep" and e.number > 0 and removed(e) is None]
         trials = [e for e in history.experiments if removed(e) is not None]
@@ -377,7 +377,7 @@ def padded(history: History, measured: Sequence[Measurement]) -> Verdict | None:
     taken = max((m.seconds.start or 0.0 for m in measured), default=0.0)
     if taken <= PADDING_TIMES * usual + PADDING_SECONDS:
         return None
-    said = f"{taken:.1f} s before its first batch, and the baseline took {usual:.1f} s: the budget does not count them"
+    said = f"{taken:.1f} s before its first batch, and the baseline took {usual:.1f} s; the budget counts neither"
     return Verdict("invalid", said)
 
 

@@ -1,18 +1,18 @@
 """Decide on a change that is measured on several machines: keep it, discard it, or name the machine for the next run.
 
 Values of two machines are never compared.  On each machine the candidate is compared with the incumbent's runs there,
-and the gain is divided by that machine's sigma.  These effects are combined (:mod:`combined`).  The combined effect is
-compared with bounds that narrow with the number of runs, as on one machine (:mod:`stages`).  The machine with the
-fewest runs makes the next run.  So a gain is kept only when a second machine has confirmed it, and this confirmation
-costs no more than a repeat on the first machine.
+and the gain is divided by that machine's sigma.  The effects on all machines are combined (:mod:`combined`), and the
+combined effect is compared with bounds that narrow with the number of runs, as on one machine (:mod:`stages`).  The
+machine with the fewest runs makes the next run.  So a gain is kept only when a second machine has confirmed it, and
+this confirmation costs no more than a repeat on the first machine.
 
-To discard a loser, a machine need not have run the incumbent.  It may have run an older version instead: a candidate
-that loses to that version would lose to the incumbent by even more, because the incumbent is better.  For any other
-decision, the candidate's runs on that machine count only after the machine has run the incumbent too; meanwhile other
-machines may decide.
+To discard a loser, a machine need not have run the incumbent.  A machine may have run an older version instead, because
+a candidate that loses to that version would lose to the better incumbent by even more.  For any other decision, the
+candidate's runs on that machine count only after the machine has run the incumbent too; meanwhile other machines may
+decide.
 
-A change may help one kind of chip alone.  Such a change is discarded, and the reason calls it a platform keep, a keep
-for one kind of chip only.
+A change that helps one kind of chip alone is discarded, and the reason calls it a platform keep, a keep for one kind of
+chip only.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from autoresearch_mlx.judge.next_run import OTHER_SPEED, disturbed, missing, nex
 from autoresearch_mlx.judge.student_t import quantile
 
 _ASSUMED_TAU, _WEIGHT = 0.3, 10.0
-"""The standard deviation of an effect between machines, in sigma, that is assumed before several machines have
-measured any change, and the weight of this assumption.  It counts about as much as 25 changes with a run on each of
+"""The standard deviation of an effect between machines, in sigma, that is assumed before several machines have measured
+any change, and the weight of this assumption.  The assumption counts about as much as 25 changes with a run on each of
 two machines (`bench/fleet.py`)."""
 _APART = 1.645
 """A platform keep needs an effect that exceeds the effect on the other machines by this number of standard errors;
@@ -41,8 +41,9 @@ chance alone reaches it in 1 of 20 cases."""
 
 
 _LEARNING = 3
-"""Number of machines whose whole baselines are enough to learn the noise: the noise of a machine is estimated from the
-repeats of all (:func:`sigma.moderated`).  In simulated nights, more repeats gained nothing (`bench/fleet.py`)."""
+"""Number of machines whose whole baselines are enough to learn the noise, because the noise of a machine is estimated
+from the repeats of all machines (:func:`sigma.moderated`).  In simulated nights, more repeats gained nothing
+(`bench/fleet.py`)."""
 
 
 def runs_of_baseline(machines: int, replicates: int) -> tuple[int, int]:
@@ -56,8 +57,8 @@ def runs_of_baseline(machines: int, replicates: int) -> tuple[int, int]:
 
 
 def runs_to_learn(replicates: int, repeats: int) -> int:
-    """Return how many runs a machine that joins later takes first, if the others' repeats have ``repeats`` degrees of
-    freedom."""
+    """Return how many runs a machine that joins later takes first, if the other machines' repeats have ``repeats``
+    degrees of freedom."""
     return min(replicates, 2) if repeats >= _LEARNING * (replicates - 1) else replicates
 
 
@@ -70,11 +71,11 @@ class OnMachine:
     """Name of the machine's chip; machines with the same chip are of one kind."""
     evidence: Evidence
     older: Evidence | None = None
-    """The same evidence, but with the runs of an older version instead of the incumbent's: the newest version with
-    runs on this machine, provided that every keep since then was a gain.  It is None if there is no such version, or
-    if the incumbent has runs here."""
+    """``evidence``, but with the runs of an older version instead of the incumbent's: the newest version with runs on
+    this machine, provided that every keep since then was a gain.  None if no version qualifies, or if the incumbent has
+    runs on this machine."""
     away: bool = False
-    """True while the machine does not take part: its earlier runs count, but it is asked for no more."""
+    """True while the machine does not take part: its earlier runs count, but it is asked for no more runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ def decide_on_machines(
 
 
 def _without_runs(side: OnMachine) -> OnMachine:
-    """Return the side without the candidate's runs; they count only after the incumbent has run there too."""
+    """Return the side without the candidate's runs; these count only after the machine has run the incumbent too."""
     return replace(side, evidence=replace(side.evidence, candidate=()))
 
 
@@ -170,7 +171,8 @@ def _decided(
     rules: Rules,
     begun: bool = False,
 ) -> Decision:
-    """Decide by the machines that have run both versions; ``begun`` says that another has run only the candidate."""
+    """Decide by the machines that have run both versions; ``begun`` says that another machine has run only the
+    candidate."""
     measured = [side for side in now if side.evidence.candidate]
     if not measured:
         return _next_run(sides, now, rules, begun=begun)
@@ -189,8 +191,8 @@ def _decided(
 def _behind_older(sides: Sequence[OnMachine], spread: Between, mode: Mode, rules: Rules) -> Verdict | None:
     """Return a discard if the change loses even to older versions, or None if the incumbent's runs are needed.
 
-    An older version replaces the incumbent where the incumbent has no run; compared with it, the gain looks larger than
-    it is.
+    An older version replaces the incumbent where the incumbent has no run; the gain over an older version is larger
+    than the gain over the incumbent.
     """
     stand_ins = [older_instead(side) for side in sides]
     if any(counted(side.evidence).candidate and not counted(side.evidence).incumbent for side in stand_ins):
@@ -205,7 +207,8 @@ def _behind_older(sides: Sequence[OnMachine], spread: Between, mode: Mode, rules
 
 
 def older_instead(side: OnMachine) -> OnMachine:
-    """Return the side with an older version in place of the incumbent, if only that version has runs there."""
+    """Return the side with an older version in place of the incumbent, if only the older version has runs on this
+    machine."""
     if side.older is None or counted(side.evidence).incumbent:
         return side
     return replace(side, evidence=side.older, older=None)
@@ -262,7 +265,7 @@ def _without_sigma(
 ) -> Decision:
     """Decide by the margin on each machine, where there is no usable sigma.
 
-    That is the case while nothing was repeated there, and if all repeats agree to the last digit.
+    Sigma is not usable while nothing was repeated on a machine, and if all its repeats agree to the last digit.
     """
     for side in now:
         if side.machine in found:
@@ -285,8 +288,8 @@ def _not_for_all(effects: Sequence[MachineEffect], spread: Between, bound: float
 def platform_of(effects: Sequence[MachineEffect], spread: Between, bound: float) -> str | None:
     """Return the chip if a change wins on one kind of chip alone, else None.
 
-    Its effect there is at least ``bound`` standard errors above 0 and clearly above the effect on all other machines,
-    which have no gain.
+    The change wins on a kind of chip if its effect on that kind is at least ``bound`` standard errors above 0 and
+    clearly above the effect on all other machines, which have no gain.
     """
     for chip in dict.fromkeys(each.chip for each in effects):
         there = [each for each in effects if each.chip == chip]
@@ -303,7 +306,7 @@ def platform_of(effects: Sequence[MachineEffect], spread: Between, bound: float)
 def _own_error(effects: Sequence[MachineEffect]) -> float:
     """Return the standard error of the mean over only these machines.
 
-    It has no allowance for differences between machines.
+    This error has no allowance for differences between machines.
     """
     return together(effects, Between(0.0)).error
 

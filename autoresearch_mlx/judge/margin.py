@@ -24,7 +24,7 @@ class Margin:
     def decide(self, history: History, measurements: Sequence[Measurement], before: float | None = None) -> Decision:
         """Return a verdict, or a request for one more run.
 
-        ``before`` is the value to use for the incumbent.  If it is None, the mean of the incumbent's own
+        ``before`` is the value to use for the incumbent.  If ``before`` is None, the mean of the incumbent's own
         measurements is used.
         """
         if not measurements:
@@ -58,7 +58,7 @@ def by_margin(gain: float, before: float, margin: float) -> Verdict:
 
 
 def mean_value(measurements: Sequence[Measurement]) -> float | None:
-    """Return the mean value of the undisturbed measurements, or of all if each was disturbed.
+    """Return the mean value of the undisturbed measurements, or of all measurements if each was disturbed.
 
     Returns None if no measurement has a value.
     """
@@ -71,7 +71,7 @@ def mean_value(measurements: Sequence[Measurement]) -> float | None:
 def incumbent_value(incumbent: Experiment) -> float:
     """Return the mean of the incumbent's measurements, or its recorded value if it has none.
 
-    Raises ValueError when it has neither.
+    Raises ValueError when the incumbent has neither measurements nor a recorded value.
     """
     value = mean_value(incumbent.measurements)
     if value is None:

@@ -16,7 +16,8 @@ def steps_in_budget(runs: Sequence[tuple[int, float]], budget_seconds: float) ->
     """Return the number of steps that fit into the budget at the median pace of ``runs``, which are given as (steps,
     seconds of training).
 
-    Returns None when no run has both.  Each file is timed by its own runs, so a faster file still gets more steps.
+    Returns None when no run has both numbers.  Each file is timed by its own runs, so a faster file still gets more
+    steps.
     """
     paces = [seconds / steps for steps, seconds in runs if steps > 0 and seconds > 0]
     return max(1, math.floor(budget_seconds / median(paces))) if paces else None
@@ -59,7 +60,7 @@ OTHER_SPEED = "the machine was not as fast as when the incumbent ran"
 def unlike(found: Difference, now: Evidence, rules: Rules) -> bool:
     """Return whether only a difference in the machine's speed keeps the case undecided.
 
-    A new run of the incumbent then decides it.
+    If so, a new run of the incumbent decides the case.
 
     A loss larger than the gain that a keep needs is clear at any speed.
     """
@@ -68,13 +69,13 @@ def unlike(found: Difference, now: Evidence, rules: Rules) -> bool:
 
 
 def repeat(now: Evidence, found: Difference, rules: Rules) -> Again:
-    """Ask for one more run of the candidate, on a seed on which the incumbent has run if there is one."""
+    """Ask for one more run of the candidate, if possible on a seed on which the incumbent has run."""
     seed = next_seed(now.candidate, newest_unselected(now.incumbent, rules.record))
     return Again(f"{effect_so_far(now, found)}: measure again", "candidate", seed, now.steps[0])
 
 
 def refresh(now: Evidence, reason: str) -> Again:
-    """Ask for one more run of the incumbent, on a seed on which the candidate has run if there is one."""
+    """Ask for one more run of the incumbent, if possible on a seed on which the candidate has run."""
     return Again(reason, "incumbent", next_seed(now.incumbent, now.candidate), now.steps[1])
 
 
@@ -87,7 +88,7 @@ def effect_so_far(now: Evidence, found: Difference) -> str:
 def next_seed(taken: Sequence[Run], other: Sequence[Run]) -> int | None:
     """Return a seed on which only ``other`` has run, so that the two runs form a pair.
 
-    If there is no such seed, return a new one; if neither side has run, return None.
+    If there is no such seed, return a new seed; if neither side has run, return None.
     """
     mine, theirs = {run.seed for run in taken}, [run.seed for run in other]
     free = [seed for seed in theirs if seed not in mine]

@@ -12,8 +12,8 @@ from autoresearch_mlx.judge.history import taken_now
 _SAME_COST = 0.15
 """Relative difference in processor time up to which the steps of two files count as equally expensive.
 
-On a busy machine the time of the same step varies by as much, because programs push each other's data out of the
-caches.
+On a busy machine the time of the same step varies by about this share, because programs push each other's data out of
+the caches.
 """
 
 _FASTER = 1.15
@@ -26,9 +26,9 @@ _QUIET_SHARE = 0.95
 def reference_of(history: History, earlier: Sequence[Measurement] = ()) -> Reference:
     """Return the reference: the speed of the first undisturbed run of the baseline in the current regime.
 
-    In a regime without such a run, it is the speed of the first repeat.  ``earlier`` has the runs that are not in the
-    ledger yet.  If all of them were too slow, waiting for a quieter machine has not helped, and their own speed becomes
-    the reference.
+    In a regime without such a run, the reference is the speed of the first repeat.  ``earlier`` has the runs that are
+    not in the ledger yet.  If all runs in ``earlier`` were too slow, waiting for a quieter machine has not helped, and
+    their own speed becomes the reference.
     """
     best = history.baseline
     recorded = taken_now(history, best) if best is not None else ()
@@ -64,9 +64,8 @@ def _by(m: Measurement, speed: float, fastest: float) -> Measurement:
 
 
 def same_cost(run: Measurement, others: Sequence[Measurement]) -> int | None:
-    """Return the number of steps of the other runs if a step of ``run`` costs as much as one of theirs.
-
-    Returns None if it does not.
+    """Return the number of steps of the other runs if a step of ``run`` costs as much as a step of the other runs, else
+    None.
 
     Both models must have the same size, and both steps the same number of tokens and nearly the same processor time.
     """
@@ -77,8 +76,8 @@ def same_cost(run: Measurement, others: Sequence[Measurement]) -> int | None:
 def speed_news(history: History) -> list[tuple[str, str]]:
     """Return warnings about the speed, each with a name and a sentence.
 
-    One says that other programs slowed down the newest run too much, the other that the machine was busy during the
-    baseline.
+    One warning says that other programs slowed down the newest run too much, the other warning that the machine was
+    busy during the baseline.
     """
     found = []
     newest = max(history.experiments, key=lambda e: e.number) if history.experiments else None
@@ -87,7 +86,7 @@ def speed_news(history: History) -> list[tuple[str, str]]:
         less = f"that it wanted, so this session trains {_part(share)} of its budget"
         found.append(("reference", f"{said} {less}; when the machine is quiet, start afresh: `run --tag NAME`"))
         if newest is history.baseline:
-            return found  # its disturbed runs are the reason
+            return found  # the baseline's disturbed runs are behind this warning
     measured = newest.measurements if newest is not None else ()
     slow = next((m for m in reversed(measured) if m.tainted and m.disturbed_by), None)
     if slow is not None and slow.speed is not None:

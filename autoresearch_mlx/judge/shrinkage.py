@@ -1,8 +1,8 @@
 """Report the gain of a change: a shrunk estimate with an interval, and a line of text about it.
 
 A change that was kept because it measured well has, on average, measured too well (the winner's curse).  Empirical
-Bayes shrinkage undoes that on average.  Effects are assumed to be normal around 0, with a variance tau^2 that is
-estimated from the session's own effects.  The measured gain is multiplied by tau^2 / (tau^2 + error^2) (Efron and
+Bayes shrinkage removes this excess on average.  Effects are assumed to be normal around 0, with a variance tau^2 that
+is estimated from the session's own effects.  The measured gain is multiplied by tau^2 / (tau^2 + error^2) (Efron and
 Morris, "Stein's estimation rule and its competitors", JASA 68, 1973).
 """
 
@@ -32,9 +32,9 @@ BY_SPEED = "allowing for the machine's speed"
 class Effect:
     """A gain as it is reported.  Every field but ``z`` and the counts is in the metric's unit; positive is better.
 
-    The interval is as wide as it would be for a change that was not selected.  For changes that were kept it contains
-    the true gain in fewer than 90 % of cases (`bench/judge.py` counts them); only :mod:`certificate` measures without
-    selection.
+    The interval is as wide as it would be for a change that was not selected.  For changes that were kept, the interval
+    contains the true gain in fewer than 90 % of cases (`bench/judge.py` counts them); only :mod:`certificate` measures
+    without selection.
     """
 
     gain: float
@@ -58,8 +58,8 @@ class Effect:
 def effect_of(comparison: Difference, recent_effects: Sequence[float]) -> Effect:
     """Return the effect for a difference, given the measured gains of the changes that were kept before.
 
-    The gain of this difference is added to those gains; otherwise the first large gain of a session would be halved.
-    Raises ValueError when the comparison has no standard error.
+    The gain of this difference is added to those gains; without this addition, the first large gain of a session would
+    be halved.  Raises ValueError when the comparison has no standard error.
     """
     if not comparison.error:
         raise ValueError("a difference without a standard error has no effect to report")
@@ -84,7 +84,7 @@ def effect_of(comparison: Difference, recent_effects: Sequence[float]) -> Effect
 def effect_variance(recent_effects: Sequence[float], sigma: float, error: float) -> float:
     """Return tau^2, the variance of true effects around 0, from measured effects of standard error ``error``.
 
-    The prior keeps it above 0; without the prior, one weak keep would shrink all later gains to nothing.
+    The prior keeps the estimate above 0; without the prior, one weak keep would shrink all later gains to nothing.
     """
     seen = math.fsum(max(0.0, effect**2 - error**2) for effect in recent_effects)
     return (_PRIOR_WEIGHT * (_PRIOR_SIGMA * sigma) ** 2 + seen) / (_PRIOR_WEIGHT + len(recent_effects))

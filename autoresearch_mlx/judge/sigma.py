@@ -33,9 +33,9 @@ def pooled(groups: Iterable[Sequence[float]], of: str = "commit") -> Sigma:
     """Return the standard deviation within groups of values, pooled over the groups.
 
     The deviation is sqrt(sum of squares / sum of (n - 1)), and the last sum is its degrees of freedom.  Residuals
-    beyond 3 median absolute deviations are cut to 3 (winsorised): otherwise one run during a backup could make sigma so
-    large that no gain is believed for the rest of the night.  ``of`` is the word by which the result's ``source`` calls
-    a group.
+    beyond 3 median absolute deviations are cut to 3 (winsorised), because otherwise one run during a backup could make
+    sigma so large that no gain is believed for the rest of the night.  ``of`` is the word by which the result's
+    ``source`` calls a group.
     """
     repeated = [group for group in groups if len(group) > 1]
     if not repeated:
@@ -130,9 +130,9 @@ def pair_class(axis: str | None) -> PairClass:
     """Return the class of an axis: the paired differences within a class have a similar spread.
 
     An unknown axis counts as structural.  Runs on a common seed share their initial weights and the order of the data
-    (common random numbers; Bouthillier et al., arXiv 2103.03098).  That helps when the candidate stays close to the
-    incumbent's course, as after a change of a learning rate.  A change of the layers draws other weights, so pairing
-    gains little.
+    (common random numbers; Bouthillier et al., arXiv 2103.03098).  A common seed helps when the candidate stays close
+    to the incumbent's course, as after a change of a learning rate.  A change of the layers draws other weights, so
+    pairing gains little.
     """
     return _CLASSES.get((axis or "").split(".")[0], "structural")
 
@@ -141,7 +141,7 @@ def age_of(measured: Sequence[bool]) -> int:
     """Return the number of experiments since the incumbent was last measured.
 
     ``measured`` says for each experiment, oldest first, whether the incumbent ran in it or right after it.  The
-    experiment by which the incumbent was kept is one of them.
+    experiment by which the incumbent was kept is one of those in ``measured``.
     """
     return next((age for age, then in enumerate(reversed(measured)) if then), len(measured))
 

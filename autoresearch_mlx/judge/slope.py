@@ -1,11 +1,11 @@
 """Correct values for the speed of the machine: estimate how much a run's value changes with the speed, and the error of
 that estimate.
 
-Other programs, heat and power saving take a part of the machine from a run, and with a budget of time the run then does
+Other programs, heat and power saving take a part of the machine from a run, so that a run with a budget of time does
 less work.  So the values of runs are compared as ``value = file + slope * log_work + noise``, an analysis of covariance
 (Fisher, "Statistical Methods for Research Workers", 4th ed. 1932).  The slope is estimated from repeats of one commit
-at different speeds.  Before there are repeats, its error is estimated from the learning curve, which shows how much the
-last part of the work gained.
+at different speeds.  Before there are repeats, the error of the slope is estimated from the learning curve, which shows
+how much the last part of the work gained.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def steepness(curve: Sequence[tuple[float, float]]) -> float | None:
     """Return the largest share of its loss that a run may still gain for each e-fold of further work, at the end of its
     curve.
 
-    It is the least-squares slope of the loss over the logarithm of the budget's share, plus its standard error.
+    The share is the least-squares slope of the loss over the logarithm of the budget's share, plus its standard error.
     Returns None if there are too few points.
     """
     late = [(math.log(share), loss) for share, loss in curve if share >= _LATE and math.isfinite(loss)]
@@ -67,9 +67,9 @@ def prior(measured: Iterable[Measurement], value: float) -> Slope:
 def learned(groups: Iterable[Sequence[Run]], before: Slope) -> tuple[Slope, Sigma]:
     """Return the slope and the sigma of one run, from groups of runs; a group has the runs of one commit in one regime.
 
-    This is Bayesian linear regression within groups, in which ``before`` is the prior.  Without runs at different
-    speeds, the slope is ``before``, and sigma is computed from the plain values.  Work is counted in tokens if they are
-    known.
+    The estimate is a Bayesian linear regression within groups, in which ``before`` is the prior.  Without runs at
+    different speeds, the slope is ``before``, and sigma is computed from the plain values.  Work is counted in tokens
+    if they are known.
     """
     plain_groups = [group for group in groups if len(group) > 1]
     repeated = [told[0] if (told := by_tokens(group)) is not None else group for group in plain_groups]

@@ -24,7 +24,7 @@ def log_work(m: Measurement) -> float:
     """Return the natural logarithm of the work that a run could do at its speed, relative to the work at the reference
     speed.
 
-    It is 0 at the reference speed, for an unknown speed, and for a run of a fixed number of steps.
+    The logarithm is 0 at the reference speed, for an unknown speed, and for a run of a fixed number of steps.
     """
     if m.speed is None or not 0 < m.speed < math.inf:
         return 0.0
@@ -53,7 +53,7 @@ def steady(run: Run) -> bool:
 def mean_speed(measured: Sequence[Measurement]) -> float | None:
     """Return the machine's mean speed in the runs that count, as a share of its usual speed.
 
-    Returns None if it is unknown.
+    Returns None if no speed is known.
     """
     told = [m for m in measured if m.speed is not None]
     counted = [m for m in told if not m.tainted and m.value is not None] or told

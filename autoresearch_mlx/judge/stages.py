@@ -1,8 +1,8 @@
 """Decide in stages: return a verdict from the evidence, or ask for one more measurement.
 
 After one run, a clear loser is discarded and a clear winner is kept.  Any other candidate runs again on further seeds,
-and all its runs count.  This is a group sequential test: the bounds narrow with the number of runs.  They were chosen
-by simulating whole decisions (`bench/judge.py`), so that checking after each run adds no false keeps.
+and all its runs count.  This is a group sequential test: the bounds narrow with the number of runs.  The bounds were
+chosen by simulating whole decisions (`bench/judge.py`), so that checking after each run adds no false keeps.
 
 This module also decides on the baseline, which only has to be repeated, and asks for an audit of gains that are too
 large to be believed at once.
@@ -54,7 +54,7 @@ def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) 
 def settled_mode(recent_effects: Sequence[float], sigma: Sigma, rules: Rules) -> Mode:
     """Return the mode that ``auto`` means now.
 
-    It is ``fast`` while the last keeps gained much more than sigma, else ``adaptive``.
+    The mode is ``fast`` while the last keeps gained much more than sigma, else ``adaptive``.
     """
     last = [abs(effect) for effect in recent_effects[-rules.fast_window :]]
     if len(last) < rules.fast_proof or sigma.value is None:
@@ -67,7 +67,7 @@ def decide_baseline(runs: Sequence[Run], metric: str, replicates: int = 3, lost:
     estimated.
 
     After twice as many runs, the baseline is kept if it has at least one undisturbed run, and is invalid otherwise.
-    ``lost`` counts further runs, which were disturbed and ended without a value.
+    ``lost`` counts the runs that were disturbed and ended without a value; these are not among ``runs``.
     """
     values = [run.value for run in runs if not run.tainted]
     if len(values) < replicates and len(runs) + lost < 2 * replicates:
@@ -158,7 +158,7 @@ def incredible(comparison: Difference, rules: Rules) -> bool:
 def quarantine(comparison: Difference, runs: int, audited: bool, seed: int | None, rules: Rules) -> Decision | None:
     """Return what a candidate with ``runs`` runs still needs before a gain that seems too large may count.
 
-    Returns None if it needs nothing more.
+    Returns None if the candidate needs nothing more.
     """
     if not incredible(comparison, rules) or (audited and runs > 1):
         return None

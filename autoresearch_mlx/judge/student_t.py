@@ -1,8 +1,8 @@
 """Compute Student's t distribution, which tells how likely a difference is by chance when sigma is itself an estimate.
 
 With few degrees of freedom, t has heavier tails than the normal distribution (Student, "The probable error of a mean",
-Biometrika 6, 1908).  It is written out here, because the standard library has only the normal distribution, and SciPy
-would be a large dependency for three functions.
+Biometrika 6, 1908).  The distribution is written out here, because the standard library has only the normal
+distribution, and SciPy would be a large dependency for three functions.
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ def waiting_in_words(found: Sequence[Waiting]) -> str:
 
 
 def _gain(history: History, e: Experiment, best: Experiment, now: float) -> float:
-    """Return the gain in the log if the incumbent is still the same, else the difference of the values."""
+    """Return the gain in the log if the incumbent has not changed since the experiment, else the difference of the
+    values."""
     if e.gain is not None and e.gain > 0 and (e.against or e.base) == best.commit:
         return e.gain
     assert e.value is not None

@@ -4,8 +4,8 @@ If a step costs the same in all of the runs, the number of tokens shows their wo
 
 The speed is measured with an error.  Other programs also push a run's data out of the caches.  On two cores with ten
 times as many busy programs, the processor time of the same step varied by 40 % within minutes.  The parent process
-counts the tokens without such an error, but their number also depends on what a step of the file costs.  So tokens show
-the effect of the machine only among runs of one commit, or between files whose steps do the same work.
+counts the tokens exactly, but their number also depends on what a step of the file costs.  So tokens show the effect of
+the machine only among runs of one commit, or between files whose steps do the same work.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _DOUBT = 0.12
 """Standard deviation of the difference between two estimates of a slow run's ``log_work``: one from its speed, one from
 its tokens.
 
-It was measured on 14 runs of 3 s on two cores with a load of 20, and is used until a session has enough repeats of its
-own.
+This value was measured on 14 runs of 3 s on two cores with a load of 20, and is used until a session has enough repeats
+of its own.
 """
 _ENOUGH = 4
 """Smallest number of degrees of freedom with which a session's own repeats are used."""
@@ -33,8 +33,8 @@ def by_tokens(*sides: Sequence[Run]) -> tuple[tuple[Run, ...], ...] | None:
 
     ``log_work`` is relative to the usual number of tokens of the last side.
 
-    Returns None if a number of tokens is unknown.  It also returns None if the machine ran at its usual speed in all
-    runs, because the number of tokens then varies only by chance.
+    Returns None if a number of tokens is unknown.  Also returns None if the machine ran at its usual speed in all runs,
+    because the number of tokens then varies only by chance.
     """
     known = [run.log_tokens for side in sides for run in side if not run.tainted and run.log_tokens is not None]
     counted = [run for side in sides for run in side if not run.tainted]
@@ -53,7 +53,7 @@ def _at(run: Run, origin: float) -> Run:
 def compared(
     candidate: Sequence[Run], incumbent: Sequence[Run], slope: Slope, same_cost: bool
 ) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
-    """Return both sides' runs, ready to be compared.
+    """Return the runs of both sides with the ``log_work`` and the errors that a comparison needs.
 
     ``same_cost`` says whether a step does the same work in both files.
 
@@ -79,7 +79,7 @@ def _doubted(runs: Sequence[Run], slope: Slope) -> tuple[Run, ...]:
 def doubt(groups: Iterable[Sequence[Run]]) -> float:
     """Return the standard error of a slow run's ``log_work``.
 
-    It is the spread, over repeats, of the difference between ``log_work`` and the work that the tokens show.
+    This error is the spread, over repeats, of the difference between ``log_work`` and the work that the tokens show.
     """
     squares, dof = 0.0, 0
     for group in groups:

@@ -50,8 +50,8 @@ def _config(folder: Path) -> Mapping[str, Any]:
 
 
 def _context(config: Mapping[str, Any]) -> int | None:
-    """Return the context length in tokens.  Models that also read images or sound keep this number in a section for
-    text."""
+    """Return the context length in tokens.  The files of models that also read images or sound have the context length
+    in a section for text."""
     text = config.get("text_config")
     for section in (config, text if isinstance(text, dict) else {}):
         tokens = section.get("max_position_embeddings")

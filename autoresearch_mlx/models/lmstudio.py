@@ -28,8 +28,8 @@ class LmStudio(OpenAICompatible):
     def release(self, seconds: float = 30.0) -> float | None:
         """Unload every instance of the model, wait until none is listed, and return the seconds that this took.
 
-        Returns None when no instance was loaded, or when this version cannot unload.  Raises EndpointError (hung) when
-        an instance is still listed after ``seconds``.
+        Returns None when no instance was loaded, or when this version of LM Studio cannot unload a model.  Raises
+        EndpointError (hung) when an instance is still listed after ``seconds``.
         """
         started = time.monotonic()
         if not self.here or not (loaded := self._instances()):
@@ -55,7 +55,7 @@ class LmStudio(OpenAICompatible):
         if entry is None:
             return None
         words = entry.get("params_string")
-        # The context of the loaded instance counts: a longer one would mean loading the model again.
+        # The context of the loaded instance counts, because a longer context would mean loading the model again.
         contexts = [first_number(config, "context_length") for config in _configs(entry)]
         return ModelFacts(
             model=self.model,
@@ -70,7 +70,7 @@ class LmStudio(OpenAICompatible):
     def _entry(self, path: str, listing: str, key: str) -> dict[str, Any] | None:
         """Return this model's entry in LM Studio's own list; None when the entry or the list is missing.
 
-        A version without this list answers the unknown path with status 200.
+        A version of LM Studio without this list answers the unknown path with status 200.
         """
         data = self.get(self._root + path).data
         entries = data.get(listing) if isinstance(data, dict) else None

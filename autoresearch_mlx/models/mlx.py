@@ -1,12 +1,13 @@
 """Serve ``mlx:MODEL_OR_PATH`` with mlx_lm.server as a child process, started for a question and ended before training.
 
 The model shares the machine's memory with the training run, so :meth:`MlxServer.release` ends the process; the next
-question starts it again.  A child that died in between is started again too; a reply's ``load_seconds`` shows that.
+question starts it again.  A child that died between two questions is started again too; the reply's ``load_seconds``
+then includes that start.
 
 This module makes up for three gaps in mlx_lm.server 0.32.  The server accepts a prompt of any length, so prompt and
-reply are checked against the context before anything is sent.  It loads whatever model a request names, even from the
-network, so requests only ever name the model that it was started with.  It keeps listening when that model could not be
-loaded, so this module waits until the server has produced one token.
+reply are checked against the context before anything is sent.  The server loads whatever model a request names, even
+from the network, so requests only ever name the model that it was started with.  The server keeps listening when its
+model could not be loaded, so this module waits until the server has produced one token.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ LOG = "mlx-server.log"
 _SERVED = "default_model"
 """mlx_lm.server's name for the model that it was started with."""
 _PROMPT_CACHES = 4
-"""Number of prompts that the server caches: a repair continues the last prompt, and older ones only take memory."""
+"""Number of prompts that the server caches; a few are enough, because a repair continues the last prompt, and older
+prompts only take memory."""
 _TICK_SECONDS = 0.05
 _DYING_SECONDS = 1.0
-"""Seconds to wait for the end of a process that no longer listens: a killed process closes its sockets first."""
+"""Seconds to wait for the end of a process that no longer listens, because a killed process closes its sockets before
+it ends."""
 _LAST_LINES = 4
 _NAME, _NEVER = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*[\w]", re.ASCII), re.compile(r"--|\.\.|\.git$")
 """Pattern of the names that Hugging Face accepts: ``org/name``."""
@@ -78,12 +81,13 @@ class MlxServer:
         return self._facts
 
     def ask(self, ask: Ask) -> Reply:
-        """Make one call, starting the server first when none is running; ``load_seconds`` tells how long that took.
+        """Make one call, starting the server first when none is running; ``load_seconds`` tells how long the start
+        took.
 
-        Raises EndpointError if the call fails.  Its kind is overflow (found before anything is sent), unreachable (the
-        server does not start), dropped (the server ended during the call) or hung (a deadline passed).  If the kind is
-        unreachable or dropped, the error contains the last lines of the server's log.  After a call that hung, the
-        server is ended too, because it may go on reading the prompt for minutes.
+        Raises EndpointError if the call fails.  The error's kind is overflow (found before anything is sent),
+        unreachable (the server does not start), dropped (the server ended during the call) or hung (a deadline passed).
+        If the kind is unreachable or dropped, the error contains the last lines of the server's log.  After a call that
+        hung, the server is ended too, because it may go on reading the prompt for minutes.
         """
         self._check_room(ask)
         loaded = 0.0 if self._running() else self._start(ask.seconds)
@@ -130,15 +134,16 @@ class MlxServer:
         if context is not None and ask.prompt_tokens + ask.max_tokens > context:
             raise EndpointError(
                 "overflow",
-                f"prompt and reply need {ask.prompt_tokens} + {ask.max_tokens} tokens, {self.model} has {context}",
+                f"prompt and reply need {ask.prompt_tokens} + {ask.max_tokens} tokens, but {self.model} has {context}",
                 f"set context_tokens = {context} and a smaller reply_tokens under [agent] in lab.toml",
                 context_tokens=context,
             )
 
     def _running(self) -> bool:
-        """Return whether our child process is running and listening; if it is not, remove it.
+        """Return whether our child process is running and listening; if it is not, end it.
 
-        Both are checked, because a killed process with threads closes its sockets a little before it ends.
+        The process and its port are both checked, because a killed process with threads closes its sockets a little
+        before it ends.
         """
         if self._child is not None and (self._child.ended() is not None or not self._child.listens()):
             self.release()
@@ -206,7 +211,7 @@ class MlxServer:
     def _too_slow(self) -> EndpointError:
         hint = "raise timeout_seconds under [agent] in lab.toml"
         if isinstance(self._source(), str):
-            hint = f"a model that is not on this machine is downloaded first: `hf download {self.model}`; or {hint}"
+            hint = f"if the model is not on this machine, download it first with `hf download {self.model}`; or {hint}"
         return EndpointError("hung", f"mlx_lm.server had not loaded {self.model} when its time was up", hint)
 
 
@@ -240,7 +245,7 @@ def _downloaded(name: str) -> Path | None:
 
 
 def _make_hub_cache() -> None:
-    """Make the cache folder: mlx_lm.server lists its models by reading it and fails when it is missing."""
+    """Make the cache folder, because mlx_lm.server reads it to list its models and fails when it is missing."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     with contextlib.suppress(OSError):

@@ -29,7 +29,8 @@ _TAIL_BYTES = 65536
 
 
 class Child:
-    """One running server.  Its output is appended to a log, and the part since this start can be read back."""
+    """One running server.  The server's output is appended to a log, and the part since the server's start can be read
+    back."""
 
     def __init__(self, arguments: Sequence[str], log: Path | None) -> None:
         """Start the server on a free port of 127.0.0.1; without a log its output goes to a temporary file.
@@ -76,7 +77,7 @@ class Child:
         return False
 
     def output(self) -> str:
-        """Return the last 64 KiB of the output since this start."""
+        """Return the last 64 KiB of the output since the server's start."""
         end = self._log.seek(0, os.SEEK_END)
         start = max(self._began_at, end - _TAIL_BYTES)
         return os.pread(self._log.fileno(), end - start, start).decode(errors="replace")

@@ -49,7 +49,7 @@ _ROOM_HINT = (
     "raise context_tokens in lab.toml, or OLLAMA_CONTEXT_LENGTH where Ollama runs; "
     "an old Ollama cuts prompts even when asked not to (`ollama --version`)"
 )
-_START = "start Ollama: `ollama serve`, or its app; OLLAMA_HOST is its address"
+_START = "start Ollama by `ollama serve` or by its app; OLLAMA_HOST is its address"
 _FACTS_SECONDS = 10.0
 _MEMORY = ("memory", "free gpu")
 
@@ -116,7 +116,7 @@ class Ollama:
         """Unload the model, wait until /api/ps no longer lists it, and return the seconds that this took.
 
         Other models stay loaded.  Returns None when the model was not loaded or is not on this machine.  Raises
-        EndpointError (hung) when it is still listed after ``seconds``.
+        EndpointError (hung) when the model is still listed after ``seconds``.
         """
         started = time.monotonic()
         try:
@@ -136,18 +136,18 @@ class Ollama:
         return time.monotonic() - started
 
     def close(self) -> None:
-        """Do nothing: this program did not start the server."""
+        """Do nothing, because this program did not start the server."""
 
     def list_models(self, seconds: float = _FACTS_SECONDS, connect_seconds: float = 10.0) -> list[Installed]:
         """Return all models that this Ollama has, including cloud and embedding models."""
         return installed_of(self._call("/api/tags", seconds=seconds, connect_seconds=connect_seconds))
 
     def loaded(self) -> list[Loaded]:
-        """Return the models that are in memory now, including those that others loaded."""
+        """Return the models that are in memory now, including models that other programs loaded."""
         return loaded_of(self._call("/api/ps"))
 
     def show(self, model: str | None = None, seconds: float = _FACTS_SECONDS) -> dict[str, Any]:
-        """Return Ollama's description of a model, by default of this one."""
+        """Return Ollama's description of a model, by default of the model that this endpoint uses."""
         found = self._call("/api/show", {"model": model or self.model}, seconds)
         return found if isinstance(found, dict) else {}
 
@@ -254,7 +254,7 @@ class Ollama:
         try:
             listed = self.loaded() if self.here else []
         except EndpointError:
-            return None  # the reply is complete; only this fact stays unknown
+            return None  # the reply is complete; only the context stays unknown
         return next((each.context_tokens for each in listed if self._is_mine(each)), None)
 
     # -- plain calls ----------------------------------------------------------------------------------------------

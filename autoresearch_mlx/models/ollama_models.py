@@ -89,8 +89,8 @@ class Installed:
     cloud: bool
     """Whether the model runs in the cloud and not on this machine."""
     capabilities: tuple[str, ...] | None
-    """Names of the model's capabilities.  Only newer versions list them here; ``/api/show`` has them in every
-    version."""
+    """Names of the model's capabilities.  Only newer versions of Ollama list the capabilities here; ``/api/show`` has
+    them in every version."""
     family: str = ""
 
     @property
@@ -176,8 +176,8 @@ def host_address(host: str) -> str:
     """Turn ``OLLAMA_HOST``, in any form that Ollama accepts, into a URL without a slash at its end.
 
     ``0.0.0.0`` means that a server listens on all addresses; it becomes 127.0.0.1, which can be called.  The default
-    port is Ollama's own; after ``http://`` or ``https://`` it is the default port of that scheme.  Ollama reads
-    addresses in the same way.  Raises AgentError when ``host`` is not an address.
+    port is Ollama's own or, after ``http://`` or ``https://``, the default port of that scheme.  Ollama itself reads
+    ``OLLAMA_HOST`` in the same way.  Raises AgentError when ``host`` is not an address.
     """
     host = host.strip().strip("\"'")
     scheme, named, rest = host.partition("://")

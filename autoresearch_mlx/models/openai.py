@@ -46,7 +46,7 @@ ANY = "any"
 _STARTED_WITH = "default_model"
 """mlx_lm.server's name for the model that it was started with; servers with one model ignore the name."""
 _NO_KEY = "none"
-"""Placeholder for servers that need no key: without one, the client would send OPENAI_API_KEY to any server."""
+"""Placeholder for servers that need no key, so that the client does not send them OPENAI_API_KEY."""
 _HEADERS = {"accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "host"}
 _NEWER_LIMIT = "max_completion_tokens"
 _OPTIONAL = {
@@ -103,7 +103,7 @@ class OpenAICompatible:
         if self.model == ANY:
             self.facts()  # the facts tell by what name the server knows its model
         deadline = Deadline(ask.seconds, ask.idle_seconds)
-        while True:  # ends, because each round removes one field from the request
+        while True:  # the loop ends, because each round removes one field
             heard, failure, status = self._converse(ask, deadline)
             if failure is None:
                 return self._reply(ask, heard, deadline.spent)
@@ -116,11 +116,11 @@ class OpenAICompatible:
         return self._facts
 
     def release(self) -> float | None:
-        """Return None: this API has no call that unloads a model."""
+        """Return None, because this API has no call that unloads a model."""
         return None
 
     def close(self) -> None:
-        """Do nothing: each call closes its own connection."""
+        """Do nothing, because each call closes its own connection."""
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ class OpenAICompatible:
         if ask.think != "auto":
             fields["reasoning_effort"] = "none" if ask.think == "off" else ask.think
         if ask.think == "off" and self.here:
-            # llama-server and mlx_lm.server pass this on to the chat template, which decides about thinking.
+            # llama-server and mlx_lm.server pass this field on to the chat template, which decides about thinking.
             fields["chat_template_kwargs"] = {"enable_thinking": False}
         return {key: value for key, value in fields.items() if value is not None and key not in self._unwanted}
 
@@ -291,12 +291,12 @@ class OpenAICompatible:
                 return f"models there: {', '.join(models)}"
             return "is base_url right (it often ends in /v1), and the model's name?"
         if 300 <= status < 400:
-            return "set base_url to the address that it redirects to"
+            return "set base_url to the address to which this server redirects"
         return "the server's message says what it does not accept"
 
     def _room_hint(self) -> str:
         return (
-            "load the model with a longer context there, or set context_tokens in lab.toml to the context that it has, "
+            "load the model with a longer context, or set context_tokens in lab.toml to the context that it has, "
             "so that prompts are shortened to fit"
         )
 

@@ -18,7 +18,8 @@ Think: TypeAlias = Literal["auto", "off", "low", "medium", "high"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation.  It is plain text: some servers turn a list of parts into separate messages."""
+    """One message of a conversation.  Its content is plain text, because some servers turn a list of parts into
+    separate messages."""
 
     role: Role
     content: str
@@ -26,7 +27,8 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One question with everything that it needs: servers remember nothing between two questions."""
+    """One question with everything that the server needs for it, because servers remember nothing between two
+    questions."""
 
     messages: tuple[Message, ...]
     prompt_tokens: int
@@ -36,7 +38,7 @@ class Ask:
     seconds: float
     """Deadline of the whole call, which includes connecting, loading the model and reading the prompt."""
     schema: Mapping[str, Any] | None = None
-    """A JSON schema for the reply.  A server may ignore it, so the reply is checked in any case."""
+    """A JSON schema for the reply.  A server may ignore the schema, so the reply is checked in any case."""
     temperature: float = 0.7
     seed: int | None = None
     think: Think = "auto"
@@ -103,7 +105,8 @@ class Endpoint(Protocol):
         ...
 
     def ask(self, ask: Ask) -> Reply:
-        """Make one call.  A failed call is not repeated: the caller decides about that.  Raises EndpointError."""
+        """Make one call.  A failed call is not repeated, because the caller decides whether to repeat it.  Raises
+        EndpointError."""
         ...
 
     def release(self) -> float | None:
@@ -137,9 +140,9 @@ _FENCE = "```"
 def split_thoughts(text: str, apart: str = "") -> tuple[str, str]:
     """Separate a reply into (answer, thoughts).
 
-    ``apart`` has the thoughts that came in a field of their own; they go first.  Thoughts at the beginning of the text
-    may contain code fences; after that, a ``<think>`` tag that follows a fence is part of the code.  Thoughts are cut
-    at ``MOST_CHARACTERS``, with a note of how much was left out.
+    ``apart`` has the thoughts that came in a field of their own; these come first in the result.  Thoughts at the
+    beginning of the text may contain code fences; after that, a ``<think>`` tag that follows a fence is part of the
+    code.  Thoughts are cut at ``MOST_CHARACTERS``, with a note of how much was left out.
     """
     inline: list[str] = []
     first = _TAGGED.match(text.lstrip()) or _CLOSED.match(text)
@@ -199,7 +202,7 @@ def cut_short(expected: float, count: int | None, context: int | None, measured:
     ``expected``, ``count`` and ``context`` are in tokens.  An unknown count (None or 0) proves nothing.  A prompt that
     fills the whole context was cut to fit, because it leaves no room for an answer.
     """
-    if not count:  # servers leave it out, or say 0, when the prompt was still in their cache
+    if not count:  # servers leave the count out, or send 0, when the prompt was still in their cache
         return False
     if context is not None and count + 1 >= context:
         return True
@@ -209,8 +212,8 @@ def cut_short(expected: float, count: int | None, context: int | None, measured:
 class TokenMeter:
     """Learns how one model's token counts compare with our estimates, from prompts that were clearly read whole.
 
-    It keeps the ratio of the two, rather than characters per token, because the estimate already allows for digits
-    and for scripts other than Latin.
+    The meter keeps the ratio of count to estimate, rather than characters per token, because the estimate already
+    allows for digits and for scripts other than Latin.
     """
 
     def __init__(self) -> None:
@@ -220,7 +223,7 @@ class TokenMeter:
     def share(self) -> float | None:
         """The smallest ratio of count to estimate so far, at most 1; None before the first whole prompt.
 
-        The smallest is used so that a text with unusually few tokens does not look like a cut prompt.
+        The smallest ratio is used so that a text with unusually few tokens does not look like a cut prompt.
         """
         return self._least
 

@@ -117,4 +117,4 @@ def test_the_speed_of_runs_with_and_without_a_model_beside_them_is_compared() ->
     busy = [run(3, 0.8), *(run(at, 0.8, at - 1) for at in (4, 5, 6))]
     found = slowed(History((*alone, *busy), "score", "min"))
     assert found is not None and found.too_much
-    assert "0.80 in 3 runs during which a model thought" in found.words
+    assert "0.80 in 3 runs during which a model worked on a proposal" in found.words

@@ -1,8 +1,8 @@
 """Count wins and losses by axis, and choose the axis to try next.
 
 The choice is Thompson sampling: each axis draws from Beta(1 + wins, 1 + losses), and the axis with the highest draw is
-tried.  Old tries count less and less.  An axis that lost four times in a row is banned for a while, never for good.  A
-tenth of all choices is uniform, so that each axis is tried sometimes.
+tried.  The older a try is, the less it counts.  An axis that lost four times in a row is banned for a while, never for
+good.  A tenth of all choices is uniform, so that each axis is tried sometimes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ BAN = 25
 """Number of experiments that a ban lasts, counted from the last loss."""
 _COUNTS = frozenset({"keep", "discard", "crash", "timeout", "invalid"})
 """Statuses of experiments that count as tries of their axis, if something ran.  A duplicate was not run and an
-interrupted experiment was not finished, so they do not count."""
+interrupted experiment was not finished, so neither counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,8 @@ def _sum(weights: Sequence[float], counted: Iterable[bool]) -> float:
 def _banned_until(axis: str, tries: Sequence[Experiment], history: History) -> int | None:
     """Return the number of the last experiment under a ban; None if there is no ban.
 
-    A new incumbent ends the bans of all axes coupled to the one that it changed, and earlier losses there no longer
-    count.
+    A new incumbent ends the bans of all axes that are coupled to the axis that it changed, and earlier losses on these
+    axes no longer count.
     """
     kept = (e for e in history.experiments if e.status == "keep" and e.number > 0)
     turns = [e.number for e in kept if any(coupled(axis, other) for other in axes_touched(e))]
@@ -125,7 +125,8 @@ def _resting(seen: Mapping[str, Record], number: int) -> frozenset[str]:
 def choose_axis(known: Sequence[str], history: History, seed: int, number: int) -> str | None:
     """Return the axis for experiment ``number``; None if no axis is known.  Equal arguments give equal answers.
 
-    Each of the n axes that are not banned has a chance of at least FLOOR / n.  When all are banned, bans are ignored.
+    Each of the n axes that are not banned has a chance of at least FLOOR / n.  When all axes are banned, bans are
+    ignored.
     """
     seen = records(history)
     resting = _resting(seen, number)
@@ -145,7 +146,8 @@ def _draw(record: Record | None, dice: random.Random) -> float:
 
 
 def known_axes(context: Context, ideas: Sequence[Idea] = ()) -> tuple[str, ...]:
-    """Return the axes of the files' knobs, the history, the ideas and the H100's table (if it has the same metric).
+    """Return the axes of the files' knobs, of the history, of the ideas, and of the H100's table if that table has this
+    session's metric.
 
     Raises LabError when the installation lacks the table, and TableError when the table is malformed.
     """
@@ -163,7 +165,7 @@ def knobs_of(axis: str, files: Mapping[str, str]) -> dict[str, object]:
 
 
 def coupled(one: str, other: str) -> bool:
-    """Return whether a new incumbent on one axis makes earlier results on the other doubtful."""
+    """Return whether a new incumbent on one of these two axes makes earlier results on the other axis doubtful."""
     if one == other:
         return True
     first, second = one.split(".")[0], other.split(".")[0]

@@ -17,7 +17,7 @@ _KNOB = re.compile(r"\b[A-Z][A-Z0-9_]*\b")
 _WORD = re.compile(r"[-+*/]?\d[\w.]*|\w+")
 
 
-@lru_cache(maxsize=4096)  # each choice computes the axes of the whole history again
+@lru_cache(maxsize=4096)  # cached, because each choice normalises the axes of the whole history again
 def clean_axis(text: str | None) -> str | None:
     """Normalise an axis to lower-case words (``LR / Matrix`` -> ``lr_matrix``); None when nothing usable is left."""
     parts = re.sub(r"[^a-z0-9_.]+", "_", (text or "")[:200].lower()).split(".")
@@ -32,7 +32,7 @@ def axis_in(text: str) -> str | None:
 
 
 def axis_tried(experiment: Experiment) -> str | None:
-    """Return the axis that an experiment tried, for counting; None if it names none."""
+    """Return the axis that an experiment tried, for counting; None if the experiment names no axis."""
     return clean_axis(axis_of_experiment(experiment))
 
 

@@ -80,7 +80,7 @@ def open_ideas(folder: Path, history: History | None = None) -> tuple[Idea, ...]
 def add_ideas(folder: Path, drafts: Sequence[Draft], source: str) -> tuple[Idea, ...]:
     """Add the drafts that are new, and return the ideas that were added.  Raises LedgerError.
 
-    Drafts without a title are skipped, and so are drafts that repeat an earlier idea in any state.  The user,
+    Drafts without a title are skipped, and so are drafts that repeat an earlier idea, whether open or not.  The user,
     however, may repeat an idea that is no longer open; an open idea from another source then becomes the user's own.
     When there is not room for all drafts, those on axes without an open idea come first.
     """
@@ -106,7 +106,7 @@ def _take_over(draft: Draft, ideas: Sequence[Idea], journal: Writer) -> None:
 
 
 def same_open(folder: Path, title: str, source: str) -> Idea | None:
-    """Return the open idea from this source with the same title; None if there is none.  Raises LedgerError."""
+    """Return the open idea that has this source and title; None if there is no such idea.  Raises LedgerError."""
     draft = tidy(Draft(title))
     return next((i for i in open_ideas(folder) if i.source == source and same(draft, i)), None)
 
@@ -121,13 +121,13 @@ def drop(folder: Path, id: int, history: History | None = None) -> Idea:
         idea = _found(_replay(journal.events, history), id, folder)
         if idea.state in ("done", "dropped"):
             how = "dropped already" if idea.state == "dropped" else f"done: experiment {idea.experiment}"
-            raise LabError(f"idea {id} is {how}", "`autoresearch-mlx ideas` lists the open ones")
+            raise LabError(f"idea {id} is {how}", "`autoresearch-mlx ideas` lists the open ideas")
         journal.append("dropped", id=id)
     return replace(idea, state="dropped")
 
 
 def take(folder: Path, id: int, experiment: int) -> Idea:
-    """Mark an idea as taken by this experiment.
+    """Mark an idea as taken by the experiment with this number.
 
     The experiment's ``talk`` must name the idea (``{"idea": id}``); otherwise the idea becomes open again.  Raises
     LedgerError, and LabError when the number is unknown.

@@ -1,8 +1,8 @@
 """Choose the model's task for this experiment.
 
-The user's ideas come first.  Otherwise the choice is random, but it depends only on the seed and the experiment's
-number, so that a preview of the prompt is exactly what is sent later.  The longer no edit has been kept, the bolder the
-task.
+The user's ideas come first.  If none of them is open, the choice is random, but it depends only on the seed and the
+experiment's number, so that a preview of the prompt is exactly what is sent later.  The longer no edit has been kept,
+the bolder the task.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def choose_task(context: Context, ideas: Sequence[Idea], known_axes: Sequence[st
 
 
 def stagnation(history: History) -> int:
-    """Return the number of experiments since the last keep; interrupted ones do not count."""
+    """Return the number of experiments since the last keep; interrupted experiments do not count."""
     best = history.incumbent
     return sum(e.status != "interrupted" for e in history.experiments if best is not None and e.number > best.number)
 

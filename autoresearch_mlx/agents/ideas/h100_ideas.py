@@ -49,7 +49,8 @@ def _number(value: Any) -> bool:
 
 
 def _alike(effect: Effect, own: Experiment) -> bool:
-    """Return whether an experiment here made the same change; changes of code are matched by the axes they touched."""
+    """Return whether an experiment of this session made the change of ``effect``; changes of code are matched by the
+    axes that they touched."""
     if own.number == 0 or own.status in UNTRIED or not was_tried(own):
         return False
     if not effect.run.changes:

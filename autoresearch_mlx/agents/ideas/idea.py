@@ -36,7 +36,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Idea:
-    """One idea in the backlog.  ``experiment`` is the number of the experiment that took it."""
+    """One idea in the backlog.  ``experiment`` is the number of the experiment that took the idea."""
 
     id: int
     axis: str | None
@@ -85,7 +85,7 @@ def _line(text: str, most: int) -> str:
 
 
 def distinct_axes_first(drafts: Iterable[Draft], ideas: Sequence[Idea]) -> list[Draft]:
-    """Sort drafts: first those on an axis that no open idea and no earlier draft has, then the others."""
+    """Sort drafts: first the drafts on an axis that no open idea and no earlier draft has, then all other drafts."""
     seen = {idea.axis for idea in ideas if idea.state == "open"}
     first: list[Draft] = []
     later: list[Draft] = []

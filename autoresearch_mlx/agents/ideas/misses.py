@@ -20,11 +20,12 @@ Pair: TypeAlias = tuple[Experiment, Experiment]
 NEWEST = 24
 """Number of near misses, newest first, from which pairs are made."""
 BEST = 8
-"""Number of pairs, largest joint gain first, from which one is drawn."""
+"""Number of pairs, largest joint gain first, from which one pair is drawn."""
 
 
 def resolution(context: Context) -> float | None:
-    """Return the smallest difference that is not just noise: sigma of one measurement, else the judge's margin."""
+    """Return the smallest difference that is not just noise: sigma of one measurement or, while sigma is unknown, the
+    judge's margin."""
     if context.sigma:
         return context.sigma
     text = margin_told(context.history)
@@ -70,7 +71,7 @@ def _told(experiment: Experiment) -> set[Any]:
 
 
 def _changed(e: Experiment, part: Experiment) -> bool:
-    """Return whether an experiment set the same knobs to the same values."""
+    """Return whether experiment ``e`` set the knobs of ``part`` to the values of ``part``."""
     return _has({name: now for name, (_, now) in e.knobs.items()}, part)
 
 
@@ -80,5 +81,5 @@ def _has(values: Mapping[str, Any], part: Experiment) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Turn tuples into lists: a pair is a tuple in the file and a list in the ledger."""
+    """Turn tuples into lists, because a knob's value that is a tuple in the file is a list in the ledger."""
     return list(value) if isinstance(value, tuple) else value

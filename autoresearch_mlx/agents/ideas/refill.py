@@ -29,7 +29,8 @@ _BRIEF, _FILE = 2000, 6000
 _ROWS = 20
 FEWEST_OPEN = 2
 EXPERIMENTS = 4
-"""Number of experiments before the first refill, and between two refills: new ideas should build on new results."""
+"""Number of experiments before the first refill, and between two refills, because new ideas should build on new
+results."""
 MOST_READ = 16
 """Maximum number of ideas taken from one reply."""
 _LONGEST_REPLY = 200_000

@@ -4,7 +4,7 @@ No model is needed.
 
 playbook_agent   start here: chooses the next change from the history alone
 winners          finds the strategies that won in a session, or in several: kept changes of knobs, each with its gain
-carry            turns a change made there into the same relative change of a value here
+carry            turns a change of a value on another machine into the same relative change of the value here
 """
 
 from autoresearch_mlx.agents.playbook.playbook_agent import Playbook

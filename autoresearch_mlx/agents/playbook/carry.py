@@ -96,8 +96,8 @@ def _step(name: str, change: tuple[Any, Any], files: Mapping[str, str]) -> Step 
 
 
 def _idle(name: str, knobs: Mapping[str, Knob]) -> str | None:
-    """Return the reason why a knob has no effect here, so that a run would only measure noise; None if it may have
-    one."""
+    """Return the reason why a knob has no effect here, so that a run would only measure noise; None if it may have an
+    effect."""
     pattern = knobs["WINDOW_PATTERN"].value if "WINDOW_PATTERN" in knobs else None
     if name == "SHORT_WINDOW" and isinstance(pattern, str) and "S" not in pattern.upper():
         return f"no layer has a short window while WINDOW_PATTERN is {literal(pattern)}"
@@ -118,9 +118,9 @@ def _wanted(knob: Knob, was: Any, to: Any) -> tuple[Any, str, str]:
     if not _number(to):
         return to, "", "the value itself"
     if was == 0 or here == 0:
-        return to, "", "the value reached there, because a change from 0 has no ratio"
+        return to, "", "the value reached on the other machine, because a change from 0 has no ratio"
     if _is_share(knob.name) and all(0 <= value <= 1 for value in (was, to, here)):
-        return to, "", "the value reached there, since it is a share"
+        return to, "", "the value reached on the other machine, since it is a share"
     if isinstance(was, int) and isinstance(to, int) and abs(was) < SMALL:
         return here + to - was, f"{to - was:+d}", "the difference, since it is a count"
     return here * to / was, f"x{to / was:.3g}", "by the ratio"

@@ -1,7 +1,7 @@
 """Replay the winners of a table on this machine: each alone against the baseline, then one on top of the other.
 
-Without a table it replays two lists: the winners on the H100, and after them the changes on which several logs of Macs
-agree.  Two winners that lead to the same files here are replayed once, even if they come from different lists.
+Without a table, the agent replays two lists: the winners on the H100, and after them the changes on which several logs
+of Macs agree.  Two winners that lead to the same files here are replayed once, even if they come from different lists.
 
 The next play follows from the history alone: a play counts as tried when any agent measured files with the same
 fingerprint.  So a resumed session continues where it stopped.  A refused play is proposed again unchanged, so that the
@@ -38,7 +38,7 @@ class _Alone:
     play: Play
     files: Mapping[str, str]
     outcome: Experiment | None
-    """The experiment that tried it; None if it was not tried yet."""
+    """The experiment that tried the play; None if the play was not tried yet."""
     gain: float | None
     """Gain over the baseline's value, in the metric's unit; positive is better."""
 
@@ -171,8 +171,8 @@ def _stacked(
 ) -> Iterator[tuple[list[Play], dict[str, str]]]:
     """Yield stacks of the plays that gained alone, best first: each play once on top of the current incumbent.
 
-    While the incumbent is still the baseline, each play on top of it has already been measured.  So the best play is
-    then combined with each of the others.
+    While the incumbent is still the baseline, each play on top of it has already been measured, so the best play is
+    combined with each other play.
     """
     best_first = _one_a_knob(each.play for each in sorted(tried, key=lambda each: -(each.gain or 0.0)) if _gained(each))
     at_baseline = fingerprint(context.files) == fingerprint(before)
@@ -187,7 +187,8 @@ def _stacked(
 
 
 def _one_a_knob(plays: Iterable[Play]) -> list[Play]:
-    """Leave out each play that moves a knob of an earlier play: both lists may change the batch, for example."""
+    """Leave out each play that changes a knob of an earlier play, because both lists may change the batch, for
+    example."""
     chosen: list[Play] = []
     moved: set[str] = set()
     for play in plays:

@@ -1,7 +1,7 @@
 """Find the strategies that won in another session, or in several, each with the size of its gain there.
 
-Runs that moved the same knob are one strategy.  Its change goes from the first value to the last, and its gain is the
-sum of the kept gains.  Knobs that once moved together belong to the same strategy.
+Runs that moved the same knob are one strategy.  A strategy's change goes from the first value to the last, and its gain
+is the sum of the kept gains.  Knobs that once moved together belong to the same strategy.
 
 Several sessions agree on a knob when it won in the same direction in each of them (:func:`agreed`).
 """
@@ -19,7 +19,7 @@ from autoresearch_mlx.experiment import KnobChanges
 from autoresearch_mlx.lab.source import axis_of
 
 SMALL = 16
-"""Whole numbers below this value are counts; the others are sizes."""
+"""Whole numbers below this value are counts; whole numbers from this value on are sizes."""
 _LEADER, _FOLLOWER = "TOTAL_BATCH_SIZE", "DEVICE_BATCH_SIZE"
 
 
@@ -27,15 +27,15 @@ _LEADER, _FOLLOWER = "TOTAL_BATCH_SIZE", "DEVICE_BATCH_SIZE"
 class Winner:
     """A strategy that won.
 
-    All values in ``changes`` are known.  ``gain`` is the sum of its kept gains in bits per byte, each over the
-    incumbent at that time.
+    All values in ``changes`` are known.  ``gain`` is the sum of the strategy's kept gains in bits per byte, each over
+    the incumbent at that time.
     """
 
     axis: str
     changes: KnobChanges
     gain: float
     runs: tuple[int, ...]
-    """Numbers of its kept runs in the table."""
+    """Numbers of the strategy's kept runs in the table."""
     log: str = ""
     """Name of the log that the change and the gain come from; empty if the playbook has only one log."""
     agree: int = 1
@@ -63,7 +63,7 @@ def _repeatable(effect: Effect) -> bool:
 
 
 def _grouped(kept: Iterable[Effect]) -> list[list[Effect]]:
-    """Group the effects that share a knob, directly or through others; each group is sorted oldest first."""
+    """Group the effects that share a knob, directly or through other effects; each group is sorted oldest first."""
     groups: list[list[Effect]] = []
     for effect in kept:
         linked = [group for group in groups if any(set(e.run.changes) & set(effect.run.changes) for e in group)]

@@ -1,7 +1,7 @@
 """Tell a model how to answer: the fields in JSON, the code in fences, never one inside the other.
 
 The example changes a knob of the lab at hand; a copy of it is refused (``edits/example.py``).  For a lab without knobs
-it is about another program.
+the example is about another program.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ def too_small(context: Context, room: int, least: int, files: bool = True) -> Pr
 def agent_brief(context: Context, task: str = "", optimiser: str = "") -> str:
     """Write the prompt for a coding agent that works in the lab's directory: it reads and edits the files itself.
 
-    Nothing is cut: such an agent manages its own context.
+    Nothing is cut, because a coding agent manages its own context.
     """
     material = prompt_sections.gather(context, task, optimiser)
     parts = [

@@ -1,7 +1,7 @@
 """Make untrusted text (titles, logs, notes, files) safe inside a prompt.
 
 The text may contain fences, headings, the marks of an edit, terminal codes, or the tokens with which a chat template
-marks the speaker.  None of them may be mistaken for a part of the prompt.
+marks the speaker; none of these may be mistaken for a part of the prompt.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def _unified(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 
 
 def render(failures: Sequence[Failure], code: bool, logs: bool) -> str:
-    """Write the failures as text; without their code, their logs are left out too."""
+    """Write the failures as text; if their code is left out, their logs are left out too."""
     return "\n\n".join(_render(failure, code, code and logs) for failure in failures)
 
 
@@ -136,7 +136,7 @@ def _noise(context: Context, short: bool) -> list[str]:
 
 
 def margin_told(history: History) -> str | None:
-    """Return the gain that the judge last required for a keep; None if there was no such margin."""
+    """Return the gain that the judge last required for a keep; None if no decision names such a gain."""
     found = (_MARGIN.search(e.reason) for e in reversed(history.experiments))
     return next((phrase(match.group(1), 20) for match in found if match), None)
 

@@ -3,8 +3,8 @@
 No vocabulary is right for every model, so this is an estimate, which errs on the high side.  The tokenizers of Qwen
 3.6, DeepSeek V4, Llama 3 and Gemma 3 gave these counts: a training script has 3.0 to 3.6 bytes per token, prose 3.9 to
 4.0, a traceback 3.0 to 3.6; Qwen and Gemma give every digit a token of its own.  For whole prompts the estimate was 7
-to 30 % above the counts of all four.  For tables that consist almost entirely of numbers, of which a prompt has few,
-the estimate was up to 15 % too low.
+to 30 % above the counts of all four tokenizers.  For tables that consist almost entirely of numbers, of which a prompt
+has few, the estimate was up to 15 % too low.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class AxisNote:
     axis: str
     tries: int
     keeps: float
-    """Number of keeps on this axis; older ones count less."""
+    """Number of keeps on this axis; older keeps count less."""
     expected_gain: float
     """Mean gain of the axis's tries, shrunk towards 0, in the metric's unit."""
     exhausted: bool
@@ -43,7 +43,7 @@ class Agenda:
     keeps: tuple[int, ...]
 
     def free(self, taken: Collection[str]) -> tuple[str, ...]:
-        """Return the axes that a new brief may have; exhausted and stale axes are returned only if no others are
+        """Return the axes that a new brief may have; exhausted and stale axes are returned only if no other axes are
         left."""
         left = [note for note in self.axes if note.axis not in taken]
         fresh = [note for note in left if not note.exhausted and class_of(note.axis) not in self.stale]
@@ -84,7 +84,7 @@ def class_of(axis: str) -> str:
 
 
 def _stale(context: Context, notes: list[AxisNote]) -> tuple[str, ...]:
-    """Return the classes whose axes are exhausted, and the class of the last ``COLLAPSE`` experiments if none
+    """Return the classes whose axes are exhausted, and the class of the last ``COLLAPSE`` experiments if none of these
     gained."""
     classes: dict[str, list[AxisNote]] = {}
     for note in notes:

@@ -27,7 +27,7 @@ class Brief:
     must_not: tuple[str, ...] = ()
     """Axes that the junior must leave alone, because they belong to other open briefs or to running experiments."""
     evidence: tuple[int, ...] = ()
-    """Numbers of the experiments behind the question."""
+    """Numbers of the experiments on which the question is based."""
 
     @property
     def words(self) -> str:

@@ -27,8 +27,8 @@ from autoresearch_mlx.models.wire import Ask, Endpoint, Message
 _SHARES: Mapping[BriefKind, float] = {"explore": 0.5, "refine": 0.25, "combine": 0.15, "ablate": 0.1}
 _LONGEST = 300
 _NAMES_AN_EDIT = re.compile(r"```|\b[A-Za-z_]\w*\s*(:=|=|->|→)\s*\S|(?<![#\w.])[-+]?\d")
-"""Pattern of a question that names an edit, which a chief must not do: it contains code, or a number other than an
-experiment's."""
+"""Pattern of a question that names an edit, which a chief must not do; such a question contains code, or a number that
+is not an experiment's."""
 _REPLY_TOKENS = 800
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 

@@ -34,7 +34,7 @@ class Register:
         for minute in office.minutes():
             last = max(last, minute.number)
             if minute.outcome == "open":
-                self._record(minute.number, "lost", "the process that gave the brief ended")
+                self._record(minute.number, "lost", "the process that gave this brief to a junior has ended")
         self.next_number = last + 1
 
     def taken(self, context: Context, but: int | None = None) -> frozenset[str]:

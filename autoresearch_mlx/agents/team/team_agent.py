@@ -1,8 +1,8 @@
 """Let a chief give briefs to juniors, and hand their proposals to the loop one after the other.
 
 A brief is out (open) from the moment it is written until its experiment has ended; no two briefs that are out share an
-axis.  A junior that may think while an experiment is measured has a thread of its own; the others are asked when it is
-their turn.  The loop measures and judges as with any agent, so nothing here can keep an edit.
+axis.  A junior that may be asked while an experiment is measured has a thread of its own; all other juniors are asked
+in turn between experiments.  The loop measures and judges as with any agent, so nothing here can keep an edit.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Junior:
     rest: float = _FIRST_REST
 
     def may_think(self, context: Context) -> bool:
-        """Return whether the agent may think while an experiment is measured."""
+        """Return whether the agent may be asked while an experiment is measured."""
         refused = getattr(self.agent, "ahead_refused", None)
         return refused is not None and refused(context) is None
 
@@ -77,7 +77,8 @@ class Team:
         self._bracketed: set[tuple[int, str]] = set()
         self._order: list[int] = []
         self._insisted: set[tuple[str, str]] = set()
-        """Junior and title of each proposal that the ledger shows as refused because other work had its axes."""
+        """Junior and title of each proposal that the ledger shows as refused because its axes belonged to other
+        work."""
         self._error: AgentError | None = None
         self._closed = False
 
@@ -97,9 +98,9 @@ class Team:
         raise self._error
 
     def ahead_refused(self, context: Context) -> str | None:
-        """Say why no junior may think while an experiment is measured; None when a junior may."""
+        """Say why no junior may be asked while an experiment is measured; None when a junior may be asked."""
         may = any(junior.may_think(context) for junior in self._juniors)
-        return None if may else "no junior may think during a run"
+        return None if may else "no junior may be asked during a run"
 
     def ahead(self, context: Context) -> Proposal | None:
         """Return a proposal while an experiment is measured; None if the next proposal needs the result of that
@@ -178,7 +179,7 @@ class Team:
         proposal = Proposal(found.title, found.files, axis, rationale, CHIEF, talk={"bracket": [found.of, found.side]})
         return self._handed(proposal, None, brief, context)
 
-    # --- juniors that think during a run
+    # --- juniors that are asked during a run
 
     def _dispatch(self, context: Context, thinkers: Sequence[Junior], others: Sequence[Junior], now: bool) -> None:
         """Give briefs to idle juniors, as many as are needed soon to keep the model's share."""
@@ -214,12 +215,12 @@ class Team:
             work.proposal = self._answer(junior, work.brief, work.context, self._office.settings.repairs + 1, True)
         except AgentError as error:
             work.error = error
-        except Exception as error:  # a user's own agent may raise anything
+        except Exception as error:  # a user's own agent may raise any error
             work.error = AgentError(f"{junior.name} failed: {type(error).__name__}: {error}")
         work.done.set()
 
     def _take(self, context: Context) -> Proposal | None:
-        """Wait for a proposal from the juniors that are thinking, and return it; None if none comes."""
+        """Wait for a proposal from the juniors that are at work, and return it; None if no proposal comes."""
         while not self._closed:
             working = [junior for junior in self._juniors if junior.work is not None]
             ready = [(j, j.work) for j in working if j.work is not None and j.work.done.is_set()]
@@ -257,7 +258,8 @@ class Team:
                 self._book.end(work.brief, "dropped", f"by the critic: {reason}")
 
     def _fitting(self, work: Work, context: Context) -> Proposal | None:
-        """Return the proposal as an edit of the present files.  If it no longer fits, end its brief and return None."""
+        """Return the proposal as an edit of the present files.  If the proposal no longer fits the files, end its brief
+        and return None."""
         proposal, brief = work.proposal, work.brief
         assert proposal is not None
         if proposal.problem:
@@ -331,7 +333,7 @@ class Team:
         return proposal
 
     def _again(self, context: Context) -> Proposal | None:
-        """Ask the author of a refused proposal for another one.
+        """Ask the author of a refused proposal for another proposal.
 
         Return None for a bracket, because its author has no other proposal.
         """
@@ -363,7 +365,7 @@ class Team:
     def _failed(self, junior: Junior, brief: Brief, error: AgentError) -> None:
         """End a brief whose junior gave no answer.
 
-        After that the junior gets no brief for a while; if the error is permanent, it gets none in this run.
+        The junior then gets no brief for a while; if the error is permanent, the junior gets no brief in this run.
         """
         self._error = error
         passing = isinstance(error, AgentAway) or (
