@@ -101,7 +101,7 @@ def _push(name: str, tag: str | None, as_json: bool) -> None:
         return
     click.echo(f"{plural(len(sent.published), 'new result')} on {remote.said}")
     if sent.refused:
-        say(f"{len(sent.refused)} not published: the remote already has other contents under their names")
+        say(f"{len(sent.refused)} not published: the remote already has different contents under the same names")
     if sent.denied:
         why = "the remote does not accept them, because of a hook or because you may not write these refs"
         say(f"{len(sent.denied)} not published: {why}; they wait for the next push")

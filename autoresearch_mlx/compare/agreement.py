@@ -26,19 +26,19 @@ class Agreement:
     signed: int
     """Number of pairs with a gain or a loss on both sides; exact zeros have no sign."""
     same: int
-    """Number of these pairs whose signs agree."""
+    """Number of pairs with two gains or two losses."""
     share: float | None
     """``same / signed``."""
     share_interval: tuple[float, float] | None
-    """Interval of the share, by Wilson's score (JASA 22, 1927)."""
+    """Interval of the share of equal signs, by Wilson's score (JASA 22, 1927)."""
     chance: float | None
-    """The share that chance would give if the gains in the two logs were independent of each other."""
+    """The share of equal signs to expect by chance, if the gains in the two logs were independent of each other."""
     rank: float | None
     """Spearman's correlation of the gains in percent."""
     rank_interval: tuple[float, float] | None
     """Interval of the correlation, by Fisher's z with Bonett and Wright's standard error (Psychometrika 65, 2000).
 
-    It is None for a rank correlation of 1 or -1.
+    The interval is None for a rank correlation of 1 or -1.
     """
 
 
@@ -69,7 +69,7 @@ def _chance(points: Sequence[tuple[float, float]]) -> float:
 def disagreements(found: Sequence[Pair]) -> tuple[Pair, ...]:
     """Return the pairs of opposite sign, largest first, five at most.
 
-    The size of such a disagreement is the smaller of its two effects, in percent.
+    The size of a disagreement is the smaller of the pair's two effects, in percent.
     """
     opposite = [p for p in found if (p.there.percent or 0) * (p.here.percent or 0) < 0]
     return tuple(sorted(opposite, key=lambda p: -_weaker(p))[:MOST])

@@ -90,7 +90,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The comparison of two logs.  If they have different metrics, ``there`` is None and nothing is compared."""
+    """The comparison of two logs.  If the logs have different metrics, ``there`` is None and nothing is compared."""
 
     metric: str
     reference: str
@@ -144,8 +144,8 @@ def compare_logs(here: Log, there: Log) -> Comparison:
 def untried(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Effect, ...]:
     """Return the largest kept gain of ``there`` on each axis, largest first, without changes that ``here`` tried too.
 
-    ``here`` tried a change if one of its runs moved the same knobs in the same direction, whatever the result was.  For
-    a change of code, one of its runs must have the same axis.
+    ``here`` tried a change of knobs if a run of ``here`` moved the same knobs in the same direction, whatever the
+    result was. ``here`` tried a change of code if a run of ``here`` has the same axis.
     """
     return tuple(e for e in best_wins(there) if not any(match.same_way(e.run, own.run) for own in here))
 

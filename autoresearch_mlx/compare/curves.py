@@ -33,7 +33,8 @@ REMARK = (
 class Point:
     """The state after one experiment.
 
-    Sums start at the baseline.  If the part of one experiment is unknown, they are None from that experiment on.
+    ``hours``, ``tokens`` and ``flops`` are sums from the baseline on. If a sum is unknown for one experiment, it is
+    None for that experiment and for all later ones.
     """
 
     number: int
@@ -44,7 +45,7 @@ class Point:
     gain_percent: float | None
     """Gain of the incumbent over the baseline in percent; positive is better.
 
-    It is None if the comparability keys of the two differ.
+    The gain is None if incumbent and baseline have different comparability keys.
     """
     hours: float | None
     """Wall-clock hours of all experiments so far, each from start to end; pauses between them are left out."""
@@ -108,7 +109,7 @@ def _course(runs: Sequence[Run], direction: Direction) -> Iterator[tuple[Run, fl
 
 
 def _sums(parts: Sequence[float | None]) -> list[float | None]:
-    """Return the running sums; from the first unknown number on they are None."""
+    """Return the running sums of the numbers; every sum that includes an unknown number is None."""
     total: float | None = 0.0
     sums: list[float | None] = []
     for part in parts:

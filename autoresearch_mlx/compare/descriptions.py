@@ -197,7 +197,7 @@ def _states_a_change(remark: str, line: Line) -> bool:
 def _is_setting(remark: str, line: Line) -> bool:
     """Return whether a remark consists of a name and a value only: ``depth 8->9; lr 0.03``, ``depth 9 (lr also 0.03)``.
 
-    In parentheses and after "at", such words only name the settings that the change was tried with.
+    In parentheses and after "at", a name and a value only say with which settings the change was tried.
     """
     lower = remark.lower()
     named = [(start, end) for _, start, end in names_in(lower)] or [match.span() for match in _RATE.finditer(lower)]

@@ -17,9 +17,9 @@ _OTHER = "each of their runs was disturbed"
 def why_left_out(experiment: Experiment) -> str:
     """Return why the effect of an experiment cannot be compared, or an empty string if it can be.
 
-    It cannot if the machine disturbed every run or so many that the experiment is invalid, or if most of the effect's
-    error is due to the machine's speed.  The last reason does not apply to a kept experiment, because others were
-    compared with it.
+    The effect cannot be compared if the machine disturbed every run, or so many runs that the experiment is invalid. It
+    cannot be compared either if most of the effect's error is due to the machine's speed, unless the experiment was
+    kept: later experiments were compared with a kept one.
     """
     e = experiment
     disturbed = [m for m in e.measurements if m.tainted]

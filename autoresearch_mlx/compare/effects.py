@@ -16,7 +16,8 @@ from autoresearch_mlx.experiment import Direction, Experiment, KnobChanges
 from autoresearch_mlx.lab.source import axis_of
 
 UNTRIED = frozenset({"duplicate", "interrupted"})
-"""Statuses of proposals that were never measured: duplicates are refused, others were interrupted from outside."""
+"""Statuses of proposals that were never measured: a duplicate is refused, and an interrupted experiment was ended from
+outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class Run:
     measured: tuple[float, float] | None = None
     """Gain and standard error from all runs of candidate and incumbent, if the session measured them repeatedly."""
     key: str | None = None
-    """Mark of the comparability key; values under two different keys cannot be compared.  None means unknown."""
+    """Mark of the comparability key, or None if the key is unknown; values under two different marks cannot be
+    compared."""
     opens: bool = False
     """True for a baseline in a table: the baseline has no effect, and later effects are measured from it."""
 
@@ -44,8 +46,8 @@ class Run:
 class Effect:
     """The effect of one run, compared with the last kept run before it; positive is better.
 
-    ``gain`` is in the metric's unit; ``percent`` is the gain in percent of the incumbent's value.  Both are None if the
-    run or the incumbent has no value.
+    ``gain`` is in the metric's unit; ``percent`` is the gain in percent of the incumbent's value.  ``gain`` and
+    ``percent`` are None if the run or the incumbent has no value.
     """
 
     run: Run
@@ -110,8 +112,8 @@ def axis_of_change(experiment: Experiment, code: Sequence[str]) -> str:
 def axis_of_experiment(experiment: Experiment) -> str:
     """Return the axis of an experiment.
 
-    If a single well-known knob changed, this is its axis; else it is the axis that the agent named, else the axis of
-    the first knob, else ``code``.
+    If a single well-known knob changed, the axis is that knob's axis; else the axis that the agent named, else the axis
+    of the first knob, else ``code``.
     """
     axes = [axis_of(name) for name in experiment.knobs]
     if len(axes) == 1 and not axes[0].startswith("knob."):
@@ -148,7 +150,7 @@ def apart(a: str | None, b: str | None) -> bool:
 def _elsewhere(run: Run, direction: Direction) -> float | None:
     """Return the incumbent's value under this run's own comparability key.
 
-    It is calculated from the run's gain, so it is None without a gain.
+    The value is calculated from the run's gain, so it is None without a gain.
     """
     if run.value is None or run.measured is None:
         return None

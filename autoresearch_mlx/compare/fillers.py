@@ -1,8 +1,8 @@
 """Distinguish words that only comment on a change from words that may be part of it.
 
-A description is understood when all words besides its changes are in these lists.  If a word is missing here, a line
-that contains it is unclear, and one row is lost.  If a word is here by mistake, a line may be read as a change that
-nobody made.
+A description is understood when all words besides its changes are in these lists.  If a word is missing in these lists,
+a line that contains the word is unclear, and one row is lost. If a word is in a list by mistake, a line may be read as
+a change that nobody made.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def _tried(runs: Sequence[Run]) -> bool:
 
 
 def _gains(columns: Columns) -> Iterator[tuple[float, float]]:
-    """Yield two numbers for each row of our own table that has both: the gain, and the value minus the incumbent's
+    """Yield, for each row of our own table with a gain and a value, the gain, and the value minus the incumbent's
     value."""
     incumbent: float | None = None
     for row in columns.rows if columns.ours else ():
@@ -126,7 +126,7 @@ def _gains(columns: Columns) -> Iterator[tuple[float, float]]:
 def _ends(runs: Sequence[Run]) -> tuple[float, float] | None:
     """Return the values of the last baseline and of the last kept run.
 
-    Return None if there is only one baseline, because the rows then already show both values.
+    Return None for a table with only one baseline, because its rows already show the values of baseline and incumbent.
     """
     opened = [run for run in runs if run.opens]
     kept = [run for run in runs if run.status == "keep" and run.comparable]

@@ -1,7 +1,7 @@
 """Estimate how much the values of a log vary by chance: from repeats, or else from runs that change nothing.
 
 Other people's logs have one run of each change.  Some logs have runs that change nothing, such as runs with another
-seed.  In these logs, only the differences between such runs and the incumbent show the noise.
+seed.  In logs without repeats, only the differences between runs that change nothing and the incumbent show the noise.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def of_history(history: History, found: Sequence[Effect]) -> Noise:
 def of_effects(found: Sequence[Effect]) -> Noise:
     """Return an estimate from the runs that change nothing: sqrt(mean square of their differences / 2).
 
-    The estimate is somewhat too large, because the incumbent was selected for measuring well.
+    The estimate is somewhat too large, because the incumbent was kept for a good value, and a good value is partly
+    luck.
     """
     nulls = [e for e in found if e.run.axis in NULL_AXES and e.gain]
     if not nulls:

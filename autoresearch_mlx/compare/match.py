@@ -1,7 +1,7 @@
 """Match the changes of two logs: same knobs, same direction, similar ratio.
 
-``MATRIX_LR 0.04 -> 0.03`` there and ``0.02 -> 0.015`` here are the same change.  Ratios are similar
-when their logarithms are within a factor of 2: halving matches anything from x0.71 to x0.25.
+``MATRIX_LR 0.04 -> 0.03`` in one log and ``0.02 -> 0.015`` in the other are the same change.  Ratios are similar when
+their logarithms are within a factor of 2: halving matches anything from x0.71 to x0.25.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def same_way(a: Run, b: Run) -> bool:
 
 
 def _moves(run: Run) -> dict[str, tuple[Any, Any]]:
-    """Return the changes of knobs that distinguish a run.  Each item that changed in a tuple is a knob of its own."""
+    """Return a run's changes of knobs, without knobs that only make a batch fit into memory. Each changed item of a
+    tuple counts as a separate knob."""
     moves: dict[str, tuple[Any, Any]] = {}
     for name, (was, now) in run.changes.items():
         plain = name.rsplit(":", 1)[-1]

@@ -39,10 +39,10 @@ def _reason(name: str, a: Any, b: Any) -> str:
 def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parts of a session's comparability key.
 
-    They come from the first line of its ledger, and from the machine that its measurements record.
+    The parts come from the first line of the session's ledger, and from the machine that the measurements record.
 
-    The result is empty for a session whose target is another program, because it has no conditions in common with any
-    table.
+    The result is empty for a session that measures a program other than a training, because such a session has no
+    conditions in common with any table.
     """
     conditions = record.get("conditions") or {}
     if conditions.get("data_sha256") is None:
@@ -54,7 +54,7 @@ def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[st
 def of_journal(journal: Journal) -> dict[str, Any]:
     """Return a ledger's parts of the comparability key.
 
-    They are the conditions of its current regime, or else the facts of its newest measurement.
+    The parts are the conditions of the session's current regime, or else the facts of its newest measurement.
     """
     found = of_session(journal.session, newest_machine(journal.history))
     return {**found, **(journal.comparability or {})} if found else {}

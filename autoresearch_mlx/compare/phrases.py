@@ -1,7 +1,7 @@
 """List patterns for the words by which people name a constant, or a change of code, in a one-line description.
 
-Patterns are matched against the line in lower case.  The first that fits wins, so a longer name comes before a shorter
-one that it contains (``unembedding lr`` before ``embedding lr``).
+Patterns are matched against the line in lower case.  The first pattern that fits decides, so a longer name comes before
+a shorter name that it contains (``unembedding lr`` before ``embedding lr``).
 """
 
 from __future__ import annotations

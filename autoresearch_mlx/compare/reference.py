@@ -59,7 +59,8 @@ def find(name: str) -> Reference:
 
 
 ReferenceStatus: TypeAlias = Literal["keep", "discard", "crash", "trial"]
-"""Status of a row.  A ``trial`` was measured without a decision; only runs whose effect cannot be compared have it."""
+"""Status of a row.  A ``trial`` was measured without a decision; only runs whose effect cannot be compared have this
+status."""
 
 COLUMNS = ("order", "commit", "val_bpb", "memory_gb", "status", "axis", "knob", "from", "to", "note")
 ORIGIN = ("log", "source", "hardware", "comparable", "caveat")

@@ -143,7 +143,7 @@ _OF_A_PART = re.compile(r"\b(?:lrs?|rates?|wd|decay|betas?\d?|std)\b")
 
 
 def _one_change_of_code(axis: str, text: str, rest: str) -> bool:
-    """Return whether a line names this change of code alone: not its opposite, and nothing that may be another one."""
+    """Return whether a line names this change of code alone, and neither its opposite nor a possible second change."""
     negations = len(_NEGATION.findall(without_verdicts(text)))
     if (axis in REMOVALS.always and negations != 1) or (axis in REMOVALS.never and negations):
         return False

@@ -19,7 +19,7 @@ _STATUSES: Mapping[str, tuple[str, ...]] = {
     "limit": ("limit",),
 }
 KNOWN = tuple(words[0] for words in _STATUSES.values())
-"""A word for each status."""
+"""The usual word for each status, as messages show it."""
 _REMARK = re.compile(r"\s*(?:[(\[{:;,]|\s[-–—]+\s|\s->|→).*$", re.DOTALL)
 _TAKEN_BACK = re.compile(r"\b(?:revert|discard|reject|undo|undone|rolled back|not kept|crash|fail)", re.IGNORECASE)
 

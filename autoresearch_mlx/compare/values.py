@@ -94,7 +94,7 @@ def read_value(name: str, text: str, place: tuple[int, int, int, int], known: Ma
 def _in_words(
     name: str, before: str, after: str, factor: float | None, was: Any, reach: tuple[int, int]
 ) -> Reading | None:
-    """Read ``halve batch``, if the value before is known, and ``remove weight decay``."""
+    """Read ``halve batch``, if the value before the change is known, and ``remove weight decay``."""
     if factor and isinstance(was, int | float):
         now = was * factor
         return Reading(name, was, int(now) if name in BATCHES | _WHOLE else now, *reach)
@@ -104,8 +104,8 @@ def _in_words(
 
 
 def _behind(text: str, *places: int) -> str:
-    """Return the unit that directly follows one of these places, the first one if there are several; an empty string
-    if there is none."""
+    """Return the first unit that directly follows one of these places in the text, or an empty string without a
+    unit."""
     units = (_UNIT.match(text, place) for place in places)
     return next((match[1] for match in units if match), "")
 
@@ -118,8 +118,8 @@ def _pair(name: str, was: str, now: str, unit: str) -> tuple[Any, Any] | None:
 def _sized(read: Reading, known: Mapping[str, Any]) -> Reading | None:
     """Return the reading; if its number is a number of rows, return it as a reading of the device's batch size.
 
-    The earlier value in the reading is then the earlier value of the device's batch size.  Returns None if it is
-    unclear which batch is meant.
+    In a reading of the device's batch size, the earlier value is that of the device's batch size too.  Returns None if
+    it is unclear which batch is meant.
     """
     if read.knob != "TOTAL_BATCH_SIZE" or read.now >= _FEWEST_TOKENS:
         return read

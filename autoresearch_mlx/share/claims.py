@@ -3,8 +3,8 @@
     refs/autoresearch/claims/<question>/<hypothesis>
 
 A claim is a ref.  A lab makes it with a push that succeeds only if the ref does not exist yet.  Git checks and writes
-in one step, so exactly one of several labs gets the claim.  A claim ends after the time that its author states.  Then
-another lab may replace it, with a push that succeeds only while the ref still holds the old claim.
+in one step, so exactly one of several labs gets the claim.  A claim ends after the time that its author states.  After
+that time another lab may replace the claim, with a push that succeeds only while the ref still holds the old claim.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class Claims:
                 self.held.pop(ref, None)
 
     def take(self, question: str, hypothesis: str, seconds: float) -> str | None:
-        """Claim an edit.  Return None on success, or a sentence about who has claimed it.  Raises RemoteAway."""
+        """Claim an edit.  Return None on success, or a sentence that says which lab has claimed the edit.  Raises
+        RemoteAway."""
         ref = f"{REFS}/{question}/{hypothesis}"
         seconds = min(max(seconds, LEAST_SECONDS), MOST_SECONDS)
         now = time.time()
@@ -85,8 +86,8 @@ class Claims:
                 continue
             if (words := self._taken(ref, found, now)) is not None:
                 return words
-            there = found  # the claim has ended, or is ours from an earlier run: replace exactly this claim
-        return "another lab has just claimed it"
+            there = found  # the claim has ended, or is ours from an earlier run
+        return "another lab has just claimed the edit"
 
     def _taken(self, ref: str, commit: str, now: float) -> str | None:
         """Return a sentence about how long another lab still holds a claim, or None if the claim is over, unreadable
@@ -99,7 +100,7 @@ class Claims:
         left = begun + claim.seconds - now
         if left <= 0:
             return None
-        return f"lab {claim.lab} has claimed it and is measuring it; the claim ends in {math.ceil(left / 60)} minutes"
+        return f"lab {claim.lab} has claimed the edit and measures it; the claim ends in {math.ceil(left / 60)} minutes"
 
     def expire(self) -> None:
         """Remove this lab's ended claims from the remote.  Raises RemoteAway."""

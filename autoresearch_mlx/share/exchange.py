@@ -3,8 +3,9 @@
     refs/autoresearch/share/<lab>/<machine>/<session>-<number>
 
 The commit has one file, ``result.json``.  If the edit won, two commits precede it: one with the changed files as they
-were before the edit, and one with the same files after the edit.  There is no other history, so nothing else of the
-repository is published.  We never change a ref once it exists, and we ignore changes that others make to it.
+were before the edit, and one with the same files after the edit.  These commits are the whole history of the ref, so
+nothing else in the repository is published.  We never change a ref once it exists, and we ignore changes that others
+make to it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Sent:
     published: tuple[str, ...] = ()
     """Names of the results that this push added to the remote."""
     refused: tuple[str, ...] = ()
-    """Names of results that were not published, because the remote already has their refs with other contents."""
+    """Names of results that were not published, because the remote already has refs of these names with different
+    contents."""
     denied: tuple[str, ...] = ()
     """Names of results that the remote rejected, by a hook for example; a later push offers them again."""
 
@@ -56,14 +58,14 @@ class Received:
     refused: Mapping[str, int] = field(default_factory=dict)
     """Reason -> number of objects that were refused for that reason."""
     left: int = 0
-    """Number of results that a later pull will fetch."""
+    """Number of results that were left for a later pull."""
 
 
 # --- push
 
 
 def push(source: Source, remote: Remote) -> Sent:
-    """Publish the results of a session that this remote does not have yet.  Raises RemoteAway, LedgerError."""
+    """Publish those results of a session that the remote does not have yet.  Raises RemoteAway, LedgerError."""
     place, mark = source.place, mark_of(remote)
     published: list[str] = []
     refused: list[str] = []
@@ -79,7 +81,8 @@ def push(source: Source, remote: Remote) -> Sent:
             done = [p for p in pushes if accepted[p.ref] or there.get(p.ref) == p.commit]
             names = [p.ref.removeprefix(f"{REFS}/") for p in done]
             published += names
-            # A ref with other contents stays as it is.  Its name is noted too, so that the next push does not offer it.
+            # A ref that has different contents on the remote stays as it is. The journal notes the ref's name, so that
+            # the next push leaves it out.
             others = [p.ref.removeprefix(f"{REFS}/") for p in pushes if p not in done and p.ref in there]
             refused += others
             denied += [p.ref.removeprefix(f"{REFS}/") for p in pushes if p not in done and p.ref not in there]
@@ -171,7 +174,7 @@ def pull(place: Place, remote: Remote) -> Received:
 def _in_turns(wanted: Mapping[str, Sequence[str]], kept: Mapping[str, int], room: int) -> tuple[list[str], int]:
     """Return the refs to fetch now, taken from each lab in turn, and the number left for later.
 
-    Otherwise a lab with thousands of results would make the others wait.
+    Without turns, a lab with thousands of results would make all other labs wait.
     """
     ranked = [
         (at, lab, ref)
@@ -216,7 +219,7 @@ def _read(place: Place, commits: Mapping[str, str]) -> dict[str, bytes | str]:
 
 
 def read_files(pool: Path, pulled: Pulled) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the files of a winning edit that the result names, by path, before and after the edit.
+    """Return the texts of a winning edit's files before the edit and after it, each by path.
 
     Raises LabError if a file is missing, too large, or not UTF-8 text.
     """
@@ -247,7 +250,7 @@ def _tree(pool: Path, commit: str, pulled: Pulled) -> dict[str, str]:
 
 def _unusable(pulled: Pulled, why: str) -> LabError:
     said = f"result {pulled.number} cannot be adopted: {why}"
-    return LabError(said, "`autoresearch-mlx share REMOTE log` lists the others")
+    return LabError(said, "`autoresearch-mlx share REMOTE log` lists all results")
 
 
 def _batch(place: Place, how: str, names: Iterable[str]) -> bytes:

@@ -1,7 +1,7 @@
 """Turn what other labs published into hints for prompts and ideas for the backlog.
 
-Words of another lab are quoted and attributed.  Its numbers are gains over its own incumbent; the values of the metric
-are left out.
+Words of another lab are quoted and attributed. The numbers are gains of each lab over its own incumbent; the values of
+the metric are left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST, MOST_OF_ONE_LAB = 8, 3
 SOURCE = "lab:"
 """First part of an idea's ``source`` when the idea comes from another lab; the lab's name follows."""
 _OPEN = 4
-"""Largest number of open ideas from other labs; the backlog has room for sixteen."""
+"""Largest number of open ideas from other labs; the backlog has room for sixteen ideas."""
 
 
 def hints(state: Path, journal: Journal, root: Path) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ def _chosen(results: Sequence[Result]) -> list[Result]:
 def _hint(result: Result) -> str:
     changed = changes_in_words(result) or "a change of code"
     axis = f" (axis {result.axis})" if result.axis else ""
-    words = f'; they call it "{phrase(result.title, 60)}"' if result.title and not result.knobs else ""
+    words = f'; this lab calls the change "{phrase(result.title, 60)}"' if result.title and not result.knobs else ""
     return f"lab {result.lab} on {phrase(result.chip, 40)}{axis}: {changed}: {outcome(result)}{words}"
 
 
@@ -103,7 +103,7 @@ def add_to_backlog(folder: Path, new: Sequence[Pulled], journal: Journal, files:
         if values and any(name not in known for name in values):
             continue
         if values and (values in tried or all(known[name] == value for name, value in values.items())):
-            continue  # it was tried here, or the incumbent already has these values
+            continue  # the edit was tried here, or the incumbent already has these values
         added += len(add_ideas(folder, [_draft(each, values)], f"{SOURCE}{result.lab}"))
     return added
 
@@ -116,5 +116,5 @@ def _draft(each: Pulled, values: Mapping[str, object]) -> Draft:
         on = f" on the axis {result.axis}" if result.axis else ""
         title = f"a change of code{on} that won in another lab; `share log` lists it as result {each.number}"
     quoted = phrase(f"{result.title}. {result.note}", 160)
-    why = f'It won on {phrase(result.chip, 40)} in another lab, whose unchecked words are: "{quoted}"'
+    why = f'The change won on {phrase(result.chip, 40)} in another lab, whose unchecked words are: "{quoted}"'
     return Draft(phrase(title, 110), result.axis, why, knobs=dict(values))

@@ -55,7 +55,10 @@ def render(rows: Sequence[Beside], width: int) -> str:
     lines = terms.table([[*cell[:7], "|"] for cell in cells], left=(1, 2, 3, 4))
     room = max(width - terms.columns(lines[0]) + 1, _LEAST)
     shown = [line[:-1] + terms.cut(cell[7], room) for line, cell in zip(lines, cells, strict=True)]
-    note = "The other labs reported the gains there; `autoresearch-mlx share REMOTE adopt N` measures an edit here."
+    note = (
+        "The other labs reported the values in the column `gain there`; `autoresearch-mlx share REMOTE adopt N` "
+        "measures an edit here."
+    )
     return "\n".join([*shown, "", *terms.wrap(note, max(width, 40))])
 
 

@@ -47,7 +47,7 @@ class Source:
     personal: Personal
 
     def outgoing(self, skip: frozenset[str] = frozenset()) -> Iterator[Outgoing]:
-        """Yield the results of the session, oldest first, without those named in ``skip``.
+        """Yield the results of the session, oldest first, without the results whose names are in ``skip``.
 
         Raises LedgerError.  The baseline and experiments without a measurement are not published, because they show
         no effect of an edit.
@@ -154,7 +154,9 @@ def _as_read(result: Result) -> Result:
     read_back = result_from(result_to(result))
     if isinstance(read_back, Result):
         return read_back
-    without = replace(result, knobs={}, patch="", files=(), withheld=f"others could not read it: {read_back}")
+    without = replace(
+        result, knobs={}, patch="", files=(), withheld=f"other labs could not read the change: {read_back}"
+    )
     read_back = result_from(result_to(without))
     assert isinstance(read_back, Result), read_back  # this program wrote all other fields, so they are valid
     return read_back

@@ -28,7 +28,8 @@ from autoresearch_mlx.store.journal import Event, read_events, stamp, writing
 from autoresearch_mlx.store.locks import take_lock
 
 FOLDER = ".share"
-"""Name of the folder in ``.autoresearch``.  No session can have this name, because a tag never begins with a dot."""
+"""Name of the folder in ``.autoresearch``.  No session can have a folder of that name, because a tag never begins with
+a dot."""
 _LOCK_SECONDS = 120.0
 
 
@@ -147,11 +148,11 @@ def pulled_here(state: Path) -> tuple[Pulled, ...]:
     return _received(journal, stamp(journal))
 
 
-@lru_cache(maxsize=1)  # called for every proposal, and the journal may have thousands of lines
+@lru_cache(maxsize=1)  # each proposal calls this, and the journal may have thousands of lines
 def _received(journal: Path, version: tuple[int, int] | None) -> tuple[Pulled, ...]:
     """Return the results in a journal.
 
-    The result is cached for each ``version``, which changes whenever the journal is written.
+    The returned tuple is cached for each ``version``, which changes whenever the journal is written.
     """
     return tuple(one for event in read_events(journal).events if (one := _pulled(event)) is not None)
 

@@ -29,8 +29,8 @@ def question_of(parts: Mapping[str, Any], target: str, root: Path) -> str:
     """Return the hash of a question, twelve hexadecimal digits, from the ``parts`` of a comparability key.
 
     If the target is a program, its command line identifies the question poorly, so the first commit of the lab's
-    repository is included too.  Then clones of one project ask the same question, and two projects that both have a
-    ``bench.py`` do not.
+    repository is included too.  With that commit, clones of one project ask the same question, but two projects that
+    both have a ``bench.py`` do not.
     """
     asked = {name: part for name, part in parts.items() if name not in _OF_THE_MACHINE}
     first = None if asked.get("data") is not None else _first_commit(root)

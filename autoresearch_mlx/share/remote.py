@@ -26,8 +26,8 @@ _LIST_BYTES = 16 * 2**20
 _BATCH, _BATCH_BYTES, _ONE_BYTES = 100, 8 * 2**20, 2**20
 """Limits of one fetch: the number of refs, the bytes, and the bytes if a ref is fetched alone."""
 _BOUNDED = (
-    "fetch.unpackLimit=1",  # git then writes one pack, whose size the system limits, instead of many files
-    "core.bigFileThreshold=1m",  # a small pack may hold gigabytes: git then reads them as a stream, not into memory
+    "fetch.unpackLimit=1",  # git writes one pack, whose size the system limits, and not many files
+    "core.bigFileThreshold=1m",  # git reads large files as a stream, because a small pack may hold gigabytes
     "transfer.fsckObjects=true",
     "fetch.recurseSubmodules=no",
     "gc.auto=0",
@@ -159,7 +159,7 @@ class Remote:
         if status == 0 or (refusable and text.strip()):
             return text
         if status in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ) or _cut_off(words):
-            raise TooLarge(f"{self.said} sent more than {most:,} bytes", "nothing that it sent was read")
+            raise TooLarge(f"{self.said} sent more than {most:,} bytes", "nothing of this data was read")
         last = next((line for line in words.splitlines() if line.startswith(("fatal:", "error:"))), words)
         reason = one_line(_USERINFO.sub("", last.replace(self.address, self.said))) or f"exit code {status}"
         raise RemoteAway(f"{self.said}: {cut(reason, 200)}", "`git ls-remote` shows whether it is reachable")
@@ -174,7 +174,8 @@ class Remote:
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
         given = {"GIT_CONFIG_COUNT": str(len(self.settings))} if self.settings else {}
-        for at, (name, value) in enumerate(self.settings):  # not as arguments, which every user of the machine can list
+        # Settings are not passed as arguments, because every user of the machine can list the arguments of a program.
+        for at, (name, value) in enumerate(self.settings):
             given |= {f"GIT_CONFIG_KEY_{at}": name, f"GIT_CONFIG_VALUE_{at}": value}
         if not self.asks:
             given |= {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "SSH_ASKPASS_REQUIRE": "never"}

@@ -24,7 +24,7 @@ MOST_BYTES = 64 * 1024
 """Largest size in bytes of a result's JSON text; larger texts are not read."""
 Published: TypeAlias = Literal["keep", "discard", "crash", "timeout"]
 STATUSES = frozenset(get_args(Published))
-"""The statuses that are published, because they say something about the edit."""
+"""The statuses that are published, because these statuses show what the edit did."""
 _TITLE, _NOTE, _FACT, _VALUE = 120, 500, 120, 200
 _PATCH = 16_000
 _MOST_KNOBS, _MOST_FACTS, _MOST_FILES, _MOST_ITEMS = 32, 24, 16, 16
@@ -74,7 +74,8 @@ class Result:
     knobs: KnobChanges = field(default_factory=dict)
     effect: Effect | None = None
     patch: str = ""
-    """The change as a unified diff.  It is empty if the knobs describe the whole change, or if it was not published."""
+    """The change as a unified diff.  The diff is empty if the knobs describe the whole change, or if the change was not
+    published."""
     files: tuple[str, ...] = ()
     """Paths of the files that are published whole, before and after a winning edit."""
     withheld: str = ""
@@ -82,7 +83,7 @@ class Result:
 
     @property
     def name(self) -> str:
-        """The end of the result's ref, which no other result has."""
+        """The last part of the name of the result's ref; no two results have the same."""
         return f"{self.lab}/{self.machine}/{self.session}-{self.experiment}"
 
     @property

@@ -86,7 +86,7 @@ class Sharing:
             self.say(f"share: published {terms.plural(len(sent.published), 'waiting result')}")
         if sent.refused:
             refused = terms.plural(len(sent.refused), "result")
-            self.say(f"share: {refused} not published: the remote already has other contents under their names")
+            self.say(f"share: {refused} not published: the remote already has different contents under the same names")
         if sent.denied and not self.said_denied:
             self.said_denied = True
             self.say(f"share: {self.remote.said} does not accept the results of this lab; the run goes on without it")
