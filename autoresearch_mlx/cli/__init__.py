@@ -1,4 +1,5 @@
-"""Run the command line: each command parses its options, makes one call and prints.  Errors become text only here.
+"""Run the command line: each command parses its options, makes one call and prints the result.  Errors become text only
+here.
 
 A command is imported when it is called, so that ``--help`` and ``status`` start at once.  Data goes to stdout,
 messages go to stderr.  Exit codes: 0 done, 1 error, 2 wrong usage, 3 not over yet, 130 interrupted.
@@ -27,7 +28,7 @@ _COMMANDS = {
     "run": ("run", "Run experiments until told to stop: edit, train, measure, keep or revert."),
     "try": ("tries", "Measure your own edit of the file as one experiment."),
     "wait": ("tries", "Wait for an experiment, and print its verdict."),
-    "drive": ("drive", "Put a coding agent in charge: it edits, measures, reads the verdicts."),
+    "drive": ("drive", "Put a coding agent in charge, which edits, measures and reads the verdicts."),
     "accept": ("tries", "Keep an experiment that was too good to be believed, if one more run confirms it."),
     "plan": ("plan", "Say how many experiments fit into the time, and whether they fit into memory."),
     "certify": ("certify", "Measure the incumbent against an earlier version on fresh seeds and hidden data."),
@@ -35,7 +36,7 @@ _COMMANDS = {
     "evaluate": ("evaluate", "Score kept weights again, on more rows or on upstream's number of tokens."),
     "sessions": ("sessions", "List the sessions of the lab."),
     "switch": ("sessions", "Choose the session that commands use without --tag."),
-    "status": ("read", "Show where the session stands."),
+    "status": ("read", "Show the session's baseline, incumbent and counts."),
     "log": ("read", "List every experiment, one line each."),
     "show": ("read", "Show one experiment: reason, numbers, diff, log."),
     "diff": ("read", "Show what an experiment changed, or how two differ."),
@@ -54,7 +55,7 @@ _COMMANDS = {
     "compare": ("compare", "Compare this machine's experiments with the H100's."),
     "fleet": ("fleet", "Measure with several machines."),
     "share": ("share", "Exchange results with other people's labs through a git remote."),
-    "gc": ("keep", "Free disk space: old logs, weights, the worktree."),
+    "gc": ("keep", "Free disk space: remove old logs, weights and the worktree."),
     "archive": ("keep", "Pack a session into one file, for another machine."),
     "restore": ("keep", "Unpack a session from an archive."),
     "doctor": ("doctor", "Check the machine, the lab and the settings."),

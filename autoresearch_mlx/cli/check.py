@@ -17,7 +17,8 @@ def check_command(runs: int, as_json: bool) -> None:
     """Try the lab before a night: does it give a number, how steady is it, and would a broken program be kept?
 
     The last commit is measured several times as it is, then with a few knobs moved, and once with functions that do
-    nothing. All of it happens in a temporary copy. The exit code is 1 if a night would not be worth the time.
+    nothing. The command works in a temporary copy of the lab. The exit code is 1 if a night would not be worth the
+    time.
 
     \b
     Example:

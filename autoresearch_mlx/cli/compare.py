@@ -26,13 +26,17 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--hardware", metavar="NAME", multiple=True, help="Hardware of the imported log; give it once for each FILE."
 )
-@click.option("--metric", metavar="COLUMN", help="Column of the imported tables that has the values.")
+@click.option("--metric", metavar="COLUMN", help="Name of the column with the values in the imported tables.")
 @click.option(
     "--direction", type=click.Choice(["min", "max"]), help="Whether lower or higher is better in the imported tables."
 )
 @click.option("--alone", is_flag=True, help="Compare the imported logs instead of this lab's session.")
 @click.option("--queue", is_flag=True, help="Add the H100's winners that were not tried here to the backlog.")
-@click.option("--curves", is_flag=True, help="Show the gain over experiments, hours, tokens and FLOPs instead.")
+@click.option(
+    "--curves",
+    is_flag=True,
+    help="Show curves of the gain over experiments, hours, tokens and FLOPs; compare no changes.",
+)
 @click.option("--machines", is_flag=True, help="Compare the machines of this session's fleet only.")
 @click.option("--list", "listing", is_flag=True, help="List the logs that come with the tool.")
 @tag_option
@@ -53,8 +57,9 @@ def compare_command(
 ) -> None:
     """Compare this session with other logs, by axis and change by change, and say which effects carry over.
 
-    Without a session, or with --alone, the imported logs are compared instead, or if there are none, the last log named
-    by --with.  If several machines of a fleet measured the session, they are compared with each other first.
+    Without a session, or with --alone, the imported logs take the place of this session; without an imported log, the
+    last log named by --with does.  If several machines of a fleet measured the session, they are compared with each
+    other first.
 
     \b
     Example:
@@ -100,7 +105,8 @@ def compare_command(
 
 
 def _machines(tag: str | None, as_json: bool) -> None:
-    """Print the machines of the session's fleet side by side.  Raises LabError when fewer than two took part."""
+    """Print the machines of the session's fleet side by side.  Raises LabError when fewer than two machines took
+    part."""
     from autoresearch_mlx.compare import machines
 
     folder = _session(tag, needed=True)
@@ -162,7 +168,7 @@ def _imports(
 
 
 def _session(tag: str | None, needed: bool) -> Path | None:
-    """Return the session's folder; ``None`` if there is none and the command does not need one."""
+    """Return the session's folder; None if there is no session and the command does not need one."""
     from autoresearch_mlx.lab.lab import find_session
 
     try:
@@ -174,7 +180,7 @@ def _session(tag: str | None, needed: bool) -> Path | None:
 
 
 def _sides(folder: Path | None, imports: list[Log], names: Sequence[str]) -> tuple[list[Log], list[Log]]:
-    """Return (here, there): the session and all other logs, or the imported logs and the named ones."""
+    """Return (here, there): the session and all other logs, or the imported logs and the named logs."""
     from autoresearch_mlx.compare.log import of_reference
     from autoresearch_mlx.compare.reference import find, h100
 
@@ -209,7 +215,7 @@ def _queue(folder: Path) -> None:
     history = read(folder / FILE).history
     if history.metric != METRIC or history.direction != "min":
         said = f"the H100's winners improve {METRIC}, but this session measures {history.metric}"
-        raise ConfigError(said, "leave out --queue: nothing was added to the backlog")
+        raise ConfigError(said, "give the command without --queue; nothing was added to the backlog")
     wanted = h100_ideas(h100(), history)
     added = add_ideas(folder, wanted, H100)
     say(f"queued {len(added)} of {len(wanted)} winners of the H100 that were not tried here")

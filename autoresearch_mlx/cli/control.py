@@ -165,12 +165,12 @@ def _kinds() -> dict[str, tuple[Callable[[str], Any], str, str]]:
 
 
 def _session(tag: str | None) -> Path:
-    """Return the folder of the session: the named one, or the one worked on last."""
+    """Return the folder of the session: the session named ``tag``, or the session that was used last."""
     return find_session(lab_here(), tag)
 
 
 def _after(folder: Path) -> str:
-    """Return when a request takes effect, as part of a sentence."""
+    """Return the part of a sentence that says when a request takes effect."""
     from autoresearch_mlx.store.ledger import FILE, read
 
     journal = read(folder / FILE)

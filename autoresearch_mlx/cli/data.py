@@ -20,7 +20,9 @@ from autoresearch_mlx.cli.options import json_option, lab_here, say
     "--vocab-size", type=click.IntRange(min=1), help="Vocabulary size of the tokenizer; default: as the machine allows."
 )
 @click.option(
-    "--seq-len", type=click.IntRange(min=1), help="Number of tokens in a row; default: as the machine allows."
+    "--seq-len",
+    type=click.IntRange(min=1),
+    help="Number of tokens in each row of the corpus; default: as the machine allows.",
 )
 @json_option
 def prepare_command(source: str, path: Path | None, as_json: bool, **sizes: Any) -> None:

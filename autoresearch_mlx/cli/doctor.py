@@ -33,13 +33,13 @@ _INDENT = 28
 def doctor_command(calibrate: bool, selftest: bool, names: tuple[str, ...], sleep: bool, as_json: bool) -> None:
     """Check the machine, the data and the lab; show every setting with its source.  Exit code 1 when something fails.
 
-    With --calibrate it times matrix products, memory, training steps at two or three batch sizes, and the evaluation.
-    New sessions base their budget and batch on these figures.  MFU, the share of the machine's peak speed that training
-    reaches, is computed from them too. docs/hardware.md has the rules.
+    With --calibrate the command times matrix products, memory, training steps at two or three batch sizes, and the
+    evaluation.  New sessions take their budget and batch from the measured times.  MFU, the share of the machine's peak
+    speed that training reaches, is computed from the same times. docs/hardware.md has the rules.
 
-    With --selftest it tests the machine instead: real trainings, evaluations, the sandbox, a killed run. The report has
-    a line for each check and can be pasted into an issue: names, serial numbers and paths are removed. docs/mac.md
-    explains each line.
+    With --selftest the command only tests what a night depends on: real trainings, evaluations, the sandbox, a killed
+    run and more.  The report has a line for each check and can be pasted into an issue, because names, serial numbers
+    and paths are removed. docs/mac.md explains each line.
 
     \b
     Example:

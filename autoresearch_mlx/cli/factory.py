@@ -79,7 +79,7 @@ def run_command(folder: Path, posts: tuple[Path, ...], fetch: tuple[str, ...], u
     """Go through the stages: collect posts, count evidence, find problems, and for each of them write a specification,
     write cases, build, verify, improve, and ship or discard.
 
-    Each stage is an event in DIR/factory.jsonl. If a call was interrupted or killed, the next one continues it.
+    Each stage is an event in DIR/factory.jsonl. If a call was interrupted or killed, the next call continues the work.
     DIR/factory.html shows the state. The network is used only for --fetch and to reach the models.
 
     \b
@@ -98,7 +98,7 @@ def run_command(folder: Path, posts: tuple[Path, ...], fetch: tuple[str, ...], u
         try:
             state = run_line(folder, Wanted(posts, fetch, options, until=until, **models), say)
         except KeyboardInterrupt:
-            say("stopped by hand; the same command continues")
+            say("stopped by hand; the same command continues the work")
             raise
     for line in status_lines(Book(folder.resolve()), state, width()):
         click.echo(line)

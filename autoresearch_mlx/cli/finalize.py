@@ -35,12 +35,12 @@ TEXTS = "finalize"
 @tag_option
 @json_option
 def finalize_command(pairs: int, prefix: str | None, only_plan: bool, tag: str | None, as_json: bool) -> None:
-    """Turn the keeps of a session into branches to merge: one for each change that is a gain on its own.
+    """Turn the kept changes of a session into branches to merge: one branch for each change that is a gain on its own.
 
-    Keeps that set the same knob, overlap in the code, or need one another become one change. Runs of each change alone
-    alternate with runs of the baseline, on fresh seeds. A change that is not better alone gets no branch, and its line
-    says why. The branches begin at the commit where the session began. Your checkout stays as it is. A `finalize` that
-    was interrupted continues where it stopped.
+    Kept changes that set the same knob, overlap in the code, or need one another become one change. Runs of each change
+    alone alternate with runs of the baseline, on fresh seeds. A change that is not better alone gets no branch, and the
+    output says why. The branches begin at the commit where the session began. Your checkout stays as it is. A
+    `finalize` that was interrupted continues where it stopped.
 
     \b
     Example:

@@ -39,7 +39,7 @@ def start_command(host: str | None, port: int | None, new_keys: bool) -> None:
     """Coordinate the fleet of this lab, until Ctrl-C.
 
     The command prints the path of the pairing file, which each other machine needs.  Whoever has that file can run
-    programs on the machines of the fleet, so copy it only to your own.
+    programs on the machines of the fleet, so copy the file only to your own machines.
     """
     from autoresearch_mlx.cli.opened import interruptible
     from autoresearch_mlx.fleet.admission import wanted_here

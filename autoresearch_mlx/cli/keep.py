@@ -55,8 +55,8 @@ class Age(click.ParamType[timedelta]):
 def gc_command(tag: str | None, every: bool, age: timedelta, dry_run: bool, as_json: bool, **wanted: bool) -> None:
     """Remove what a session no longer needs: the folders of old runs with their logs, weights, the worktree.
 
-    It never removes the ledger, results.tsv, a kept commit or its base, and it removes nothing from a session in use.
-    `log` and `show` still show every experiment, and say what was removed.
+    The command never removes the ledger, results.tsv, a kept commit or its base, and it removes nothing from a session
+    in use.  `log` and `show` still show every experiment, and say what was removed.
 
     \b
     Example:

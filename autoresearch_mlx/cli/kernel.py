@@ -34,10 +34,18 @@ def kernel_command() -> None:
 @click.option(
     "--vocab-size", type=click.IntRange(min=2), help="Size of the vocabulary; default: as the machine allows."
 )
-@click.option("--seq-len", type=click.IntRange(min=1), help="Tokens in a row; default: as the machine allows.")
-@click.option("--rows", type=click.IntRange(min=1), default=8, show_default=True, help="--forward: rows of a pass.")
+@click.option(
+    "--seq-len",
+    type=click.IntRange(min=1),
+    help="Number of tokens in each row of the input; default: as the machine allows.",
+)
+@click.option(
+    "--rows", type=click.IntRange(min=1), default=8, show_default=True, help="--forward: number of rows in the pass."
+)
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Rows of the table.")
-@click.option("--picture", type=click.Path(path_type=Path), metavar="FILE", help="Also write the bars as an SVG.")
+@click.option(
+    "--picture", type=click.Path(path_type=Path), metavar="FILE", help="Also draw the table as bars, in an SVG file."
+)
 @json_option
 def profile_command(top: int, picture: Path | None, as_json: bool, **wanted: Any) -> None:
     """Show the operations of one step as a table: shapes, calls, time, share, and the largest gain still possible.
@@ -162,9 +170,9 @@ def verify_command(
 ) -> None:
     """Measure how much faster kept kernels make the whole training step; this is the number to report.
 
-    Each kernel is put into a copy of the script, one at a time and then all together. The step with it and the plain
-    step are timed in alternation (A B B A), in each of several fresh processes. Without LAB it measures the lab you are
-    in, or all labs in kernels/. The script itself is not changed.
+    Each kernel is put into a copy of the script, one at a time and then all together. The step with the kernel and the
+    plain step are timed in alternation (A B B A), in each of several fresh processes.  Without LAB, the command
+    measures the lab you are in, or all labs in kernels/. The script itself is not changed.
 
     \b
     Example:
@@ -198,9 +206,9 @@ def verify_command(
 def install_command(labs: tuple[Path, ...], script: Path | None, off: bool, tag: str | None, as_json: bool) -> None:
     """Put the last kept kernel of each lab into the script, behind a switch such as KERNEL_ATTEND = True.
 
-    The new lines stand after the function; no other line changes, and `remove` takes out exactly these lines. When a
-    kernel cannot be built, or its first outputs differ from the function's, the plain function is used and the run's
-    log says so. Without LAB it takes the lab you are in, or all labs in kernels/.
+    The command adds lines after the function and changes no other line; `remove` takes out exactly the added lines.
+    When a kernel cannot be built, or its first outputs differ from the function's, the plain function is used and the
+    run's log says so. Without LAB, the command uses the lab you are in, or all labs in kernels/.
 
     \b
     Example:
@@ -225,8 +233,8 @@ def install_command(labs: tuple[Path, ...], script: Path | None, off: bool, tag:
 def remove_command(functions: tuple[str, ...], script: Path | None, as_json: bool) -> None:
     """Take installed kernels out of the script again; without FUNCTION: all of them.
 
-    The file is then, byte for byte, what it was before, apart from edits made elsewhere in it since. Lines of a kernel
-    that were edited are left alone, and named.
+    Then the script is byte for byte as it was before the installation, apart from your edits of other lines.  A kernel
+    whose lines were edited stays in the script, and a message names the kernel.
 
     \b
     Example:

@@ -14,7 +14,9 @@ _NUMBERS = ("speed", "size", "test-time", "coverage", "bundle", "page", "terrafo
 
 @click.command("init")
 @click.argument("directory", required=False, default=".", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--recipe", metavar="NAME", help="Make a lab that improves another number; `list` shows the recipes.")
+@click.option(
+    "--recipe", metavar="NAME", help="Make a lab that improves a number other than the loss; `list` shows the recipes."
+)
 @click.option("--about", metavar="SENTENCE", help="Make a lab of your repository from a sentence: docs/about-labs.md.")
 @click.option(
     "--number", type=click.Choice(_NUMBERS), help="--about: the number to improve; default: what the sentence says."
@@ -45,14 +47,15 @@ def init_command(
 ) -> None:
     """Make a lab in DIRECTORY: train_mlx.py sized for this machine, program.md and lab.toml.
 
-    Outside any git repository it also makes one and commits the files.  Existing files are left as they are.
+    Outside any git repository, the command also makes a repository and commits the files.  Existing files are left as
+    they are.
 
-    With --recipe, the lab improves another number, such as the size of a program.  It has a small example to improve,
-    the script that measures it, and checks that an edit must pass.
+    With --recipe, the lab improves a number other than the loss, such as the size of a program.  The lab has a small
+    example to improve, the script that measures the example, and checks that an edit must pass.
 
-    With --about, it makes a lab of your own repository, and the sentence says what should get better.  The command
-    proposes the number, the files to edit, the scripts that measure and the checks.  It tries them with `check` in a
-    copy of the last commit before it writes anything.
+    With --about, the command makes a lab of your own repository, and the sentence says what should get better.  The
+    command proposes the number, the files to edit, the scripts that measure and the checks.  It tries this proposal
+    with `check` in a copy of the last commit before it writes anything.
 
     \b
     Example:

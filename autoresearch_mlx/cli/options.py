@@ -46,8 +46,8 @@ def width() -> int:
 def uncollected() -> None:
     """Turn garbage collection off, for a command that reads, prints and ends.
 
-    Such a command makes no garbage, and looking for garbage among the million values of a long ledger takes as long as
-    reading the ledger.
+    A command that reads and prints makes no garbage, and to look for garbage among the million values of a long ledger
+    takes as long as to read the ledger.
     """
     gc.disable()
 

@@ -16,7 +16,7 @@ from autoresearch_mlx.lab.lab import find_session
 @tag_option
 @json_option
 def status_command(tag: str | None, as_json: bool) -> None:
-    """Show where the session stands: baseline, incumbent, counts, and the experiment that is running.
+    """Show the state of the session: baseline, incumbent, counts, and the experiment that is running.
 
     \b
     Example:

@@ -25,8 +25,8 @@ _OPENS_SECONDS = 10.0
 def report_command(out: Path | None, show: bool, tag: str | None, as_json: bool) -> None:
     """Write the session as a page, a picture and a text for a post: report.html, progress.png, report.md.
 
-    The figures come from the ledger alone, so this works at any time, also during a run. The page is one file and
-    opens offline. With --json the figures go to stdout and no file is written.
+    The figures come from the ledger alone, so the command works at any time, also during a run. The page is one file
+    and opens offline. With --json the figures go to stdout and no file is written.
 
     \b
     Example:
@@ -69,13 +69,13 @@ def _opened(page: Path) -> bool:
     try:
         return started.wait(_OPENS_SECONDS) == 0
     except subprocess.TimeoutExpired:
-        return True  # some openers stay until the browser is closed
+        return True  # some programs that open a page run until the browser is closed
 
 
 def _prices(folder: Path, root: Path) -> tuple[float | None, float | None]:
     """Return the prices of a million tokens, in and out; (None, None) if no model was called.
 
-    In that case lab.toml is not read.
+    Without a call to a model, lab.toml is not read.
     """
     from autoresearch_mlx.store.talks import spent
 

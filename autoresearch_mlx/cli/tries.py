@@ -44,8 +44,8 @@ def try_command(message: str, tag: str | None, detach: bool, as_json: bool, **gi
     The file is taken from your checkout as it is now, committed or not, and compared with the incumbent.  A keep moves
     the session's branch; your checkout stays as you left it.
 
-    With --detach the measurement continues even if the calling shell is killed: coding agents kill their shells after a
-    few minutes.  The file may be edited again at once.
+    With --detach the measurement continues even if the calling shell is killed, because coding agents kill their shells
+    after a few minutes.  The file may be edited again at once.
 
     \b
     Example:
@@ -116,9 +116,9 @@ def _detach(message: str, tag: str | None, as_json: bool, given: Mapping[str, An
 def wait_command(number: int | None, tag: str | None, seconds: float | None, as_json: bool) -> None:
     """Wait until experiment NUMBER has its verdict, and print it; without NUMBER, wait for the newest detached try.
 
-    The experiment may be a detached try or part of a run, and may have ended already.  Ending this command ends only
-    the waiting: call it again as often as you like.  The command has the exit code of the try: 0 for any verdict, 1 for
-    an error, 130 if the try was ended by hand.
+    The experiment may be a detached try or part of a run, and may have ended already.  If you end this command, only
+    the waiting ends; you can call it again as often as you like.  The command has the exit code of the try: 0 for any
+    verdict, 1 for an error, 130 if the try was ended by hand.
 
     \b
     Example:
@@ -155,9 +155,9 @@ def wait_command(number: int | None, tag: str | None, seconds: float | None, as_
 def accept_command(number: int, tag: str | None, as_json: bool, require_sandbox: bool | None) -> None:
     """Keep experiment NUMBER, whose gain was too good to be believed, after one more run.
 
-    Read it first: `show NUMBER` has its diff and what its audit found. Its change is measured once more, as a new
-    experiment against the present incumbent, and kept if it is better, however large the gain is. The ledger notes
-    that you accepted it.
+    First read what `show NUMBER` prints: the experiment's diff and the findings of its audit.  The change is measured
+    once more, as a new experiment against the present incumbent, and kept if it is better, however large the gain is.
+    The ledger notes that you accepted the experiment.
 
     \b
     Example:
