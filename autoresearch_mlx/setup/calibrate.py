@@ -57,9 +57,9 @@ def calibrate_here(
 ) -> Calibration:
     """Measure this machine, and keep the calibration in ``cache``, by default the user's cache.
 
-    If no text has been prepared, it is prepared first.  Raises LabError when no step could be timed or the cache cannot
-    be written, LockedError while another command measures on the GPU, ConfigError for wrong settings, and CorpusError
-    for unusable text.
+    If the lab's text has not been prepared yet, it is prepared before anything is measured.  Raises LabError when no
+    step could be timed or the cache cannot be written, LockedError while another command measures on the GPU,
+    ConfigError for wrong settings, and CorpusError for unusable text.
     """
     timed = settings.budget.model_copy(update={"seconds": "auto"})
     settings = settings.model_copy(update={"target": TargetSettings(), "budget": timed})

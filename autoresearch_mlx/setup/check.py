@@ -1,6 +1,6 @@
 """Try a lab before a night: with five runs of the unedited commit, with some changed knobs, and with a broken program.
 
-All of this happens in a temporary copy of the commit and without a session: nothing is written into the lab.
+The check runs in a temporary copy of the commit and without a session, so nothing is written into the lab.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ class _Lab:
 def _temporary(inside: Path | None) -> Iterator[Path]:
     """Make a temporary folder; at the end, stop the processes that still work in it, and remove it.
 
-    Processes are found by their working folder: if a signal arrives while a process is being started, its id is not
-    known yet.
+    Processes are found by their working folder and not by their id, because an id is not known yet if a signal arrives
+    while the process is being started.
     """
     with tempfile.TemporaryDirectory(prefix="autoresearch-check-", dir=inside) as temporary:
         try:
@@ -125,7 +125,10 @@ def check(
             taken.append(m)
             if run == 0 and lab.took[0] > _LONG:
                 longest = terms.clock((runs + _KNOBS) * lab.took[0])
-                say(f"that took {terms.clock(lab.took[0])}; the other runs take about {longest}, and Ctrl-C ends them")
+                say(
+                    f"the first run took {terms.clock(lab.took[0])}; the other runs take about {longest}, "
+                    "and Ctrl-C ends them"
+                )
         values = [m.value for m in taken if m.value is not None]
         yield from _number(lab, values)
         if isinstance(lab.target, Appraising):
@@ -313,7 +316,7 @@ def _ends_at_once(lab: _Lab, taken: Sequence[Measurement], limits: Sequence[Limi
     """Report whether a Python program that ends its own process with exit code 0 passes the guard and gets a good
     number.
 
-    Many test runners understand this exit code as "nothing has failed".  Yields nothing when such an edit would not be
+    Many test runners understand exit code 0 as "nothing has failed".  Yields nothing when such an edit would not be
     kept.
     """
     ended = {path: _ENDS for path in lab.files if path.endswith(".py")}

@@ -42,10 +42,10 @@ class Made:
         from autoresearch_mlx.targets.kernel.measuring import in_words
 
         task = self.task
-        odd = "; ".join(map(in_words, task.odd)) or "none: the function takes no other shape"
+        odd = "; ".join(map(in_words, task.odd)) or "none, because the function takes no other shape"
         gradient = ", with its gradient" if task.differentiated else ""
         return [
-            f"{task.function}{gradient}: sizes {in_words(task.sizes)}; odd shapes: {odd}",
+            f"{task.function}{gradient}: sizes {in_words(task.sizes)}; unusual shapes to test: {odd}",
             f"tolerance {task.tolerance:g} of a number's size, {task.typical:g} on average;"
             f" to beat: the fastest of {', '.join(task.baselines)}",
             f"next: cd {self.folder} && autoresearch-mlx run --experiments 12",

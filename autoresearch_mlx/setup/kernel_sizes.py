@@ -70,7 +70,7 @@ def _session_of(lab: Lab) -> Mapping[str, Any] | None:
 def at_its_sizes(path: Path, text: str) -> Iterator[Path]:
     """Yield the path of a file with this text and the script's name.
 
-    This is the script itself if it has that text, or else a temporary file.
+    The file is the script itself if the script has this text, or else a temporary file.
     """
     if path.read_bytes().decode("utf-8", errors="replace") == text:
         yield path

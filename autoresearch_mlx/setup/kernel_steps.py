@@ -74,14 +74,14 @@ class InStep:
     pairs: int
     plain_seconds: float | None
     seconds: float | None
-    """Seconds of one step with the kernels; ``plain_seconds`` is without them."""
+    """Seconds of one step with the kernels; ``plain_seconds`` is the time of a step without them."""
     clock: str
     """How time was measured: ``processor`` means the processor time of the process, ``clock`` means wall-clock time."""
     apart: float | None
     mlx: str
     chip: str
     unused: str
-    """Why there is no number, or an empty string if there is one."""
+    """Reason why the step was not measured, or an empty string if it was measured."""
     partly: str = ""
     """Remark on functions whose kernel is used in only some calls of the step, with the reason."""
 
@@ -109,7 +109,7 @@ class InStep:
 def script_here(lab: Lab, script: Path | None) -> Path:
     """Return the script into which kernels are put: ``script``, or else the lab's own script.
 
-    The script of a kernel lab is two folders above it. Raises LabError when there is none.
+    The script of a kernel lab is two folders above the lab.  Raises LabError when the script does not exist.
     """
     if script is None:
         here = (lab.root / TASK).is_file()
@@ -121,9 +121,8 @@ def script_here(lab: Lab, script: Path | None) -> Path:
 
 
 def kernel_labs(lab: Lab, named: Sequence[Path], script: Path) -> list[Lab]:
-    """Return the named kernel labs, or else this lab if it is one, or else all kernel labs in ``kernels/``.
-
-    Raises LabError when there is none.
+    """Return the named kernel labs, or else this lab if it is a kernel lab, or else all kernel labs in ``kernels/``.
+    Raises LabError when no kernel lab is found.
     """
     folders = [path.resolve() for path in named]
     if not folders and (lab.root / TASK).is_file():
@@ -140,7 +139,7 @@ def kernel_labs(lab: Lab, named: Sequence[Path], script: Path) -> list[Lab]:
 def kept_in(lab: Lab, tag: str | None, every: bool) -> list[Kept]:
     """Return the newest kernel that a lab's session has kept, or with ``every`` all of them, oldest first.
 
-    Raises LabError when the session has kept none.
+    Raises LabError when the session has kept no kernel.
     """
     task, session = read_task(lab.root), find_session(lab, tag)
     journal = read(session / FILE)

@@ -258,8 +258,8 @@ def _first_runs(mode: str, replicates: int) -> int:
 def _memory(machine: Machine, facts: PlanFacts) -> int | None:
     """Return the size in bytes of the memory in which a run keeps its data.
 
-    This is the main memory, which a Mac's GPU shares with the processor.  For a CUDA GPU it is the GPU's memory, or
-    None if MLX did not report that.
+    On most machines a run uses the main memory, which a Mac's GPU shares with the processor.  With a CUDA GPU, the
+    result is the size of the GPU's memory, or None if MLX did not report it.
     """
     if machine.gpu is None or machine.gpu.kind != "cuda":
         return machine.memory_bytes
@@ -267,7 +267,7 @@ def _memory(machine: Machine, facts: PlanFacts) -> int | None:
 
 
 def _measured(outlook: Outlook, history: History) -> Outlook:
-    """Return the outlook, with the times of this session's own experiments instead of all other times."""
+    """Return the outlook, with the figures that this session's own experiments have shown."""
     whole = [e for e in history.experiments if e.measurements and e.seconds and not e.cut_off]
     if not whole:
         return outlook

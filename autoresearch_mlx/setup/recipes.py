@@ -4,18 +4,19 @@ A recipe is a folder of ``recipes/`` with the recipe's name: ``recipe.toml`` has
 files of the new lab.  The recipes are found by their folders, and the wheel contains all of ``recipes/``.  To add a
 recipe:
 
-1.  Write ``recipes/NAME/recipe.toml``.  ``init --recipe list`` prints its ``number``, ``tool`` and ``guard``.  Its
-   ``refused_by`` has words from the reason for which the second edit (see step 2) is refused.
+1. Write ``recipes/NAME/recipe.toml``.  ``init --recipe list`` prints ``number``, ``tool`` and ``guard`` from this file.
+   ``refused_by`` in this file has words from the reason for which the second edit (see step 2) is refused.
 2. Put the lab into ``recipes/NAME/lab/``: ``lab.toml``, ``program.md`` for the agents, a small example that can be
    improved, the scripts that measure and check (not in ``editable``), a file ``gitignore`` (written as ``.gitignore``),
-   and ``edits.jsonl`` with three edits for the agent ``scripted``.  The second edit cheats and is refused; one of the
-   others is an improvement that is kept.  A file that several recipes share lies in ``recipes/shared``, and ``shared``
-   in ``recipe.toml`` names it.
+   and ``edits.jsonl`` with three edits for the agent ``scripted``.  The second edit cheats and is refused; the first or
+   the third is an improvement that is kept.  A file that several recipes share lies in ``recipes/shared``, and
+   ``shared`` in ``recipe.toml`` names the file.
 3. If the lab needs a tool, pin the tool: ``[tools]`` in ``lab.toml`` has ``needs``, and ``install``, a shell line that
-   installs the tool into ``.tools`` of the lab.  The scripts find it on PATH, or in the folder AUTORESEARCH_TOOLS.
+   installs the tool into ``.tools`` of the lab.  The lab's scripts find the tool on PATH, or in the folder
+   AUTORESEARCH_TOOLS.
 4. Run ``python -m bench.recipe_nights NAME``: ``init``, ``check`` and a night of three experiments.  Describe the
-   recipe in ``docs/recipes.md`` with the output of these commands.  ``tests/test_docs.py`` runs them where the tool is
-   installed.
+   recipe in ``docs/recipes.md`` with the output of these commands.  ``tests/test_docs.py`` runs the described commands
+   where the tool is installed.
 """
 
 from __future__ import annotations

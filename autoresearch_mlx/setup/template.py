@@ -58,7 +58,7 @@ def make_lab(directory: Path, say: Callable[[str], None], recipe: Recipe | None 
     """Write the files of a lab that are missing, and yield one line for each thing done.
 
     ``recipe`` is the recipe from which the lab is made; None means a lab that trains. Raises LabError when the
-    directory cannot be written or another file is in the way, and WorkspaceError when git refuses.  In both cases no
+    directory cannot be written or another file is in the way, and WorkspaceError when git refuses.  After an error no
     file of the lab stays.
     """
     _refuse_bare(directory)

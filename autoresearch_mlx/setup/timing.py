@@ -1,8 +1,8 @@
 """Time short runs of the shipped training script: a step at several batch and head sizes, and the evaluation.
 
-The times are measured by the parent process.  The mean step time is the training time after the first step, divided by
-the number of those steps.  The spread of the step times is computed from the moments at which the parent received the
-message about each step.
+The times are measured by the parent process.  The mean step time is the training time without the first step, divided
+by the number of steps without the first.  The spread of the step times is computed from the moments at which the parent
+received the message about each step.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SEED = 42
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds that the parts of a calibration should take; with slow steps or evaluations they take longer."""
+    """Seconds that the parts of a calibration should take; with slow steps or evaluations the parts take longer."""
 
     pace: float = 10.0
     """Time for the steps with the preset's batch; each other batch gets half of it."""
@@ -50,7 +50,7 @@ class Patience:
     """Time since the start of the calibration after which no third batch is tried."""
 
     def half(self) -> Patience:
-        """Return the patience for a run that is only compared with the first run: half the time for its steps."""
+        """Return the planned seconds for a run that is only compared with the first run: half as many for its steps."""
         return replace(self, pace=self.pace / 2)
 
 
@@ -98,8 +98,8 @@ class Runs:
     def pace(self, rows: int, tokens: int, patience: Patience, head_dim: int | None = None) -> Pace:
         """Time one batch size with as many steps as fit into the time.
 
-        Without ``head_dim``, the heads have the profile's size.  The first call first makes a run of a few steps, to
-        find out how long a step takes.
+        Without ``head_dim``, the heads have the profile's size.  Before it times anything, the first call makes a run
+        of a few steps, to find out how long a step takes.
         """
         if self._token_seconds is None:
             least = min(8, self._conditions.eval_rows)
@@ -115,8 +115,8 @@ class Runs:
     def _more_rows(self, seconds: float) -> int | None:
         """Return the number of rows for one more evaluation that fits into the time, or None once all rows were scored.
 
-        A small evaluation is mostly start-up.  A second, larger evaluation is always made, to separate the start-up
-        from the time for the rows.  Further ones are made while rows and time are left.
+        A small evaluation spends most of its time on the start-up.  A second, larger evaluation is always made, to
+        separate the start-up from the time for the rows.  Further evaluations are made while rows and time are left.
         """
         if not self._scored:
             return None

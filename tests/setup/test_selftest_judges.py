@@ -146,7 +146,7 @@ def test_a_run_that_went_on_without_loss() -> None:
         (journal("keep", "interrupted", "discard", numbers=(0, 1, 3)), 0, "lost or counted twice"),
         (journal("keep", "keep", running=(Open(2, "", ""),)), 0, "lost or counted twice"),
         (journal("keep", "discard", "discard"), 0, "does not say what was interrupted"),
-        (journal("keep", "interrupted", "keep"), 2, "2 processes of the killed run are still there"),
+        (journal("keep", "interrupted", "keep"), 2, "2 processes of the killed run have not ended"),
     ],
 )
 def test_what_is_lost_or_left_over_is_said(found: Journal | None, left: int, said: str) -> None:

@@ -47,7 +47,8 @@ class Wanted:
     runs: int = 5
     """Number of runs of the unedited lab in the proof."""
     test_seconds: float = 120.0
-    """Largest number of seconds that the tests may take.  A night repeats them for each experiment."""
+    """Largest number of seconds that the tests may take.  The limit matters because a night runs the tests again for
+    each experiment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Person:
     """A user who can be asked."""
 
     choose: Callable[[str, Sequence[str]], int]
-    """Function that asks a question with numbered answers, and returns the index of the chosen one."""
+    """Function that asks a question with numbered answers, and returns the index of the chosen answer."""
     line: Callable[[str], str]
     """Function that asks for a line of text, which may be empty."""
 
@@ -132,7 +133,7 @@ def refuse_existing(directory: Path) -> None:
     """Raise LabError when the folder is a lab already."""
     for name in (SETTINGS, FOLDER):
         if (directory / name).exists() or (directory / name).is_symlink():
-            hint = "`autoresearch-mlx check` tests the lab that is there; move it away for a new one"
+            hint = "`autoresearch-mlx check` tests the lab that is there; move that lab away to make a new one"
             raise LabError(f"{directory / name} is there already", hint)
 
 
@@ -144,13 +145,14 @@ def _tell_changed(tree: Tree, say: Say) -> None:
 
 
 def _understood(wanted: Wanted, tree: Tree, say: Say) -> tuple[Wish, _By]:
-    """Return what the sentence asks for, and who read it: a model if its answer can be used, or else the rules."""
+    """Return the wish in the sentence, and who read the sentence: a model if its answer can be used, or else the
+    rules."""
     wish, numbers = read_sentence(wanted.sentence, tree), possible(tree)
     if not numbers:
         return wish, _By("rules")
     endpoint, why = find_model(wanted.model, Office(memory_bytes=read_machine().memory_bytes, say=say))
     if endpoint is None:
-        say(f"chosen by rules, no model: {why}")
+        say(f"chosen by rules, without a model: {why}")
         return wish, _By("rules")
     say(f"asks {endpoint.name}: {why}")
     answer = suggest(endpoint, wanted.sentence, tree, numbers)

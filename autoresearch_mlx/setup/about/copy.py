@@ -1,4 +1,4 @@
-"""Work in a copy of a repository.  Commands there run with the user's rights and without a sandbox."""
+"""Work in a copy of a repository.  Commands in the copy run with the user's rights and without a sandbox."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 
 _TAIL = 4000
 PACKAGES = "node_modules"
-"""Folder with installed packages, which is not under git; Node also looks for it in the folders above."""
+"""Folder with installed packages, which is not under git; Node also looks for this folder in all parent folders."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class Plan:
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Files of the lab besides lab.toml and program.md, by path."""
     prepare: tuple[str, ...] = ()
-    """Shell lines that complete these files, for example by recording calls; they run in a copy of the repository."""
+    """Shell lines that run in a copy of the repository and complete the lab's files, for example by recording calls."""
     exact: bool = False
     """Whether the number is the same in every run, so that one run decides."""
     best: float | None = None

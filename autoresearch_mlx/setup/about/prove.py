@@ -42,7 +42,7 @@ class Proof:
     plan: Plan
     findings: tuple[Finding, ...] = ()
     problem: str = ""
-    """Why nothing could be measured, or the finding that refutes the plan.  It is empty if the plan is proved."""
+    """Reason why nothing could be measured, or the finding that refutes the plan; empty if the plan is proved."""
     files: Mapping[str, bytes] | None = None
     """The files of the lab as they were proved."""
 

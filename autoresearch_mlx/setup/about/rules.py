@@ -41,7 +41,8 @@ def sources(tree: Tree) -> tuple[str, ...]:
 def editable_for(number: Number, tree: Tree, named: Sequence[str]) -> tuple[str, ...]:
     """Return the files that may change for this number.
 
-    They are the named files that suit the number, or if none is named, all files that suit it.
+    The result has the files in ``named`` that suit the number, or if none does, all files of the repository that suit
+    it.
     """
     suits: dict[Number, Callable[[], Sequence[str]]] = {
         "speed": lambda: sources(tree),

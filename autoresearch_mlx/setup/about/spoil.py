@@ -1,4 +1,4 @@
-"""Make source files slower or longer on purpose, to see whether a number follows the change."""
+"""Make source files slower or longer on purpose, to see whether the lab's number then gets worse."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _JS = re.compile(
     re.MULTILINE,
 )
 _CALLS = 25
-"""Number of calls that are made slower.  It is limited because a function may be called a million times."""
+"""Number of calls that are made slower; more would take too long, because a function may be called a million times."""
 
 
 def slowed(files: Mapping[str, str], milliseconds: float) -> dict[str, str]:

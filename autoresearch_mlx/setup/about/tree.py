@@ -119,7 +119,7 @@ class Tree:
             said.append(terms.plural(len(tests), "file") + " of tests")
         if self.modules:
             said.append(f"{terms.plural(len(self.modules), 'submodule')}, whose files stay as they are")
-        said += [f"{self.left_out} more files were not looked at"] if self.left_out else []
+        said += [f"{self.left_out} more files were not read"] if self.left_out else []
         return "; ".join(said)
 
 
@@ -129,7 +129,8 @@ def is_test(path: str) -> bool:
 
 
 def read_tree(root: Path) -> Tree:
-    """Read the part of the last commit that lies in ``root``.  Raises LabError when there is none."""
+    """Read the part of the last commit that lies in ``root``.  Raises LabError when ``root`` is not a folder, or when
+    no commit has files there."""
     if not root.is_dir():
         raise LabError(f"{root} is not a folder", "name the folder of a repository")
     if top_of(root) is None:
@@ -147,7 +148,7 @@ def read_tree(root: Path) -> Tree:
         elif mode in ("100644", "100755"):  # links are left out, because they may lead out of the repository
             files[path] = int(size)
     if not files:
-        raise LabError(f"the last commit has no files in {root}", "commit some, or name another folder")
+        raise LabError(f"the last commit has no files in {root}", "commit files there, or name another folder")
     kept = dict(list(files.items())[:MOST_FILES])
     return Tree(root, head, kept, tuple(modules), len(files) - len(kept), tuple(_changed(root)))
 

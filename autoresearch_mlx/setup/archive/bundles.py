@@ -1,7 +1,7 @@
 """Handle the git side of a whole session: list its refs, pack and unpack its history, remove its worktree.
 
-:mod:`autoresearch_mlx.store.workspace` handles the git side of one experiment.  Both touch only the session's own
-branch, refs and worktree.
+:mod:`autoresearch_mlx.store.workspace` handles the git side of one experiment.  Both modules change only the session's
+own branch, refs and worktree.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def drop(root: Path, refs: Mapping[str, str]) -> None:
         try:
             git(root, "update-ref", "-d", ref, sha)
         except WorkspaceError:
-            continue  # somebody else has removed or moved it
+            continue  # somebody else has removed or moved the ref
 
 
 def prefix_of(root: Path) -> str:
@@ -50,7 +50,7 @@ def pack(root: Path, tag: str, bundle: Path) -> dict[str, str]:
     refs = refs_of(root, tag)
     branch = f"refs/heads/{branch_of(tag)}"
     if branch not in refs:
-        raise WorkspaceError(f"branch {branch_of(tag)} is gone", "`autoresearch-mlx run` puts it back")
+        raise WorkspaceError(f"branch {branch_of(tag)} is gone", "`autoresearch-mlx run` makes the branch again")
     git(root, "bundle", "create", "--quiet", str(bundle.resolve()), branch, f"--glob=refs/autoresearch/{tag}/*")
     return refs
 

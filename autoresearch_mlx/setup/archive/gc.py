@@ -150,10 +150,10 @@ def spare(lab: Lab, tag: str, journal: Journal, wish: Wish, now: datetime) -> It
                 yield from _if_old(folder, path, "talks", before)
     if wish.refs:
         yield from _spare_refs(lab, tag, journal, before)
-    for worktree in sorted(folder.glob("worktree*")):  # killed lanes may have left several
+    for worktree in sorted(folder.glob("worktree*")):  # killed lanes may have left several worktrees
         if worktree.is_dir() and _newest(folder / FILE) <= before:
             yield Item("worktree", worktree.name, _size(worktree))
-    for scratch in sorted(folder.glob(f"{tempfile.gettempprefix()}*")):  # its process is dead: we hold the lock
+    for scratch in sorted(folder.glob(f"{tempfile.gettempprefix()}*")):  # its process is dead, because we hold the lock
         if scratch.is_dir():
             yield Item("leftovers", scratch.name, _size(scratch))
 

@@ -1,4 +1,4 @@
-"""Ask a shipped agent one question, in its sandbox, as it was asked during its tests."""
+"""Ask a shipped agent one question, in its sandbox, in the same way as a test case."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Carry out the stage ``build``: a model writes an agent by changing agent.py and prompts in a copy of the template.
 
 All other files in the lab (tools, settings, cases) come from the template and from earlier stages.  Before anything is
-measured, their hash is compared with the hash in the ledger.
+measured, the hash of these other files is compared with the hash in the ledger.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class AgentModel:
     endpoint: str
     api_key_env: str = ""
     patience_seconds: float = 600.0
-    """Seconds for which a measurement waits for this server if it does not answer."""
+    """Seconds for which a measurement waits for the model's server if the server does not answer."""
 
 
 def write_agent(asker: Asker, problem: Problem, cases: Path, refused: str) -> Answer[dict[str, str]]:

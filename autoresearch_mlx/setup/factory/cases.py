@@ -50,7 +50,7 @@ SCHEMA: Mapping[str, Any] = {
     },
 }
 _ALLOWED = ("exact", "number", "regex", "schema")
-"""Checks that a model may write: the others run code, or ask a model."""
+"""Checks that a model may write; all other checks run code or ask a model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Read the posts that the user supplies: as folders, texts, JSON, JSON lines, feeds or exports of forums.
 
-A file that cannot be read is skipped and counted with the reason; the others are still read.  Symbolic links are not
-followed.
+A file that cannot be read is skipped and counted with the reason; all other files are still read.  Symbolic links are
+not followed.
 """
 
 from __future__ import annotations

@@ -53,7 +53,9 @@ def fetched(url: str) -> bytes:
     try:
         with httpx2.stream("GET", url, timeout=_SECONDS, follow_redirects=True) as answer:
             if answer.status_code != 200:
-                raise LabError(f"--fetch {url}: the server answered {answer.status_code}", "look at it in a browser")
+                raise LabError(
+                    f"--fetch {url}: the server answered {answer.status_code}", "open the address in a browser"
+                )
             data = b""
             for part in answer.iter_bytes():
                 data += part

@@ -40,9 +40,9 @@ class Improved:
     tokens: int
     """Number of tokens that were used for the proposals of this loop."""
     money: float | None
-    """Cost of these tokens, in the currency of the prices in lab.toml, or None without prices."""
+    """Cost of the tokens, in the currency of the prices in lab.toml, or None without prices."""
     estimated: bool
-    """Whether some of these tokens are estimates, because a server gave no counts."""
+    """Whether ``tokens`` is partly an estimate, because a server gave no counts."""
     reason: str
     """Why the loop ended."""
 

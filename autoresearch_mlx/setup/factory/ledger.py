@@ -1,7 +1,8 @@
 """Keep the ledger of a factory, and replay it into one value.
 
 The ledger is a journal of events (``store/journal.py``).  Each stage first writes its results into a folder and then
-appends its event.  If a factory is killed at any moment, it goes on with the first stage that has no event.
+appends its event.  If a factory is killed at any moment, the next call continues with the first stage that has no
+event.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ STAGES: tuple[Stage, ...] = ("collect", "evidence", "problem", "spec", "cases", 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options that the user may set.  A later call may change them, and the ledger has each change."""
+    """The options that the user may set.  A later call may change an option, and the ledger has each change."""
 
     pieces: int = 3
     """Number of independent pieces of evidence that a problem needs."""
@@ -257,7 +258,7 @@ def held(root: Path) -> Iterator[Book]:
         if not take_lock(lock):
             lock.seek(0)
             said = f"another process works on this factory: {lock.read().strip() or 'unknown'}"
-            raise LockedError(said, "wait for it, or stop it with Ctrl-C there")
+            raise LockedError(said, "wait for it, or stop it with Ctrl-C in its terminal")
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()

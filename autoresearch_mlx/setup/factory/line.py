@@ -57,7 +57,7 @@ def run_line(root: Path, wanted: Wanted, say: Say) -> Factory:
 
 
 def _paths(root: Path, wanted: Wanted) -> tuple[Path, ...]:
-    """Return the files and folders with posts.  Raises LabError when there are none."""
+    """Return the files and folders with posts.  Raises LabError when there are no posts."""
     if wanted.posts or wanted.fetch:
         return wanted.posts
     default = root / POSTS
@@ -114,7 +114,9 @@ class _Line:
             yield self._collect()
         elif other := {*map(str, self._wanted.posts), *self._wanted.fetch} - _sources(state.collected):
             named = ", ".join(sorted(other))
-            self._say(f"not read: {named}; this factory has read its posts already, so use another folder for these")
+            self._say(
+                f"not read: {named}; this factory has read its posts already, so use another folder for these posts"
+            )
         if state.evidence is None and self._allowed("evidence"):
             yield self._sort_out()
         if not state.listed and self._allowed("problem"):

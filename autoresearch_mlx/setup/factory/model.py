@@ -68,7 +68,8 @@ class Staff:
         return self.settings.model_copy(update={**told, **update})
 
     def agent_model(self, name: str | None, endpoint: str | None) -> AgentModel:
-        """Return the model that the built agents ask: the named one, or the writer on its server.
+        """Return the model that the built agents ask: the model ``name`` or else the writer's model, on the server
+        ``endpoint`` or else the writer's server.
 
         Raises AgentError for a model whose server this program starts itself, because that server ends with the
         factory.
@@ -109,8 +110,8 @@ class Staff:
 def staff(root: Path, work: Path, agent: str | None, examiner: str | None, say: Say) -> Staff:
     """Return the models of a factory.
 
-    They are the named models, or else the models of ``[agent]`` in the folder's lab.toml, or else the model that
-    ``run`` would choose.  Raises AgentError when there is none.
+    The models are the named models, or else the models of ``[agent]`` in the folder's lab.toml, or else the model that
+    ``run`` would choose.  Raises AgentError when there is no model.
     """
     settings = load_settings(root).settings.agent
     office = Office(settings, folder=work, say=say, memory_bytes=read_machine().memory_bytes)

@@ -77,7 +77,7 @@ def status_lines(book: Book, state: Factory, width: int) -> list[str]:
 
 def _where(state: Factory, root: Path) -> str:
     if not state.over:
-        return f"the next stage is {state.stage}; `autoresearch-mlx factory {shlex.quote(str(root))}` goes on"
+        return f"the next stage is {state.stage}; `autoresearch-mlx factory {shlex.quote(str(root))}` continues"
     shipped = sum(problem.shipped is not None for problem in state.problems)
     discarded = sum(problem.discarded is not None for problem in state.problems)
     lacking = sum(not problem.enough for problem in state.problems)

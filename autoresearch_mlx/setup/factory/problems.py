@@ -188,7 +188,7 @@ def find_problems(book: Book, state: Factory, asker: Asker, pieces: Sequence[Pie
         book.append("merged", same=groups, fault=fault, model=asker.endpoint.name)
         said = f"; the model's reply did not fit: {fault}" if fault else ""
         again = sum(map(len, groups)) - len(groups)
-        yield f"problem: {again} of {len(merged(read))} problems repeat another one in other words{said}"
+        yield f"problem: {again} of {len(merged(read))} problems repeat another problem in other words{said}"
     problems = sorted(joined(merged(read), groups), key=lambda each: -independent(each["evidence"]))[:_MOST_ENTERED]
     taken = 0
     for each in problems:

@@ -1,8 +1,8 @@
 """Carry out the stage ``ship``: measure the agent on hidden cases, then write its folder with a card, or return the
 reason why it is not shipped.
 
-The hidden cases were not used before, so they had no influence on the agent.  The agent is shipped if its score on them
-reaches the user's limit and is clearly above the score of a constant answer.
+The hidden cases were not used before, so they had no influence on the agent.  The agent is shipped if its score on the
+hidden cases reaches the user's limit and is clearly above the score of a constant answer.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def slug(title: str) -> str:
 
 
 def card_text(problem: Problem, card: Mapping[str, Any]) -> str:
-    """Return the card as Markdown.  Words from posts are escaped, and stand in quoted lines."""
+    """Return the card as Markdown.  Words from posts are escaped and put into quoted lines."""
     spec, cases, hidden, cost = problem.spec or {}, problem.cases or {}, card["hidden"], card["cost"]
     tokens = "not counted by the server" if cost["tokens_a_case"] is None else terms.tenths(cost["tokens_a_case"])
     lost = [f"{tag}: {bad} of {n} lost" for tag, (bad, n) in sorted(hidden["lost_by_tag"].items()) if bad]
@@ -140,7 +140,7 @@ def card_text(problem: Problem, card: Mapping[str, Any]) -> str:
             f"# {_safe(spec['title'])}",
             "",
             f"Score on {hidden['cases']} hidden cases: **{hidden['score']:.2f}**, 95 % interval {hidden['low']:.2f} to "
-            f"{hidden['high']:.2f} (Wilson). These cases were used once, for this figure.",
+            f"{hidden['high']:.2f} (Wilson). The hidden cases were used once, for this score.",
             "",
             f"- dev cases {card['dev']:.2f}, guard cases {card['guard']:.2f}; both were used to choose the version",
             f"- cases written by {_safe(cases['by'])}, before the agent was built",

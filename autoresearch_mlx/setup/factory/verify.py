@@ -93,7 +93,9 @@ def verify(problem: Problem, lab: Path, folder: Path, private: tuple[Path, ...],
     words = target.sandbox.words if target.sandbox is not None else ""
     found = _with(found, "sandbox", f"{words}: the cases and other files were refused")
     found = _with(
-        found, "network", "nothing but the harness's port, which leads to the model; another port was refused"
+        found,
+        "network",
+        "nothing but the harness's port, which leads to the model; a connection to a different port was refused",
     )
     # Two cases are tried first, because a program that never ends would use up the time limit of each case.
     first = target.smoke(_assignment(lab, folder))
@@ -124,7 +126,7 @@ def _scored(found: Verified, problem: Problem, m: Measurement) -> Verified:
     if dev <= trivial["dev"]:
         return replace(found, fault=f"it is no better than a constant answer: {shown}")
     if guard <= trivial["guard"] or guard < _PASSES * dev:
-        words = "it answers the cases that its builder was shown, and not the others, as hard-coded answers do"
+        words = "it answers the cases that its builder was shown, but not the guard cases, as hard-coded answers do"
         return replace(found, fault=f"{words}: {shown}")
     return _with(found, "cases", shown)
 

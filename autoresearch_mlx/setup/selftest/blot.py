@@ -26,8 +26,8 @@ _COMMON = frozenset({
 })  # fmt: skip
 """Names that identify nobody and that the report needs."""
 _SHORT = 4
-"""A name with fewer letters than this is removed only where it is a whole word.  A name that is at least as long is
-removed inside other words too."""
+"""Number of letters from which a name is removed inside other words too; a shorter name is removed only where it is a
+whole word."""
 _SYSTEM = (
     "/usr/",
     "/bin/",

@@ -2,8 +2,8 @@
 
     python -P -m autoresearch_mlx.setup.selftest.device gpu
 
-It prints a line of JSON for each comparison: its name, the largest difference as a share of the largest value, and the
-difference that is allowed.  The numbers are random and differ from call to call.
+The program prints a line of JSON for each comparison: its name, the largest difference as a share of the largest value,
+and the difference that is allowed.  The numbers are random and differ from call to call.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SHAPES = (
     (512, 512, 1024),
 )
 """Sizes of the products: rows, inner size and columns.  For sixteen rows, MLX has a special kernel on some chips; this
-kernel was wrong in some builds.  The others are a vector, a size that is not a multiple of any tile, and sizes that
+kernel was wrong in some builds.  The list also has a vector, sizes that are not a multiple of any tile, and sizes that
 occur in a training."""
 _SIDE = 64
 

@@ -147,7 +147,7 @@ def check_memory(ground: Ground, doing: Doing) -> Result:
             watch=watch,
         )
     if ended.exceeded is None:
-        peak = f"{ended.peak_memory_mb:.0f} MB were seen" if ended.peak_memory_mb else "none of this was seen"
+        peak = f"{ended.peak_memory_mb:.0f} MB were seen" if ended.peak_memory_mb else "the self-test saw none of it"
         return Result("fail", f"a process took {3 * _LIMIT_MB} MB, its limit was {_LIMIT_MB} MB, and {peak}")
     doing("counting the memory of an array of MLX")
     device = device_of(ground.start)

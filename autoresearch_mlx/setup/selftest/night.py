@@ -108,7 +108,7 @@ def judge_resume(journal: Journal | None, left: int) -> Result:
     if len(done) < 3 or done[0].status != "keep" or "interrupted" not in {e.status for e in done[1:]}:
         return Result("fail", f"after kill -9 the ledger does not say what was interrupted: {said}")
     if left:
-        return Result("fail", f"{said}; but {left} processes of the killed run are still there")
+        return Result("fail", f"{said}; but {left} processes of the killed run have not ended")
     return Result("ok", f"killed with kill -9 and run again: {said}; nothing lost, no process left")
 
 

@@ -1,7 +1,8 @@
 """Run each program of the system whose output this package parses, and report the facts that were read.
 
 The parsers are the ones that a run uses (``hardware/machine.py``, ``hardware/state/``).  During a night, an output that
-the parsers cannot read gives unknown facts and no error, so that the night goes on.  This check reports such an output.
+the parsers cannot read gives unknown facts and no error, so that the night goes on.  The self-test reports each output
+that the parsers cannot read.
 """
 
 from __future__ import annotations

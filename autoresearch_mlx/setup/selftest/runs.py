@@ -17,7 +17,7 @@ from autoresearch_mlx.trial.spec import WEIGHTS
 
 _EVALUATED_ROWS, _COMPARED_ROWS = 8, 64
 _ANSWER_SECONDS = 20.0
-"""Seconds without a message after which a process of these evaluations is ended as hung; in a run, the limit is a
+"""Seconds without a message after which an evaluation of the self-test is ended as hung; in a run, the limit is a
 minute."""
 _FIRST_STEPS = 4
 _LEAST_STEPS, _MOST_STEPS = 4, 4000
@@ -66,8 +66,8 @@ def judge_evaluations(found: list[Scored], device: str) -> Result:
 def check_training(ground: Ground, doing: Doing) -> Result:
     """Train on the same rows with a compiled and with a plain step, and compare weights and scores.
 
-    On a GPU the shipped script compiles the whole step.  On a CPU that would gain nothing, so MLX compiles only single
-    functions, such as nn.relu.
+    On a GPU the shipped script compiles the whole step.  On a CPU, a compiled step would gain nothing, so MLX compiles
+    only single functions there, such as nn.relu.
     """
     scene = scene_of(ground, doing)
     try:

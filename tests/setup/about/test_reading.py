@@ -147,7 +147,7 @@ def test_a_huge_repository_is_read_in_part(tmp_path: Path) -> None:
     git(tmp_path, "symbolic-ref", "HEAD", "refs/heads/main")
     tree = read_tree(tmp_path)
     assert len(tree.sizes) == MOST_FILES and tree.left_out == 5
-    assert "5 more files were not looked at" in tree.words()
+    assert "5 more files were not read" in tree.words()
 
 
 def test_without_a_commit_there_is_nothing_to_read(tmp_path: Path) -> None:

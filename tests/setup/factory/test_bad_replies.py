@@ -256,7 +256,7 @@ def test_posts_that_come_too_late_are_named_and_the_same_call_again_is_no_surpri
     for posts in ("posts", "posts", "more"):
         run_line(root, Wanted(posts=(root / posts,), until="evidence"), said.append)
     assert [line for line in said if "another folder" in line] == [
-        f"not read: {root / 'more'}; this factory has read its posts already, so use another folder for these"
+        f"not read: {root / 'more'}; this factory has read its posts already, so use another folder for these posts"
     ]
 
 
