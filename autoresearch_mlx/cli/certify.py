@@ -17,7 +17,7 @@ from autoresearch_mlx.cli.options import json_option, lab_here, tag_option
     "--against",
     type=click.IntRange(min=0),
     metavar="N",
-    help="The kept experiment to compare with; default: the last certified one.",
+    help="The kept experiment to compare with; default: the last certified experiment.",
 )
 @tag_option
 @json_option

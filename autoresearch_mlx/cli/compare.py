@@ -114,7 +114,9 @@ def _machines(tag: str | None, as_json: bool) -> None:
     fleet = _fleet(folder)
     if fleet is None:
         said = f"session {folder.name} has runs of one machine only"
-        raise LabError(said, "`autoresearch-mlx compare --import FILE` compares it with another machine's session")
+        raise LabError(
+            said, "`autoresearch-mlx compare --import FILE` compares the session with a log of another machine"
+        )
     click.echo(json.dumps(machines.to_json(fleet)) if as_json else machines.render(fleet, width()))
 
 

@@ -26,7 +26,7 @@ def drive_command(agent: str | None, prompt: str | None) -> None:
     "claude:--model opus".  This command measures for the agent, outside the agent's sandbox, and ends when the agent
     ends.
 
-    Without AGENT it only measures, for an agent in another terminal, until Ctrl-C.
+    Without AGENT, the command only measures, for an agent in another terminal, until Ctrl-C.
 
     \b
     Example:

@@ -11,7 +11,7 @@ from autoresearch_mlx.cli.options import json_option, lab_here, say
 
 @click.group("fleet")
 def fleet_command() -> None:
-    """Measure with several machines: one coordinates, the others join.
+    """Measure with several machines: one machine coordinates, and all others join.
 
     \b
     Example:
@@ -104,7 +104,7 @@ def leave_command(name: str | None) -> None:
     """Let a machine leave the fleet.
 
     On a machine that joined, the command makes this machine leave.  In the coordinator's lab, NAME says which machine
-    is to leave.  A run in progress on that machine continues, and its result stays there.
+    is to leave.  A run in progress on the leaving machine continues, and the result of the run stays on that machine.
     """
     from autoresearch_mlx.fleet.leaving import leave
 

@@ -19,7 +19,7 @@ from autoresearch_mlx.lab.lab import find_session
 @json_option
 @click.pass_context
 def ideas_command(context: click.Context, tag: str | None, everything: bool, as_json: bool) -> None:
-    """List the backlog: the ideas that models are given to try; yours come first.
+    """List the backlog: the ideas that models are given to try; your ideas come first.
 
     \b
     Example:

@@ -111,7 +111,7 @@ def archive_command(tag: str | None, output: Path | None, weights: bool, as_json
     target, default = output or Path(), f"autoresearch-{name}.tar.gz"
     target = target / default if target.is_dir() else target
     if not target.parent.is_dir():
-        raise LabError(f"there is no folder {target.parent}", "make it, or name another file with -o")
+        raise LabError(f"there is no folder {target.parent}", "make the folder, or name another file with -o")
     packed = archive(lab, name, target, weights)
     click.echo(json.dumps(packed_json(packed)) if as_json else packed_lines(name, packed))
 
@@ -124,7 +124,7 @@ def restore_command(file: Path, tag: str | None, as_json: bool) -> None:
     """Unpack FILE, which `archive` wrote, as a session of this lab; its commits come with it.
 
     Everything is checked before anything is written. A later `run` executes the session's code and, for a `command`
-    target, its command line: restore only files from people you trust.
+    target, its command line, so restore only files from people you trust.
 
     \b
     Example:

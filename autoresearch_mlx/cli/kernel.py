@@ -233,8 +233,8 @@ def install_command(labs: tuple[Path, ...], script: Path | None, off: bool, tag:
 def remove_command(functions: tuple[str, ...], script: Path | None, as_json: bool) -> None:
     """Take installed kernels out of the script again; without FUNCTION: all of them.
 
-    Then the script is byte for byte as it was before the installation, apart from your edits of other lines.  A kernel
-    whose lines were edited stays in the script, and a message names the kernel.
+    After this command the script is byte for byte as it was before the installation, apart from your edits of other
+    lines.  A kernel whose lines were edited stays in the script, and a message names the kernel.
 
     \b
     Example:

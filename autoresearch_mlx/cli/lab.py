@@ -54,8 +54,8 @@ def init_command(
     example to improve, the script that measures the example, and checks that an edit must pass.
 
     With --about, the command makes a lab of your own repository, and the sentence says what should get better.  The
-    command proposes the number, the files to edit, the scripts that measure and the checks.  It tries this proposal
-    with `check` in a copy of the last commit before it writes anything.
+    command proposes the number, the files to edit, the scripts that measure and the checks.  It tries the proposed lab
+    with `check`, in a copy of the last commit, before it writes anything.
 
     \b
     Example:

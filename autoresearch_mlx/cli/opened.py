@@ -41,7 +41,7 @@ def opened(
     Until the end of the block the machine is kept awake, and the GPU is locked for this command.  ``options`` override
     lab.toml.  If ``plain`` is true, plain lines are printed even if standard error is a terminal.  If ``existing`` is
     true, no new session is started, and LabError is raised if no session has that tag, or if there is no session at
-    all.  If ``elsewhere`` is true, other machines measure, and this one is neither reserved nor given a sandbox.
+    all.  If ``elsewhere`` is true, other machines measure, and this machine is neither reserved nor given a sandbox.
     Raises ConfigError, LabError, LedgerError, LockedError, WorkspaceError, and whatever the target raises when it
     chooses the conditions of a new session.
     """

@@ -78,7 +78,9 @@ def sandbox_option(function: Function) -> Function:
 
 
 def tag_option(function: Function) -> Function:
-    return click.option("--tag", metavar="TAG", help="Name of the session; default: the one worked on last.")(function)
+    return click.option("--tag", metavar="TAG", help="Name of the session; default: the session that was used last.")(
+        function
+    )
 
 
 def json_option(function: Function) -> Function:

@@ -82,7 +82,7 @@ def try_command(message: str, tag: str | None, detach: bool, as_json: bool, **gi
 
 
 def _detach(message: str, tag: str | None, as_json: bool, given: Mapping[str, Any]) -> None:
-    """Start the same command in a process that outlives this one, and print the number of its experiment.
+    """Start the same command in a process that outlives this process, and print the number of its experiment.
 
     If `drive` runs in this lab, the request is passed to it, because this command may run in a sandbox where no process
     outlives the command.

@@ -1,1 +1,2 @@
-"""Compare sessions of several machines: say what an H100's session found, and whether it is true here too."""
+"""Compare sessions of several machines: say what a session on an H100 found, and whether the same is true on this
+machine."""

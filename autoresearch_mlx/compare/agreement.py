@@ -20,7 +20,8 @@ _Z = NormalDist().inv_cdf((1 + COVERAGE) / 2)
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Shares and correlations with their 90 % intervals; each is None if there are too few pairs for it."""
+    """Shares and correlations with their 90 % intervals; each figure is None if there are too few pairs to compute
+    it."""
 
     pairs: int
     signed: int

@@ -1,4 +1,4 @@
-"""Lay out tables in plain text for a width in characters: the least important columns are left out first."""
+"""Lay out tables in plain text for a width in characters, and leave out the least important columns first."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def lines(columns: Sequence[Column], width: int, grouped: bool = True) -> str:
 
 
 def _fit(columns: Sequence[Column], width: int) -> list[Column]:
-    """Return the columns that are always shown, and as many of the others as fit, the most important first."""
+    """Return the columns that are always shown, and as many other columns as fit, the most important first."""
     shown = {0}
     for level in sorted({column.drop for column in columns} - shown):
         if sum(column.width for column in columns if column.drop in shown | {level}) <= width:
@@ -59,7 +59,7 @@ def _fit(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _cut_to(columns: list[Column], width: int) -> list[Column]:
-    """Return the columns; those that may be cut are narrowed until the table fits or none of them can get narrower."""
+    """Return the columns; columns that may be cut are narrowed until the table fits or no column can get narrower."""
     wanted = sum(column.width for column in columns) - width
     soft = [column for column in columns if column.cut]
     while wanted > 0 and (longest := max(soft, key=lambda c: c.width, default=None)):

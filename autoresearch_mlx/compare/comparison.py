@@ -103,7 +103,7 @@ class Comparison:
     disagreements: tuple[Match, ...]
     """The largest disagreements that are not within noise, at most five."""
     untried: tuple[Effect, ...]
-    """The reference's largest gain on each axis, largest first, without changes that were tried here too."""
+    """The reference's largest gain on each axis, largest first, without changes that this session tried too."""
     absolute: bool
     """True if the values themselves can be compared, and not only the effects."""
     reasons: tuple[str, ...]
@@ -208,7 +208,7 @@ def _side(log: Log) -> Side:
 
 
 def _axes(theirs: Sequence[Effect], ours: Sequence[Effect], there: Noise, here: Noise) -> tuple[AxisRow, ...]:
-    """Return the axes, sorted by the reference's best effect, then by ours, then by name.
+    """Return the axes, sorted by the reference's best effect, then by our best effect, then by name.
 
     Axes without a value come last.
     """

@@ -54,7 +54,7 @@ def read_description(text: str, standing: Mapping[str, Any] | None = None) -> De
     told = _read(line, changes, known)
     unchanged = not told.changes and told.axis in (OTHER, BASELINE) and not (told.note == SEVERAL and told.mentioned)
     if unchanged and REPEAT.search(text.lower()):
-        return Described("repeat", {}, "the same again: it shows noise")
+        return Described("repeat", {}, "the same program again, which shows the noise")
     return told
 
 

@@ -136,7 +136,7 @@ def _names(dump: str | None) -> list[str]:
 
 
 def _units(text: str) -> Mapping[str, str]:
-    """Return the dumped syntax tree of each function (``Class.method``) and of the other code.
+    """Return the dumped syntax tree of each function (``Class.method``) and of the code outside all functions.
 
     Knobs and docstrings are left out.
     """

@@ -1,7 +1,7 @@
 """Compute the effect of each run of a session: its difference from the incumbent of that time.
 
-Effects, unlike values, can be compared between machines: each is a difference within one log, on the same data,
-evaluation and hardware.
+Effects, unlike values, can be compared between machines, because an effect is a difference within one log, on the same
+data, evaluation and hardware.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def _measured(effect: Mapping[str, Any]) -> tuple[float, float] | None:
 def axis_of_change(experiment: Experiment, code: Sequence[str]) -> str:
     """Return the axis that the diff shows, else the axis that the agent named.
 
-    The diff shows the axis of the one well-known knob that it changes.  Without such a knob, the diff shows the axis of
-    the changed code.
+    The diff shows the axis of the one well-known knob that it changes.  If the diff does not change exactly one
+    well-known knob, it shows the axis of the changed code.
     """
     known = [axis for axis in map(axis_of, experiment.knobs) if not axis.startswith("knob.")]
     told = known if len(known) == 1 else [axis for axis in code if not axis.startswith("knob.") and axis != "code"]

@@ -76,7 +76,7 @@ def without_verdicts(text: str) -> str:
 def only_fillers(text: str, known: frozenset[str] = FILLERS) -> bool:
     """Return whether a lower-case text only comments on a change.
 
-    Such a text has fillers, verdicts and figures with units, and nothing else.
+    A comment has only fillers, verdicts and figures with units.
     """
     text = _FIGURE.sub(" ", without_verdicts(text))
     if re.search(r"[=<>→]|\d", text):

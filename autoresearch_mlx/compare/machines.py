@@ -81,8 +81,8 @@ class Cell:
     title: str
     status: Status
     sigmas: float | None
-    """The change's effect on this machine, in sigma, or None if the change or the incumbent has no run with a value
-    there."""
+    """The change's effect on this machine, in sigma, or None if the change or the incumbent has no run with a value on
+    this machine."""
     gain: float | None
     """The effect in the metric's unit."""
 

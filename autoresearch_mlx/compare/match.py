@@ -32,7 +32,7 @@ ONE_CHANGE = frozenset(
         "weight_tying",
     )
 )
-"""Axes that stand for one particular change of code: two runs on such an axis made the same change."""
+"""Axes that each mean one particular change of code, so two runs on one of these axes made the same change."""
 _MEMORY = frozenset({"DEVICE_BATCH_SIZE"})
 """Knobs that only make a batch fit into memory; two changes may differ in them and still match."""
 

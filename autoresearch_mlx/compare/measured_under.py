@@ -15,7 +15,7 @@ from autoresearch_mlx.store.regimes import newest_machine
 FACTS = {name: NAMES[name] for name in ("data", "tokenizer", "rows", "seq_len", "budget", "machine")}
 """The parts of the comparability key on which the values of any log depend."""
 FINER = {name: NAMES[name] for name in ("split", "device", "gpu_cores", "blas", "mlx")}
-"""Parts that only a ledger has; if both sides have such a part, the two must be equal."""
+"""Parts that only a ledger has; if both sides have one of these parts, it must be equal on both sides."""
 
 
 def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:

@@ -15,7 +15,7 @@ from autoresearch_mlx.store.git import git
 from autoresearch_mlx.store.ledger import Journal
 
 _AT_ONCE = 200
-"""Maximum number of commits in one call of git: their names must fit into a command line."""
+"""Maximum number of commits in one call of git, because the names of all commits must fit into a command line."""
 
 
 def own_log(journal: Journal, root: Path, name: str, source: str = "") -> tuple[Log, str]:

@@ -1,9 +1,9 @@
 """Find and read the logs that come with the tool (``data/*.tsv``).
 
-A table begins with comment lines ``# key: text`` (``name`` and ``source`` are required).  Then come the column names,
-and one row for each run, the baseline of each log first.  A table may contain several logs; then each row also names
-its log, source and hardware, and says whether its effect can be compared.  Tables are written by hand, so anything
-malformed is refused with file and line number.
+A table begins with comment lines ``# key: text`` (``name`` and ``source`` are required).  After the comment lines come
+the column names, and one row for each run, the baseline of each log first.  A table may contain several logs; then each
+row also names its log, source and hardware, and says whether its effect can be compared.  Tables are written by hand,
+so anything malformed is refused with file and line number.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ _HOLE = "¦"
 class Statement:
     """The change that a statement names: knobs, or code as axis and note, or nothing if its words are only a comment.
 
-    ``clear`` is False if the statement may name another change, or a further one.
+    ``clear`` is False if the statement may name a different change, or more than one change.
     """
 
     changes: KnobChanges = field(default_factory=dict)

@@ -38,8 +38,8 @@ from autoresearch_mlx.trial.conditions import Conditions
 Say = Callable[[str], None]
 
 _DTYPES: Mapping[str, tuple[str, ...]] = {"cpu": ("float32",), "gpu": ("bfloat16", "float16", "float32")}
-"""Types of the matrix products.  On a CPU only float32 is measured: training there uses only float32, and the BLAS
-has no smaller type."""
+"""Types of the matrix products.  On a CPU only float32 is measured, because training on a CPU uses only float32, and
+the BLAS has no smaller type."""
 _SIZE = {"cpu": 1024, "gpu": 4096}
 """Number of rows, and of columns, of the matrices."""
 _MEMORY_MB = {"cpu": 128, "gpu": 512}

@@ -119,7 +119,7 @@ def check(
             if m.value is None:
                 said = f"run {run + 1} of the unedited commit ended as {m.failure}: {m.reason}"
                 hint = _not_committed(root, start, m.reason)
-                hint = hint or "correct that first: a night would begin with the same run"
+                hint = hint or "correct that first, because a night would begin with the same run"
                 yield Finding(SECTION, "number", said, "fail", hint)
                 return
             taken.append(m)
@@ -216,7 +216,7 @@ def _limits(limits: Sequence[Limit], taken: Sequence[Measurement]) -> Iterator[F
     for limit in limits:
         value = mean_of(limit.name, taken)
         if (broken := limit.broken_by(value, value)) is not None:
-            hint = "correct the limit, or the program that prints the figure: a night would refuse every edit"
+            hint = "correct the limit, or the program that prints the figure, because a night would refuse every edit"
             yield Finding(SECTION, "limit", broken, "fail", hint)
         else:
             yield Finding(SECTION, "limit", f"{limit.name} {terms.value(value)}; {limit.in_words()}")

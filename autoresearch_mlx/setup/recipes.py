@@ -84,7 +84,7 @@ def _read(folder: Path) -> Recipe:
 
 
 def find_recipe(name: str) -> Recipe:
-    """Return a recipe by its name.  Raises LabError, with the nearest name, when there is none."""
+    """Return a recipe by its name.  Raises LabError, with the nearest name, when there is no such recipe."""
     known = {recipe.name: recipe for recipe in recipes()}
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
@@ -107,7 +107,7 @@ _INDENT = 11
 
 
 def _needs(wanted: ToolSettings) -> str:
-    """Return text about the programs that a lab needs, and which of them are not here yet."""
+    """Return the names of the programs that a lab needs, and say of each whether this machine has it."""
     if not wanted.all:
         return "Python, which is here"
     on_path = Tools(Path("no folder"), wanted)  # a lab that does not exist yet has no tools of its own

@@ -78,7 +78,7 @@ def make_lab(directory: Path, say: Callable[[str], None], recipe: Recipe | None 
     place = "" if directory.resolve() == Path.cwd() else f"cd {shlex.quote(str(directory))} && "
     head = resolve(directory, "HEAD")
     committed = head is not None and bool(Workspace(directory, directory, "init", [next(iter(files))]).read(head))
-    force = "-f " if ignored(directory, list(files)) else ""  # the user's ignore files may name one of them
+    force = "-f " if ignored(directory, list(files)) else ""  # the user's ignore files may name one of the lab's files
     commit = "" if committed else f"git add {force}{' '.join(files)} && git commit -m 'A lab' && "
     say(f"next: {place}{commit}{_first_command(directory, recipe)}")
 

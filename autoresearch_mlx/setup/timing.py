@@ -43,14 +43,15 @@ class Patience:
     """Seconds that the parts of a calibration should take; with slow steps or evaluations the parts take longer."""
 
     pace: float = 10.0
-    """Time for the steps with the preset's batch; each other batch gets half of it."""
+    """Time for the steps with the preset's batch; each other batch gets half of this time."""
     evaluation: float = 12.0
     """Time for one evaluation."""
     another: float = 40.0
     """Time since the start of the calibration after which no third batch is tried."""
 
     def half(self) -> Patience:
-        """Return the planned seconds for a run that is only compared with the first run: half as many for its steps."""
+        """Return the planned seconds for a run that is only compared with the first run, with half the time for the
+        steps."""
         return replace(self, pace=self.pace / 2)
 
 
@@ -69,7 +70,8 @@ def paces_of(runs: Runs, profile: Profile, patience: Patience, began: float) -> 
 
 
 def pace_of_head(runs: Runs, head_dim: int, paces: Sequence[Pace], patience: Patience) -> Pace | None:
-    """Return the pace with another head size, at the first batch in ``paces`` that was timed, or None if none was."""
+    """Return the pace with another head size, at the first batch in ``paces`` that was timed, or None if no batch was
+    timed."""
     own = next((pace for pace in paces if pace.seconds is not None), None)
     return None if own is None else runs.pace(own.rows, own.tokens, patience.half(), head_dim)
 

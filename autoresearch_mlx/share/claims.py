@@ -25,7 +25,8 @@ FILE = "claim.json"
 _SCHEMA, _KIND = 1, "claim"
 _MOST_BYTES = 4096
 LEAST_SECONDS, MOST_SECONDS = 600.0, 12 * 3600.0
-"""Shortest and longest duration of a claim; even the shortest leaves others time to pull the result."""
+"""Shortest and longest duration of a claim in seconds; even a claim of the shortest duration leaves other labs time to
+pull the result."""
 _CREATED = {
     **{f"GIT_{who}_NAME": "autoresearch-mlx" for who in ("AUTHOR", "COMMITTER")},
     **{f"GIT_{who}_EMAIL": "autoresearch-mlx@localhost" for who in ("AUTHOR", "COMMITTER")},

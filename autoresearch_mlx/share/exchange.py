@@ -200,7 +200,8 @@ def _checked(ref: str, text: bytes | str) -> Result | str:
 
 
 def _read(place: Place, commits: Mapping[str, str]) -> dict[str, bytes | str]:
-    """Return the JSON text of each commit's result, or the reason why there is none.  Sizes are checked first."""
+    """Return the JSON text of each commit's result, or the reason why the commit has no such text.  Sizes are checked
+    first."""
     names = {ref: f"{commit}:{FILE}" for ref, commit in commits.items()}
     listed = _batch(place, "--batch-check=%(objecttype) %(objectsize)", names.values())
     found: dict[str, bytes | str] = {}

@@ -26,7 +26,7 @@ class Beside:
 
     pulled: Pulled
     same_question: bool | None
-    """Whether the result was measured under this session's conditions, on any machine.  None if there is no session."""
+    """Whether the result was measured under this session's conditions, on any machine.  None without a session."""
     here: Experiment | None
     """The newest experiment of this session that tried the same edit."""
 

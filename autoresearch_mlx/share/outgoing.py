@@ -69,7 +69,7 @@ class Source:
         return (regime.parts if regime is not None else None) or {}
 
     def _machine(self, e: Experiment, journal: Journal) -> dict[str, Any]:
-        """Return the facts about the machine that are published: its hardware, system and MLX version."""
+        """Return the published facts about the machine: its hardware, system and MLX version."""
         facts = e.measurements[-1].machine
         known = {name: facts[name] for name in _MACHINE if facts.get(name) is not None}
         named = self._parts(e, journal).get("machine")

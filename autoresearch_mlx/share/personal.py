@@ -56,7 +56,8 @@ class Personal:
     def named_in(self, text: str) -> str:
         """Return a description of the personal information in a file, or an empty string if there is none.
 
-        Such information cannot be removed from the file, because the file would no longer be the one that was measured.
+        Personal information cannot be removed from a file, because the published file would then differ from the
+        measured file.
         """
         if _HOME.search(text) is not None:
             return "a path in a home folder"

@@ -135,7 +135,7 @@ def place_of(state: Path) -> Place:
         read = json.loads(identity.read_bytes())
         place = Place(folder, str(read["lab"]), str(read["salt"]))
     except (ValueError, KeyError, TypeError):
-        hint = "restore it from a backup, or remove it; the lab then publishes under a new name"
+        hint = "restore the file from a backup, or remove it; without the file, the lab publishes under a new name"
         raise LabError(f"{identity} is damaged", hint) from None
     if not (place.pool / "HEAD").exists():
         git(folder, "init", "--quiet", "--bare", place.pool.name)
@@ -143,7 +143,8 @@ def place_of(state: Path) -> Place:
 
 
 def pulled_here(state: Path) -> tuple[Pulled, ...]:
-    """Return the results that this lab has received from others, without creating the folder.  Raises LedgerError."""
+    """Return the results that this lab has received from other labs, without creating the folder.  Raises
+    LedgerError."""
     journal = state / FOLDER / "journal.jsonl"
     return _received(journal, stamp(journal))
 

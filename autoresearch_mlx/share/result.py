@@ -83,7 +83,7 @@ class Result:
 
     @property
     def name(self) -> str:
-        """The last part of the name of the result's ref; no two results have the same."""
+        """The part of the ref's name that identifies the result."""
         return f"{self.lab}/{self.machine}/{self.session}-{self.experiment}"
 
     @property

@@ -116,7 +116,7 @@ def script(name: str, recipe: str | None = None) -> dict[str, bytes]:
 def first_versions(tree: Tree, editable: Sequence[str]) -> dict[str, bytes]:
     """Return copies of the editable files as they are now, by their path in the lab.
 
-    Their names end in ``.txt``, so that test runners, builds and linters of the repository ignore them.
+    The names of the copies end in ``.txt``, so that test runners, builds and linters of the repository ignore them.
     """
     return {f"{FOLDER}/first/{path}.txt": tree.data(path) for path in editable}
 

@@ -9,8 +9,8 @@ from autoresearch_mlx.setup.about.tests_of import PYTHON
 from autoresearch_mlx.setup.about.tree import Tree
 
 _FEW_RULES = (
-    "The findings come from about thirty rules in measuring/terraform_findings.py. checkov has about a thousand: "
-    "where it is installed (`pip install checkov` into .venv), --about measures with it."
+    "The findings come from about thirty rules in measuring/terraform_findings.py. checkov has about a thousand "
+    "rules; where checkov is installed (`pip install checkov` into .venv), --about measures with it."
 )
 _NOT_PLANNED = "Nothing is planned or applied: the files are compared with the first version, attribute by attribute."
 _WORSE_CHECKOV = '\nresource "aws_s3_bucket" "one_more_of_check" {\n  bucket = "one-more-of-check"\n}\n'

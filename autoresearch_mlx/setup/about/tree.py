@@ -130,7 +130,7 @@ def is_test(path: str) -> bool:
 
 def read_tree(root: Path) -> Tree:
     """Read the part of the last commit that lies in ``root``.  Raises LabError when ``root`` is not a folder, or when
-    no commit has files there."""
+    the last commit has no files in it."""
     if not root.is_dir():
         raise LabError(f"{root} is not a folder", "name the folder of a repository")
     if top_of(root) is None:

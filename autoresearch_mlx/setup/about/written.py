@@ -18,8 +18,8 @@ from autoresearch_mlx.store.git import ignored
 def write_lab(directory: Path, proof: Proof) -> Iterator[Path]:
     """Write the files of a proved lab, and yield the path of each.  An existing program.md stays as it is.
 
-    Raises LabError when the folder has become a lab in the meantime, or cannot be written; then no file of the lab
-    stays.
+    Raises LabError when the folder has become a lab in the meantime, or cannot be written; after an error, no file of
+    the lab stays.
     """
     refuse_existing(directory)
     with all_or_nothing(directory) as made:

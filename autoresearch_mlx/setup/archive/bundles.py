@@ -58,7 +58,7 @@ def pack(root: Path, tag: str, bundle: Path) -> dict[str, str]:
 def _refuse_part_of_a_history(root: Path) -> None:
     if git(root, "rev-parse", "--is-shallow-repository").strip() == "true":
         said = "the clone is shallow: a part of the session's history is missing here"
-        raise WorkspaceError(said, "`git fetch --unshallow` fetches the rest; then archive again")
+        raise WorkspaceError(said, "`git fetch --unshallow` fetches the whole history; then archive again")
     try:
         promised = git(root, "config", "--get-regexp", r"^remote\..*\.promisor$")
     except WorkspaceError:

@@ -182,7 +182,7 @@ def _refuse_what_is_here(lab: Lab, tag: str, told: Mapping[str, Any]) -> None:
     if here != there:
         said = f"the session's lab is at {there!r} in its repository, but this lab is at {here!r}"
         raise LabError(said, "restore in a lab at the same place, for example in a clone of that repository")
-    other = "`autoresearch-mlx restore FILE --tag NAME` gives it another name"
+    other = "`autoresearch-mlx restore FILE --tag NAME` gives the session another name"
     if lab.folder(tag).exists():
         raise LabError(f"session {tag} is here already, in {lab.folder(tag)}", other)
     if found := refs_of(lab.root, tag):
@@ -190,7 +190,7 @@ def _refuse_what_is_here(lab: Lab, tag: str, told: Mapping[str, Any]) -> None:
 
 
 def _publish(lab: Lab, begun: Path, tag: str, told: Mapping[str, Any]) -> int:
-    """Make the refs, then put the folder in place; return the number of experiments.
+    """Make the refs, then put the session's folder in place; return the number of experiments.
 
     Raises LabError when the parts of the archive do not fit together.
     """

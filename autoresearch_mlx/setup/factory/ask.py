@@ -44,6 +44,9 @@ def ask(folder: Path, question: str, say: Say) -> Answered:
         run = Path(temporary) / "run"
         found = measured(target, folder, run)
         if not (run / TRACES).is_file():
-            raise LabError(f"the agent cannot be asked: {found.reason}", "`autoresearch-mlx check` there gives details")
+            raise LabError(
+                f"the agent cannot be asked: {found.reason}",
+                "`autoresearch-mlx check` in the agent's folder gives details",
+            )
         trace = json.loads((run / TRACES).read_text(encoding="utf-8").splitlines()[0])
     return Answered(trace["answer"], trace["error"], trace["seconds"], trace["tokens"], trace["calls"])

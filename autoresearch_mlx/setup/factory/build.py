@@ -95,7 +95,7 @@ def _example(case: Case) -> str:
 
 
 def files_in(text: str) -> dict[str, str]:
-    """Return the files in a reply, by path.  Raises Unfit when there is no file, or when one is too long."""
+    """Return the files in a reply, by path.  Raises Unfit when there is no file, or when a file is too long."""
     found = {match["path"].lower(): match["text"] for match in _NAMED.finditer(text.replace("\r\n", "\n") + "\n")}
     if AGENT not in found and (alone := _PYTHON.findall(text.replace("\r\n", "\n") + "\n")):
         found[AGENT] = max(alone, key=len)

@@ -40,7 +40,7 @@ class Sorted:
 
 
 def sort_out(posts: Iterable[Post]) -> Sorted:
-    """Leave out posts that are copies of earlier ones, and keep the order of the others."""
+    """Leave out posts that are copies of earlier posts, and keep the order of all other posts."""
     known: dict[str, int] = {}
     near, kept = Near(), list[Post]()
     copies: dict[int, int] = {}

@@ -236,7 +236,7 @@ class Book:
 
 
 def open_book(root: Path) -> Book:
-    """Return the factory in a folder.  Raises LabError when there is none."""
+    """Return the factory in a folder.  Raises LabError when the folder has no factory."""
     if not (root / FILE).is_file():
         raise LabError(f"there is no factory in {root}", "`autoresearch-mlx factory DIR --posts PATH` begins one")
     return Book(root)

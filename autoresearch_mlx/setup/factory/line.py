@@ -88,7 +88,7 @@ class _Line:
             if error.filename is None or not Path(str(error.filename)).is_relative_to(self._book.root):
                 raise
             said = f"an earlier stage wrote {error.filename}, which is missing now"
-            raise LabError(said, "put it back, or begin another factory in another folder") from None
+            raise LabError(said, "put the file back, or begin another factory in another folder") from None
         finally:
             if self._staff is not None:
                 self._staff.close()

@@ -104,7 +104,7 @@ def _tests_nothing(draft: Draft, passes: Any) -> str:
 
 
 def _constants(drafts: Sequence[Draft]) -> list[str]:
-    """Return the constant answers to try: usual ones, and the right answers of the cases."""
+    """Return the constant answers to try: usual answers, and the right answers of the cases."""
     known = [d.answer if d.answer is not None else _wanted(d.case.check) for d in drafts]
     texts = [
         each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in known if each is not None

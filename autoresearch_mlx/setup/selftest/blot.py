@@ -50,7 +50,7 @@ _OF_MACOS = (
     "caffeinate|powerd|coreaudiod|apsd|sharingd|runningboardd|bluetoothd|mds|mds_stores|WindowServer|useractivityd"
 )
 _RULES = (
-    # "BatterySerialNumber" = "D86..."   Serial Number (system): C02...   "_name" stays: a chip is named there
+    # "BatterySerialNumber" = "D86..."   Serial Number (system): C02...   "_name" stays, because it names a chip
     (re.compile(rf'("?{_KEY}"?\s*[=:]\s*)("[^"\n]*"|<[^>\n]*>|[^\s,}}]+)', re.IGNORECASE), r"\1(serial)"),
     (re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), "(address)"),
     (re.compile(r"\b[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}\b"), "(serial)"),

@@ -33,5 +33,5 @@ CHECKS = (
 
 
 def check_named(name: str) -> Check:
-    """Return the check with this name.  Raises KeyError if there is none."""
+    """Return the check with this name.  Raises KeyError if there is no such check."""
     return {check.name: check for check in CHECKS}[name]

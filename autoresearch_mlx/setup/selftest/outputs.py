@@ -97,7 +97,7 @@ def programs_of(system: str = "") -> tuple[Program, ...]:
 def check_outputs(ground: Ground, doing: Doing, system: str = "", root: Path = Path("/")) -> Result:
     """Run the programs and read the files of this system, and report the facts.
 
-    ``system`` can name another system.
+    ``system`` can name a system other than this one.
     """
     doing("running the programs of the system")
     found: list[Verdict] = []
