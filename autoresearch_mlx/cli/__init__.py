@@ -1,7 +1,7 @@
 """Run the command line: each command parses its options, makes one call and prints the result.  Errors become text only
 here.
 
-A command is imported when it is called, so that ``--help`` and ``status`` start at once.  Data goes to stdout,
+A command is imported when it is called, so that ``--help`` and ``status`` start at once.  Data goes to stdout, and
 messages go to stderr.  Exit codes: 0 done, 1 error, 2 wrong usage, 3 not over yet, 130 interrupted.
 """
 
@@ -39,14 +39,14 @@ _COMMANDS = {
     "status": ("read", "Show the session's baseline, incumbent and counts."),
     "log": ("read", "List every experiment, one line each."),
     "show": ("read", "Show one experiment: reason, numbers, diff, log."),
-    "diff": ("read", "Show what an experiment changed, or how two differ."),
+    "diff": ("read", "Show what an experiment changed, or how two experiments differ."),
     "prompt": ("prompt", "Print the next prompt for the model, with its size."),
-    "ideas": ("ideas", "List the ideas that models are given to try; add or drop one."),
+    "ideas": ("ideas", "List the ideas that models are given to try; add or drop an idea."),
     "steer": ("ideas", "Tell the models what you want, before or during a run."),
     "pause": ("control", "Pause the run after its current experiment; `resume` continues it."),
     "resume": ("control", "Continue after `pause`."),
     "stop": ("control", "End the run after its current experiment."),
-    "skip": ("control", "End the current experiment now, and continue with the next."),
+    "skip": ("control", "End the current experiment now, and continue with the next experiment."),
     "policy": ("control", "Show when the run ends; change its limits while it runs."),
     "dashboard": ("dashboard", "Watch and control a run in the browser, on this machine only."),
     "report": ("report", "Write the night as a page, a picture and a text for a post."),

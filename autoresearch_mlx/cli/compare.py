@@ -24,7 +24,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--with", "names", metavar="NAME", multiple=True, help="A log that comes with the tool; default: H100.")
 @click.option("--import", "files", metavar="FILE", type=_FILE, multiple=True, help="A results.tsv or a ledger.jsonl.")
 @click.option(
-    "--hardware", metavar="NAME", multiple=True, help="Hardware of the imported log; give it once for each FILE."
+    "--hardware", metavar="NAME", multiple=True, help="Hardware of the imported log; repeat the option for each FILE."
 )
 @click.option("--metric", metavar="COLUMN", help="Name of the column with the values in the imported tables.")
 @click.option(

@@ -53,7 +53,7 @@ def resume_command(tag: str | None) -> None:
 def stop_command(tag: str | None) -> None:
     """End the run after its current experiment; `run` continues it later.
 
-    Ctrl-C in the run's own terminal ends it at once.
+    Ctrl-C in the run's own terminal ends the run at once.
     """
     from autoresearch_mlx.loop.control import stop
 
@@ -66,7 +66,7 @@ def stop_command(tag: str | None) -> None:
 @click.argument("number", type=click.IntRange(min=0), required=False)
 @tag_option
 def skip_command(tag: str | None, number: int | None) -> None:
-    """End the current experiment now, log it as interrupted, and continue with the next.
+    """End the current experiment now, log it as interrupted, and continue with the next experiment.
 
     With several lanes, give the NUMBER of the experiment; `status` shows which experiments are running.
     """
@@ -78,7 +78,7 @@ def skip_command(tag: str | None, number: int | None) -> None:
     here = {each.number: each for each in status.lanes or (status.running,) if each and each.number is not None}
     if number is None and len(here) > 1:
         said = f"experiments {', '.join(map(str, here))} are running in session {folder.name}"
-        raise LabError(said, f"name the one to end: `autoresearch-mlx skip {min(here)}`")
+        raise LabError(said, f"name the experiment to end: `autoresearch-mlx skip {min(here)}`")
     if number is not None and here and number not in here:
         said = f"experiment {number} is not running in session {folder.name}"
         raise LabError(said, f"running now: {', '.join(map(str, here))}")
@@ -86,7 +86,7 @@ def skip_command(tag: str | None, number: int | None) -> None:
     if running is None or running.number is None:
         the_run(folder)
         said = f"session {folder.name} is not running an experiment at the moment"
-        raise LabError(said, "`autoresearch-mlx status` says what it is doing")
+        raise LabError(said, "`autoresearch-mlx status` says what the session is doing")
     skip(folder, running.number, "cli")
     asked = running.phase == "propose"
     when = "ends when its agent has answered" if asked else "ends now"
@@ -130,7 +130,7 @@ def _limit(word: str) -> tuple[str, Any]:
     name, _, text = word.partition("=")
     if name not in kinds:
         known = ", ".join(f"{name}={shape}" for name, (_, shape, _) in kinds.items())
-        raise ConfigError(f"{word!r} is not a limit", f"the limits are {known}; the value none removes one")
+        raise ConfigError(f"{word!r} is not a limit", f"the limits are {known}; the value none removes a limit")
     if text == "none":
         return name, None
     read, _, example = kinds[name]

@@ -105,7 +105,8 @@ def _selftest(names: Sequence[str], sleep: bool, as_json: bool) -> NoReturn:
 
 
 def _doing(text: str) -> None:
-    """Report what a check is doing; on a terminal the next line replaces this one, so that the report can be copied."""
+    """Report what a check is doing; on a terminal the next line replaces this line, so that the report can be
+    copied."""
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[K{terms.cut(terms.one_line(text), width() - 1)}", nl=False, err=True)
     elif text:

@@ -30,7 +30,7 @@ def ideas_command(context: click.Context, tag: str | None, everything: bool, as_
     context.obj = tag
     if context.invoked_subcommand is not None:
         if everything or as_json:
-            context.fail(f"--all and --json belong to the list; `{context.invoked_subcommand}` does not print one")
+            context.fail(f"--all and --json belong to the list; `{context.invoked_subcommand}` prints no list")
         return
     from autoresearch_mlx.agents.ideas.backlog import FILE, read_backlog
     from autoresearch_mlx.agents.ideas.listing import render_ideas
@@ -45,11 +45,11 @@ def ideas_command(context: click.Context, tag: str | None, everything: bool, as_
 @ideas_command.command("add", short_help="Add your own idea.")
 @click.argument("title")
 @click.option("--axis", metavar="AXIS", help="The axis that the idea changes: depth, lr.matrix, schedule.warmdown, ...")
-@click.option("--why", metavar="TEXT", default="", help="Why it should help; the model is told this too.")
+@click.option("--why", metavar="TEXT", default="", help="Why the idea should help; the model is told this too.")
 @tag_option
 @click.pass_context
 def add_command(context: click.Context, title: str, axis: str | None, why: str, tag: str | None) -> None:
-    """Add your own idea; the next model call gets it as its task, before any other.
+    """Add your own idea; the next call of a model gets this idea as its task, before any other idea.
 
     The agents `knobs` and `playbook` ask no model, so an idea does not change what they propose.
     """

@@ -126,7 +126,8 @@ def extract_command(
 @kernel_command.command("starters")
 @json_option
 def starters_command(as_json: bool) -> None:
-    """List functions that are worth a kernel in a small GPT; `kernel extract --starter NAME` makes a lab of one.
+    """List functions that are worth a kernel in a small GPT; `kernel extract --starter NAME` makes a lab of the
+    function NAME.
 
     \b
     Example:
@@ -156,7 +157,9 @@ _script_option = click.option(
 @click.option(
     "--pairs", type=click.IntRange(min=2), default=6, show_default=True, help="Pairs of timed blocks in each process."
 )
-@click.option("--each", "every", is_flag=True, help="Measure every kernel that a lab has kept, not only its last.")
+@click.option(
+    "--each", "every", is_flag=True, help="Measure every kernel that a lab has kept, not only the last kernel."
+)
 @tag_option
 @json_option
 def verify_command(

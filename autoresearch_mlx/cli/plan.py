@@ -21,8 +21,8 @@ def plan_command(
 ) -> None:
     """Say how many experiments fit into the time, and how much memory a run and the agent's model take.
 
-    Times come from the session's experiments, or else from `doctor --calibrate`; a figure that neither gives is shown
-    as unknown.  Nothing is trained or started.
+    Times come from the session's experiments, or else from `doctor --calibrate`; a figure that neither source has is
+    shown as unknown.  Nothing is trained or started.
 
     \b
     Example:

@@ -110,7 +110,7 @@ def show_command(number: int, tag: str | None, part: str | None, as_json: bool) 
 
 
 def _show_talk(folder: Path, number: int, part: str, as_json: bool) -> None:
-    """Print the conversation for an experiment, also for one that is being proposed now."""
+    """Print the conversation for an experiment, also for an experiment that is being proposed now."""
     from autoresearch_mlx.report.conversation import render_prompts, render_replies
     from autoresearch_mlx.store.freed import talk_gone
     from autoresearch_mlx.store.talks import calls_of

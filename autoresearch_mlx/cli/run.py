@@ -82,10 +82,10 @@ def run_command(tag: str | None, **given: Any) -> None:
     """Run experiments until told to stop: propose an edit, train, measure, keep or revert.
 
     The first call measures a baseline.  Every attempt becomes a commit under its own ref, and a keep moves the
-    session's branch; your checkout is not touched.  Ctrl-C stops cleanly; the next call continues.
+    session's branch; your checkout is not touched.  Ctrl-C stops the run cleanly; the next call continues the session.
 
-    Without --agent the optimiser proposes the edits, together with a model if Ollama is running and has one
-    that suits this machine, otherwise alone (`knobs`).
+    Without --agent the optimiser proposes the edits, together with a model if Ollama is running and has a model that
+    suits this machine, otherwise alone (`knobs`).
 
     If you set several limits, the first one reached ends the run; an experiment that would not end in time is not
     started.  `policy set` changes the limits during the run.  A run that ends before one experiment was measured exits
@@ -127,7 +127,9 @@ def run_command(tag: str | None, **given: Any) -> None:
                 try:
                     reason = research(session, researcher, policy, screen, settings.hooks)
                 except KeyboardInterrupt:
-                    screen.say(closing_line(session.journal().history, "by hand; `autoresearch-mlx run` continues"))
+                    screen.say(
+                        closing_line(session.journal().history, "by hand; `autoresearch-mlx run` continues the session")
+                    )
                     raise
             exchange(session, at_the_end=True)
             said = close(session, lab, settings, policy, reason, screen)
@@ -138,7 +140,8 @@ def run_command(tag: str | None, **given: Any) -> None:
 
 
 def _fleet(here: Opened, lab: Lab, wanted: bool) -> AbstractContextManager[Session]:
-    """Return the session with the machines of the fleet, if they are wanted; else the session as it is."""
+    """Return the session with the machines of the fleet if the user asked for the fleet, or else the session as it
+    is."""
     if not wanted:
         return nullcontext(here.session)
     from autoresearch_mlx.fleet.night import with_fleet

@@ -110,7 +110,7 @@ def _detach(message: str, tag: str | None, as_json: bool, given: Mapping[str, An
     "--seconds",
     type=NumberRange(min=0),
     metavar="S",
-    help="Wait for at most S seconds; exit code 3: the experiment is still being measured.",
+    help="Wait for at most S seconds; exit code 3 means that the experiment is still being measured.",
 )
 @_json_option("Print the experiment as one JSON object.")
 def wait_command(number: int | None, tag: str | None, seconds: float | None, as_json: bool) -> None:

@@ -22,7 +22,7 @@ FLOPS_PER_PARAMETER = 6
 Kaplan et al., "Scaling laws for neural language models", arXiv 2001.08361, section 2.1.
 """
 MARKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""The table has a row for each of these numbers of experiments; the last row is always shown."""
+"""Numbers of experiments after which the table has a row; the last row is always shown."""
 REMARK = (
     "gain: of the incumbent over the log's own baseline, in percent. Values of different machines cannot be compared, "
     "because in the same time each trains a different amount. FLOPs: 6 for each parameter and token trained on."

@@ -101,7 +101,9 @@ def read_descriptions(
     for at, (text, kept) in enumerate(rows):
         told = read_description(text, known)
         if told.axis in made:
-            told = Described(OTHER, {}, "")  # a change that was kept cannot be made again, so this is a variant of it
+            told = Described(
+                OTHER, {}, ""
+            )  # a kept change cannot be made again, so this run tries a variant of the change
         if kept:
             known |= _ends(told)
             made |= {told.axis} & ONE_CHANGE

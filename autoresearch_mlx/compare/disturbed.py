@@ -10,8 +10,8 @@ from autoresearch_mlx.experiment import Experiment
 from autoresearch_mlx.judge.evidence import Rules
 
 _PROGRAMS = "other programs used the processor"
-_SLOW = "the machine was too slow while they ran"
-_OTHER = "each of their runs was disturbed"
+_SLOW = "the machine was too slow during these experiments"
+_OTHER = "each run of these experiments was disturbed"
 
 
 def why_left_out(experiment: Experiment) -> str:

@@ -36,8 +36,8 @@ class Log:
     caveats: tuple[str, ...] = ()
     """Sentences about what a reader should know before using the log's rows."""
     ends: tuple[float, float] | None = None
-    """Values of baseline and incumbent that the judge estimates from all their runs; with None, the values in their
-    rows are used."""
+    """Values of baseline and incumbent that the judge estimates from all their runs; None means that the values in the
+    table's rows are used."""
 
     @property
     def effects(self) -> tuple[Effect, ...]:

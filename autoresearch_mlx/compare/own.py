@@ -19,7 +19,7 @@ _AT_ONCE = 200
 
 
 def own_log(journal: Journal, root: Path, name: str, source: str = "") -> tuple[Log, str]:
-    """Return the log of a session of the lab at ``root``, and why its diffs could not be read.
+    """Return the log of a session of the lab at ``root``, and the reason why its diffs could not be read.
 
     The reason is empty if the diffs could be read.
     """

@@ -29,7 +29,7 @@ H100 = "H100"
 def references() -> tuple[Reference, ...]:
     """Return all logs, the H100's first.
 
-    Raises TableError when a table is malformed, and LabError when the installation lacks one.
+    Raises TableError when a table is malformed, and LabError when the installation lacks a table.
     """
     return tuple(reference for name in TABLES for reference in read_references(asset(name)))
 
@@ -53,7 +53,7 @@ def find(name: str) -> Reference:
     known = {each.name.lower(): each for each in (first if name.lower() == H100.lower() else references())}
     if name.lower() not in known:
         near = difflib.get_close_matches(name.lower(), known, 1)
-        hint = f"did you mean {known[near[0]].name}?" if near else "`autoresearch-mlx compare --list` lists them all"
+        hint = f"did you mean {known[near[0]].name}?" if near else "`autoresearch-mlx compare --list` lists all logs"
         raise ConfigError(f"the tool comes with no log named {name!r}", hint)
     return known[name.lower()]
 

@@ -33,7 +33,7 @@ _LONGEST_CHANGE = 48
 def render(comparison: Comparison, width: int) -> str:
     """Return the comparison as lines of at most ``width`` characters (possible from about 60 on).
 
-    Narrow tables leave out intervals, percentages and counts; wide ones also name the reference's best change on each
+    Narrow tables leave out intervals, percentages and counts; wide tables also name the reference's best change on each
     axis.
     """
     there, here = comparison.there, comparison.here
@@ -168,7 +168,7 @@ def _best(side: AxisEffect | None) -> str:
 
 
 def _change(run: Run) -> str:
-    """Return a change on one line, even if an agent's title has several."""
+    """Return a change on one line, even if an agent's title has several lines."""
     if not run.changes:
         return one_line(run.note) or run.axis
     if any(None in pair for pair in run.changes.values()):

@@ -108,7 +108,7 @@ def before_first_run(lab: Lab, resolved: Resolved, tag: str | None, say: Say, ma
     found, why = calibration_here(settings, lab, machine, profile)
     if found is not None or profile.device != "gpu":
         return
-    say(f"{why or 'this machine was never measured'}: measuring it once, about a minute; --no-calibrate skips that")
+    say(f"{why or 'this machine was never measured'}: it is measured now, in about a minute; --no-calibrate skips that")
     try:
         calibrate_here(lab, settings, machine, profile, say)
     except AutoresearchError as error:

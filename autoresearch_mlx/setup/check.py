@@ -201,7 +201,7 @@ def _number(lab: _Lab, values: list[float]) -> Iterator[Finding]:
         return
     told = _SIGMAS * sigma * (1 / _RUNS + 1 / len(values)) ** 0.5
     logarithm = lab.target.metric == terms.LOGARITHM
-    scaled = not (logarithm or min(values) <= 0 <= max(values))  # percent of a number around zero mean nothing
+    scaled = not (logarithm or min(values) <= 0 <= max(values))  # a percentage of a number near zero means nothing
     share = f" ({100 * sigma / abs(mean):.2g} %)" if scaled else ""
     shown = f"{_RUNS} runs of an edit can show gains of {terms.amount(told)} or more"
     shown += f" ({terms.times_as_fast(told)})" if logarithm else ""
@@ -262,7 +262,7 @@ def _feels(lab: _Lab, values: list[float], worse: Files) -> Generator[Finding, N
         return None
     got = f"a change of {paths} that must make the number worse gives {lab.target.metric} {terms.value(m.value)}"
     if lab.is_worse(m.value - span if lab.target.direction == "min" else m.value + span, values):
-        yield Finding(SECTION, "follows", f"{got}: the number depends on it")
+        yield Finding(SECTION, "follows", f"{got}, so the number depends on the file")
         return True
     hint = "let the program use the editable file, or name the right file in `editable`"
     yield Finding(SECTION, "follows", f"{got}, no worse than before, within the noise", "fail", hint)

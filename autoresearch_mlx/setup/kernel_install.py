@@ -17,7 +17,7 @@ from autoresearch_mlx.targets.kernel.task import REFERENCE
 
 
 def install(kept: Sequence[Kept], script: Path, on: bool) -> list[str]:
-    """Put kernels into a script, and return lines with the facts about each.  Raises LabError."""
+    """Put kernels into a script, and return lines with the facts about each kernel.  Raises LabError."""
     was = script_text(script)
     text, lines = was, list[str]()
     for each in kept:
@@ -43,11 +43,12 @@ def _known(kept: Kept, text: str, script: Path) -> Iterator[str]:
 
 
 def remove(functions: Sequence[str], script: Path) -> list[str]:
-    """Take the named kernels out of a script, or all if none is named, and return their functions.  Raises LabError."""
+    """Take the named kernels out of a script, or all kernels if none is named, and return the names of their functions.
+    Raises LabError."""
     was = script_text(script)
     wanted = list(functions) or [each.function for each in installed_in(was)]
     if not wanted:
-        raise LabError(f"{script.name} has no installed kernel", "`autoresearch-mlx kernel install` puts one in")
+        raise LabError(f"{script.name} has no installed kernel", "`autoresearch-mlx kernel install` puts a kernel in")
     text = was
     for function in wanted:
         text = without_kernel(text, function, script.name)
@@ -58,8 +59,8 @@ def remove(functions: Sequence[str], script: Path) -> list[str]:
 def write_script(script: Path, was: str, text: str) -> None:
     """Replace a script's text completely or not at all, and keep its permissions.
 
-    ``was`` is the text from which the new text was made.  Raises LabError when the file has changed since, or is
-    write-protected.
+    ``was`` is the text from which the new text was made.  Raises LabError when the file no longer has the text ``was``,
+    or is write-protected.
     """
     script = script.resolve()
     if not script.stat().st_mode & 0o200:

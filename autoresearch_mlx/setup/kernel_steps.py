@@ -158,7 +158,7 @@ def kept_in(lab: Lab, tag: str | None, every: bool) -> list[Kept]:
             found.append(Kept(lab, session, task, experiment, candidate, conditions))
     if not found:
         said = f"{lab.root.name} has no kept kernel yet"
-        raise LabError(said, f"`autoresearch-mlx run` in {lab.root} looks for one")
+        raise LabError(said, f"`autoresearch-mlx run` in {lab.root} looks for a faster kernel")
     return found
 
 
@@ -185,7 +185,9 @@ def kept_of(
                 raise
             say(f"{error}; left out")
     if not kept:
-        raise LabError("no kernel lab has a kept kernel", "`autoresearch-mlx run` in a kernel lab looks for one")
+        raise LabError(
+            "no kernel lab has a kept kernel", "`autoresearch-mlx run` in a kernel lab looks for a faster kernel"
+        )
     return path, kept
 
 

@@ -74,7 +74,7 @@ class Place:
         done = subprocess.run(["git", "-C", str(self.pool), *arguments], input=data, capture_output=True, check=False)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()[:200]
-            kept = f"free some space, or remove {self.pool}: the journal beside it keeps what was received"
+            kept = f"free some space, or remove {self.pool}; the journal beside it keeps all received results"
             raise LabError(f"git {arguments[0]}: {said}", kept)
         return done.stdout
 
@@ -163,6 +163,6 @@ def _pulled(event: Event) -> Pulled | None:
         return None
     result = result_from(event.get("result"))
     if not isinstance(result, Result):
-        return None  # a later version of this program may have written it
+        return None  # a later version of this program may have written the line
     remote, ref, commit, time = (str(event.get(name, "")) for name in ("remote", "ref", "commit", "time"))
     return Pulled(number, remote, ref, commit, time, result)

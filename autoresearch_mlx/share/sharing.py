@@ -105,8 +105,8 @@ class Sharing:
     def claim(self, before: Mapping[str, str], after: Mapping[str, str], history: History) -> str | None:
         """Claim an edit before it is measured; return None if it may be measured, or the reason why it may not.
 
-        ``before`` holds all files before the edit, ``after`` the changed ones.  If the remote does not answer, the edit
-        is measured.
+        ``before`` holds all files before the edit, and ``after`` the changed files.  If the remote does not answer, the
+        edit is measured.
         """
         with self.one_at_a_time:
             return self._claim(before, after, history)

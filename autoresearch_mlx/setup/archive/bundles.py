@@ -91,5 +91,5 @@ def drop_worktree(root: Path, worktree: Path) -> None:
     """Remove a session's worktree and git's record of it; the next run makes it again."""
     try:
         git(root, "worktree", "remove", "--force", str(worktree))
-    except WorkspaceError:  # it is damaged or unknown to git, and `ensure_worktree` repairs that
+    except WorkspaceError:  # git does not know the worktree, or it is damaged; `ensure_worktree` repairs that
         shutil.rmtree(worktree, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 Four things are never removed: the ledger and the other journals, results.tsv, kept commits with the commits on which
 they were made, and everything in a session that is in use.  The names of all removed files are recorded before the
-first one is removed (:mod:`autoresearch_mlx.store.freed`).
+first file is removed (:mod:`autoresearch_mlx.store.freed`).
 """
 
 from __future__ import annotations

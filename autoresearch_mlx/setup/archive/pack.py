@@ -56,7 +56,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A file that is not in the archive, and why."""
+    """A file that is not in the archive, with the reason."""
 
     name: str
     bytes: int

@@ -73,7 +73,7 @@ def quoted(piece: Piece, quote: str) -> str | None:
 
     Return None if the model has invented the words.
 
-    Layout and case may differ.
+    The quote may differ from the piece in layout and case.
     """
     wanted = " ".join(quote.split())[:QUOTE]
     # casefold() would change the length of a text with a sharp s, and with it the position of the quote.

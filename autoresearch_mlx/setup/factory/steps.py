@@ -103,7 +103,9 @@ class Steps:
         dropped = f", {len(examined.dropped)} dropped" if examined.dropped else ""
         split_words = ", ".join(f"{n} {part}" for part, n in counts.items())
         words = f"{terms.plural(len(examined.cases), 'case')} by {by} ({split_words}){dropped}"
-        return f"{words}; an empty answer and an echo pass none, the best constant answer {examined.share:.0%}"
+        return (
+            f"{words}; an empty answer and an echo pass none, and the best constant answer passes {examined.share:.0%}"
+        )
 
     def _case_folder(self, problem: Problem) -> Path:
         return self._book.work / "cases" / problem.id

@@ -39,7 +39,7 @@ class Examined:
 
     cases: tuple[Case, ...]
     dropped: tuple[tuple[str, str], ...]
-    """Pairs of the question of a dropped case and the reason."""
+    """Pairs of the question of a dropped case and the reason why it was dropped."""
     constant: str = ""
     """The constant answer that passes the most cases."""
     constant_passes: frozenset[str] = frozenset()

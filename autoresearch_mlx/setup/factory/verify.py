@@ -91,7 +91,7 @@ def verify(problem: Problem, lab: Path, folder: Path, private: tuple[Path, ...],
         return replace(found, fault=fault)
     target = target_of(Lab(lab), private, say)
     words = target.sandbox.words if target.sandbox is not None else ""
-    found = _with(found, "sandbox", f"{words}: the cases and other files were refused")
+    found = _with(found, "sandbox", f"{words}: the cases and all other forbidden files were refused")
     found = _with(
         found,
         "network",
