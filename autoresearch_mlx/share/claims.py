@@ -2,9 +2,10 @@
 
     refs/autoresearch/claims/<question>/<hypothesis>
 
-A claim is a ref.  A lab makes it with a push that succeeds only if the ref does not exist yet.  Git checks and writes
-in one step, so exactly one of several labs gets the claim.  A claim ends after the time that its author states.  After
-that time another lab may replace the claim, with a push that succeeds only while the ref still holds the old claim.
+A claim is a ref.  A lab makes a claim with a push that succeeds only if the ref does not exist yet.  Git checks and
+writes in one step, so exactly one of several labs gets the claim.  A claim ends after the time that its author states.
+After that time another lab may replace the claim, with a push that succeeds only while the ref still holds the old
+claim.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def _tokens_for(seconds: float, quick: Trained) -> int:
 def weights_off(one: Path, two: Path, start: Path) -> float:
     """Return how far two files of weights are apart, as a share of the distance from ``start`` to the second file.
 
-    The result is the largest such share among all matrices.
+    The result is the largest share among all matrices.
     """
     left, right, begun = read_weights(one), read_weights(two), read_weights(start)
     worst = 0.0
