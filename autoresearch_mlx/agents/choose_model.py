@@ -31,7 +31,7 @@ _SUGGESTED = ((18.0, "qwen3-coder:30b"), (6.5, "qwen3.5:9b"), (0.0, "qwen3.5:4b"
 def open_endpoint(name: str, office: Office) -> Endpoint:
     """Return the endpoint of ``ollama:MODEL``, ``lmstudio:MODEL``, ``openai:MODEL`` or ``mlx:MODEL_OR_PATH``.
 
-    A name without such a prefix is a model at the settings' ``base_url``.  No server is called yet.
+    A name without one of these prefixes is a model at the settings' ``base_url``.  No server is called yet.
 
     Raises AgentError for an unknown prefix, an invalid address, or a key that is not in the environment.
     """
@@ -173,11 +173,14 @@ def suitable_model(office: Office) -> tuple[Endpoint | None, str]:
     except EndpointError as error:
         return None, str(error)
     if not models:
-        return None, f"the server at {endpoint.where} lists no model; name one: model in [agent] of lab.toml"
+        return None, f"the server at {endpoint.where} lists no model; name a model as `model` under [agent] in lab.toml"
     chosen = endpoint.model_there() if len(models) == 1 or any(m.startswith("/") for m in models) else None
     if chosen is None:
         named = ", ".join(models[:_NAMED])
-        return None, f"the server at {endpoint.where} has several models ({named}); name one: model in lab.toml"
+        return (
+            None,
+            f"the server at {endpoint.where} has several models ({named}); name one as `model` under [agent] in lab.toml",
+        )
     return open_endpoint(chosen, office), f"it is the model of the server at {endpoint.where}"
 
 

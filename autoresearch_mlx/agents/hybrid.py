@@ -2,8 +2,8 @@
 
 In the one controlled study of this task (arXiv:2603.24647, 24 h of 5-minute trials on an H200), a classical optimiser
 did best when 30 % of the proposals came from a language model, even one of 0.8B parameters; a share of 80 % did worse.
-The optimiser of this agent is ``knobs``.  A small model chooses from the optimiser's own moves; a capable one sees what
-the optimiser knows, and may change knobs or code.  The optimiser reads the knobs from the current file.
+The optimiser of this agent is ``knobs``.  A small model chooses from the optimiser's own moves; a capable model sees
+what the optimiser knows, and may change knobs or code.  The optimiser reads the knobs from the current file.
 """
 
 from __future__ import annotations

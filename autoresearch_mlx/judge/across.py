@@ -93,7 +93,7 @@ class Change:
 
 
 Noise: TypeAlias = Mapping[str, tuple[Slope, Sigma]]
-"""For each machine: how values change with its speed, and the sigma of one run there."""
+"""For each machine: how values change with its speed, and the sigma of one run on this machine."""
 
 
 def noise_on(seen: Sequence[View]) -> Noise:
@@ -173,7 +173,7 @@ def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
         return _on(judge.decide(first.history, case), first)
     parts = [(view, _part(view, case)) for view in seen]
     measured = [(view, part) for view, part in parts if part.measurements]
-    if judge.mode == "margin":  # one run decides, so it is compared on the machine that made it
+    if judge.mode == "margin":  # here one run decides, on the machine that made it
         view, part = measured[0] if measured else parts[0]
         return _on(judge.decide(view.history, part), view)
     for view, part in measured:
@@ -213,8 +213,8 @@ def _keeps(decision: Decision) -> bool:
 def effect_across(judge: Judge, seen: Sequence[View], case: Case) -> Effect | None:
     """Return the gain to report: the combined effect in the metric's unit, at the mean sigma of the machines.
 
-    If no machine has run the incumbent, the gain is the one over an older version (:func:`reference`).  Returns None if
-    no machine has runs on both sides and a known sigma.
+    If no machine has run the incumbent, the gain is the gain over an older version (:func:`reference`).  Returns None
+    if no machine has runs on both sides and a known sigma.
     """
     parts = [(view, _part(view, case)) for view in seen]
     known = [(view, part) for view, part in parts if view.history.incumbent is not None and part.measurements]
@@ -249,7 +249,7 @@ def knows(history: History, best: Experiment) -> bool:
 
 
 def reference(history: History) -> Experiment | None:
-    """Return the newest version to compare with: one that some machine has run undisturbed in its current regime.
+    """Return the newest version to compare with: a version that some machine has run undisturbed in its current regime.
 
     The result is the incumbent, or else an older version, provided that every keep since that version was a gain.
     Returns None if no version can be compared with.

@@ -23,8 +23,8 @@ _STEPS = 24
 thirds, quarters and eighths stay exact."""
 _FURTHEST = 8.0
 _LEAST = 0.5
-"""Smallest standard error of the sum of the differences over all cases.  It is needed when all differences are equal
-and so show no spread."""
+"""Smallest standard error of the sum of the differences over all cases.  This minimum is needed when all differences
+are equal and so show no spread."""
 
 
 @dataclass(frozen=True, slots=True)

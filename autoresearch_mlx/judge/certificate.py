@@ -135,9 +135,10 @@ def evidence_ratio(z: float, pairs: int) -> float:
     """Return the likelihood of the pairs under a normal mixture of effects, divided by their likelihood without an
     effect.
 
-    This is the mixture sequential probability ratio test (Robbins, "Statistical methods related to the law of the
-    iterated logarithm", 1970; Johari et al., arXiv 1512.04922).  The mixture's variance equals the variance of one
-    pair.  A ratio over 1 / alpha rules out "no effect" at the level alpha, however often the ratio is checked.
+    The ratio is the statistic of the mixture sequential probability ratio test (Robbins, "Statistical methods related
+    to the law of the iterated logarithm", 1970; Johari et al., arXiv 1512.04922).  The mixture's variance equals the
+    variance of one pair.  A ratio over 1 / alpha rules out "no effect" at the level alpha, however often the ratio is
+    checked.
     """
     return math.exp(pairs * z * z / (2 * (1 + pairs))) / math.sqrt(1 + pairs)
 

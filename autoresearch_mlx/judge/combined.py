@@ -72,7 +72,7 @@ class Combined:
     q: float
     """Cochran's Q: the weighted sum of squares around the mean with tau = 0.
 
-    Its expected value is ``machines`` - 1 if the machines do not differ.
+    The expected value of Q is ``machines`` - 1 if the machines do not differ.
     """
     i_squared: float
     """Share of the spread of the measured effects that the errors do not explain, 0 to 1 (Higgins and Thompson,
@@ -87,7 +87,7 @@ class Combined:
 
 
 def combine(estimates: Sequence[Estimate], spread: Between | None = None) -> Combined:
-    """Return the mean effect over machines from one estimate or more, each from another machine.
+    """Return the mean effect over machines from one estimate or more, each from a different machine.
 
     ``spread`` is the variance between machines, as known from many changes.  If ``spread`` is None, the variance is
     estimated from these estimates alone.  Raises ValueError without an estimate.

@@ -1,11 +1,11 @@
 """Estimate the difference between candidate and incumbent: one number with its standard error.
 
-Two estimates are made, and the more precise one is used.  The first is the difference of the two means, with an error
-from the session's pooled sigma (Student's two-sample t with a common variance).  The second is the mean of the
-differences on common seeds (Student's paired t), with an error from earlier pairs of the same class of changes.  If the
-machine was not equally fast in all runs, everything is calculated at the reference speed (:mod:`slope`), and a third
-estimate is added: the difference from those runs of the incumbent that ran at a similar speed.  Runs that scored the
-same cases are compared case by case instead (:mod:`by_case`).
+Two estimates are made, and the more precise one is used.  The first estimate is the difference of the two means, with
+an error from the session's pooled sigma (Student's two-sample t with a common variance).  The second estimate is the
+mean of the differences on common seeds (Student's paired t), with an error from earlier pairs of the same class of
+changes.  If the machine was not equally fast in all runs, everything is calculated at the reference speed
+(:mod:`slope`), and a third estimate is added: the difference from those runs of the incumbent that ran at a similar
+speed.  Runs that scored the same cases are compared case by case instead (:mod:`by_case`).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Difference:
 
 
 def counted(evidence: Evidence) -> Evidence:
-    """Return the evidence with only the runs that count: undisturbed ones of the current regime."""
+    """Return the evidence with only the runs that count: undisturbed runs of the current regime."""
 
     def count(runs: Sequence[Run]) -> tuple[Run, ...]:
         return tuple([run for run in runs if not run.tainted and run.regime == evidence.regime])

@@ -19,7 +19,7 @@ _FAR = 3.0
 def drifted(
     stored: Sequence[Run], new: Sequence[Run], sigma: Sigma, slope: Slope | None = None, far: float = _FAR
 ) -> bool:
-    """Return whether the incumbent's new runs lie more than ``far`` standard errors from its stored ones.
+    """Return whether the incumbent's new runs lie more than ``far`` standard errors from its stored runs.
 
     The standard error of the difference of two means is sigma * sqrt(1/n + 1/m); Student's t allows for a sigma from
     few repeats.  A difference that the machine's speed explains, given the slope and its error, is not a drift, because

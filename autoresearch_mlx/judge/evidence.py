@@ -30,8 +30,8 @@ class Run:
     pair: int | None = None
     """Number of the run's pair in a certification, where the runs of two commits alternate."""
     error: float = 0.0
-    """Standard error of the value itself, in the metric's unit, if the measurement reports one, as the correction
-    for look-ahead does."""
+    """Standard error of the value itself, in the metric's unit, if the measurement reports a standard error, as the
+    correction for look-ahead does."""
     tainted: bool = False
     """Whether heat, sleep or another program disturbed the run, so that it does not count."""
     log_work: float = 0.0
@@ -155,8 +155,8 @@ class Stages:
     """Bounds on the score, in standard errors, after 1, 2, ... runs of the candidate; between two bounds a case is
     undecided.
 
-    A candidate with a score below ``lower`` is discarded; one with a score of ``upper`` or more is kept.  Raises
-    ValueError unless the two bounds are equal after the last run.
+    A candidate with a score below ``lower`` is discarded; a candidate with a score of ``upper`` or more is kept.
+    Raises ValueError unless the two bounds are equal after the last run.
     """
 
     lower: tuple[float, ...]

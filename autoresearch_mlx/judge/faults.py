@@ -62,7 +62,8 @@ def decide_faults(history: History, measurements: Sequence[Measurement], tried: 
 
 
 def confirmed(decision: Decision, history: History, measurements: Sequence[Measurement]) -> Decision:
-    """Return the decision, or ask for one more run if a keep rests on one run and the machine ended the others.
+    """Return the decision, or ask for one more run if a keep rests on one run and the machine ended the candidate's
+    other runs.
 
     Without the repeat, a file could imitate the machine's errors whenever its run goes badly, and would be judged by
     its best run.
@@ -73,4 +74,4 @@ def confirmed(decision: Decision, history: History, measurements: Sequence[Measu
     if not kept or not ended or whole > 1 or history.incumbent is None:
         return decision
     runs = "run was" if ended == 1 else "runs were"
-    return Again(f"{ended} {runs} ended by the machine, so the one that counts is repeated")
+    return Again(f"{ended} {runs} ended by the machine, so the run that counts is repeated")

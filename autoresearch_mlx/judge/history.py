@@ -50,7 +50,8 @@ def removed(experiment: Experiment) -> int | None:
 
 
 def selecting(measured: Sequence[Measurement]) -> int:
-    """Return the index of the run by which a proposal was selected: the first undisturbed one, else 0."""
+    """Return the index of the run by which a proposal was selected: the first undisturbed run, or run 0 if every run
+    was disturbed."""
     return next((at for at, m in enumerate(measured) if not m.tainted), 0)
 
 
@@ -212,8 +213,8 @@ def _means(taken: Sequence[Run]) -> Mapping[int, float]:
 def counting(history: History, experiment: Experiment) -> tuple[Run, ...]:
     """Return the runs whose mean is :func:`standing`; none for an imported experiment.
 
-    These are the undisturbed runs of the current regime, or all runs if no run is undisturbed and of that regime.  Runs
-    at the machine's usual speed are preferred, because another speed changes the value.
+    The mean is over the undisturbed runs of the current regime, or over all runs if the current regime has no
+    undisturbed run.  Runs at the machine's usual speed are preferred, because another speed changes the value.
     """
     every = runs_of(history, experiment)
     told = by_tokens(every)

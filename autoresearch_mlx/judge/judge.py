@@ -109,7 +109,7 @@ class Judge:
     removal_every: int = 8
     """Number of keeps after which weakly supported keeps are removed as a trial."""
     limits: Sequence[Limit] = ()
-    """Limits of the other figures, besides the metric."""
+    """Limits of figures besides the metric."""
     budget_seconds: float | None = None
     """Seconds of training, from which the number of steps of a repeat is calculated.
 
@@ -126,7 +126,7 @@ class Judge:
         return self.checked(self._decide(history, case), history, case)
 
     def checked(self, decision: Decision, history: History, case: Case) -> Decision:
-        """Return the decision, but hold a keep back if the other conditions speak against it."""
+        """Return the decision, but hold a keep back if a condition besides the metric speaks against it."""
         decision = confirmed(decision, history, case.measurements)
         decision = self._within_limits(self._examined(decision, history, case), history, case)
         decision = side_conditions(decision, history, case.measurements)
@@ -188,7 +188,7 @@ class Judge:
     def _examined(self, decision: Decision, history: History, case: Case) -> Decision:
         """Ask for an audit of a keep whose edit is so large that it could contain knowledge of rows or weights.
 
-        A real improvement is also better on hidden rows, whatever the size of the edit.
+        An audit can tell, because a real improvement is better on hidden rows too, whatever the size of the edit.
         """
         kept = isinstance(decision, Verdict) and decision.status == "keep"
         free = case.added_bytes < KNOWLEDGE_BYTES or case.removes is not None or case.accepted
@@ -250,7 +250,7 @@ class Judge:
     def first_seed(self, history: History, case: Case) -> int | None:
         """Return the seed of a candidate's first run: that of a run of the incumbent with which it will be compared.
 
-        Returns None if there is no such run, as before the baseline.
+        Returns None in the mode ``margin``, and if the incumbent has no run that counts.
         """
         if self.mode == "margin" or history.incumbent is None:
             return None

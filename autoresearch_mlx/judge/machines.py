@@ -8,7 +8,7 @@ this confirmation costs no more than a repeat on the first machine.
 
 To discard a loser, a machine need not have run the incumbent.  A machine may have run an older version instead, because
 a candidate that loses to that version would lose to the better incumbent by even more.  For any other decision, the
-candidate's runs on that machine count only after the machine has run the incumbent too; meanwhile other machines may
+candidate's runs on that machine count only after the machine has run the incumbent too; until then, other machines may
 decide.
 
 A change that helps one kind of chip alone is discarded, and the reason calls it a platform keep, a keep for one kind of
@@ -49,7 +49,8 @@ from the repeats of all machines (:func:`sigma.moderated`).  In simulated nights
 def runs_of_baseline(machines: int, replicates: int) -> tuple[int, int]:
     """Return how many runs of the baseline each machine takes at least, and how many all machines take together.
 
-    ``replicates`` is the number of runs that one machine alone would make; in a fleet no machine makes more.
+    ``replicates`` is the number of runs that one machine alone would make; in a fleet no machine makes more runs than
+    that.
     """
     least = min(replicates, 2)
     repeats = max(machines * (least - 1), min(machines, _LEARNING) * (replicates - 1))
@@ -244,12 +245,12 @@ def _next_run(
     said: str = "not measured yet",
     begun: bool = False,
 ) -> Decision:
-    """Ask the machine with the fewest runs for one more, unless its runs are disturbed again and again."""
+    """Ask the machine with the fewest runs for one more run, unless its runs are disturbed again and again."""
     able = [i for i, side in enumerate(sides) if not side.away and disturbed(side.evidence) < rules.spoiled]
     begun = begun or any(side.evidence.candidate for side in now)
     if not able:
         return Verdict("invalid", f"{said}: undecided, and further runs were disturbed on every machine")
-    # Among machines with equally few runs, one that has already run the incumbent is preferred.
+    # Among machines with equally few runs, a machine that has already run the incumbent is preferred.
     at = min(able, key=lambda i: (len(now[i].evidence.candidate), begun and not now[i].evidence.incumbent))
     evidence, machine = now[at].evidence, now[at].machine
     if evidence.candidate and evidence.refreshes < rules.refreshes and (reason := thin(evidence, rules)):
@@ -306,7 +307,7 @@ def platform_of(effects: Sequence[MachineEffect], spread: Between, bound: float)
 def _own_error(effects: Sequence[MachineEffect]) -> float:
     """Return the standard error of the mean over only these machines.
 
-    This error has no allowance for differences between machines.
+    The error has no allowance for differences between machines.
     """
     return together(effects, Between(0.0)).error
 

@@ -44,7 +44,8 @@ def reference_of(history: History, earlier: Sequence[Measurement] = ()) -> Refer
 
 
 def by_the_fastest(runs: Sequence[Measurement]) -> list[Measurement]:
-    """Return the baseline's runs; if one is more than 15 % faster than the reference, the fastest is the new reference.
+    """Return the baseline's runs; if one of them is more than 15 % faster than the reference, the fastest run is the
+    new reference.
 
     All speeds are then shares of that run's speed, and runs that were slower by more than 15 % are marked as disturbed.
     """

@@ -1,7 +1,7 @@
 """Try the head without each weakly supported keep, and drop the keeps that it does not need.
 
 A rule that keeps 9 % of the changes without effect keeps a few of them in a night.  So after every eight keeps, the
-weakly supported ones are tested one at a time.  The head is measured without the change, and if it is no worse, the
+weakly supported keeps are tested one at a time.  The head is measured without the change, and if it is no worse, the
 change is dropped (backward elimination).
 """
 
@@ -55,7 +55,7 @@ def decide_removal(evidence: Evidence, rules: Rules | None = None) -> Decision:
     change is dropped.
 
     One run of the candidate decides.  In simulations against an incumbent with three runs, a change that does nothing
-    is dropped in six of ten trials, and a change that is worth two sigma of a run in about one of thirteen.
+    is dropped in six of ten trials, and a change that is worth two sigma of a run in about one trial of thirteen.
     """
     rules = rules or Rules()
     now = counted(evidence)

@@ -23,7 +23,8 @@ def cumulative(t: float, dof: int) -> float:
 
 
 def normal_score(t: float, dof: int) -> float:
-    """Return the normal score with the same tail probability as ``t``; a smaller ``dof`` brings it closer to 0."""
+    """Return the normal score with the same tail probability as ``t``; a smaller ``dof`` brings the score closer to
+    0."""
     if dof >= _MANY or t == 0:
         return max(-_FURTHEST, min(_FURTHEST, t))
     tail = (1 - _inside(abs(t), dof)) / 2

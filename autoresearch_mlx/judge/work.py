@@ -1,11 +1,12 @@
 """Estimate how much work runs could do on this machine.
 
-If a step costs the same in all of the runs, the number of tokens shows their work; otherwise the machine's speed does.
+If a step costs the same in all of the runs, the number of tokens shows their work; otherwise the machine's speed shows
+it.
 
-The speed is measured with an error.  Other programs also push a run's data out of the caches.  On two cores with ten
-times as many busy programs, the processor time of the same step varied by 40 % within minutes.  The parent process
-counts the tokens exactly, but their number also depends on what a step of the file costs.  So tokens show the effect of
-the machine only among runs of one commit, or between files whose steps do the same work.
+The speed is measured with an error, because other programs also push a run's data out of the caches.  On two cores with
+20 busy programs, the processor time of one and the same step varied by 40 % within minutes.  The parent process counts
+the tokens exactly, but their number also depends on what a step of the file costs.  So tokens show the effect of the
+machine only among runs of one commit, or between files whose steps do the same work.
 """
 
 from __future__ import annotations

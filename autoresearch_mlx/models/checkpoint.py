@@ -103,7 +103,7 @@ def _counted_parameters(weights: list[Path], config: Mapping[str, Any]) -> int |
 
 
 def _bits(config: Mapping[str, Any], layer: str) -> int | None:
-    """Return the bits of one number in a quantised layer, which may have its own setting."""
+    """Return the bits of one number in a quantised layer; each layer may have its own setting."""
     settings = config.get("quantization") or config.get("quantization_config")
     if not isinstance(settings, dict):
         return None

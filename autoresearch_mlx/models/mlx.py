@@ -108,7 +108,7 @@ class MlxServer:
         return None if ended_before else seconds
 
     def close(self) -> None:
-        """Do the same as :meth:`release`, but raise no error."""
+        """Do what :meth:`release` does, but raise no error."""
         with contextlib.suppress(OSError):
             self.release()
 

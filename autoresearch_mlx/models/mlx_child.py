@@ -1,7 +1,8 @@
 """Run ``mlx_lm.server`` as a child process that never outlives this program.
 
 A server left behind after a ``kill -9`` would take memory from the next session.  So the child runs this module, which
-ends its own process group as soon as its standard input closes; only the parent holds the other end of that pipe.
+ends its own process group as soon as its standard input, a pipe, closes; only the parent holds the other end of the
+pipe.
 
     python -P -m autoresearch_mlx.models.mlx_child --model PATH --port 8080
 """

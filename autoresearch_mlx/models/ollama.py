@@ -173,7 +173,7 @@ class Ollama:
     ) -> EndpointError | None:
         """Make one request.  Return the failure, or None when ``heard`` contains a reply.
 
-        A reply that runs on past ``most`` characters is cut off there.
+        A reply that runs on past ``most`` characters is cut off at that length.
         """
         import httpx2
 

@@ -111,7 +111,7 @@ class _Cutter:
         request.extensions["trace"] = self._trace
 
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:
-        # TLS wraps the first socket in a second one, and then the second one must be cut.
+        # TLS wraps the first socket in a second socket, and then the second socket must be cut.
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             self._sockets.append(info["return_value"].get_extra_info("socket"))
             if self._deadline.passed:

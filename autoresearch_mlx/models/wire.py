@@ -1,7 +1,7 @@
 """Define the protocol that every model server implements, and helpers that several servers share.
 
-The second half reads what servers send: thoughts inside a reply, the model's size in its name, and the token counts
-that show whether the whole prompt was read.
+The second half of this file reads what servers send: thoughts inside a reply, the model's size in its name, and the
+token counts that show whether the whole prompt was read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Think: TypeAlias = Literal["auto", "off", "low", "medium", "high"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation.  Its content is plain text, because some servers turn a list of parts into
+    """One message of a conversation.  A message's content is plain text, because some servers turn a list of parts into
     separate messages."""
 
     role: Role

@@ -1,10 +1,10 @@
 """Let a model behind an endpoint propose edits: ask in the form that suits the model, read the answer, and handle bad
 answers.
 
-A small model chooses from a menu; a capable one writes code (:mod:`ladder`).  The model sends the fields of an idea as
-JSON; the server enforces a schema if it can.  The model sends code in fences, either together with the fields or in the
-reply to a second call.  After a bad answer, the model gets the answer back with the reason, or a question in a simpler
-form; after a limited number of such repairs the loop logs the experiment as invalid.
+A small model chooses from a menu; a capable model writes code (:mod:`ladder`).  The model sends the fields of an idea
+as JSON; the server enforces a schema if it can.  The model sends code in fences, either together with the fields or in
+the reply to a second call.  After a bad answer, the model gets the answer back with the reason, or a question in a
+simpler form; after a limited number of such repairs the loop logs the experiment as invalid.
 """
 
 from __future__ import annotations

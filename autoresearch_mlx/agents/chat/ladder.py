@@ -13,7 +13,7 @@ BLOCKS_FROM = 14.0
 
 
 def first_form(settings: AgentSettings, facts: ModelFacts) -> Form:
-    """Return the form that the settings name, or else the one with which a model begins.
+    """Return the form that the settings name, or else the form with which a model begins.
 
     A large model begins with blocks, and so does a remote model of unknown size; any other model begins with the menu.
     """
@@ -25,7 +25,7 @@ def first_form(settings: AgentSettings, facts: ModelFacts) -> Form:
 
 
 def form_now(settings: AgentSettings, facts: ModelFacts, history: History, agent: str) -> Form:
-    """Return the form for the next experiment: the one in the settings, or the one that suits the model's success so
+    """Return the form for the next experiment: the form in the settings, or the form that suits the model's success so
     far."""
     form = first_form(settings, facts)
     return form if settings.format != "auto" else rung_after(form, asked_of(history, agent))
@@ -40,8 +40,8 @@ def proven(form: Form, settings: AgentSettings, facts: ModelFacts, history: Hist
 
 
 def from_the_rung_down(rung: Form, wish: bool) -> tuple[Form, ...]:
-    """Return the forms in the order in which they are tried until one fits: this form, the simpler ones, then the
-    richer ones.
+    """Return the forms in the order in which they are tried until one fits: this form, then the simpler forms, then the
+    richer forms.
 
     A user's own idea (``wish``) is not on any menu, so the model is asked for code or, if that does not fit, for
     values.

@@ -114,7 +114,7 @@ class Opener:
         return self._thread(form, context, facts, most, self._tasks.look(context), self.wished(context))
 
     def sizes(self, context: Context, facts: ModelFacts, most: int) -> tuple[FormSize, ...]:
-        """Return the size of the next question in each form, and mark the one that would be asked."""
+        """Return the size of the next question in each form, and mark the form that would be used."""
         task, wish = self._tasks.look(context), self.wished(context)
         try:
             chosen: Form | None = self.open(context, facts, most, looking=True).form

@@ -81,8 +81,7 @@ def own_limit(settings: AgentSettings) -> int | None:
 
 
 def context_tokens(settings: AgentSettings, facts: ModelFacts, learned: int | None) -> int:
-    """Return the smallest known context length in tokens: the configured one, the reported one, or the one learned
-    from refusals."""
+    """Return the smallest known context length in tokens, whether configured, reported, or learned from refusals."""
     wanted = settings.context_tokens
     known = [facts.context_tokens or USUAL_CONTEXT, USUAL_CONTEXT if wanted == "auto" else wanted]
     return min([*known, learned] if learned is not None else known)

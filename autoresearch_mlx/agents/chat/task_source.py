@@ -91,13 +91,13 @@ class TaskSource:
 
 
 class SpareEdits:
-    """Edits that earlier replies contained besides their first one; they wait in a queue."""
+    """Edits that earlier replies contained besides their first edit; they wait in a queue."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[str, int]] = []
 
     def put(self, reply: str, others: int) -> None:
-        """Keep the edits after the first one of a reply; ``others`` is their number."""
+        """Keep the edits of a reply after its first edit; ``others`` is the number of these edits."""
         self._waiting += [(reply, index) for index in range(1, others + 1)]
 
     def pick(self, files: Mapping[str, str]) -> Edit | None:

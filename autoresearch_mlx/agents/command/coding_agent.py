@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from autoresearch_mlx.agents.prompt.brief import Brief
 
 NAMED = 5
-"""Number of ignored paths that a message names; further ones are only counted."""
+"""Number of ignored paths that a message names; further paths are only counted."""
 LOST_IN_A_ROW = 5
 """Number of experiments in a row without an edit after which the agent gives up."""
 _NOT_STARTED = (126, 127)

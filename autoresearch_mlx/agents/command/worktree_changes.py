@@ -24,7 +24,7 @@ LARGEST = 2**20
 """Largest editable file in bytes; source code that is written by hand is shorter."""
 _NOBODYS = frozenset({".git", "__pycache__"})
 Stamps: TypeAlias = Mapping[str, tuple[int, ...]]
-"""For each path, facts that show whether the file there was replaced or changed."""
+"""For each path, facts that show whether the file at this path was replaced or changed."""
 
 
 @dataclass(frozen=True, slots=True)

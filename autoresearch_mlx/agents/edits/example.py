@@ -1,8 +1,8 @@
 """Make the example of an answer from the lab's own knobs, and recognise it when a model sends it back.
 
 Small models copy examples.  If the example is about another program, a small model proposes the knob of that program,
-which does not exist in the lab, or a title and an axis that mean nothing there.  So the example is about a knob of the
-lab at hand, and a copy of it is refused.
+which does not exist in the lab, or a title and an axis that mean nothing for the lab.  So the example is about a knob
+of the lab at hand, and a copy of it is refused.
 """
 
 from __future__ import annotations

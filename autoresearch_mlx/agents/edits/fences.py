@@ -52,7 +52,7 @@ class Fence:
 
 
 def read_fences(lines: Sequence[str], blocks: Sequence[Block]) -> tuple[Fence, ...]:
-    """Return all fences; a line inside a complete search/replace block neither opens nor closes one."""
+    """Return all fences; a line inside a complete search/replace block neither opens nor closes a fence."""
     covered = {at for block in blocks if not block.problem for at in range(block.start, block.end)}
     fences: list[Fence] = []
     opened: tuple[int, re.Match[str]] | None = None

@@ -1,4 +1,5 @@
-"""Read and check the fields of a proposal in a JSON object, and define their schema for servers that enforce one."""
+"""Read and check the fields of a proposal in a JSON object, and define the schema of the fields for servers that
+enforce a schema."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def _several(present: tuple[Any, ...] | list[Any], value: Any) -> tuple[Any, ...
     if len(read) != len(present) and (isinstance(present, tuple) or not present):
         raise Unfit(f"must have {len(present)} values")
     family = [*present, *[present[-1]] * len(read)] if present else []
-    if any(isinstance(was, float) for was in family):  # in (0, 0.95) the 0 counts as a real number, because 0.95 is one
+    if any(isinstance(was, float) for was in family):  # in (0, 0.95) the 0 counts as a real number
         family = [float(was) if type(was) is int else was for was in family]
     return type(present)(_fit(was, new) for was, new in zip(family, read, strict=False))
 

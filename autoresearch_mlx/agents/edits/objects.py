@@ -57,7 +57,7 @@ def _objects(text: str) -> Iterator[Found]:
             yield Found(start, end, None, _wrong(text, start, end))
             looked += end - start
         # The proposal may be inside another object, as in {"proposal": {...}}, and an object that never ends must not
-        # hide a later one.
+        # hide a later object.
         at, work = start + 1, work + looked
 
 

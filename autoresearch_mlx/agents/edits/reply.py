@@ -6,7 +6,7 @@ and contains
     a JSON object   title, axis, hypothesis, expected_gain, knobs
     code            search/replace blocks, or a whole file in a fence
 
-Proposals are independent: each starts from the same files, and a bad one does not affect the others.
+Proposals are independent: each starts from the same files, and a bad proposal does not affect the others.
 """
 
 from __future__ import annotations

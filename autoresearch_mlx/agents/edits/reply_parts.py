@@ -16,7 +16,7 @@ from autoresearch_mlx.agents.edits.objects import Found, objects
 from autoresearch_mlx.lab.source import MARK, Knob, read_knobs
 
 MOST = 16
-"""Maximum number of proposals read from one reply; the rest is ignored."""
+"""Maximum number of proposals read from one reply; further proposals are ignored."""
 
 
 class Original:

@@ -82,7 +82,7 @@ def add_ideas(folder: Path, drafts: Sequence[Draft], source: str) -> tuple[Idea,
 
     Drafts without a title are skipped, and so are drafts that repeat an earlier idea, whether open or not.  The user,
     however, may repeat an idea that is no longer open; an open idea from another source then becomes the user's own.
-    When there is not room for all drafts, those on axes without an open idea come first.
+    When there is not room for all drafts, drafts on axes without an open idea come first.
     """
     new: list[Idea] = []
     with writing(folder / FILE) as journal:

@@ -26,7 +26,7 @@ PUSH = 12
 LEAP = 20
 """Number of experiments without a keep after which the model starts from older versions."""
 ISLAND = 8
-"""Number of experiments in a row that start from an older version; the same number then starts from the incumbent,
+"""Number of experiments in a row that start from an older version; then as many experiments start from the incumbent,
 and so on."""
 SHARES = {"improve": 0.6, "combine": 0.2, "simplify": 0.1, "leap": 0.1}
 PUSHED = {"improve": 0.4, "combine": 0.2, "simplify": 0.1, "leap": 0.3}
@@ -87,7 +87,7 @@ def stagnation(history: History) -> int:
 
 
 def on_island(history: History) -> bool:
-    """Return whether no edit has been kept for so long that the next one should start from an older version."""
+    """Return whether no edit has been kept for so long that the next experiment should start from an older version."""
     over = stagnation(history) - LEAP
     return over >= 0 and (over // ISLAND) % 2 == 0
 

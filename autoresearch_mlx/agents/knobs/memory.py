@@ -114,7 +114,7 @@ def _origins(space: Space, history: History) -> dict[int, Point]:
     """Return, by number, the incumbent from which each experiment started.
 
     The current files are the last incumbent's.  Undoing the changes of the kept experiments, newest first, leads back
-    from the last incumbent to each earlier one.
+    from the last incumbent to each earlier incumbent.
     """
     at: dict[str, Point] = {}
     now = space.start

@@ -50,7 +50,8 @@ def is_seed(name: str) -> bool:
 
 
 def range_in_comment(knob: Knob) -> Range | None:
-    """Return the range in the knob's comment; None if there is none, or if it does not suit the knob's value."""
+    """Return the range in the knob's comment; None if the comment gives no range, or a range that does not suit the
+    knob's value."""
     if knob.kind == "choice":
         return _choice(knob)
     if knob.kind not in ("log", "lin", "int", "pow2") or not _is_number(knob.value) or len(knob.words) != 2:

@@ -48,8 +48,9 @@ class RankedMove:
 def ranked_moves(context: Context, count: int = 10, seed: int = 0) -> tuple[RankedMove, ...]:
     """Return up to ``count`` moves, best first.
 
-    The best move of each axis comes first; when every axis has one, the next best moves follow.  The list is empty when
-    no file has a knob that may move, or everything was tried.  The same context, count and seed give the same list.
+    The best move of each axis comes first; the next best moves follow after the best moves of all axes.  The list is
+    empty when no file has a knob that may move, or everything was tried.  The same context, count and seed give the
+    same list.
     """
     space = read_space(context.files, first_values(context.history))
     if not len(space):

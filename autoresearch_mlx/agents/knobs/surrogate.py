@@ -2,8 +2,8 @@
 
 The scales of the process's kernel are estimated from the measurements (:mod:`kernel`).  Candidates are ranked by the
 logarithm of their expected improvement (Jones et al. 1998; Ament et al. 2023, arXiv:2310.20708), and of the part of
-their gain that the loop may keep.  The Gaussian process is our own code because the libraries that offer one need
-torch.
+their gain that the loop may keep.  The Gaussian process is our own code because the libraries for Gaussian processes
+need torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Carry over a change from another machine: make the same change relative to the value in the files here.
+"""Carry over a change from another machine: change the value in the files here by the same amount, or by the same
+factor.
 
     choice   "SSSL" -> "SSSSL"      carry over the value itself: strings, tuples and switches have no size
     reached  0.5 -> 0.75 of a run   carry over the new value: a share of the run and a decay constant mean the same on
@@ -78,7 +79,7 @@ def carry(winner: Winner, files: Mapping[str, str]) -> Play:
 
 
 def _step(name: str, change: tuple[Any, Any], files: Mapping[str, str]) -> Step | str:
-    """Return the knob's step, or the reason why there is none."""
+    """Return the knob's step, or the reason why the knob gets no step."""
     having = [path for path, text in files.items() if name in read_knobs(text)]
     if not having:
         return "no such knob in the file" if len(files) == 1 else "no such knob in the files"

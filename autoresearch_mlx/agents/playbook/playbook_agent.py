@@ -1,4 +1,5 @@
-"""Replay the winners of a table on this machine: each alone against the baseline, then one on top of the other.
+"""Replay the winners of a table on this machine: each winner alone against the baseline, then several winners on top of
+each other.
 
 Without a table, the agent replays two lists: the winners on the H100, and after them the changes on which several logs
 of Macs agree.  Two winners that lead to the same files here are replayed once, even if they come from different lists.

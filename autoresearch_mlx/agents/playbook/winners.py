@@ -1,4 +1,4 @@
-"""Find the strategies that won in another session, or in several, each with the size of its gain there.
+"""Find the strategies that won in another session, or in several, each with the size of its gain in that session.
 
 Runs that moved the same knob are one strategy.  A strategy's change goes from the first value to the last, and its gain
 is the sum of the kept gains.  Knobs that once moved together belong to the same strategy.
@@ -93,9 +93,10 @@ def _winner(group: Sequence[Effect]) -> Winner | None:
 def agreed(logs: Iterable[Reference], least: int = 2) -> tuple[Winner, ...]:
     """Return the knobs that won in one direction in at least ``least`` logs, and in any other direction in fewer logs.
 
-    The knob with the most agreeing logs comes first.  The change and the gain of a knob come from one of its logs: the
-    one whose change has the median size.  Gains of different logs are not added, because each log has its own data,
-    evaluation and baseline.  A batch per pass that moved along with the batch per step is not a strategy of its own.
+    The knob with the most agreeing logs comes first.  The change and the gain of a knob come from one of its logs,
+    namely the log whose change has the median size.  Gains of different logs are not added, because each log has its
+    own data, evaluation and baseline.  A batch per pass that moved along with the batch per step is not a strategy of
+    its own.
     """
     found: dict[str, dict[Any, list[Winner]]] = {}
     for log in logs:

@@ -14,7 +14,7 @@ def record_elsewhere(axis: str, metric: str) -> str:
     """Return how many experiments on an axis were kept, of those tried: ``H100 2/6, Apple 9/41``.
 
     The text is empty if the tables have another metric.  Raises LabError when the installation lacks a table, and
-    TableError when one is malformed.
+    TableError when a table is malformed.
     """
     if metric != METRIC:
         return ""
@@ -23,7 +23,7 @@ def record_elsewhere(axis: str, metric: str) -> str:
     return ", ".join(words for words in told if words)
 
 
-@lru_cache(maxsize=1)  # the tables are part of the installation, and every menu asks for ten axes
+@lru_cache(maxsize=1)  # cached, because the tables do not change and every menu asks for ten axes
 def _records() -> tuple[Mapping[str, AxisEffect], ...]:
     """Return the records by axis: first the record of the H100's log, then the record of each Mac's log."""
     return tuple(_by_axis(log) for log in (h100(), *apple_logs()))

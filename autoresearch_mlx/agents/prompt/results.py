@@ -142,7 +142,8 @@ def margin_told(history: History) -> str | None:
 
 
 def table(context: Context, rows: int) -> str:
-    """Return a table of the last experiments, oldest first, one per row; empty when there are none."""
+    """Return a table of the last experiments, oldest first, one experiment per row; empty when there are no
+    experiments."""
     shown = context.history.experiments[-rows:] if rows else ()
     if not shown:
         return ""
@@ -215,7 +216,7 @@ def _to_show(history: History) -> list[Experiment]:
 
 
 def _measured(e: Experiment) -> Measurement | None:
-    """Return the run that shows best how training went, which may be one that crashed halfway."""
+    """Return the run that shows best how training went, which may be a run that crashed halfway."""
     told = [m for m in e.measurements if m.curve or m.steps or m.tokens_per_second or m.peak_memory_mb]
     return max(told, key=lambda m: (not m.tainted, m.value is not None, len(m.curve)), default=None)
 

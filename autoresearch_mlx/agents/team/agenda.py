@@ -1,4 +1,5 @@
-"""Work out the chief's agenda from the history alone, so that a killed session continues with the same agenda."""
+"""Work out the chief's agenda from the history alone, so that a session that was killed continues with the agenda that
+it had."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from autoresearch_mlx.experiment import Context, Experiment
 COLLAPSE = 5
 """Number of experiments in a row that each gained less than three sigma, after which their class of axes is stale."""
 _PRIOR = 2.0
-"""Weight of the prior, a gain of 0, as a number of experiments; it keeps one lucky gain from raising the
+"""Weight of the prior, a gain of 0, as a number of experiments; the prior keeps one lucky gain from raising the
 expectation."""
 
 

@@ -197,7 +197,7 @@ class ModelVoice:
 
 
 class ScriptedVoice:
-    """A voice that takes its answers from a JSON file: a list of objects, one for each question; the last one is
+    """A voice that takes its answers from a JSON file: a list of objects, one for each question; the last object is
     repeated."""
 
     def __init__(self, path: Path) -> None:

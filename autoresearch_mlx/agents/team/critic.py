@@ -1,4 +1,4 @@
-"""Let a model drop or reorder proposals before they are measured; it cannot edit a proposal, and cannot keep one."""
+"""Let a model drop or reorder proposals before they are measured; the model can neither edit nor keep a proposal."""
 
 from __future__ import annotations
 

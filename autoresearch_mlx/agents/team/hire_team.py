@@ -37,7 +37,7 @@ def hire_team(model: str, office: Office, load: Callable[[str, Office], Agent]) 
 
 
 def _usual(model: str, office: Office) -> tuple[str, ...]:
-    """Return the default juniors: the optimiser, and a model if there is one."""
+    """Return the default juniors: the optimiser, and a model if a suitable model is found."""
     named = model or office.settings.model
     if named is not None:
         return ("knobs", named)
