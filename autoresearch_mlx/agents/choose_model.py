@@ -177,10 +177,8 @@ def suitable_model(office: Office) -> tuple[Endpoint | None, str]:
     chosen = endpoint.model_there() if len(models) == 1 or any(m.startswith("/") for m in models) else None
     if chosen is None:
         named = ", ".join(models[:_NAMED])
-        return (
-            None,
-            f"the server at {endpoint.where} has several models ({named}); name one as `model` under [agent] in lab.toml",
-        )
+        said = f"the server at {endpoint.where} has several models ({named})"
+        return None, f"{said}; name one as `model` under [agent] in lab.toml"
     return open_endpoint(chosen, office), f"it is the model of the server at {endpoint.where}"
 
 
