@@ -37,7 +37,7 @@ class Night:
     wrong: str = ""
     """What went wrong, or an empty string if nothing did."""
     number: str = ""
-    """The number before and after."""
+    """The lab's number before and after the night."""
     kept: int = 0
     refused: str = ""
     """Status and reason of the edit that games the number."""

@@ -76,7 +76,7 @@ class Machine:
 
 @dataclass(slots=True)
 class Night:
-    """The result of a night under one rule; gains in sigma."""
+    """The result of a night under one rule; gains are in sigma."""
 
     quality: float = 0.0
     reported: float = 0.0

@@ -54,7 +54,7 @@ class Reader:
         self.at, self.file = 0, file
 
     def body(self, block, nested):
-        """Read attributes and blocks into ``block`` until its end.  Raises ValueError for what is not HCL."""
+        """Read attributes and blocks into ``block`` until its end.  Raises ValueError for text that is not HCL."""
         while self.at < len(self.tokens):
             kind, text = self.tokens[self.at]
             if kind == "line":

@@ -1,4 +1,4 @@
-"""Run the tests in a copy of the lab, each time in a new child of this process: pytest is loaded only once."""
+"""Run the tests in a copy of the lab, each time in a new child of this process, so that pytest is loaded only once."""
 
 import gc
 import io

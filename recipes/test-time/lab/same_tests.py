@@ -105,7 +105,7 @@ def wrong_programs(now):
 
 
 def noticed(names, programs):
-    """Return those of the named wrong programs with which the tests fail.
+    """Return the named wrong programs with which the tests fail.
 
     Ends with an error if the tests fail with programs that do the same as the right one and are written differently.
     """
