@@ -49,7 +49,7 @@ NAMES = (
 )
 _WITHOUT_MODEL = ("knobs", "playbook", "upkeep")
 """Names of agents that ask no model and therefore read no notes and no ideas."""
-_IMPORT_HINT = "name a class that Python finds from this folder as module:Class; known agents: " + ", ".join(NAMES)
+_IMPORT_HINT = "name a class as module:Class (imported from this folder); known agents: " + ", ".join(NAMES)
 _CALL_HINT = (
     "the class needs a name and a method propose(context), and is called with settings=... or without arguments"
 )

@@ -31,7 +31,8 @@ FIRST_REST, LONGEST_REST = 10.0, 1800.0
 TIME_SHARE = 0.15
 """Largest share of a session's time that the model's answers may take; only ``share = 1`` lifts this limit."""
 MARGIN = 1.5
-"""Factor between the longest of the last three answers and the time expected for the next, which may use a new form."""
+"""Factor between the longest of the last three answers and the time expected for the next answer, which may use a new
+form."""
 
 
 class Hybrid:
@@ -67,8 +68,8 @@ class Hybrid:
     def ahead(self, context: Context) -> Proposal | None:
         """Ask the model while an experiment is measured, if the next turn is the model's.
 
-        Returns None if the model does not answer, or if it is the optimiser's turn: the optimiser needs the result of
-        the experiment first, and takes almost no time.
+        Returns None if the model does not answer, or if it is the optimiser's turn, because the optimiser needs the
+        result of the experiment first, and takes almost no time.
         """
         if not context.feedback or context.number != self._number:
             if not self._models_turn(context):
@@ -172,7 +173,7 @@ def share_now(share: float, history: History) -> float:
 def affordable(history: History, model: str) -> bool:
     """Return whether one more answer keeps the model's share of the session's time below ``TIME_SHARE``.
 
-    An answer is expected to take a little longer than the longest of the last three; the first answer is always
+    An answer is expected to take a little longer than the longest of the last three answers; the first answer is always
     allowed.
     """
     spent = [_answering(e) for e in history.experiments if e.talk.get("agent") == model]

@@ -19,7 +19,7 @@ class Preset:
     name: str
     """Name of the agent, which is also the name of its program on PATH."""
     install: str
-    """The command that installs it."""
+    """The command that installs the agent."""
     ran: str
     """The version of the agent with which the line was tested."""
     line: str

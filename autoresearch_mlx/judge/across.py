@@ -244,7 +244,8 @@ def _side(judge: Judge, view: View, part: Case) -> OnMachine:
 
 
 def knows(history: History, best: Experiment) -> bool:
-    """Return whether this version has an undisturbed run in the history's current regime, which one machine made."""
+    """Return whether the machine of the history's current regime has an undisturbed run of this version in that
+    regime."""
     return any(m.value is not None and not m.tainted for m in taken_now(history, best))
 
 

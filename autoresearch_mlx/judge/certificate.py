@@ -1,4 +1,5 @@
-"""Certify: compare the head with an earlier commit by new runs on fresh seeds, which played no part in choosing either.
+"""Certify: compare the head with an earlier commit by new runs on fresh seeds, which played no part in choosing either
+commit.
 
 The two commits run in turn, A B B A, each pair on a fresh seed.  In a block A B B A of four consecutive runs, a linear
 drift of the machine (say, while it warms up) cancels exactly.

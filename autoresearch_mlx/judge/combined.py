@@ -1,6 +1,6 @@
 """Combine the effects of one change on several machines into one effect, and say how much the machines differ.
 
-The model is the usual one for a meta-analysis with random effects.  The gain of a change on one machine is the sum of
+The model is the usual model of a meta-analysis with random effects.  The gain of a change on one machine is the sum of
 three parts: its mean effect over all machines, a part that belongs to this machine (standard deviation tau), and the
 error of the measurement.  Each machine is weighted by the inverse of the variance of the last two parts.
 

@@ -1,4 +1,4 @@
-"""Say whether the machine has drifted: whether the incumbent's new runs differ from its old ones by more than noise."""
+"""Say whether the machine has drifted: whether the incumbent's new runs differ from its old runs by more than noise."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ Mode: TypeAlias = Literal["auto", "fast", "adaptive", "strict"]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of one commit that has a value.  Raises ValueError for a value that is not a finite number."""
+    """One run of one commit; the run has a value.  Raises ValueError for a value that is not a finite number."""
 
     value: float
     seed: int
@@ -56,7 +56,7 @@ class Sigma:
 
     value: float | None
     n: int
-    """Number of runs that it was computed from."""
+    """Number of runs from which the value was computed."""
     dof: int
     """Degrees of freedom: the number of runs minus the number of groups that they fall into."""
     source: str

@@ -42,7 +42,7 @@ RECENT = 10
 PADDING_TIMES, PADDING_SECONDS = 3.0, 5.0
 """Time that a run may take before its first batch: a multiple of the baseline's time, plus a number of seconds.
 
-A larger model takes longer to build.
+The baseline's time is multiplied because a larger model takes longer to build.
 """
 
 KNOWLEDGE_BYTES = 512
@@ -248,7 +248,7 @@ class Judge:
         return effect_of(found, now.recent_effects) if found.error else None
 
     def first_seed(self, history: History, case: Case) -> int | None:
-        """Return the seed of a candidate's first run: that of a run of the incumbent with which it will be compared.
+        """Return the seed of a candidate's first run: the seed of an incumbent's run with which it will be compared.
 
         Returns None in the mode ``margin``, and if the incumbent has no run that counts.
         """
@@ -303,7 +303,7 @@ class Judge:
         return self.mode != "margin" and history.incumbent is not None and due
 
     def drifted(self, history: History, new: Sequence[Measurement]) -> bool:
-        """Return whether the incumbent's new runs differ so much from its old ones that the machine must have
+        """Return whether the incumbent's new runs differ so much from its old runs that the machine must have
         changed."""
         assert history.incumbent is not None
         old = [run for run in runs_of(history, history.incumbent) if run.regime == history.regime]
@@ -328,7 +328,7 @@ class Judge:
 
 
 def _uncounted(decision: Decision, history: History, case: Case) -> Decision:
-    """State in a keep's reason how much work the budget did not count; if it is much, the keep waits for a person.
+    """State in a keep's reason how much work the budget did not count; if that is much, the keep waits for a person.
 
     A budget of tokens or operations does not count several passes over a batch, or a layer used twice; both cost time.
     A person must say whether that is a better script or only a longer training.

@@ -73,7 +73,8 @@ def broken_limits(limits: Sequence[Limit], history: History, measurements: Seque
 
 
 def mean_of(name: str, measurements: Sequence[Measurement]) -> float | None:
-    """Return the mean of a figure over the undisturbed runs that have a value, or None if none of them has it."""
+    """Return the mean of a figure over the undisturbed runs that have a value, or None if none of these runs reports
+    the figure."""
     counted = [m for m in measurements if m.value is not None and not m.tainted]
     values = [value for m in counted if (value := _figure(name, m)) is not None]
     return fmean(values) if values else None

@@ -1,9 +1,9 @@
 """Decide on a change that is measured on several machines: keep it, discard it, or name the machine for the next run.
 
-Values of two machines are never compared.  On each machine the candidate is compared with the incumbent's runs there,
-and the gain is divided by that machine's sigma.  The effects on all machines are combined (:mod:`combined`), and the
-combined effect is compared with bounds that narrow with the number of runs, as on one machine (:mod:`stages`).  The
-machine with the fewest runs makes the next run.  So a gain is kept only when a second machine has confirmed it, and
+Values of two machines are never compared.  On each machine the candidate is compared with the incumbent's runs on that
+machine, and the gain is divided by that machine's sigma.  The effects on all machines are combined (:mod:`combined`),
+and the combined effect is compared with bounds that narrow with the number of runs, as on one machine (:mod:`stages`).
+The machine with the fewest runs makes the next run.  So a gain is kept only when a second machine has confirmed it, and
 this confirmation costs no more than a repeat on the first machine.
 
 To discard a loser, a machine need not have run the incumbent.  A machine may have run an older version instead, because

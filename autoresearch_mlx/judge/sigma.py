@@ -61,7 +61,7 @@ def _residuals(group: Sequence[float]) -> list[float]:
 def replicates(runs: Iterable[tuple[str, Run]]) -> tuple[tuple[Run, ...], ...]:
     """Group runs, given as (commit, run), by commit and regime; :func:`pooled` takes their values.
 
-    Disturbed runs are left out.  Selected runs are left out too, because a run that was repeated because it was good
+    Disturbed runs are left out.  Selected runs are left out too, because a run that was selected for its good value
     differs more from its repeats than the repeats differ from each other.
     """
     groups: defaultdict[tuple[str, int], list[Run]] = defaultdict(list)

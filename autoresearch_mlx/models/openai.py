@@ -323,7 +323,7 @@ class OpenAICompatible:
         """Return the server's entry for this model, and ask for the model by that entry's name from now on.
 
         If a server lists a single model, that model is used, whatever its name.  The name ``any`` stands for the model
-        that a server was started with: mlx_lm.server lists that model by its path, among all others on the disk.
+        that a server was started with; mlx_lm.server lists that model by its path, among all models on the disk.
         """
         listed = [entry for entry in self._listed() if isinstance(entry.get("id"), str)]
         found = next((entry for entry in listed if self.model in (entry["id"], *_aliases(entry))), None)

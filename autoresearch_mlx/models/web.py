@@ -1,8 +1,8 @@
 """Make one HTTP call to a model's server, without proxies; cut the connection at one deadline for the whole call.
 
-A read timeout is not enough: a server that sends one byte a minute never triggers it.  After a plain timeout, moreover,
-the server may go on generating text, but it stops at its next write when the connection is cut.  The second half of
-this file sorts failures into kinds of EndpointError.
+A read timeout is not enough, because a server that sends one byte a minute never triggers it.  After a plain timeout,
+moreover, the server may go on generating text, but it stops at its next write when the connection is cut.  The second
+half of this file sorts failures into kinds of EndpointError.
 """
 
 from __future__ import annotations

@@ -48,10 +48,10 @@ def test_both_fit_when_model_and_run_leave_a_quarter_free() -> None:
 @pytest.mark.parametrize(
     ("size", "megabytes", "gigabytes", "words"),
     [
-        (None, RUN_MB, 64, "memory of the model unknown"),
-        (GB, None, 64, "memory of the run unknown"),
-        (GB, RUN_MB, None, "memory of the machine unknown"),
-        (None, None, None, "memory of the run and the model and the machine unknown"),
+        (None, RUN_MB, 64, "the memory of the model is unknown"),
+        (GB, None, 64, "the memory of the run is unknown"),
+        (GB, RUN_MB, None, "the memory of the machine is unknown"),
+        (None, None, None, "the memory of the run and the model and the machine is unknown"),
     ],
 )
 def test_what_is_unknown_is_said(
@@ -94,7 +94,7 @@ def test_the_model_leaves_when_both_do_not_fit_or_the_settings_say_so(
     [
         (64, "auto", "stays in memory: model "),
         (4, "auto", "unloads before training: model "),
-        (None, "auto", "unloads before training: memory of the machine unknown"),
+        (None, "auto", "unloads before training: the memory of the machine is unknown"),
         (4, True, "stays in memory, as keep_loaded says"),
         (64, False, "unloads before training, as keep_loaded says"),
     ],

@@ -198,7 +198,7 @@ def test_other_files_are_ignored_and_named(house: House) -> None:
         f"{EDIT}; echo 'print(\"METRIC score=0\")' > bench.py; mkdir d; touch d/notes .hidden; {SAY}"
     )
     assert proposal.files == {"solver.py": EDITED}
-    assert proposal.rationale.endswith("Also touched and ignored: .hidden, bench.py, d/notes.")
+    assert proposal.rationale.endswith("Changes of other files are left out: .hidden, bench.py, d/notes.")
 
 
 def test_a_change_of_forbidden_files_alone_is_no_edit_and_says_why(house: House) -> None:
@@ -214,7 +214,7 @@ def test_new_files_that_may_be_edited_are_part_of_the_edit(command_lab: Lab) -> 
     house = House(command_lab, "solver.py", "lib/*.py")
     proposal = house.propose("mkdir lib; echo 'Z = 1' > lib/more.py; echo no > lib/notes.txt")
     assert proposal.files == {"lib/more.py": "Z = 1\n"}
-    assert proposal.rationale == "Also touched and ignored: lib/notes.txt."
+    assert proposal.rationale == "Changes of other files are left out: lib/notes.txt."
 
 
 @pytest.mark.parametrize(

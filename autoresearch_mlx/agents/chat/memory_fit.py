@@ -54,7 +54,7 @@ def fit(facts: ModelFacts, history: History, office: Office) -> Fit:
     run, model, memory = run_bytes(history), facts.size_bytes, office.memory_bytes
     if run is None or model is None or memory is None:
         unknown = [name for name, size in (("run", run), ("model", model), ("machine", memory)) if size is None]
-        return Fit(None, f"memory of the {' and the '.join(unknown)} unknown")
+        return Fit(None, f"the memory of the {' and the '.join(unknown)} is unknown")
     needed, there = model * LOADED + run, memory * (1 - RESERVE)
     sizes = f"model {model * LOADED / GB:.1f} + run {run / GB:.1f} GB against {there / GB:.1f} of {memory / GB:.0f} GB"
     return Fit(needed <= there, sizes)

@@ -216,7 +216,7 @@ class CodingAgent:
         if called.ended.returncode != 0 and not problem:
             notes.append(f"The program ended with exit code {called.ended.returncode}.")
         if found.ignored:
-            notes.append(f"Also touched and ignored: {_few(found.ignored)}.")
+            notes.append(f"Changes of other files are left out: {_few(found.ignored)}.")
         title = title_of(called.output, prompt)
         return Proposal(
             title="no usable edit" if problem else title or _described(context, found),
@@ -276,7 +276,8 @@ def _described(context: Context, found: Changes) -> str:
 
 
 def _same_layout(before: Mapping[str, str], after: Mapping[str, str]) -> None:
-    """Raise WorkspaceError if a call changed git's filters: the files of later runs would differ from their commits."""
+    """Raise WorkspaceError if a call changed git's filters, because the files of later runs would differ from their
+    commits."""
     if changed := sorted(name for name in {*before, *after} if before.get(name) != after.get(name)):
         hint = "undo that change (`git config --list --show-origin` names the files), then run again"
         raise WorkspaceError(f"the coding agent changed how git writes files: {named(changed)}", hint)

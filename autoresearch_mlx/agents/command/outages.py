@@ -87,7 +87,7 @@ class Outage:
 
     words: str
     seconds: float | None
-    """Seconds until the service will answer again, as it says; None when it does not say."""
+    """Seconds until the service will answer again, as its message says; None when the message names no time."""
 
 
 def outage(output: str, now: datetime | None = None) -> Outage | None:

@@ -15,7 +15,7 @@ from autoresearch_mlx.trial.blame import blame
 FIRST_REST, LONGEST_REST = 30.0, 1800.0
 """Seconds until a service that names no time is asked again: the first value, doubled each time up to the second."""
 _AT_ONCE_SECONDS = 2.0
-"""Longest time in seconds that a refused call takes: the program starts, its service refuses it, and it ends."""
+"""Longest time in seconds of a call that the service refuses at once, so that the program only starts and ends."""
 _ANSWER_LINES = 5
 """Number of lines above which the output of a call that ended without an error counts as an answer, not as an
 outage."""

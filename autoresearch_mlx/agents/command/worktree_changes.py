@@ -1,6 +1,6 @@
 """Find what a coding agent changed: the editable files that differ, and the other files that it touched.
 
-Links are not followed: a link in place of a file could lead out of the worktree.
+Links are not followed, because a link in place of a file could lead out of the worktree.
 """
 
 from __future__ import annotations
@@ -158,7 +158,8 @@ def _said(lines: list[str], word: str) -> list[str]:
 
 
 def _own_lines(output: str, prompt: str) -> list[str]:
-    """Return the output's lines except those of the prompt: some programs repeat it, and it contains ``TITLE:``."""
+    """Return the output's lines except those of the prompt, because some programs repeat the prompt, which contains
+    ``TITLE:``."""
     told = set(_lines(prompt))
     return [line for line in _lines(output) if line not in told]
 

@@ -51,7 +51,7 @@ def example_for(files: Mapping[str, str]) -> Example | None:
     return _example(tuple(sorted(files.items())))
 
 
-@lru_cache(maxsize=16)  # every message of a conversation asks for the example of the same files
+@lru_cache(maxsize=16)  # cached, because every message of a conversation needs it
 def _example(files: tuple[tuple[str, str], ...]) -> Example | None:
     dimensions = read_space(dict(files)).dimensions
     chosen = min(dimensions, key=lambda d: (d.tick, not isinstance(d.value, float)), default=None)

@@ -49,7 +49,8 @@ def survey(tree: ast.Module) -> Survey:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             imports.setdefault(node.module, node.lineno)
     names = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
-    # Names inside quoted annotations are left out: nothing evaluates them, and `"batch heads"` may name a shape.
+    # Names inside quoted annotations are left out, because nothing evaluates them, and `"batch heads"` may name a
+    # shape.
     undefined = {name: line for name, line in _undefined(tree).items() if name in names}
     return Survey(undefined, names, imports)
 
@@ -92,7 +93,8 @@ def _excerpt(text: str, at: int) -> str:
 
 
 def missing_names(new: Survey, old: Survey) -> str | None:
-    """Report the names that the new text uses but nothing defines: each would be a NameError when its line runs.
+    """Report the names that the new text uses but nothing defines, because each would be a NameError when its line
+    runs.
 
     Names that were already undefined in the old text are not reported, as they are not the edit's fault.
     """

@@ -28,7 +28,8 @@ class Original:
 
     def __init__(self, path: str, raw: str) -> None:
         self.path, self.raw = path, raw
-        # True only when every line ends in CR LF: in a file with mixed line ends, each line keeps its own.
+        # True only when every line ends in CR LF, because in a file with mixed line ends each line keeps its own line
+        # end.
         self._crlf = "\r" in raw and raw.count("\r\n") == raw.count("\n") == raw.count("\r")
         self._mark = MARK if raw.startswith(MARK) else ""
         text = raw.removeprefix(MARK)
@@ -109,7 +110,7 @@ def read_page(text: str) -> Page:
 def _prose(lines: tuple[str, ...], blocks: tuple[Block, ...], fences: tuple[Fence, ...]) -> str:
     code = {at for block in blocks for at in range(block.start, block.end)}
     for fence in fences:
-        # The lines that open and close a fence are not prose either: an info string may contain braces.
+        # The lines that open and close a fence are not prose either, because an info string may contain braces.
         code |= {fence.start} if _may_hold_json(fence) else set(range(fence.start, fence.end))
     return "\n".join(" " * len(line) if at in code else line for at, line in enumerate(lines))
 

@@ -20,17 +20,17 @@ from autoresearch_mlx.experiment import Context, Experiment, History
 from autoresearch_mlx.lab.source import axis_of, read_knobs
 
 _TOGETHER = (
-    # The gradient's noise: more tokens per step allow a larger rate, but leave fewer steps.
+    # These act on the gradient's noise: more tokens per step allow a larger rate, but leave fewer steps.
     ("batch", "lr", "schedule", "adam", "muon"),
-    # The model's size: the best rate and the initial scale depend on it; in a fixed time, depth costs width.
+    # These depend on the model's size, as the best rate and the initial scale do; in a fixed time, depth costs width.
     ("depth", "width", "mlp", "lr", "init"),
-    # Parts of the attention: heads share the width; the window and the encoding of positions belong together.
+    # These are parts of the attention: heads share the width; the window and the encoding of positions belong together.
     ("width", "attention", "rope"),
     # Weight decay acts in proportion to the learning rate, over the whole schedule.
     ("weight_decay", "lr", "schedule"),
-    # The contributions to the residual stream.
+    # These set the contributions to the residual stream.
     ("depth", "residual", "value_embedding"),
-    # The scale of the logits.
+    # These set the scale of the logits.
     ("softcap", "lr", "init"),
 )
 _PAIRS = frozenset(frozenset(pair) for group in _TOGETHER for pair in combinations(group, 2))

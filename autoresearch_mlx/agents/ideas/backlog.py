@@ -49,7 +49,7 @@ def add_yours(folder: Path, title: str, axis: str | None = None, why: str = "") 
     if not added:
         known = same_open(folder, title, YOU)
         which = f"idea {known.id}" if known is not None else "an idea of yours"
-        raise ConfigError(f"{which} already says that", "`autoresearch-mlx ideas` lists what is open")
+        raise ConfigError(f"{which} already says that", "`autoresearch-mlx ideas` lists the open ideas")
     return added[0]
 
 
@@ -59,7 +59,7 @@ def _title(text: str) -> str:
         hint = 'for example: autoresearch-mlx ideas add "halve the batch" --axis batch'
         raise ConfigError("an idea needs a title", hint)
     if len(title) > LONGEST_TITLE:
-        said = f"a title has at most {LONGEST_TITLE} characters, this one has {len(title)}"
+        said = f"a title has at most {LONGEST_TITLE} characters, but this title has {len(title)}"
         raise ConfigError(said, "say the rest with --why")
     return title
 

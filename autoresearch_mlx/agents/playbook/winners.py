@@ -41,7 +41,7 @@ class Winner:
     agree: int = 1
     """Number of logs in which the knob won in this direction."""
     disagree: int = 0
-    """Number of logs in which it won in another direction."""
+    """Number of logs in which the knob won in another direction."""
 
 
 def winners(reference: Reference) -> tuple[Winner, ...]:

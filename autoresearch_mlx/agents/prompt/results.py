@@ -189,7 +189,7 @@ def tries_by_axis(history: History, most: int = 30) -> str:
 
 
 def runs(context: Context) -> str:
-    """Return loss curves, speed and memory of the incumbent and the last tries; empty when none ran."""
+    """Return loss curves, speed and memory of the incumbent and the last tries; empty when none of them was run."""
     chosen = [(e, m) for e in _to_show(context.history) if (m := _measured(e)) is not None and (m.curve or m.steps)]
     if not chosen:
         return ""

@@ -77,7 +77,8 @@ def values_brief(context: Context, room: int, knobs: Sequence[KnobValues], task:
 def _values(knob: KnobValues, short: bool) -> str:
     """List the values of a knob; if ``short``, only the lowest and the highest number.
 
-    An enforced schema lists every value once more, and a model on a CPU reads only ten to a hundred tokens a second.
+    A short list saves time, because an enforced schema lists every value once more, and a model on a CPU reads only ten
+    to a hundred tokens a second.
     """
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in knob.values)
     if short and numbers and len(knob.values) > 2:

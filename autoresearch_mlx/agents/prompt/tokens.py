@@ -18,7 +18,7 @@ _DIGITS = frozenset(b"0123456789")
 def estimate(text: str, chars_per_token: float = CHARS_PER_TOKEN) -> int:
     """Estimate the tokens of a text: one per digit, and one per ``chars_per_token`` bytes of the rest of the text.
 
-    Bytes are counted and not characters: outside ASCII, a character with more bytes in UTF-8 takes more tokens.
+    Bytes are counted and not characters, because outside ASCII a character with more bytes in UTF-8 takes more tokens.
     """
     data = text.encode(errors="surrogatepass")
     digits = sum(data.count(digit) for digit in _DIGITS)

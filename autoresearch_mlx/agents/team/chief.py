@@ -201,7 +201,7 @@ class ScriptedVoice:
     repeated."""
 
     def __init__(self, path: Path) -> None:
-        """Read the file.  Raises AgentError when it is not a list of objects."""
+        """Read the file.  Raises AgentError when the file does not contain a list of objects."""
         self.name = f"scripted:{path}"
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
