@@ -36,7 +36,7 @@ def take(text: str, bundle: bytes) -> str:
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         return Delivery(trouble=f"the spool cannot be written: {name}{error.strerror}", refused=True).text()
-    except Exception as error:  # such as a job of another version, or a damaged home
+    except Exception as error:  # for example, the job is of another version, or the home is damaged
         return Delivery(trouble=f"{type(error).__name__}: {error}").text()
 
 

@@ -195,7 +195,7 @@ class _Watch:
 
 
 def _repository(home: Path, lab: JobLab) -> Path:
-    """Return this machine's repository of a session, which is made if there is none."""
+    """Return this machine's repository of a session; make the repository if there is none."""
     top = home / "repositories" / lab.session
     (top / lab.prefix).mkdir(parents=True, exist_ok=True)
     if not (top / ".git").exists():

@@ -139,8 +139,8 @@ class Night:
         )
 
     def _bring(self, name: str, errand: Errand) -> Brought:
-        """Let a machine make a run.  Raises MachineLost if the machine cannot make it, which is no evidence against the
-        commit."""
+        """Let a machine make a run.  Raises MachineLost if the machine cannot make the run; that is no evidence against
+        the commit."""
         job = self._job(name, errand)
         delivery = self._asked(name, job, errand.watch, self._packed(name, errand))
         if delivery.lacks:  # the machine's folder was removed, or a bundle was lost with a connection

@@ -27,7 +27,7 @@ FOLDER = ".fleet"
 PAIRING = "pairing.json"
 OWN = "coordinator.json"
 _DAYS = 5 * 365
-_MISSING = "`pip install 'autoresearch-mlx[fleet]'` installs Dask, with which machines talk to each other"
+_MISSING = "`pip install 'autoresearch-mlx[fleet]'` installs Dask, through which the machines communicate"
 
 
 @dataclass(frozen=True, slots=True)

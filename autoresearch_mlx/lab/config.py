@@ -242,7 +242,8 @@ class EndSettings(Frozen):
     """Settings for what happens after the last experiment of a run."""
 
     certify_pairs: Annotated[int, Field(ge=0, le=LARGEST, multiple_of=2), Number] = 0
-    """Number of pairs of runs that certify the best version, for which time is reserved; 0 means no certification."""
+    """Number of pairs of runs that certify the best version; time is reserved for these runs. 0 means no
+    certification."""
     report: Literal["auto", "always", "never"] = "auto"
     """Whether the report page is written; with ``auto``, when the clock ended the run."""
     notify: str = ""
@@ -385,7 +386,7 @@ def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
     arms = ("constrained", "literal", "function")
     name = ".".join(str(part) for part in first["loc"] if not str(part).startswith(arms))
     name = next((known for known in sorted(sources, key=len, reverse=True) if name.startswith(known)), name)
-    if len(first["loc"]) > 2 and isinstance(first["loc"][1], int):  # a setting of a block
+    if len(first["loc"]) > 2 and isinstance(first["loc"][1], int):  # the error is in a setting of a block
         name = f"[[{first['loc'][0]}]] {first['loc'][2]}"
     given = f" (got {shown(first['input'])})" if not isinstance(first["input"], Mapping | BaseModel) else ""
     return f"{sources.get(name, FILE)}: {name}: {in_words(error.errors())}{given}"

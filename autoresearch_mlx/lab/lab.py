@@ -110,7 +110,7 @@ def _is_worktree(directory: Path) -> bool:
 
 
 def find_session(lab: Lab, tag: str | None) -> Path:
-    """Return the folder of a session, by default of the one used last.  Raises LabError when there is none."""
+    """Return the folder of a session, by default of the session used last.  Raises LabError when there is none."""
     tags = lab.tags()
     if tag is not None and tag not in tags:
         known = f"sessions here: {', '.join(tags)}" if tags else "`autoresearch-mlx run` starts one"

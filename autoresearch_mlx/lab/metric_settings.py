@@ -29,7 +29,8 @@ class MetricSettings(Frozen):
     unit: str = ""
     """Unit that is shown to people, such as ``ms``."""
     repeats: Count = 1
-    """Number of times that the program of a target ``command`` runs for one value, which is the median."""
+    """Number of times that the program of a target ``command`` runs for one value; the value is the median of these
+    runs."""
     limit: (
         Annotated[float, Field(allow_inf_nan=False, strict=True)] | Annotated[int, Field(strict=True)] | str | None
     ) = None

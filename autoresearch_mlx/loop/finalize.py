@@ -30,8 +30,8 @@ from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.records import measurement_from, measurement_to
 
 _SEEDS = 2_000_000
-"""First seed of the runs.  It is above the seeds of experiments, and above those of certifications, which begin at a
-million."""
+"""First seed of the runs.  It is above the seeds of experiments, and above the seeds of certifications, which begin at
+a million."""
 _BASELINE: tuple[int, ...] = ()
 """Empty list of experiment numbers, which marks a run of the baseline in the ledger."""
 _TITLE = 100

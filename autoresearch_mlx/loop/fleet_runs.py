@@ -154,7 +154,7 @@ def spare_for(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> 
     """
     history = session.history(worker)
     best, most = history.incumbent, session.judge.rules.across.limit
-    if session.judge.mode == "margin" or best is None or not knows(history, best):  # a margin needs one run
+    if session.judge.mode == "margin" or best is None or not knows(history, best):  # a margin needs only one run
         return None
     may = [each for each in attempts if each.sha is not None and each.incumbent == best.commit]
     may = [each for each in may if "removes" not in each.proposal.talk]  # one machine decides on a trial removal

@@ -78,7 +78,7 @@ class Policy:
     cost: float | None = None
     """Money that the session may spend on models; the agent checks this before each call too."""
     certify: int = 0
-    """Number of pairs of runs in the certification at the end, for which time is reserved."""
+    """Number of pairs of runs in the certification at the end; time is reserved for these runs."""
     now: Callable[[], float] = time.monotonic
     began: float = field(default_factory=time.monotonic)
     wall: Callable[[], float] = time.time

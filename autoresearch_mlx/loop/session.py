@@ -302,7 +302,7 @@ def _begin(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: Le
             "run `git add -A && git commit` there, and repeat the command",
         )
     refuse_taken(root, workspace.tag)
-    files_at(workspace, start)  # raises before anything of the session is made
+    files_at(workspace, start)  # raises an error before anything of the session is made
     conditions = kind.settle(place)
     record = {
         "time": now(),
@@ -323,7 +323,7 @@ def _begin(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: Le
     }
     key = _key_here(record, kind, conditions, place.machine)
     with claiming(workspace.common):
-        refuse_taken(root, workspace.tag)  # another lab may have started meanwhile
+        refuse_taken(root, workspace.tag)  # another lab may have started a session meanwhile
         ledger.append("session", **record, key=key.mark, comparability=key.parts, rules=rules_of(settings))
         workspace.start(start)
 

@@ -248,7 +248,7 @@ def _tried(
     rows = git(top, "ls-files", "-s", "-z", env=index).split("\0") if staged else []
     in_index = {(path, facts.split()[1]) for facts, _, path in (row.partition("\t") for row in rows) if path in staged}
     odd = {path for path, blob in in_index if (path, blob) not in known}
-    # If a file has the incumbent's text and still differs from it, its mode was changed.
+    # If a file has the incumbent's text and still differs from the incumbent's file, its mode was changed.
     return {
         path
         for path, blob in zip(plain, listed, strict=True)

@@ -39,7 +39,7 @@ def ref_of(tag: str, number: int) -> str:
 
 
 def drop_locks(common: Path, tag: str, patience: float = 1.0) -> None:
-    """Remove the locks that a killed git process left on a session's refs, which are in ``common``.
+    """Remove the locks that a killed git process left on a session's refs in the folder ``common``.
 
     The user's own git may lock a ref for an instant while it packs refs.  So a lock is removed only if it still exists
     after ``patience`` seconds.
@@ -317,7 +317,7 @@ class Workspace:
             inside = path.relative_to(self.prefix)
             if entry.startswith(LINK) and self.may_edit(inside.as_posix()):
                 said = f"{inside} is a symbolic link in commit {commit[:7]}, and a link cannot be edited"
-                return said, "set `editable` in lab.toml to the file to which it leads"
+                return said, "set `editable` in lab.toml to the file to which the link leads"
             if entry.startswith(MODULE) and any(PurePosixPath(each).is_relative_to(inside) for each in self.editable):
                 return f"{inside} is a submodule, whose files cannot be edited", "make a lab inside the submodule"
         hidden = ignored(self.top / self.prefix, self.editable)

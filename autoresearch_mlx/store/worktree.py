@@ -30,7 +30,7 @@ FOLDER = "worktree"
 
 
 class Worktree:
-    """One folder below the session's folder, which is a git worktree on the session's branch."""
+    """A git worktree on the session's branch, in a folder below the session's folder."""
 
     def __init__(self, workspace: Workspace, name: str = FOLDER, pauses: Sequence[float] = _PAUSES) -> None:
         self._workspace = workspace

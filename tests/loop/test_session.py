@@ -194,7 +194,7 @@ def test_an_editable_file_that_was_never_committed_is_named(command_lab: Lab) ->
 
 @pytest.mark.parametrize(
     ("kind", "said", "remedy"),
-    [("link", "is a symbolic link", "to which it leads"), ("module", "is a submodule", "inside the submodule")],
+    [("link", "is a symbolic link", "to which the link leads"), ("module", "is a submodule", "inside the submodule")],
 )
 def test_why_an_editable_file_cannot_be_edited_is_told(command_lab: Lab, kind: str, said: str, remedy: str) -> None:
     if kind == "link":

@@ -40,7 +40,7 @@ _LOOK_SECONDS = 1.0
 _LEAVE_SECONDS = 3.0
 _HUNG_SECONDS = 60.0
 _FETCH_AGAIN_SECONDS = 60.0
-"""Shortest time between two fetches of one corpus, for example while the disk is full."""
+"""Shortest time between two attempts to fetch the same corpus, for example if the disk was full."""
 HUNG = 4
 """Exit code of a process that hangs."""
 REFUSED = 3
@@ -142,8 +142,8 @@ async def _with_corpus(
 ) -> dict[str, Any]:
     """Fetch the session's corpus if this machine lacks it; return the facts with the corpora that the machine then has.
 
-    ``tried`` has the time from which each corpus may be fetched again, by its hash.  If a fetch fails, the user is
-    told, and the coordinator then refuses this machine.
+    ``tried`` maps the hash of a corpus to the time from which the corpus may be fetched again.  If a fetch fails, the
+    user is told, and the coordinator then refuses this machine.
     """
     values = await coordinator.fleet_corpus()
     digest, now = str(values.get("digest")), time.monotonic()
@@ -171,7 +171,8 @@ async def _with_corpus(
 
 
 def _part(home: Path) -> str:
-    """Return a random word that is kept in this home, by which the coordinator recognises a machine that comes back."""
+    """Return a random word that is kept in this home; by this word the coordinator recognises a machine that comes
+    back."""
     note = home / "part"
     if not note.exists():
         note.write_text(secrets.token_hex(8))

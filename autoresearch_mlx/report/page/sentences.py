@@ -80,7 +80,7 @@ def _probability(share: float) -> str:
 
 
 def noise_in_words(page: Page) -> str:
-    """State how much two runs of one file differ, and the number of runs from which that is known."""
+    """State how much two runs of one file differ, and from how many runs this is known."""
     n = page.noise
     if n.sigma is None:
         return f"Sigma is not known: {n.source}."
