@@ -47,7 +47,8 @@ class _Night:
         self.orders: Orders = crew.orders
         self.done = self.idle = 0
         self.asked_at: int | None = None
-        """Number of experiments done when the agent asked to wait for the running ones, or None if it did not ask."""
+        """Number of experiments done when the agent asked to wait for the running experiments, or None if it did not
+        ask."""
         self.refreshed: History | None = None
         """The history before the incumbent was measured again, or None once the new run has been examined."""
 

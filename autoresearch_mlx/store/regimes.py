@@ -60,7 +60,7 @@ def enter_machine(ledger: Ledger, machine: str, here: Key, present: Container[st
     """Enter the regime of a fleet's machine under this key if necessary, and return the regime's number.
 
     The first machine's regime becomes the session's own.  If no machine in ``present`` measures in the session's regime
-    any more, the session takes the regime of this machine.
+    any more, the regime of this machine becomes the session's.
     """
     journal = ledger.read()
     number, newest = matching(journal, here, machine), journal.newest.get(machine)

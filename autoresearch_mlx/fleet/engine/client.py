@@ -61,7 +61,8 @@ class Fleet:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Connect to the coordinator with this folder.  Raises LabError if no fleet was started in this lab."""
+        """Connect to the coordinator whose files are in ``folder``.  Raises LabError if no fleet was started in this
+        lab."""
         self._folder = folder
         self._pairing = own_pairing(folder)
         self._client: Any = None
