@@ -33,7 +33,8 @@ _CLASSES = {"p": "phone", "g": "base or Pro", "s": "Max", "d": "Ultra"}
 """Kind of chip by the last letter of an architecture, as MLX's Metal backend reads it
 (mlx/backend/metal/device.cpp)."""
 _FIRST_M = 12
-"""Generation number of Apple's GPUs before the M1: applegpu_g13 is an M1, applegpu_g17 an M5."""
+"""Difference between the number of a GPU's architecture and that of its chip: applegpu_g13 is an M1, applegpu_g17 an
+M5."""
 
 
 @dataclass(frozen=True, slots=True)

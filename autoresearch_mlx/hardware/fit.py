@@ -1,7 +1,7 @@
 """Choose the head size, the batch and the budget of a lab from a calibration of its machine.
 
 The head size is the faster one of two.  A search learns little from runs of few optimiser steps.  So the profile's
-batch is halved until a run has enough steps.  If no batch gives enough, the budget grows.
+batch is halved until a run has enough steps.  If no batch gives enough steps, the budget grows.
 """
 
 from __future__ import annotations

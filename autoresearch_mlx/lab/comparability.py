@@ -121,7 +121,8 @@ def _hardware(device: Any, machine: Mapping[str, Any]) -> dict[str, Any]:
     named = gpu if device == "gpu" and gpu and gpu != chip else None
     own: dict[str, Any] = {"blas": machine.get("blas")} if device == "cpu" else {"gpu_cores": machine.get("gpu_cores")}
     parts = [part for part in (chip, named) if part]
-    # On a Mac one of several builds of MLX is installed, each with its own kernels; elsewhere there is no such part.
+    # On a Mac one of several builds of MLX is installed, each with its own kernels; on other systems the key does not
+    # have this part.
     build = {"mlx_wheel": wheel} if device == "gpu" and (wheel := machine.get("mlx_wheel")) else {}
     return {"device": device, "machine": ", ".join(parts) or None, **own, "mlx": minor(machine.get("mlx")), **build}
 

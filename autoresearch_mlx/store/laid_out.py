@@ -24,7 +24,7 @@ LARGEST = 2**20
 _LAYOUT = ("filter.", "core.attributesfile", "core.autocrlf", "core.eol", "core.symlinks", "core.worktree", "include")
 """Beginnings of the names of the settings that decide how git writes files to the disk."""
 _LAYOUT_FILES = ("info/attributes", "info/sparse-checkout")
-"""Files in git's folder that decide, besides these settings, how git writes files to the disk."""
+"""Files in git's folder that decide, like the settings above, how git writes files to the disk."""
 _AT_ONCE = 200
 """Largest number of files that are passed to one call of git."""
 LINK, MODULE = "120000", "160000"
