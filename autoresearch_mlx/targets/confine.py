@@ -75,7 +75,9 @@ def confine(target: T, settings: SandboxSettings, private: Sequence[Path], say: 
     if not isinstance(target, Confinable):
         if settings.require:
             why = f"a target of the kind {target.name} runs without a sandbox"
-            raise UnconfinedError(why, "drop --require-sandbox and sandbox.require, or confine the program yourself")
+            raise UnconfinedError(
+                why, "leave out --require-sandbox and sandbox.require, or confine the program yourself"
+            )
         return target
     why = target.unconfined_because(private)
     if why is None:

@@ -39,7 +39,7 @@ def _silent(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a session runs: its settings, its lab, the machine, and the profile chosen for the machine."""
+    """The surroundings of a session: its settings, its lab, the machine, and the profile chosen for the machine."""
 
     settings: Settings
     lab: Lab
@@ -97,7 +97,7 @@ class TargetKind(ABC, Generic[C]):
     bounds_literals: ClassVar[bool] = False
     """Whether literals in edits are limited by default, so that the model's knowledge can come only from training."""
 
-    # --- what a session fixes
+    # --- the conditions of a session
 
     def check(self, settings: Settings) -> None:
         """Refuse settings that this kind cannot work with.  Raises ConfigError."""

@@ -25,7 +25,7 @@ from autoresearch_mlx.trial.sandbox.limits import DISK_LEFT
 Party: TypeAlias = Literal["candidate", "machine", "endpoint", "tool"]
 
 FAULT = "fault"
-"""Key in a measurement's ``extra`` for the party whose failure ended the run, if that is not the candidate."""
+"""Key in a measurement's ``extra`` for the party whose failure ended the run, if that party is not the candidate."""
 NEXT_STEP = "next_step"
 """Key in a measurement's ``extra`` for what the user can do about the failure."""
 EVALUATION = "--- evaluation ---"
@@ -55,7 +55,7 @@ class Blame:
     words: str = ""
     """What the machine or the tool did, as a phrase, or an empty string if the candidate is to blame."""
     next_step: str = ""
-    """What the user can do about it."""
+    """What the user can do about the failure."""
 
 
 CANDIDATE = Blame("candidate")

@@ -28,8 +28,8 @@ from autoresearch_mlx.trial.sandbox.permissions import MOST_PROCESSES, Permissio
 _HARD_SHARE = 1.25
 """Ratio of the kernel's memory limit to the limit that the parent watches.
 
-The parent looks ten times a second and can say why it killed a child; the kernel's limit stops a child that allocates
-faster than that, but gives no reason.
+The parent looks ten times a second and can say why it killed a child; the kernel's limit also stops a child that
+allocates much between two looks, but gives no reason.
 """
 
 

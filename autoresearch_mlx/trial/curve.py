@@ -17,7 +17,7 @@ class Curve:
     def add(self, share: float, loss: float) -> None:
         """Add a loss that was reported at this share of the budget; a share above 1 counts as 1.
 
-        Numbers that are not finite are left out: the edited script may send anything.
+        Numbers that are not finite are left out, because the edited script may send anything.
         """
         if not (math.isfinite(share) and math.isfinite(loss)):
             return

@@ -147,7 +147,8 @@ class _Pass:
         """Wait for the answers to one round.  Raises Invalid, Died, Hung."""
         for model, call in zip(models, round_, strict=True):
             answer = model.answer(self._patience)
-            # After a cut, the targets are the next tokens of the inputs: a witness's losses there must be finite too.
+            # After a cut, the targets are the next tokens of the inputs, because all losses of a witness must be
+            # finite.
             wanted = np.where(
                 np.arange(call.inputs.shape[1]) < call.cuts[:, None],
                 self._targets[call.rows],

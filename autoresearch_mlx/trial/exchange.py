@@ -155,7 +155,7 @@ class Respondent:
         self._frame.inputs(self._memory, slot, rows)[:] = inputs
         self._count += 1
         self._asked.append(rows)
-        with contextlib.suppress(BrokenPipeError):  # the process has ended, which ``answer`` reports
+        with contextlib.suppress(BrokenPipeError):  # the process has ended, as ``answer`` will report
             os.write(self._asks, ASK.pack(slot, rows))
 
     def answer(self, patience: float = PATIENCE_SECONDS) -> Answer:

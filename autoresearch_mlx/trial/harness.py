@@ -83,15 +83,15 @@ class Trial:
         """Yield pairs (inputs, targets), int32 [batch_size, seq_len] each, until the budget (time, tokens, steps) ends.
 
         The parent process serves the rows, each once per epoch, in an order that depends on the seed alone.
-        Candidates with different batch sizes see the same data, because the batch size only divides this sequence
-        differently.  Raises ValueError if ``batch_size`` is not a positive integer.
+        Candidates with different batch sizes see the same data, because the batch size only decides how the rows are
+        grouped.  Raises ValueError if ``batch_size`` is not a positive integer.
         """
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}")
         while not self._over() and (served := self._rows.take(batch_size)) is not None:
             self._probe()
             if self._rows.share is not None:
-                self.progress = min(1.0, self._rows.share)  # the parent's share allows for the machine's speed
+                self.progress = min(1.0, self._rows.share)  # the parent takes the machine's speed into account
             rows = served.astype(np.int32)
             self._batches += 1
             self.tokens_served += batch_size * self.seq_len

@@ -48,7 +48,7 @@ def main(text: str, asks: int, answers: int, descriptor: int) -> None:
 
 
 def load(spec: ModelSpec) -> Any:
-    """Return the edited file's model with the trained weights.  Raises Invalid if they do not fit the model."""
+    """Return the edited file's model with the trained weights.  Raises Invalid if the weights do not fit."""
     path = Path(spec.script)
     found = importlib.util.spec_from_file_location("train_mlx", path)
     if found is None or found.loader is None:

@@ -41,7 +41,7 @@ def end_orphans(folder: Path, seconds: float = 5.0, since: float | None = None) 
     ended: set[int] = set()
     end = time.monotonic() + seconds
     while (left := list(_orphans(folder.resolve(), since))) and time.monotonic() < end:
-        # Stop all before killing any: a process could start another one while its siblings are being killed.
+        # Stop every process before killing any, because one could start another while its siblings are being killed.
         for action in (psutil.Process.suspend, psutil.Process.kill):
             for process in left:
                 with contextlib.suppress(psutil.Error):
@@ -54,7 +54,8 @@ def end_orphans(folder: Path, seconds: float = 5.0, since: float | None = None) 
 def at_work(folder: Path) -> list[str]:
     """Return at most three other programs that may write below ``folder``, each as ``vim (process 12)``.
 
-    Such a program has its current directory or an open file there, or names the folder on its command line.
+    A program may write below ``folder`` if its current directory or an open file is there, or if its command line names
+    the folder.
     """
     import psutil
 

@@ -147,7 +147,7 @@ def child_process_environment(added: Mapping[str, str]) -> dict[str, str]:
 
 
 def trusted_environment(added: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a child that runs only our own code: it turns off caches of compiled kernels.
+    """Return an environment, without caches of compiled kernels, for a child that runs only our own code.
 
     Edited code that is not confined could write to the user's caches of Metal and CUDA.
     """

@@ -44,8 +44,8 @@ class Losses:
 Score = Callable[[Raw, str, Tokens], Losses]
 """Function that takes logits [n, seq_len, vocab] in shared memory, their dtype's name, and targets [n, seq_len].
 
-It copies the logits first, because a model's process can still write to that memory.  Logits that are NaN or plus
-infinity give a loss of NaN; a target whose logit is minus infinity has an infinite loss.
+The function copies the logits first, because a model's process can still write to that memory.  Logits that are NaN or
+plus infinity give a loss of NaN; a target whose logit is minus infinity has an infinite loss.
 """
 
 

@@ -84,7 +84,7 @@ class RowServer:
         self.theirs = (asks, answers)
         """Descriptors for the child, which inherits them: one to ask with, one to read from."""
         if sys.platform == "linux":
-            with contextlib.suppress(OSError):  # this may exceed the limit for all pipes of the user
+            with contextlib.suppress(OSError):  # a larger pipe may exceed the limit for all pipes of the user
                 fcntl.fcntl(self._says, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         os.set_blocking(self._says, False)
         self._over = threading.Event()
@@ -92,7 +92,7 @@ class RowServer:
         self._thread.start()
 
     def pace(self, since: float) -> float:
-        """Return the usual seconds between two batches, from the newest after ``since``, or 0 if there are too few."""
+        """Return the usual seconds between two batches, from the newest ones after ``since``, or 0 for too few."""
         between = [after - before for before, after in pairwise(list(self._served)) if before >= since]
         return median(between) if between else 0.0
 

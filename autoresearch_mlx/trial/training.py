@@ -221,7 +221,7 @@ class Training:
 
         A budget of tokens, operations or steps counts a batch once, however often the script passes it through the
         model.  But every pass takes time, which this number shows: processor time on a CPU, else the time of the
-        budget.  Weights that are never used would hide extra passes.  So a model counts as larger only to the extent
+        budget.  Weights that are never used would lower this number.  So a model counts as larger only to the extent
         that its evaluation took longer too.
         """
         usual, facts = self._usual, self.facts

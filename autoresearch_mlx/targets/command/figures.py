@@ -143,7 +143,7 @@ class Figures:
 
 
 def _without_backspaces(text: str) -> str:
-    """Return the text as a terminal shows it: some progress bars erase their numbers with backspaces."""
+    """Return the text as a terminal shows it, because some progress bars erase their numbers with backspaces."""
     if "\b" not in text:
         return text
     shown: list[str] = []
@@ -161,7 +161,7 @@ def _comparable(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if abs(value) <= LARGEST_VALUE else None  # NaN gives None too, because this comparison is false for it
+    return value if abs(value) <= LARGEST_VALUE else None  # NaN gives None too
 
 
 def _why_not(text: str) -> str:

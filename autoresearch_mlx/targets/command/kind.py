@@ -25,7 +25,7 @@ _BLOCKS = ("check", "metric")
 
 @dataclass(frozen=True, slots=True)
 class CommandConditions:
-    """The program that is measured.  The ledger stores these fields under the same names."""
+    """The program that is measured.  The ledger stores each field under the field's name."""
 
     run: str
     """Shell command that prints the metric."""

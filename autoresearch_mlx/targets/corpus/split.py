@@ -21,8 +21,8 @@ SHARE = 0.015
 SMALLEST = 8
 """Smallest number of rows of a split; fewer rows would measure too little."""
 BYTES_PER_TOKEN = 8
-"""Bytes of text that are set aside for each token that is needed.  This is more than prose or code needs, because
-the tokens cannot be counted yet."""
+"""Bytes of text that are set aside for each token that is needed.  The number is larger than prose or code
+needs, because the tokens cannot be counted yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def survey(pool: Pooled) -> Survey:
 
 
 def set_aside(found: Survey, rows: Iterable[int | None], width: int, readable: Batches | None = None) -> frozenset[int]:
-    """Return the keys of the documents that are set aside for the held-out splits: the lowest keys.
+    """Return the lowest keys, which are the keys of the documents that are set aside for the held-out splits.
 
     Enough documents are set aside to fill the rows, with a reserve, but never more than half of the text in bytes.
     Documents that are set aside do not train the tokenizer.  Documents that the splits do not need in the end return to

@@ -29,7 +29,7 @@ _SHOWN, _LONGEST = 8, 600
 
 
 def appraised(runs: Sequence[Measurement]) -> list[Finding]:
-    """Return whether the dev cases are too easy, too hard or too few, judged by runs of one version."""
+    """Return findings on whether the dev cases are too easy, too hard or too few, judged by runs of one version."""
     tables = [m.extra["cases"] for m in runs if isinstance(m.extra.get("cases"), Mapping)]
     if not tables:
         return []

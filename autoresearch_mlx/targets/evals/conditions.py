@@ -16,7 +16,10 @@ from autoresearch_mlx.lab.source import UNPARSABLE, parse, why_unparsable
 from autoresearch_mlx.targets.evals.cases import Case, Part, read_cases, split
 
 SCRIPTED = "scripted:"
-"""Prefix of a model's name that is followed by a Python file, whose ``reply(messages, seed)`` replaces a server."""
+"""Prefix of a model's name if a Python file replaces the server.
+
+The file's name follows the prefix, and the file defines ``reply(messages, seed)``.
+"""
 MOST_REPEATS = 1000
 DOCS = "docs/agents-as-targets.md describes the options"
 

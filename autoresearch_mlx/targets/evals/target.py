@@ -208,7 +208,7 @@ class Evals(TargetBase):
         return findings(folder, history)
 
     def appraise(self, runs: Sequence[Measurement]) -> Sequence[Finding]:
-        """Return whether the dev cases are too easy, too hard, or too few."""
+        """Return findings on whether the dev cases are too easy, too hard, or too few."""
         return appraised(runs)
 
     def unconfined_because(self, private: Sequence[Path]) -> str | None:

@@ -61,7 +61,7 @@ def switch_of(function: str) -> str:
 def with_kernel(text: str, task: Task, source: str, script: str, on: bool = True) -> str:
     """Return the script's text with a kernel added after the function that it replaces.
 
-    ``source`` is the text of kernel.py, which has passed the static gates.  ``on`` is the position of the switch.
+    ``source`` is the text of kernel.py, which has passed the static gates.  ``on`` says whether the switch is on.
     Raises LabError if the script no longer has the function, or already has a kernel for the function.
     """
     if any(each.function == task.function for each in installed_in(text)):

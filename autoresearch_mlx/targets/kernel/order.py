@@ -1,4 +1,4 @@
-"""Define the order, the instructions for one measurement that the bench and the referee read as JSON."""
+"""Define the order: the instructions for one measurement, which the bench and the referee read as JSON."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.lab.source import MARK, lines_of, parse
 
-_HEAD = '"""The function as it was in {script}, and all that it uses. A candidate must compute the same values."""\n'
+_HEAD = '"""The function as it was in {script}, whose values a candidate must compute, and all that it uses."""\n'
 
 
 def sliced(text: str, function: str, script: str) -> str:

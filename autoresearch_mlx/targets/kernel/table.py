@@ -10,7 +10,8 @@ from autoresearch_mlx.targets.kernel.profile import FunctionRow, Profile, Row
 from autoresearch_mlx.terms import cut, plural, table, wrap
 
 _SAME_WITHIN = 0.25
-"""Difference between replays and measured step, as a share of the step, above which the table explains it."""
+"""Difference between replays and measured step, as a share of the step, above which the table explains the
+difference."""
 
 
 def lines(profile: Profile, top: int, width: int) -> Iterator[str]:

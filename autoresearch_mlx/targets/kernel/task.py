@@ -60,7 +60,7 @@ class Task:
     sizes: Sizes
     """Name -> size in the model, at which candidates are timed."""
     free: tuple[str, ...]
-    """Names of the sizes that may take other values."""
+    """Names of the sizes that may differ from the model's."""
     odd: tuple[Sizes, ...]
     """Further sizes at which a candidate must be right."""
     tolerance: float

@@ -82,8 +82,8 @@ def confine(permissions: Permissions, version: int | None = None) -> None:
     """
     version = landlock.abi() if version is None else version
     libc = ctypes.CDLL(None, use_errno=True)
-    # The kernel requires this before an ordinary process installs a filter, because otherwise setuid programs could
-    # gain rights.
+    # The kernel requires no_new_privs before an ordinary process installs a filter, because otherwise the filter could
+    # change what setuid programs do.
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         code = ctypes.get_errno()
         raise OSError(code, f"no_new_privs: {errno.errorcode.get(code, code)}")

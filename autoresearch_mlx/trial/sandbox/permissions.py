@@ -75,7 +75,7 @@ def permissions_from_json(text: str) -> Permissions:
 def private_tmp(folder: Path) -> dict[str, str]:
     """Make an empty temporary folder inside a run folder; return environment variables that make programs use it.
 
-    If an earlier child of the same run left files in that folder, they are removed first.  Raises OSError.
+    If an earlier child of the same run left files in the temporary folder, they are removed first.  Raises OSError.
     """
     import shutil  # each confined child imports this module at its start, and needs no shutil
 
@@ -83,7 +83,7 @@ def private_tmp(folder: Path) -> dict[str, str]:
     if tmp.is_symlink() or (tmp.exists() and not tmp.is_dir()):
         tmp.unlink()
     shutil.rmtree(tmp, ignore_errors=True)
-    if tmp.exists():  # an unconfined child may have made a folder in it that cannot be removed
+    if tmp.exists():  # an unconfined child may have made a folder that cannot be removed
         tmp.rename(tmp.with_name(f"{TMP}-{os.urandom(4).hex()}"))
     tmp.mkdir(mode=0o700, parents=True)
     return {**dict.fromkeys(("TMPDIR", "TMP", "TEMP", "XDG_CACHE_HOME"), str(tmp)), "CUDA_CACHE_PATH": str(tmp / "nv")}
@@ -118,7 +118,7 @@ def spared(path: Path, closed: Collection[Path]) -> Iterator[tuple[Path, bool]]:
     is open.
 
     A folder that contains a closed path is yielded with False, and after it each of its entries that is open.  Links
-    are left out: a file that a link leads to is handled where it lies.  ``closed`` holds real paths.
+    are left out, because the file that a link leads to is open or closed by its own path.  ``closed`` holds real paths.
     """
     place = path.resolve()
     if any(place.is_relative_to(each) for each in closed):

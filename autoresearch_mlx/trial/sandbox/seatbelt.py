@@ -3,10 +3,10 @@
 Everything that the profile does not name is denied; later rules override earlier ones.  The two rules that let Metal
 work (``AGXDeviceUserClient``, ``MTLCompilerService``) were found by others on macOS 26 with an M4 Pro.  Metal keeps
 compiled shaders in the user's cache folder, which must be writable; through a shared folder, two runs could leave
-messages for each other.  So each process gets its own cache folder, through the variable that WebKit uses for this
-(``DIRHELPER_USER_DIR_SUFFIX``).  No rule allows a write outside the run's folder and that cache, whether to the content
-of a file or to its times, flags, mode, owner or attributes.  A process that is already inside a sandbox cannot enter a
-second one (``sandbox_apply: Operation not permitted``, exit code 71).
+messages for each other.  So each process gets its own cache folder, through a variable that WebKit uses for its own
+processes (``DIRHELPER_USER_DIR_SUFFIX``).  No rule allows a write outside the run's folder and that cache, whether to
+the content of a file or to its times, flags, mode, owner or attributes.  A process that is already inside a sandbox
+cannot enter a second one (``sandbox_apply: Operation not permitted``, exit code 71).
 
 Nothing in this module has been run on a Mac; the tests only compare text.  So the profile is tested before it is used
 (``detect``), and ``selftest`` shows whether the sandbox works.  The profile limits neither memory nor disk, and of
@@ -139,7 +139,8 @@ def _files(permissions: Permissions) -> list[str]:
         *(f"(allow file-read-data (literal {quoted(path)}))" for path in permissions.listed),
         '(allow file-write-data (literal "/dev/null") (literal "/dev/zero"))',
         *_each("file-read* file-write*", permissions.write),
-        # No links: the parent opens files by name where a child may write, and a link could lead it elsewhere.
+        # Links may not be made, because the parent opens files by name where a child may write, and a link could lead
+        # the parent elsewhere.
         "(deny file-write-create (vnode-type SYMLINK))",
         "(deny file-link)",
     ]

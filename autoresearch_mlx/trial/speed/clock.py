@@ -49,7 +49,7 @@ lost training would cost more.
 _NEWEST = 3
 """Number of newest probes whose median is the current speed; a single probe may be slow by chance.
 
-The reference is a median too, so taking the fastest of three would make each later run look faster.
+The reference is also a median, so if the fastest probe counted here, each later run would look faster.
 """
 _STOPS_SECONDS = 2.0
 """For this many seconds after a stop (SIGSTOP) was seen, time that the run spends neither running nor waiting counts as

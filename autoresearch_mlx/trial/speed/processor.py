@@ -1,8 +1,8 @@
 """Read the processor time that a run's processes got, and the time for which their threads had to wait for a processor.
 
 A thread waits if it could run but does not run: other programs, a quota or a low priority keep it from the processor.
-A thread that sleeps, or waits for a disk, does not count as waiting.  So the two sums show how much processor time the
-run wanted and did not get, whatever the edited file does with its threads.
+A thread that sleeps, or waits for a disk, does not count as waiting.  So both times together show how much processor
+time the run wanted and did not get, whatever the edited file does with its threads.
 """
 
 from __future__ import annotations

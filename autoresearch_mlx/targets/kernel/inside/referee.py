@@ -40,7 +40,7 @@ def main(path: str, result: str) -> None:
 
 
 def _verdict(order: Order, reference: OfArrays, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the verdict on a file of outputs: ``why`` it is wrong (None if it is right), and its errors."""
+    """Return the verdict on a file of outputs: ``why`` says what is wrong, or is None, and ``error`` has the errors."""
     try:
         found = read(Path(order.folder) / f"{wanted['file']}.npz")
     except (OSError, ValueError) as error:

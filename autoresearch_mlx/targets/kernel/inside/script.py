@@ -52,9 +52,10 @@ def now() -> float:
 
 
 class Steps:
-    """Replaces the trial that the harness passes to ``train``: it serves batches until a number of steps is logged.
+    """Replaces the trial that the harness passes to ``train``, and serves batches until a number of steps is logged.
 
-    ``between`` is called before each step with the step's number; it may wait for queued work and read a clock.
+    ``between`` is called before each step with the step's number; ``between`` may wait for queued work and read a
+    clock.
     """
 
     def __init__(

@@ -126,7 +126,7 @@ def _ghost(module: ModuleType, request: Request, right: _Run) -> str | None:
 def _spoilt(array: mx.array) -> mx.array:
     """Return wrong values for an array.
 
-    None of them is NaN, because NaN would show even if the step multiplies the result by 0.
+    None of the values is NaN, because NaN would show even if the step multiplies the result by 0.
     """
     return (1 - array).astype(array.dtype) if mx.issubdtype(array.dtype, mx.floating) else array
 

@@ -1,9 +1,9 @@
 """Trace one training step, or one forward pass, into its MLX operations.
 
 ``mx.export_function`` traces a function and passes the operations to a callback.  We trace the script's own ``train``
-twice, once for one step and once for two.  The difference is one step in the middle of a run, without work that a run
-does only once (such as making the optimiser's state).  A trace is a graph and computes nothing, so ``mx.eval`` does
-nothing during a trace, and functions are not compiled.
+twice, once for one step and once for two.  The difference between the two traces is one step in the middle of a run,
+without work that a run does only once (such as making the optimiser's state).  A trace is a graph and computes nothing,
+so ``mx.eval`` does nothing during a trace, and functions are not compiled.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ def _unmarked(op: Operation, trace: Trace) -> Operation:
         return op
     for at, operand in enumerate(op.inputs):
         if operand.value is not None and operand.value <= _MARK / 2:
-            # MLX multiplies a gradient by the other factor, in this order: (factor, gradient).
+            # To differentiate a product, MLX multiplies by a factor, in this order: (factor, gradient).
             kind = HOST if at == 1 else HOST_GRADIENT
             name = kind + CustomFunction.marked[round(operand.value / _MARK)]
             return Operation(name, (), (op.inputs[1 - at],), op.outputs)

@@ -1,4 +1,4 @@
-"""A scaled residual stream and its RMSNorm (arXiv:1910.07467).  A candidate must compute the same values."""
+"""A scaled residual stream and its RMSNorm (arXiv:1910.07467), whose values a candidate must compute."""
 
 import mlx.core as mx
 
@@ -12,6 +12,6 @@ def norm_residual(x: mx.array, x0: mx.array, keep: mx.array, add: mx.array) -> t
 
 
 def fast(x: mx.array, x0: mx.array, keep: mx.array, add: mx.array) -> tuple[mx.array, mx.array]:
-    """Return the same values, computed by MLX's own fused norm."""
+    """Return the values of ``norm_residual``, computed by MLX's own fused norm."""
     h = keep * x + add * x0
     return h, mx.fast.rms_norm(h, None, 1e-6)

@@ -1,5 +1,7 @@
-"""The squared ReLU of an MLP (Primer, arXiv:2109.08668), computed in float32.  A candidate must compute the same
-values."""
+"""The squared ReLU of an MLP (Primer, arXiv:2109.08668), computed in float32.
+
+A candidate must compute the same values as this function.
+"""
 
 import mlx.core as mx
 

@@ -1,5 +1,5 @@
-"""The cross-entropy of logits under a soft cap (Gemma 2, arXiv:2408.00118).  A candidate must compute the same
-values."""
+"""The cross-entropy of logits under a soft cap (Gemma 2, arXiv:2408.00118), whose values a candidate must
+compute."""
 
 import mlx.core as mx
 
@@ -12,5 +12,5 @@ def softcap_cross_entropy(logits: mx.array, targets: mx.array, cap: float) -> mx
 
 
 def fast(logits: mx.array, targets: mx.array, cap: float) -> mx.array:
-    """Return the same values, computed by MLX's own fused loss."""
+    """Return the values of ``softcap_cross_entropy``, computed by MLX's own fused loss."""
     return mx.fast.cross_entropy(cap * mx.tanh(logits.astype(mx.float32) / cap), targets)

@@ -2,7 +2,7 @@
 
 import mlx.core as mx
 
-SMALLEST = 64  # fewer rows are multiplied as a whole  # knob: pow2 16 1024
+SMALLEST = 64  # a matrix with fewer rows is multiplied as a whole  # knob: pow2 16 1024
 
 
 def kernel(x: mx.array) -> mx.array:

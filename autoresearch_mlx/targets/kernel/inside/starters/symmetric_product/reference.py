@@ -1,4 +1,4 @@
-"""The symmetric product of a Newton-Schulz step, as in Muon's optimiser.  A candidate must compute the same values."""
+"""The symmetric product of a Newton-Schulz step, as in Muon's optimiser, whose values a candidate must compute."""
 
 import mlx.core as mx
 
