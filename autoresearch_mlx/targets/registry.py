@@ -35,7 +35,7 @@ def kind_of(settings: Settings, root: Path) -> TargetKind[Any]:
 
 
 def find_kind(name: str, root: Path) -> TargetKind[Any]:
-    """Return the kind of target with this name.  Raises ConfigError if it cannot be found or loaded."""
+    """Return the kind of target with this name.  Raises ConfigError if the kind cannot be found or loaded."""
     # Reading what the installed packages offer takes tens of milliseconds, and built-in kinds need not wait for it.
     packages = {} if name in BUILT_IN else offered(GROUP)
     where = BUILT_IN.get(name) or packages.get(name) or (name if _is_path(name) else None)

@@ -3,7 +3,7 @@
 A budget is for training, so the time spent on anything else must be limited.  The start and the first step have
 allowances; time beyond them counts as budget time if the budget is in seconds.  Time after the end of the budget has
 its own allowance, and a run that exceeds it is invalid.  On a CPU the run is invalid only if its processor time exceeds
-an allowance too, because other programs can lengthen the wall-clock time.  These rules do not apply to the baseline.
+an allowance too, because other programs can lengthen the wall-clock time.  The rules here do not apply to the baseline.
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ def tail_of(log: Path, lines: int = 30) -> str:
 def _text(log: Path) -> str:
     """Return the text of a regular file, else an empty string.
 
-    The child can write to the log's folder: reading a pipe or a device that it put there would never end.
+    Other files are not read, because the child could put a pipe or a device in the log's place, and reading that would
+    never end.
     """
     with contextlib.suppress(OSError), open(log, "rb", opener=_no_link) as file:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):

@@ -4,7 +4,7 @@
     ended = run_child(child.command, environment=child.environment, watch=child.watch, ...)
     failure = why_killed(ended, log)
 
-Make the permissions only after the files that they name exist: paths that do not exist are dropped from them.  The
+Make the permissions only after the files that they name exist, because paths that do not exist are dropped.  The
 evaluation calls the two halves of ``confined``, namely ``watched`` and ``inside``, separately, because its scorer
 starts the confined processes.
 """
@@ -89,8 +89,8 @@ def why_killed(ended: Ended, log: Path) -> tuple[Failure, str] | None:
 def _with_limits(permissions: Permissions, limits: Limits) -> Permissions:
     """Add the limits that the kernel can enforce to the permissions.
 
-    The memory limit is left out on a GPU: the GPU's driver maps far more address space than it uses, and the kernel's
-    limit counts what is mapped.
+    The memory limit is left out on a GPU, because the GPU's driver maps far more address space than it uses, and the
+    kernel's limit counts what is mapped.
     """
     memory = None if permissions.gpu or limits.memory_bytes is None else int(_HARD_SHARE * limits.memory_bytes)
     largest = [size for size in (permissions.file_bytes, limits.folder_bytes) if size is not None]

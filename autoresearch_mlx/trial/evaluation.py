@@ -41,7 +41,7 @@ class Evaluation:
     """The parent's view of one sealed evaluation.
 
     The scorer is our own code and is not confined.  The two processes that run the edited model are confined, each with
-    its own temporary folder: they may read the worktree and the weights, but no rows.
+    its own temporary folder; each may read the worktree and the weights, but no rows.
     """
 
     module = "autoresearch_mlx.trial.evaluator"

@@ -119,9 +119,9 @@ class Trial:
     def log(self, step: int, loss: mx.array | float, tokens: int) -> None:
         """Report one optimiser step, its loss and the number of tokens that it trained on.
 
-        ``loss`` may be an array that MLX has not computed yet: it is read one step later, so that the GPU always has
-        the next step queued while Python waits for this one.  Raises TrainingFailed for a loss that is not finite, and
-        TrainingInvalid if the first step reports fewer tokens than were served before it.
+        ``loss`` may be an array that MLX has not computed yet; the array is read one step later, so that the GPU always
+        has the next step queued while Python waits for this one.  Raises TrainingFailed for a loss that is not finite,
+        and TrainingInvalid if the first step reports fewer tokens than were served before it.
         """
         self.steps_logged += 1
         self.tokens_logged += int(tokens)
@@ -136,7 +136,7 @@ class Trial:
             self._read(previous)
 
     def finish(self) -> None:
-        """Wait for the last step and check its loss.  Raises TrainingFailed if it is not finite."""
+        """Wait for the last step and check its loss.  Raises TrainingFailed if the loss is not finite."""
         self._settle()
 
     def check(self) -> None:

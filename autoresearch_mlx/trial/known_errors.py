@@ -29,7 +29,7 @@ class KnownError:
         return "tool" if self.cause == "tool" else "machine"
 
 
-_GPU_STEP = "let the display sleep and close programs that use the GPU; if it goes on, restart the machine"
+_GPU_STEP = "let the display sleep and close programs that use the GPU; if the error comes again, restart the machine"
 _DRIVER_STEP = "look at nvidia-smi and the system log; restart the machine if the GPU is not listed"
 _INSTALL_STEP = "run `autoresearch-mlx doctor`; install MLX again if it fails there"
 
@@ -52,7 +52,7 @@ KNOWN: tuple[KnownError, ...] = (
         KnownError(rf"kIOGPUCommandBufferCallbackError{name}\b", "machine", words, _GPU_STEP)
         for name, words in _METAL_ERRORS
     ),
-    # The same errors by their descriptions, for programs that do not print the name.
+    # The driver's errors by their descriptions, for programs that do not print an error's name.
     KnownError(
         r"Command buffer execution failed: (Impacting Interactivity|Discarded \(victim of GPU error|Innocent Victim|"
         r"Ignored \(for causing prior|Submissions Ignored|Caused GPU Timeout|Caused GPU Hang|Internal Error)",

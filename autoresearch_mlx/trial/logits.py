@@ -33,8 +33,8 @@ def main(text: str, asks: int, answers: int, descriptor: int) -> None:
     ask = os.read(asks, ASK.size)  # the device and the edited file wait for the first question: see evaluator.greet
     set_device(spec.device, spec.memory_limit_bytes)
     if spec.device == "cpu":
-        # On a CPU, MLX builds each fused kernel (nn.relu is one) with the system's C++ compiler: half a second for a
-        # pass of a few milliseconds, in every evaluation, since this process may keep no cache.
+        # On a CPU, MLX builds each fused kernel (nn.relu is one) with the system's C++ compiler, which takes half a
+        # second for a pass of a few milliseconds, in every evaluation, since this process may keep no cache.
         mx.disable_compile()
     try:
         model = load(spec)

@@ -12,7 +12,8 @@ probability that the replacement begins with another token (inverse probability 
 1952).
 
 For an honest model both losses are the same up to rounding.  Differences far beyond rounding make the measurement
-invalid.  Such differences also arise when a model keeps state between calls or depends on the other rows of a call.
+invalid.  Differences far beyond rounding also arise when a model keeps state between calls or depends on the other rows
+of a call.
 """
 
 from __future__ import annotations
@@ -107,7 +108,8 @@ def check(scored: Losses, witnessed: Losses, cuts: npt.NDArray[np.int64], tolera
 
 
 def _same(difference: Floats, tolerance: Tolerance, what: str) -> None:
-    finite = difference[np.isfinite(difference)]  # targets of weight 0 may have any loss; the others were checked
+    # Targets of weight 0 may have any loss; the losses of all other targets were checked.
+    finite = difference[np.isfinite(difference)]
     if not finite.size:
         return
     largest, mean = float(np.abs(finite).max()), abs(float(finite.mean()))

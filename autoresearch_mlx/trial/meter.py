@@ -76,7 +76,7 @@ class Meter(Protocol):
         ...
 
     def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
-        """Return a sentence about how the finished run broke its budget, or None if it kept to it.
+        """Return a sentence about how the finished run broke its budget, or None if the run kept within it.
 
         ``facts`` holds the number of tokens served (``tokens``), the usual seconds between two batches
         (``step_seconds``), and the number of steps that the script reported (``steps``).  ``facts`` also says whether

@@ -36,7 +36,7 @@ class Reading:
 def take_reading(folder: Path) -> Reading:
     """Read the machine's state, including the disk of ``folder``.
 
-    This takes less than a millisecond and raises nothing.
+    The call takes less than a millisecond and raises nothing.
     """
     total = free = disk_bytes = disk_free = mains = None
     with contextlib.suppress(psutil.Error, OSError):

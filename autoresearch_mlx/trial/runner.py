@@ -75,8 +75,8 @@ class Ended:
 class Log:
     """A file that keeps the last LOG_LIMIT bytes of what is written to it.
 
-    Anything at ``path`` that is not a regular file with a single name is removed first: a child may have put a pipe
-    there, or a link to one of the user's files.
+    Anything at ``path`` that is not a regular file with a single name is removed first, because a child may have put a
+    pipe there, or a link to one of the user's files.
     """
 
     def __init__(self, path: Path) -> None:
@@ -236,7 +236,7 @@ def _follow(
         while True:
             if ended is None and child.poll() is not None:
                 ended = time.monotonic()
-                _kill_group(child)  # processes that it left running must stop writing
+                _kill_group(child)  # processes that the child left running must stop writing
             if ended is None and exceeded is None and (exceeded := watch.check(child.pid)) is not None:
                 _kill_group(child)
             read = _drain(selector, output, log, lines, on_output, min(_TICK_SECONDS, watch.pause()))

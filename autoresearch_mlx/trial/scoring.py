@@ -76,7 +76,7 @@ def score(bits: Raw, dtype: str, targets: Tokens) -> Losses:
             wide -= largest
             np.exp(wide, out=wide)
             log_sum = np.log(wide.sum(axis=-1))
-        # The maximum is subtracted from both terms first: near BOUND a float32 has too few digits.
+        # The maximum is subtracted from both terms first, because near BOUND a float32 has too few digits.
         nats[at] = np.where(bad, np.nan, log_sum - (kept - largest[..., 0]))
         normalisers[at] = log_sum + largest[..., 0]
     return Losses(nats, normalisers, clipped)

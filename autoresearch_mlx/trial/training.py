@@ -275,7 +275,7 @@ class Training:
         return ReferenceClock(self._assignment.reference or Reference(), lambda: self._watch.pids(), Probe().take)
 
     def _may_serve(self) -> bool:
-        """Return whether the child may have another batch; it is called in the thread that serves the batches."""
+        """Return whether the child may have another batch; the thread that serves the batches calls this method."""
         server, timing = self._server, self._timing
         if server is None or self._phase == "save":
             return False

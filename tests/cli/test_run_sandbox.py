@@ -75,7 +75,7 @@ def test_a_command_lab_runs_in_no_sandbox_and_does_not_pretend_to(command_lab: L
 @pytest.mark.slow
 def test_doctor_shows_the_sandbox_the_limits_and_that_it_holds(sandbox: Sandbox, lab: Lab, tmp_path: Path) -> None:
     before = call(lab, "doctor", AUTORESEARCH_CACHE=str(tmp_path / "empty"))
-    assert re.search(r"^  probe +not tried: it needs prepared data", before.stdout, re.MULTILINE)
+    assert re.search(r"^  probe +not tried, because the test needs prepared data", before.stdout, re.MULTILINE)
     call(lab, "run", "--tag", "t", "--experiments", "0")
     findings = {f["name"]: f for f in json.loads(call(lab, "doctor", "--json").stdout) if f["section"] == "sandbox"}
     assert (findings["sandbox"]["value"], findings["sandbox"]["state"]) == (sandbox.words, "ok")

@@ -143,7 +143,7 @@ class Figures:
 
 
 def _without_backspaces(text: str) -> str:
-    """Return the text as a terminal shows it, because some progress bars erase their numbers with backspaces."""
+    """Return the text as a terminal shows it, where a backspace erases a character, as in some progress bars."""
     if "\b" not in text:
         return text
     shown: list[str] = []

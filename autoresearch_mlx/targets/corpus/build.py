@@ -72,7 +72,10 @@ class Bench:
         return self.request.seq_len + 1
 
     def write(self, name: Split, rows: Iterator[Rows], needed: int) -> int:
-        """Write one split and return its number of rows.  Raises CorpusError if it has fewer rows than ``needed``."""
+        """Write one split and return its number of rows.
+
+        Raises CorpusError if there are fewer than ``needed`` rows.
+        """
         written = write_rows(self.folder / f"{name}.npy", rows, self.width)
         if written < needed:
             raise TooFewRows(

@@ -38,8 +38,8 @@ class Manifest:
     name: str
     source: str
     source_detail: dict[str, Any]
-    """Facts about the source.  A dataset has a repository, a commit and shards; a folder, or the standard library, has
-    the folder's path, the number of files, the SHA-256 of the text, and the number of skipped files."""
+    """Facts about the source: the repository, commit and shards of a dataset, or else the folder's path or Python's
+    version, the number of files, the SHA-256 of the text, and the number of skipped files."""
     sha256: dict[str, str]
     """SHA-256 of every file except the manifest, by the file's name."""
     tokenizer_sha256: str

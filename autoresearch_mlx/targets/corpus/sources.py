@@ -45,7 +45,7 @@ TINYSTORIES_PART = 10_000
 CHAPTER_CHARS_PER_TOKEN = 8
 """Texts are cut before the split if they have more than this many characters per token of a row (about two rows).
 
-Otherwise two or three long files could fill a held-out split, and the score would depend on them alone.
+If long texts were not cut, two or three files could fill a held-out split, and the score would depend on those alone.
 """
 CHAPTERS_PER_CORPUS = 256
 """Least number of pieces into which a small corpus is cut, so that even a single file gives three splits."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 INSTALLED = frozenset({"site-packages", "dist-packages", "__pycache__"})
 CLOSED = ("idlelib", "lib2to3", "pydoc_data", "test", "tkinter", "turtledemo")
-"""Packages of the standard library that no training needs: Python, MLX and numpy do not import them at their start.
+"""Packages of the standard library that no training needs, because neither Python nor MLX nor numpy imports them.
 
 The sandbox keeps the edited code from reading these packages, so that held-out rows can come from their text.
 """

@@ -1,6 +1,6 @@
 """Serve the model and the tools to the agent on 127.0.0.1, and count the agent's use of them.
 
-Each case has its own secret path, so a process left over from an earlier case cannot spend the budget of this one.
+Each case has its own secret path, so a process left over from one case cannot spend the budget of another case.
 Once the budget is used up, every call is refused with status 429.  The agent's own reports are ignored.
 """
 

@@ -24,7 +24,7 @@ def script_of(root: Path, script: Path | None) -> Path:
     found = (script if script is not None else root / SCRIPT).resolve()
     if not found.is_file():
         raise LabError(
-            f"there is no script {found}", "use --script FILE to name one that defines build_model and train"
+            f"there is no script {found}", "use --script FILE to name a script that defines build_model and train"
         )
     return found
 

@@ -1,8 +1,8 @@
 """Measure one candidate for one function: the target ``kernel``.
 
-A measurement has two child processes.  The bench runs the candidate and the baseline, and saves their outputs; it
-is timed from outside.  The referee computes the reference and compares.  The seeds are drawn here, after the candidate
-was frozen.
+A measurement has two child processes.  The bench runs the candidate and the baseline, and saves their outputs;
+the parent times the bench.  The referee computes the reference and compares those outputs with it.  The parent draws the
+seeds after the candidate was frozen.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def contradiction(
     """Return a sentence that says which set of rows contradicts the score, and how; None if no set does.
 
     ``gains`` are the gains over the incumbent on the same rows.  Rows differ in difficulty far more than two models
-    differ on one row.  So the gains decide, where they are known; otherwise the values are compared directly.
+    differ on one row.  So the gains decide if they are known; if not, the values on the sets are compared.
     """
     found = sets[VALIDATION]
     again, slack = found["value"], _ERRORS * found["lookahead_error"] + _SAME * abs(value)
@@ -137,8 +137,7 @@ def _short(name: str, sets: Mapping[str, Mapping[str, float]], gains: Mapping[st
 def _on_training(sets: Mapping[str, Mapping[str, float]], gain: float, gains: Mapping[str, Gained]) -> str:
     """Return a sentence if the gain is far smaller on rows of the training text, else an empty string.
 
-    This happens with a model that knows all held-out rows, but it can also happen with an honest remedy for
-    overfitting.
+    A model that knows all held-out rows has a far smaller gain there, but so can an honest remedy for overfitting.
     """
     if TRAINING not in gains:
         return ""

@@ -41,8 +41,8 @@ def recorded_corpus(conditions: PretrainConditions, cache: Path) -> Corpus:
 def choose_corpus(settings: Settings, lab: Lab, profile: Profile, say: Say) -> Corpus:
     """Return the corpus that a new session trains on.
 
-    The settings may name this corpus.  If they do not, the session trains on the corpus that was prepared last for the
-    lab, or else on the text of the standard library, which is prepared now.  Raises CorpusError.
+    The settings may name this corpus.  If the settings name none, the session trains on the corpus that was prepared
+    last for the lab, or else on the text of the standard library, which is prepared now.  Raises CorpusError.
     """
     if settings.data.source == "auto" and (last := last_corpus(lab)) is not None:
         return last

@@ -186,7 +186,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
         """Test the sandbox with the lab's own rows, and yield a line that says whether the sandbox works."""
         try:
             if corpus_here(place.settings, place.lab, place.profile) is None:
-                yield Finding("sandbox", "probe", "not tried: it needs prepared data")
+                yield Finding("sandbox", "probe", "not tried, because the test needs prepared data")
                 return
             under = self.build(self.settle(place), place).conditions
         except AutoresearchError as error:

@@ -53,7 +53,7 @@ class Secrecy:
 def secrecy_of(corpus: Corpus, lab: Lab) -> Secrecy:
     """Return where the text of a corpus lies.
 
-    This takes milliseconds, except for the source ``folder``, for which the whole folder is listed.
+    The search takes milliseconds, except for the source ``folder``, for which the whole folder is listed.
     """
     manifest = corpus.manifest
     if manifest.source == "stdlib":

@@ -93,7 +93,8 @@ def _signal(pid: int) -> None:
 
 
 def _product(device: str) -> None:
-    """Compare a product of random matrices with numpy's: some builds of MLX compute it wrongly without an error."""
+    """Compare a product of random matrices with numpy's, because some builds of MLX multiply wrongly without an
+    error."""
     import mlx.core as mx
 
     left, right = _random(16, 512), _random(512, 64)
@@ -107,7 +108,8 @@ def _product(device: str) -> None:
 
 
 def _compiled(device: str) -> None:
-    """Compare a compiled expression with numpy's: its kernel is built from source, which a sandbox can forbid."""
+    """Compare a compiled expression with numpy's, because the kernel is built from source, which a sandbox can
+    forbid."""
     import mlx.core as mx
 
     mx.set_default_device(mx.gpu if device == "gpu" else mx.cpu)

@@ -23,7 +23,7 @@ _FILE_BYTES = 16 * 2**30
 def training_permissions(conditions: Conditions, assignment: Assignment) -> Permissions:
     """Return the training child's permissions: it may read its worktree and write to its run folder.
 
-    The training rows are not among the files: the parent process sends them.
+    The training rows are not among these files, because the parent process sends the rows.
     """
     gpu = conditions.device == "gpu"
     return Permissions(

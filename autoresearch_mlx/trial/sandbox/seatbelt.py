@@ -60,8 +60,8 @@ def why_not() -> str | None:
 def confined(command: Sequence[str], permissions: Permissions) -> list[str]:
     """Return the command that runs ``command`` under ``permissions``.
 
-    For a GPU this also makes the process's cache folder, and the returned command sets the variable that names it.
-    Raises OSError for a path with control characters, because a profile cannot contain such a path.
+    For a GPU this function also makes the process's cache folder, and the returned command sets the variable that names
+    it.  Raises OSError for a path with control characters, because a profile cannot contain such a path.
     """
     shared = user_cache() if permissions.gpu else None
     cache = None if shared is None else own_cache(shared)

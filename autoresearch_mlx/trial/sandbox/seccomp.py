@@ -111,7 +111,8 @@ The lowest four bits of an argument hold the type of a socket; SOCK_STREAM is th
 
 _CLONE_THREAD = 0x00010000
 _CLONE_NEW = 0x7E020080
-"""All flags CLONE_NEW*: in a new user namespace a process has every capability, so it could get around the limits."""
+"""All flags CLONE_NEW*, which are refused because a process in a new user namespace has every capability, and so could
+get around the limits."""
 
 _EVERYBODY = 0xFFFFFFFF
 """The argument -1 of kill, which means all processes.  The call would succeed even if Landlock refused every single

@@ -80,8 +80,8 @@ def session(pid: int) -> int | None:
 def resident(process: psutil.Process) -> int:
     """Return the bytes of main memory and swap that a process uses, or 0 if it has ended.
 
-    Pages of mapped files are left out: the system drops them when it needs memory, and the training rows of a large
-    corpus are such pages.
+    Pages of mapped files are left out, because the system drops them when it needs memory, and the training rows of a
+    large corpus are such pages.
     """
     try:
         if sys.platform == "darwin":

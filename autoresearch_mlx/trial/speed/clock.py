@@ -34,8 +34,8 @@ A product that looks faster has a wider limit than a product that looks slower. 
 reference's time, training runs made no more steps than before, and a faster machine changes no budget anyway.
 """
 _MEMORY_SHARE = 0.5
-"""Assumed share of a training run's time for which the run waits for memory.  This is a guess; it was not measured on
-any file."""
+"""Assumed share of a training run's time for which the run waits for memory: a guess that was not measured on any
+file."""
 _MEMORY_DOUBT = 2.0
 """Ratio of copy times above which the result depends too much on ``_MEMORY_SHARE``, so that the run does not count."""
 _LEAST_RATE, _MOST_RATE = 0.02, 20.0
@@ -55,7 +55,7 @@ _STOPS_SECONDS = 2.0
 """For this many seconds after a stop (SIGSTOP) was seen, time that the run spends neither running nor waiting counts as
 stopped.
 
-With ten checks a second, most of a short stop would otherwise be missed.
+Without these seconds, ten checks a second would miss most of a short stop.
 """
 NOTICED = 0.95
 """Speed below which a run's record says what slowed the run down."""
@@ -100,7 +100,7 @@ class _Sums:
 def gpu_speed(probes: Sequence[float], reference: Reference | None) -> RunSpeed:
     """Return the speed of a GPU from the milliseconds of its probes; it is unknown until a baseline was probed.
 
-    The harness makes the probes between steps, in the process of the edited script, which could send wrong ones.  So
+    The harness makes the probes between steps, in the process of the edited script, which could send wrong times.  So
     probes never lengthen a budget, and the worst that wrong times can do is that the script's own run does not count.
     """
     if not probes:

@@ -1,8 +1,8 @@
 """Read the processor time that a run's processes got, and the time for which their threads had to wait for a processor.
 
-A thread waits if it could run but does not run: other programs, a quota or a low priority keep it from the processor.
-A thread that sleeps, or waits for a disk, does not count as waiting.  So both times together show how much processor
-time the run wanted and did not get, whatever the edited file does with its threads.
+A thread waits if it could run but does not, because other programs, a quota or a low priority keep it from the
+processor.  A thread that sleeps, or waits for a disk, does not count as waiting.  So both times together show how much
+processor time the run wanted and did not get, whatever the edited file does with its threads.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Use:
     def share(self, wall: float, cores: int) -> float:
         """Return the share of its undisturbed pace that the run kept in ``wall`` seconds on ``cores`` processors.
 
-        The time withheld from the run is at most the processor time that the run did not use.  Otherwise threads that
-        wait for each other, in a run with more busy threads than processors, would count as well.  For a run with one
-        busy thread the share is ``got / wall``.
+        The time withheld from the run is at most the processor time that the run did not use.  Without this limit,
+        threads that wait for each other, in a run with more busy threads than processors, would count as well.  For a
+        run with one busy thread the share is ``got / wall``.
         """
         lost = min(self.waited, max(cores * wall - self.got, 0.0))
         wanted = max(wall, self.got + lost)

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from autoresearch_mlx.trial.spec import EVENTS_ENV
 
 MOST_BYTES = 60_000
-"""Longest answer in bytes of JSON: the parent reads events in lines of at most 64 KB."""
+"""Longest answer in bytes of JSON, because the parent reads events in lines of at most 64 KB."""
 _SECONDS = 3600.0
 """Longest wait in seconds for a reply of the harness, whose own time limits are shorter."""
 

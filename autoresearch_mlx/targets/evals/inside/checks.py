@@ -1,6 +1,6 @@
 """Check one answer.
 
-This runs in the scorer's process, because a regular expression may take hours on some answers.
+The checks run in the scorer's process, because a regular expression may take hours on some answers.
 """
 
 from __future__ import annotations

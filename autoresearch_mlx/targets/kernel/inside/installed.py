@@ -2,7 +2,7 @@
 
 A kernel is used only for arguments that its task covers, and only if it passes a check at the first call with their
 shapes.  The check compares the kernel's outputs, and its gradients if the step takes them, with the results of the
-plain function.  Otherwise the plain function is used, and a line in the run's log says why.
+plain function.  If the kernel is not used, the plain function is, and a line in the run's log says why.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from autoresearch_mlx.targets.kernel.task import Sizes, Task
 
 _FEW = 16
 """An output with fewer values than this is judged value by value, not by its average error, but only at sizes other
-than the model's.  With so few values, the rounding of a single small value can exceed the bound on the average
+than the model's.  With few values, the rounding of a single small value can exceed the bound on the average
 error."""
 
 

@@ -21,7 +21,7 @@ class ScriptFailed(Exception):
 
 
 def load(path: Path, name: str = "profiled_script") -> ModuleType:
-    """Import a script as a module called ``name``.  Raises ScriptFailed if it cannot be imported."""
+    """Import a script as a module called ``name``.  Raises ScriptFailed if the script cannot be imported."""
     found = importlib.util.spec_from_file_location(name, path)
     if found is None or found.loader is None:
         raise ScriptFailed(f"{path.name} is not a Python file")
