@@ -1,7 +1,7 @@
 """Measure one candidate for one function: the target ``kernel``.
 
-A measurement has two child processes.  The bench runs the candidate and the baseline, and saves their outputs;
-the parent times the bench.  The referee computes the reference and compares those outputs with it.  The parent draws the
+A measurement has two child processes.  The bench runs the candidate and the baseline, and saves their outputs; the
+parent times the bench.  The referee computes the reference and compares those outputs with it.  The parent draws the
 seeds after the candidate was frozen.
 """
 
