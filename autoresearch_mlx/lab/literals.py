@@ -157,7 +157,7 @@ def _dense(literal: str) -> str | None:
     strange = sum(not (" " <= character <= "~" or character in "\t\n\r") for character in literal)
     strange += len(re.findall(r"\\x|\\[0-7]{2,3}|\\u|\\U|\\N", literal))
     if strange > _STRANGE:
-        return f"{strange} characters in one literal that are not plain text, more than {_STRANGE}"
+        return f"{strange} characters that are not plain text in one literal, more than {_STRANGE}"
     for run in re.findall(rf"\S{{{_RUN},}}", _ADDRESS.sub("", literal)):
         if _bits(run) > _RUN_BITS:
             return f"{len(run):,} characters of high entropy"
