@@ -1,10 +1,10 @@
 """Compare rules for keeping changes in a fleet, on simulated nights: ``python -m bench.fleet [--nights 200]``
 
 Machines differ in what they measure for one file (0, 0.06 and 0.25 apart), in their noise, and in how much a change
-helps them.  Every night has the same number of runs under every rule, over all machines together; runs of the baseline
-and of incumbents count.  Night i has the same changes under every rule.  The rules do not know the noise: they estimate
-it from three runs of the baseline on each machine; with our judge, each machine makes fewer runs if there are more than
-three machines.
+helps.  Every night has the same number of runs under every rule, over all machines together; runs of the baseline and
+of incumbents are included.  Night i has the same changes under every rule.  The rules do not know the noise: they
+estimate it from three runs of the baseline on each machine; with our judge, each machine makes fewer runs if there are
+more than three machines.
 
     gain      true gain of the last incumbent over the baseline, mean over the machines, with its standard error
     keeps     number of changes kept

@@ -6,13 +6,13 @@ The landscapes are fitted to real runs (``bench/fitted.py``) or drawn (``bench/l
 same landscape, the same start and the same random numbers.  The local searches (``walk``, ``model``, ``knobs``,
 ``hybrid``) propose changes of the incumbent and follow the loop's rule: keep what measures better than the incumbent
 did, by more than one sigma.  The global searches choose the best value they measured.  ``model`` is a scripted model
-that knows the usual tricks (``bench/habits.py``), ``hybrid`` is that model together with ``knobs``; both run through
-the real agents.  ``menu`` is ``knobs`` with a model that picks at random from its ten best moves, and ``4 lanes`` is
-``knobs`` with four experiments at a time.  The table shows the *true* value of each search's chosen configuration after
-10, 35 and 70 trials, as mean and standard deviation over the seeds.  The table also counts failures (crashes, and
-answers without an edit), and the seeds on which the search ended better than the walk.  Most of the standard deviation
-comes from the landscapes, which differ from seed to seed unless they are fitted.  The baseline is measured first and is
-not counted as a trial.
+that knows the usual tricks (``bench/habits.py``), and ``hybrid`` is that model together with ``knobs``; both run
+through the real agents.  ``menu`` is ``knobs`` with a model that picks at random from the optimiser's ten best moves,
+and ``4 lanes`` is ``knobs`` with four experiments at a time.  The table shows the *true* value of each search's chosen
+configuration after 10, 35 and 70 trials, as mean and standard deviation over the seeds.  The table also counts failures
+(crashes, and answers without an edit), and the seeds on which the search ended better than the walk.  Most of the
+standard deviation comes from the landscapes, which differ from seed to seed unless they are fitted.  The baseline is
+measured first and is not counted as a trial.
 """
 
 from __future__ import annotations

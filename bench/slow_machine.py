@@ -6,7 +6,7 @@ A night has 12 edits without effect, 3 real wins and 3 real losses in random ord
 these edits while the machine's speed changes from run to run.  The value of a run depends on the work that it did, by a
 power law, so the judge's straight line over the logarithm of the work is only nearly right.  There are three rows for
 each course of the speed.  The first shows edits whose steps cost the same, so that tokens show the work.  The second
-shows all other edits: there only the speed shows the work.  The third shows the same rules without the speed.  The
+shows all other edits, for which only the speed shows the work.  The third shows the same rules without the speed.  The
 columns are:
 
     beyond 3     edits without effect, out of 12, that are reported beyond 3 sigma, and the worst night
