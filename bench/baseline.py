@@ -33,7 +33,7 @@ PHASES = ("start", "compile", "train", "evaluate")
 
 
 @click.command()
-@click.option("--seconds", type=float, help="Training time; default: the profile's.")
+@click.option("--seconds", type=float, help="Training time of a run; default: the profile's.")
 @click.option("--runs", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--same-seed", is_flag=True, help="Use one seed for all runs, which leaves only the machine's own noise.")
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE", help="Set a knob of train_mlx.py.")

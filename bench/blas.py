@@ -35,7 +35,8 @@ from autoresearch_mlx.targets.pretrain.kind import PretrainKind
 @click.command()
 @click.option("--seconds", type=float, default=10.0, show_default=True, help="Training time of each run.")
 def main(seconds: float) -> None:
-    """Print a row for each BLAS: GFLOP/s of a 1024 x 1024 product, tokens/s of the baseline, ratios to row one."""
+    """Print a row for each BLAS: GFLOP/s of a 1024 x 1024 product, tokens/s of the baseline, ratios to the first
+    row."""
     machine = read_machine()
     fast = child_environment(find_blas(default_cache(), machine), {})
     if not fast:

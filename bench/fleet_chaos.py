@@ -148,7 +148,7 @@ class Chaos:
             self.asleep.discard(machine.name)
 
         self.later.append((time.monotonic() + seconds, wake))
-        return f"{machine.name} stands still for {seconds:.0f} s ({len(stopped)} processes)"
+        return f"{machine.name} is stopped for {seconds:.0f} s ({len(stopped)} processes)"
 
     def lid(self) -> str:
         return self.stop(_LID_SECONDS) if len(self.asleep) < 2 else self.moment()

@@ -1,7 +1,7 @@
 """Measure what the loop itself costs: ``python -m bench.loop [--experiments 500] [--rows 10000]``
 
 The real command runs one long session on a program that takes milliseconds, and is watched from outside.  The benchmark
-watches the memory and the open files of its process as the night goes on.  The benchmark also measures what an
+watches the memory and the open files of the loop's process as the night goes on.  The benchmark also measures what an
 experiment takes (git, ledger, judging, child processes) besides the measured program and the optimiser's thinking.
 
 Then the whole command ``status`` is timed on a ledger of ``--rows`` experiments, each as a training run writes it.

@@ -5,9 +5,9 @@
     python -m bench.step --script edited.py             a file that still has the functions of the shipped one
 
 Each part runs alone, forward and backward, on random inputs of its real shape.  The time is the median processor time
-of ``--repeats``.  The column ``products`` is the time that the part's matrix products would take at the speed of a
-large product on this machine, which is measured in the same process (the roofline).  The rest of a part's time goes
-into elementwise functions, sums, copies and gathers.
+of ``--repeats`` repetitions.  The column ``products`` is the time that the part's matrix products would take at the
+speed of a large product on this machine, which is measured in the same process (the roofline).  The rest of a part's
+time goes into elementwise functions, sums, copies and gathers.
 """
 
 from __future__ import annotations

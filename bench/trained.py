@@ -54,7 +54,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """The result of a child."""
+    """The result of a child process."""
 
     value: float
     """val_bpb, or NaN if it was not evaluated."""

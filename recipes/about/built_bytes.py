@@ -1,4 +1,4 @@
-"""Build, and print the gzip bytes of all files that the build makes; `--write` notes what the first build makes.
+"""Build, and print the gzip bytes of all files that the build makes; `--write` records what the first build makes.
 
 The build runs in a copy of this folder, without what earlier builds have left.
 """

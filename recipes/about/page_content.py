@@ -1,4 +1,4 @@
-"""Check that the page still has its contents: `--write` notes the contents of the first version in page.json.
+"""Check that the page still has its contents: `--write` records the contents of the first version in page.json.
 
 The check compares the text that a reader sees, links, pictures, form controls, headings, names for scripts and styles,
 and the properties that each rule of a style sheet sets.  The files that the page refers to must exist.

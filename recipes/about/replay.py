@@ -1,10 +1,10 @@
 """Print the processor time of the recorded calls, in seconds; with --compare only compare the results.
 
-The first version of the editable files and the edited one take turns on the calls in calls.pickle or, for Node, in
-calls.json (A B, B A, ...).  The median of the ratios of all pairs says how much faster the edited one is, whatever else
-the machine does.  This median, multiplied by the best time of the first version, is the time in seconds.  Each version
-works in a process of its own, and its modules are loaded again before each pass, so that no result can be kept from one
-pass to the next.
+The first and the edited version of the editable files take turns on the calls in calls.pickle or, for Node, in
+calls.json (A B, B A, ...).  The median of the ratios of all pairs says how much faster the edited version is, whatever
+else the machine does.  This median, multiplied by the best time of the first version, is the time in seconds.  Each
+version works in a process of its own, and its modules are loaded again before each pass, so that no result can be kept
+from one pass to the next.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Run the tests and watch what they do: how many lines of the source they run, which tests there are, how they end.
 
-With --write the first version's tests are noted in tests.json.  With --same the tests must be the same, end the same
+With --write the first version's tests are recorded in tests.json.  With --same the tests must be the same, end the same
 way, check as much, and run all lines that they ran before.  Without either option, the share of lines that the tests
 run is printed.
 """
