@@ -40,7 +40,7 @@ class File:
     name: str
     """The file as it was named on the command line: the path, and the knobs that were set."""
     script: Path
-    """A copy with the preset and these knobs."""
+    """A copy of the file with the preset and these knobs."""
 
 
 @click.command()

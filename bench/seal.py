@@ -92,7 +92,7 @@ def _table(spent: dict[str, list[float]], values: dict[str, float]) -> None:
 
 
 def trained(root: Path) -> Conditions:
-    """Return the conditions of this machine's preset, with weights of a few steps in ``root``/run."""
+    """Return the conditions of this machine's preset, and write the weights of a few steps to ``root``/run."""
     lab, machine = Lab(root), read_machine()
     profile = choose_profile(machine)
     settings = load_settings(lab.root, {"data.source": "stdlib"}).settings

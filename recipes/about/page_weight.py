@@ -8,7 +8,7 @@ PACKED = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".woff", ".woff2", 
 
 
 def weight(path):
-    """Return the bytes of one file as it is sent: formats that are packed already are sent as they are."""
+    """Return the bytes of one file as a server sends it: compressed, unless its format is compressed already."""
     data = path.read_bytes()
     return len(data) if path.suffix.lower() in PACKED else len(gzip.compress(data, 9, mtime=0))
 

@@ -35,7 +35,7 @@ def clock():
 
 
 def run(line, folder):
-    """Run a shell line; return its output and its seconds.  Ends with an error when it fails."""
+    """Run a shell line; return its output and its seconds.  Ends with an error when the line fails."""
     began = clock()
     done = subprocess.run(["sh", "-c", line], cwd=folder, capture_output=True, env=environment)
     spent = clock() - began

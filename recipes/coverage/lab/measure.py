@@ -5,8 +5,8 @@ that the tests notice, in percent of those tried.  A wrong program is a source w
 tests reach.  Tests that only call the program raise the first figure and lower the second.  ``pragmas``: comments that
 take lines out of the count.
 
-Tests that read the text of the sources, or find out that they are tried on wrong programs, would notice each of them.
-So now and then the tests run with a program that does the same and is written differently, and they must pass.
+Tests that read the text of the sources, or find out that they are tried on wrong programs, would notice every wrong
+program. So now and then the tests run with a program that does the same and is written differently, and they must pass.
 """
 
 import random

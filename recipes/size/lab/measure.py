@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def editable():
-    """Return the editable files of the lab, by its lab.toml."""
+    """Return the editable files of the lab, as its lab.toml names them."""
     patterns = tomllib.loads(Path("lab.toml").read_text())["target"]["editable"]
     return sorted({path for pattern in patterns for path in Path().glob(pattern) if path.is_file()})
 

@@ -24,7 +24,7 @@ def report(arguments):
 
 
 def main(arguments):
-    """Run the tests in a child of this process.  Ends with an error when they fail, or do not run to their end."""
+    """Run the tests in a child of this process.  Ends with an error when the tests fail, or do not run to their end."""
     word = secrets.token_hex(16)
     command = [sys.executable, __file__, "--here", *arguments]
     done = subprocess.run(command, input=word + "\n", stdout=subprocess.PIPE, text=True)

@@ -1,7 +1,7 @@
 """Print how much faster the tests are than those of the first version, and their time in seconds.
 
 The first version's tests, in ``original/``, and the edited ones take turns, A B and then B A, each run in a new copy of
-the lab.  So the load of the machine changes the number little.  The number is the logarithm of the ratio of the times.
+the lab.  So the load of the machine hardly changes the number.  The number is the logarithm of the ratio of the times.
 Each run must run the same tests and make the same assertions as the first version, even while its time is taken.
 """
 
