@@ -62,7 +62,7 @@ def raw_list(fleet: Fleet, changes: Iterator[TrueChange]) -> None:
 
 
 def levelled_list(fleet: Fleet, changes: Iterator[TrueChange]) -> None:
-    """Keep what beats the best number so far, after the baseline of its machine was subtracted from each number."""
+    """Keep what beats the best number so far; from each number the baseline of its machine is subtracted first."""
     levels = [fmean(fleet.measure(machine) for _ in range(3)) for machine in range(fleet.world.machines)]
     best = 0.0
     for at, change in enumerate(changes):

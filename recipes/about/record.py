@@ -149,7 +149,7 @@ def write(modules, paths):
 
 
 def probed():
-    """Return a line about each recorded call from a new process; None for a call that cannot be repeated."""
+    """Repeat each recorded call in a new process; return a line about it, or None if it cannot be repeated."""
     command = [sys.executable, str(HERE / "replay_worker.py"), "probe"]
     fixed = {**os.environ, "PYTHONHASHSEED": "0"}
     done = subprocess.run(command, input="", capture_output=True, text=True, env=fixed)
