@@ -234,7 +234,7 @@ def install_command(labs: tuple[Path, ...], script: Path | None, off: bool, tag:
 @_script_option
 @json_option
 def remove_command(functions: tuple[str, ...], script: Path | None, as_json: bool) -> None:
-    """Take installed kernels out of the script again; without FUNCTION: all of them.
+    """Take installed kernels out of the script again; without FUNCTION, take out all kernels.
 
     After this command the script is byte for byte as it was before the installation, apart from your edits of other
     lines.  A kernel whose lines were edited stays in the script, and a message names the kernel.

@@ -66,7 +66,7 @@ def _read(line: Line, changes: dict[str, tuple[Any, Any]], known: dict[str, Any]
         changes |= each.changes
     changes = _with_old_value(changes, line)
     asides = [read_statement(piece, known, True) for piece in line.sets if not _repeats_value(piece, changes)]
-    for each in asides:  # an aside adds to what the line itself says, and never overwrites it
+    for each in asides:  # an aside may add values of knobs, but never overwrites a value from the line itself
         changes |= {name: pair for name, pair in each.changes.items() if name not in changes}
     remarks = [read_statement(remark, known, True) for remark in line.remarks if _states_a_change(remark, line)]
     limited = line.more and any(each.changes or each.code for each in stated)

@@ -116,7 +116,7 @@ def _with_changes(read: Sequence[tuple[Run, bool]]) -> Iterator[Run]:
         changes = read_descriptions([(run.note, run.status == "keep") for run, _ in part])
         for at, ((run, named), told) in enumerate(zip(part, changes, strict=True)):
             run = replace(run, order=start + at, axis=told.axis, changes=told.changes, opens=at == 0)
-            # A baseline that was not kept says nothing about the incumbent at that time.
+            # A baseline that was not kept does not show what the incumbent was.
             again = at > 0 and _is_baseline(run, named)
             yield replace(run, axis=BASELINE, changes={}, comparable=False) if again else run
 

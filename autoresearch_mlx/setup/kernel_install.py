@@ -33,7 +33,11 @@ def _known(kept: Kept, text: str, script: Path) -> Iterator[str]:
     found = [e for e in read(kept.session / FILE).in_step if e.get("number") == kept.experiment.number]
     if expired := kept.expired():
         yield expired
-    yield str(found[-1]["words"]) if found else "its gain for the step is not measured yet: `kernel verify` does that"
+    yield (
+        str(found[-1]["words"])
+        if found
+        else "the kernel's gain for the step is not measured yet; `kernel verify` measures it"
+    )
     was = function_text(script_text(kept.lab.root / REFERENCE), function)
     if kept.task.script and function_text(text.replace("\r\n", "\n"), function) != was.replace("\r\n", "\n"):
         yield (

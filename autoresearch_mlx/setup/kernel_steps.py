@@ -137,7 +137,8 @@ def kernel_labs(lab: Lab, named: Sequence[Path], script: Path) -> list[Lab]:
 
 
 def kept_in(lab: Lab, tag: str | None, every: bool) -> list[Kept]:
-    """Return the newest kernel that a lab's session has kept, or with ``every`` all of them, oldest first.
+    """Return the newest kernel that a lab's session has kept, or with ``every`` all kernels that it has kept, oldest
+    first.
 
     Raises LabError when the session has kept no kernel.
     """

@@ -72,7 +72,7 @@ class Recipe:
 
 
 def recipes() -> tuple[Recipe, ...]:
-    """Return all recipes, by name.  Raises LabError when the installation lacks them."""
+    """Return all recipes, by name.  Raises LabError when the installation lacks the recipes."""
     folders = sorted(path.parent for path in asset("recipes").glob("*/recipe.toml"))
     return tuple(_read(folder) for folder in folders)
 
@@ -89,7 +89,7 @@ def find_recipe(name: str) -> Recipe:
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         said = f"did you mean {near[0]}? " if near else ""
-        raise LabError(f"there is no recipe {name!r}", f"{said}`autoresearch-mlx init --recipe list` shows them all")
+        raise LabError(f"there is no recipe {name!r}", f"{said}`autoresearch-mlx init --recipe list` shows all recipes")
     return known[name]
 
 

@@ -119,7 +119,8 @@ class Source:
         return before, {path: t for path, t in self.workspace.read(e.commit).items() if t != before.get(path)}
 
     def _withheld(self, before: Mapping[str, str], after: Mapping[str, str]) -> str:
-        """Return why the files of an edit must not be published, or an empty string if they may be."""
+        """Return the reason why the files of an edit must not be published, or an empty string if they may be
+        published."""
         for path, text in [*before.items(), *after.items()]:
             if found := self.personal.named_in(text):
                 return f"{path} contains {found}"

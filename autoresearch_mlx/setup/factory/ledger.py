@@ -158,7 +158,7 @@ def replay(events: Sequence[Event], damaged: Sequence[int] = ()) -> Factory:
 def _after(state: Factory, problems: dict[str, Problem], event: Event) -> Factory:
     """Return the state after one more event.
 
-    Changes of problems are made in the table ``problems``.
+    If the event is about a problem, the table ``problems`` is changed in place.
     """
     kind = event["event"]
     if kind in ("began", "set"):

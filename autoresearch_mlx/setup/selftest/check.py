@@ -11,7 +11,8 @@ State: TypeAlias = Literal["ok", "note", "fail", "absent"]
 """``note`` means that the part works but the user should look at it; ``absent`` means that there is nothing to check
 on this system or in this call."""
 Doing: TypeAlias = Callable[[str], None]
-"""Function that a check calls to say what it is doing; if the check hangs, the report quotes the last such message."""
+"""Function that a check calls to say what it is doing; if the check hangs, the report quotes the check's last
+message."""
 
 
 @dataclass(frozen=True, slots=True)

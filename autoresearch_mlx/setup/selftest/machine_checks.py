@@ -198,8 +198,7 @@ _HOLDERS = {"Darwin": r"pid (\d+)\(caffeinate\)", "Linux": r"autoresearch-mlx\s+
 
 
 def check_awake(ground: Ground, doing: Doing, system: str = "") -> Result:
-    """Start the helper that keeps the machine awake, and look for it in the system's list of programs that keep the
-    machine awake."""
+    """Start the helper that keeps the machine awake, and check that the system lists the helper."""
     system = system or platform.system()
     command = _LISTS.get(system)
     if command is None or shutil.which(command[0]) is None:

@@ -165,7 +165,7 @@ def test_install_uses_the_kernel_and_remove_restores_the_file_with_uncommitted_e
     was = script.read_bytes()
     done = command_line("kernel", "install", cwd=lab)
     assert done.returncode == 0, done.stderr
-    assert "its gain for the step is not measured yet" in done.stdout
+    assert "the kernel's gain for the step is not measured yet" in done.stdout
     assert "Uses(kernel=1, plain=0, why='') 4.8283" in asked(lab)
     again = command_line("kernel", "install", cwd=lab)
     assert again.returncode == 1 and "already" in again.stderr
