@@ -111,8 +111,8 @@ def _tried(runs: Sequence[Run]) -> bool:
 
 
 def _gains(columns: Columns) -> Iterator[tuple[float, float]]:
-    """Yield, for each row of our own table with a gain and a value, the gain, and the value minus the incumbent's
-    value."""
+    """For each row with a gain and a value in one of our own tables, yield the gain, and the value minus the
+    incumbent's value."""
     incumbent: float | None = None
     for row in columns.rows if columns.ours else ():
         value, gain = number_in(columns.cell(row, "value")), number_in(columns.cell(row, "gain"))

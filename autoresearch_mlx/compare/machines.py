@@ -188,7 +188,7 @@ def _side(view: View, sigma: Sigma, head: MachineEffect | None) -> MachineSide:
 
 
 def _mean(view: View, experiment: Experiment | None) -> float | None:
-    """Return the mean of an experiment's undisturbed runs, in the machine's newest regime that has such a run."""
+    """Return the mean of an experiment's undisturbed runs, in the machine's newest regime with an undisturbed run."""
     if experiment is None:
         return None
     own = view.history.own or frozenset()

@@ -47,7 +47,7 @@ class Pair:
 
 
 def pairs(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Pair, ...]:
-    """Return each measured change of ``there`` with the most similar one of ``here``; no change is used twice.
+    """Return each measured change of ``there`` with the most similar change of ``here``; no change is used twice.
 
     The most similar pair is matched first; among equally similar pairs, the earliest.  Choosing by the gain would make
     the agreement look better than it is.
@@ -72,7 +72,7 @@ def _candidates(there: Sequence[Effect], here: Sequence[Effect]) -> Iterator[Pai
 
 
 def distance(a: Run, b: Run) -> float | None:
-    """Return how much the changes of two runs differ, at least 0.
+    """Return how much the changes of two runs differ, as a number of at least 0.
 
     Returns None if the two are different changes.
     """

@@ -112,7 +112,7 @@ def _first(head: Sequence[str], words: Sequence[str]) -> int | None:
 
 
 def _stated(lines: Lines, places: Mapping[str, int]) -> Direction | None:
-    """Return the direction in our own column, or in a comment such as ``# metric_direction: higher_is_better``."""
+    """Return the direction from a column of our own tables, or from a comment: ``# metric_direction: higher_is_better``."""
     told = [row.cell(places["direction"]) for row in lines.rows[1:2]] if "direction" in places else []
     told += [text for text in lines.comments if re.search(r"direction|better|minimi[sz]e|maximi[sz]e", text.lower())]
     for text in map(str.lower, told):
@@ -171,8 +171,8 @@ def direction_of(
     """Return whether lower or higher values are better.
 
     ``kept`` holds the values of the kept rows, oldest first.  ``gains`` holds two numbers for each row of our own
-    table: its gain, and its value minus the incumbent's.  ``tried`` is True if any run other than a baseline has a
-    value.  Raises TableError if neither the file nor its rows show the direction.
+    table: its gain, and its value minus the incumbent's value.  ``tried`` is True if any run other than a baseline has
+    a value.  Raises TableError if neither the file nor its rows show the direction.
     """
     if columns.direction is not None:
         return columns.direction

@@ -118,8 +118,8 @@ def _pair(name: str, was: str, now: str, unit: str) -> tuple[Any, Any] | None:
 def _sized(read: Reading, known: Mapping[str, Any]) -> Reading | None:
     """Return the reading; if its number is a number of rows, return it as a reading of the device's batch size.
 
-    In a reading of the device's batch size, the earlier value is that of the device's batch size too.  Returns None if
-    it is unclear which batch is meant.
+    In a reading of the device's batch size, the earlier value is a size of the device's batch too.  Returns None if it
+    is unclear which batch is meant.
     """
     if read.knob != "TOTAL_BATCH_SIZE" or read.now >= _FEWEST_TOKENS:
         return read

@@ -192,7 +192,7 @@ def _editable(wanted: Wanted, number: Number, wish: Wish, tree: Tree, person: Pe
     editable = wanted.editable or editable_for(number, tree, wish.files)
     if too_many(editable):
         if person is None:
-            hint = "name the files that may be edited: --editable PATH, once for each"
+            hint = "name the files that may be edited: --editable PATH, once for each file"
             raise LabError(f"the sentence leaves {len(editable)} files open to edits", hint)
         editable = (editable[person.choose("Which file may be edited?", editable)],)
     return tuple(editable)

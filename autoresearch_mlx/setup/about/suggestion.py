@@ -33,7 +33,7 @@ class Suggestion:
     number: Number
     editable: tuple[str, ...]
     guard: str | None
-    """The shell line that the model chose as the guard among those of the repository, or None if it chose none."""
+    """The shell line of the repository that the model chose as the guard, or None if it chose none."""
 
 
 def find_model(name: str | None, office: Office) -> tuple[Endpoint | None, str]:

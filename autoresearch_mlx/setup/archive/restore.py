@@ -3,7 +3,7 @@
     .autoresearch/.restoring-<pid>/   the members while they are checked; refs.json names the refs before they are made
 
 The session's folder is put in place last, by one rename.  If a restore is killed, the next restore removes the files
-and refs of the killed one.
+and refs of the killed restore.
 """
 
 from __future__ import annotations

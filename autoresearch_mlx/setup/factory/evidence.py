@@ -25,7 +25,7 @@ class Piece:
     author: str
     date: str
     copies: int = 0
-    """Number of further posts with the same or nearly the same text."""
+    """Number of further posts with the text of this post, or nearly the same text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,9 @@ def evidence_of(piece: Piece, quote: str) -> dict[str, Any]:
 
 
 def independent(evidence: Sequence[Mapping[str, Any]]) -> int:
-    """Return the number of independent pieces: pieces that share an author or an address count as one.
+    """Return the number of independent pieces: pieces that share an author or an address count as one piece.
 
-    Pieces of one file that have neither an author nor a web address count as one too, because nothing shows that
+    Pieces of one file that have neither an author nor a web address count as one piece too, because nothing shows that
     different people wrote them.
     """
     groups: list[set[str]] = []

@@ -62,7 +62,7 @@ class Staff:
         form = "blocks" if self.settings.format == "auto" else self.settings.format
         most = self.settings.max_tokens_total
         left = None if most is None else max(1, most - spent(self.work).tokens)
-        # The agents ask the same model between two proposals, so unloading it would only take time.
+        # Between two proposals the agents ask the model that proposes, so unloading this model would only take time.
         loaded = True if self.settings.keep_loaded == "auto" else self.settings.keep_loaded
         told = {"name": "chat", "model": endpoint.name, "format": form, "max_tokens_total": left, "keep_loaded": loaded}
         return self.settings.model_copy(update={**told, **update})

@@ -1,4 +1,4 @@
-"""Write the questions to the model.  Text from posts stands between two lines with a random mark."""
+"""Write the questions to the model.  Text from posts is put between two lines with a random mark."""
 
 from __future__ import annotations
 
