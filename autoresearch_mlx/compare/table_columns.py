@@ -95,7 +95,9 @@ def _value_column(
             return head.index(wanted), METRIC if wanted in NAMES["bpb"] else metric
         if wanted in NAMES["bpb"] and "value" in places:
             return places["value"], METRIC
-        raise header.error(f"no column {metric}; the header has {', '.join(head)}", "give one of these as --metric")
+        raise header.error(
+            f"no column {metric}; the header has {', '.join(head)}", "give the name of one of these columns as --metric"
+        )
     if "bpb" in places:
         return places["bpb"], METRIC
     at = places.get("value")
@@ -112,7 +114,8 @@ def _first(head: Sequence[str], words: Sequence[str]) -> int | None:
 
 
 def _stated(lines: Lines, places: Mapping[str, int]) -> Direction | None:
-    """Return the direction from a column of our own tables, or from a comment: ``# metric_direction: higher_is_better``."""
+    """Return the direction in a column of our own tables, or in a comment (``# metric_direction:
+    higher_is_better``)."""
     told = [row.cell(places["direction"]) for row in lines.rows[1:2]] if "direction" in places else []
     told += [text for text in lines.comments if re.search(r"direction|better|minimi[sz]e|maximi[sz]e", text.lower())]
     for text in map(str.lower, told):

@@ -68,7 +68,7 @@ def examine(start: Path) -> Iterator[Finding]:
 def _here(start: Path) -> tuple[Lab, Resolved] | None:
     """Return the lab with its settings.
 
-    Returns None when the lab or its settings are broken; another finding says so.
+    Returns None when the lab or its settings are broken; a separate finding says so.
     """
     try:
         lab = find_lab(start)

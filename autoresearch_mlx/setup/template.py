@@ -92,7 +92,8 @@ def _first_command(directory: Path, recipe: Recipe | None) -> str:
 
 
 def _unopposed(directory: Path, recipe: Recipe) -> Mapping[str, bytes]:
-    """Return the files of a recipe; raise LabError when the directory has another file in the place of one of them."""
+    """Return the files of a recipe; raise LabError when the directory already has a different file with one of their
+    names."""
     files = recipe.files()
     for name, content in files.items():
         path = directory / name

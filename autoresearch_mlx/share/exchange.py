@@ -151,7 +151,7 @@ def pull(place: Place, remote: Remote) -> Received:
                 refused["its ref has no valid name"] += 1
             elif ref in seen:
                 if seen[ref] != commit:
-                    refused["it was changed after it was published; the first version stays"] += 1
+                    refused["its ref was changed after the first push; the first version stays"] += 1
             elif found[1] != place.lab:
                 wanted[found[1]].append(ref)
         chosen, left = _in_turns(wanted, kept, MOST_KEPT - kept.total())
@@ -195,7 +195,7 @@ def _checked(ref: str, text: bytes | str) -> Result | str:
     """Return the result at a ref, or the reason why it is not a valid result for this ref."""
     result = read_result(text) if isinstance(text, bytes) else text
     if isinstance(result, Result) and ref != f"{REFS}/{result.name}":
-        return "it is published under the name of another result"
+        return "its ref has the name of another result"
     return result
 
 
