@@ -142,7 +142,7 @@ def _key_of_settings(office: Office) -> str | None:
 
 
 def _key_in(variable: str) -> str:
-    """Return the key in an environment variable.  Raises AgentError, whose text never quotes the value."""
+    """Return the key in an environment variable.  Raises AgentError, whose text never quotes the variable's value."""
     key = os.environ.get(variable, "").strip()
     if not key:
         said = f"the environment variable {variable} does not hold an API key"

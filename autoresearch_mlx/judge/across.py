@@ -33,13 +33,13 @@ NAME = "fleet_machine"
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A session's history as one machine of a fleet sees it: ``own`` and ``regime`` are that machine's."""
+    """A session's history as one machine of a fleet sees it: ``own`` and ``regime`` belong to this one machine."""
 
     machine: str
     chip: str
     history: History
     away: bool = False
-    """True while the machine does not take part."""
+    """True while the machine does not take part in the fleet."""
 
 
 def name_of(measured: Measurement) -> str | None:

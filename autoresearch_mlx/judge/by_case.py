@@ -40,7 +40,7 @@ class ByCase:
     """The normal score whose tail probability is the exact test's one-sided mid-p value."""
     cases: int
     better: int
-    """Number of cases on which the score is higher."""
+    """Number of cases on which the candidate scores higher."""
     worse: int
     settled: bool
     """Whether more runs would add no information, because all runs of a version agree on every case."""

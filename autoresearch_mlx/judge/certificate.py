@@ -34,7 +34,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """How much better the head is, in the metric's unit; positive is better.
+    """How much better the head is than the earlier commit, in the metric's unit; positive is better.
 
     ``low`` to ``high`` is the 90 % interval.  The interval and the probability come from the posterior under flat
     priors, which is Student's t around the effect.  The variance of the posterior is pooled from two sources: sigma, as
@@ -119,7 +119,7 @@ def block_effects(
 
 
 def _effects(before: Sequence[Run], head: Sequence[Run], figure: Callable[[Run], float]) -> tuple[float, ...]:
-    """Return the figure of the head minus the figure of the version before, for each complete block in order."""
+    """Return the figure of the head minus the figure of the earlier commit, for each complete block in order."""
     ours, theirs = _by_pair(head, figure), _by_pair(before, figure)
     blocks = sorted({pair // 2 for pair in ours if {pair, pair ^ 1} <= ours.keys() & theirs.keys()})
     return tuple(

@@ -146,7 +146,7 @@ def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> 
 
 
 def _at_like_speed(evidence: Evidence, most: int) -> Difference | None:
-    """Compare with those runs of the incumbent that ran at about the same speed.
+    """Compare the candidate with those runs of the incumbent that ran at about the candidate's speed.
 
     Return None if all of the incumbent's runs had about that speed, or if none of them had.
     """

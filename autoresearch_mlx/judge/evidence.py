@@ -104,7 +104,7 @@ class Evidence:
     pair_sigma: Sigma = UNKNOWN
     """Sigma of the difference between two commits on one seed, for changes of this class (:func:`sigma.pair_class`)."""
     incumbent_age: int = 0
-    """Experiments finished since the incumbent was last measured."""
+    """Number of experiments that finished since the incumbent was last measured."""
     refreshes: int = 0
     """Runs of the incumbent that were already made for this decision."""
     audited: bool = False
@@ -226,7 +226,7 @@ class Rules:
     if it exceeds both this share and ``incredible_sigma`` times sigma."""
     unbelievable_share: float = 0.25
     """Share of the incumbent's value above which a gain is kept only when a person accepts it, if the target audits
-    runs.  We know of no single change to a training script that gained even half as much at a fixed budget."""
+    runs.  We know of no single change to a training script that gained even half of this share at a fixed budget."""
     spoiled: int = 3
     """Number of disturbed runs after which a candidate is not measured again; the verdict is then based on the runs
     that count."""

@@ -324,8 +324,8 @@ def longest_usual(history: History) -> Usual:
 
 
 def _least(values: Iterable[float]) -> float | None:
-    """Return the smallest value, which is the most exact one, because other programs can only add to the processor time
-    of the same work."""
+    """Return the smallest value, which is the most exact, because other programs can only add to the processor time of
+    the same work."""
     return min(values, default=None)
 
 

@@ -74,7 +74,7 @@ class Case:
     refreshes: int = 0
     """Runs of the incumbent that were already made for this decision."""
     refreshed: Mapping[str, int] = field(default_factory=dict)
-    """In a fleet, the number of these runs on each machine."""
+    """In a fleet, the number of runs of the incumbent that each machine already made for this decision."""
     tried: bool = False
     """Whether the incumbent was measured to see if the machine works (:mod:`faults`)."""
     audited: bool = False
@@ -101,7 +101,7 @@ class Judge:
     """Gain that a change must reach while sigma is unknown, in the metric's unit."""
     mode: Mode = "auto"
     floor: float | None = None
-    """The smallest gain that the user wants kept, whatever sigma says; None means any gain that is believed."""
+    """The smallest gain that the user wants kept, whatever sigma is; None means no such limit."""
     replicates: int = 3
     """Number of runs of the baseline, from which sigma is first estimated."""
     refresh_every: int = 10
@@ -188,7 +188,8 @@ class Judge:
     def _examined(self, decision: Decision, history: History, case: Case) -> Decision:
         """Ask for an audit of a keep whose edit is so large that it could contain knowledge of rows or weights.
 
-        An audit can tell, because a real improvement is better on hidden rows too, whatever the size of the edit.
+        An audit shows whether the gain is real: a real improvement is better on hidden rows too, however large the edit
+        is.
         """
         kept = isinstance(decision, Verdict) and decision.status == "keep"
         free = case.added_bytes < KNOWLEDGE_BYTES or case.removes is not None or case.accepted
@@ -331,7 +332,7 @@ def _uncounted(decision: Decision, history: History, case: Case) -> Decision:
     """State in a keep's reason how much work the budget did not count; if that is much, the keep waits for a person.
 
     A budget of tokens or operations does not count several passes over a batch, or a layer used twice; both cost time.
-    A person must say whether that is a better script or only a longer training.
+    A person must say whether the script is better or only trains longer.
     """
     # The smallest value counts, because other programs on the machine can only add to it.
     taken = min((float(m.extra["operation_time"]) for m in case.measurements if "operation_time" in m.extra), default=0)

@@ -172,8 +172,8 @@ def _decided(
     rules: Rules,
     begun: bool = False,
 ) -> Decision:
-    """Decide by the machines that have run both versions; ``begun`` says that another machine has run only the
-    candidate."""
+    """Decide by the machines that have run the candidate and the incumbent; ``begun`` says that another machine has run
+    only the candidate."""
     measured = [side for side in now if side.evidence.candidate]
     if not measured:
         return _next_run(sides, now, rules, begun=begun)

@@ -58,9 +58,8 @@ OTHER_SPEED = "the machine was not as fast as when the incumbent ran"
 
 
 def unlike(found: Difference, now: Evidence, rules: Rules) -> bool:
-    """Return whether only a difference in the machine's speed keeps the case undecided.
-
-    If so, a new run of the incumbent decides the case.
+    """Return whether only a difference in the machine's speed keeps the case undecided, so that a new run of the
+    incumbent decides it.
 
     A loss larger than the gain that a keep needs is clear at any speed.
     """

@@ -64,7 +64,7 @@ def decide_removal(evidence: Evidence, rules: Rules | None = None) -> Decision:
     found = difference(now, rules.record)
     if not found.error:
         unmissed = now.sigma.value == 0 and found.gain >= 0
-        said = "the head is as good without it" if unmissed else "without a sigma its effect cannot be judged"
+        said = "the head is as good without the change" if unmissed else "without a sigma its effect cannot be judged"
         return Verdict("keep", f"{said}: dropped") if unmissed else Verdict("discard", f"{said}: stays")
     if unlike(found, now, rules):
         return refresh(now, OTHER_SPEED)

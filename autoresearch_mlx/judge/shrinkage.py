@@ -93,7 +93,7 @@ def effect_variance(recent_effects: Sequence[float], sigma: float, error: float)
 def in_words(effect: Effect) -> str:
     """Return ``gain 0.0041 +- 0.0018 (2.3 sigma, 2 runs each)``; the error is shown to two digits.
 
-    The line mentions the machine's speed when that changes the gain or its error noticeably.
+    The line mentions the machine's speed when the speed changes the gain or its error noticeably.
     """
     digits = digits_of(effect.error)
     word = "loss" if effect.gain < 0 else "gain"

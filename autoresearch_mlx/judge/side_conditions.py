@@ -63,7 +63,7 @@ def _repeats_agree(*sides: Sequence[Measurement]) -> bool:
 
 
 def _dearer(ours: Sequence[Measurement], theirs: Sequence[Measurement]) -> str | None:
-    """Return a sentence on a figure that exceeds its limit, or None if none does.
+    """Return a sentence on a figure that exceeds its limit, or None if no figure does.
 
     A figure that one side lacks is not compared.
     """

@@ -29,7 +29,8 @@ _BEND = 0.15
 """Share of the correction that is added to its error, because a learning curve is not quite a straight line over
 ``log_work``."""
 _LATE, _LEAST_POINTS = 0.4, 4
-"""Share of the budget after which a curve's slope is computed, and the smallest number of points for that."""
+"""Share of the budget after which a curve's slope is computed, and the smallest number of points that this computation
+needs."""
 _CREDIBLE = 3.0
 """Number of the prior's standard errors within which the first estimate of the slope must lie."""
 

@@ -16,7 +16,8 @@ _POLL_SECONDS = 0.1
 
 
 class LmStudio(OpenAICompatible):
-    """One model in LM Studio.  Versions before 0.4 report less and cannot be asked to unload a model."""
+    """One model in LM Studio.  Versions of LM Studio before 0.4 report fewer facts and cannot be asked to unload a
+    model."""
 
     _start = "start LM Studio's server: `lms server start`"
 

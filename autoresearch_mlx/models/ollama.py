@@ -155,7 +155,7 @@ class Ollama:
 
     def _context_for(self, ask: Ask) -> int:
         """Return the context to ask for, in tokens.  The context never shrinks, because Ollama loads the model again
-        for another size."""
+        for every new size."""
         caps = [cap for cap in (self.facts().context_tokens, self._most_context) if cap]
         most = min(caps, default=None)
         if most is not None and ask.prompt_tokens >= most:
@@ -243,7 +243,8 @@ class Ollama:
             raise EndpointError("overflow", f"{self.where}: {missing}", _ROOM_HINT, context_tokens=context)
 
     def _leaves_cache_out(self) -> bool:
-        """Return whether this version leaves cached tokens out of its count, as 0.30 did (ollama pull 16428)."""
+        """Return whether this version of Ollama leaves cached tokens out of its count, as 0.30 did (ollama pull
+        16428)."""
         if self._version is None:
             found = self._call("/api/version")
             self._version = str(found.get("version", "")) if isinstance(found, dict) else ""

@@ -353,7 +353,7 @@ class OpenAICompatible:
         try:
             answer = self.get(self.base_url + "/models")
         except EndpointError as error:
-            if error.kind == "dropped":  # mlx_lm.server dies on this call when its cache folder does not exist
+            if error.kind == "dropped":  # mlx_lm.server dies on a GET of /v1/models when its cache folder is missing
                 return []
             raise
         if answer.status in (401, 403):

@@ -257,7 +257,7 @@ def kind_of(status: int, text: str) -> EndpointKind:
 
 
 def wait_of(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a Retry-After header (a number or a date) asks for; None without one.
+    """Return the seconds that a Retry-After header (a number or a date) asks for; None without this header.
 
     The names in ``headers`` are in lower case.
     """

@@ -64,7 +64,7 @@ class Reply:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     load_seconds: float | None = None
-    """Seconds spent loading the model, where the server reports it or we started the server."""
+    """Seconds spent loading the model, where the server reports them or we started the server."""
     think_seconds: float = 0.0
     """Wall-clock time of the call in seconds, without loading."""
     context_tokens: int | None = None

@@ -55,7 +55,7 @@ def test_without_sigma_a_change_stays_and_where_runs_repeat_exactly_an_idle_one_
     assert stays == Verdict("discard", "without a sigma its effect cannot be judged: stays")
     exact = Sigma(0.0, 3, 2, "")
     assert decide_removal(against((7.0,), (7.0,), sigma=exact)) == Verdict(
-        "keep", "the head is as good without it: dropped"
+        "keep", "the head is as good without the change: dropped"
     )
 
 

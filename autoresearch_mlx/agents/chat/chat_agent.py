@@ -3,8 +3,8 @@ answers.
 
 A small model chooses from a menu; a capable model writes code (:mod:`ladder`).  The model sends the fields of an idea
 as JSON; the server enforces a schema if it can.  The model sends code in fences, either together with the fields or in
-the reply to a second call.  After a bad answer, the model gets the answer back with the reason, or a question in a
-simpler form; after a limited number of such repairs the loop logs the experiment as invalid.
+the reply to a second call.  After a bad answer, the model gets the answer back with the reason why it cannot be used,
+or a question in a simpler form; after a limited number of such repairs the loop logs the experiment as invalid.
 """
 
 from __future__ import annotations
@@ -314,7 +314,8 @@ class Chat:
         except EndpointError as error:
             if error.kind != "hung" or not error.partial.strip():
                 raise
-            # The part that arrived is read like a cut-off reply, because the same question would stall again.
+            # The part that arrived is read like a cut-off reply, because the question would stall again if it were
+            # repeated.
             reply, file = Reply(error.partial, "length", self.name, think_seconds=time.monotonic() - began), None
         thread.heard(reply, file)
         return reply

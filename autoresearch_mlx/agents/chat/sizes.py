@@ -24,7 +24,7 @@ CODE = 1.5
 LEAST_CODE = 1000
 """Lower bound of the maximum for code, because a model may add much to a small file."""
 RESERVED = 2048
-"""Tokens that a prompt leaves free for search/replace blocks, which are seldom longer."""
+"""Tokens that a prompt leaves free for search/replace blocks, which seldom need more."""
 THOUGHTS = 4096
 """Tokens for the thoughts of a model that was seen to think; they count as part of the reply."""
 SLOW_LOAD = 15.0

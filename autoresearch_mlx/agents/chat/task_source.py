@@ -19,7 +19,7 @@ from autoresearch_mlx.experiment import Context
 from autoresearch_mlx.models.wire import Ask, Message
 
 _REPLY_TOKENS = 1600
-"""Maximum number of tokens of the reply: eight ideas of some sentences each."""
+"""Maximum number of tokens of a reply with ideas: eight ideas of some sentences each."""
 _SYSTEM = "You plan experiments that improve a small program. You answer with JSON only."
 
 

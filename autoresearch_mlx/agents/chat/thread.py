@@ -94,7 +94,7 @@ class Thread:
 
     @property
     def short(self) -> bool:
-        """Whether the model only chooses, and sees no file."""
+        """Whether the model only chooses from what the prompt offers, and sees no file."""
         return self.form in ("menu", "values")
 
     def _end_with(self, said: str, question: str) -> None:

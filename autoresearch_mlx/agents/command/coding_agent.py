@@ -112,7 +112,7 @@ class CodingAgent:
         return self._asked.last
 
     def _prompt(self, context: Context) -> str:
-        """Return the brief, with the reason for a refusal and the refused edit if there was one."""
+        """Return the brief; if the last edit was refused, add the reason and the refused edit."""
         from autoresearch_mlx.agents.prompt.brief import agent_brief
         from autoresearch_mlx.agents.prompt.quoting import block
 

@@ -132,7 +132,8 @@ def _spans(text: str) -> Iterator[float]:
 
 
 def _dates(text: str, now: datetime) -> Iterator[float]:
-    """Yield the seconds until each date and time in the form of ISO 8601; a time without a zone is local."""
+    """Yield the seconds until each date and time that the text names in the form of ISO 8601; a time without a zone is
+    local."""
     for match in _DATE.finditer(text):
         with suppress(ValueError):
             zone = {"": "", "UTC": "+00:00", "Z": "+00:00"}.get((match[3] or "").upper(), match[3])
@@ -141,7 +142,8 @@ def _dates(text: str, now: datetime) -> Iterator[float]:
 
 
 def _hours(text: str, now: datetime) -> Iterator[float]:
-    """Yield the seconds until each time of day, such as ``resets 5:10pm (Europe/Paris)`` or ``resets Oct 9 at 5pm``."""
+    """Yield the seconds until each time of day that the text names, such as ``resets 5:10pm (Europe/Paris)`` or
+    ``resets Oct 9 at 5pm``."""
     for match in _AT.finditer(text):
         half, minute = (match["half"] or "").lower().replace(".", ""), match["minute"]
         if not half and minute is None:

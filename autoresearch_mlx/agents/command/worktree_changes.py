@@ -29,7 +29,7 @@ Stamps: TypeAlias = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The changes from one call.  ``problems`` tell the agent why its edit cannot be used."""
+    """The changes that one call made.  ``problems`` tell the agent why its edit cannot be used."""
 
     files: Mapping[str, str]
     problems: tuple[str, ...]

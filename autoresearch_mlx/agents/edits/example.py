@@ -23,8 +23,8 @@ _FINE = 0.1
 """If a step of 1 is at most this share of an integer knob's range, the example uses the far end of the range, which a
 model would hardly propose by itself."""
 _STEP = 0.037
-"""Distance of the example's value from the present one, as a share of the knob's range.  A model would hardly propose a
-value at exactly this distance by itself, so a copy of the example is recognised."""
+"""Distance of the example's value from the present value, as a share of the knob's range.  A model would hardly propose
+a value at exactly this distance by itself, so a copy of the example is recognised."""
 
 
 @dataclass(frozen=True, slots=True)

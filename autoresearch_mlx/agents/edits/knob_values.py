@@ -30,7 +30,8 @@ class Unfit(Exception):
 
 
 def place(name: str, files: Mapping[str, Mapping[str, Knob]]) -> tuple[str, str]:
-    """Return the path and the knob that a model's name refers to: ``MATRIX_LR``, or ``train_mlx.py:MATRIX_LR``.
+    """Return the path and the knob that a name in a model's reply refers to: ``MATRIX_LR``, or
+    ``train_mlx.py:MATRIX_LR``.
 
     Raises Unfit, naming the most similar knobs.
     """

@@ -2,7 +2,7 @@
 
 The choice is Thompson sampling: each axis draws from Beta(1 + wins, 1 + losses), and the axis with the highest draw is
 tried.  The older a try is, the less it counts.  An axis that lost four times in a row is banned for a while, never for
-good.  A tenth of all choices is uniform, so that each axis is tried sometimes.
+good.  A tenth of all choices is made uniformly at random, so that each axis is tried sometimes.
 """
 
 from __future__ import annotations

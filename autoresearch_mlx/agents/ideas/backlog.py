@@ -218,7 +218,7 @@ def _fields(idea: Idea) -> dict[str, Any]:
 def _found(ideas: Sequence[Idea], id: int, folder: Path) -> Idea:
     found = next((idea for idea in ideas if idea.id == id), None)
     if found is None:
-        raise LabError(f"session {folder.name} has no idea {id}", "`autoresearch-mlx ideas --all` lists them")
+        raise LabError(f"session {folder.name} has no idea {id}", "`autoresearch-mlx ideas --all` lists all ideas")
     return found
 
 

@@ -34,7 +34,7 @@ _REPAIR = 0.5
 _RECENT = 5
 """Number of experiments after a crash during which the model may be asked to repair the crashed edit."""
 _LAST = 3
-"""Number of latest tries whose axes the model is told to move away from."""
+"""Number of latest tries whose axes the model is told to avoid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +165,8 @@ def _leap(context: Context, known: Sequence[str], dice: random.Random, origin: E
 
 
 def _ancestor(context: Context, dice: random.Random) -> Experiment | None:
-    """Draw an older kept version, preferably one from which few leaps have started; None if there is no older
-    version."""
+    """Draw an older kept version, preferably a version from which few experiments have started; None if there is no
+    older version."""
     history, best = context.history, context.history.incumbent
     leaps = [e.base for e in history.experiments if e.talk.get("task") == "leap"]
     kept = [e for e in history.experiments if e.status == "keep" and e.commit and e is not best]

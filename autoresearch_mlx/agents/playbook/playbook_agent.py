@@ -60,7 +60,8 @@ class Playbook:
         """Knobs of winners that cannot be changed in this session's files, each with the reason."""
 
     def propose(self, context: Context) -> Proposal:
-        """Return the next play.  Raises AgentError when all plays are done, and for a session with another metric."""
+        """Return the next play.  Raises AgentError when all plays are done, and for a session whose metric is not the
+        playbook's."""
         baseline, commit = self._baseline(context)
         before = context.read(commit)
         plays = self._plays(before)
@@ -154,8 +155,8 @@ def _alone(play: Play, before: Mapping[str, str], baseline: Experiment, context:
 
 
 def _outcome(mark: str, context: Context) -> Experiment | None:
-    """Return an earlier experiment with equal files, preferably one that has a value; None if there is no such
-    experiment."""
+    """Return an earlier experiment whose files have the fingerprint ``mark``, preferably an experiment with a value;
+    None if no experiment has this fingerprint."""
     same = [e for e in context.history.experiments if e.fingerprint == mark]
     measured = [e for e in same if e.value is not None]
     failed = [e for e in same if not e.cut_off]

@@ -13,8 +13,8 @@ from autoresearch_mlx.compare.reference import Reference, apple_logs, h100
 def record_elsewhere(axis: str, metric: str) -> str:
     """Return how many experiments on an axis were kept, of those tried: ``H100 2/6, Apple 9/41``.
 
-    The text is empty if the tables have another metric.  Raises LabError when the installation lacks a table, and
-    TableError when a table is malformed.
+    The text is empty if the tables have a metric other than the session's.  Raises LabError when the installation lacks
+    a table, and TableError when a table is malformed.
     """
     if metric != METRIC:
         return ""

@@ -24,8 +24,8 @@ MOST = 6
 def h100(axis: str | None, metric: str) -> str:
     """Return the H100's runs on this axis (or on its family), else the axes on which the H100 gained most.
 
-    The text is empty if the table has another metric.  Raises LabError when the installation lacks the table, and
-    TableError when the table is malformed.
+    The text is empty if the table has a metric other than the session's.  Raises LabError when the installation lacks
+    the table, and TableError when the table is malformed.
     """
     if metric != METRIC:
         return ""

@@ -16,7 +16,7 @@ class Brief:
     """The task that a chief gives a junior: a question and an axis, never an edit."""
 
     number: int
-    """Number of the brief, from 1."""
+    """Number of the brief, counted from 1."""
     junior: str
     kind: BriefKind
     question: str

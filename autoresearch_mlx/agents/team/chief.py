@@ -60,7 +60,8 @@ class Order:
 
 @dataclass(slots=True)
 class Chief:
-    """The chief, which writes briefs.  ``voice`` is the model that words the questions; None uses fixed texts."""
+    """The chief, which writes briefs.  ``voice`` is the model that words the questions; if it is None, fixed texts are
+    used."""
 
     seed: int
     voice: Voice | None = None
