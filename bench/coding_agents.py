@@ -128,7 +128,7 @@ def make_lab(root: Path, seconds: float) -> Path:
 
 
 def output(command: list[str], lab: Path, environment: Mapping[str, str], log: Path, prompt: str = "") -> None:
-    """Run a command, and write its output to ``log``; after ten minutes the command is told to end, and it ends its
+    """Run a command, and write its output to ``log``; after ten minutes the command gets a signal, and then ends its
     agent."""
     with log.open("w") as kept:
         ran = subprocess.Popen(command, cwd=lab, env=environment, stdin=subprocess.PIPE, stdout=kept, stderr=kept)

@@ -124,7 +124,7 @@ def main() -> None:
             describe(machine),
         )
         child = [sys.executable, "-m", "bench.cpu_trials", "--runs", str(args.runs), "--out", str(args.out)]
-        # The fast BLAS must be there before MLX is loaded, so a child makes the runs.
+        # The fast BLAS must be loaded before MLX, so a child process makes the runs.
         environment = {**os.environ, **c.environment}
         subprocess.run([*child, "--child", json.dumps(asdict(where))], env=environment, check=True)
 

@@ -4,7 +4,7 @@
 
 The machines are processes on this computer with made-up names.  Each machine adds its own offset to every value (0,
 0.06, 0.15, 0.25) and takes its own time for a program that sleeps.  One run has a noise of 0.003, and a win gains 0.03.
-Both nights go through real Dask with TLS on 127.0.0.1, one after the other; the first has one machine.
+Both nights go through real Dask with TLS on 127.0.0.1, one after the other; the first night has one machine.
 """
 
 from __future__ import annotations

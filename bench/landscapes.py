@@ -39,7 +39,7 @@ LEADERS = ("DEPTH", "TOTAL_BATCH_SIZE", "EMBEDDING_LR", "MATRIX_LR", "WARMDOWN_R
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The parameters by which one kind of landscape is drawn; distances are fractions of a knob's range."""
+    """The parameters with which one kind of landscape is drawn; distances are fractions of a knob's range."""
 
     name: str
     says: str
@@ -198,7 +198,7 @@ def draw(family: Family, seed: int) -> Landscape:
         memory_limit=memory(START_VALUES) + float(rng.uniform(*family.headroom)),
         law=_law(rng) if family.compute else None,
     )
-    # The start must not fail: if its random optimum makes it diverge, the optimum moves up towards it.
+    # The start must not fail: if a random optimum makes the start diverge, that optimum is moved up towards the start.
     if landscape.fails(START_VALUES):
         room = unit("MATRIX_LR", START_VALUES["MATRIX_LR"]) - family.fragile / 2
         landscape = replace(landscape, optimum={**landscape.optimum, "MATRIX_LR": room})

@@ -32,7 +32,7 @@ class World:
     platform: float = 0.0
     """Share of the gains that hold on the last chip alone, and are losses of half the size elsewhere."""
     by_noise: bool = False
-    """Whether an effect on a machine is proportional to the noise there, instead of equally large on all machines."""
+    """Whether an effect on a machine is proportional to that machine's noise, instead of the same on all machines."""
 
     @property
     def machines(self) -> int:

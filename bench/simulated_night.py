@@ -103,7 +103,7 @@ class _Session:
     def end(self) -> None:
         """Finish the oldest experiment by the loop's rule.
 
-        If another experiment was kept in the meantime, this one is first compared with the version on which it is
+        If another experiment was kept in the meantime, the oldest one is first compared with the version on which it is
         based.  If it loses, it is discarded.  If it wins, it is combined with the kept change, measured again and
         compared with the new incumbent.
         """

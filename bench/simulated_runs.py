@@ -83,7 +83,7 @@ class Night:
     kept: list[tuple[float, float, bool | None]] = field(default_factory=list)
     """For each keep: its true gain, its reported gain, and whether the reported interval contains the true gain.
 
-    The last is None if no interval is reported.
+    The third is None if no interval is reported.
     """
     tried: int = 0
 

@@ -130,7 +130,7 @@ def night(
 ) -> Seen:
     rng = np.random.default_rng([number, 5])
     machine = SlowMachine(rng, speeds, told, common)
-    # Before repeats, the judge takes the slope from the learning curve; here it gets twice the true slope, or half.
+    # Before there are repeats, the judge takes the slope from the learning curve: here twice the true slope, or half.
     assumed = Slope(0.0, STEEP * float(rng.choice([0.5, 1.0, 2.0]))) if told else Slope()
     desk = Desk(machine, mode, Rules(), assumed=assumed, same_cost=same_cost)
     desk.begin()

@@ -92,7 +92,7 @@ def contents(folder, pages, sheets):
         for each in parser.refers:
             path = folder / each.lstrip("/") if each.startswith("/") else base / each
             if each and not path.exists():
-                found.setdefault("lacking", {})[f"{name} refers to {each}, which is not there"] = 1
+                found.setdefault("lacking", {})[f"{name} refers to {each}, which does not exist"] = 1
         style = Counter()
         for css in parser.styles:
             style += rules(css)

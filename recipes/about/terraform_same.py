@@ -1,7 +1,8 @@
 """Check that the Terraform files still describe the same things: `--write` records what the first version describes.
 
-Nothing may be taken away: no resource, variable, output or other block, and none of their attributes.  A size, a place
-or a kind must stay as it is.  Attributes and resources may be added, but none that switches a resource off.
+Nothing may be taken away: no resource, variable, output or other block, and none of their attributes.  Values that
+define a size, a place or a kind must stay as they are.  Attributes and resources may be added, but none that switches a
+resource off.
 """
 
 import json

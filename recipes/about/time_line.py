@@ -1,6 +1,6 @@
 """Print the time of a shell line, in seconds: the first version and the edited one take turns.
 
-The times are processor times, because other work on the machine changes these little.  With "wall" in time_line.json
+The times are processor times, because other work on the machine hardly changes these.  With "wall" in time_line.json
 they are times on a clock, so that waiting counts.
 
 The first version is a copy of this folder with the files of measuring/first/ in it.  Both versions are built before the
@@ -29,7 +29,7 @@ environment = {**os.environ, "PATH": os.pathsep.join([*bins, os.environ.get("PAT
 
 
 def clock():
-    """Return the seconds of the clock that counts."""
+    """Return the processor seconds of the ended child processes, or with "wall" the seconds of the clock."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return perf_counter() if settings["wall"] else used.ru_utime + used.ru_stime
 
@@ -59,7 +59,7 @@ with tempfile.TemporaryDirectory() as temporary:
             (first / folder).symlink_to(there)
     for path in settings["editable"]:
         shutil.copyfile(HERE / "first" / f"{path}.txt", first / path)
-        os.utime(first / path)  # now newer than files built from the edited version
+        os.utime(first / path)  # makes the copy newer than files built from the edited version
     for folder in (first, ROOT):
         if settings["build"]:
             run(settings["build"], folder)

@@ -69,7 +69,7 @@ def passed(tree, options, seconds):
 def watched(tree, plugin, options, seconds=None):
     """Run the tests with a plugin of pytest; return (exit code, what they printed, its ``tests``, seconds).
 
-    The exit code is -1 when they took longer than ``seconds``.  The time does not include the start of pytest.
+    The exit code is -1 when the tests took longer than ``seconds``.  The time does not include the start of pytest.
     """
     began, report = time.perf_counter(), tree / ".watched.json"
     report.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Write cases.jsonl: one comparison for each other version in rivals/ and each line of criteria.txt.
+"""Write cases.jsonl: one comparison for each version in rivals/ and each line of criteria.txt.
 
 Run this script after a change of the rivals or the criteria: `python3 make_cases.py`.  Each case is a rubric with a
 reference, for the target evals: a vote counts only if the judge says the same in both orders of the two texts.

@@ -31,7 +31,7 @@ def formatted(path):
 
 
 def is_text(statement):
-    """Tell whether a statement is a string alone: a docstring, or a comment in its place."""
+    """Return whether a statement is a string alone: a docstring, or a string used as a comment."""
     return (
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)

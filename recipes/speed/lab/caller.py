@@ -1,6 +1,7 @@
 """Start the two versions of the function, each in a process of its own, and call them.
 
-A version is stopped while it is not called, with all processes that it has started: it cannot slow down the other one.
+A version is stopped while it is not called, with all processes that it has started, so it cannot slow down the other
+version.
 """
 
 import atexit

@@ -1,7 +1,7 @@
 """Print how much faster the edited command is than the first version, and its time in seconds; the two take turns.
 
-``hyperfine`` takes the times where it is installed.  ``hyperfine`` is started once for each pair.  In its own order,
-all runs of one version and then all of the other, a change of the machine's speed could affect one version alone.
+``hyperfine`` takes the times where it is installed.  ``hyperfine`` is started once for each pair.  In hyperfine's own
+order (all runs of one version, then all of the other), a change of the machine's speed could affect one version alone.
 """
 
 import json
@@ -19,7 +19,7 @@ PAIRS = 6
 
 
 def run(folder):
-    """Return the output of the command in a folder.  Ends with an error when it fails."""
+    """Return the output of the command in a folder.  Ends with an error when the command fails."""
     done = subprocess.run(["sh", "-c", COMMAND], cwd=folder, capture_output=True)
     if done.returncode:
         raise SystemExit(f"{COMMAND} ended with exit code {done.returncode} in {folder}: {done.stderr.decode()[-300:]}")

@@ -119,7 +119,7 @@ def refused(before, now):
 
 
 def missing(before, now):
-    """Return why the second version cannot be built: it refers to a resource that no file has.  None if it can be."""
+    """Return the reference to a resource that no file has, as a sentence, or None if there is no such reference."""
     for address, body in now.items():
         for kind, name in REFERENCE.findall(json.dumps(body)):
             wanted = f"resource.{kind}.{name}"

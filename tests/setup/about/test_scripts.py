@@ -57,7 +57,7 @@ HTML, CSS = PAGE["index.html"], PAGE["style.css"]
         (HTML.replace('<img src="logo.svg" alt="A logo">', ""), CSS, "lacks img"),
         (HTML.replace(' class="top"', ""), CSS, "lacks class top"),
         (HTML.replace('id="title" ', ""), CSS, "lacks id title"),
-        (HTML.replace("logo.svg", "other.svg"), CSS, "refers to other.svg, which is not there"),
+        (HTML.replace("logo.svg", "other.svg"), CSS, "refers to other.svg, which does not exist"),
         (HTML, "", "no style sheet has .top / color"),
         (HTML.replace("</head>", "<style>.top{color:#333}</style></head>"), "", ""),
         ("", CSS, "the text of index.html"),
