@@ -124,7 +124,7 @@ def missing(before, now):
         for kind, name in REFERENCE.findall(json.dumps(body)):
             wanted = f"resource.{kind}.{name}"
             if wanted not in now and wanted not in before and not kind.startswith(("path_", "each_")):
-                return f"{address} refers to {kind}.{name}, which is not there"
+                return f"{address} refers to {kind}.{name}, which does not exist"
     return None
 
 
