@@ -1,1 +1,1 @@
-"""Make one measurement: a process trains, others score the weights, and the parent watches all of them."""
+"""Make one measurement: one process trains, other processes score the weights, and the parent watches all of them."""

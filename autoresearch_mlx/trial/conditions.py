@@ -49,8 +49,8 @@ class Conditions:
     budget_tokens: int | None = None
     """Number of tokens after which training ends, instead of a time."""
     budget_flops: float | None = None
-    """Number of operations (FLOPs) after which training ends, instead of a time; a token costs 6 for each matrix
-    parameter."""
+    """Number of operations (FLOPs) after which training ends, instead of a time; a token costs 6 operations
+    for each matrix parameter."""
     closed: tuple[Path, ...] = ()
     """Files and folders with the text of held-out rows, which the sandbox keeps the children from reading."""
     closed_in_tree: tuple[str, ...] = ()

@@ -73,9 +73,9 @@ def inside(conditions: Conditions, command: Sequence[str], permissions: Permissi
 
 
 def why_killed(ended: Ended, log: Path) -> tuple[Failure, str] | None:
-    """Return the status and the reason for a child that the parent killed or that could not enter the sandbox.
+    """Return the status of a child that the parent killed or that could not enter the sandbox, and the reason.
 
-    Returns None for any other child.
+    For a child that was not killed and entered the sandbox, the result is None.
     """
     if ended.killed is not None:
         return "timeout", ended.killed

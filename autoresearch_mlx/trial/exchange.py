@@ -47,7 +47,7 @@ Raw = npt.NDArray[Any]
 
 
 class Invalid(Exception):
-    """Raised when the model or its answer breaks a rule of the evaluation; its text begins with the failed check."""
+    """Raised when the model or its answer breaks a rule of the evaluation; the message begins with the failed check."""
 
 
 class Died(Exception):

@@ -1,7 +1,7 @@
 """Give a training script its data in a fixed order, its clock and its seed, and save the trained weights.
 
 ``train_mlx.py`` defines ``build_model`` and ``train`` and ends with ``harness.main(build_model, train)``.  Started by a
-measurement, ``main`` runs the training.  Started by hand (``python train_mlx.py``), it runs one whole measurement
+measurement, ``main`` runs the training.  Started by hand (``python train_mlx.py``), ``main`` runs one whole measurement
 (training and sealed evaluation) of the script and prints the same trailer as karpathy/autoresearch.
 """
 

@@ -31,7 +31,7 @@ class KnownError:
 
 _GPU_STEP = "let the display sleep and close programs that use the GPU; if the error comes again, restart the machine"
 _DRIVER_STEP = "look at nvidia-smi and the system log; restart the machine if the GPU is not listed"
-_INSTALL_STEP = "run `autoresearch-mlx doctor`; install MLX again if it fails there"
+_INSTALL_STEP = "run `autoresearch-mlx doctor`; install MLX again if MLX fails there"
 
 _METAL_ERRORS = (
     ("ImpactingInteractivity", "macOS ended the GPU's work because the display had to wait"),

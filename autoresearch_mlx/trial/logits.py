@@ -69,7 +69,7 @@ def load(spec: ModelSpec) -> Any:
 def respond(model: Callable[[mx.array], Any], frame: Frame, memory: mmap.mmap, slot: int, rows: int) -> str:
     """Write the logits of one call, [rows, seq_len, vocab_size], into the memory; return their number type.
 
-    Raises Invalid for logits of another shape.  Types other than float32, float16 and bfloat16 become float32.
+    Raises Invalid for logits of a wrong shape.  Types other than float32, float16 and bfloat16 become float32.
     """
     inputs = frame.inputs(memory, slot, rows)
     logits = model(mx.array(inputs))

@@ -33,7 +33,7 @@ Losses = Nats | Floats
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """The largest differences between two losses of one target that rounding explains, in nats."""
+    """The largest differences, in nats, that rounding can cause between two losses of one target."""
 
     largest: float
     noise: float

@@ -5,8 +5,8 @@
     if (changed := broken(seal)) is not None: the measurement is invalid
 
 Small files are hashed.  Large files (rows can take gigabytes) are compared by inode, size and times, including the
-time of the inode's last change (st_ctime, inode(7)), which no system call can set to a chosen value.  Only if these
-differ is a large file hashed, and its hash compared with the one in the corpus's manifest.
+time of the inode's last change (st_ctime, inode(7)), which no system call can set to a chosen value.  Only if one
+of these values differs is a large file hashed, and its hash compared with the one in the corpus's manifest.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class RowServer:
         self._thread.start()
 
     def pace(self, since: float) -> float:
-        """Return the usual seconds between two batches, from the newest ones after ``since``, or 0 for too few."""
+        """Return the usual seconds between two batches that were served after ``since``, or 0 for too few batches."""
         between = [after - before for before, after in pairwise(list(self._served)) if before >= since]
         return median(between) if between else 0.0
 

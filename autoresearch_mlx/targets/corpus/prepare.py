@@ -150,7 +150,8 @@ def _publish(building: Path, place: Path) -> None:
 
 
 def sweep(folder: Path) -> list[str]:
-    """Remove the folders of processes that have died, and return the names of these folders; others may be in use."""
+    """Remove the folders of processes that have died, and return their names; the folders of live processes are in
+    use."""
     removed = []
     for leftover in folder.glob(".building-*"):
         pid = leftover.name.rpartition("-")[2]

@@ -108,7 +108,8 @@ def open_corpus(folder: Path) -> Corpus:
 
 
 def verify(corpus: Corpus) -> None:
-    """Compare the SHA-256 of every file with the manifest.  Raises CorpusError for the first file that differs."""
+    """Compare the SHA-256 of every file with the manifest.  Raises CorpusError for the first file whose SHA-256
+    differs."""
     for name, expected in corpus.manifest.sha256.items():
         path = corpus.folder / name
         _check_size(path, None, corpus.manifest)

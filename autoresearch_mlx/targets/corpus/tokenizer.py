@@ -49,7 +49,9 @@ def load(path: Path) -> Tokenizer:
     try:
         return _plain(Tokenizer.from_str(path.read_text(encoding="utf-8")))
     except Exception as error:  # the Rust side raises bare Exception
-        raise CorpusError(f"cannot read {path}: {error}", "Delete its folder and prepare the corpus again.") from error
+        raise CorpusError(
+            f"cannot read {path}: {error}", "Delete the folder of the corpus and prepare it again."
+        ) from error
 
 
 def bos_of(tokenizer: Tokenizer) -> int:

@@ -28,7 +28,7 @@ KINDS: Mapping[str, frozenset[str]] = {
     "python": frozenset(),
     "rubric": frozenset({"reference"}),
 }
-"""Kind of a check -> other fields that it may have."""
+"""Kind of a check -> optional fields of the check."""
 FUNCTION = re.compile(r"([\w./-]+\.py):([A-Za-z_]\w*)")
 """Pattern of a file and a function in it, such as ``checks.py:is_sorted``."""
 _HINT = "docs/agents-as-targets.md describes the file of cases"

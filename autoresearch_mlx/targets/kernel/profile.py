@@ -20,7 +20,7 @@ class Row:
     dtype: str
     calls: int
     seconds: float | None
-    """Time of all its calls in a step together, or None if the operation could not be replayed."""
+    """Time of all calls of the row in a step together, or None if the operation could not be replayed."""
     share: float | None
     """Percentage of the time of all replays together."""
     cumulative: float | None

@@ -80,7 +80,7 @@ def measure(target: Pretrain, script: Path, folder: Path) -> Measurement:
 
 
 def trailer(m: Measurement, total_seconds: float, depth: object, peak: Peak | None) -> list[str]:
-    """Return upstream's closing lines, ``key: value``, which its tools search for."""
+    """Return upstream's closing lines, ``key: value``, for which upstream's tools search."""
     rate, matrix = m.tokens_per_second, m.extra.get("matrix_params")
     mfu = mfu_percent(matrix, rate, peak.gflops) if rate and matrix and peak else None
     figures = {

@@ -49,7 +49,8 @@ class Gained:
 
 
 def audited(conditions: Conditions, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
-    """Return the measurement with the findings of its audit in ``extra``; ``invalid`` if the audit contradicts it.
+    """Return the measurement with the findings of its audit in ``extra``, or as ``invalid`` if the audit contradicts
+    it.
 
     ``gain`` is the apparent gain of the run, in bits per byte.  The assignment's folder has the run's weights, and its
     ``incumbent`` may restore the incumbent's weights, which are then scored on the same rows for comparison.
@@ -104,8 +105,8 @@ def contradiction(
 ) -> str | None:
     """Return a sentence that says which set of rows contradicts the score, and how; None if no set does.
 
-    ``gains`` are the gains over the incumbent on the same rows.  Rows differ in difficulty far more than two models
-    differ on one row.  So the gains decide if they are known; if not, the values on the sets are compared.
+    ``gains`` are the gains over the incumbent on the rows of each set.  Rows differ in difficulty far more than two
+    models differ on one row.  So the gains decide if they are known; if not, the values on the sets are compared.
     """
     found = sets[VALIDATION]
     again, slack = found["value"], _ERRORS * found["lookahead_error"] + _SAME * abs(value)
@@ -137,7 +138,8 @@ def _short(name: str, sets: Mapping[str, Mapping[str, float]], gains: Mapping[st
 def _on_training(sets: Mapping[str, Mapping[str, float]], gain: float, gains: Mapping[str, Gained]) -> str:
     """Return a sentence if the gain is far smaller on rows of the training text, else an empty string.
 
-    A model that knows all held-out rows has a far smaller gain there, but so can an honest remedy for overfitting.
+    The sentence proves nothing: a model that knows all held-out rows gains less on rows of the training text, but so
+    does an honest remedy for overfitting.
     """
     if TRAINING not in gains:
         return ""

@@ -217,7 +217,7 @@ class Pretrain(TargetBase):
     # --- scoring kept weights again
 
     def rescoring(self, split: Split, rows: int | None, full: bool) -> Rescoring:
-        """Return an evaluation on other rows; see :class:`autoresearch_mlx.targets.contract.Rescorable`."""
+        """Return an evaluation on the rows of a split; see :class:`autoresearch_mlx.targets.contract.Rescorable`."""
         import numpy as np
 
         c = replace(self.conditions, split=split)

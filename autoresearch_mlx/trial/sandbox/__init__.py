@@ -3,6 +3,6 @@
 Read ``permissions`` first, which defines what a child may read, write and do; ``child_permissions`` chooses it for
 each child of a measurement.  ``detect`` finds the sandbox of this system and wraps a command in it.  ``enter`` runs
 in the child: it confines its own process with ``linux_sandbox`` (``landlock`` and ``seccomp``) or ``seatbelt``
-(macOS), then turns into that command.  ``selftest`` shows that the sandbox holds.  ``limits`` watches memory, disk
+(macOS), then turns into that command.  ``selftest`` shows that the sandbox works.  ``limits`` watches memory, disk
 and processes from outside, with numbers that ``usage`` reads.
 """

@@ -39,7 +39,7 @@ file that the child may not read.
 DEVICE = _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-"""Numbers of the three system calls, the same on every architecture."""
+"""Numbers of Landlock's three system calls, the same on every architecture."""
 _VERSION_FLAG = 1
 _PATH_BENEATH, _NET_PORT = 1, 2
 _CONNECT_TCP = 1 << 1

@@ -100,7 +100,7 @@ def exceeded(sample: Sample, limits: Limits) -> str | None:
 class Watch:
     """The limits of one child, and the processes that were found to belong to it.
 
-    ``marker`` is the value of MARKER in their environment, or an empty string if they have none.
+    ``marker`` is the value of MARKER in the environment of these processes, or an empty string if MARKER is not set.
     """
 
     def __init__(self, limits: Limits, marker: str = "") -> None:

@@ -1,8 +1,8 @@
 """Confine a process on macOS by a profile for ``sandbox-exec``, which Apple calls deprecated and still ships.
 
 Everything that the profile does not name is denied; later rules override earlier ones.  The two rules that let Metal
-work (``AGXDeviceUserClient``, ``MTLCompilerService``) were found by others on macOS 26 with an M4 Pro.  Metal keeps
-compiled shaders in the user's cache folder, which must be writable; through a shared folder, two runs could leave
+work (``AGXDeviceUserClient``, ``MTLCompilerService``) were found by other people on macOS 26 with an M4 Pro.  Metal
+keeps compiled shaders in the user's cache folder, which must be writable; through a shared folder, two runs could leave
 messages for each other.  So each process gets its own cache folder, through a variable that WebKit uses for its own
 processes (``DIRHELPER_USER_DIR_SUFFIX``).  No rule allows a write outside the run's folder and that cache, whether to
 the content of a file or to its times, flags, mode, owner or attributes.  A process that is already inside a sandbox

@@ -34,7 +34,7 @@ class Others:
     """The processor time that was taken by programs that do not belong to the run."""
 
     share: float
-    """Share of all processors that they took, from 0 to 1; programs of other users count too."""
+    """Share of all processors that other programs took, from 0 to 1; programs of other users count too."""
     names: tuple[str, ...]
     """The programs that took the most, in descending order; empty if none could be seen."""
 
