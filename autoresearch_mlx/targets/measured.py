@@ -12,7 +12,7 @@ from typing import Any, get_args
 from autoresearch_mlx.experiment import Assignment, Failure, Measurement, Seconds
 
 LARGEST_VALUE = 1e100
-"""Largest value of a metric: squares of larger ones, from which the judge calculates the noise, may overflow."""
+"""Largest value of a metric: the squares of larger values, from which the judge calculates the noise, may overflow."""
 
 
 def checked(found: object, assignment: Assignment, where: str, needs_value: bool = True) -> Measurement:

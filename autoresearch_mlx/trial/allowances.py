@@ -3,7 +3,8 @@
 A budget is for training, so the time spent on anything else must be limited.  The start and the first step have
 allowances; time beyond them counts as budget time if the budget is in seconds.  Time after the end of the budget has
 its own allowance, and a run that exceeds it is invalid.  On a CPU the run is invalid only if its processor time exceeds
-an allowance too, because other programs can lengthen the wall-clock time.  The rules here do not apply to the baseline.
+an allowance too, because other programs can lengthen the wall-clock time.  No rule of this module applies to the
+baseline.
 """
 
 from __future__ import annotations
@@ -67,9 +68,9 @@ def after_the_budget(
     """Return a sentence if a run went on too long after its budget, else None.
 
     ``steps`` is the time in seconds for the steps that had begun.  ``cores_used`` is the number of processor seconds
-    that the run got for each second of training.  On a busy machine a run gets fewer processor seconds, and its
-    allowance is smaller.  With the allowance of a quiet machine, the run could train more in that time than in as many
-    seconds of its budget.
+    that the run got for each second of training.  On a busy machine a run gets fewer processor seconds for each
+    second, so its allowance is smaller.  With the same allowance on every machine, a run on a busy machine could train
+    for longer after its budget.
     """
     if usual is None or usual.ending is None:
         return None

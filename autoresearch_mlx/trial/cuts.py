@@ -82,8 +82,8 @@ def draw_plan(row_count: int, tail_count: int, seq_len: int, size: int, rng: np.
     scorer = np.empty(row_count, np.int64)
     for start in range(0, row_count, size):
         # Each process scores half of a chunk.  If a chunk has an odd number of rows, the processes take turns at the
-        # larger half, so that chunks whose numbers differ by LEAD are split alike.  Otherwise the rows of a round would
-        # not fit into the calls of that round.
+        # larger half, so that chunks whose numbers differ by LEAD are split alike.  If they were not, the rows of a
+        # round would not fit into the calls of that round.
         chunk = order[start : start + size]
         mine = (len(chunk) + (start // size) % LEAD) // 2
         scorer[chunk] = np.where(np.arange(len(chunk)) < mine, 0, 1)

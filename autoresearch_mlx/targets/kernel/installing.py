@@ -85,7 +85,7 @@ def with_kernel(text: str, task: Task, source: str, script: str, on: bool = True
 def without_kernel(text: str, function: str, script: str) -> str:
     """Return the script's text without the kernel of a function, exactly as it was before the kernel was installed.
 
-    Raises LabError if there is no such kernel, or if its lines were edited, because the edit would be lost.
+    Raises LabError if there is no such kernel, or if the kernel's lines were edited, because the edit would be lost.
     """
     found = next((each for each in installed_in(text) if each.function == function), None)
     if found is None:

@@ -173,7 +173,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
             return Finding("data", "corpus", str(error), "fail", error.hint)
         if corpus is None:
             return Finding(
-                "data", "corpus", "not prepared yet", hint="`run` prepares it, or `autoresearch-mlx prepare`"
+                "data", "corpus", "not prepared yet", hint="`run` prepares the text, or `autoresearch-mlx prepare` does"
             )
         m = corpus.manifest
         rows = f"{m.rows['train']:,} training rows of {m.seq_len} tokens, vocabulary {m.vocab_size:,}"

@@ -116,7 +116,7 @@ get around the limits."""
 
 _EVERYBODY = 0xFFFFFFFF
 """The argument -1 of kill, which means all processes.  The call would succeed even if Landlock refused every single
-signal; the self-test would take that for a breach, so the call itself is refused.
+signal; the self-test would report that as a breach, so the call itself is refused.
 """
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06

@@ -29,8 +29,8 @@ class Origin:
 def processes() -> dict[int, Origin]:
     """Return the origin of each process of the machine, by process number.
 
-    On Linux this reads one file of each process, which takes a few microseconds.  psutil would read three files;
-    several times a second, that would slow down a run on the same processors.
+    On Linux this function reads one file of each process, in a few microseconds.  psutil would read three
+    files of each, which several times a second would slow down a run on the same processors.
     """
     return _from_proc(psutil.boot_time()) if sys.platform == "linux" else _from_psutil()
 

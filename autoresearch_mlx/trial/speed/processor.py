@@ -25,7 +25,7 @@ _RUNNABLE = 34
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Processor and waiting seconds of all threads of a run together between two readings."""
+    """Seconds that all threads of a run together got a processor, or waited for one, between two readings."""
 
     got: float = 0.0
     waited: float = 0.0
