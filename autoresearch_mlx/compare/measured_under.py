@@ -61,7 +61,7 @@ def of_journal(journal: Journal) -> dict[str, Any]:
 
 
 def of_table(facts: Mapping[str, str], hardware: str = "") -> dict[str, Any]:
-    """Return the parts that the comment lines of a table give, with its hardware.
+    """Return the parts that the comment lines of a table give, and the hardware of its runs.
 
     A text that can be read as a number becomes a number.
     """

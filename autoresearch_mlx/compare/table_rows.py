@@ -160,7 +160,7 @@ def _value(columns: Columns, row: Row) -> tuple[float | None, str]:
 def _memory(row: Row, cell: str) -> None:
     """Raise TableError if the memory is not a number, because then the columns were misread.
 
-    Nothing else uses the memory.
+    Only this check uses the memory.
     """
     plain = _UNIT.sub("", cell)
     number = number_in(plain)

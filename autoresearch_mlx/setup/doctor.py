@@ -230,7 +230,7 @@ def _command(name: str, line: str) -> Finding:
         hint = f"{program} is not on PATH" + (f": {preset.install}" if preset is not None else "")
         return Finding("agent", "agent", shown, "note", hint)
     if lacking := lacks_permission(line):
-        return Finding("agent", "agent", shown, "note", f"{lacking}; `--agent {program}` has it")
+        return Finding("agent", "agent", shown, "note", f"{lacking}; `--agent {program}` passes that option")
     return Finding("agent", "agent", shown)
 
 

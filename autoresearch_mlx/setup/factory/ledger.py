@@ -238,7 +238,7 @@ class Book:
 def open_book(root: Path) -> Book:
     """Return the factory in a folder.  Raises LabError when the folder has no factory."""
     if not (root / FILE).is_file():
-        raise LabError(f"there is no factory in {root}", "`autoresearch-mlx factory DIR --posts PATH` begins one")
+        raise LabError(f"there is no factory in {root}", "`autoresearch-mlx factory DIR --posts PATH` begins a factory")
     return Book(root)
 
 

@@ -56,7 +56,7 @@ def ship(
     score, low, constant = card["hidden"]["score"], card["hidden"]["low"], problem.cases["trivial"]["hidden"]
     shown = f"{score:.2f} ({low:.2f} to {card['hidden']['high']:.2f}) on {card['hidden']['cases']} hidden cases"
     if score < state.options.bar:
-        return None, f"its hidden score is {shown}, below the bar of {state.options.bar:g}"
+        return None, f"its hidden score is {shown}, below the required {state.options.bar:g}"
     if low <= constant:
         return None, f"its hidden score is {shown}, not clearly above a constant answer's {constant:.2f}"
     card["folder"] = _write(book, problem, tree, card)
