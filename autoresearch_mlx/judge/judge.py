@@ -188,7 +188,7 @@ class Judge:
     def _examined(self, decision: Decision, history: History, case: Case) -> Decision:
         """Ask for an audit of a keep whose edit is so large that it could contain knowledge of rows or weights.
 
-        An audit shows whether the gain is real: a real improvement is better on hidden rows too, however large the edit
+        An audit shows whether the gain is real, because a real gain appears on hidden rows too, however large the edit
         is.
         """
         kept = isinstance(decision, Verdict) and decision.status == "keep"

@@ -1,4 +1,4 @@
-"""Find the experiments that wait for a person: their gain was too good to be believed, so they were not kept."""
+"""Find the experiments that wait for a person because their gain was too good to be believed."""
 
 from __future__ import annotations
 

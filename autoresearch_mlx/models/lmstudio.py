@@ -1,4 +1,5 @@
-"""Use LM Studio: OpenAI's API for questions, LM Studio's own for facts about models and for unloading them."""
+"""Use LM Studio through OpenAI's API for questions, and through LM Studio's own API for facts about models and for
+unloading them."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ class Ollama:
         return EndpointError("garbled", said, "is OLLAMA_HOST the address of an Ollama server?", partial=heard.text)
 
     def _drops_think(self, ask: Ask, failure: EndpointError) -> bool:
-        """Return whether the model refused the ``think`` field; the field is not sent again."""
+        """Return whether the model refused the ``think`` field; the field is then never sent again."""
         refused = failure.kind == "refused" and "support thinking" in str(failure)
         if not (refused and self._thinks_on_request and ask.think != "auto"):
             return False

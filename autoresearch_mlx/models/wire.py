@@ -192,7 +192,7 @@ UNMEASURED = 0.5
 MEASURED = 0.85
 """Share of the expected count that the server's count must reach once earlier calls show how this model counts."""
 SMALLEST = 1024
-"""Length in tokens up to which any prompt fits: every server's default context is at least twice as long."""
+"""Length in tokens up to which any prompt fits, because every server's default context is at least twice as long."""
 _CLEARLY = 0.8
 
 
@@ -228,7 +228,8 @@ class TokenMeter:
         return self._least
 
     def missing(self, estimate: int, count: int | None, context: int | None) -> str:
-        """Say, with both numbers, that part of a prompt was not read; return an empty string when nothing shows that.
+        """Return a sentence with both counts if they show that part of a prompt was not read; else return an empty
+        string.
 
         ``estimate`` is our own count of the prompt, ``count`` the server's; both and ``context`` are in tokens.
         """
@@ -242,7 +243,7 @@ class TokenMeter:
 
 
 def _clearly_whole(estimate: int, count: int, context: int | None) -> bool:
-    """Return whether a prompt was surely read whole: when a prompt is cut, it fills half of the context or nearly
-    all of it."""
+    """Return whether a prompt was surely read whole, because a cut prompt would fill half of the context or nearly all
+    of it."""
     roomy = context is not None and estimate < context and count < 0.4 * context
     return count >= _CLEARLY * estimate or roomy

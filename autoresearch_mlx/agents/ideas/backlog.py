@@ -1,7 +1,7 @@
 """Keep the backlog of ideas: a journal in the session's folder, from which the ideas are read.
 
-``ideas.jsonl`` contains the events ``added``, ``dropped``, ``taken`` and ``refilled``.  Whether an idea is done is
-recorded in the ledger and not in this file: in the ``talk`` of the experiment that took it.
+``ideas.jsonl`` contains the events ``added``, ``dropped``, ``taken`` and ``refilled``.  The ledger, and not this file,
+records whether an idea is done, in the ``talk`` of the experiment that took the idea.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from autoresearch_mlx.experiment import Context
 MENU = 10
 """Number of moves on a menu."""
 _PLACES = (-0.2, -0.1, -0.04, 0.04, 0.1, 0.2)
-"""Distances between a real number's present value and the values offered for it, as shares of its range."""
+"""Distances of the values that are offered for a real number from its present value, as shares of its range."""
 _TICKS = 3
 """Number of values offered on each side of a knob's present value, if the knob can only change in ticks."""
 

@@ -27,7 +27,7 @@ from autoresearch_mlx.lab.source import axis_of
 Array = NDArray[np.float64]
 
 OPTION = FIRST
-"""The distance between any two options of a choice, which equals the first step of a number."""
+"""The distance between any two options of a choice, which is as long as the first step of a number."""
 TOGETHER = (("batch", "batch.device", 1), ("depth", "width", -1))
 """Pairs of axes that change together.  A pair with 1 changes by the same factor on both axes, so that the number of
 passes stays the same; a pair with -1 changes by inverse factors, so that the model's width stays the same.  A change of
@@ -48,7 +48,7 @@ class Coordinates:
     """For each knob, the index of a second knob whose column the first knob shifts too; -1 if there is no such second
     knob."""
     ratio: Array
-    """For each knob, the factor by which its place is multiplied before it is added to the column of its follower."""
+    """For each knob, the factor by which its place is multiplied to give the shift of its follower's column."""
 
     @property
     def option(self) -> float:
@@ -74,7 +74,7 @@ class Coordinates:
 
 
 def coordinates(space: Space) -> Coordinates:
-    """Return the columns and scales for the knobs of this space."""
+    """Return the columns and scales for the knobs of ``space``."""
     unordered = np.array([d.range.kind == "choice" for d in space], dtype=bool)
     ticks = np.array([1.0 if d.range.kind == "choice" or not d.tick else min(1.0, FIRST / d.tick) for d in space])
     follower, ratio = _followers(space)

@@ -1,10 +1,10 @@
 """Estimate a run's chance of failing, given its memory, its step, and the outcomes of nearby runs.
 
-Most failures of a training come from a lack of memory, and memory is predictable: it grows with the sizes in the file.
-So a model of memory is fitted to the measured peak memory of all runs, and the chance of failing rises with the memory
-that it predicts.  Memory is counted in doublings: 1 means twice the incumbent's memory.  The chance is a logistic
-regression on memory and on the step of every knob, because some runs fail for reasons other than memory (a learning
-rate at which training diverges, a batch size that cannot be divided evenly).
+Most failures of a training come from a lack of memory, and memory is predictable, because it grows with the sizes in
+the file.  So a model of memory is fitted to the measured peak memory of all runs, and the chance of failing rises with
+the memory that it predicts.  Memory is counted in doublings: 1 means twice the incumbent's memory.  The chance is a
+logistic regression on memory and on the step of every knob, because some runs fail for reasons other than memory (a
+learning rate at which training diverges, a batch size that cannot be divided evenly).
 """
 
 from __future__ import annotations

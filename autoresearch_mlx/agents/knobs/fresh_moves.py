@@ -1,4 +1,4 @@
-"""List the moves that have not been tried yet, best first; larger moves follow when the small ones are exhausted."""
+"""List the moves that have not been tried yet, best first; larger moves follow when the small moves are exhausted."""
 
 from __future__ import annotations
 

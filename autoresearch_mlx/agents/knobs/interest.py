@@ -3,8 +3,8 @@
 A short session has no time to find out that batch and depth matter most.  The weights are rough; they follow the sizes
 of effects in published logs of this training script: the H100 session in ``data/cuda_baseline.tsv`` (batch 0.0119,
 depth 0.0043, embedding rate 0.0033, the rest below 0.0012) and logs from Apple chips, where a smaller batch and fewer
-layers gained most.  The weights only order the first tries: the gains that this session measures soon outweigh the
-weights.
+layers gained most.  The weights only order the first tries, because the gains that this session measures soon outweigh
+the weights.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Read the ledger for the optimiser: every past experiment becomes a point with its outcome.
 
-Nothing is stored between proposals: a resumed session replays the same history and so has the same knowledge.  Each
-point gets a *score*: the part of its gain over the baseline that comes from knobs; positive is better.  A kept change
-of code changes the metric but no knob.  The gain of a kept change of code is not added to the scores, so that points
-from before and after the change stay comparable.
+Nothing is stored between proposals; a resumed session regains its knowledge by replaying the history.  Each point gets
+a *score*: the part of its gain over the baseline that comes from knobs; positive is better.  A kept change of code
+changes the metric but no knob.  The gain of a kept change of code is not added to the scores, so that points from
+before and after the change stay comparable.
 """
 
 from __future__ import annotations

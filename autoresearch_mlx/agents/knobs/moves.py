@@ -91,8 +91,8 @@ def _next_values(dimension: Dimension) -> list[Any]:
 
 
 def _scaled(dimension: Dimension, value: Any, leader: Dimension, way: int) -> Any:
-    """Return this knob's value times the leader's factor to the power ``way``; None if the result is outside this
-    knob's range or is the present value."""
+    """Return this knob's value, multiplied by the factor of the leader's change to the power ``way``; None if the
+    result is outside this knob's range or is the present value."""
     if dimension.range.kind == "choice" or leader.value <= 0:
         return None
     wanted = dimension.value * (value / leader.value) ** way

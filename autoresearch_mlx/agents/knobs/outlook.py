@@ -26,8 +26,8 @@ CAUTION = 6.0
 teaches little."""
 MARGIN = 1.0
 """Number of standard deviations of one measurement by which a move must be better than the centre to count as an
-improvement.  The loop would not keep a smaller gain.  Without this margin, the search would measure points close to the
-centre until one of them measures better by luck."""
+improvement.  The loop would not keep a gain below this margin.  Without this margin, the search would measure points
+close to the centre until one of them measures better by luck."""
 KEPT = 0.3
 """Weight, in a move's rank, of the gain over the incumbent that is expected if the loop keeps the move; the expected
 improvement over the centre has weight 1."""
@@ -60,7 +60,7 @@ class Outlook:
     trials: tuple[Trial, ...]
     """Each trial as a step from the closest earlier point."""
     centre: Array
-    """The centre as a row of numbers, shape (1, knobs); ``incumbent`` has the same form."""
+    """The centre as a row of numbers, shape (1, knobs); ``incumbent`` is the incumbent as such a row."""
     incumbent: Array
     noise: float
     """Standard deviation of one measurement, in multiples of the surrogate's unit."""

@@ -31,8 +31,8 @@ class Range:
 def range_of(knob: Knob, first: Any = None) -> Range | None:
     """Return the range in which a knob may move; None when it must stay as it is.
 
-    ``first`` is the knob's value at the start of the session, if it was different.  A guessed range lies around
-    ``first``, so that the range does not shift with every kept step.
+    ``first`` is the knob's value at the start of the session, if that was not the present value.  A guessed range lies
+    around ``first``, so that the range does not shift with every kept step.
     """
     if knob.kind == "fixed" or is_seed(knob.name):
         return None

@@ -2,8 +2,8 @@
 
 A knob's width is the length of its longest usual step.  A kept step increases the widths of the knobs that it moved,
 and any other step reduces them, as in the success rule of evolution strategies (Rechenberg 1973) and the trust regions
-of TuRBO (Eriksson et al. 2019, arXiv:1910.01739).  The widths are not stored: they are computed again from the trials
-each time.
+of TuRBO (Eriksson et al. 2019, arXiv:1910.01739).  The widths are not stored but computed again from the trials each
+time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from autoresearch_mlx.agents.knobs.memory import Trial
 from autoresearch_mlx.agents.knobs.space import Point
 
 FIRST = 0.15
-"""The width at the start, as a share of the knob's range; in a range of two decades this is a factor of two."""
+"""The width at the start, as a share of the knob's range; in a range from 1 to 100 this is a factor of two."""
 WIDEN, NARROW = 1.5, 0.8
 SMALLEST, LARGEST = 0.04, 0.5
 RECENT = 4

@@ -78,8 +78,9 @@ class Surrogate:
         """Return the logarithm of the gain over the incumbent that is expected if only moves that measure well are
         kept.
 
-        A move is kept if it measures better than the incumbent did, by more than ``margin``.  If the incumbent was
-        lucky, a move with a real gain may well be turned down.  ``noise`` and ``margin`` are in multiples of ``unit``.
+        A move is kept if it measures better than the incumbent did, by more than ``margin``.  If the incumbent measured
+        well by luck, a move with a real gain may well be turned down.  ``noise`` and ``margin`` are in multiples of
+        ``unit``.
         """
         ahead = self._compare(rows, incumbent)
         total = np.sqrt(ahead.variance + noise**2)

@@ -4,9 +4,9 @@ each other.
 Without a table, the agent replays two lists: the winners on the H100, and after them the changes on which several logs
 of Macs agree.  Two winners that lead to the same files here are replayed once, even if they come from different lists.
 
-The next play follows from the history alone: a play counts as tried when any agent measured files with the same
-fingerprint.  So a resumed session continues where it stopped.  A refused play is proposed again unchanged, so that the
-loop logs it: the fact that a play cannot run here is a result too.
+The next play follows from the history alone: a play counts as tried when any agent measured files with the fingerprint
+of the play's files.  So a resumed session continues where it stopped.  A refused play is proposed again unchanged, so
+that the loop logs it, because the fact that a play cannot run here is a result too.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ def too_small(context: Context, room: int, least: int, files: bool = True) -> Pr
 
 
 def agent_brief(context: Context, task: str = "", optimiser: str = "") -> str:
-    """Write the prompt for a coding agent that works in the lab's directory: it reads and edits the files itself.
+    """Write the prompt for a coding agent that works in the lab's directory and reads and edits the files itself.
 
     Nothing is cut, because a coding agent manages its own context.
     """
