@@ -1,4 +1,4 @@
-"""Fit landscapes to tables of real runs: ``python -m bench.fitted`` prints how well each predicts held-out rows.
+"""Fit landscapes to real runs: ``python -m bench.fitted`` prints how well each landscape predicts held-out rows.
 
 The table ``h200`` has 10,325 five-minute runs of karpathy/autoresearch's train.py on an H200 with different values of
 14 knobs, published with arXiv:2603.24647 (``data/h200_trials.tsv.gz``).  The table ``cpu`` has runs of this

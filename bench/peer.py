@@ -3,11 +3,11 @@
     python -m bench.peer CHECKOUT                 a checkout of trevin-creator/autoresearch-mlx or of a fork
     python -m bench.peer CHECKOUT --adapter other_adapter.py --seconds 20
 
-Three trainings take turns.  The first runs the peer's script.  The second runs ours with the peer's batch and head
-size, which gives the ratio of tokens per second.  The third runs ours with this machine's preset, once for the same
-time and once for a third of it, which shows whether ours reaches the peer's value in that time.  Times are processor
-seconds, so a busy machine matters little.  On an idle machine they are close to wall-clock seconds, because each
-training uses one thread for its products.
+Three trainings take turns.  The first training runs the peer's script.  The second runs our script with the peer's
+batch and head size, which gives the ratio of tokens per second.  The third runs our script with this machine's preset,
+once for the same time and once for a third of it, which shows whether ours reaches the peer's value in that time.
+Times are processor seconds, so a busy machine matters little.  On an idle machine they are close to wall-clock seconds,
+because each training uses one thread for its products.
 """
 
 from __future__ import annotations
