@@ -144,7 +144,9 @@ def evaluation_limit(usual: Usual | None, size: float, most: float) -> Limit:
     ``size`` is explained in :func:`scoring`.  ``most`` is ``budget.evaluate_seconds``, the only limit for the
     baseline itself.
     """
-    by_setting = Limit(most, "the limit that lab.toml sets; for more, begin a session with a larger evaluate_seconds")
+    by_setting = Limit(
+        most, "the limit that lab.toml sets; for more time, begin a session with a larger evaluate_seconds"
+    )
     if usual is None or usual.evaluate is None:
         return by_setting
     seconds = _KILLED_TIMES * usual.evaluate * size + _KILLED_MORE

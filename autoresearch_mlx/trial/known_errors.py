@@ -62,7 +62,8 @@ KNOWN: tuple[KnownError, ...] = (
     # Before version 0.32, MLX ended with an NSRangeException in a process without a GPU (codex issue 17644).
     KnownError(r"\[metal::load_device\]|No Metal device available|NSRangeException.*empty NSArray|"
                r"MTLCreateSystemDefaultDevice.*(nil|null)",
-               "machine", "macOS gives this process no GPU", "log in at the screen and start it in a Terminal there"),
+               "machine", "macOS gives this process no GPU",
+               "log in at the screen and start the run in a Terminal there"),
     KnownError(r"MTLCompilerService|XPC_ERROR_CONNECTION_(INTERRUPTED|INVALID)", "machine",
                "Metal's compiler service ended", _GPU_STEP),
     KnownError(r"cl2Metal failed|com\.apple\.metalfe.*Operation not permitted", "tool",

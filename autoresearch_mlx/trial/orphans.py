@@ -3,9 +3,9 @@ folder.
 
 If a coding agent leaves a program running, or a loop is killed during a measurement, the program could go on writing
 into the worktree while the next run is measured there.  So an environment variable of each child names the folder in
-which the child works.  Every program that has the variable ``WORKS_IN`` is ended after each call of an agent, and again
-when the next process opens the session.  A program that has cleared its environment is found by its parent processes,
-or by its current directory.
+which the child works.  Every program that has this variable (``WORKS_IN``) is ended after each call of an agent, and
+again when the next process opens the session.  A program that has cleared its environment is found by its parent
+processes, or by its current directory.
 """
 
 from __future__ import annotations

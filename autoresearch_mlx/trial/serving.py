@@ -60,9 +60,9 @@ class RowServer:
     ) -> None:
         """Open the rows, uint16 [n, width].
 
-        ``may_serve`` is called before each batch, in the thread that serves.  ``share`` returns the share of the
-        budget that is used, or None if the child itself computes it.  Raises OSError or ValueError if the rows cannot
-        be opened.
+        ``may_serve`` is called before each batch, in the thread that serves the rows.  ``share`` returns the share of
+        the budget that is used, or None if the child itself computes it.  Raises OSError or ValueError if the rows
+        cannot be opened.
         """
         self._rows = np.load(path, mmap_mode="r", allow_pickle=False)
         self._order = order(seed, len(self._rows))

@@ -117,7 +117,7 @@ class Figures:
         return None
 
     def _printed_instead(self) -> str:
-        """Return the similar lines that the program printed, as the end of the message; empty if it printed none."""
+        """Return the end of the message, which shows printed lines that resemble the metric's; empty if none does."""
         if self._pattern is not None:
             return ""
         if self._near:

@@ -73,7 +73,7 @@ class Known:
         return bool(((found >= SHARE * self._sizes) & (found > 0)).any())
 
     def settle(self) -> None:
-        """Treat all documents that were added so far as known from now on."""
+        """From now on, count all documents that were added as known."""
         if not self._sketches:
             return
         self._sizes = np.array([len(each) for each in self._sketches], np.int64)

@@ -104,7 +104,7 @@ def _check(request: Request) -> None:
     if request.seq_len < SHORTEST_ROW:
         raise CorpusError(f"seq_len {request.seq_len} is too short", f"Choose {SHORTEST_ROW} or more.")
     if any(rows is not None and rows < 1 for rows in (request.val_rows, request.hidden_rows)):
-        raise CorpusError("a held-out split needs at least one row", "Leave val_rows and hidden_rows to the default.")
+        raise CorpusError("a held-out split needs at least one row", "Leave val_rows and hidden_rows out.")
 
 
 def _usable(place: Path, say: Say) -> Corpus | None:

@@ -48,7 +48,7 @@ def load(path: Path) -> Tokenizer:
     """Read ``tokenizer.json``.  Raises CorpusError."""
     try:
         return _plain(Tokenizer.from_str(path.read_text(encoding="utf-8")))
-    except Exception as error:  # the Rust side raises bare Exception
+    except Exception as error:  # the library's Rust code raises plain Exception
         raise CorpusError(
             f"cannot read {path}: {error}", "Delete the folder of the corpus and prepare it again."
         ) from error

@@ -1,7 +1,7 @@
 """Control a bench process: send it one command at a time, and time each command from outside.
 
-On a Linux CPU the time is the processor time that the operating system counted for the process; elsewhere it is taken
-from the parent's clock.  The bench process itself reports no time.
+On a Linux CPU the time is the processor time that the operating system counted for the process; elsewhere the time is
+taken from the parent's clock.  The bench process itself reports no time.
 """
 
 from __future__ import annotations

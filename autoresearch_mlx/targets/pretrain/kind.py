@@ -38,7 +38,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
     conditions = PretrainConditions
 
     def check(self, settings: Settings) -> None:
-        """Refuse more than one lane before the text is prepared, because the target itself is built only after that."""
+        """Refuse more than one lane now, because the target is built only after the text has been prepared."""
         if (lanes := settings.run.lanes) > 1:
             why = "two trainings on one machine slow each other down, so neither could be measured"
             said = f"the target pretrain cannot have {lanes} lanes: {why}"

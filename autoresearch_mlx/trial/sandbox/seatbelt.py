@@ -9,8 +9,8 @@ the content of a file or to its times, flags, mode, owner or attributes.  A proc
 cannot enter a second one (``sandbox_apply: Operation not permitted``, exit code 71).
 
 Nothing in this module has been run on a Mac; the tests only compare text.  So the profile is tested before it is used
-(``detect``), and ``selftest`` shows whether the sandbox works.  The profile limits neither memory nor disk, and of
-processes it can only allow one or any number; the parent watches all three.
+(``detect``), and ``selftest`` shows whether the sandbox works.  The profile limits neither memory nor disk, and it
+allows either one process or any number; the parent watches memory, disk and processes.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def confined(command: Sequence[str], permissions: Permissions) -> list[str]:
 def explain(returncode: int, stderr: str) -> str:
     """Return a sentence about why sandbox-exec did not start its command."""
     if NESTED in stderr:
-        return "this process runs inside another sandbox, and macOS allows only one: start it outside"
+        return "this process runs inside another sandbox, and macOS allows only one; start the process outside"
     last = (stderr.strip().splitlines() or [f"exit code {returncode}"])[-1]
     return f"sandbox-exec failed: {last}"
 
