@@ -24,8 +24,9 @@ Kaplan et al., "Scaling laws for neural language models", arXiv 2001.08361, sect
 MARKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Numbers of experiments after which the table has a row; the last row is always shown."""
 REMARK = (
-    "gain: of the incumbent over the log's own baseline, in percent. Values of different machines cannot be compared, "
-    "because in the same time each trains a different amount. FLOPs: 6 for each parameter and token trained on."
+    "gain: how much better the incumbent is than the log's own baseline, in percent. Values of different machines "
+    "cannot be compared, because each machine trains a different amount in the same time. FLOPs: 6 for each parameter and "
+    "token trained on."
 )
 
 

@@ -58,7 +58,7 @@ CODE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (r"swiglu|gated mlp", "mlp.gated", "a gated MLP (SwiGLU)"),
         (r"\bsilu\b", "mlp.activation", "SiLU in the MLP"),
         (r"\bgelu\b", "mlp.activation", "GELU in the MLP"),
-        (r"sparse moe|experts", "mlp.experts", "several MLPs, of which a router picks"),
+        (r"sparse moe|experts", "mlp.experts", "several MLPs, from which a router chooses"),
         (r"cosine", "schedule.shape", "cosine instead of linear decay"),
         (
             r"(?:remove|no) (?:logit )?(?:soft-?cap|logit cap|logit soft)|remove logit",
