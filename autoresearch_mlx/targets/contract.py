@@ -318,7 +318,7 @@ class Appraising(Protocol):
     def appraise(self, runs: Sequence[Measurement]) -> Sequence[Finding]:
         """Judge the coming night by runs of one version; a finding ``fail`` means that no edit could be kept.
 
-        `check` shows the findings, and so does `run` after measuring the baseline.  All ``runs`` have a value.
+        `check` shows the findings, and so does `run` after measuring the baseline.  Each of the ``runs`` has a value.
         """
         ...
 

@@ -45,7 +45,7 @@ class Found:
     value: float
     """Bits per byte, corrected for looking ahead."""
     error: float
-    """Standard error of ``value`` as an estimate for text of this kind."""
+    """Standard error of ``value`` as an estimate for all text of the same kind."""
     nats: float
     """Mean loss in nats over the tokens that count."""
     lookahead: float

@@ -164,7 +164,7 @@ class Vigil:
         return Disturbance(slept(self._began, self._clocks()), self._still, longest_gap(self._steps))
 
     def beat(self) -> None:
-        """Record the time since the last beat; the method is called by the pulse and before a result is returned."""
+        """Record the time since the last beat, at each pulse and before a result is returned."""
         now = self._clocks().awake
         self._beat, since = now, now - self._beat
         if since >= STILL_SECONDS:

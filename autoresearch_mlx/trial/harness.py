@@ -290,8 +290,8 @@ def _check(weights: dict[str, mx.array]) -> None:
 def set_device(device: str, memory_limit_bytes: int | None) -> None:
     """Choose MLX's device and memory limits before anything is allocated.
 
-    The cache limit applies to the freed buffers that MLX keeps for reuse; without it they count against the memory
-    limit until MLX is short of memory.
+    The cache limit applies to the freed buffers that MLX keeps for reuse; without it these buffers count against the
+    memory limit until MLX is short of memory.
     """
     mx.set_default_device(mx.gpu if device == "gpu" else mx.cpu)
     if memory_limit_bytes is not None:

@@ -54,13 +54,13 @@ class EvalsConditions:
     tokens: int = 20_000
     tool_calls: int = 24
     seconds: float = 60.0
-    """Budget of one case in seconds.  The fields before this one limit the calls to the model, the tokens of these
-    calls, and the calls to tools."""
+    """Budget of one case in seconds.  ``calls``, ``tokens`` and ``tool_calls`` limit the calls to the model, the tokens
+    of these calls, and the calls to tools."""
     tokens_limit: float | None = None
     seconds_limit: float | None = None
     errors_limit: float | None = None
     """Largest rise of errors with which an edit may be kept, as a share of the incumbent's errors, or None for no
-    limit.  The fields before this one limit the rise of tokens and seconds in the same way."""
+    limit.  ``tokens_limit`` and ``seconds_limit`` limit the rise of tokens and seconds in the same way."""
     judge_model: str = ""
     judge_endpoint: str = ""
     """Server of ``judge_model``, the model that judges rubrics; if both are empty strings, the agent's model judges."""

@@ -54,7 +54,7 @@ class Scored:
 
 
 def encodable(text: str) -> str:
-    """Return a text with a question mark for each half of a surrogate pair, which UTF-8 cannot encode."""
+    """Return the text with each half of a surrogate pair, which UTF-8 cannot encode, replaced by a question mark."""
     return text.encode(errors="replace").decode()
 
 

@@ -57,7 +57,7 @@ class PretrainConditions:
         return self.budget.amount if self.budget.kind == "seconds" else float(self.max_seconds or 0.0)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values under the names that ledgers have always used, in the same order."""
+        """Return plain values under the names, and in the order, that ledgers have always used."""
         most = self.max_seconds if self.max_seconds is not None else 0.0
         wanted = {} if self.eval_rows_wanted is None else {"eval_rows_wanted": self.eval_rows_wanted}
         return {

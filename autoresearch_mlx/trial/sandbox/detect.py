@@ -36,8 +36,8 @@ class Sandbox:
     def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
         """Return a command that confines itself and then turns into ``command``.
 
-        The process stays the same, with the same group, pipes and exit code.  The permissions are an argument, which
-        the child cannot change.
+        The process stays the same, with the same group, pipes and exit code.  The permissions are an argument of the
+        returned command, which the child cannot change.
         """
         fit = replace(permissions, leave_group=permissions.leave_group or self.leave_group)
         enter = [sys.executable, "-P", "-m", ENTER]

@@ -44,8 +44,8 @@ class Permissions:
     ports: tuple[int, ...] = ()
     """TCP ports of the parent's servers on this machine; the child may connect to them although it has no network."""
     processes: int | None = None
-    """Maximum number of processes, including the child itself, or None for no limit.  With 1 the kernel refuses a
-    second process."""
+    """Maximum number of processes, including the child itself, or None for no limit.  If the maximum is 1,
+    the kernel refuses a second process."""
     leave_group: bool = False
     """Whether a process may leave the child's process group, and so escape when the group is killed."""
     memory_bytes: int | None = None
