@@ -25,8 +25,8 @@ MARKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Numbers of experiments after which the table has a row; the last row is always shown."""
 REMARK = (
     "gain: how much better the incumbent is than the log's own baseline, in percent. Values of different machines "
-    "cannot be compared, because each machine trains a different amount in the same time. FLOPs: 6 for each parameter and "
-    "token trained on."
+    "cannot be compared, because each machine trains a different amount in the same time. FLOPs: 6 for each "
+    "parameter and token trained on."
 )
 
 
