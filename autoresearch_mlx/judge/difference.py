@@ -148,7 +148,7 @@ def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> 
 def _at_like_speed(evidence: Evidence, most: int) -> Difference | None:
     """Compare the candidate with those runs of the incumbent that ran at about the candidate's speed.
 
-    Return None if all of the incumbent's runs had about that speed, or if none of them had.
+    Return None if all of the incumbent's runs or none of them had about the candidate's speed.
     """
     speed = fmean([run.log_work for run in evidence.candidate])
     like = [run for run in evidence.incumbent if abs(run.log_work - speed) <= STEADY]

@@ -57,8 +57,8 @@ states the time; from the second on, the keep waits for a person.
 A script that passes each batch through the model twice took 1.5 to 2 times the baseline's time.
 """
 UNCOUNTED_MORE = 1.2
-"""Multiple of the incumbent's time below which a keep does not wait for a person: the incumbent needed about as much
-time, and was kept or accepted."""
+"""Multiple of the incumbent's time below which a keep does not wait for a person, because the incumbent needed about as
+much time and was kept or accepted."""
 
 Mode: TypeAlias = Literal["auto", "fast", "adaptive", "strict", "margin"]
 
@@ -166,7 +166,7 @@ class Judge:
             return rule.decide(history, case.measurements, standing(history, best))
         if case.refreshes < self.rules.refreshes:
             return Again("the incumbent has no run that counts in this regime", "incumbent")
-        return Verdict("invalid", f"{case.refreshes} runs of the incumbent gave no value: nothing to compare with")
+        return Verdict("invalid", f"{case.refreshes} runs of the incumbent gave no value, so nothing can be compared")
 
     def believed(self, decision: Decision, history: History, case: Case) -> Decision:
         """Return the decision, unless it keeps a gain that is too good to be believed: then ask for an audit, or hold
@@ -198,7 +198,7 @@ class Judge:
         value = mean_value(case.measurements)
         if history.incumbent is None or value is None:
             return decision
-        said = f"the edit adds {case.added_bytes:,} bytes, compressed, which could hold knowledge"
+        said = f"the edit adds {case.added_bytes:,} bytes, compressed, which could hold knowledge of the data"
         if not case.audited:
             if len(case.measurements) > MOST_RUNS_FOR_AUDIT:
                 return Verdict("invalid", f"{said}, and none of its {len(case.measurements)} runs was audited")

@@ -42,7 +42,7 @@ chance alone reaches it in 1 of 20 cases."""
 
 _LEARNING = 3
 """Number of machines whose whole baselines are enough to learn the noise, because the noise of a machine is estimated
-from the repeats of all machines (:func:`sigma.moderated`).  In simulated nights, more repeats gained nothing
+from the repeats of all machines (:func:`sigma.moderated`).  In simulated nights, further repeats gained nothing
 (`bench/fleet.py`)."""
 
 

@@ -45,7 +45,7 @@ class Margin:
 
 def _disturbed(runs: int) -> Decision:
     if runs >= Rules().spoiled:
-        return Verdict("invalid", f"{runs} runs, each disturbed: nothing to compare")
+        return Verdict("invalid", f"all {runs} runs were disturbed, so nothing can be compared")
     return Again("disturbed: measured again")
 
 

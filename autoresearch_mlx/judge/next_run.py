@@ -31,10 +31,12 @@ def missing(evidence: Evidence, now: Evidence, rules: Rules) -> Decision:
     if now.candidate:
         if evidence.refreshes < rules.refreshes:
             return refresh(now, "the incumbent has no run that counts in this regime")
-        return Verdict("invalid", f"{evidence.refreshes} runs of the incumbent were disturbed: nothing to compare with")
+        return Verdict(
+            "invalid", f"{evidence.refreshes} runs of the incumbent were disturbed, so nothing can be compared"
+        )
     spoiled = disturbed(evidence)
     if spoiled >= rules.spoiled:
-        return Verdict("invalid", f"{spoiled} runs, each disturbed: nothing to compare")
+        return Verdict("invalid", f"all {spoiled} runs were disturbed, so nothing can be compared")
     reason = "disturbed: measured again" if spoiled else "not measured yet"
     return Again(reason, "candidate", next_seed((), newest_unselected(now.incumbent, rules.record)))
 

@@ -45,7 +45,8 @@ _SHORTEST_KEY = 5
 class Deadline:
     """The time by which a call must be over, on the monotonic clock.
 
-    With ``idle_seconds``, the deadline also passes when nothing has arrived for this time since the last :meth:`hear`.
+    With ``idle_seconds``, the deadline also passes when nothing has arrived for that many seconds since the last call
+    of :meth:`hear`.
     """
 
     def __init__(self, seconds: float, idle_seconds: float | None = None) -> None:

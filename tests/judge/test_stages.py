@@ -160,7 +160,7 @@ def test_a_disturbed_candidate_is_measured_again_but_not_for_ever() -> None:
     again = decide(replace(gains(), candidate=tuple(bad[:2])))
     assert isinstance(again, Again) and again.reason == "disturbed: measured again" and again.seed == 0
     assert decide(replace(gains(), candidate=tuple(bad))) == Verdict(
-        "invalid", "3 runs, each disturbed: nothing to compare"
+        "invalid", "all 3 runs were disturbed, so nothing can be compared"
     )
 
 

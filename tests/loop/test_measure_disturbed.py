@@ -84,7 +84,7 @@ def test_a_disturbed_run_of_the_baseline_is_taken_again(failure: Any, command_la
 @BOTH
 def test_a_baseline_that_is_always_disturbed_has_an_end(failure: Any, command_lab: Lab, screen: Recorder) -> None:
     with shaky(command_lab, *range(99), failure=failure) as (session, target):
-        with pytest.raises(LabError, match="6 runs of the baseline, each disturbed"):
+        with pytest.raises(LabError, match="all 6 runs of the baseline were disturbed"):
             research(session, Steps(), Policy(experiments=0), screen)
         assert target.taken == 6
 
@@ -112,7 +112,7 @@ def test_after_three_disturbed_runs_the_verdict_is_that(
         research(session, Steps({"X": 3.5}), Policy(experiments=1), screen)
         done = session.journal().history.experiments[1]
     assert (done.status, len(done.measurements)) == ("invalid", 3)
-    assert done.reason == "3 runs, each disturbed: nothing to compare"
+    assert done.reason == "all 3 runs were disturbed, so nothing can be compared"
 
 
 def test_what_was_only_ever_disturbed_may_be_tried_again(command_lab: Lab, screen: Recorder) -> None:

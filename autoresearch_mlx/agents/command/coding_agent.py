@@ -120,7 +120,7 @@ class CodingAgent:
         if last is None or not last.files:
             return brief
         edit = "\n".join(line for path, text in last.files.items() for line in _diff(path, context.files, text))
-        told = "The files are as they were before your refused edit. Correct it and make it again. It was:"
+        told = "The files are as they were before your refused edit. Correct the edit and make it again. It was:"
         return f"{brief}\n# Your refused edit\n\n{told}\n\n{block(edit, 'diff')}\n"
 
     @contextmanager

@@ -165,7 +165,7 @@ def _text(lines: Sequence[str]) -> str:
 
 
 def _without_blank_ends(search: Sequence[str], replace: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Strip the blank lines at both ends of the first text, and at most as many from the second."""
+    """Strip the blank lines at both ends of the first text, and at most as many from the second text."""
     old, new = list(search), list(replace)
     for end in (0, -1):
         while old and not old[end].strip():

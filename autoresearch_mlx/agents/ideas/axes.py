@@ -20,17 +20,17 @@ from autoresearch_mlx.experiment import Context, Experiment, History
 from autoresearch_mlx.lab.source import axis_of, read_knobs
 
 _TOGETHER = (
-    # These act on the gradient's noise: more tokens per step allow a larger rate, but leave fewer steps.
+    # Axes that act on the gradient's noise: more tokens per step allow a larger rate, but leave fewer steps.
     ("batch", "lr", "schedule", "adam", "muon"),
-    # These depend on the model's size, as the best rate and the initial scale do; in a fixed time, depth costs width.
+    # Axes that act on the model's size or depend on it, as the best rate and the initial scale do; depth costs width.
     ("depth", "width", "mlp", "lr", "init"),
-    # These are parts of the attention: heads share the width; the window and the encoding of positions belong together.
+    # Axes of the attention: heads share the width; the window and the encoding of positions belong together.
     ("width", "attention", "rope"),
     # Weight decay acts in proportion to the learning rate, over the whole schedule.
     ("weight_decay", "lr", "schedule"),
-    # These set the contributions to the residual stream.
+    # Axes that set the contributions to the residual stream.
     ("depth", "residual", "value_embedding"),
-    # These set the scale of the logits.
+    # Axes that set the scale of the logits.
     ("softcap", "lr", "init"),
 )
 _PAIRS = frozenset(frozenset(pair) for group in _TOGETHER for pair in combinations(group, 2))

@@ -111,7 +111,7 @@ def _place(space: Space, running: Running) -> Point:
 
 
 def _origins(space: Space, history: History) -> dict[int, Point]:
-    """Return, by number, the incumbent from which each experiment started.
+    """Return, by each experiment's number, the incumbent from which that experiment started.
 
     The current files are the last incumbent's.  Undoing the changes of the kept experiments, newest first, leads back
     from the last incumbent to each earlier incumbent.

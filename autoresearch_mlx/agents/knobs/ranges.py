@@ -65,7 +65,7 @@ def range_in_comment(knob: Knob) -> Range | None:
         return None
     if knob.kind == "pow2" and (low < 1 or math.floor(math.log2(high)) < math.log2(low)):
         return None
-    return Range(knob.kind, low, high)  # type: ignore[arg-type]  # one of the four words above
+    return Range(knob.kind, low, high)  # type: ignore[arg-type]  # tested above
 
 
 def _choice(knob: Knob) -> Range | None:

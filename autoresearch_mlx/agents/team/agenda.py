@@ -79,7 +79,7 @@ def agenda_of(context: Context) -> Agenda:
 
 
 def class_of(axis: str) -> str:
-    """Return the class of an axis; a constant that is in no table is a class of its own."""
+    """Return the class of an axis; the axis of a constant that is in no table is a class of its own."""
     head = axis.split(".")[0]
     return axis if head == "knob" else head
 

@@ -2,7 +2,7 @@
 
 A brief is out (open) from the moment it is written until its experiment has ended; no two briefs that are out share an
 axis.  A junior that may be asked while an experiment is measured has a thread of its own; all other juniors are asked
-in turn between experiments.  The loop measures and judges as with any agent, so nothing here can keep an edit.
+in turn between experiments.  The loop measures and judges as with any agent, so no part of a team can keep an edit.
 """
 
 from __future__ import annotations
