@@ -173,12 +173,13 @@ class AgentSettings(Frozen):
 
 
 class TeamSettings(Frozen):
-    """Settings of a team of a chief and juniors; if juniors are named, the agent ``auto`` is a team (docs/team.md)."""
+    """Settings of a team, which has a chief and juniors; if juniors are named, the agent ``auto`` is a team
+    (docs/team.md)."""
 
     chief: str = "policy"
     """Name of the chief: ``policy``, or a model that words the questions and orders the axes (``ollama:qwen3:8b``)."""
     juniors: tuple[str, ...] = ()
-    """Names of the agents that are juniors; if none is named, they are knobs and, if there is one, a suitable model."""
+    """Names of the junior agents; if none is named, the juniors are knobs and a suitable model, if one is found."""
     critic: str | None = None
     """Model that may drop or reorder proposals before they are measured; None means no critic."""
 
