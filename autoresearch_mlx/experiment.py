@@ -127,9 +127,8 @@ class Experiment:
     fingerprint: str | None = None
     """Hash of what the editable files do (not of their layout); an equal hash means the same experiment."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall-clock seconds of the loop's own steps: propose, commit, measure, settle (keep or revert), and the time that
-    the agent took to free its memory.  ``incumbent`` is the time of new runs of the incumbent, a part of
-    ``measure``."""
+    """Wall-clock seconds of the loop's own steps: propose, commit, measure, settle (keep or revert), and the agent's
+    time to free its memory.  ``incumbent``, the time of new runs of the incumbent, is a part of ``measure``."""
     talk: Mapping[str, Any] = field(default_factory=dict)
     """Cost of asking the agent: the model, calls, tokens, seconds, and the parts that were cut from the prompt."""
     effect: Mapping[str, Any] = field(default_factory=dict)
