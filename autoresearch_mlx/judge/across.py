@@ -49,7 +49,7 @@ def name_of(measured: Measurement) -> str | None:
 
 
 def views(history: History) -> tuple[View, ...]:
-    """Return a view for each machine of a fleet that has made a run, in the order of their first runs.
+    """Return a view for each of a fleet's machines that has made a run, in the order of their first runs.
 
     Without a fleet the result is empty.
 

@@ -143,7 +143,7 @@ class Again:
     trial: bool = False
     """True if this run only shows whether the incumbent runs at all, after the machine ended the candidate's runs."""
     machine: str = ""
-    """Name of the machine of a fleet that should make the run; if empty, the machine of the last run makes this run
+    """Name of the fleet's machine that should make the run; if empty, the machine of the last run makes this run
     too."""
 
 
@@ -211,8 +211,8 @@ class Rules:
     record: int = 4
     """Maximum number of the incumbent's newest unselected runs whose mean is the incumbent's value."""
     record_least: int = 2
-    """Number of unselected runs that the incumbent needs before a close call can be decided; until then it is
-    measured again."""
+    """Number of unselected runs that the incumbent needs before a close call can be decided; until then the incumbent
+    is measured again."""
     record_age: int = 10
     """Age of the incumbent's last run, in experiments, above which the incumbent is measured again before a close
     call."""

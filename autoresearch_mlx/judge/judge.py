@@ -370,7 +370,7 @@ def _with_command(decision: Decision, case: Case) -> Decision:
 def padded(history: History, measured: Sequence[Measurement]) -> Verdict | None:
     """Return the verdict ``invalid`` if a run took too long before its first batch, else None.
 
-    The budget's clock starts at the first batch, so a script could train before it.
+    The budget's clock starts at the first batch, so a script could train before its first batch.
     """
     if history.baseline is None:
         return None

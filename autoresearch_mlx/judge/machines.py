@@ -47,7 +47,7 @@ from the repeats of all machines (:func:`sigma.moderated`).  In simulated nights
 
 
 def runs_of_baseline(machines: int, replicates: int) -> tuple[int, int]:
-    """Return how many runs of the baseline each machine takes at least, and how many all machines take together.
+    """Return how many runs of the baseline each machine makes at least, and how many all machines make together.
 
     ``replicates`` is the number of runs that one machine alone would make; in a fleet no machine makes more runs than
     that.
@@ -58,8 +58,8 @@ def runs_of_baseline(machines: int, replicates: int) -> tuple[int, int]:
 
 
 def runs_to_learn(replicates: int, repeats: int) -> int:
-    """Return how many runs a machine that joins later takes first, if the other machines' repeats have ``repeats``
-    degrees of freedom."""
+    """Return how many runs of the baseline a machine that joins later makes at its start, if the other machines'
+    repeats have ``repeats`` degrees of freedom."""
     return min(replicates, 2) if repeats >= _LEARNING * (replicates - 1) else replicates
 
 
@@ -96,12 +96,12 @@ class MachineEffect:
 
     @property
     def sigmas(self) -> float:
-        """The gain in sigma of this machine."""
+        """The gain, in multiples of this machine's sigma."""
         return self.gain / self.sigma
 
     @property
     def estimate(self) -> Estimate:
-        """The effect in sigma of this machine."""
+        """The effect, in multiples of this machine's sigma."""
         return Estimate(self.sigmas, self.error / self.sigma, max(1, self.dof))
 
 

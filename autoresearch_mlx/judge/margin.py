@@ -1,6 +1,6 @@
 """Decide without statistics: keep an edit that gains more than a margin over the incumbent's mean.
 
-Runs of one file differ from each other, so the margin must cover that difference.  The rule is used if nothing was
+Runs of one file differ from each other, so the margin must cover that difference.  This module decides if nothing was
 measured twice, or if repeats agree to the last digit.
 """
 

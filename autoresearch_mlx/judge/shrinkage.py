@@ -48,7 +48,7 @@ class Effect:
     error: float
     """Standard error of the difference as measured."""
     raw: float
-    """The difference as measured, unshrunk."""
+    """The difference as it was measured, not shrunk towards zero."""
     speed_error: float = 0.0
     """Part of ``error`` that is due to a difference in the machine's speed."""
     speed_gain: float = 0.0

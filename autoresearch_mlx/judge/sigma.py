@@ -104,8 +104,8 @@ def pair_differences(one: Iterable[Run], other: Iterable[Run], slope: float = 0.
 
     The differences are one group for :func:`pooled`.
 
-    ``slope`` is the change of a value with the work that the machine's speed allows; this part of a difference is
-    subtracted.
+    ``slope`` says how a value changes with the work that the machine's speed allows; the part of a difference that
+    follows from the speed is subtracted.
     """
     means = _by_seed(other, lambda run: run.value - slope * run.log_work)
     ours = _by_seed(one, lambda run: run.value - slope * run.log_work)

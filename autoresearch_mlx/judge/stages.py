@@ -1,8 +1,9 @@
 """Decide in stages: return a verdict from the evidence, or ask for one more measurement.
 
 After one run, a clear loser is discarded and a clear winner is kept.  Any other candidate runs again on further seeds,
-and all its runs count.  This is a group sequential test: the bounds narrow with the number of runs.  The bounds were
-chosen by simulating whole decisions (`bench/judge.py`), so that checking after each run adds no false keeps.
+and all its runs count.  The procedure is a group sequential test: the bounds narrow with the number of runs.  The
+bounds were chosen by simulating whole decisions (`bench/judge.py`), so that checking after each run adds no false
+keeps.
 
 This module also decides on the baseline, which only has to be repeated, and asks for an audit of gains that are too
 large to be believed at once.

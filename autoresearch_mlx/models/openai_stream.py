@@ -73,7 +73,7 @@ class StreamedReply:
                 self.parts.append(said)
             elif name == "refusal":
                 self.refusal += said
-            elif name == "reasoning" or not delta.get("reasoning"):  # some servers send the same text under both names
+            elif name == "reasoning" or not delta.get("reasoning"):  # "reasoning" may repeat "reasoning_content"
                 self.thoughts.append(said)
 
 

@@ -10,7 +10,8 @@ from autoresearch_mlx.models.wire import ModelFacts
 
 GB = 2**30
 LOADED = 1.2
-"""Ratio of a loaded model's memory to the size of its weights; the rest is the key-value cache and buffers."""
+"""Ratio of a loaded model's memory to the size of its weights; the memory beyond the weights is the key-value cache and
+buffers."""
 RESERVE = 0.25
 """Share of main memory left to the system and other programs; Metal recommends using at most three quarters."""
 

@@ -51,7 +51,7 @@ def example_for(files: Mapping[str, str]) -> Example | None:
     return _example(tuple(sorted(files.items())))
 
 
-@lru_cache(maxsize=16)  # cached, because every message of a conversation needs it
+@lru_cache(maxsize=16)  # cached, because every message needs the example
 def _example(files: tuple[tuple[str, str], ...]) -> Example | None:
     dimensions = read_space(dict(files)).dimensions
     chosen = min(dimensions, key=lambda d: (d.tick, not isinstance(d.value, float)), default=None)

@@ -47,7 +47,7 @@ class Fence:
 
     @property
     def inner(self) -> range:
-        """The lines of the reply inside the fence."""
+        """The numbers of the reply's lines that are inside the fence."""
         return range(self.start + 1, self.start + 1 + len(self.lines))
 
 

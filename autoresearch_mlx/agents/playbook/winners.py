@@ -27,8 +27,8 @@ _LEADER, _FOLLOWER = "TOTAL_BATCH_SIZE", "DEVICE_BATCH_SIZE"
 class Winner:
     """A strategy that won.
 
-    All values in ``changes`` are known.  ``gain`` is the sum of the strategy's kept gains in bits per byte, each over
-    the incumbent at that time.
+    ``changes`` has no unknown values.  ``gain`` is the sum of the strategy's kept gains in bits per byte, each over the
+    incumbent at that time.
     """
 
     axis: str

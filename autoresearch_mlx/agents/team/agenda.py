@@ -21,7 +21,7 @@ expectation."""
 
 @dataclass(frozen=True, slots=True)
 class AxisNote:
-    """What is known about one axis."""
+    """The tries, the keeps and the expected gain of one axis."""
 
     axis: str
     tries: int
