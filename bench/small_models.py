@@ -3,6 +3,7 @@
     python -m bench.small_models --url http://127.0.0.1:8080/v1               the table of forms
     python -m bench.small_models --url http://127.0.0.1:8080/v1 --night 20    a night as hybrid, and one of knobs alone
     python -m bench.small_models --url http://127.0.0.1:8080/v1 --night 20 --simulated --nights 8    pairs of nights
+    python -m bench.small_models --guess --night 20 --simulated --nights 80                          without a model
 
 The server may be any OpenAI-compatible one; docs/models.md says how the published figures were made.  For the table,
 the model is asked in each form for ``--proposals`` experiments of two labs: ``train_mlx.py`` and ``examples/sieve``.
@@ -13,7 +14,8 @@ Tokens and seconds are means over all replies.
 A night runs the real command line on a lab whose program takes ``--seconds`` and prints a value of a synthetic
 landscape (``bench/landscapes.py``) for the knobs in its file.  One night says little about two agents, so
 ``--simulated`` compares them over several seeds: the model's answers are real, and the values come from the landscape
-without runs.
+without runs.  With ``--guess`` each answer is drawn at random from those that the schema allows, which shows what a
+model without any skill costs.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -247,12 +250,47 @@ def night(url: str, model: str, agent: str, experiments: int, seconds: float, fa
     )
 
 
+class Guesser:
+    """An endpoint without a model: it draws its choices, and the values of one to three knobs, at random."""
+
+    name = "guesser"
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def facts(self) -> ModelFacts:
+        return ModelFacts(self.name, context_tokens=8192, enforces_schema=True, billions=0.1)
+
+    def ask(self, ask: Ask) -> Reply:
+        found = (ask.schema or {}).get("properties", {})
+        if "choice" in found:
+            answer: dict[str, Any] = {"choice": self._random.choice(found["choice"]["enum"]), "why": ""}
+        elif "knobs" in found and "anyOf" in found["knobs"]["items"]:
+            branches = found["knobs"]["items"]["anyOf"]
+            drawn = self._random.sample(branches, min(self._random.randint(1, 3), len(branches)))
+            answer = {"knobs": [self._change(branch["properties"]) for branch in drawn], "hypothesis": ""}
+        else:
+            answer = {}  # it writes no code
+        return Reply(json.dumps(answer), "stop", self.name)
+
+    def _change(self, properties: dict[str, Any]) -> dict[str, Any]:
+        return {"name": properties["name"]["enum"][0], "value": self._random.choice(properties["value"]["enum"])}
+
+    def release(self) -> float | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
 def simulated(url: str, model: str, experiments: int, family: str, seeds: Iterable[int]) -> Iterator[str]:
-    """Compare ``hybrid`` with ``knobs`` on the same landscapes, without waiting for runs."""
+    """Compare ``hybrid`` with ``knobs`` on the same landscapes, without waiting for runs; ``url`` is empty for the
+    guesser."""
     ends: list[tuple[float, float]] = []
     for seed in seeds:
         landscape, office = landscape_of(family, seed), Office(AgentSettings(base_url=url, model=model), seed=seed)
-        optimiser, chat = load_agent("knobs", office), Recording(open_endpoint(model, office), office)
+        endpoint: Endpoint = open_endpoint(model, office) if url else Guesser(seed)
+        optimiser, chat = load_agent("knobs", office), Recording(endpoint, office)
         alone = _simulated(optimiser, landscape, experiments, seed)
         shared = _simulated(Hybrid(chat, optimiser, office), landscape, experiments, seed)
         ends.append((alone.chosen[-1], shared.chosen[-1]))
@@ -264,9 +302,11 @@ def simulated(url: str, model: str, experiments: int, family: str, seeds: Iterab
     gaps = np.array([shared - alone for alone, shared in ends])
     error = gaps.std(ddof=1) / np.sqrt(len(gaps)) if len(gaps) > 1 else float("nan")
     means = np.array(ends).mean(axis=0)
+    worse, better = int((gaps > 0).sum()), int((gaps < 0).sum())
     yield (
         f"{family}, {len(gaps)} nights of {experiments}: knobs {means[0]:.4f}, hybrid {means[1]:.4f},"
-        f" difference {gaps.mean():+.4f} ± {error:.4f} (lower is better)"
+        f" difference {gaps.mean():+.4f} ± {error:.4f}, median {np.median(gaps):+.4f} (lower is better); hybrid ends"
+        f" better in {better} and worse in {worse}"
     )
 
 
@@ -293,7 +333,9 @@ class Recording(Chat):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", required=True, help="the server, such as http://127.0.0.1:8080/v1")
+    server = parser.add_mutually_exclusive_group(required=True)
+    server.add_argument("--url", default="", help="the server, such as http://127.0.0.1:8080/v1")
+    server.add_argument("--guess", action="store_true", help="no server: draw each answer (for --night, --simulated)")
     parser.add_argument("--model", default="any")
     parser.add_argument("--proposals", type=int, default=20)
     parser.add_argument("--form", choices=FORMS, action="append")
@@ -306,6 +348,8 @@ def main() -> None:
     parser.add_argument("--agent", choices=("hybrid", "knobs"), action="append")
     parser.add_argument("--simulated", action="store_true", help="take values from the landscape, without runs")
     args = parser.parse_args()
+    if args.guess and not (args.night and args.simulated):
+        parser.error("--guess needs --night and --simulated")
     seeds = range(args.first_seed, args.first_seed + args.nights)
     if args.night and args.simulated:
         for line in simulated(args.url, args.model, args.night, args.family, seeds):

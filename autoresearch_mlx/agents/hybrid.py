@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from autoresearch_mlx.agents.chat.chat_agent import Chat
@@ -26,6 +26,9 @@ STALLED = 12
 MORE = 0.2
 MOST = 0.5
 """Largest share of proposals from the model; in the study, shares from 0.1 to 0.5 worked well."""
+HOPE = 1.0
+"""Number of keeps with which every model is credited in advance, so that its first losses lower its share only a
+little."""
 FIRST_REST, LONGEST_REST = 10.0, 1800.0
 """Seconds until a model that did not answer is asked again: the first value, doubled each time up to the second."""
 TIME_SHARE = 0.15
@@ -109,10 +112,10 @@ class Hybrid:
         """Return whether it is the model's turn: the user's idea is waiting, or the model's share allows a proposal."""
         if self._model.wished(context):
             return True
-        share = self._office.settings.share
-        if not turn(context.number, share_now(share, context.history)):
-            return False
-        return share >= 1 or affordable(context.history, self._model.name)
+        share, history, model = self._office.settings.share, context.history, self._model.name
+        if share >= 1:
+            return True
+        return due(context.number, share, history, model) and affordable(history, model)
 
     def _models_turn(self, context: Context) -> bool:
         return self._model_there() and self.models_turn(context)
@@ -168,6 +171,40 @@ def share_now(share: float, history: History) -> float:
     newest_keep = max((e.number for e in history.experiments if e.status == "keep"), default=0)
     stalled = history.experiments[-1].number - newest_keep if history.experiments else 0
     return max(share, min(share + MORE, MOST)) if share > 0 and stalled >= STALLED else share
+
+
+def due(number: int, share: float, history: History, model: str) -> bool:
+    """Return whether experiment ``number`` is the model's turn, and the record of the model does not make it wait.
+
+    A model whose share has fallen lets some of its turns pass: about as many that its share is right.
+    """
+    now = share_now(share, history)
+    if not turn(number, now):
+        return False
+    newest = max((e.number for e in history.experiments if e.talk.get("agent") == model), default=0)
+    # Turns are 1 / now apart, so the turn that is nearest to the due number is taken.
+    return number - newest >= (1 / earned(history, model) - 0.5) / now
+
+
+def earned(history: History, model: str) -> float:
+    """Return the factor, above 0 and at most 1, by which a model's record lowers its share.
+
+    The factor compares the model's keeps with the number that it would have at the optimiser's rate of keeps since the
+    model's first experiment; both get ``HOPE`` added.  This is the mean of the ratio of the two rates if its prior is a
+    gamma distribution with mean 1 and shape ``HOPE``.  A model that never gains is thus asked ever more rarely, but
+    never given up.  The factor is 1 as long as one of the two has no experiment.
+    """
+    tried = [e for e in history.experiments if e.number > 0 and e.status != "interrupted"]
+    models = [e for e in tried if e.talk.get("agent") == model]
+    others = [e for e in tried if models and e.number > models[0].number and not e.talk.get("agent")]
+    if not others:
+        return 1.0
+    due = len(models) * _keeps(others) / len(others)
+    return min(1.0, (_keeps(models) + HOPE) / (due + HOPE))
+
+
+def _keeps(experiments: Sequence[Experiment]) -> int:
+    return sum(e.status == "keep" for e in experiments)
 
 
 def affordable(history: History, model: str) -> bool:

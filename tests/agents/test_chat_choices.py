@@ -13,6 +13,7 @@ from prompt_cases import night, small
 from server_behaviours import fail, hang, say
 
 from autoresearch_mlx.agents.chat import Chat
+from autoresearch_mlx.agents.chat.opening import MENU
 from autoresearch_mlx.agents.chat.sizes import CHOICE, FIELDS, USUAL_CONTEXT
 from autoresearch_mlx.agents.chat.sizes import CODE as TIMES
 from autoresearch_mlx.agents.choose_model import open_endpoint
@@ -52,23 +53,23 @@ def test_a_small_model_is_sent_a_menu_and_no_file() -> None:
     prompt = voice.prompt()
     assert "def build_model" not in prompt and estimate(prompt) < 1000
     assert "H100 " in prompt and "Apple " in prompt and "leave the tokenizer and the softcap alone" in prompt
-    chosen = menu(context)[2]
+    chosen = menu(context, MENU)[2]
     assert (proposal.title, proposal.axis) == (chosen.name.title, chosen.axis)
     assert proposal.files == chosen.files
     assert "it looks best" in proposal.rationale and "expected" in proposal.rationale
     assert (proposal.talk["form"], proposal.talk["task"]) == ("menu", "choice")
-    assert voice.asks[0].schema == menu_schema(10) and voice.asks[0].max_tokens == CHOICE
+    assert voice.asks[0].schema == menu_schema(MENU) and voice.asks[0].max_tokens == CHOICE
 
 
 def test_a_menu_names_the_point_that_its_moves_start_from_once() -> None:
     voice, context = Voice(pick(3), facts=STRICT), night()
     chat(voice).propose(context)
     prompt = voice.prompt()
-    start = menu(context)[0].name
+    start = menu(context, MENU)[0].name
     assert f"All of them start from experiment {start.number}" in prompt
     assert prompt.count(start.start_words) == 1
     lines = [line for line in prompt.splitlines() if line.partition(".")[0].isdigit()]
-    assert len(lines) == 10 and all(line.count(" -> ") <= 3 for line in lines)
+    assert len(lines) == MENU and all(line.count(" -> ") <= 3 for line in lines)
 
 
 def test_a_menu_of_moves_of_the_incumbent_names_no_other_point() -> None:

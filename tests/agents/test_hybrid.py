@@ -24,6 +24,8 @@ from autoresearch_mlx.agents.hybrid import (
     STALLED,
     TIME_SHARE,
     Hybrid,
+    due,
+    earned,
     share_now,
     turn,
 )
@@ -104,6 +106,74 @@ def stalled(experiments: int) -> History:
 )
 def test_after_a_stall_the_model_is_asked_more_often(share: float, experiments: int, now: float) -> None:
     assert share_now(share, stalled(experiments)) == pytest.approx(now)
+
+
+def recorded(models: str, optimisers: str) -> History:
+    """Return a history in which model and optimiser take turns; ``k`` stands for a keep, ``d`` for a discard."""
+    done = [experiment(0, "keep", 11.0)]
+    for of_model, of_optimiser in zip(models, optimisers, strict=True):
+        for letter, talk in ((of_model, {"agent": NAME, "form": "menu", "calls": 1}), (of_optimiser, {})):
+            done.append(experiment(len(done), "keep" if letter == "k" else "discard", 20.0, talk=talk))
+    return History(tuple(done), "score", "min")
+
+
+@pytest.mark.parametrize(
+    ("models", "optimisers", "factor"),
+    [
+        ("", "", 1.0),
+        ("dddd", "dddd", 1.0),
+        ("kdkd", "kkdd", 1.0),
+        ("kkkk", "kddd", 1.0),
+        ("dddd", "kkdd", 1 / 3),
+        ("kddd", "kkdd", 2 / 3),
+        ("dddddddddddd", "kkkkdddddddd", 1 / 5),
+    ],
+)
+def test_a_model_earns_its_share_by_keeping_as_often_as_the_optimiser(
+    models: str, optimisers: str, factor: float
+) -> None:
+    assert earned(recorded(models, optimisers), NAME) == pytest.approx(factor)
+    assert earned(recorded(models, optimisers), "another model") == 1.0
+
+
+def test_only_the_experiments_since_the_models_first_are_compared() -> None:
+    before = [experiment(n, "keep", 20.0) for n in range(5)]
+    after = [replace(e, number=e.number + 4) for e in recorded("dd", "kd").experiments[1:]]
+    lost = replace(after[0], status="interrupted", number=20)
+    history = History((*before, *after, lost), "score", "min")
+    assert earned(history, NAME) == pytest.approx(1 / 2), "one keep was due, and an interrupted run is no loss"
+
+
+def test_the_share_falls_with_the_record_also_after_a_stall() -> None:
+    history = recorded("dddddddd", "kkdddddd")
+    turns = [number for number in range(17, 30) if due(number, 0.3, history, NAME)]
+    assert share_now(0.3, history) == MOST
+    assert turns == [20, 22, 24, 26, 28], "the last was number 15; at a share of one in six the next is about number 21"
+
+
+@pytest.mark.parametrize(("kept", "least", "most"), [(0, 5, 15), (3, 28, 30)])
+def test_a_model_that_never_gains_is_asked_ever_more_rarely_but_never_given_up(
+    kept: int, least: int, most: int
+) -> None:
+    """The optimiser keeps every third of its own; the model keeps none of its own, or every third as well."""
+    hybrid, done = pair(KNOB).hybrid, [experiment(0, "keep", 11.0)]
+    tries = [0, 0]
+    for number in range(1, 101):
+        history = History(tuple(done), "score", "min")
+        asked = hybrid.models_turn(small(number=number, history=history))
+        tries[asked] += 1
+        keep = tries[asked] % 3 == 1 and (kept > 0 or not asked)
+        talk = {"agent": NAME, "form": "menu", "calls": 1} if asked else {}
+        done.append(experiment(number, "keep" if keep else "discard", 20.0, talk=talk))
+    turns = [e.number for e in done if e.talk]
+    assert least <= len(turns) <= most
+    assert turns[-1] > 70, "it is asked late in the night as well"
+
+
+def test_with_a_share_of_one_the_record_does_not_count() -> None:
+    always = pair(KNOB, share=1.0).hybrid
+    history = recorded("dddddddd", "kkdddddd")
+    assert all(always.models_turn(small(number=n, history=history)) for n in range(17, 27))
 
 
 def test_a_share_of_none_asks_nobody_and_one_of_all_asks_always() -> None:

@@ -29,6 +29,12 @@ TAIL = 1 / 8
 SHORT_TAIL = 600
 """Tokens reserved for a bad answer and its explanation in a form without code, where answers are short."""
 
+MENU = 5
+"""Number of moves on a menu.
+
+With ten moves the prompt is a quarter longer, and choices drawn at random were kept no more often (docs/log.md).
+"""
+
 
 class NothingToChoose(PromptTooLong):
     """Raised when there is no entry for a menu, or no knob for a question about values."""
@@ -179,7 +185,7 @@ class Opener:
         plain = replace(context, feedback=())
         shape: dict[str, Any]
         if form == "menu":
-            choices = menu(context)
+            choices = menu(context, MENU)
             if not choices:
                 raise NothingToChoose("the optimiser has no untried move left", _WIDEN)
             brief, shape = menu_brief(plain, room, choices, strict), menu_schema(len(choices))
