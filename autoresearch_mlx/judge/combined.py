@@ -37,7 +37,7 @@ class Estimate:
     effect: float
     error: float
     dof: int = _MANY
-    """Degrees of freedom behind the error, at least 1."""
+    """Degrees of freedom of the error, at least 1."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.effect) and 0 < self.error < math.inf and self.dof >= 1):
@@ -62,7 +62,7 @@ class Combined:
     effect: float
     error: float
     dof: int
-    """Degrees of freedom behind the error."""
+    """Degrees of freedom of the error."""
     low: float
     high: float
     """Ends of the 90 % interval of the mean effect."""
@@ -207,7 +207,7 @@ def _mean(estimates: Sequence[Estimate], weights: Sequence[float]) -> float:
 
 
 def _freedom(estimates: Sequence[Estimate], weights: Sequence[float]) -> int:
-    """Return the degrees of freedom behind the combined error (Satterthwaite, Biometrics Bulletin 2, 1946)."""
+    """Return the degrees of freedom of the combined error (Satterthwaite, Biometrics Bulletin 2, 1946)."""
     parts = [(w * e.error) ** 2 for w, e in zip(weights, estimates, strict=True)]
     below = math.fsum(part**2 / e.dof for part, e in zip(parts, estimates, strict=True))
     return max(1, min(_MANY, math.floor(math.fsum(parts) ** 2 / below + 1e-9)))

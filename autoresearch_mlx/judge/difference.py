@@ -41,7 +41,7 @@ class Difference:
     error: float
     """Standard error of the gain, or 0 while sigma is unknown, in which case there is no score."""
     dof: int
-    """Degrees of freedom behind the error."""
+    """Degrees of freedom of the error."""
     sigma: float
     """Standard deviation of one run."""
     before: float

@@ -80,7 +80,8 @@ def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
 
 
 def cases_of(m: Measurement) -> Mapping[str, float] | None:
-    """Return the score of each case behind a run's value, or None if the value is not a mean over cases."""
+    """Return the score of each case from which a run's value was computed, or None if the value is not a mean over
+    cases."""
     found = m.extra.get("cases")
     return {str(case): float(score) for case, score in found.items()} if isinstance(found, Mapping) and found else None
 
@@ -268,7 +269,8 @@ def gained(history: History) -> float | None:
 
 
 def _keys(history: History, experiment: Experiment) -> set[str]:
-    """Return the comparability keys of the runs behind an experiment's value; empty if the ledger names none."""
+    """Return the comparability keys of the runs from which an experiment's value was computed; empty if the ledger
+    names none."""
     here = taken_now(history, experiment) or experiment.measurements
     return {m.key for m in here if m.key is not None and m.value is not None}
 

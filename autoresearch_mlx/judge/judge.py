@@ -46,7 +46,8 @@ The baseline's time is multiplied because a larger model takes longer to build.
 """
 
 KNOWLEDGE_BYTES = 512
-"""Size, in compressed bytes, above which an edit is kept only after an audit; most honest edits add less than 200."""
+"""Size, in compressed bytes, above which an edit is kept only after an audit; most honest edits add less than 200
+bytes."""
 MOST_RUNS_FOR_AUDIT = 6
 """Number of runs after which the judge gives up an edit that could not be audited."""
 
@@ -169,8 +170,8 @@ class Judge:
         return Verdict("invalid", f"{case.refreshes} runs of the incumbent gave no value, so nothing can be compared")
 
     def believed(self, decision: Decision, history: History, case: Case) -> Decision:
-        """Return the decision, unless it keeps a gain that is too good to be believed: then ask for an audit, or hold
-        the keep for a person.
+        """Return the decision; if it keeps a gain that is too good to be believed, ask for an audit, or hold the keep
+        for a person.
 
         Nothing is done if the target cannot audit runs.
         """

@@ -87,7 +87,7 @@ def speed_news(history: History) -> list[tuple[str, str]]:
         less = f"that it wanted, so this session trains {_part(share)} of its budget"
         found.append(("reference", f"{said} {less}; when the machine is quiet, start afresh: `run --tag NAME`"))
         if newest is history.baseline:
-            return found  # the baseline's disturbed runs are behind this warning
+            return found  # this warning covers the baseline's disturbed runs
     measured = newest.measurements if newest is not None else ()
     slow = next((m for m in reversed(measured) if m.tainted and m.disturbed_by), None)
     if slow is not None and slow.speed is not None:

@@ -22,7 +22,7 @@ from autoresearch_mlx.experiment import Context, Experiment, History
 Kind: TypeAlias = Literal["axis", "idea", "combine", "simplify", "leap", "repair", "choice"]
 
 PUSH = 12
-"""Number of experiments without a keep after which the model is asked for another kind of change."""
+"""Number of experiments without a keep after which the model is asked for a different kind of change."""
 LEAP = 20
 """Number of experiments without a keep after which the model starts from older versions."""
 ISLAND = 8

@@ -1,6 +1,6 @@
 """Write the two prompts for small models, neither of which contains a file: a numbered menu, and values of the knobs.
 
-Each prompt says where the session stands, what was tried last, and what the user wishes; then come the choices.
+Each prompt names the best result so far, what was tried last, and what the user wishes; then come the choices.
 """
 
 from __future__ import annotations
