@@ -174,15 +174,16 @@ def share_now(share: float, history: History) -> float:
 
 
 def due(number: int, share: float, history: History, model: str) -> bool:
-    """Return whether experiment ``number`` is the model's turn, and the record of the model does not make it wait.
+    """Return whether experiment ``number`` is the model's turn and the model's record does not make the model skip this
+    turn.
 
-    A model whose share has fallen lets some of its turns pass: about as many that its share is right.
+    A model whose share has fallen skips some of its turns, so that its proposals have about the right share.
     """
     now = share_now(share, history)
     if not turn(number, now):
         return False
     newest = max((e.number for e in history.experiments if e.talk.get("agent") == model), default=0)
-    # Turns are 1 / now apart, so the turn that is nearest to the due number is taken.
+    # Turns are 1 / now experiments apart, so the model takes the turn that is nearest to the due number.
     return number - newest >= (1 / earned(history, model) - 0.5) / now
 
 
@@ -190,9 +191,10 @@ def earned(history: History, model: str) -> float:
     """Return the factor, above 0 and at most 1, by which a model's record lowers its share.
 
     The factor compares the model's keeps with the number that it would have at the optimiser's rate of keeps since the
-    model's first experiment; both get ``HOPE`` added.  This is the mean of the ratio of the two rates if its prior is a
-    gamma distribution with mean 1 and shape ``HOPE``.  A model that never gains is thus asked ever more rarely, but
-    never given up.  The factor is 1 as long as one of the two has no experiment.
+    model's first experiment; ``HOPE`` is added to both numbers.  The result is the mean of the ratio of the model's
+    rate of keeps to the optimiser's, if the prior of this ratio is a gamma distribution with mean 1 and shape ``HOPE``.
+    A model that never gains is thus asked ever more rarely, but it is never given up.  The factor is 1 as long as the
+    model or the optimiser has no experiment.
     """
     tried = [e for e in history.experiments if e.number > 0 and e.status != "interrupted"]
     models = [e for e in tried if e.talk.get("agent") == model]

@@ -32,7 +32,8 @@ SHORT_TAIL = 600
 MENU = 5
 """Number of moves on a menu.
 
-With ten moves the prompt is a quarter longer, and choices drawn at random were kept no more often (docs/log.md).
+With ten moves the prompt would be a quarter longer, and moves that were drawn at random from ten were kept no more
+often than moves drawn from five (docs/log.md).
 """
 
 
