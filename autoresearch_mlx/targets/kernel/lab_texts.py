@@ -27,7 +27,7 @@ def first_candidate(reference: str, function: str, task: Task) -> str:
     """Return the reference as a candidate: its text with the function named ``kernel``."""
     text = re.sub(rf"\b{re.escape(function)}\b(?=\()", "kernel", reference)
     body = text.split('"""', 2)[2].lstrip() if text.startswith('"""') else text
-    head = f'"""A candidate for {task.name}: what it computes is fixed, how it computes it is free."""\n\n'
+    head = f'"""A candidate for {task.name}: what it computes is fixed, but how it computes that is free."""\n\n'
     imports = [line for line in body.splitlines() if re.fullmatch(r"import mlx\.core as mx|import math", line)]
     rest = "\n".join(line for line in body.splitlines() if line not in imports).strip("\n")
     gap = "\n\n" if rest.startswith(("def ", "@")) else "\n"

@@ -18,9 +18,10 @@ any one of the other lines, MLX could still multiply.
     /proc/self, cpuinfo .. facts about this process and this machine; those of other processes stay closed
 
 Six folders are not needed, and are closed: /dev/shm (so multiprocessing has no locks), /run, /tmp, /home, /root, /var.
-Modes and owners cannot be changed, not even in the run folder: Landlock has no right for such changes, so seccomp
-refuses them everywhere.  So shutil.copyfile works, but shutil.copy does not.  For CUDA, which was not run here, a
-process may also use the device files /dev/nvidia*, all of /proc, and the parts of /sys where CUDA finds its cards.
+Modes and owners cannot be changed, not even in the run folder: Landlock has no right for modes and owners, so seccomp
+refuses these changes everywhere.  So shutil.copyfile works, but shutil.copy does not.  For CUDA, which was not run
+here, a process may also use the device files /dev/nvidia*, all of /proc, and the parts of /sys where CUDA finds its
+cards.
 """
 
 from __future__ import annotations
