@@ -151,7 +151,7 @@ def plainly(conditions: Conditions, root: Path, mlx: bool) -> float:
 
 
 def evaluate_plainly(told: dict[str, object]) -> float:
-    """Make one pass in this process: the evaluation of a model that is trusted."""
+    """Evaluate the model plainly, as if it were trusted: one pass over the rows, in this process.  Return the score."""
     import mlx.core as mx
 
     from autoresearch_mlx.trial.harness import set_device

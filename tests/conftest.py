@@ -287,6 +287,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     if item.get_closest_marker("uncounted") is None:
         return (yield)
     traces, children = (sys.gettrace(), threading.gettrace()), os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    launcher().counting = children
     sys.settrace(None)
     threading.settrace(None)  # type: ignore[arg-type]
     try:

@@ -250,7 +250,7 @@ def knows(history: History, best: Experiment) -> bool:
 
 
 def reference(history: History) -> Experiment | None:
-    """Return the newest version to compare with: a version that some machine has run undisturbed in its current regime.
+    """Return the newest version that this history's machine has run undisturbed in the current regime, to compare with.
 
     The result is the incumbent, or else an older version, provided that every keep since that version was a gain.
     Returns None if no version can be compared with.

@@ -25,7 +25,7 @@ _LOOK_SECONDS = 0.2
 
 
 class Staff(Protocol):
-    """The part of a crew that makes the first runs of a fleet."""
+    """What :func:`first_runs_of_fleet` needs of a crew: the session, the workers, and a way to give a worker a task."""
 
     session: Session
 

@@ -1,4 +1,4 @@
-"""Decide whether a run counts if a file of its commit was written during the run.
+"""Decide whether a run still counts when a file of the measured commit was written during the run.
 
 Such a run is disturbed and is repeated.  There is one exception: if the runs of the incumbent write the same files, the
 run counts, because the measured program itself updates files that should not be under git.  An edit whose runs write a

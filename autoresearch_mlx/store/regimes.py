@@ -43,7 +43,7 @@ def enter_regime(ledger: Ledger, here: Key, say: Callable[[str], None]) -> None:
         follows = "these runs no longer count, and the incumbent is measured again first"
     else:
         reason = f"comparable again with the runs of regime {number}: {changed}"
-        follows = "those runs count again, and an incumbent without a run among them is measured first"
+        follows = "those runs count again; if the incumbent has no run among them, it is measured first"
     ledger.append(
         "epoch",
         epoch=_next(journal) if number is None else number,

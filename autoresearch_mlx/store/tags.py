@@ -37,7 +37,8 @@ def tags_taken(root: Path) -> frozenset[str]:
 def refuse_taken(root: Path, tag: str) -> None:
     """Raise LabError when the branch or the refs of a new session with this tag already exist or cannot be made.
 
-    The error is a TagTaken, so that the caller can try another tag, unless a ref makes every tag impossible.
+    If only this tag is taken, the error is a TagTaken, and the caller can try another tag.  If an existing ref makes
+    every tag impossible, the error is a plain LabError.
     """
     ignores_case = git(root, "config", "--type=bool", "--default=false", "core.ignorecase").strip() == "true"
     for other, ref in _named(root):

@@ -1,6 +1,6 @@
 """Print the size of the editable files in tokens: names, numbers and signs; lines and comments do not count.
 
-A long string counts as one token for each four characters, so that code hidden in a string is not short.
+A long string counts as one token for every four characters, so that code cannot be made short by hiding it in a string.
 """
 
 import json

@@ -115,6 +115,9 @@ class Launcher:
         self._lock = threading.Lock()
         self._server: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
+        self.counting: str | None = None
+        """COVERAGE_PROCESS_CONFIG for the server if a test without that variable starts the server.  Commands of later
+        tests can be counted only if the server counts, too."""
 
     def start(
         self,
@@ -175,11 +178,12 @@ class Launcher:
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         command = [sys.executable, __file__, str(theirs.fileno())]
+        counting = {} if self.counting is None else {"COVERAGE_PROCESS_CONFIG": self.counting}
         self._server = subprocess.Popen(
             command,
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # a process with one thread is forked sooner
+            env={**os.environ, **counting, "OPENBLAS_NUM_THREADS": "1"},  # a process with one thread is forked sooner
         )
         theirs.close()
         self._requests = ours

@@ -29,7 +29,10 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def normal(text: str) -> str:
-    """Return the words of a text without differences of case, punctuation, layout and letter form (Unicode's NFKC)."""
+    """Return the words of a text, joined by single spaces.
+
+    Texts that differ only in case, punctuation, layout or letter form (Unicode's NFKC) become equal.
+    """
     return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 

@@ -5,8 +5,8 @@ sandlock 0.9 was tried and rejected: it puts the child into another group, close
 every death by a signal as exit code 255, and lets the child make stream and Unix sockets.)
 
 Besides its permissions, a process may use the files that a training run opened under strace (Linux 6.18, Python 3.11,
-MLX 0.32 for a CPU) and others that such programs commonly open.  Only the first line below is indispensable: without
-any one of the other lines, MLX could still multiply.
+MLX 0.32 for a CPU) and others that such programs commonly open.  Only the first line below is indispensable: when
+any single other line was removed, MLX could still multiply.
 
     /usr /bin /lib ...     programs, libraries, locales: also sh and g++, which MLX for a CPU calls at its start
     /etc/ld.so.*           the dynamic loader
