@@ -147,8 +147,8 @@ def test_an_agent_without_a_model_has_no_prompt(lab: Lab, agent: str) -> None:
 def test_prompt_shows_the_question_in_each_form(lab: Lab, form: str, part: str) -> None:
     text = call(lab, "prompt", "--form", form)
     assert text.returncode == 0 and part in text.stdout
-    shows_the_file = re.search(r"^X = \d", text.stdout, re.MULTILINE) is not None
-    assert shows_the_file == (form in ("blocks", "whole"))
+    shows_the_knobs = re.search(r"^X = \d", text.stdout, re.MULTILINE) is not None
+    assert shows_the_knobs == (form != "menu")
 
 
 def test_prompt_works_before_there_is_a_session(tmp_path: Path, server: OllamaServer) -> None:
