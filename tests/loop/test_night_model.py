@@ -23,7 +23,7 @@ from autoresearch_mlx.store.talks import calls_of
 
 pytestmark = pytest.mark.uncounted
 
-TOML = tiny.settings(0.6, '[judge]\nmode = "margin"\nmargin = 0.0\n[agent]\nformat = "blocks"\n')
+TOML = tiny.settings('"match-tokens:8192"', '[judge]\nmode = "margin"\nmargin = 0.0\n[agent]\nformat = "blocks"\n')
 KNOB = """\
 A head that hardly learns is the first thing to mend.
 
@@ -51,6 +51,7 @@ train_mlx.py
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     # The head has a low rate; a higher one gains far more than the noise, but not so much that it has to be accepted.
+    # Each run trains on the same number of tokens, so that a busy machine does not change the gain.
     return tiny.lab(tmp_path / "lab", TOML, UNEMBEDDING_LR=7e-4, UNEMBEDDING_INIT_STD=0.0001)
 
 

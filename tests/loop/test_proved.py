@@ -82,21 +82,23 @@ def test_what_an_agent_left_running_writes_into_no_run(command_lab: Lab, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_module_that_an_agents_leftover_adds_beside_the_file_is_not_measured(
-    command_lab: Lab, tmp_path: Path
-) -> None:
+def test_a_module_that_another_program_adds_beside_the_file_is_not_measured(command_lab: Lab, tmp_path: Path) -> None:
+    """The other program begins when the agent ends.  It is no child of the agent's, so the loop does not end it."""
     lab = prepared(command_lab)
-    stop, script = tmp_path / "stop", tmp_path / "agent.sh"
-    adds = 'mkdir -p "$1/solver"; printf "X = 3.0\\nY = 5\\n" > "$1/solver/__init__.py"; sleep 0.02; i=$((i+1))'
+    begin, stop, script = tmp_path / "begin", tmp_path / "stop", tmp_path / "agent.sh"
+    module = lab.folder("t") / "worktree" / "solver"
+    adds = f'mkdir -p {module}; printf "X = 3.0\\nY = 5\\n" > {module}/__init__.py; sleep 0.02'
     (tmp_path / "adds.sh").write_text(
-        f'while [ $i -lt 9000 ] && [ ! -e "$2" ]; do {adds}; done\n'.replace("$i", "${i:-0}")
+        f"while [ ! -e {begin} ]; do sleep 0.02; done\nwhile [ ! -e {stop} ]; do {adds}; done\n"
     )
-    script.write_text(
-        "exec >/dev/null 2>&1 </dev/null\nsed -i.bak 's/X = 4.0/X = 3.5/' solver.py; here=$PWD; cd /\n"
-        f"env -i PATH=$PATH setsid sh -c '(sh {tmp_path}/adds.sh $0 {stop} &)' $here\n"
-    )
-    command_line("run", "--experiments", "1", "--tag", "t", "--agent", f"command:sh {script}", cwd=lab.root)
-    stop.touch()
+    script.write_text(f"sed -i.bak 's/X = 4.0/X = 3.5/' solver.py; touch {begin}\n")
+    other = subprocess.Popen(["sh", tmp_path / "adds.sh", module.parent], stderr=subprocess.DEVNULL)
+    try:
+        command_line("run", "--experiments", "1", "--tag", "t", "--agent", f"command:sh {script}", cwd=lab.root)
+    finally:
+        begin.touch()
+        stop.touch()
+        other.wait()
     found = experiment(lab, 1)
     assert found["status"] == "invalid" and "added during the run by another program; sh (process" in found["reason"]
 
