@@ -201,8 +201,8 @@ def earned(history: History, model: str) -> float:
     others = [e for e in tried if models and e.number > models[0].number and not e.talk.get("agent")]
     if not others:
         return 1.0
-    due = len(models) * _keeps(others) / len(others)
-    return min(1.0, (_keeps(models) + HOPE) / (due + HOPE))
+    expected = len(models) * _keeps(others) / len(others)
+    return min(1.0, (_keeps(models) + HOPE) / (expected + HOPE))
 
 
 def _keeps(experiments: Sequence[Experiment]) -> int:

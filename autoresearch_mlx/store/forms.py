@@ -22,10 +22,12 @@ Form: TypeAlias = Literal["menu", "values", "blocks", "whole"]
 LADDER: tuple[Form, ...] = ("menu", "values", "blocks", "whole")
 CODE = ("blocks", "whole")
 CLIMB = 2
-"""If a form has had a keep, the next form is tried after this number of experiments in a row whose first reply was an
-edit that could be measured."""
+"""Number of experiments in a row after which the next form is tried, if the present form has had a keep.
+
+Only experiments count whose first reply could be measured.
+"""
 PATIENCE = 6
-"""The same number for a form without a keep.
+"""The same number, if the present form has had no keep.
 
 Where the server enforces a schema, every answer can be measured, which proves no skill.  But when a form has led to no
 keep for a long time, another form is worth a trial.

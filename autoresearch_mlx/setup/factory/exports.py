@@ -1,6 +1,6 @@
 """Find posts in JSON that programs such as Reddit, Hacker News, Discourse and GitHub export.
 
-Every object with a text is read as a post.  The fields are found by the names that these programs use.  An object
+Every object that has a text is read as a post.  Its fields are found by the names that these programs use.  An object
 without a text, such as a page of results, is searched for objects inside it.
 """
 
