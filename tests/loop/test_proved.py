@@ -104,6 +104,28 @@ def test_a_module_that_another_program_adds_beside_the_file_is_not_measured(comm
 
 
 @pytest.mark.slow
+def test_a_module_that_an_agents_leftover_adds_beside_the_file_is_not_measured(
+    command_lab: Lab, tmp_path: Path
+) -> None:
+    """The loop mostly finds the leftover and ends it; otherwise the runs are disturbed."""
+    lab = prepared(command_lab)
+    stop, script = tmp_path / "stop", tmp_path / "agent.sh"
+    adds = 'mkdir -p "$1/solver"; printf "X = 3.0\\nY = 5\\n" > "$1/solver/__init__.py"; sleep 0.02'
+    (tmp_path / "adds.sh").write_text(f'while [ ! -e "$2" ]; do {adds}; done\n')
+    script.write_text(
+        "exec >/dev/null 2>&1 </dev/null\nsed -i.bak 's/X = 4.0/X = 3.5/' solver.py; here=$PWD; cd /\n"
+        f"env -i PATH=$PATH setsid sh -c '(sh {tmp_path}/adds.sh $0 {stop} &)' $here\n"
+    )
+    try:
+        command_line("run", "--experiments", "1", "--tag", "t", "--agent", f"command:sh {script}", cwd=lab.root)
+    finally:
+        stop.touch()
+    found = experiment(lab, 1)
+    disturbed = "added during the run by another program; sh (process" in (found["reason"] or "")
+    assert (found["status"], found["value"]) == ("keep", 10.25) or (found["status"] == "invalid" and disturbed)
+
+
+@pytest.mark.slow
 def test_an_edit_whose_runs_write_what_measures_it_is_invalid(command_lab: Lab, screen: Recorder) -> None:
     """The guard runs the edited code before the program that measures is started."""
     lab = prepared(command_lab, BENCH.replace("0.4", "0"))
