@@ -24,8 +24,6 @@ from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.ledger import FILE, read
 from autoresearch_mlx.store.locks import holder
 
-pytestmark = pytest.mark.uncounted
-
 NEARER, SOME_SECONDS, TEN_MINUTES = "X = 3.0\nY = 2\n", "X = 8.0\nY = 2\n", "X = 9.0\nY = 2\n"
 
 

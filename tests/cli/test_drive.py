@@ -23,8 +23,6 @@ from autoresearch_mlx.lab.lab import Lab
 from autoresearch_mlx.store.desk import Answer, ask, is_served, serve, serving
 from autoresearch_mlx.store.ledger import FILE, read
 
-pytestmark = pytest.mark.uncounted
-
 TOOL = f"{sys.executable} -m autoresearch_mlx"
 DRIVE = f"sed -i.old s/4.0/3.0/ solver.py; {TOOL} try --detach -m 'by the agent'; {TOOL} wait > verdict"
 

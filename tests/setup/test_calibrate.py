@@ -26,8 +26,6 @@ from autoresearch_mlx.targets.corpus.prepare import default_cache
 from autoresearch_mlx.targets.pretrain.calibrated import basis_here
 from autoresearch_mlx.targets.pretrain.kind import expected
 
-pytestmark = pytest.mark.uncounted
-
 TOML = """
 [data]
 source = "folder"

@@ -28,8 +28,6 @@ from autoresearch_mlx.setup.selftest.conduct import conduct
 from autoresearch_mlx.setup.selftest.report import block, document, line_of, summary
 from autoresearch_mlx.trial.orphans import WORKS_IN
 
-pytestmark = pytest.mark.uncounted
-
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:

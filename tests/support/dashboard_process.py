@@ -75,7 +75,7 @@ class Board:
 
 @contextmanager
 def board_of(lab: Lab, *options: str) -> Iterator[Board]:
-    with working(lab, "dashboard", "--no-open", *options) as process:
+    with working(lab, "dashboard", "--no-open", *options, interrupt=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         assert url.startswith("http://"), process.communicate(timeout=5)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +49,21 @@ def going(lab: Lab, steps: list[dict[str, Any]], *options: str) -> Iterator[Star
 
 
 @contextmanager
-def working(lab: Lab, *arguments: str, **environment: str) -> Iterator[Started]:
+def working(lab: Lab, *arguments: str, interrupt: bool = False, **environment: str) -> Iterator[Started]:
     """Start the real command, which accepts a Ctrl-C; kill it at the end of the block if it is still running.
 
-    It counts nothing for coverage, because a kill can damage its file of counts, and that file would spoil all others.
+    With ``interrupt``, the command gets a Ctrl-C first and has time to end.  Only then does it count for coverage: a
+    kill can damage its file of counts, and that file would spoil all others.
     """
-    around = {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}
+    around = {name: value for name, value in os.environ.items() if interrupt or name != "COVERAGE_PROCESS_CONFIG"}
     process = launcher().start(arguments, lab.root, {**around, "COLUMNS": "100", **environment})
     try:
         yield process
     finally:
+        if interrupt and process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
         process.kill()
         process.communicate()
 

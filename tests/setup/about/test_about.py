@@ -20,7 +20,6 @@ from ollama_server import OllamaModel, OllamaServer
 from server_behaviours import say
 from small_repositories import NODE, NOTHING, PAGE, PYTHON, QUICK_PARSER, TERRAFORM, C, repository
 
-pytestmark = pytest.mark.uncounted
 MODEL = "qwen3-coder:30b"
 
 
