@@ -7,8 +7,8 @@ same landscape, the same start and the same random numbers.  The local searches 
 ``hybrid``) propose changes of the incumbent and follow the loop's rule: keep what measures better than the incumbent
 did, by more than one sigma.  The global searches choose the best value they measured.  ``model`` is a scripted model
 that knows the usual tricks (``bench/habits.py``), and ``hybrid`` is that model together with ``knobs``; both run
-through the real agents.  ``menu`` is ``knobs`` with a model that picks at random from the optimiser's ten best moves,
-and ``4 lanes`` is ``knobs`` with four experiments at a time.  The table shows the *true* value of each search's chosen
+through the real agents.  ``menu`` is ``hybrid`` with a model that picks at random from the menu, and ``4 lanes`` is
+``knobs`` with four experiments at a time.  The table shows the *true* value of each search's chosen
 configuration after 10, 35 and 70 trials, as mean and standard deviation over the seeds.  The table also counts failures
 (crashes, and answers without an edit), and the seeds on which the search ended better than the walk.  Most of the
 standard deviation comes from the landscapes, which differ from seed to seed unless they are fitted.  The baseline is
@@ -30,8 +30,9 @@ import numpy as np
 
 from autoresearch_mlx.agents import load_agent
 from autoresearch_mlx.agents.chat import Chat
-from autoresearch_mlx.agents.hybrid import Hybrid, turn
-from autoresearch_mlx.agents.knobs.ranked_moves import ranked_moves
+from autoresearch_mlx.agents.chat.opening import MENU
+from autoresearch_mlx.agents.hybrid import Hybrid, due
+from autoresearch_mlx.agents.knobs import choices
 from autoresearch_mlx.agents.knobs.space import Space, read_space
 from autoresearch_mlx.agents.office import Office
 from autoresearch_mlx.experiment import Context, Proposal
@@ -43,6 +44,7 @@ from bench.samplers import cma_sampler, random_sampler, sampled, tpe_sampler
 from bench.simulated_night import Landscape, Night, Proposer, local
 
 MARKS = (10, 35, 70)
+PICKER = "picker"
 CODE = AgentSettings(format="blocks")
 """Settings of the scripted model, which reads the knobs from the file in its prompt."""
 STEP = 0.16
@@ -90,15 +92,15 @@ def hybrid(seed: int) -> Proposer:
 
 
 def menu(seed: int) -> Proposer:
-    """Return ``knobs``, with three proposals in ten picked at random from the ten that its ranking lists first."""
-    office, rng = Office(seed=seed), np.random.default_rng([seed, 4])
+    """Return ``hybrid`` with a model that picks at random from the program's menu: its turns depend on its record."""
+    office = Office(seed=seed)
     agent = load_agent("knobs", office)
 
     def propose(context: Context) -> Proposal:
-        if context.feedback or not turn(context.number, office.settings.share):
+        if context.feedback or not due(context.number, office.settings.share, context.history, PICKER):
             return agent.propose(context)
-        moves = ranked_moves(context, 10, seed)
-        return Proposal("from the menu", moves[int(rng.integers(len(moves)))].files)
+        # The menu is shuffled, so its first move is a random one.
+        return Proposal("from the menu", choices.menu(context, MENU)[0].files, talk={"agent": PICKER})
 
     return propose
 

@@ -14,7 +14,7 @@ from autoresearch_mlx.agents.knobs.joint_moves import Pool
 from autoresearch_mlx.agents.knobs.kernel import USUAL, Scales, along, covariance, learn_scales
 from autoresearch_mlx.agents.knobs.memory import Memory, Trial
 from autoresearch_mlx.agents.knobs.moves import last_resort, point_of, single_moves
-from autoresearch_mlx.agents.knobs.outlook import look
+from autoresearch_mlx.agents.knobs.outlook import CAUTION, look
 from autoresearch_mlx.agents.knobs.space import read_space
 from autoresearch_mlx.agents.knobs.surrogate import fit, log_expected_improvement
 from bench.knob_file import TEXT
@@ -316,9 +316,22 @@ def test_joint_moves_are_scored_as_the_models_score_the_whole_point() -> None:
         move = tuple({0: steps[deeper], steps[at].index: steps[at]}.values())
         point = point_of(outlook.space, move)
         row = outlook.where.rows([point])
-        mean, _ = outlook.surrogate.predict(row)
-        grown = outlook.appetite.doublings([point])
-        assert score == pytest.approx(mean[0] + math.log(1 - outlook.failures.beyond(row, grown)[0]))
+        mean, deviation = outlook.surrogate.predict(row)
+        improvement = log_expected_improvement(mean - outlook.level, deviation)[0]
+        runs = 1 - outlook.failures.beyond(row, outlook.appetite.doublings([point]))[0]
+        assert score == pytest.approx(improvement + CAUTION * math.log(runs))
+
+
+def test_a_joint_move_without_one_step_is_scored_as_the_move_of_the_other_steps() -> None:
+    first = Trial((7, 64, 2**18, 64), PAIRS.start, -0.2, -0.2, False)
+    outlook = look(PAIRS, Memory((first,), frozenset(), 0.0))
+    steps = [step for (step,) in single_moves(PAIRS, outlook.widths, np.random.default_rng(0))]
+    pool = Pool.of(outlook, steps)
+    depth, width, batch = (next(i for i, step in enumerate(steps) if step.index == knob) for knob in (0, 1, 2))
+    without = pool.scores_without({0: depth, 1: width, 2: batch})
+    assert without[1] == pytest.approx(pool.score({0: depth})[batch])
+    assert without[0] == pytest.approx(pool.score({1: width})[batch])
+    assert without[2] == pytest.approx(pool.score({0: depth})[width])
 
 
 def test_a_step_from_a_point_that_was_not_kept_is_a_step_of_one_knob() -> None:

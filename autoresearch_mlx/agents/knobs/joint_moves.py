@@ -1,10 +1,10 @@
 """Combine steps of several knobs into joint moves, where the surrogate expects a gain from the combination.
 
 Late in a session each single step gains less than the noise, and only several steps together stand out from the noise.
-So the search adds, exchanges and drops one step at a time, as long as the expected gain rises (coordinate ascent).  Two
-rules prevent mere guesses: a knob takes part only after a trial has moved it alone, and the steps together stay within
-a ball in the trust region.  Points close to measured points are not excluded here, because the ranking gives such
-points a low expected improvement.
+So the search adds, exchanges and drops one step at a time, as long as the expected improvement over the centre rises
+(coordinate ascent).  Two rules prevent mere guesses: a knob takes part only after a trial has moved it alone, and the
+steps together stay within a ball in the trust region.  Points close to measured points are not excluded here, because
+the ranking gives such points a low expected improvement.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from autoresearch_mlx.agents.knobs.coordinates import Array
 from autoresearch_mlx.agents.knobs.moves import Move, Step
-from autoresearch_mlx.agents.knobs.outlook import Outlook
+from autoresearch_mlx.agents.knobs.outlook import CAUTION, Outlook
+from autoresearch_mlx.agents.knobs.surrogate import log_expected_improvement
 
-RADIUS = 2.5
+RADIUS = 2.0
 """Maximum length of a joint move; a step by a knob's whole width has length 1."""
-STARTS = 2
+STARTS = 3
 """Number of ascents; each starts from the best single step of a different knob."""
 MOST = 8
 """Maximum number of knobs in one move."""
@@ -44,7 +45,7 @@ def _ascent(pool: Pool, start: int) -> list[Move]:
     height = pool.score(chosen)[start]
     for _ in range(3 * MOST):
         added = np.where(pool.allowed(chosen), pool.score(chosen), -np.inf)
-        kept = {knob: pool.score_without(chosen, knob) for knob in chosen} if len(chosen) > 1 else {}
+        kept = pool.scores_without(chosen) if len(chosen) > 1 else {}
         best, dropped = int(np.argmax(added)), max(kept, key=lambda knob: kept[knob], default=-1)
         if max(added[best], kept.get(dropped, -np.inf)) <= height + 1e-6:
             break
@@ -66,7 +67,7 @@ class Pool:
 
     ``index`` (of the knob), ``unit`` (the place in its range), ``length`` (squared) and ``growth`` (doublings of
     memory) have shape (steps,).  ``columns``, shape (steps, 2), are the columns that a step changes: its own and its
-    follower's, or -1.
+    follower's, or -1.  ``level`` is the outlook's.
     """
 
     outlook: Outlook
@@ -76,6 +77,7 @@ class Pool:
     length: Array
     growth: Array
     columns: NDArray[np.intp]
+    level: float
 
     @staticmethod
     def of(outlook: Outlook, steps: Sequence[Step]) -> Pool:
@@ -86,7 +88,8 @@ class Pool:
         way = np.abs(unit - np.array(space.units(space.start))[index])
         length = np.where(where.unordered[index], 1.0, way / span[index])
         growth = np.array([outlook.appetite.step(step.index, step.value) for step in steps])
-        return Pool(outlook, steps, index, unit, length**2, growth, np.stack([index, where.follower[index]], axis=1))
+        columns = np.stack([index, where.follower[index]], axis=1)
+        return Pool(outlook, steps, index, unit, length**2, growth, columns, outlook.level)
 
     def best_by_knob(self, count: int) -> list[int]:
         """Return the best steps of ``count`` different knobs."""
@@ -106,23 +109,32 @@ class Pool:
         return np.asarray((total <= RADIUS**2) & ((used[self.index] > 0) | (len(chosen) < MOST)))
 
     def score(self, chosen: dict[int, int]) -> Array:
-        """Return, for each step, the expected gain of the move that consists of this step and the chosen steps, less
-        the risk; shape (steps,)."""
+        """Return the score of the move that consists of each step and the chosen steps, shape (steps,).
+
+        The score is log(expected improvement x P(runs)^CAUTION), the main part of the rank that the move will get.
+        """
         units, grown = self._at(chosen)
         each = np.tile(units, (len(self.steps), 1))
         each[np.arange(len(self.steps)), self.index] = self.unit
         rows = self.outlook.where.columns(each)
-        mean = self.outlook.surrogate.mean_along(self._squares(units), self._changed(rows), self.columns)
-        runs = 1 - self.outlook.failures.beyond(rows, grown.sum() - grown[self.index] + self.growth)
-        return np.asarray(mean + np.log(np.maximum(runs, 1e-9)))
+        expected = self.outlook.surrogate.predict_along(self._squares(units), self._changed(rows), self.columns)
+        return self._scores(rows, expected, grown.sum() - grown[self.index] + self.growth)
 
-    def score_without(self, chosen: dict[int, int], knob: int) -> float:
-        """Return the expected gain, less the risk, of the move that is left when one knob's step is dropped from the
-        chosen steps."""
-        units, grown = self._at({k: at for k, at in chosen.items() if k != knob})
-        mean = self.outlook.surrogate.mean_at(self._squares(units))
-        runs = 1 - self.outlook.failures.beyond(self.outlook.where.columns(units[None]), np.array([grown.sum()]))[0]
-        return float(mean + np.log(max(runs, 1e-9)))
+    def scores_without(self, chosen: dict[int, int]) -> dict[int, float]:
+        """Return the score of the move that is left when one knob's step is dropped from the chosen steps, by knob."""
+        units, grown = self._at(chosen)
+        before, knobs = np.array(self.outlook.space.units(self.outlook.space.start)), sorted(chosen)
+        each = np.tile(units, (len(knobs), 1))
+        each[np.arange(len(knobs)), knobs] = before[knobs]
+        rows = self.outlook.where.columns(each)
+        scores = self._scores(rows, self.outlook.surrogate.predict(rows), grown.sum() - grown[knobs])
+        return dict(zip(knobs, scores.tolist(), strict=True))
+
+    def _scores(self, rows: Array, expected: tuple[Array, Array], doublings: Array) -> Array:
+        mean, deviation = expected
+        runs = 1 - self.outlook.failures.beyond(rows, doublings)
+        improvement = log_expected_improvement(mean - self.level, deviation)
+        return np.asarray(improvement + CAUTION * np.log(np.maximum(runs, 1e-9)))
 
     def _at(self, chosen: dict[int, int]) -> tuple[Array, Array]:
         """Return two arrays by knob for the chosen steps: the places in the ranges, and the doublings of memory."""

@@ -33,10 +33,13 @@ KEPT = 0.3
 improvement over the centre has weight 1."""
 FURTHEST = 8
 """Maximum number of knobs in which the centre may differ from the incumbent."""
+FIRST_STEP = 1.0
+"""Amount added to the rank of the step of one knob that no trial has moved alone.  Joint moves use only knobs that were
+moved alone, and without this amount they take the trials in which the other knobs would get their first steps."""
 HEAD_START = 1.0
 """Amount added to the rank of a knob's first step if it goes in the direction that gained in the public records."""
 
-TIRED = 0.5
+TIRED = 0.25
 """Amount subtracted from a move's rank for each recent trial that moved the same knob without a keep."""
 LIKELY, REFUSED = 0.5, 1e6
 """Chance of running without a failure below which a move is ranked last, and the number that is then subtracted from
@@ -66,6 +69,12 @@ class Outlook:
     """Standard deviation of one measurement, in multiples of the surrogate's unit."""
 
     @property
+    def level(self) -> float:
+        """The gain over the incumbent, in multiples of the surrogate's unit, from which a move counts as an improvement
+        over the centre."""
+        return float(self.surrogate.predict(self.centre)[0][0]) + MARGIN * self.noise
+
+    @property
     def moved_alone(self) -> frozenset[int]:
         """The knobs that some trial changed alone, from the incumbent or from another measured point."""
         return frozenset(t.moved[0] for t in self.trials if len(t.moved) == 1)
@@ -73,17 +82,16 @@ class Outlook:
     def rank(self, moves: Sequence[Move]) -> Array:
         """Return a rank for each move; higher is better.
 
-        The rank is log(worth x P(runs)^CAUTION), reduced for knobs that recent trials moved without a keep.  The worth
-        of a move is its expected improvement over the centre, as far as it exceeds the noise of a measurement, plus a
-        share of the gain that the loop may keep.
+        The rank is log(worth x P(runs)^CAUTION), raised for first steps, and reduced for knobs that recent trials moved
+        without a keep.  The worth of a move is its expected improvement over the centre, as far as it exceeds the noise
+        of a measurement, plus a share of the gain that the loop may keep.
         """
         rows = self._rows(moves)
         runs = 1 - self.failures.chance(rows, self._doublings(moves))
         mean, deviation = self.surrogate.predict(rows)
-        level = float(self.surrogate.predict(self.centre)[0][0]) + MARGIN * self.noise
         kept = self.surrogate.log_kept_gain(rows, self.incumbent, self.noise, MARGIN * self.noise)
-        ranks = np.logaddexp(log_expected_improvement(mean - level, deviation), math.log(KEPT) + kept)
-        ranks += CAUTION * np.log(np.maximum(runs, 1e-9)) + HEAD_START * self._usual(moves)
+        ranks = np.logaddexp(log_expected_improvement(mean - self.level, deviation), math.log(KEPT) + kept)
+        ranks += CAUTION * np.log(np.maximum(runs, 1e-9)) + self._first_steps(moves)
         ranks -= TIRED * np.array([max(self.tired[step.index] for step in move) for move in moves])
         return np.asarray(np.where(runs < LIKELY, ranks - REFUSED, ranks))
 
@@ -99,13 +107,15 @@ class Outlook:
     def _doublings(self, moves: Sequence[Move]) -> Array:
         return np.array([sum(self.appetite.step(step.index, step.value) for step in move) for move in moves])
 
-    def _usual(self, moves: Sequence[Move]) -> Array:
-        """Return 1 for each first step of a knob in the direction that gained in the public records, and 0 for other
-        moves."""
-        moved = {index for trial in self.trials for index in trial.moved}
-        return np.array(
-            [float(len(move) == 1 and move[0].index not in moved and self._is_usual(move[0])) for move in moves]
-        )
+    def _first_steps(self, moves: Sequence[Move]) -> Array:
+        """Return what is added to each move's rank: something for a knob's first step, more if it goes the usual way,
+        and 0 for all other moves."""
+        alone, moved = self.moved_alone, {index for trial in self.trials for index in trial.moved}
+        found = np.zeros(len(moves))
+        for at, move in enumerate(moves):
+            if len(move) == 1 and move[0].index not in alone:
+                found[at] = FIRST_STEP + HEAD_START * (move[0].index not in moved and self._is_usual(move[0]))
+        return found
 
     def _is_usual(self, step: Step) -> bool:
         dimension = self.space.dimensions[step.index]

@@ -19,7 +19,7 @@ from autoresearch_mlx.agents.knobs.space import Point
 
 FIRST = 0.15
 """The width at the start, as a share of the knob's range; in a range from 1 to 100 this is a factor of two."""
-WIDEN, NARROW = 1.5, 0.8
+WIDEN, NARROW = 1.5, 0.85
 SMALLEST, LARGEST = 0.04, 0.5
 RECENT = 4
 """Number of newest trials that count for :func:`tiredness`."""

@@ -23,7 +23,7 @@ NEXT = 3
 """Number of planned steps to show."""
 MOST = 6
 """Number of knobs to name in one line."""
-_NARROWED = 0.7 * FIRST
+_NARROWED = 0.75 * FIRST
 
 
 def describe_state(context: Context) -> str:

@@ -69,10 +69,21 @@ class Surrogate:
 
         ``rows`` has shape (points, knobs); both results have shape (points,).
         """
-        k = covariance(self.scales, self.where.squares(rows, self.rows))
-        reach = self.whiten @ k.T
+        return self._predicted(covariance(self.scales, self.where.squares(rows, self.rows)))
+
+    def predict_along(self, squares: Array, changed: Array, index: NDArray[np.intp]) -> tuple[Array, Array]:
+        """Return what :meth:`predict` returns, for points that each differ from one base point in a few columns.
+
+        ``squares`` are the base point's squared distances, shape (measured, knobs).  ``changed`` are the squared
+        distances along the changed columns, shape (points, columns, measured).  ``index`` has the numbers of these
+        columns, shape (points, columns), with -1 for none.
+        """
+        return self._predicted(along(self.scales, squares, changed, index))
+
+    def _predicted(self, kernel: Array) -> tuple[Array, Array]:
+        reach = self.whiten @ kernel.T
         deviation = np.sqrt(np.maximum(1 - (reach**2).sum(axis=0), 1e-9) * self.variance)
-        return PRIOR_MEAN + k @ self.pull, deviation
+        return PRIOR_MEAN + kernel @ self.pull, deviation
 
     def log_kept_gain(self, rows: Array, incumbent: Array, noise: float, margin: float) -> Array:
         """Return the logarithm of the gain over the incumbent that is expected if only moves that measure well are
@@ -98,20 +109,6 @@ class Surrogate:
         prior = covariance(self.scales, self.where.squares(rows, other))[:, 0]
         shared = (prior - (reach.T @ reach0)[:, 0]) * self.variance
         return _Ahead(mean, mean - float(PRIOR_MEAN + (k0 @ self.pull)[0]), variance, shared)
-
-    def mean_at(self, squares: Array) -> float:
-        """Return the expected gain at one point, given its squared distances to the measured points, shape (measured,
-        knobs)."""
-        return float(PRIOR_MEAN + covariance(self.scales, squares[None])[0] @ self.pull)
-
-    def mean_along(self, squares: Array, changed: Array, index: NDArray[np.intp]) -> Array:
-        """Return the expected gains at points that each differ from one base point in a few columns; shape (points,).
-
-        ``squares`` are the base point's squared distances, shape (measured, knobs).  ``changed`` are the squared
-        distances along the changed columns, shape (points, columns, measured).  ``index`` has the numbers of these
-        columns, shape (points, columns), with -1 for none.
-        """
-        return np.asarray(PRIOR_MEAN + along(self.scales, squares, changed, index) @ self.pull)
 
 
 def fit(where: Coordinates, rows: Array, gains: Array, weights: Array, sigma: float | None = None) -> Surrogate:
