@@ -88,7 +88,7 @@ def _summary(found: dict[str, list[Ran]]) -> None:
     click.echo(f"tokens/s at equal size: {ratio:.2f} times the peer's")
     for name, ours in list(found.items())[1:]:
         better = statistics.fmean(100 * (1 - o.value / p.value) for o, p in zip(ours, peer, strict=True))
-        click.echo(f"val_bpb, {name}: {better:+.1f} % better than the peer's")
+        click.echo(f"val_bpb ({name}): {abs(better):.1f} % {'better' if better >= 0 else 'worse'} than the peer's")
 
 
 def _written(path: Path, knobs: dict[str, Any]) -> Path:

@@ -32,7 +32,8 @@ class EarlyRules:
     window: float = 0.1
     """Share of the budget over which the loss is averaged."""
     full_runs: int = 20
-    """Number of runs that must have finished before any run is stopped."""
+    """Number of runs that must have finished before a run is stopped for a high loss; a diverged run is stopped at any
+    time."""
     audit_every: int = 8
     """An experiment whose number is a multiple of this value is allowed to finish."""
     exempt: tuple[str, ...] = ("schedule", "batch", "ema")
@@ -85,7 +86,7 @@ def should_stop(
     gap = gap_to(curve, incumbent, rules.window, pace)
     if gap is None or gap <= rules.margin:
         return None
-    beside = "the incumbent's" if pace == 1 else "the incumbent's after as many tokens,"
+    beside = "the incumbent's" if pace == 1 else "the incumbent's after the same number of tokens,"
     reason = f"loss {gap:.1%} above {beside} at {share:.0%} of the budget"
     return Stop(reason, share, audit=number % rules.audit_every == 0, gap=gap)
 

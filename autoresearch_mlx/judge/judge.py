@@ -37,7 +37,7 @@ from autoresearch_mlx.judge.waiting import UNCOUNTED
 from autoresearch_mlx.judge.work import compared
 
 RECENT = 10
-"""Number of newest keeps whose gains show how large effects usually are."""
+"""The usual size of an effect is estimated from the gains of at most this many keeps, the newest ones."""
 
 PADDING_TIMES, PADDING_SECONDS = 3.0, 5.0
 """Time that a run may take before its first batch: a multiple of the baseline's time, plus a number of seconds.

@@ -22,8 +22,8 @@ _ENOUGH = 6
 """Smallest number of degrees of freedom for clipping; with fewer, a median absolute deviation is not reliable."""
 
 _SHARED = 6
-"""Maximum number of degrees of freedom that a machine of a fleet takes over from the sigma of all machines
-(`bench/fleet.py`)."""
+"""Largest weight, in degrees of freedom, of the variance of all machines of a fleet in the sigma of one machine
+(:func:`moderated`; ``bench/fleet.py`` simulates it)."""
 
 PairClass = Literal["local", "schedule", "structural"]
 _CLASSES: Mapping[str, PairClass] = {"lr": "local", "weight_decay": "local", "schedule": "schedule"}

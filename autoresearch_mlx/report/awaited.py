@@ -48,9 +48,10 @@ def await_verdict(
 ) -> Awaited:
     """Wait for experiment ``number`` of the session in ``folder``, for at most ``seconds``, and report its progress.
 
-    The result has the exit code that ``try`` had, or would have had if it had waited.  Raises LabError when there is no
-    such experiment, or when the process that measured it has died.  If the try failed before it became an experiment,
-    the LabError has the try's own message.
+    If the time is up first, the exit code of the result is STILL_MEASURED.  Otherwise it is the exit code of the
+    detached ``try``; if none is recorded, it is INTERRUPTED for an experiment that was cut off, and 0 for any other.
+    Raises LabError when there is no such experiment, or when the process that measured it has died.  If the try failed
+    before it became an experiment, the LabError has the try's own message.
     """
     ledger = Ledger(folder)
     end = None if seconds is None else clock() + seconds

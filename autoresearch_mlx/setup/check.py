@@ -193,7 +193,7 @@ def _number(lab: _Lab, values: list[float]) -> Iterator[Finding]:
     span = f"{terms.value(min(values))} to {terms.value(max(values))}"
     yield Finding(SECTION, "number", f"{metric} {terms.value(mean)} in {len(values)} runs ({span}); {word} is better")
     hourly = 3600 / max(seconds, 1e-3)
-    night = f"{_about(hourly)} runs an hour, {_about(hourly * _NIGHT_HOURS)} in a night of {_NIGHT_HOURS}"
+    night = f"{_about(hourly)} runs an hour, {_about(hourly * _NIGHT_HOURS)} in {_NIGHT_HOURS} hours"
     yield Finding(SECTION, "time", f"{terms.took(seconds)} a run, so at most about {night}")
     if sigma == 0:
         enough = "" if isinstance(lab.target, Appraising) else ", so one run shows any difference"

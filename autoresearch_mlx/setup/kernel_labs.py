@@ -46,8 +46,9 @@ class Made:
         gradient = ", with its gradient" if task.differentiated else ""
         return [
             f"{task.function}{gradient}: sizes {in_words(task.sizes)}; unusual shapes to test: {odd}",
-            f"tolerance {task.tolerance:g} of a number's size, {task.typical:g} on average;"
-            f" to beat: the fastest of {', '.join(task.baselines)}",
+            f"error allowed for a number: {task.tolerance:g} of the sum of its size and the output's root mean square;"
+            f" root mean square of all errors: {task.typical:g} of the output's",
+            f"to beat: the fastest of {', '.join(task.baselines)}",
             f"next: cd {self.folder} && autoresearch-mlx run --experiments 12",
         ]
 

@@ -67,7 +67,7 @@ def test_a_run_on_a_slow_machine_is_compared_after_as_much_work(speed: float) ->
     worse = [(share, 1.06 * loss) for share, loss in behind]
     found = should_stop(worse, INCUMBENT, 1, "lr.matrix", 20, pace=then)
     assert found is not None
-    assert "above the incumbent's after as many tokens, at 60% of the budget" in found.reason
+    assert "above the incumbent's after the same number of tokens, at 60% of the budget" in found.reason
 
 
 def test_a_run_that_is_quicker_than_the_incumbent_keeps_what_it_has_won() -> None:

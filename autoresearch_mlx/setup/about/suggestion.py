@@ -92,15 +92,15 @@ def read_reply(text: str, tree: Tree, numbers: Sequence[Number], lines: Sequence
     except (json.JSONDecodeError, RecursionError):
         said = None
     if not isinstance(said, Mapping):
-        return f"its reply is not a JSON object: {terms.cut(terms.one_line(text), 60)!r}"
+        return f"the model's reply is not a JSON object: {terms.cut(terms.one_line(text), 60)!r}"
     number, editable, guard = said.get("number"), said.get("editable"), said.get("guard")
     if number not in numbers:
-        return f"it names the number {_shown(number)}, which cannot be measured here"
+        return f"the model's reply names the number {_shown(number)}, which cannot be measured here"
     if not isinstance(editable, list) or not 0 < len(editable) <= _MOST_FILES:
-        return f"it names no list of 1 to {_MOST_FILES} files"
+        return f"the model's reply has no list of 1 to {_MOST_FILES} files"
     for path in editable:
         if not isinstance(path, str) or path not in tree.own:
-            return f"it names the file {_shown(path)}, which is not one of the repository's own"
+            return f"the model's reply names {_shown(path)}, which is not one of the repository's own files"
     chosen = next(each for each in numbers if each == number)
     return Suggestion(chosen, tuple(dict.fromkeys(editable)), guard if guard in lines else None)
 
