@@ -178,6 +178,12 @@ def test_what_is_being_measured_is_not_proposed_again() -> None:
         running.append(Running(number, proposal.title, proposal.axis, {}, {**context.files, **proposal.files}))
 
 
+@pytest.mark.parametrize("knob", ["TOTAL_BATCH_SIZE", "MATRIX_LR", "SCALAR_LR", "FINAL_LR_FRAC"])
+def test_a_knob_with_a_usual_direction_may_have_words_or_huge_numbers_as_values(knob: str) -> None:
+    for line in ("'auto'  # knob: choice auto fixed", f"0.5  # knob: choice 0.5 1{'0' * 400}", "True"):
+        assert Knobs().propose(context(1, f"{knob} = {line}\n", [])).files
+
+
 def test_files_without_knobs_cannot_be_searched() -> None:
     with pytest.raises(AgentError, match="no knob to move"):
         Knobs().propose(context(1, "print('hello')\n", []))

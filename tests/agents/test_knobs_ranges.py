@@ -78,6 +78,10 @@ def test_a_malformed_comment_counts_as_none(comment: str) -> None:
     assert found(f"MATRIX_LR = 0.04  # knob: {comment}") == Range("log", 0.004, 0.4)
 
 
+def test_lists_are_no_options() -> None:
+    assert found("SIZES = [1]  # knob: choice [1] [2]") is None
+
+
 @pytest.mark.parametrize("comment", ["pow2 33 60", "pow2 0.1 64", "pow2 -8 64", "choice 64 big"])
 def test_a_size_with_an_impossible_comment_falls_back_to_three_doublings(comment: str) -> None:
     assert found(f"BATCH_SIZE = 64  # knob: {comment}") == Range("pow2", 8, 512)

@@ -52,7 +52,7 @@ def going(lab: Lab, steps: list[dict[str, Any]], *options: str) -> Iterator[Star
 def working(lab: Lab, *arguments: str, interrupt: bool = False, **environment: str) -> Iterator[Started]:
     """Start the real command, which accepts a Ctrl-C; kill it at the end of the block if it is still running.
 
-    With ``interrupt``, the command gets a Ctrl-C first and has time to end.  Only then does it count for coverage: a
+    With ``interrupt``, the command gets a Ctrl-C first and 20 s to end.  Coverage counts only such a command, because a
     kill can damage its file of counts, and that file would spoil all others.
     """
     around = {name: value for name, value in os.environ.items() if interrupt or name != "COVERAGE_PROCESS_CONFIG"}

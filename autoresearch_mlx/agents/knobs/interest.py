@@ -40,13 +40,14 @@ _INTEREST = {
 }
 
 _USUAL_WAY = {"batch": -1, "lr.matrix": -1, "lr.scalar": -1, "schedule.final": 1}
-"""Axes with the direction in which a knob usually gained in the public records: -1 for smaller values, 1 for larger.
+"""Axes on which one direction was kept more often than the other in the public records: -1 for smaller values, 1 for
+larger.
 
 In the comparable runs of ``data/cuda_baseline.tsv``, ``data/cuda_runs.tsv`` and ``data/apple_runs.tsv``, 24 of 35 steps
-to a smaller batch were kept, and none of 3 to a larger batch; 14 of 26 steps to a lower rate of the matrices, and 6 of
-24 to a higher rate; 3 of 7 to a lower rate of the scalars, and none of 4; 5 of 10 to a higher rate at the end of the
-schedule, and none of 3 to a lower rate.  Depth is not here, because its direction depends on the machine: fewer layers
-gained on Apple chips, and one layer more on the H100."""
+of that knob alone to a smaller batch were kept, and none of 3 to a larger batch; 14 of 26 steps to a lower rate of the
+matrices, and 6 of 24 to a higher rate; 3 of 7 to a lower rate of the scalars, and none of 4 to a higher rate; 5 of 10
+to a higher rate at the end of the schedule, and none of 3 to a lower rate.  Depth is not here, because its direction
+depends on the machine: fewer layers gained on Apple chips, and one layer more on the H100."""
 
 
 def interest(space: Space) -> NDArray[np.float64]:
@@ -55,6 +56,11 @@ def interest(space: Space) -> NDArray[np.float64]:
 
 
 def goes_the_usual_way(axis: str, was: Any, now: Any) -> bool:
-    """Return whether a knob of this axis moves in the direction that gained in the public records."""
+    """Return whether a number on this axis moves in the direction that was kept more often in the public records.
+
+    Returns False for values that are not numbers.
+    """
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in (was, now)):
+        return False
     way = _USUAL_WAY.get(axis, 0)
-    return bool(way and (now - was) * way > 0)
+    return bool(now > was if way > 0 else way < 0 and now < was)

@@ -1,10 +1,10 @@
 """Combine steps of several knobs into joint moves, where the surrogate expects a gain from the combination.
 
 Late in a session each single step gains less than the noise, and only several steps together stand out from the noise.
-So the search adds, exchanges and drops one step at a time, as long as the expected improvement over the centre rises
-(coordinate ascent).  Two rules prevent mere guesses: a knob takes part only after a trial has moved it alone, and the
-steps together stay within a ball in the trust region.  Points close to measured points are not excluded here, because
-the ranking gives such points a low expected improvement.
+So the search adds, exchanges and drops one step at a time, as long as the score of the move rises (coordinate ascent).
+The score is the expected improvement over the centre, less the risk of failing.  Two rules prevent mere guesses: a knob
+takes part only after a trial has moved it alone, and the steps together stay within a ball in the trust region.  Points
+close to measured points are not excluded here, because the ranking gives such points a low expected improvement.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class Pool:
 
     ``index`` (of the knob), ``unit`` (the place in its range), ``length`` (squared) and ``growth`` (doublings of
     memory) have shape (steps,).  ``columns``, shape (steps, 2), are the columns that a step changes: its own and its
-    follower's, or -1.  ``level`` is the outlook's.
+    follower's, or -1.  ``level`` is :attr:`Outlook.level`, stored
+    because it takes a prediction to compute.
     """
 
     outlook: Outlook
@@ -111,7 +112,8 @@ class Pool:
     def score(self, chosen: dict[int, int]) -> Array:
         """Return the score of the move that consists of each step and the chosen steps, shape (steps,).
 
-        The score is log(expected improvement x P(runs)^CAUTION), the main part of the rank that the move will get.
+        The score is log(expected improvement x P(runs)^CAUTION): the rank without the gain that the loop may keep,
+        without the tiredness, and without the failures of nearby runs.
         """
         units, grown = self._at(chosen)
         each = np.tile(units, (len(self.steps), 1))

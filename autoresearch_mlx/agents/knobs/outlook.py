@@ -34,13 +34,14 @@ improvement over the centre has weight 1."""
 FURTHEST = 8
 """Maximum number of knobs in which the centre may differ from the incumbent."""
 FIRST_STEP = 1.0
-"""Amount added to the rank of the step of one knob that no trial has moved alone.  Joint moves use only knobs that were
-moved alone, and without this amount they take the trials in which the other knobs would get their first steps."""
+"""Amount added to the rank of a single step if no trial has moved its knob alone.  Joint moves use only knobs that were
+moved alone; without this amount, joint moves of those knobs would take the trials that the other knobs need."""
 HEAD_START = 1.0
-"""Amount added to the rank of a knob's first step if it goes in the direction that gained in the public records."""
+"""Amount added besides, if no trial has moved the knob at all and the step goes in the direction that was kept more
+often in the public records."""
 
 TIRED = 0.25
-"""Amount subtracted from a move's rank for each recent trial that moved the same knob without a keep."""
+"""Amount subtracted from a move's rank, times the tiredness of its most tired knob (:func:`region.tiredness`)."""
 LIKELY, REFUSED = 0.5, 1e6
 """Chance of running without a failure below which a move is ranked last, and the number that is then subtracted from
 its rank."""
@@ -82,9 +83,9 @@ class Outlook:
     def rank(self, moves: Sequence[Move]) -> Array:
         """Return a rank for each move; higher is better.
 
-        The rank is log(worth x P(runs)^CAUTION), raised for first steps, and reduced for knobs that recent trials moved
-        without a keep.  The worth of a move is its expected improvement over the centre, as far as it exceeds the noise
-        of a measurement, plus a share of the gain that the loop may keep.
+        The rank is log(worth x P(runs)^CAUTION), raised for steps of knobs that were not yet moved alone, and reduced
+        for knobs that recent trials moved without a keep.  The worth of a move is its expected improvement over the
+        centre, as far as it exceeds the noise of a measurement, plus a share of the gain that the loop may keep.
         """
         rows = self._rows(moves)
         runs = 1 - self.failures.chance(rows, self._doublings(moves))
@@ -108,8 +109,8 @@ class Outlook:
         return np.array([sum(self.appetite.step(step.index, step.value) for step in move) for move in moves])
 
     def _first_steps(self, moves: Sequence[Move]) -> Array:
-        """Return what is added to each move's rank: something for a knob's first step, more if it goes the usual way,
-        and 0 for all other moves."""
+        """Return what is added to each move's rank: FIRST_STEP for a step of one knob that no trial has moved alone,
+        and HEAD_START besides, if no trial has moved the knob at all and the step goes the usual way."""
         alone, moved = self.moved_alone, {index for trial in self.trials for index in trial.moved}
         found = np.zeros(len(moves))
         for at, move in enumerate(moves):

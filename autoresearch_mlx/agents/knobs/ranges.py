@@ -70,6 +70,8 @@ def range_in_comment(knob: Knob) -> Range | None:
 
 def _choice(knob: Knob) -> Range | None:
     options = [_option(word, knob.value) for word in knob.words]
+    if any(isinstance(option, list | dict | set) for option in options):
+        return None  # such values cannot be compared by their hash
     if len(options) < 2 or any(_family(option) is not _family(knob.value) for option in options):
         return None
     distinct = tuple(dict.fromkeys([*options, knob.value]))

@@ -159,7 +159,7 @@ def _understood(wanted: Wanted, tree: Tree, say: Say) -> tuple[Wish, _By]:
     if isinstance(answer, Suggestion):
         say(f"{endpoint.name} chooses {answer.number} with {', '.join(answer.editable)}")
         return Wish(wanted.sentence, answer.number, answer.editable), _By(endpoint.name, answer.guard)
-    say(f"chosen by rules: {answer}")
+    say(f"chosen by rules, because {answer}")
     return wish, _By("rules")
 
 

@@ -186,7 +186,7 @@ def _refuse_what_is_here(lab: Lab, tag: str, told: Mapping[str, Any]) -> None:
     if lab.folder(tag).exists():
         raise LabError(f"session {tag} is here already, in {lab.folder(tag)}", other)
     if found := refs_of(lab.root, tag):
-        raise LabError(f"this repository already has git refs of a session named {tag}, such as {min(found)}", other)
+        raise LabError(f"this repository already has git refs of session {tag}: {min(found)}", other)
 
 
 def _publish(lab: Lab, begun: Path, tag: str, told: Mapping[str, Any]) -> int:
