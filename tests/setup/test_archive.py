@@ -307,7 +307,7 @@ def test_what_is_here_already_is_never_overwritten(night: Lab, packed: Path, clo
     assert "--tag NAME" in said
     for ref in ("refs/heads/autoresearch/t", "refs/autoresearch/t/3"):
         git(clone.root, "update-ref", ref, "HEAD")
-        with pytest.raises(LabError, match=f"{ref} exists already"):
+        with pytest.raises(LabError, match=f"already has git refs of session t: {ref}"):
             restore(clone, packed, None)
         assert git(clone.root, "rev-parse", ref) == git(clone.root, "rev-parse", "HEAD")
         git(clone.root, "update-ref", "-d", ref)

@@ -100,7 +100,7 @@ def read_reply(text: str, tree: Tree, numbers: Sequence[Number], lines: Sequence
         return f"the model's reply has no list of 1 to {_MOST_FILES} files"
     for path in editable:
         if not isinstance(path, str) or path not in tree.own:
-            return f"the model's reply names {_shown(path)}, which is not one of the repository's own files"
+            return f"the model's reply names the file {_shown(path)}, which is not one of the repository's own files"
     chosen = next(each for each in numbers if each == number)
     return Suggestion(chosen, tuple(dict.fromkeys(editable)), guard if guard in lines else None)
 

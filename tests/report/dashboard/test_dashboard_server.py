@@ -224,7 +224,10 @@ def test_only_the_bound_address_leads_here(board: Board, host: str | None) -> No
     given = host.format(port=port) if host else host
     for path in ("/", "/app.js", "/api/sessions"):
         assert board.ask(path, Host=given)[0] in (400, 403)
-    assert board.status("/api/sessions/t/pause", Host=given, Origin=f"http://{given}") in (400, 403)
+    # Without a host, the server answers and closes as soon as it has read the headers; a body sent after that would be
+    # answered by a reset.
+    raw = b"" if host is None else b"{}"
+    assert board.ask("/api/sessions/t/pause", "POST", raw=raw, Host=given, Origin=f"http://{given}")[0] in (400, 403)
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_a_useless_reply_leaves_the_choice_to_the_rules_and_nothing_is_written_w
     (root / "env" / "pyvenv.cfg").touch()
     done = about(root, "make the page lighter", OLLAMA_HOST=server.url)
     assert done.returncode == 0 and 'run = "python3 measuring/page_weight.py"' in done.stdout
-    assert "the model's reply names '../../etc/passwd', which is not one of the repository's own files" in done.stderr
+    assert "names the file '../../etc/passwd', which is not one of the repository's own files" in done.stderr
     assert "note: 2 files with changes that are not committed (index.html, new.html)" in done.stderr
     assert "nothing was written; --yes writes the files" in done.stderr
     assert git(root, "status", "--porcelain") == "M index.html\n?? env/\n?? new.html"
