@@ -21,7 +21,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def menu(seed: int) -> Proposer:
 
     def propose(context: Context) -> Proposal:
         if context.feedback or not due(context.number, office.settings.share, context.history, PICKER):
-            return agent.propose(replace(context, feedback=()))  # the refused edits may have come from the menu
+            return agent.propose(context)
         # The menu is shuffled, so its first move is a random one.
         return Proposal("from the menu", choices.menu(context, MENU)[0].files, talk={"agent": PICKER})
 

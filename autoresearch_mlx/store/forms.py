@@ -24,10 +24,10 @@ CODE = ("blocks", "whole")
 CLIMB = 2
 """Number of experiments in a row after which the next form is tried, if the present form has had a keep.
 
-Only experiments count whose first reply could be measured.
+Experiments whose first reply could not be measured do not count.
 """
 PATIENCE = 6
-"""The same number, if the present form has had no keep.
+"""Number of experiments in a row after which the next form is tried, if the present form has had no keep.
 
 Where the server enforces a schema, every answer can be measured, which proves no skill.  But when a form has led to no
 keep for a long time, another form is worth a trial.

@@ -67,8 +67,8 @@ class Pool:
 
     ``index`` (of the knob), ``unit`` (the place in its range), ``length`` (squared) and ``growth`` (doublings of
     memory) have shape (steps,).  ``columns``, shape (steps, 2), are the columns that a step changes: its own and its
-    follower's, or -1.  ``level`` is :attr:`Outlook.level`, stored
-    because it takes a prediction to compute.
+    follower's, or -1.  ``level`` is :attr:`Outlook.level`, which is stored because
+    computing it takes a prediction.
     """
 
     outlook: Outlook

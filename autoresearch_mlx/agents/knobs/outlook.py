@@ -37,7 +37,7 @@ FIRST_STEP = 1.0
 """Amount added to the rank of a single step if no trial has moved its knob alone.  Joint moves use only knobs that were
 moved alone; without this amount, joint moves of those knobs would take the trials that the other knobs need."""
 HEAD_START = 1.0
-"""Amount added besides, if no trial has moved the knob at all and the step goes in the direction that was kept more
+"""Amount added on top, if no trial has moved the knob at all and the step goes in the direction that was kept more
 often in the public records."""
 
 TIRED = 0.25
@@ -110,7 +110,7 @@ class Outlook:
 
     def _first_steps(self, moves: Sequence[Move]) -> Array:
         """Return what is added to each move's rank: FIRST_STEP for a step of one knob that no trial has moved alone,
-        and HEAD_START besides, if no trial has moved the knob at all and the step goes the usual way."""
+        and HEAD_START on top, if no trial has moved the knob at all and the step goes the usual way."""
         alone, moved = self.moved_alone, {index for trial in self.trials for index in trial.moved}
         found = np.zeros(len(moves))
         for at, move in enumerate(moves):
