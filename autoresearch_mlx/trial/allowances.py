@@ -1,10 +1,10 @@
 """Decide how much time a run may take outside its budget, from the times of the baseline's runs on this machine.
 
-A budget is for training, so the time spent on anything else must be limited.  The start and the first step have
-allowances; time beyond them counts as budget time if the budget is in seconds.  Time after the end of the budget has
-its own allowance, and a run that exceeds it is invalid.  On a CPU the run is invalid only if its processor time exceeds
-an allowance too, because other programs can lengthen the wall-clock time.  No rule of this module applies to the
-baseline.
+A budget is for training, so the time for everything else must be limited.  The start and the first step each have an
+allowance.  If the budget is in seconds, time beyond these allowances counts as budget time.  The time after the budget
+has an allowance too, and a run that exceeds it is invalid.  On a CPU, other programs can lengthen the wall-clock time.
+So there the run is invalid only if its processor time also exceeds an allowance.  No rule of this module applies to
+the baseline.
 """
 
 from __future__ import annotations
@@ -22,16 +22,21 @@ _COMPILE_TIMES, _COMPILE_MORE = 1.25, 0.25
 _END_TIMES, _END_MORE = 1.25, 0.25
 _CPU_MORE = 0.2
 _GPU_TIMES, _GPU_MORE = 2.0, 1.5
-"""Allowance on a GPU, wider than on a CPU because only wall-clock time is known and other programs can lengthen it."""
+"""Allowance on a GPU, where only the wall-clock time is known: a multiple of the baseline's time, plus some seconds.
+
+It is larger than on a CPU, because other programs can lengthen the wall-clock time.
+"""
 _SAVED_BYTES = 1e8
 """Bytes of weights that can be checked and saved in one second."""
 _STEP_SHARE = 0.1
-"""Time by which the last step may exceed the budget, as a share of the budget."""
+"""Largest time by which the last step may exceed the budget, as a share of the budget."""
 _SCORED_TIMES, _SCORED_MORE = 1.5, 0.3
 """Allowance for the processor time of an evaluation: a multiple of the baseline's, plus a number of seconds."""
 _MODELS_PART = 4.0
-"""Assumed ratio between the growth of a model and the growth of its evaluation's time; a part of this time does not
-depend on the model."""
+"""Assumed ratio between the growth of a model and the growth of its evaluation's time.
+
+The ratio is above 1 because a part of this time is the same for every model.
+"""
 _KILLED_TIMES, _KILLED_MORE = 5.0, 60.0
 """Wall-clock time after which an evaluation is killed: a multiple of the baseline's time, plus a number of seconds."""
 MOST_PARAMS = 16
@@ -44,7 +49,7 @@ class Spent:
 
     wall: float
     cpu: float | None
-    """Processor time of all threads together; None on a GPU, where it does not measure the work."""
+    """Processor time of all threads together, or None on a GPU, where processor time does not measure the work."""
 
 
 def start_seconds(usual: Usual | None, otherwise: float) -> float:
@@ -56,7 +61,10 @@ def start_seconds(usual: Usual | None, otherwise: float) -> float:
 
 
 def compile_seconds(usual: Usual | None, most: float) -> float:
-    """Return the seconds of the first step that do not count as budget time; at most ``most``, which lab.toml sets."""
+    """Return the seconds of the first step that do not count as budget time.
+
+    The result is at most ``most``, the limit that lab.toml sets.
+    """
     if usual is None or usual.compile is None:
         return most
     return min(most, _COMPILE_TIMES * usual.compile + _COMPILE_MORE)
@@ -65,12 +73,12 @@ def compile_seconds(usual: Usual | None, most: float) -> float:
 def after_the_budget(
     usual: Usual | None, spent: Spent, steps: float, weights_bytes: int, cores_used: float
 ) -> str | None:
-    """Return a sentence if a run went on too long after its budget, else None.
+    """Return a sentence that says so if a run went on too long after its budget, else None.
 
-    ``steps`` is the time in seconds for the steps that had begun.  ``cores_used`` is the number of processor seconds
-    that the run got for each second of training.  On a busy machine a run gets fewer processor seconds for each
-    second, so its allowance is smaller.  With the same allowance on every machine, a run on a busy machine could train
-    for longer after its budget.
+    ``steps`` is the time in seconds for the steps that had begun before the budget ended.  ``cores_used`` is the number
+    of processor seconds that the run got for each second of training.  On a busy machine a run gets fewer processor
+    seconds for each second, so its allowance is smaller.  Otherwise the run could train longer after its budget than on
+    an idle machine.
     """
     if usual is None or usual.ending is None:
         return None
@@ -92,15 +100,15 @@ def after_the_budget(
 
 
 def step_share(budget_seconds: float) -> float:
-    """Return the largest number of seconds by which the last step may exceed a budget of seconds."""
+    """Return the largest number of seconds by which the last step may exceed a budget of ``budget_seconds``."""
     return _STEP_SHARE * budget_seconds
 
 
 def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
-    """Return a sentence if an evaluation took too long, else None.
+    """Return a sentence that says so if an evaluation took too long, else None.
 
-    ``size`` is the model's work as a multiple of the baseline's, computed from its weights or its speed in training; at
-    least 1.
+    ``size`` is the model's work divided by the baseline's, at least 1.  It is computed from the model's weights or from
+    its speed in training.
     """
     if usual is None or usual.evaluate is None or (spent.cpu is not None and usual.evaluate_cpu is None):
         return None  # earlier versions did not record the processor time
@@ -116,9 +124,9 @@ def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
 def larger(usual: Usual | None, spent: Spent) -> float | None:
     """Return the largest size that the model can have, given the time of its evaluation.
 
-    The size is a multiple of the baseline's, or None if the baseline's time is unknown.  The start and the arithmetic
-    of scoring take about as long for every model, so all additional time is attributed to the model, which is assumed
-    to have grown four times as much as the time.
+    The size is the model's work divided by the baseline's; it is None if the baseline's time is unknown.  Starting the
+    processes and computing the score take about as long for every model.  So all additional time is attributed to the
+    model, and the model is assumed to have grown four times as much as the time.
     """
     if usual is None:
         return None
@@ -128,7 +136,7 @@ def larger(usual: Usual | None, spent: Spent) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The time after which an evaluation is killed, and the reason for that limit."""
+    """The time after which an evaluation is killed, and the reason for this time."""
 
     seconds: float
     why: str
@@ -139,10 +147,10 @@ class Limit:
 
 
 def evaluation_limit(usual: Usual | None, size: float, most: float) -> Limit:
-    """Return when an evaluation is killed: after five times the baseline's time and a minute, at most ``most`` seconds.
+    """Return the time after which an evaluation is killed.
 
-    ``size`` is explained in :func:`scoring`.  ``most`` is ``budget.evaluate_seconds``, the only limit for the
-    baseline itself.
+    It is a minute plus five times the baseline's time, multiplied by ``size`` (see :func:`scoring`), and at most
+    ``most`` seconds.  ``most`` is ``budget.evaluate_seconds``, which is the only limit for the baseline itself.
     """
     by_setting = Limit(
         most, "the limit that lab.toml sets; for more time, begin a session with a larger evaluate_seconds"

@@ -2,14 +2,13 @@
 
     python -P -m autoresearch_mlx.trial.audit SPEC
 
-- The two model processes run one after the other.  The witness answers all questions and ends before the scored process
-  starts, so the two cannot exchange messages.
-- Each row is cut at several places, and its shortest prefix comes first, so a witness that remembers earlier questions
-  has not yet seen the tokens that it must predict.  The text after the cut is replaced by training text that is not
-  scored here.
+- The two model processes run one after the other.  The witness, which gets the cut rows, answers all questions and ends
+  before the scored process starts.  So the two processes cannot exchange messages.
+- Each row is cut at several positions, and its shortest prefix is asked first.  So a witness that remembers earlier
+  questions has not yet seen the tokens that it must predict.  Training text replaces the text after the cut.
 - All arithmetic is in float64, on all rows.
-- New random samples of other rows are scored in the same calls as the validation rows, because a model that knows
-  the validation rows has no advantage on other rows.
+- New random samples of other rows are scored in the same calls as the validation rows.  A model that knows the
+  validation rows by heart has no advantage on the other rows.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_
 CUTS = 3
 """Number of cuts of each row."""
 VALIDATION, TRAINING = "validation", "training"
-"""Names of two sets of rows: the rows that scored the run, and the rows whose text replaces the ends of cut rows."""
+"""Names of two sets of rows: those that scored the run, and the training rows, which replace the ends of cut rows."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,13 +44,13 @@ class Found:
     value: float
     """Bits per byte, corrected for looking ahead."""
     error: float
-    """Standard error of ``value`` as an estimate for all text of the same kind."""
+    """Standard error of ``value``, if ``value`` is taken as an estimate for all text of the same kind."""
     nats: float
     """Mean loss in nats over the tokens that count."""
     lookahead: float
     lookahead_error: float
     rows: Floats
-    """Array [2, n] with the loss of each row in bits and the length of each row in bytes."""
+    """Array [2, n] with two numbers for each row: its loss in bits, and its length in bytes."""
 
 
 def main(spec_path: str) -> None:
@@ -97,7 +96,10 @@ def audit(spec: EvalSpec) -> dict[str, Found]:
 
 
 def _rows(spec: EvalSpec, rng: np.random.Generator) -> tuple[Tokens, Tokens, dict[str, slice]]:
-    """Return inputs and targets of the validation rows and the samples in one array each, and the slice of each set."""
+    """Return all inputs, all targets, and the slice of each set of rows in these two arrays.
+
+    The sets are the validation rows and the random samples, which ``rng`` draws.
+    """
     parts, sets, end = [pairs(spec)], {VALIDATION: slice(0, spec.row_count)}, spec.row_count
     for name, path in spec.samples.items():
         every = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -111,7 +113,7 @@ def _rows(spec: EvalSpec, rng: np.random.Generator) -> tuple[Tokens, Tokens, dic
 def _cut(inputs: Tokens, cuts: Indices, spec: EvalSpec, rng: np.random.Generator) -> Tokens:
     """Return the inputs with everything from the cut on replaced by training text.
 
-    If there is no training text, the ends of other rows are used.
+    If there is no training text, other rows of ``inputs`` replace it.
     """
     path = spec.samples.get(TRAINING)
     text = inputs if path is None else np.load(path, mmap_mode="r", allow_pickle=False)
@@ -125,8 +127,8 @@ def _losses(
 ) -> Floats:  # fmt: skip
     """Return the losses [n, seq_len] of the rows, which the model gets in random order.  Raises Invalid, Died.
 
-    The function adds the number types of the logits to ``types``.  After a cut, the targets are the next tokens of
-    the cut row.
+    The number types of the logits are added to ``types``.  After its cut, a row's targets are the next tokens of the
+    replaced text.
     """
     found = np.empty(targets.shape, np.float64)
     wanted = np.where(

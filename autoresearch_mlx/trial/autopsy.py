@@ -16,13 +16,14 @@ _RAISED = re.compile(
 _NOT_STARTED = (126, 127)
 """Exit codes by which a POSIX shell says that a command cannot be executed or does not exist."""
 _KILLED = (-9, 137)
-"""SIGKILL: as subprocess reports it for our child, and as a shell reports it for its own child (128 + 9)."""
+"""Exit codes for SIGKILL: subprocess reports -9 for our child, and a shell reports 137 (128 + 9) for its own child."""
 
 
 def how_it_ended(returncode: int, log: Path) -> str:
-    """Return in one line why a child failed: the exception that ended it, the signal, or its exit code.
+    """Return one line about why a child failed: the exception that ended it, the signal, or its exit code.
 
-    ``returncode`` is as :mod:`subprocess` gives it (negative for a signal); ``log`` holds the child's output.
+    ``returncode`` is the exit code as :mod:`subprocess` gives it: negative for a signal.  ``log`` has the child's
+    output.
     """
     if returncode in _KILLED:
         return "killed by the system (signal 9): most often out of memory"
@@ -37,13 +38,16 @@ def how_it_ended(returncode: int, log: Path) -> str:
 
 
 def _last_words(log: Path) -> str:
-    """Return the log's last line of output; lines that begin with ``$ `` are our own notes of the command."""
+    """Return the last line of output in a log.
+
+    Lines that begin with ``$ `` do not count, because they are our own record of the command.
+    """
     lines = [line.strip() for line in tail_of(log).splitlines()]
     return next((line[:300] for line in reversed(lines) if line and not line.startswith("$ ")), "")
 
 
 def last_exception(log: Path) -> str | None:
-    """Return the last line of a log that looks like the message of an exception, or None if there is none."""
+    """Return the last line of a log that looks like the message of an exception, or None if no line does."""
     raised = (line for line in reversed(_text(log).splitlines()[-200:]) if _RAISED.match(line))
     return next((line.strip()[:300] for line in raised), None)
 
@@ -56,8 +60,7 @@ def tail_of(log: Path, lines: int = 30) -> str:
 def _text(log: Path) -> str:
     """Return the text of a regular file, else an empty string.
 
-    Other files are not read, because the child could put a pipe or a device in the log's place, and reading that would
-    never end.
+    Other files are not read: the child could replace the log by a pipe or a device, and reading one might never end.
     """
     with contextlib.suppress(OSError), open(log, "rb", opener=_no_link) as file:
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):

@@ -1,9 +1,9 @@
 """Decide who is to blame when a child process fails: the candidate, the machine, an endpoint or the tool.
 
-The decision is based on the exit status, the signal, known error texts of drivers and systems, and the machine's
-memory, disk and power before and after the child.  A run that was ended by the machine or the tool does not count:
-the run is marked as tainted, and repeated.  Edited code can print any known error text, so the judge limits the repeats
-and then measures the incumbent; if the incumbent runs, the failure is the candidate's (``judge/faults.py``).
+The decision depends on the exit status, the signal, known error texts of drivers and systems, and the machine's memory,
+disk and power before and after the child.  A run that the machine or the tool ended does not count: it is marked as
+tainted, and repeated.  Edited code can print any known error text, so the number of repeats is limited.  Then the judge
+measures the incumbent; if the incumbent runs, the candidate is to blame (``judge/faults.py``).
 """
 
 from __future__ import annotations
@@ -25,22 +25,24 @@ from autoresearch_mlx.trial.sandbox.limits import DISK_LEFT
 Party: TypeAlias = Literal["candidate", "machine", "endpoint", "tool"]
 
 FAULT = "fault"
-"""Key in a measurement's ``extra`` for the party whose failure ended the run, if that party is not the candidate."""
+"""Key in a measurement's ``extra`` for the party to blame for the failure, if this party is not the candidate."""
 NEXT_STEP = "next_step"
 """Key in a measurement's ``extra`` for what the user can do about the failure."""
 EVALUATION = "--- evaluation ---"
-"""Line in a log that precedes the evaluation's output; earlier output cannot explain a failure of the evaluation."""
+"""Line in a log before the evaluation's output; lines above it cannot explain a failure of the evaluation."""
 _LINES = 40
-"""Number of last lines of the output that are searched for known texts."""
+"""Number of lines at the end of the output in which known error texts are searched for."""
 _KILLS = {-signal.SIGKILL, 128 + signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM}
-"""Exit codes of a process that a memory killer has ended: the kernel and systemd-oomd send SIGKILL, while earlyoom
-sends SIGTERM first."""
+"""Possible exit codes of a process that was killed because memory ran out.
+
+The kernel and systemd-oomd send SIGKILL; earlyoom first sends SIGTERM.
+"""
 _TIGHT = 0.05
-"""Share of the memory that must be free; with less, a machine counts as short of memory."""
+"""Share of the memory below which the free memory of a machine counts as too little."""
 _TAKEN = 0.1
-"""Share of the memory, or of the disk, that other programs must have taken during a run to explain its failure."""
+"""Share of the memory that other programs must have taken during a run to explain the failure of the run."""
 _OWN = 0.8
-"""Share of the free memory that a run must have used to count as the cause of a shortage."""
+"""Share of the free memory from which on a run that used it counts as the cause of a shortage."""
 _GPU_OTHERS = 0.1
 """Share of an NVIDIA GPU's memory that other programs must use to explain why a run could not allocate memory."""
 _DISK_FULL = 2**28
@@ -96,7 +98,7 @@ def _by_text(found: KnownError, ended: Ended, tail: str) -> Blame:
 
 
 def _memory_by_others(ended: Ended) -> str | None:
-    """Return a phrase about how other programs used up the memory, or None if nothing points to them."""
+    """Return a phrase about how other programs used up the memory, or None if nothing shows that they did."""
     before, after, own = ended.before, ended.after, (ended.peak_memory_mb or 0.0) * 2**20
     whole, free = before.memory_bytes, before.memory_free
     if not whole or free is None or after.memory_free is None or own >= _OWN * free:

@@ -1,4 +1,4 @@
-"""Define the conditions of a training measurement: everything that the edited file does not decide."""
+"""Define the conditions of a training measurement, which are everything that the edited file does not decide."""
 
 from __future__ import annotations
 
@@ -39,22 +39,24 @@ class Conditions:
     answer_seconds: float = 60.0
     """Seconds after which a model process of the evaluation counts as hung, if it neither answers nor computes."""
     memory_limit_bytes: int | None = None
-    """Memory limit in bytes that MLX is given; None leaves the limit to MLX."""
+    """Limit in bytes that is set for MLX's memory; with None, MLX keeps its own limit."""
     hidden_rows: Path | None = None
-    """Path of the rows that only certification scores, never the search."""
+    """Path of the rows with which ``certify`` scores a model; experiments do not use these rows."""
     split: Literal["val", "hidden"] = "val"
-    """Which rows the evaluation scores."""
+    """Name of the rows that the evaluation scores."""
     steps: int | None = None
     """Number of optimiser steps after which training ends, instead of a time."""
     budget_tokens: int | None = None
     """Number of tokens after which training ends, instead of a time."""
     budget_flops: float | None = None
-    """Number of operations (FLOPs) after which training ends, instead of a time; a token costs 6 operations
-    for each matrix parameter."""
+    """Number of operations (FLOPs) after which training ends, instead of a time.
+
+    A token costs 6 operations for each matrix parameter.
+    """
     closed: tuple[Path, ...] = ()
-    """Files and folders with the text of held-out rows, which the sandbox keeps the children from reading."""
+    """Files and folders with the text of held-out rows; the sandbox does not let the children read them."""
     closed_in_tree: tuple[str, ...] = ()
-    """Copies of the files in ``closed`` inside the worktree, as paths relative to it."""
+    """Copies in the worktree of the files in ``closed``, as paths relative to the worktree."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables added to the children's environment, such as those that preload a fast BLAS on Linux."""
     machine: Mapping[str, Any] = field(default_factory=dict)
@@ -62,10 +64,10 @@ class Conditions:
     sandbox: Sandbox | None = None
     """The sandbox that confines the children; None runs them unconfined."""
     limits: Limits = field(default_factory=Limits)
-    """Limits on a run's memory and disk, which the parent watches with and without a sandbox."""
+    """Limits on what a run may use, which the parent watches with and without a sandbox."""
 
     def scored_rows(self) -> Path:
-        """Return the path of the rows of ``split``.  Raises ValueError for hidden rows that have no path."""
+        """Return the path of the rows that ``split`` names.  Raises ValueError if there are no hidden rows."""
         if self.split == "val":
             return self.val_rows
         if self.hidden_rows is None:

@@ -4,9 +4,9 @@
     ended = run_child(child.command, environment=child.environment, watch=child.watch, ...)
     failure = why_killed(ended, log)
 
-Make the permissions only after the files that they name exist, because paths that do not exist are dropped.  The
-evaluation calls the two halves of ``confined``, namely ``watched`` and ``inside``, separately, because its scorer
-starts the confined processes.
+Make the permissions only after the files that they name exist, because paths that do not exist are dropped.
+``confined`` calls ``watched`` and ``inside``.  The evaluation calls these two functions itself, because there the
+evaluator starts the confined processes.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from autoresearch_mlx.trial.sandbox.permissions import MOST_PROCESSES, Permissio
 _HARD_SHARE = 1.25
 """Ratio of the kernel's memory limit to the limit that the parent watches.
 
-The parent looks ten times a second and can say why it killed a child; the kernel's limit also stops a child that
-allocates much between two looks, but gives no reason.
+The parent reads the memory ten times a second, and can say why it killed a child.  The kernel's limit also stops a
+child that allocates much between two readings, but gives no reason.
 """
 
 
@@ -46,8 +46,8 @@ def confined(
 ) -> Confined:
     """Return the command, the environment and the watch for a child that runs under ``permissions``.
 
-    Without a sandbox the command is unchanged.  Variables that hold keys and tokens are left out of the environment in
-    any case.  Raises OSError if no temporary folder can be made in the run folder.
+    Without a sandbox, the command is unchanged.  The environment never contains variables with keys or tokens.  Raises
+    OSError if no temporary folder can be made in the run folder.
     """
     mark, watch = watched(conditions, assignment)
     environment = {
@@ -66,16 +66,19 @@ def watched(conditions: Conditions, assignment: Assignment) -> tuple[dict[str, s
 
 
 def inside(conditions: Conditions, command: Sequence[str], permissions: Permissions) -> list[str]:
-    """Return the command as it runs in the sandbox, under the kernel's limits, or unchanged if there is no sandbox."""
+    """Return a command that runs ``command`` in the sandbox and under the kernel's limits.
+
+    Without a sandbox, the command is returned unchanged.
+    """
     if conditions.sandbox is None:
         return list(command)
     return conditions.sandbox.wrap(command, _with_limits(permissions, conditions.limits))
 
 
 def why_killed(ended: Ended, log: Path) -> tuple[Failure, str] | None:
-    """Return the status of a child that the parent killed or that could not enter the sandbox, and the reason.
+    """Return the status and the reason if the parent killed the child, or if the child could not enter the sandbox.
 
-    For a child that was not killed and entered the sandbox, the result is None.
+    Otherwise return None.
     """
     if ended.killed is not None:
         return "timeout", ended.killed
@@ -87,10 +90,10 @@ def why_killed(ended: Ended, log: Path) -> tuple[Failure, str] | None:
 
 
 def _with_limits(permissions: Permissions, limits: Limits) -> Permissions:
-    """Add the limits that the kernel can enforce to the permissions.
+    """Return the permissions with the limits that the kernel can enforce.
 
-    The memory limit is left out on a GPU, because the GPU's driver maps far more address space than it uses, and the
-    kernel's limit counts what is mapped.
+    On a GPU they get no memory limit.  The kernel's limit counts all memory that is mapped, and the GPU's driver maps
+    far more than it uses.
     """
     memory = None if permissions.gpu or limits.memory_bytes is None else int(_HARD_SHARE * limits.memory_bytes)
     largest = [size for size in (permissions.file_bytes, limits.folder_bytes) if size is not None]

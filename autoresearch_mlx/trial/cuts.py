@@ -1,19 +1,19 @@
 """Choose the rows for each call of the two model processes, and the cuts of these rows.
 
 Both processes run the edited file and get the same instructions.  Each process is scored on its answers for half of the
-rows, and is the witness for the other half.  A witness gets a row that is cut at a random position: the tokens from the
-*cut* to the end are replaced by training text.  The loss just before the cut then shows what the model can predict
-without the tokens that follow (:mod:`lookahead`).
+rows, and is the witness for the other half.  A witness gets a cut row: training text replaces the tokens from a random
+position, the cut, to the end.  The loss just before the cut then shows what the model can predict without the tokens
+that follow (:mod:`lookahead`).
 
 Three rules make a channel between the two processes worthless:
 
-- A row is first shown with its end cut off.  The whole row is shown only after both processes have answered the round
-  with the cut row, so no process has seen how the row continues when a witness answers.
-- Every call mixes whole and cut rows in random order, so that a process cannot tell them apart by their position.
-- The text that replaces the end of a row is drawn without looking at that end.  So the replacement reveals nothing
-  about the end, not even which token does not come next.  The replacement is training text, and the rows that fill up a
-  call are training text too.  Therefore a process that remembers earlier questions has seen no more of a row than its
-  prefix when the process is asked about that row.
+- A row is first sent with its end cut off.  The whole row is sent only after both processes have answered the round
+  with the cut row.  So when a witness answers, no process has seen how the row continues.
+- Every call has whole and cut rows in random order, so a process cannot tell from the order which rows are cut.
+- The text that replaces the end of a row is drawn without regard to this end.  So the replacement reveals nothing about
+  the end, not even which token does not come next.  The rows that fill up a call are training text, like the
+  replacement.  Therefore a process that remembers earlier questions has seen only the prefix of a row when it gets the
+  cut row.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ from autoresearch_mlx.trial.exchange import Tokens
 
 PROCESSES = 2
 LEAD = 2
-"""Number of rounds from the one that shows a row with its end cut off to the one that shows the whole row, which is
-also the number of calls that can wait at one process."""
+"""Number of rounds between a cut row and the whole row: if round k has the cut row, round k + LEAD has the whole row.
+
+It is also the largest number of calls that one process has not answered yet.
+"""
 _CALLS_A_PASS = 24
 _LEAST_CALL = 4
 """Smallest number of rows in one call, if that many fit into the memory for a call."""
@@ -42,7 +44,8 @@ Indices = npt.NDArray[np.int64]
 class Call:
     """One question to one process: the numbers of the ``rows`` [n], their ``cuts`` [n], and the inputs [n, seq_len].
 
-    A row whose cut is ``seq_len`` is whole, and is scored.  ``counts`` is False for rows that only fill up a call.
+    A row whose cut is ``seq_len`` is whole, and is scored.  ``counts`` [n] is False for rows that only fill up the
+    call.
     """
 
     rows: Indices
@@ -53,9 +56,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan for all rows.
+    """The order of all rows, and the choices for each row, as arrays [n].
 
-    For each row, the arrays [n] give the process that scores it, its cut, and the row of text that replaces its tail.
+    For each row, ``scorer`` is the process that is scored on it, ``cuts`` is its cut, and ``tails`` is the number of
+    the row of training text that replaces its end.
     """
 
     order: Indices
@@ -74,9 +78,10 @@ def rows_per_call(row_count: int, seq_len: int, vocab_size: int, most_bytes: int
 
 
 def draw_plan(row_count: int, tail_count: int, seq_len: int, size: int, rng: np.random.Generator) -> Plan:
-    """Draw the order of the rows, the processes that score them, their cuts (1 to seq_len - 1) and their tails.
+    """Draw a plan for ``row_count`` rows and calls of ``size`` rows.
 
-    A row of a single token cannot be cut, so its cut is 1.
+    Cuts are from 1 to seq_len - 1; a row of a single token cannot be cut, so its cut is 1.  ``tail_count`` is the
+    number of rows of training text.
     """
     order = rng.permutation(row_count)
     scorer = np.empty(row_count, np.int64)
@@ -96,8 +101,8 @@ def calls(
 ) -> Iterator[tuple[Call, ...]]:
     """Yield the rounds: one call of ``size`` rows for each process.
 
-    ``inputs`` are all rows to be scored, [n, seq_len]; ``tails`` are rows of other text, [m, seq_len or more].  Round
-    k may begin once both processes have answered round k - LEAD.
+    ``inputs`` are all rows to be scored, [n, seq_len]; ``tails`` are rows of training text, [m, seq_len or more].  Both
+    processes must have answered round k - LEAD before round k begins.
     """
     chunks = [plan.order[start : start + size] for start in range(0, len(inputs), size)]
     nobody = plan.order[:0]

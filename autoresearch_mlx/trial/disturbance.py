@@ -1,8 +1,8 @@
 """Find out whether the machine slept, or a process was stopped, while a run was measured.
 
-Only clocks of the parent process are used.  The clocks time a pulse, which is a thread that wakes twice a second and
-stops when the process is stopped, and they time the reports of new training steps.  The time of day is never read, so
-nothing goes wrong if a time server or a person changes it.
+Only clocks of the parent process are used.  They measure the time between two beats of the pulse, a thread that wakes
+twice a second and stops when the process is stopped.  They also measure the time between the reports of two training
+steps.  The time of day is never read, because a time server or a person may change it.
 """
 
 from __future__ import annotations
@@ -20,25 +20,31 @@ from typing import Any
 from autoresearch_mlx.experiment import Progress, Stopper, Watch
 
 SLEEP_SECONDS = 1.0
-"""Difference between the two clocks, in seconds, from which we conclude that the machine slept; without sleep they
-agree to within microseconds."""
+"""Difference between the two clocks, in seconds, from which we conclude that the machine slept.
+
+Without sleep, the two clocks agree to within microseconds.
+"""
 STILL_SECONDS = 3.0
-"""Delay of the pulse, in seconds, from which we conclude that the process was stopped: six missed beats, which a
-busy machine alone does not cause."""
+"""Delay of the pulse, in seconds, from which we conclude that the process was stopped.
+
+This is six missed beats; a busy machine alone does not cause so many.
+"""
 _BEAT_SECONDS = 0.5
 GAP_SECONDS, GAP_TIMES = 3.0, 10.0
-"""Delay after which a step is unusually late: these seconds or this multiple of the usual interval, whichever is
-longer."""
+"""Delay after which a step is unusually late.
+
+It is the longer of a number of seconds and a multiple of the usual interval between steps.
+"""
 LEAST_STEPS = 8
-"""Number of intervals between steps that must be known before one of them can be judged unusual."""
+"""Smallest number of intervals between steps from which an unusual interval can be recognised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
     """One reading of two clocks, in seconds.
 
-    The clock ``awake`` stops while the machine sleeps; ``total`` goes on, and is None if the system has no such
-    clock.
+    The clock ``awake`` stops while the machine sleeps.  The clock ``total`` goes on; it is None if the system does not
+    have such a clock.
     """
 
     awake: float
@@ -48,8 +54,8 @@ class Clocks:
 def read_clocks() -> Clocks:
     """Read both clocks.
 
-    Linux counts time asleep in CLOCK_BOOTTIME and not in CLOCK_MONOTONIC (clock_gettime(2)); macOS counts it in
-    CLOCK_MONOTONIC_RAW and not in CLOCK_UPTIME_RAW (clock_gettime(3)).
+    Linux counts the time of sleep in CLOCK_BOOTTIME and not in CLOCK_MONOTONIC, clock_gettime(2).  macOS counts the
+    time of sleep in CLOCK_MONOTONIC_RAW and not in CLOCK_UPTIME_RAW, clock_gettime(3).
     """
     with contextlib.suppress(OSError):  # an emulated system may lack a clock
         if sys.platform == "darwin":
@@ -68,10 +74,10 @@ def slept(before: Clocks, after: Clocks) -> float:
 
 
 def longest_gap(steps: Sequence[float]) -> float:
-    """Return the seconds of the only interval between steps that is far longer than all others, or 0 if there is none.
+    """Return the seconds of the one interval between steps that is far longer than all others, or 0 without such a one.
 
-    ``steps`` are the moments at which steps ended, in seconds.  Two long intervals in one run are not a disturbance,
-    because the script may evaluate now and then, or be short of memory.
+    ``steps`` are the times at which steps ended, in seconds.  Two long intervals in one run are not a disturbance,
+    because the script itself may evaluate now and then, or be short of memory.
     """
     apart = [after - before for before, after in pairwise(steps)]
     if len(apart) < LEAST_STEPS:
@@ -93,10 +99,10 @@ class Disturbance:
     """Seconds of an unusually long interval between two training steps."""
 
     def words(self, habits: Sequence[float] = ()) -> str | None:
-        """Return a sentence about why the run does not count, or None if it counts.
+        """Return the reason why the run does not count, as a sentence, or None if it counts.
 
-        ``habits`` are gaps in earlier runs of the same file, or of the file from which that file was made.  A gap that
-        occurs again is caused by the script, so it is not a disturbance.
+        ``habits`` are the gaps, in seconds, of earlier runs of the same file or of the version from which it was
+        edited.  If a gap occurs again, the script causes it, so it is not a disturbance.
         """
         if self.slept:
             return f"the machine slept for {self.slept:.0f} s"
@@ -107,16 +113,16 @@ class Disturbance:
         return None
 
     def facts(self) -> dict[str, Any]:
-        """Return the disturbances for the run's record, as seconds by name; empty for an undisturbed run."""
+        """Return the disturbances for the run's record: name -> seconds; empty for an undisturbed run."""
         named = {"slept_seconds": self.slept, "still_seconds": self.still, "step_gap_seconds": self.gap}
         return {name: round(seconds, 1) for name, seconds in named.items() if seconds}
 
 
 class Vigil:
-    """Watch one run from now until :meth:`found`; inside ``with``, also notice when this process is stopped.
+    """Watch one run for disturbances, from now until :meth:`found`.
 
-    The pulse is a thread that reads the clock twice a second.  The pulse stops when the whole process is stopped, but
-    not when the main thread waits for a slow disk or for a terminal that does not scroll.
+    Inside ``with``, the pulse runs too: a thread that reads the clock twice a second.  It stops when the whole process
+    is stopped, but not when the main thread waits for a slow disk or for a terminal that does not scroll.
     """
 
     def __init__(self, clocks: Callable[[], Clocks] = read_clocks) -> None:
@@ -138,7 +144,7 @@ class Vigil:
         self._pulse.join()
 
     def watching(self, watch: Watch) -> Watch:
-        """Return a watch that records the time of each new step and then calls ``watch``."""
+        """Return a function that stores the time of each new step and then calls ``watch``."""
 
         def seen(progress: Progress) -> None:
             if progress.phase == "train" and progress.step not in (None, self._step):
@@ -149,7 +155,7 @@ class Vigil:
         return seen
 
     def stopping(self, stop: Stopper | None) -> Stopper | None:
-        """Return an early stop that never ends a disturbed run, because the curve of such a run proves nothing."""
+        """Return ``stop`` changed so that it never ends a disturbed run, whose curve of losses proves nothing."""
         if stop is None:
             return None
 
@@ -164,7 +170,7 @@ class Vigil:
         return Disturbance(slept(self._began, self._clocks()), self._still, longest_gap(self._steps))
 
     def beat(self) -> None:
-        """Record the time since the last beat, at each pulse and before a result is returned."""
+        """Read the clock, and store the time since the last beat if it shows that the process was stopped."""
         now = self._clocks().awake
         self._beat, since = now, now - self._beat
         if since >= STILL_SECONDS:

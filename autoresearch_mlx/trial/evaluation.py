@@ -38,22 +38,22 @@ _HUNG_STEP = (
 
 
 class Evaluation:
-    """The parent's view of one sealed evaluation.
+    """One sealed evaluation, as the parent runs it and follows it.
 
-    The scorer is our own code and is not confined.  The two processes that run the edited model are confined, each with
-    its own temporary folder; each may read the worktree and the weights, but no rows.
+    The process that scores runs our own code and is not confined.  The two processes that run the edited model are
+    confined.  Each has its own temporary folder, and may read the worktree and the weights, but no rows.
     """
 
     module = "autoresearch_mlx.trial.evaluator"
-    """The module that scores, run as a process of its own."""
+    """The module that scores; it runs as a process of its own."""
 
     def __init__(
         self, conditions: Conditions, assignment: Assignment, size: float = 1.0, limit: Limit | None = None
     ) -> None:
         """Store the arguments.
 
-        ``size`` is the model's work as a multiple of the baseline's, and sets the time limits.  ``limit`` is the time
-        after which the evaluation is killed; if it is None, the limit is computed from the baseline's time and
+        ``size`` is the model's work divided by the baseline's, and sets the time limits.  ``limit`` is the time after
+        which the evaluation is killed.  If ``limit`` is None, the time is computed from the baseline's time and
         ``size``.
         """
         self._size = size
@@ -70,7 +70,7 @@ class Evaluation:
         self._hung: str | None = None
 
     def run(self, log: Log) -> Ended:
-        """Score the weights in the run folder; ``value`` and ``seconds`` hold the result afterwards."""
+        """Score the weights in the run folder; afterwards ``value`` is the score and ``seconds`` the time it took."""
         began = time.monotonic()
         self._assignment.watch(Progress("evaluate"))
         path = self._assignment.folder / "evaluate.json"
@@ -94,9 +94,9 @@ class Evaluation:
         return ended
 
     def _prepare(self, path: Path, mark: Mapping[str, str]) -> str | None:
-        """Write the specification of the evaluation.
+        """Write the specification of the evaluation to ``path``.
 
-        Returns None, or the reason why files that the training child left in the folder prevent the evaluation.
+        Returns the reason if the files that the training child left make an evaluation impossible, otherwise None.
         """
         weights = self._assignment.folder / WEIGHTS
         try:
@@ -154,7 +154,7 @@ class Evaluation:
         return rows_per_call(conditions.eval_rows, conditions.seq_len, conditions.vocab_size)
 
     def failure(self, ended: Ended, log: Path) -> tuple[Failure, str] | None:
-        """Return the status and the reason of a failed evaluation, or None if ``value`` is a score."""
+        """Return the status and the reason if the evaluation failed, or None if ``value`` has a score."""
         if (killed := why_killed(ended, log)) is not None:
             return killed
         if self._invalid is not None:
@@ -174,7 +174,10 @@ class Evaluation:
         return None
 
     def blame(self, ended: Ended, log: Path) -> Blame:
-        """Decide who is to blame for the failed evaluation; for a broken rule it is the candidate."""
+        """Decide whether the candidate, the machine or the tool caused the failure.
+
+        A broken rule is the candidate's fault.
+        """
         if self._hung is not None:
             return Blame("machine", self._hung, _HUNG_STEP)
         if self._invalid is not None or (ended.returncode == 0 and self._died is None):

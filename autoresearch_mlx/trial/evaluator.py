@@ -1,11 +1,11 @@
 """Score saved weights.
 
 This sealed evaluator reads the held-out rows, knows the targets and computes the score.  The evaluator never imports
-the edited file.  Two processes import that file (:mod:`logits`); the evaluator starts both, gives them the same
-instructions, and asks them for logits from inputs alone (:mod:`cuts` draws the rows).  The evaluator turns the logits
-into losses in nats (:mod:`scoring`), measures on every row what the model gained by looking ahead, and removes that
-gain from the score (:mod:`lookahead`).  Losses that are not finite, or that differ by more than rounding explains, make
-the measurement invalid; the reason is recorded.
+the edited file.  It starts two processes that import this file (:mod:`logits`), and both get the same instructions.
+The evaluator sends them inputs without targets, and they answer with logits (:mod:`cuts` draws the rows).  The
+evaluator turns the logits into losses in nats (:mod:`scoring`).  On every row it measures what the model gained by
+looking ahead, and removes this gain from the score (:mod:`lookahead`).  A measurement is invalid if a loss is not
+finite, or if the losses of the two processes differ by more than rounding explains.  The reason is recorded.
 """
 
 from __future__ import annotations
@@ -29,22 +29,25 @@ from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_
 
 Result = TypeVar("Result")
 _SECOND_SHARE, _SECOND_TIMES = 0.25, 5.0
-"""Time limit for the second model's first answer, which is the longer of two times: this share of the first model's
-limit, and this multiple of the time that the first model took."""
+"""Two factors for the time limit of the second model's first answer.
+
+The limit is the longer of two times: the first factor times the first model's limit, and the second factor times the
+time that the first model took.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A score and its parts, in bits per byte: ``value`` is ``scored`` plus ``lookahead``."""
+    """A score and its two parts, in bits per byte: ``value`` is the sum of ``scored`` and ``lookahead``."""
 
     value: float
     scored: float
     lookahead: float
-    """The gain from looking ahead, measured on the cut rows; for an honest model it is 0 up to rounding."""
+    """The gain from looking ahead, measured on the cut rows.  An honest model gains 0, apart from rounding."""
     lookahead_error: float
     """Standard error of ``lookahead``."""
     clipped: int
-    """Number of logits beyond the bound of :mod:`scoring`, in all calls."""
+    """Number of logits in all calls that were beyond the bound of :mod:`scoring`."""
 
 
 def main(spec_path: str) -> None:
@@ -55,7 +58,7 @@ def main(spec_path: str) -> None:
 
 
 def found_or_told(work: Callable[[EvalSpec], Result], spec: EvalSpec, events: Events) -> Result | None:
-    """Return the result of ``work``; if it fails, send the reason to the parent and return None."""
+    """Return the result of ``work``; if ``work`` fails, send the reason to the parent and return None."""
     try:
         return work(spec)
     except Invalid as failure:
@@ -71,7 +74,7 @@ def evaluate(spec: EvalSpec) -> Evaluated:
     """Score the rows.
 
     Raises Invalid if an answer breaks a rule, Died if a model process has ended, and Hung if a model process does
-    nothing.
+    nothing for too long.
     """
     rng = np.random.default_rng(int.from_bytes(os.urandom(16)))
     inputs, targets = pairs(spec)
@@ -109,11 +112,12 @@ def evaluate(spec: EvalSpec) -> Evaluated:
 
 
 def greet(models: Sequence[Respondent], inputs: Tokens, patience: float) -> None:
-    """Let the models load and answer some rows that are not scored, one model after the other.
+    """Let one model after the other load its weights and answer rows that are not scored.
 
     If two processes compile for Metal at the same moment, they can use the same file in Metal's cache.  Then one
-    process waits for a lock for as long as the other runs.  A model process uses neither the device nor the edited file
-    before its first question.  The first model may do nothing for ``patience`` seconds.  Raises Died, Invalid, Hung.
+    process waits for a lock for as long as the other runs.  So a model process uses neither the device nor the edited
+    file before its first question.  Raises Hung if the first model neither answers nor computes for ``patience``
+    seconds; the second model has its own limit.  Raises Died and Invalid like :func:`evaluate`.
     """
     longest = patience
     for model in models:
@@ -130,12 +134,15 @@ def pairs(spec: EvalSpec) -> tuple[Tokens, Tokens]:
 
 
 class _Pass:
-    """The losses of all rows so far, arrays [n, seq_len]; entries without an answer yet hold NaN or 0."""
+    """The losses of all rows so far, as two arrays of n rows and seq_len columns.
+
+    An entry without an answer is NaN in ``scored`` and 0 in ``witnessed``, the losses on cut rows.
+    """
 
     def __init__(
         self, inputs: Tokens, targets: Tokens, score: Score, rng: np.random.Generator, patience: float
     ) -> None:
-        """Store the arguments.  A model may do nothing for ``patience`` seconds."""
+        """Store the arguments.  A model that neither answers nor computes for ``patience`` seconds counts as hung."""
         self.scored = np.full(targets.shape, np.nan, np.float32)
         self.witnessed = np.zeros(targets.shape, np.float32)
         self.types: set[str] = set()
@@ -144,7 +151,7 @@ class _Pass:
         self._patience = patience
 
     def take(self, models: list[Respondent], round_: tuple[Call, ...]) -> None:
-        """Wait for the answers to one round.  Raises Invalid, Died, Hung."""
+        """Wait for the answers to one round of calls, and store their losses.  Raises Invalid, Died, Hung."""
         for model, call in zip(models, round_, strict=True):
             answer = model.answer(self._patience)
             # After a cut, the targets are the next tokens of the inputs, because all losses of a witness must be
@@ -167,10 +174,9 @@ class _Pass:
 
 
 def tolerance(types: set[str], spec: EvalSpec) -> Tolerance:
-    """Return the tolerance of the coarsest number type in use.
+    """Return the tolerance for the coarsest number type in use.
 
-    On a GPU the coarsest type is bfloat16, whatever the types of weights and logits are, because the model computes in
-    bfloat16.
+    On a GPU bfloat16 always counts as in use, because the model computes in bfloat16.
     """
     coarse = types | {spec.weights_type} | ({"bfloat16"} if spec.device == "gpu" else {"float32"})
     return max((TOLERANCES[name] for name in coarse if name in TOLERANCES), key=lambda known: known.largest)

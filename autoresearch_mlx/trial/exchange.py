@@ -1,9 +1,9 @@
 """Exchange inputs and logits between the scorer and a model process: arrays in shared memory, messages on two pipes.
 
 The memory is an inherited descriptor without a file name, so a confined process needs no permission for it.  The memory
-holds SLOTS calls, so that the model computes one while the scorer reads another.  The scorer asks with four bytes
-(slot, number of rows); the model process answers with a line of JSON: ``{"slot": 0, "logits": "float32"}`` or
-``{"invalid": "shape: ..."}``.
+has room for SLOTS calls, so that the model computes one call while the scorer reads the logits of another.  The room
+for one call is a slot.  The scorer asks with four bytes: the number of the slot, and the number of rows.  The model
+process answers with a line of JSON: ``{"slot": 0, "logits": "float32"}`` or ``{"invalid": "shape: ..."}``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 ASK = struct.Struct("<HH")
 BITS: dict[str, type[np.generic]] = {"float32": np.float32, "float16": np.float16, "bfloat16": np.uint16}
-"""Type of logits -> numpy type with which they are read from the memory; numpy has no bfloat16."""
+"""Type of the logits -> numpy type with which logits are read from the memory; numpy has no bfloat16."""
 SLOTS = 2
 PATIENCE_SECONDS = 60.0
 """Seconds after which a process counts as hung, if it neither answers nor computes.
@@ -37,7 +37,7 @@ The first answer includes the time to compile kernels.
 """
 _LOOK_SECONDS = 0.5
 _BUSY_SHARE = 0.05
-"""Share of a processor's time that a slow process uses; a process that uses less counts as hung."""
+"""Share of one processor's time below which a process that does not answer counts as hung, not as slow."""
 _LINE_BYTES = 4096
 _PRINTED_BYTES = 65536
 _LAST_WORDS_SECONDS = 1.0
@@ -51,7 +51,7 @@ class Invalid(Exception):
 
 
 class Died(Exception):
-    """Raised when the model process has ended by itself."""
+    """Raised when the model process has ended before it answered."""
 
     def __init__(self, returncode: int) -> None:
         super().__init__(f"the model's process ended with {returncode}")
@@ -60,10 +60,10 @@ class Died(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Layout of the shared memory: per slot, int32 inputs [rows, seq_len], then logits [rows, seq_len, vocab_size].
+    """Layout of the shared memory: each slot has int32 inputs [rows, seq_len], then logits [rows, seq_len, vocab_size].
 
-    ``rows`` is the largest number that one call holds.  Each logit has four bytes of room; shorter types leave some of
-    them unused.
+    ``rows`` is the largest number of rows in one call.  There are four bytes of room for each logit; logits of a
+    shorter type do not use all of this room.
     """
 
     rows: int
@@ -113,7 +113,7 @@ class Hung(Exception):
 
 
 class Respondent:
-    """One model process, seen from the scorer; the process answers in the order of the questions."""
+    """The scorer's connection to one model process, which answers in the order of the questions."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], frame: Frame) -> None:
         self._frame = frame
@@ -126,8 +126,8 @@ class Respondent:
         self._hears, answers = os.pipe()
         theirs = (hears, answers, descriptor)
         try:
-            # Each process prints into its own pipe.  Through a shared pipe, two processes could exchange messages by
-            # opening it again for reading under /proc/self/fd.
+            # Each process prints into its own pipe.  A process could open a shared pipe for reading under
+            # /proc/self/fd, and so get messages from the other process.
             self._process = subprocess.Popen(
                 [*command, *map(str, theirs)],
                 env=dict(environment),
@@ -143,14 +143,14 @@ class Respondent:
         self._printer.start()
 
     def _print(self) -> None:
-        """Pass on the output of the process, which the parent keeps in the log of the run."""
+        """Copy the output of the process to this process's output, which the parent writes to the log of the run."""
         assert self._process.stdout is not None
         while data := os.read(self._process.stdout.fileno(), _PRINTED_BYTES):
             with contextlib.suppress(OSError):
                 os.write(sys.stdout.fileno(), data)
 
     def ask(self, inputs: Tokens) -> None:
-        """Ask for the logits of inputs [rows, seq_len]; at most SLOTS questions may wait for their answers."""
+        """Ask for the logits of ``inputs`` [rows, seq_len]; at most SLOTS questions may be without an answer."""
         slot, rows = self._count % SLOTS, len(inputs)
         self._frame.inputs(self._memory, slot, rows)[:] = inputs
         self._count += 1
@@ -159,9 +159,9 @@ class Respondent:
             os.write(self._asks, ASK.pack(slot, rows))
 
     def answer(self, patience: float = PATIENCE_SECONDS) -> Answer:
-        """Return the oldest answer that is due; it is valid until the next ``ask``.
+        """Return the answer to the oldest question that has no answer yet; its logits are valid until the next ``ask``.
 
-        Raises Died, Invalid, and Hung if the process does next to nothing for ``patience`` seconds.
+        Raises Died, Invalid, and Hung if the process neither answers nor computes for ``patience`` seconds.
         """
         said, slot = self._line(patience), (self._count - len(self._asked)) % SLOTS
         rows = self._asked.pop(0)
@@ -191,10 +191,11 @@ class Respondent:
         return said
 
     def _wait(self, patience: float) -> None:
-        """Wait until the process has written something.  Raises Hung.
+        """Wait until the process has written something.  Raises Hung if it hangs.
 
-        A slow process uses the processor and may go on.  A process that waits for a lock uses no processor, and has
-        hung.  Processor time is read only if an answer does not come at once, because reading it takes milliseconds.
+        A process that uses the processor is slow, and may go on.  A process that uses next to no processor time, for
+        example because it waits for a lock, hangs.  Reading the processor time takes milliseconds, so it is read only
+        if the answer does not come at once.
         """
         if select.select([self._hears], [], [], min(_LOOK_SECONDS, patience))[0]:
             return
@@ -239,7 +240,7 @@ class Respondent:
 
 
 def anonymous_file(size: int) -> int:
-    """Return a descriptor of ``size`` bytes that has no name in the file system.
+    """Return the descriptor of a file of ``size`` bytes that has no name in the file system.
 
     On Linux the descriptor refers to memory (memfd_create(2)).  macOS does not have memfd_create, so there the
     descriptor refers to a temporary file that has been unlinked.

@@ -1,8 +1,9 @@
 """Give a training script its data in a fixed order, its clock and its seed, and save the trained weights.
 
-``train_mlx.py`` defines ``build_model`` and ``train`` and ends with ``harness.main(build_model, train)``.  Started by a
-measurement, ``main`` runs the training.  Started by hand (``python train_mlx.py``), ``main`` runs one whole measurement
-(training and sealed evaluation) of the script and prints the same trailer as karpathy/autoresearch.
+``train_mlx.py`` defines ``build_model`` and ``train`` and ends with ``harness.main(build_model, train)``.  If a
+measurement started the script, ``main`` runs the training.  If a user started it (``python train_mlx.py``), ``main``
+runs one whole measurement of the script, with training and sealed evaluation.  Then ``main`` prints the same last lines
+as karpathy/autoresearch.
 """
 
 from __future__ import annotations
@@ -29,13 +30,17 @@ Train = Callable[[Any, Any], Any]
 
 _DISPLAY_SECONDS = 0.25
 _FIRST_STEP_BATCHES = 64
-"""Number of batches after which the clock starts even if no step was logged, so that training without any log uses
-up the budget too."""
+"""Number of batches after which the clock starts even if no step was logged.
+
+So a script that logs no steps uses up its budget too.
+"""
 _AHEAD_BATCHES = 2
-"""Number of the second step's batches that a script may load before it logs the first step."""
+"""Number of batches of the second step that a script may load before it logs the first step."""
 _PROBE_SECONDS, _PROBE_SIDE = 5.0, 2048
-"""Seconds between two probes of a GPU, and the number of rows of the probe's matrices; a probe takes a few ms on a
-Mac."""
+"""Seconds between two speed probes of a GPU, and the number of rows of the probe's matrices.
+
+A probe takes a few milliseconds on a Mac.
+"""
 _EXIT_FAILED = 3
 
 
@@ -50,8 +55,8 @@ class TrainingInvalid(Exception):
 class Trial:
     """One training run, as the script sees it.
 
-    ``seed``, ``vocab_size`` and ``seq_len`` are fixed by the harness.  ``progress`` is the share of the budget used so
-    far, from 0 to 1; schedules (of learning rates, say) follow it rather than a number of steps.
+    The harness sets ``seed``, ``vocab_size`` and ``seq_len``.  ``progress`` is the share of the budget used so far,
+    from 0 to 1.  Schedules, for example of learning rates, depend on ``progress`` and not on a number of steps.
     """
 
     def __init__(self, spec: TrainSpec, events: Events, clock: Callable[[], float] = time.monotonic) -> None:
@@ -82,9 +87,9 @@ class Trial:
     def batches(self, batch_size: int) -> Iterator[tuple[mx.array, mx.array]]:
         """Yield pairs (inputs, targets), int32 [batch_size, seq_len] each, until the budget (time, tokens, steps) ends.
 
-        The parent process serves the rows, each once per epoch, in an order that depends on the seed alone.
-        Candidates with different batch sizes see the same data, because the batch size only decides how the rows are
-        grouped.  Raises ValueError if ``batch_size`` is not a positive integer.
+        The parent process serves each row once per epoch, in an order that depends only on the seed.  The batch size
+        only decides how the rows are grouped, so candidates with different batch sizes see the same data.  Raises
+        ValueError if ``batch_size`` is not a positive integer.
         """
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}")
@@ -100,9 +105,10 @@ class Trial:
             yield mx.array(rows[:, :-1]), mx.array(rows[:, 1:])
 
     def _probe(self) -> None:
-        """Time a matrix product on the GPU between two steps, every ``_PROBE_SECONDS``, and tell the parent.
+        """Measure the time of a matrix product on the GPU, every ``_PROBE_SECONDS`` between two steps; tell the parent.
 
-        Queued work is finished first, so that the product has the GPU to itself.  On a CPU the parent makes the probes.
+        Queued work is finished first, so that nothing else of this process uses the GPU.  On a CPU the parent makes the
+        probes.
         """
         now = self._clock()
         if self._spec.device != "gpu" or self._started is None or now - self._probed < _PROBE_SECONDS:
@@ -119,9 +125,9 @@ class Trial:
     def log(self, step: int, loss: mx.array | float, tokens: int) -> None:
         """Report one optimiser step, its loss and the number of tokens that it trained on.
 
-        ``loss`` may be an array that MLX has not computed yet; the array is read one step later, so that the GPU always
-        has the next step queued while Python waits for this one.  Raises TrainingFailed for a loss that is not finite,
-        and TrainingInvalid if the first step reports fewer tokens than were served before it.
+        ``loss`` may be an array that MLX has not computed yet.  The array is read one step later, so that the next step
+        is always queued on the GPU while Python waits for this array.  Raises TrainingFailed for a loss that is not
+        finite, and TrainingInvalid if the first step reports fewer tokens than were served before it.
         """
         self.steps_logged += 1
         self.tokens_logged += int(tokens)
@@ -165,8 +171,8 @@ class Trial:
     def elapsed(self) -> float:
         """Return the seconds of the budget that are used up.
 
-        The clock starts at the end of the first step, because that step compiles kernels (on a CPU, MLX calls a C++
-        compiler for seconds), and that time says nothing about the candidate.  Time beyond the allowances for the
+        The clock starts at the end of the first step.  This step compiles kernels (on a CPU, MLX calls a C++ compiler
+        for seconds), and the time for compiling says nothing about the candidate.  Time beyond the allowances for the
         start and the first step counts as used.
         """
         return 0.0 if self._started is None else self._clock() - self._started + self._late
@@ -193,8 +199,7 @@ class Trial:
         return self.elapsed() >= self._spec.budget_seconds
 
     def _first_step_ended(self) -> float:
-        """Return the time at which the budget began: now, or an earlier moment, if the first step had used up its
-        allowance by then."""
+        """Return the time at which the budget begins: now, or the earlier end of the first step's allowance."""
         now = self._clock()
         return now if self._first_batch is None else min(now, self._first_batch + self._spec.compile_seconds)
 
@@ -229,7 +234,7 @@ def main(build_model: BuildModel, train: Train) -> None:
     """Run the training for a measurement; if the user started the script, make one whole measurement instead.
 
     ``build_model(vocab_size, seq_len)`` returns an mlx.nn.Module that maps int32 tokens [B, T] to logits
-    [B, T, vocab_size]; ``train(model, trial)`` trains it until ``trial.batches`` ends.
+    [B, T, vocab_size].  ``train(model, trial)`` trains this model until ``trial.batches`` ends.
     """
     path = os.environ.get(TRAIN_ENV)
     if path is None:
@@ -263,19 +268,22 @@ def _train(build_model: BuildModel, train: Train, spec: TrainSpec, events: Event
 
 
 def sizes(weights: dict[str, mx.array], spec: TrainSpec) -> dict[str, int]:
-    """Return the number of weights and the number of those used in matrix products (see ``spec.count``)."""
+    """Count the weights, the weights in matrix products, and the tables (see ``spec.count``)."""
     return count({name: w.shape for name, w in weights.items()}, spec.vocab_size, spec.tables)
 
 
 def tokens_for(spec: TrainSpec, matrix_params: int) -> int | None:
-    """Return the budget in tokens for a model with ``matrix_params``, or None if the run does not end by tokens."""
+    """Return the number of tokens after which training ends, or None if the budget is a time or a number of steps.
+
+    For a budget of operations, the number is computed from ``matrix_params``.
+    """
     if spec.flops is None:
         return spec.tokens
     return max(1, math.ceil(spec.flops / (FLOPS_PER_PARAMETER * max(matrix_params, 1))))
 
 
 def _check_size(built: dict[str, int], trained: dict[str, int], spec: TrainSpec) -> None:
-    """Raise TrainingInvalid if the model's size changed, because its budget was computed from the size at the start."""
+    """Raise TrainingInvalid if the model's size changed: a budget of operations was computed from the size at first."""
     if spec.flops is not None and built["matrix_params"] != trained["matrix_params"]:
         sizes = f"{built['matrix_params']:,} matrix parameters, and ended with {trained['matrix_params']:,}"
         raise TrainingInvalid(f"the model was built with {sizes}: the budget of FLOPs counts the model as built")
@@ -290,8 +298,8 @@ def _check(weights: dict[str, mx.array]) -> None:
 def set_device(device: str, memory_limit_bytes: int | None) -> None:
     """Choose MLX's device and memory limits before anything is allocated.
 
-    The cache limit applies to the freed buffers that MLX keeps for reuse; without it these buffers count against the
-    memory limit until MLX is short of memory.
+    The cache limit applies to the freed buffers that MLX keeps for reuse.  Without a cache limit, these buffers count
+    against the memory limit until MLX is short of memory.
     """
     mx.set_default_device(mx.gpu if device == "gpu" else mx.cpu)
     if memory_limit_bytes is not None:

@@ -1,7 +1,7 @@
-"""List error texts of drivers and systems whose cause is not the program that prints them.
+"""List error texts of drivers and systems for errors that the program which prints the text did not cause.
 
-Each text was taken from a public report or from the source that prints it.  Errors that a program causes itself, such
-as an illegal memory access of a GPU kernel or a shape that does not fit, are left out.
+Each text comes from a public report, or from the source code that prints it.  The list has no errors that a program
+causes itself, such as an illegal memory access of a GPU kernel or a shape that does not fit.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ Cause: TypeAlias = Literal["machine", "tool", "memory", "gpu memory", "disk"]
 
 @dataclass(frozen=True, slots=True)
 class KnownError:
-    """An error text, and what it says about the cause."""
+    """An error text, and the cause to which it points."""
 
     pattern: str
-    """Regular expression that is searched for in the last lines of the output."""
+    """Regular expression that finds the error text in the last lines of the output."""
     cause: Cause
-    """The cause; if ``memory``, ``gpu memory`` or ``disk`` ran out, the machine's state decides whose failure that
-    is."""
+    """The cause of the error.
+
+    For ``memory``, ``gpu memory`` and ``disk``, the state of the machine decides whether the candidate is to blame.
+    """
     words: str = ""
     next_step: str = ""
 

@@ -2,9 +2,9 @@
 
     python -P -m autoresearch_mlx.trial.logits SPEC ASKS ANSWERS MEMORY
 
-SPEC is the JSON of a ModelSpec; the other arguments are inherited descriptors (see ``exchange``).  The process loads
-the trained weights into the model that the edited file's ``build_model`` returns, and answers each call with logits.
-The process never reports a score, so edited code that takes it over can only answer with other logits.
+SPEC is a ModelSpec as JSON; the other arguments are inherited descriptors (see ``exchange``).  The process builds the
+model with ``build_model`` of the edited file, loads the trained weights, and answers each call with logits.  The
+process never reports a score, so the edited code in it can only change the logits.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def main(text: str, asks: int, answers: int, descriptor: int) -> None:
     ask = os.read(asks, ASK.size)  # the device and the edited file wait for the first question: see evaluator.greet
     set_device(spec.device, spec.memory_limit_bytes)
     if spec.device == "cpu":
-        # On a CPU, MLX builds each fused kernel (nn.relu is one) with the system's C++ compiler, which takes half a
-        # second for a pass of a few milliseconds, in every evaluation, since this process may keep no cache.
+        # On a CPU, MLX builds each fused kernel, such as nn.relu, with the system's C++ compiler.  That takes half a
+        # second in every evaluation, because this process may keep no cache, and the pass itself takes milliseconds.
         mx.disable_compile()
     try:
         model = load(spec)
@@ -67,9 +67,10 @@ def load(spec: ModelSpec) -> Any:
 
 
 def respond(model: Callable[[mx.array], Any], frame: Frame, memory: mmap.mmap, slot: int, rows: int) -> str:
-    """Write the logits of one call, [rows, seq_len, vocab_size], into the memory; return their number type.
+    """Compute the logits of one call, [rows, seq_len, vocab_size], write them into ``memory``, and return their type.
 
-    Raises Invalid for logits of a wrong shape.  Types other than float32, float16 and bfloat16 become float32.
+    The type is float32, float16 or bfloat16; logits of any other type are converted to float32.  Raises Invalid for
+    logits of a wrong shape.
     """
     inputs = frame.inputs(memory, slot, rows)
     logits = model(mx.array(inputs))

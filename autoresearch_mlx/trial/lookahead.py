@@ -1,19 +1,21 @@
 """Measure on every row what a score gains by looking ahead, and remove that gain from the score.
 
-To predict the next token at a position, a model must not use the tokens that follow.  For each row there are two losses
-of the token at the cut: ``scored``, from the whole row, and ``witnessed``, from the row in which other text replaces
-everything from the cut on.  The difference of the two losses is what the model gained from the tokens that follow.  The
-cut is drawn uniformly from the positions of a row.  So the mean difference times the number of positions is an unbiased
-estimate of the row's gain, whatever share of the positions looks ahead.  This estimate is added to the score, so that
-looking ahead gains nothing on average.
+To predict the next token at a position, a model must not use the tokens that follow.  Each row is cut at one position,
+and the model is asked twice: for the whole row, and for the row with other text from the cut on.  So the token at the
+cut has two losses: ``scored``, from the whole row, and ``witnessed``, from the cut row.  The difference of these two
+losses is what the model gained from the tokens that follow.
+
+The cut is drawn uniformly from the positions of a row.  So the mean difference times the number of positions is an
+unbiased estimate of the row's gain, even if the model looks ahead at only some positions.  This estimate is added to
+the score, so that looking ahead gains nothing on average.
 
 If the replacement happens to begin with the true token, the cut shows nothing.  So each difference is divided by the
 probability that the replacement begins with another token (inverse probability weighting; Horvitz and Thompson,
 1952).
 
-For an honest model both losses are the same up to rounding.  Differences far beyond rounding make the measurement
-invalid.  Differences far beyond rounding also arise when a model keeps state between calls or depends on the other rows
-of a call.
+For an honest model, the two losses differ only by rounding.  Differences far beyond rounding make the measurement
+invalid.  Such differences also arise when a model keeps state between calls, or when a row's logits depend on the other
+rows of a call.
 """
 
 from __future__ import annotations
@@ -62,10 +64,11 @@ class Gain:
 def gain(
     scored: Losses, witnessed: Losses, targets: Tokens, cuts: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]
 ) -> Gain:
-    """Estimate the gain from two losses of each target, arrays [n, seq_len].
+    """Estimate the gain from the two losses of each target.
 
-    ``witnessed`` holds losses only before the cuts [n].  ``counted`` [n, seq_len] says whether a target counts in the
-    score.  Rows of one token have no position that could look ahead.
+    ``scored``, ``witnessed``, ``targets`` and ``counted`` are arrays [n, seq_len]; ``cuts`` [n] has each row's cut.
+    ``witnessed`` has losses only before the cuts.  ``counted`` says whether a target counts in the score.  The gain is
+    0 for rows of one token, where no position can look ahead.
     """
     count, seq_len = scored.shape
     if seq_len < 2 or not count:
@@ -79,7 +82,10 @@ def gain(
 
 
 def _share_of(tokens: npt.NDArray[np.int32], targets: Tokens) -> Floats:
-    """Return for each token the probability that a replacement begins with it: its share of the text, at most 1/2."""
+    """Return for each token the probability that a replacement begins with this token.
+
+    The probability is the token's share of the text, at most 1/2.
+    """
     found = np.bincount(targets.ravel())
     return np.minimum(found[tokens] / targets.size, 0.5)
 
@@ -87,8 +93,8 @@ def _share_of(tokens: npt.NDArray[np.int32], targets: Tokens) -> Floats:
 def check(scored: Losses, witnessed: Losses, cuts: npt.NDArray[np.int64], tolerance: Tolerance) -> None:
     """Compare the two losses of each target before the cut.  Raises Invalid if rounding does not explain a difference.
 
-    If the only difference is at the position just before the cut, it comes from looking ahead by one token.  A
-    difference at an earlier position may also come from state that the model keeps, or from other rows of the call.
+    A difference only at the last position before the cut comes from looking ahead by one token.  A difference at an
+    earlier position may also come from state that the model keeps, or from other rows of the call.
     """
     seq_len = scored.shape[1]
     if seq_len < 2:

@@ -1,7 +1,7 @@
 """Measure in the parent how much of its budget a run has used, by the parent's clock or by the tokens served.
 
-Steps and losses that the script reports are only shown; they do not count here.  The size of the model, on which a
-budget of operations depends, is reported by the child too, but it is checked against the weights that the child saves.
+The steps and losses that the script reports are shown, but do not count here.  A budget of operations depends on the
+size of the model.  The child reports this size, and the parent compares it with the weights that the child saves.
 """
 
 from __future__ import annotations
@@ -17,71 +17,84 @@ from autoresearch_mlx.trial.spec import FLOPS_PER_PARAMETER, count, shapes_of
 _FLOOR = 0.9
 """Smallest share of the budget that a run must use to be valid."""
 _OVER_SECONDS, _OVER_SHARE = 4.0, 0.1
-"""Largest excess of the last step over the budget, in seconds or as a share of the budget, whichever is larger.
+"""Largest time by which the last step may exceed the budget.
 
-A larger excess would be training time that other candidates do not have.
+It is the larger of a number of seconds and a share of the budget.  A longer excess would be training time that other
+candidates do not have.
 """
 _BEGINS_SECONDS = 600.0
-"""Budget in seconds from which the limits for start and first step are computed if the run's budget is not a time."""
+"""If the budget is not a time: the seconds from which the limits for the start and the first step are computed."""
 _PACE_AFTER, _PACE_TIMES, _PACE_MORE = 0.02, 4.0, 30.0
-"""Share of the budget after which the pace of a run is known, followed by two numbers that limit the run from then on.
+"""Three numbers for limiting the time of a run by its pace.
 
-The run may take the first number times the time that its pace predicts, plus the second number of seconds.
+After the first number, a share of the budget, the pace is known.  From then on, the run may take the time that its pace
+predicts, multiplied by the second number, plus the third number of seconds.
 """
 _SILENT_SECONDS, _SILENT_TIMES = 600.0, 10.0
-"""Time without a new token after which a run counts as hung: these seconds, or this multiple of its longest step (some
-steps take minutes), whichever is longer."""
+"""Time without a new token after which a run counts as hung.
+
+It is the longer of two times: a number of seconds, and a multiple of the run's longest step.  Some steps take minutes.
+"""
 
 
 _UNDER_WAY = 2
-"""Number of steps that MLX, which runs behind Python, has still to compute when a batch is requested: the step of that
-batch, and the step before it."""
+"""Number of steps that MLX has not computed yet when Python requests a batch, because MLX computes later.
+
+They are the step of this batch and the step before it.
+"""
 _SMALLER = "make a step smaller (TOTAL_BATCH_SIZE in train_mlx.py), or raise [budget] seconds in lab.toml"
 
 
 class Meter(Protocol):
-    """Counts the budget that one run has used.  ``spent`` is always the seconds of training by the parent's clock."""
+    """Counts how much of its budget one run has used.  ``spent`` is the seconds of training by the parent's clock."""
 
     @property
     def ends_by_clock(self) -> bool:
-        """Whether the budget is a time rather than a count."""
+        """Whether the budget is a time and not a number of steps, tokens or operations."""
         ...
 
     @property
     def scale(self) -> float:
-        """Seconds from which the time limits of start and first step are computed."""
+        """Seconds from which the time limits for the start and the first step are computed."""
         ...
 
     def hear(self, event: Mapping[str, Any], spent: float) -> None:
-        """Process an event from the child, which may contain anything; ``tokens`` in it is the number served so far."""
+        """Process an event from the child; its ``tokens`` is the number of tokens served so far.
+
+        The child can write anything into the other fields of ``event``.
+        """
         ...
 
     def ended(self, spent: float, tokens: int, pace: float) -> bool:
         """Return whether the budget is used up, so that no more batches are served.
 
-        ``tokens`` is the number of tokens served; ``pace`` is the usual seconds between two batches, 0 if unknown.
+        ``tokens`` is the number of tokens served.  ``pace`` is the usual number of seconds between two batches, 0 if
+        unknown.
         """
         ...
 
     def share(self, spent: float) -> float:
-        """Return the share of the budget used so far; it is above 1 after the end of the budget."""
+        """Return the share of the budget used so far; a run that exceeds its budget has a share above 1."""
         ...
 
     def left(self, spent: float) -> float | None:
-        """Return the seconds of training still to come, or None while they are unknown."""
+        """Return how many more seconds the training will take, or None while this is unknown."""
         ...
 
     def overstayed(self, spent: float) -> str | None:
-        """Return a sentence about why the run must be killed now, or None while it may go on."""
+        """Return the reason why the run must be killed now, as a sentence, or None if it may go on."""
         ...
 
     def fault(self, spent: float, facts: Mapping[str, Any], weights: Path) -> str | None:
         """Return a sentence about how the finished run broke its budget, or None if the run kept within it.
 
-        ``facts`` holds the number of tokens served (``tokens``), the usual seconds between two batches
-        (``step_seconds``), and the number of steps that the script reported (``steps``).  ``facts`` also says whether
-        the parent ended the run (``refused``), and whether the time after the budget is compared with the baseline's
-        (``held``).
+        ``facts`` has these entries:
+
+        - ``tokens``: the number of tokens served
+        - ``step_seconds``: the usual number of seconds between two batches
+        - ``steps``: the number of steps that the script reported
+        - ``refused``: whether the parent ended the run by serving no more rows
+        - ``held``: whether the time after the budget is compared with the baseline's
         """
         ...
 
@@ -93,7 +106,10 @@ def meter_of(conditions: Conditions, tables: int | None = None) -> Meter:
 
 
 class ByClock:
-    """Counts a budget of seconds.  A run of a fixed number of steps may take three times the budget and 30 s more."""
+    """Counts a budget of seconds.  It is also the meter of a run with a fixed number of steps.
+
+    Such a run may take three times its budget of seconds, plus 30 s.
+    """
 
     def __init__(self, conditions: Conditions) -> None:
         self.scale = conditions.budget_seconds
@@ -116,7 +132,7 @@ class ByClock:
         return self.scale - spent
 
     def overstayed(self, spent: float) -> str | None:
-        """Return why a run far over its budget must be killed, or None while a slow last step explains the excess."""
+        """Return the reason if the run must be killed, or None while a slow last step can explain the excess."""
         limit = 3 * self.scale + 30 if self._by_steps else self.scale + max(10.0, 0.25 * self.scale)
         said = f"training on a budget of {self.scale:g} s did not end within {limit:.0f} s; killed"
         return f"{said}; if one step takes that long, {_SMALLER}" if spent > limit else None
@@ -215,7 +231,7 @@ class ByCount:
         return None
 
     def _resized(self, weights: Path) -> str | None:
-        """Return a sentence about how the saved model's size differs from the reported one, or None if it does not."""
+        """Return a sentence if the size of the saved model differs from the reported size, else None."""
         try:
             matrix = count(shapes_of(weights), self._vocab_size, self._tables)["matrix_params"]
         except (OSError, ValueError) as error:
@@ -234,5 +250,5 @@ class ByCount:
 
 
 def _whole(value: Any) -> int | None:
-    """Return ``value`` if it is a possible count for a model or a run, else None; the pipe may deliver anything."""
+    """Return ``value`` if it is a whole number from 0 up to 2**62, else None; the child can send anything."""
     return value if type(value) is int and 0 <= value < 2**62 else None

@@ -1,11 +1,9 @@
-"""End programs that have outlived the coding agent or the loop that started them, and name other programs at work in a
-folder.
+"""End orphans, which are programs that a coding agent or a killed loop left running; name programs at work in a folder.
 
-If a coding agent leaves a program running, or a loop is killed during a measurement, the program could go on writing
-into the worktree while the next run is measured there.  So an environment variable of each child names the folder in
-which the child works.  Every program that has this variable (``WORKS_IN``) is ended after each call of an agent, and
-again when the next process opens the session.  A program that has cleared its environment is found by its parent
-processes, or by its current directory.
+An orphan could write into the worktree while the next run is measured there.  So each child has the environment
+variable ``WORKS_IN``, which names the folder in which the child works.  Every program that still has this variable is
+ended after each call of an agent, and when the next process opens the session.  A program that has cleared its
+environment is found by its parent processes or by its current directory.
 """
 
 from __future__ import annotations
@@ -27,14 +25,13 @@ _MARK = f"{WORKS_IN}=".encode()
 
 
 def end_orphans(folder: Path, seconds: float = 5.0, since: float | None = None) -> int:
-    """End all processes that work below ``folder``, and their descendants; return how many were ended.
+    """End all orphans whose ``WORKS_IN`` is ``folder`` or below, and their descendants; return how many were ended.
 
-    Call this only from the process that holds the session's lock; then no living loop can have started these processes.
-    The call takes a few milliseconds if there is nothing to end, and gives up after ``seconds``.
+    Only the process that has the session's lock may call this function: then no living loop can have started these
+    programs.  The call takes a few milliseconds if there is nothing to end.  It gives up after ``seconds``.
 
-    ``since`` is the time, in seconds since 1970, after which this process started a program in ``folder``.  If
-    ``since`` is given, programs that began later, have no terminal and have their current directory below ``folder``
-    are ended too.
+    If ``since``, a time in seconds since 1970, is given, a program without the variable is ended too if it began after
+    this time, has no terminal, and has its current directory below ``folder``.
     """
     import psutil
 
@@ -52,10 +49,10 @@ def end_orphans(folder: Path, seconds: float = 5.0, since: float | None = None) 
 
 
 def at_work(folder: Path) -> list[str]:
-    """Return at most three other programs that may write below ``folder``, each as ``vim (process 12)``.
+    """Return at most three programs that may write below ``folder``, each as ``vim (process 12)``.
 
-    A program may write below ``folder`` if its current directory or an open file is there, or if its command line names
-    the folder.
+    A program may do so if its current directory or one of its open files is below ``folder``, or if its command line
+    names ``folder``.  This process and its parents are not returned.
     """
     import psutil
 
@@ -89,9 +86,9 @@ def _orphans(folder: Path, since: float | None = None) -> Iterator[psutil.Proces
 
 
 def _perhaps_below(since: float | None) -> Iterator[psutil.Process]:
-    """Yield the processes to examine: on Linux, if ``since`` is None, only those that have ``WORKS_IN``; otherwise all.
+    """Yield the processes to examine: all of them, or on Linux without ``since`` only those that have ``WORKS_IN``.
 
-    Reading the environments from /proc takes a fifth of the time that psutil takes for the same processes.
+    On Linux their environments are read from /proc, in a fifth of the time that psutil takes.
     """
     import psutil
 
@@ -114,8 +111,8 @@ def _works_below(process: psutil.Process, folder: Path) -> bool:
 def _began_below(process: psutil.Process, folder: Path, since: float | None) -> bool:
     """Return whether a program of this user began after ``since``, has no terminal, and works below ``folder``.
 
-    The user's shell or editor is spared, because it has a terminal or began earlier.  The start time of a process is
-    known to the second.
+    The user's shell and editor do not match, because they have a terminal or began earlier.  The start time of a
+    process is known only to the second, so one second is allowed for.
     """
     if since is None or process.create_time() < since - 1 or process.uids().real != os.getuid():
         return False

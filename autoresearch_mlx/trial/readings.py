@@ -1,4 +1,4 @@
-"""Read memory, disk and power before and after a child, to tell the machine's failures from the child's."""
+"""Read memory, disk and power before and after a child, to find out whether the machine caused a failure."""
 
 from __future__ import annotations
 
@@ -60,9 +60,10 @@ def _kills() -> int | None:
 
 
 def gpu_used_by_others() -> float | None:
-    """Return the largest share of an NVIDIA GPU's memory that is in use, from 0 to 1, or None if it is unknown.
+    """Return the share of an NVIDIA GPU's memory that is in use, from 0 to 1, or None if it is unknown.
 
-    Call this after the child has ended, so that the memory in use belongs to other programs.
+    With several GPUs, the largest share is returned.  Call this function after the child has ended, so that only other
+    programs use the memory.
     """
     with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
         done = subprocess.run(

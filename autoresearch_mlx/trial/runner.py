@@ -1,4 +1,4 @@
-"""Run a child in its own process group: limit its time, memory and disk, keep its output, leave no process behind."""
+"""Run a child in its own process group: limit its time, memory and disk, log its output, leave no process running."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from autoresearch_mlx.trial.sandbox.usage import folder_usage
 from autoresearch_mlx.trial.spec import EVENTS_ENV
 
 LOG_LIMIT = 2**20
-"""Number of bytes of a child's output that are kept, counted from its end."""
+"""Number of bytes at the end of a child's output that are kept."""
 GIT_PLACES = (
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -36,13 +36,14 @@ GIT_PLACES = (
     "GIT_NAMESPACE",
     "GIT_QUARANTINE_PATH",
 )
-"""Variables that git sets for its hooks; if a hook started this process, they would lead our calls of git to the user's
-index."""
+"""Environment variables that git sets for its hooks.
+
+If a hook started this process, these variables would make our calls of git use the user's index.
+"""
 _LOG_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
 _TICK_SECONDS = 0.1
 _LAST_WORDS_SECONDS = 2.0
-"""Seconds for which output is still read after the child has ended; a process outside the group could write for
-ever."""
+"""Seconds for which output is read after the end of the child; a process outside the group could go on writing."""
 
 Event = Mapping[str, Any]
 
@@ -54,20 +55,20 @@ class Ended:
     returncode: int
     """Exit code as :mod:`subprocess` gives it: negative for a signal."""
     killed: str | None
-    """Why the parent killed the child, as ``allowed`` reported the reason (for example because the time was over), or
-    None if the parent did not kill the child."""
+    """The reason for which ``allowed`` let the child be killed, for example that its time was over; None if it was not
+    killed for such a reason."""
     seconds: float
     peak_memory_mb: float | None
-    """Largest memory that the child and its descendants were seen to use, in MiB, without mapped files; None if
-    the child ended before the first reading.
+    """Largest memory that the child and its descendants were seen to use together, in MiB, without mapped files.
 
-    A peak that lasts less than a tenth of the run's age, or less than 0.1 s in a long run, can be missed.
+    It is None if the child ended before the first reading.  A peak that lasts less than a tenth of the run's age, or
+    less than 0.1 s in a long run, can be missed.
     """
     exceeded: str | None = None
-    """The exceeded limit for which the child was killed, as the watch reported it, or None if it exceeded none."""
+    """The limit for which the child was killed, as a sentence from the watch; None if the child exceeded no limit."""
     before: Reading = field(default_factory=Reading)
     after: Reading = field(default_factory=Reading)
-    """State of the machine after the child's end; ``before`` is its state before the child's start."""
+    """State of the machine after the child's end; ``before`` is the state before the child's start."""
     wrote_bytes: int | None = None
     """Bytes in the run folder after a failed child, or None if the exit code was 0 or no folder was watched."""
 
@@ -75,8 +76,8 @@ class Ended:
 class Log:
     """A file that keeps the last LOG_LIMIT bytes of what is written to it.
 
-    Anything at ``path`` that is not a regular file with a single name is removed first, because a child may have put a
-    pipe there, or a link to one of the user's files.
+    A child may have put a pipe at ``path``, or a link to one of the user's files.  So anything there that is not a
+    regular file with a single name is removed first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -129,17 +130,18 @@ def _remove(path: Path) -> None:
 def python_command(*arguments: str) -> list[str]:
     """Return a command that runs this Python interpreter.
 
-    ``-P`` keeps the script's own folder off the import path, because a file in it could replace one of our modules.
+    ``-P`` keeps the script's own folder off the import path, because a file in this folder could replace one of our
+    modules.
     """
     return [sys.executable, "-P", *arguments]
 
 
 def child_process_environment(added: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment with ``added``, and with bytecode files and buffered output turned off.
+    """Return this process's environment with the variables ``added``, and without ``GIT_PLACES``.
 
-    Variables that would lead git elsewhere (``GIT_PLACES``) are left out.  Apple's driver ends GPU work that takes
-    several seconds while the display is awake (mlx issue 3267).  The variable ``AGX_...`` makes the driver wait longer;
-    a value that the user has set is kept.
+    Further variables turn off bytecode files and buffered output.  Apple's driver ends GPU work that takes several
+    seconds while the display is awake (mlx issue 3267).  The variable ``AGX_...`` makes the driver wait longer; a value
+    that the user has set is kept.
     """
     ours = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
     patience = {"AGX_RELAX_CDM_CTXSTORE_TIMEOUT": "1"}
@@ -147,9 +149,9 @@ def child_process_environment(added: Mapping[str, str]) -> dict[str, str]:
 
 
 def trusted_environment(added: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment, without caches of compiled kernels, for a child that runs only our own code.
+    """Return an environment for a child that runs only our own code and uses no cache of compiled kernels.
 
-    Edited code that is not confined could write to the user's caches of Metal and CUDA.
+    Edited code that is not confined could write to the user's caches of Metal and CUDA, so such caches are not trusted.
     """
     return {**child_process_environment(added), "MTL_SHADER_CACHE_SIZE": "0", "CUDA_CACHE_DISABLE": "1"}
 
@@ -170,13 +172,14 @@ def run_child(
 ) -> Ended:
     """Start ``command`` and wait for its end; kill its whole group as soon as ``allowed()`` returns a reason.
 
-    ``allowed`` and ``watch`` are called about ten times a second, and more often in a run's first second; ``watch``
-    finds a child that exceeds its limits, which is then killed.  At the end, processes that left the child's group are
-    killed too.  ``on_event`` gets each JSON object that the child writes to the event pipe (other lines are ignored),
-    and ``on_output`` gets each piece of the child's output.  ``stdin`` is an open file for the child to read.  The
-    child also inherits the descriptors ``inherited``, and ``on_start`` is called as soon as the child has them.
-    Whatever happens here, KeyboardInterrupt included, no process of the group survives.  Raises FileNotFoundError or
-    PermissionError if the command cannot be started.
+    ``allowed`` and ``watch`` are called about ten times a second, and more often in a run's first second.  If ``watch``
+    finds that the child exceeds a limit, the group is killed too.  At the end, processes that left the group are
+    killed.  ``on_event`` gets each JSON object that the child writes to the event pipe; other lines are ignored.
+    ``on_output`` gets each piece of the child's output.
+
+    ``stdin`` is an open file for the child to read.  The child also inherits the descriptors ``inherited``, and
+    ``on_start`` is called as soon as it has them.  No process of the group survives the call, not even after
+    KeyboardInterrupt.  Raises FileNotFoundError or PermissionError if the command cannot be started.
     """
     before = take_reading(cwd)
     reader, writer = os.pipe()
@@ -256,7 +259,7 @@ def _drain(
     on_output: Callable[[bytes], None],
     seconds: float,
 ) -> bool:
-    """Read the child's output that comes within ``seconds``; return whether there was any."""
+    """Read the output and the events that the child writes within ``seconds``; return whether anything was read."""
     read = False
     for key, _ in selector.select(seconds if selector.get_map() else 0):
         data = os.read(key.fd, 65536)
@@ -274,13 +277,13 @@ def _drain(
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    """Kill the child and every process in its group; a group outlives its leader, setpgid(2)."""
+    """Kill the child and every process in its group.  The group goes on after its leader has ended, setpgid(2)."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
 
 
 class _Lines:
-    """Cuts a stream of bytes into lines and passes on those that are JSON objects."""
+    """Cuts a stream of bytes into lines, and calls ``on_event`` for each line that is a JSON object."""
 
     def __init__(self, on_event: Callable[[Event], None]) -> None:
         self._rest = b""

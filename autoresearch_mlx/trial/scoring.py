@@ -1,11 +1,11 @@
-"""Turn logits into losses in nats and bits per byte; only the trusted process does this.
+"""Turn logits into losses in nats and bits per byte, in the process that does not run the edited file.
 
     val_bpb = sum of nats over targets of weight > 0  /  (ln 2 x sum of their bytes)
 
-The loss of a target is minus the logarithm of its softmax over the whole vocabulary.  The loss is computed in float32,
-after the row's maximum is subtracted, because otherwise rounding would lose the logarithm beside large logits (constant
-logits of 1e9 would score 0).  Logits beyond :data:`BOUND` are clipped and counted.  The weight of a token is its number
-of raw bytes; special tokens have weight 0.
+The loss of a target is minus the logarithm of its softmax over the whole vocabulary.  It is computed in float32, after
+the largest logit of the position is subtracted.  Otherwise rounding would lose the logarithm beside large logits, and
+constant logits of 1e9 would score 0.  Logits beyond :data:`BOUND` are clipped and counted.  The weight of a token is
+its number of raw bytes; special tokens have weight 0.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from autoresearch_mlx.trial.exchange import Invalid, Raw, Tokens
 from autoresearch_mlx.trial.spec import Device
 
 BOUND = 1e6
-"""Logits are clipped to [-BOUND, BOUND] before they are scored; the logits of an honest model stay below a few
-hundred."""
+"""Logits are clipped to [-BOUND, BOUND] before they are scored.
+
+The logits of an honest model stay below a few hundred.
+"""
 _SUM_TOLERANCE = 1e-3
 
 Nats = npt.NDArray[np.float32]
@@ -31,9 +33,10 @@ Nats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Losses of some targets, float32 [n, seq_len], and the number of logits that were clipped.
+    """The losses of some targets: ``nats``, float32 [n, seq_len], and the number of logits that were clipped.
 
-    ``normalisers`` [n, seq_len] are the logarithms of the softmax's denominators, computed from the clipped logits.
+    ``normalisers`` [n, seq_len] has the logarithm of the softmax's denominator at each position, computed from the
+    clipped logits.
     """
 
     nats: Nats
@@ -44,15 +47,15 @@ class Losses:
 Score = Callable[[Raw, str, Tokens], Losses]
 """Function that takes logits [n, seq_len, vocab] in shared memory, their dtype's name, and targets [n, seq_len].
 
-The function copies the logits first, because a model's process can still write to that memory.  Logits that are NaN or
-plus infinity give a loss of NaN; a target whose logit is minus infinity has an infinite loss.
+The function copies the logits first, because a model process can still write to the shared memory.  A position with a
+logit of NaN or plus infinity has a loss of NaN.  A target whose logit is minus infinity has an infinite loss.
 """
 
 
 def score_on(device: Device) -> Score:
-    """Return the function for this device: MLX on a GPU, numpy on a CPU.
+    """Return the scoring function for this device: it uses MLX on a GPU, and numpy on a CPU.
 
-    On a CPU numpy's exp was measured four times as fast as MLX's logsumexp.
+    On a CPU, a measurement found numpy's exp four times as fast as MLX's logsumexp.
     """
     return _score_with_mlx() if device == "gpu" else score
 
@@ -83,7 +86,10 @@ def score(bits: Raw, dtype: str, targets: Tokens) -> Losses:
 
 
 def score_wide(bits: Raw, dtype: str, targets: Tokens) -> npt.NDArray[np.float64]:
-    """Compute the losses [n, seq_len] in float64, row by row; a loss is NaN where logits are NaN or infinite."""
+    """Compute the losses [n, seq_len] in float64, row by row.
+
+    A position with a logit of NaN or plus infinity has a loss of NaN.
+    """
     nats = np.empty(targets.shape, np.float64)
     for at, row in enumerate(bits):
         wide = widened(row, dtype).astype(np.float64)
@@ -127,8 +133,7 @@ def _score_with_mlx() -> Score:
 def check_sums(bits: Raw, dtype: str, found: Losses, rng: np.random.Generator) -> None:
     """Check in float64, at one random position of each row, that the probabilities sum to 1.
 
-    Raises Invalid for any other sum, because then the device computes wrongly or the memory was changed while it was
-    read.
+    Raises Invalid for any other sum: then the device computes wrongly, or the shared memory changed during reading.
     """
     for at, row in enumerate(bits):
         place = int(rng.integers(0, row.shape[0]))
@@ -152,8 +157,8 @@ def check_finite(nats: Nats, counted: npt.NDArray[np.bool_]) -> None:
 def bits_per_byte(nats: float, targets: Tokens, weight: npt.NDArray[Any]) -> float:
     """Convert a sum of losses into bits per byte.
 
-    ``nats`` is the sum of the losses of the targets [n, seq_len] that count; ``weight`` holds the bytes of each token.
-    Raises Invalid for a value that is not finite.
+    ``nats`` is the sum of the losses of all ``targets`` [n, seq_len] that count.  ``weight`` has the number of bytes of
+    each token.  Raises Invalid for a value that is not finite.
     """
     value = nats / (math.log(2) * int(weight[targets].sum()))
     if not math.isfinite(value):

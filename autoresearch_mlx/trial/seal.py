@@ -1,12 +1,12 @@
-"""Detect changes to the measuring code or data during a run: fingerprint the files before it and check them after.
+"""Detect changes to the measuring code or data: fingerprint the files before a run, and compare them after it.
 
     seal = take([*trial_code(), conditions.train_rows, ...])
     ... the run ...
     if (changed := broken(seal)) is not None: the measurement is invalid
 
-Small files are hashed.  Large files (rows can take gigabytes) are compared by inode, size and times, including the
-time of the inode's last change (st_ctime, inode(7)), which no system call can set to a chosen value.  Only if one
-of these values differs is a large file hashed, and its hash compared with the one in the corpus's manifest.
+Small files are hashed.  Large files, such as rows of several gigabytes, are compared by inode, size and times.  One of
+these times is that of the inode's last change (st_ctime, inode(7)), which no system call can set to a chosen value.  If
+one of these values differs, the large file is hashed, and its hash compared with the hash in the corpus's manifest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HASHED_BYTES = 16 * 2**20
-"""Largest size in bytes of a file that is hashed each time; hashing it takes about 10 ms."""
+"""Largest size in bytes of a file that is hashed each time; hashing a file of this size takes about 10 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,10 @@ class Mark:
     """The fingerprint of one file."""
 
     status: tuple[int, ...]
-    """Device, inode, size, and times in ns of the last changes of content and inode; empty for a missing file."""
+    """Device, inode, size, time of the last change of the content, and time of the last change of the inode.
+
+    The times are in nanoseconds.  The tuple is empty for a missing file.
+    """
     sha256: str | None
     """SHA-256 of the content, or None for a file too large to be hashed."""
 
@@ -41,7 +44,7 @@ class Seal:
 
     marks: Mapping[Path, Mark]
     known: Mapping[Path, str] = field(default_factory=dict)
-    """SHA-256 of large files, as given in the corpus's manifest."""
+    """Path of a large file -> its SHA-256 in the corpus's manifest."""
 
 
 def trial_code() -> list[Path]:
@@ -50,7 +53,7 @@ def trial_code() -> list[Path]:
 
 
 def take(paths: Iterable[Path], known: Mapping[Path, str] | None = None) -> Seal:
-    """Fingerprint the files; a file that is missing now must still be missing afterwards.
+    """Return the fingerprints of the files; a file that is missing now must still be missing afterwards.
 
     Raises OSError for a path that cannot be read or is not a regular file.
     """

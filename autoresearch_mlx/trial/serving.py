@@ -1,13 +1,14 @@
-"""Serve the training rows from the parent, which counts them; the training child cannot open their file.
+"""Serve the training rows to the child, which cannot open the file of rows, and count the rows in the parent.
 
     server = RowServer(path, seed, may_serve)       in the parent
     ... start a child that inherits server.theirs; server.started()
     rows = Rows(*descriptors, width)                in the child
     rows.take(8)                                    uint16 [8, width]; None once there are no more
 
-A request is the number of rows, in four bytes.  The answer is the number of rows that follow, in four bytes, the share
-of the budget that is used, in eight bytes (NaN if the child itself computes it), and then the rows.  The number 0 ends
-the training.  Each row comes once per epoch, in an order that depends on the seed alone.
+A request is the number of rows that the child wants, in four bytes.  The answer has three parts: the number of rows, in
+four bytes; the share of the budget that is used, in eight bytes (NaN if the child itself computes the share); and the
+rows.  An answer with 0 rows ends the training.  Each row is served once per epoch, in an order that depends only on the
+seed.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _MOST_BYTES = 2**28
 _TICK_SECONDS = 0.2
 _PIPE_BYTES = 2**20
 _RECENT = 9
-"""Number of newest batches from which the usual time between two batches is computed."""
+"""Number of batches, the newest ones, from which the usual time between two batches is computed."""
 
 
 def order(seed: int, count: int) -> Iterator[int]:
@@ -60,9 +61,9 @@ class RowServer:
     ) -> None:
         """Open the rows, uint16 [n, width].
 
-        ``may_serve`` is called before each batch, in the thread that serves the rows.  ``share`` returns the share of
-        the budget that is used, or None if the child itself computes it.  Raises OSError or ValueError if the rows
-        cannot be opened.
+        ``may_serve`` returns whether the child may have another batch; the thread that serves the rows calls it before
+        each batch.  ``share`` returns the share of the budget that is used, or None if the child itself computes the
+        share.  Raises OSError or ValueError if the rows cannot be opened.
         """
         self._rows = np.load(path, mmap_mode="r", allow_pickle=False)
         self._order = order(seed, len(self._rows))
@@ -75,14 +76,14 @@ class RowServer:
         self.last: float | None = None
         """Monotonic time of the last batch served."""
         self.refused_at: float | None = None
-        """Monotonic time of the first request that was answered with no rows because the training was over."""
+        """Monotonic time of the first request that got no rows because the training was over."""
         self.refused = False
-        """Whether this server has ended the training by answering that there are no more rows."""
+        """Whether this server has ended the training by an answer with 0 rows."""
         self._served: deque[float] = deque(maxlen=_RECENT)
         self._hears, asks = os.pipe()
         answers, self._says = os.pipe()
         self.theirs = (asks, answers)
-        """Descriptors for the child, which inherits them: one to ask with, one to read from."""
+        """Two descriptors that the child inherits: one to send requests, one to read the answers."""
         if sys.platform == "linux":
             with contextlib.suppress(OSError):  # a larger pipe may exceed the limit for all pipes of the user
                 fcntl.fcntl(self._says, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
@@ -92,12 +93,15 @@ class RowServer:
         self._thread.start()
 
     def pace(self, since: float) -> float:
-        """Return the usual seconds between two batches that were served after ``since``, or 0 for too few batches."""
+        """Return the median of the seconds between two batches that were served after ``since``.
+
+        Returns 0 if fewer than two batches were served after ``since``.
+        """
         between = [after - before for before, after in pairwise(list(self._served)) if before >= since]
         return median(between) if between else 0.0
 
     def started(self) -> None:
-        """Close the parent's copies of the child's descriptors, so that the server notices when the child ends."""
+        """Close the parent's copies of the child's descriptors, so that the server can notice the child's end."""
         for descriptor in self.theirs:
             os.close(descriptor)
         self.theirs = ()  # type: ignore[assignment]
@@ -161,7 +165,7 @@ class Rows:
         self._asks, self._width = asks, width
         self._answers = answers
         self.share: float | None = None
-        """Share of the budget that was used when the last rows were served; the parent counts it."""
+        """Share of the budget that was used when the last rows were served, as the parent sent it, or None."""
 
     def take(self, wanted: int) -> npt.NDArray[np.uint16] | None:
         """Return the next rows, uint16 [wanted, width], or None if the training is over."""

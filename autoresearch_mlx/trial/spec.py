@@ -1,7 +1,8 @@
-"""Define the specifications that the parent gives to its children and the events that they send, and count weights.
+"""Define how the parent instructs its children, how they report events, and how weights are counted.
 
-A specification is a JSON file whose path is in the environment or an argument.  Events are lines of JSON on a pipe
-whose descriptor is in the environment too.  Standard output belongs to the script and is only logged.
+The instructions are a specification: a JSON file, whose path the child gets in its environment or as an argument.
+Events are lines of JSON on a pipe, whose descriptor is in the environment.  The script may print anything on standard
+output, which is logged and not read.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 FLOPS_PER_PARAMETER = 6
-"""Operations of training per matrix parameter and token: a multiplication and an addition, once in the forward pass and
-twice in the backward pass."""
+"""Operations that training needs for each matrix parameter and token.
+
+They are a multiplication and an addition, once in the forward pass and twice in the backward pass.
+"""
 _TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 _MOST_NOTED = 100
@@ -32,13 +35,14 @@ def count(shapes: Mapping[str, Sequence[int]], vocab_size: int, tables: int | No
     """Return three counts: all weights (``num_params``), the weights in matrix products (``matrix_params``), and
     ``tables``.
 
-    Embedding tables are looked up, not multiplied, so ``matrix_params`` leaves them out.  A table is a matrix whose
-    name says so ("wte", "embedding") and that has a row for each token.  The script chooses the names, so two rules
-    limit what a name can do.  First, at most ``tables`` tables are left out, the smallest first (None: any number).
-    Second, some matrix must produce the logits: if no other matrix is as wide as the vocabulary and as large as the
-    smallest table, that table counts as a matrix (tied weights).  Vectors may be a matrix that was stored flat, or row
-    by row.  So vectors count as matrices too if together they have more weights than the vocabulary has tokens, and
-    more than a fiftieth of the matrices' weights.
+    A model looks up rows of an embedding table and does not multiply by it, so ``matrix_params`` does not count tables.
+    A table is a matrix that has a row for each token, and "wte" or "embedding" in its name.  The script chooses the
+    names, so two rules limit what a name can do.  First, at most ``tables`` tables are not counted, the smallest first;
+    None means any number.  Second, some matrix must produce the logits.  If no other matrix is as wide as the
+    vocabulary and as large as the smallest table, this table counts as a matrix (tied weights).
+
+    Vectors may be a matrix that was stored flat, or row by row.  So vectors count as matrices if they have, together,
+    more weights than the vocabulary has tokens, and more than a fiftieth of the matrices' weights.
     """
     named = {name: math.prod(shape) for name, shape in shapes.items() if _is_table(name, shape, vocab_size)}
     products = {name: math.prod(shape) for name, shape in shapes.items() if name not in named and len(shape) >= 2}
@@ -64,8 +68,8 @@ def _is_table(name: str, shape: Sequence[int], vocab_size: int) -> bool:
 def not_weights(weights: Path) -> str | None:
     """Return a sentence if a safetensors file contains anything besides weights of a float type, else None.
 
-    The model process reads this file, so anything else in it, such as rows, would reach the edited code.  Raises
-    ValueError, OSError.
+    The model process reads this file, so anything else in the file, such as rows, would reach the edited code.  Raises
+    ValueError if the header is not valid, and OSError if the file cannot be read.
     """
     found = _header(weights)
     odd = {dtype for dtype, _ in found.values()} - _TYPES.keys()
@@ -83,10 +87,10 @@ def not_weights(weights: Path) -> str | None:
 
 
 def not_plain(weights: Path) -> str | None:
-    """Return a sentence about why a file of weights must not be opened, or None for a regular file with a single name.
+    """Return a sentence if a file of weights must not be opened, or None for a regular file with a single name.
 
-    The edited script can put a pipe in the file's place, which would never be read to its end, or a link to another
-    file.  Raises OSError if there is no such file.
+    Instead of this file, the edited script can make a pipe, which has no end, or a link to another file.  Raises
+    OSError if the file does not exist.
     """
     found = weights.lstat()
     plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
@@ -94,16 +98,17 @@ def not_plain(weights: Path) -> str | None:
 
 
 def shapes_of(weights: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes in a safetensors file, from its header.  Raises OSError, or ValueError if the file has no
-    header."""
+    """Return the shape of each array in a safetensors file, by name.
+
+    Raises OSError, and ValueError if the file has no valid header.
+    """
     return {name: shape for name, (_, shape) in _header(weights).items()}
 
 
 def type_of_most(weights: Path) -> str:
-    """Return the number type of most weights in a safetensors file: float32, float16 or bfloat16; for any other type,
-    float32.
+    """Return the number type of most weights in a safetensors file: float32, float16 or bfloat16.
 
-    Raises OSError, and ValueError if the file has no readable header.
+    Returns float32 if most weights have another type.  Raises OSError, and ValueError if the file has no valid header.
     """
     held: dict[str, int] = {}
     for dtype, shape in _header(weights).values():
@@ -112,7 +117,7 @@ def type_of_most(weights: Path) -> str:
 
 
 def _header(weights: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Return the type and shape of each array in a safetensors file.  Raises ValueError, OSError."""
+    """Return the type and the shape of each array in a safetensors file, by name.  Raises ValueError, OSError."""
     if (why := not_plain(weights)) is not None:
         raise ValueError(why)
     with weights.open("rb") as file:
@@ -175,7 +180,7 @@ class TrainSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """The instructions for a process that answers with logits, without the path of any rows."""
+    """The instructions for a process that answers with logits.  They do not name a file of rows."""
 
     script: str
     weights: str
@@ -195,9 +200,9 @@ class EvalSpec:
     rows: str
     """Path of the held-out rows, uint16 [n, seq_len + 1]."""
     row_count: int
-    """Number of rows that are scored, from the first one on, whatever the batch size."""
+    """Number of rows that are scored; they are the first rows of the file."""
     tails: str
-    """Path of the rows whose text replaces the ends of cut rows: the training rows, uint16 [n, seq_len + 1]."""
+    """Path of the training rows, uint16 [n, seq_len + 1], whose text replaces the ends of cut rows."""
     token_bytes: str
     """Path of an array, int32 [vocab_size]: the number of raw bytes of each token, 0 for special tokens."""
     vocab_size: int
@@ -205,25 +210,28 @@ class EvalSpec:
     device: Device
     rows_per_call: int
     models: list[list[str]]
-    """Commands of the two model processes, which differ only in names of folders; descriptors are appended to the
-    commands."""
+    """Commands of the two model processes, to which the evaluator appends descriptors.
+
+    The two commands differ only in the names of their folders.
+    """
     environments: list[dict[str, str]]
     weights_type: str
     """Number type of most of the weights: float32, float16 or bfloat16."""
     answer_seconds: float = 60.0
     """Seconds after which a model process counts as hung, if it neither answers nor computes."""
     samples: dict[str, str] = field(default_factory=dict)
-    """Name -> path of further sets of rows for an audit, which scores a random sample of each."""
+    """For an audit: name -> path of each further set of rows, of which the audit scores a random sample."""
     draw: int = 0
     """Seed of an audit's samples; two audits with the same seed score the same rows."""
     rows_out: str = ""
-    """Path of an audit's npz file with one array per set, float64 [2, n]: the bits and bytes of each row."""
+    """Path of an audit's npz file: for each set of rows, an array float64 [2, n] with each row's bits and bytes."""
 
 
 def write_spec(spec: TrainSpec | EvalSpec, path: Path) -> None:
     """Write a specification to a new file.  Raises OSError.
 
-    Anything that an earlier child put at ``path`` is removed first; a link is removed, never followed.
+    Anything that an earlier child made at ``path`` is removed first.  A link is removed, and the file that it leads to
+    stays.
     """
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -250,7 +258,7 @@ class Events:
     def send(self, event: str, **fields: Any) -> None:
         """Send one event as a line of JSON; if the parent has ended, end this process at once.
 
-        A write of up to PIPE_BUF bytes (4,096 on Linux) is atomic, pipe(7), so lines of two threads do not mix.
+        A write of up to PIPE_BUF bytes (4,096 on Linux) is atomic, pipe(7), so the lines of two threads do not mix.
         """
         if self._fd is None:
             return

@@ -1,8 +1,9 @@
-"""Keep the time of one training run: when each phase began, and how much of the budget is used.
+"""Measure the time of one training run: when each phase began, and how much of the budget is used.
 
-The budget begins after the first step, because that step compiles, but at the latest when that step's allowance is
-over.  If the start takes longer than its allowance, the budget is shortened by the difference.  Budget and allowances
-are in reference seconds where these are counted (:mod:`autoresearch_mlx.trial.speed`), else in seconds.
+The budget begins after the first step, which compiles, but no later than the end of this step's allowance.  If the
+start takes longer than its allowance, the budget is shortened by the difference.  Budget and allowances are in
+reference seconds if these are counted (:mod:`autoresearch_mlx.trial.speed`), else in seconds.  In this module, counted
+seconds are seconds of this unit.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from autoresearch_mlx.experiment import Reference
 from autoresearch_mlx.trial.speed.clock import ReferenceClock, RunSpeed, gpu_speed
 
 MOST_STRETCH = 1.5
-"""Longest wall-clock time of a run, as a multiple of its budget.  A run that needs more time is ended and repeated."""
+"""Longest wall-clock time of a run divided by its budget.  A run that needs more time is ended and repeated."""
 Mark = Literal["start", "compile", "train", "trained"]
 
 
@@ -26,7 +27,7 @@ class Timing:
     start_seconds: float
     compile_seconds: float
     charged: bool
-    """Whether a late start shortens the budget, as it does if the budget is a time."""
+    """Whether a late start shortens the budget; it does if the budget is a time."""
     clock: ReferenceClock | None = None
     """The clock that measures the machine's speed, or None if the speed is not measured."""
     counting: bool = False
@@ -53,7 +54,7 @@ class Timing:
                 self.clock.end()
 
     def look(self) -> None:
-        """Measure the machine's speed; the method is called about ten times a second."""
+        """Measure the machine's speed; call this method about ten times a second."""
         if self.clock is not None:
             self.clock.look()
 
@@ -64,7 +65,7 @@ class Timing:
 
     @property
     def rate(self) -> float:
-        """The machine's speed now; 1 if reference seconds are not counted."""
+        """The machine's present speed divided by the reference's; 1 if reference seconds are not counted."""
         return self.clock.rate if self.clock is not None and self.counting else 1.0
 
     def speed(self, cut: bool) -> RunSpeed:
@@ -88,22 +89,21 @@ class Timing:
         return self._budget_began(self.began)
 
     def spent(self) -> float:
-        """Return the counted seconds of the budget that are used; this number never falls.
+        """Return how many counted seconds of the budget are used; this number never falls.
 
-        The speed of a window is known only at its end, so the seconds within it may later count less.
+        The speed of a window is known only at its end, so the seconds in a window may later count less.
         """
         if (began := self._budget_began(self.counted)) is not None:
             self.furthest = max(self.furthest, self.counted.get("trained", self._count(time.monotonic())) - began)
         return self.furthest
 
     def since_budget(self) -> float:
-        """Return the counted seconds since the budget began, including the seconds after the training; 0 before the
-        budget."""
+        """Return the counted seconds since the budget began, also after the training; 0 before the budget begins."""
         began = self._budget_began(self.counted)
         return 0.0 if began is None else self._count(time.monotonic()) - began
 
     def trained_for(self) -> float:
-        """Return the counted seconds of the budget until the training ended, as the parent saw it."""
+        """Return the counted seconds from the beginning of the budget to the end of the training."""
         began = self._budget_began(self.counted)
         return self.spent() if began is None or self.ended is None else max(0.0, self._count(self.ended) - began)
 

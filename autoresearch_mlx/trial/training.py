@@ -1,8 +1,7 @@
-"""Run the training child from the parent, which keeps the clock and kills a child that exceeds its time.
+"""Run the training child from the parent, which measures the time and kills a child that exceeds its limits.
 
-The parent serves the batches and counts them (``serving``).  ``timing`` says when the budget runs, ``meter`` measures
-how much of it is used, and ``allowances`` limits the time outside it.  ``Curve`` keeps the losses that the script
-reports.
+The parent serves the batches and counts them (``serving``).  ``timing`` says when the budget's time runs, and ``meter``
+how much of the budget is used.  ``allowances`` limits the time outside it.  ``Curve`` keeps the reported losses.
 """
 
 from __future__ import annotations
@@ -53,18 +52,18 @@ _START_SECONDS, _START_SHARE = 30.0, 0.1
 _SAVE_SECONDS = 20.0
 """Time limit for saving the weights, in seconds."""
 _BATCHES_UNDER_WAY = 3
-"""Largest number of batches that MLX, which runs behind Python, may still be computing when the last one is served."""
+"""Largest number of batches that MLX may not have computed yet when the last batch is served."""
 
 Phase = Literal["start", "compile", "train", "save"]
 
 
 class Training:
-    """The parent's view of one training child: when each phase began, and what the child reported."""
+    """One training child, as the parent runs it: when each phase began, and what the child reported."""
 
     def __init__(self, conditions: Conditions, assignment: Assignment) -> None:
         self.facts: dict[str, Any] = {}
         self.stopped: Mapping[str, Any] | None = None
-        """The verdict of the early stop; if its ``audit`` is set, the run goes on, to check the verdict."""
+        """The verdict of the early stop, or None.  If its ``audit`` is true, the run goes on, to test the verdict."""
         self._conditions = conditions
         self._assignment = assignment
         self._weights = assignment.folder / WEIGHTS
@@ -85,7 +84,7 @@ class Training:
             reference=assignment.reference,
         )
         self._cut = False
-        """Whether the run was ended because it had used all the wall-clock time that it may take."""
+        """Whether the run was ended because it had used all of the wall-clock time that it may take."""
         self._budget_end: float | None = None
         self._cpu = self._cpu_at_first = self._cpu_at_end = 0.0
         """Processor seconds that the run had used at the last reading, at its first batch, and at the end of its
@@ -140,7 +139,7 @@ class Training:
         return ended
 
     def _count(self, server: RowServer, ended: Ended) -> None:
-        """Record the facts that the parent itself has about the finished run."""
+        """Store in ``facts`` what the parent itself has measured of the finished run."""
         self._mark_the_end(server)
         self.facts |= {"tokens": server.tokens, "refused": server.refused} if server.tokens else {}
         self.facts["held"] = self._usual is not None and self._usual.ending is not None
@@ -159,7 +158,7 @@ class Training:
             )
 
     def failure(self, ended: Ended, log: Path) -> tuple[Failure, str] | None:
-        """Return the status and the reason of a failed training, or None if there are weights to evaluate."""
+        """Return the status and the reason if the training failed, or None if there are weights to evaluate."""
         if self.stopped is not None and not self.stopped["audit"] and ended.killed == self.stopped["reason"]:
             return "stopped", f"{ended.killed}: stopped"
         if (killed := why_killed(ended, log)) is not None:
@@ -176,11 +175,11 @@ class Training:
         return None if fault is None else ("invalid", fault)
 
     def blame(self, ended: Ended, log: Path) -> Blame:
-        """Decide who is to blame for the failed training; for a broken rule it is the candidate."""
+        """Decide whether the candidate, the machine or the tool is to blame; for a broken rule it is the candidate."""
         return CANDIDATE if self._failed is not None or self._invalid is not None else blame(ended, log)
 
     def _outside_the_rules(self) -> str | None:
-        """Return how the run broke a rule about its reports, saved weights or time, or None if it broke none."""
+        """Return which rule about reports, saved weights or time the run broke, as a sentence, or None."""
         server, steps = self._server, self.facts.get("steps")
         assert server is not None
         if steps is not None and not 0 < steps <= server.batches:
@@ -205,7 +204,7 @@ class Training:
         return after_the_budget(self._usual, spent, steps_under_way, size, self._cpu_at_end / max(trained, 0.1))
 
     def size(self) -> float:
-        """Return the model's work as a multiple of the baseline's, judged by its weights or its speed; at least 1."""
+        """Return the model's work divided by the baseline's, judged by its weights or its speed; at least 1."""
         usual, ratios = self._usual, [1.0]
         if usual is None:
             return 1.0
@@ -217,12 +216,12 @@ class Training:
         return max(ratios)
 
     def operation_time(self, evaluated: Spent) -> float | None:
-        """Return the time for each token and matrix weight, as a multiple of the baseline's, or None if unknown.
+        """Return the time for each token and matrix weight, divided by the baseline's, or None if unknown.
 
-        A budget of tokens, operations or steps counts a batch once, however often the script passes it through the
-        model.  But every pass takes time, which this number shows: processor time on a CPU, else the time of the
-        budget.  Weights that are never used would lower this number.  So a model counts as larger only to the extent
-        that its evaluation took longer too.
+        A budget of tokens, operations or steps counts a batch once, even if the script passes it through the model
+        several times.  Every pass takes time, and this number shows it: it uses the processor time on a CPU, and the
+        budget's time elsewhere.  Weights that are never used would lower the number.  So a model counts as larger only
+        as far as its evaluation took longer.
         """
         usual, facts = self._usual, self.facts
         tokens, matrix = facts.get("tokens"), facts.get("matrix_params")
@@ -238,7 +237,7 @@ class Training:
         return float(spent / tokens / before / (size if took is None else min(size, took)))
 
     def seconds(self, ended: Ended) -> dict[str, float | None]:
-        """Return the wall-clock seconds of each phase, by name, with None for a phase that was not reached."""
+        """Return the wall-clock seconds of each phase by the phase's name; None for a phase that did not begin."""
         marks = [*(self._timing.began.get(mark) for mark in ("start", "compile", "train")), self._timing.ended]
         end = self._timing.began["start"] + ended.seconds
         spans = []
@@ -248,7 +247,7 @@ class Training:
         return dict(zip(("start", "compile", "train"), spans, strict=True))
 
     def tokens_per_second(self) -> float | None:
-        """Return the tokens per second without the first step, which compiles, or None if too little is known."""
+        """Return the tokens per second after the first step, which compiles; None if there was no second batch."""
         tokens, spent = self.facts.get("tokens"), self._timing.wall_spent()
         batches = 0 if self._server is None else self._server.batches
         if not tokens or batches < 2 or spent <= 0:
@@ -260,16 +259,16 @@ class Training:
         return self._timing.speed(cut=self._cut)
 
     def stretch(self) -> float | None:
-        """Return the training's wall-clock time as a multiple of its budget, or None if the budget is not a time."""
+        """Return the training's wall-clock time divided by its budget, or None if the budget is not a time."""
         by_clock = self._meter.ends_by_clock and "trained" in self._timing.began
         return round(self._timing.wall_spent() / self._meter.scale, 3) if by_clock else None
 
     def curve(self) -> tuple[tuple[float, float], ...]:
-        """Return the losses of the run so far, as (share of the budget used, loss)."""
+        """Return the losses of the run so far, as pairs: the share of the budget used, and the loss."""
         return self._curve.points()
 
     def _reference_clock(self) -> ReferenceClock | None:
-        """Return the clock that measures the machine's speed; None on a GPU, where processor time says little."""
+        """Return the clock that measures the machine's speed, or None on a GPU, where processor time says little."""
         if self._conditions.device != "cpu":
             return None
         return ReferenceClock(self._assignment.reference or Reference(), lambda: self._watch.pids(), Probe().take)
@@ -290,11 +289,11 @@ class Training:
         return timing.counts and meter.ends_by_clock and timing.wall_spent() >= MOST_STRETCH * meter.scale
 
     def _share(self) -> float | None:
-        """Return the share of the budget used, for the script's schedules, or None if the budget is not a time."""
+        """Return the share of the budget used, which the script's schedules need; None if the budget is not a time."""
         return self._meter.share(self._timing.spent()) if self._meter.ends_by_clock else None
 
     def _mark_the_end(self, server: RowServer) -> None:
-        """Record when the budget ended, by the clock or with the last batch, and the processor time used until then."""
+        """Store when the budget ended, by the clock or with the last batch, and the processor time until then."""
         self._cpu = max(self._cpu, self._watch.cpu_seconds())
         at = server.last
         if self._meter.ends_by_clock:
@@ -333,20 +332,20 @@ class Training:
         self._show(event)
 
     def _look_at_the_server(self) -> None:
-        """Begin the phase of the first step once the child has asked for its first batch."""
+        """Begin the phase ``compile``, which is the first step, after the child has asked for its first batch."""
         if self._phase == "start" and self._server is not None and self._server.first is not None:
             self._phase = "compile"
             self._timing.enter("compile", self._server.first)
 
     def _draw(self, event: Event) -> None:
-        """Add an event's loss to the curve.  The first step ends before the clock starts, so its loss is at share 0."""
+        """Add an event's loss to the curve; the first step ends before the clock starts, so its loss is at share 0."""
         loss = _number(event, "loss")
         if loss is not None:
             self._curve.add(self._meter.share(self._timing.spent()), float(loss))
             self._ask_whether_lost()
 
     def _ask_whether_lost(self) -> None:
-        """Ask the early stop whether a run with a time budget has lost, unless a verdict has been given already."""
+        """Ask the early stop whether the run has lost, if the early stop has given no verdict yet."""
         stop = self._assignment.stop
         if stop is not None and self.stopped is None and self._conditions.steps is None and self._phase == "train":
             by_clock = self._meter.ends_by_clock and self._server is not None
@@ -361,7 +360,7 @@ class Training:
         self._assignment.watch(self._told)
 
     def _still_there(self) -> None:
-        """Report progress between steps too, so that the watch can end the run at any time."""
+        """Report progress between two steps too, so that the watch can end the run at any time."""
         if self._phase == "train":
             left, share = self._left()
             self._told = replace(self._told, seconds_left=left, share=share)
@@ -373,7 +372,7 @@ class Training:
         return (self._meter.left(spent), min(self._meter.share(spent), 1.0)) if self._phase == "train" else (None, None)
 
     def _overstayed(self) -> str | None:
-        """Return a sentence about why the child must be killed now, or None while it may go on."""
+        """Return the reason why the child must be killed now, as a sentence, or None if it may go on."""
         self._timing.look()
         self._look_at_the_server()
         self._still_there()
@@ -394,6 +393,6 @@ class Training:
 
 
 def _number(event: Event, name: str) -> Any:
-    """Return a number from an event if it is finite, else None; the edited script can write anything into the pipe."""
+    """Return the event's field ``name`` if it is a finite number, else None; the script can send anything."""
     value = event.get(name)
     return value if isinstance(value, int | float) and abs(value) < 2**63 else None  # False for NaN and infinities

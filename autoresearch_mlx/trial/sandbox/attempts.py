@@ -2,10 +2,15 @@
 
     python -P -m autoresearch_mlx.trial.sandbox.attempts ATTEMPTS
 
-ATTEMPTS is a JSON object that maps an action to a list of its objects: ``read``, ``change``, ``make`` (paths),
-``connect`` (host and port, or a socket's path), ``signal`` (a process), ``product`` and ``compiled`` (MLX's device).
-The program prints one line of JSON for each attempt: the action, its object, and the outcome: ``works``, ``denied``, or
-an error message.
+ATTEMPTS is a JSON object.  Each key is an action, and its value is a list of what the action is tried on:
+
+- ``read``, ``change``, ``make``: paths
+- ``connect``: a host with a port, or the path of a socket
+- ``signal``: a process id
+- ``product``, ``compiled``: the name of a device of MLX
+
+The program prints one line of JSON for each attempt: the action, what it was tried on, and the outcome.  The outcome
+is ``works``, ``denied`` or an error message.
 """
 
 from __future__ import annotations
@@ -26,7 +31,10 @@ import numpy.typing as npt
 Outcome = str
 WORKS, DENIED = "works", "denied"
 _TOLERANCE = 0.01
-"""Largest accepted difference from numpy, as a share of the largest value; TF32 products on NVIDIA stay below it."""
+"""Largest accepted difference from numpy's result, divided by the largest value of that result.
+
+Products in TF32, the reduced precision of NVIDIA cards, differ by less.
+"""
 
 
 def main(text: str) -> None:
@@ -72,7 +80,7 @@ def _change(path: str) -> None:
 def _make(path: str) -> None:
     """Make a new file and remove it.
 
-    The file's name ends in this process's number, because two processes may try the same place.
+    The file's name ends in this process's id, because two processes may get the same ``path``.
     """
     mine = f"{path}-{os.getpid()}"
     os.close(os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -81,7 +89,7 @@ def _make(path: str) -> None:
 
 
 def _connect(where: Any) -> None:
-    """Connect to a socket on which the parent listens, at (host, port) or at a path."""
+    """Connect to one of the parent's sockets; ``where`` is a host and a port, or the path of a Unix socket."""
     family = socket.AF_UNIX if isinstance(where, str) else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as line:
         line.settimeout(2)
@@ -93,8 +101,10 @@ def _signal(pid: int) -> None:
 
 
 def _product(device: str) -> None:
-    """Compare a product of random matrices with numpy's, because some builds of MLX multiply wrongly without an
-    error."""
+    """Compare MLX's product of two random matrices with numpy's.
+
+    Some builds of MLX return wrong products without an error.  Raises ArithmeticError for a wrong product.
+    """
     import mlx.core as mx
 
     left, right = _random(16, 512), _random(512, 64)
@@ -108,8 +118,11 @@ def _product(device: str) -> None:
 
 
 def _compiled(device: str) -> None:
-    """Compare a compiled expression with numpy's, because the kernel is built from source, which a sandbox can
-    forbid."""
+    """Compare the result of an expression that MLX compiles with numpy's result.
+
+    MLX builds the expression's kernel from source, and a sandbox can forbid that.  Raises ArithmeticError for a wrong
+    result.
+    """
     import mlx.core as mx
 
     mx.set_default_device(mx.gpu if device == "gpu" else mx.cpu)

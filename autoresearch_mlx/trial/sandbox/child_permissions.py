@@ -17,13 +17,13 @@ from autoresearch_mlx.trial.sandbox.permissions import (
 from autoresearch_mlx.trial.spec import WEIGHTS
 
 _FILE_BYTES = 16 * 2**30
-"""Largest file that a child may write: four billion float32 weights."""
+"""Largest file that a child may write, in bytes: room for four billion float32 weights."""
 
 
 def training_permissions(conditions: Conditions, assignment: Assignment) -> Permissions:
-    """Return the training child's permissions: it may read its worktree and write to its run folder.
+    """Return the permissions of the training child: it may read its worktree and write to its run folder.
 
-    The training rows are not among these files, because the parent process sends the rows.
+    The child may not read the file of training rows, because the parent process sends the rows.
     """
     gpu = conditions.device == "gpu"
     return Permissions(
@@ -38,10 +38,10 @@ def training_permissions(conditions: Conditions, assignment: Assignment) -> Perm
 
 
 def evaluation_permissions(conditions: Conditions, assignment: Assignment, tmp: Path) -> Permissions:
-    """Return the permissions of a model process: it may read its worktree and the weights, but no rows.
+    """Return the permissions of a model process: it may read its worktree and the weights, but no file of rows.
 
-    Inputs and logits pass through inherited descriptors, which need no permission.  The process may write only to its
-    temporary folder ``tmp``.
+    The process may write only to its temporary folder ``tmp``.  It receives inputs and sends logits through inherited
+    descriptors, which need no permission.
     """
     gpu = conditions.device == "gpu"
     weights = assignment.folder / WEIGHTS
@@ -57,5 +57,5 @@ def evaluation_permissions(conditions: Conditions, assignment: Assignment, tmp: 
 
 
 def _closed(conditions: Conditions, assignment: Assignment) -> tuple[Path, ...]:
-    """Return the paths of the held-out text, and of the copies of it in the worktree."""
+    """Return the paths of the held-out text and of its copies in the worktree."""
     return real([*conditions.closed, *(assignment.tree / name for name in conditions.closed_in_tree)])

@@ -31,13 +31,13 @@ class Sandbox:
     lacks: tuple[str, ...] = ()
     """Phrases for the things that the sandbox does not prevent."""
     leave_group: bool = False
-    """Whether a process can leave the child's process group, so that the parent must look for such processes."""
+    """Whether a process can leave the child's process group.  The parent must then look for processes that left."""
 
     def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
-        """Return a command that confines itself and then turns into ``command``.
+        """Return a command that first confines its own process and then runs ``command`` in the same process.
 
-        The process stays the same, with the same group, pipes and exit code.  The permissions are an argument of the
-        returned command, which the child cannot change.
+        So group, pipes and exit code are those of ``command``.  The permissions are an argument of the returned
+        command, so the edited code cannot change them.
         """
         fit = replace(permissions, leave_group=permissions.leave_group or self.leave_group)
         enter = [sys.executable, "-P", "-m", ENTER]
@@ -46,7 +46,7 @@ class Sandbox:
 
 @dataclass(frozen=True, slots=True)
 class NoSandbox:
-    """The result if this system has no sandbox; ``words`` say why."""
+    """The result of the search if this system has no sandbox; ``words`` are the reason."""
 
     words: str
 
@@ -61,7 +61,10 @@ def find_sandbox(platform: str = sys.platform) -> Sandbox | NoSandbox:
 
 
 def refused(returncode: int | None, log_tail: str) -> str | None:
-    """Return why a wrapped child could not enter the sandbox, or None if it did, even if its command then failed."""
+    """Return why a wrapped command could not enter the sandbox, or None if it could.
+
+    Returns None as well if the command entered the sandbox and failed later.
+    """
     if returncode != EXIT_NO_SANDBOX:
         return None
     if seatbelt.NESTED in log_tail:
@@ -79,7 +82,7 @@ def _found_linux() -> Sandbox | NoSandbox:
 
 
 def _found_macos() -> Sandbox | NoSandbox:
-    """Try a profile that keeps processes in their group; if this macOS lacks that rule, try a profile without it."""
+    """Try a profile that forbids processes to leave their group; if it does not work here, try one that allows it."""
     if (why := seatbelt.why_not()) is not None:
         return NoSandbox(why)
     unlimited = "memory, disk and number of processes are watched, not limited"

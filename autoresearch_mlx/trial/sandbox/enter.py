@@ -2,8 +2,8 @@
 
     python -P -m autoresearch_mlx.trial.sandbox.enter PERMISSIONS -- COMMAND...
 
-PERMISSIONS is the JSON of a Permissions.  If the process cannot be confined, the command does not run: one line that
-begins with ``sandbox:`` goes to standard error, and the exit code is 71.
+PERMISSIONS is a Permissions object as JSON.  If the process cannot be confined, the command does not run.  Then one
+line that begins with ``sandbox:`` goes to standard error, and the exit code is 71.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import NoReturn
 from autoresearch_mlx.trial.sandbox.permissions import Permissions, permissions_from_json
 
 _AT_START = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
-"""Variables that start the tool coverage in every Python process.
+"""Environment variables that start the test tool coverage in every Python process; a confined command gets none.
 
-Coverage writes a file at the end of the process.  A confined command may not write that file, and the error message
-would hide the command's last line in the log.
+Coverage writes a file at the end of a process.  A confined command may not write this file.  The error message would
+then be the last line of the log, after the command's own last line.
 """
 ENTER = "autoresearch_mlx.trial.sandbox.enter"
 """Name of this module, with which ``python -m`` starts it."""
@@ -53,8 +53,8 @@ def main(arguments: Sequence[str]) -> NoReturn:
 def limit(permissions: Permissions) -> None:
     """Set the kernel's limits for this process: file size, memory, no core dump.  Raises OSError.
 
-    The limit on memory is RLIMIT_DATA because that counts private writable pages, setrlimit(2); RLIMIT_AS would also
-    count mapped files and libraries.
+    The limit on memory is RLIMIT_DATA, setrlimit(2), which counts private writable pages.  RLIMIT_AS would also count
+    mapped files and libraries.
     """
     _set(resource.RLIMIT_CORE, 0)
     if permissions.file_bytes is not None:

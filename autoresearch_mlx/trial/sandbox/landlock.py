@@ -1,4 +1,4 @@
-"""Call Landlock, the Linux kernel's own sandbox: a process permanently gives up access to all files but those it names.
+"""Call Landlock, the Linux kernel's own sandbox: a process names files and gives up access to all others for ever.
 
 A right on a folder applies to everything below it, and no rule can exclude a part of the folder.  The numbers here are
 those of <linux/landlock.h>; https://docs.kernel.org/userspace-api/landlock.html describes the interface and what each
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 LEAST_ABI = 3
-"""The oldest version that we can use (Linux 6.2); with older ones any file could be truncated despite the rules."""
+"""The oldest usable version (Linux 6.2); older versions let a process truncate any file."""
 PORTS_ABI = 4
 """The first version (Linux 6.7) that can confine TCP to ports."""
 SIGNALS_ABI = 6
@@ -33,13 +33,13 @@ READ = _EXECUTE | _READ_FILE | _READ_DIR
 WRITE = _READ_FILE | _READ_DIR | _WRITE_FILE | _TRUNCATE | _MAKE_DIR | _MAKE_REG | _REMOVE_DIR | _REMOVE_FILE | _REFER
 """Rights to change files, without the rights to make links, pipes and sockets.
 
-The parent opens files by name in the folder that a child writes to, and a link there could make the parent read a
-file that the child may not read.
+The parent opens files in the folder that a child writes to.  A link in this folder could make the parent read a file
+that the child may not read.
 """
 DEVICE = _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-"""Numbers of Landlock's three system calls, the same on every architecture."""
+"""Numbers of Landlock's three system calls, which are the same on every architecture."""
 _VERSION_FLAG = 1
 _PATH_BENEATH, _NET_PORT = 1, 2
 _CONNECT_TCP = 1 << 1
@@ -67,10 +67,11 @@ def abi() -> int:
 
 
 def restrict(rules: Iterable[tuple[Path, int]], network: bool, version: int, ports: Sequence[int] = ()) -> None:
-    """Give up all access except the rights in ``rules``, pairs of a path and rights, and TCP connections to ``ports``.
+    """Give up this process's access to all files and TCP ports except those in ``rules`` and ``ports``.
 
-    Raises OSError, for example if the kernel is too old to confine TCP to ports.  The process must have set
-    PR_SET_NO_NEW_PRIVS before.  A path that does not exist is skipped.
+    ``rules`` has pairs of a path and the rights on this path; a path that does not exist is skipped.  ``version`` is
+    the kernel's version of Landlock.  With ``network``, all TCP stays allowed.  The process must have set
+    PR_SET_NO_NEW_PRIVS before the call.  Raises OSError, for example if the kernel is too old to confine TCP to ports.
     """
     if ports and version < PORTS_ABI:
         raise OSError(

@@ -6,10 +6,15 @@
     ... when the child has ended, or was killed, and was waited for:
     end_strays(watch)
 
-A process that left the group is found if one of three things is true: it descends from the child or from a process seen
-before, it belongs to a session in which such a process was seen, or it carries the marker in its environment (read
-through psutil, on Linux and macOS).  A process is missed only if it starts its own session, loses its parent and clears
-its environment, all between two checks.  Inside the Linux sandbox no process can leave the group at all.
+The watch knows the child, and every process that it has found so far.  It finds a process that left the group in three
+ways:
+
+- the process descends from a known process;
+- the process belongs to the same session of the system as a known process;
+- the process has the marker in its environment, which psutil reads on Linux and macOS.
+
+The watch misses a process only if the process starts its own session, loses its parent and clears its environment, all
+between two checks.  Inside the Linux sandbox no process can leave the group at all.
 """
 
 from __future__ import annotations
@@ -40,18 +45,25 @@ _SAMPLE_SECONDS = 0.1
 """Longest time between two readings of the memory of known processes."""
 _FIRST_SAMPLE_SECONDS = 0.001
 _SAMPLES_PER_AGE = 10
-"""A run that has just begun is read more often: the pause is a tenth of its age, so that even a program that runs for
-0.1 s shows its peak."""
-_LOOK_SECONDS = 0.5
-"""Longest time between two searches for new processes, which read the whole table of processes.
+"""Number of readings of the memory in a time as long as the run's age.
 
-A run that has just begun is searched whenever its age has doubled, from three thousandths of a second on."""
+So the pause between two readings is a tenth of the run's age.  Even a program that runs for 0.1 s then shows its peak.
+"""
+_LOOK_SECONDS = 0.5
+"""Longest time in seconds between two searches for new processes.  A search reads the whole table of processes.
+
+Early in a run, a search begins each time the run's age has doubled.
+"""
 _FIRST_LOOK_SECONDS = 0.003
+"""Shortest time in seconds between two searches for new processes."""
 _FOLDER_SECONDS = 0.5
-"""Seconds between two measurements of the run folder and of its disk."""
+"""Seconds between two measurements of the run folder's size and of the free space on its disk."""
 _GB = 1e9
 DISK_LEFT = "of disk are left"
-"""Words in the reason for ending a run because the disk is nearly full, whoever filled it."""
+"""Words in the reason that says that a run was killed because the disk is nearly full.
+
+The run itself or another program may have filled the disk.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +84,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The numbers of one check; None means unknown."""
+    """What one check measured; None means that the check did not measure this number."""
 
     memory_bytes: int | None = None
     folder_bytes: int | None = None
@@ -82,7 +94,7 @@ class Sample:
 
 
 def exceeded(sample: Sample, limits: Limits) -> str | None:
-    """Return a sentence about why the child must be killed, or None while it keeps to the limits."""
+    """Return the limit that the child exceeded, as a sentence; None if it exceeded no limit."""
     if _over(sample.memory_bytes, limits.memory_bytes):
         return f"it used {_gb(sample.memory_bytes)} of the {_gb(limits.memory_bytes)} of memory that a run may use"
     if _over(sample.processes, limits.processes):
@@ -98,9 +110,9 @@ def exceeded(sample: Sample, limits: Limits) -> str | None:
 
 
 class Watch:
-    """The limits of one child, and the processes that were found to belong to it.
+    """The watch over one child: its limits, and all processes that were found to belong to it.
 
-    ``marker`` is the value of MARKER in the environment of these processes, or an empty string if MARKER is not set.
+    ``marker`` is the value of the variable MARKER in the child's environment, or an empty string if MARKER is not set.
     """
 
     def __init__(self, limits: Limits, marker: str = "") -> None:
@@ -115,13 +127,17 @@ class Watch:
         self._first: float | None = None
         self._looked = self._sampled = self._walked = float("-inf")
         self._entering = True
-        """Whether the child may still run the small program that sets up the sandbox, which is left out of the peak."""
+        """Whether the child may still be running the small program that sets up the sandbox.
+
+        The memory of this program does not count for the peak.
+        """
         self._doubted = False
 
     def check(self, pid: int) -> str | None:
-        """Check the child ``pid``, a session leader, and its descendants; return why it must be killed, or None.
+        """Check the child ``pid`` and its descendants; return the limit that they exceeded, as a sentence, or None.
 
-        A call takes about 0.1 ms, and a few milliseconds when it searches for new processes or measures the folder.
+        The child must be the leader of its session.  Most calls take about 0.1 ms.  A call takes a few milliseconds if
+        it searches for new processes or measures the folder.
         """
         self._leader = pid
         self._sessions.add(pid)
@@ -141,12 +157,12 @@ class Watch:
         return exceeded(sample, self.limits)
 
     def pause(self, now: float | None = None) -> float:
-        """Return the seconds between two useful calls of :meth:`check`, which grow with the run's age."""
+        """Return how many seconds to wait between two calls of :meth:`check`; the older the run, the longer."""
         age = 0.0 if self._first is None else (time.monotonic() if now is None else now) - self._first
         return min(_SAMPLE_SECONDS, max(_FIRST_SAMPLE_SECONDS, age / _SAMPLES_PER_AGE))
 
     def cpu_seconds(self) -> float:
-        """Return the processor time, in seconds, of the known processes and of their ended children."""
+        """Return the processor time, in seconds, of the known processes and of those of their children that ended."""
         total = 0.0
         for process in list(self._known.values()):
             with contextlib.suppress(psutil.Error):
@@ -176,11 +192,11 @@ class Watch:
     def _memory(self) -> int | None:
         """Return the memory of all known processes together, in bytes, or None if one more check must confirm the sum.
 
-        Resident sizes count a shared page once for each process.  So a sum above the limit is computed again with each
-        shared page divided by the number of its users, which is slower to read.  A sum of several processes must be
-        above the limit in two checks, because between vfork and exec a child shows its parent's memory a second time.
-        The program that sets up the sandbox is left out of the peak but not of this sum; otherwise a child with a
-        similar command line could escape the limit.
+        Resident sizes count a shared page once for each process.  So if the sum is above the limit, it is computed
+        again, with each shared page divided by the number of its users; this takes longer.  Between vfork and exec, a
+        child shows its parent's memory a second time.  So a sum of several processes must be above the limit in two
+        checks.  The memory of the program that sets up the sandbox does not count for the peak.  It does count for the
+        returned sum; otherwise a child with a similar command line could escape the limit.
         """
         limit, family = self.limits.memory_bytes, list(self._known.values())
         if self._entering and self._leader in self._known:
@@ -197,7 +213,10 @@ class Watch:
         return total
 
     def _look(self, deep: bool = False) -> dict[int, psutil.Process]:
-        """Find new processes of the run; return all known ones.  ``deep`` also reads environments, which is slower."""
+        """Find new processes of the run; return all known processes by process id.
+
+        With ``deep``, the search also looks for the marker in environments, which takes longer.
+        """
         self._known = {pid: process for pid, process in self._known.items() if _alive(process)}
         origins = processes()
         for pid in _descendants({self._leader, *self._known} - {None}, origins):
@@ -210,7 +229,7 @@ class Watch:
         return self._known
 
     def _learn(self, pid: int) -> None:
-        """Remember a process with its start time, so that a later one with the same number is not mistaken for it."""
+        """Remember the process ``pid`` with its start time, because the system may give its id to a later process."""
         if pid in self._known:
             return
         with contextlib.suppress(psutil.Error):
@@ -227,10 +246,11 @@ class Watch:
 
 
 def end_strays(watch: Watch, seconds: float = 2.0) -> int:
-    """Kill the remaining processes of a run, repeatedly until none is found; return how many were killed.
+    """Kill the remaining processes of a run; return how many were killed.
 
-    All processes are stopped first, so that none starts another while its siblings are being killed.  Wait for the
-    child itself before the call, or its exit code is lost.
+    The search and the killing are repeated until no process is found, for at most ``seconds``.  All processes are
+    suspended before the first is killed, so that none can start a new process in between.  Wait for the child itself
+    before the call; otherwise its exit code is lost.
     """
     killed: set[tuple[int, float]] = set()
     end = time.monotonic() + seconds
@@ -259,7 +279,7 @@ def _alive(process: psutil.Process) -> bool:
 
 
 def _is_entering(process: psutil.Process) -> bool:
-    """Return whether a process, by its command line, still runs the program that sets up the sandbox."""
+    """Return whether the command line of a process is that of the program that sets up the sandbox."""
     try:
         return ENTER in process.cmdline()
     except psutil.Error:

@@ -4,9 +4,9 @@ No other process supervises the child, so it keeps its process group, its pipes 
 sandlock 0.9 was tried and rejected: it puts the child into another group, closes the inherited event pipe, reports
 every death by a signal as exit code 255, and lets the child make stream and Unix sockets.)
 
-Besides its permissions, a process may use the files that a training run opened under strace (Linux 6.18, Python 3.11,
-MLX 0.32 for a CPU) and others that such programs commonly open.  Only the first line below is indispensable: when
-any single other line was removed, MLX could still multiply.
+Every process may also use the system files below, whatever its permissions.  They are the files that a training run
+opened under strace (Linux 6.18, Python 3.11, MLX 0.32 for a CPU), and files that such programs commonly open.  Only the
+first line is indispensable: MLX could still multiply when any other single line was removed.
 
     /usr /bin /lib ...     programs, libraries, locales: also sh and g++, which MLX for a CPU calls at its start
     /etc/ld.so.*           the dynamic loader
@@ -15,13 +15,13 @@ any single other line was removed, MLX could still multiply.
     /etc/passwd, group ..  the user's name, which libraries look up
     /dev/null, zero, ...   devices without content
     /sys/devices/system    number of processors and their caches, for OpenBLAS
-    /proc/self, cpuinfo .. facts about this process and this machine; those of other processes stay closed
+    /proc/self, cpuinfo .. facts about this process and this machine, not about other processes
 
 Six folders are not needed, and are closed: /dev/shm (so multiprocessing has no locks), /run, /tmp, /home, /root, /var.
-Modes and owners cannot be changed, not even in the run folder: Landlock has no right for modes and owners, so seccomp
-refuses these changes everywhere.  So shutil.copyfile works, but shutil.copy does not.  For CUDA, which was not run
-here, a process may also use the device files /dev/nvidia*, all of /proc, and the parts of /sys where CUDA finds its
-cards.
+A process cannot change the mode or the owner of any file, not even in the run folder.  Landlock has no right for modes
+and owners, so seccomp refuses these changes everywhere.  Therefore shutil.copyfile works, but shutil.copy does not.
+With a GPU, a process may also use the device files /dev/nvidia*, all of /proc, and the parts of /sys where CUDA finds
+its cards.  This part was not tested with CUDA.
 """
 
 from __future__ import annotations
@@ -51,12 +51,14 @@ _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 38, 24
 _CAPSET = {"x86_64": 126, "aarch64": 91}
 _CAPABILITY_VERSION = 0x20080522
 _KEPT_CAPABILITIES = 0b110
-"""The capabilities CAP_DAC_OVERRIDE (bit 1) and CAP_DAC_READ_SEARCH (bit 2), capabilities(7).  Root keeps these two
-capabilities, because in a container it often works on files of another user."""
+"""The capabilities CAP_DAC_OVERRIDE (bit 1) and CAP_DAC_READ_SEARCH (bit 2), capabilities(7).
+
+Root keeps these two capabilities, because in a container root often works on the files of another user.
+"""
 
 
 def why_not() -> str | None:
-    """Return a sentence about why this kernel cannot confine a process, or None if it can."""
+    """Return the reason why this kernel cannot confine a process, as a sentence, or None if it can."""
     if not seccomp.supported():
         return f"the system-call filter is not written for {platform.machine()}, only for x86_64 and aarch64"
     version = landlock.abi()
@@ -76,10 +78,10 @@ def lacks() -> tuple[str, ...]:
 
 
 def confine(permissions: Permissions, version: int | None = None) -> None:
-    """Confine this process permanently, with every program that it turns into or starts.
+    """Confine this process permanently, and every program that it starts or is replaced by.  Raises OSError.
 
-    Raises OSError.  A second call can only remove more rights, never restore any.  ``version`` is the Landlock
-    version to use, by default the kernel's.
+    A second call can only remove more rights; it restores none.  ``version`` is the version of Landlock to use, by
+    default the kernel's.
     """
     version = landlock.abi() if version is None else version
     libc = ctypes.CDLL(None, use_errno=True)
@@ -117,7 +119,10 @@ class _Sets(ctypes.Structure):
 
 
 def _drop_capabilities(libc: ctypes.CDLL) -> None:
-    """Drop root's capabilities, with which it could raise its limits again; for other users this does nothing."""
+    """Drop most of root's capabilities, because root could use them to raise its limits again.
+
+    For other users this function changes nothing.
+    """
     for capability in range(64):
         if not _KEPT_CAPABILITIES >> capability & 1:
             libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)

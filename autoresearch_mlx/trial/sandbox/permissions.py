@@ -1,8 +1,7 @@
-"""Define what a child may read, write and do, as an allow-list: everything that is not listed is denied.
+"""Define what a child may read, write and do; everything that its permissions do not list is denied.
 
-The list does not contain the operating system's own files (libraries, a few facts about the processor), which the
-module for each system adds.  If a file lies beside files that must stay closed, the list has the file and not its
-folder.
+The permissions do not list the operating system's own files (libraries, a few facts about the processor).  The module
+for each system adds these files.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Any
 TMP = "tmp"
 """Name of a child's private temporary folder inside its run folder."""
 MOST_PROCESSES = 32
-"""Maximum number of processes of a child on a CPU, where MLX calls a C++ compiler: a shell and a few others."""
+"""Maximum number of processes of a child on a CPU, where MLX starts a shell and a C++ compiler."""
 _PATHS = ("read", "write", "listed", "closed")
 _SECRET = re.compile(r"(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|COOKIE)S?(_|$)", re.I)
 
@@ -37,24 +36,28 @@ class Permissions:
     listed: tuple[Path, ...] = ()
     """Folders whose list of names may be read, but not the files in them."""
     closed: tuple[Path, ...] = ()
-    """Files and folders that may not be read although they lie inside readable folders or the system's own folders: the
-    held-out text, and copies of it."""
+    """Files and folders that may not be read although they lie in a readable folder or in a folder of the system.
+
+    They are the held-out text and its copies.
+    """
     gpu: bool = False
     network: bool = False
     ports: tuple[int, ...] = ()
     """TCP ports of the parent's servers on this machine; the child may connect to them although it has no network."""
     processes: int | None = None
-    """Maximum number of processes, including the child itself, or None for no limit.  If the maximum is 1,
-    the kernel refuses a second process."""
+    """Maximum number of processes, including the child itself, or None for no limit.
+
+    If the maximum is 1, the kernel refuses to start a second process.
+    """
     leave_group: bool = False
     """Whether a process may leave the child's process group, and so escape when the group is killed."""
     memory_bytes: int | None = None
-    """Largest memory of one process in bytes; the parent watches the sum over all processes."""
+    """Largest memory of each single process, in bytes.  The parent watches the sum over all processes."""
     file_bytes: int | None = None
-    """Size of the largest single file that may be written."""
+    """Size in bytes of the largest single file that the child may write."""
 
     def reads(self, path: Path) -> bool:
-        """Return whether these permissions allow reading a file, without regard to the system's own files."""
+        """Return whether these permissions allow the child to read ``path``; the system's own files are ignored."""
         real = path.resolve()
         if any(real.is_relative_to(closed) for closed in self.closed):
             return False
@@ -73,9 +76,9 @@ def permissions_from_json(text: str) -> Permissions:
 
 
 def private_tmp(folder: Path) -> dict[str, str]:
-    """Make an empty temporary folder inside a run folder; return environment variables that make programs use it.
+    """Make an empty temporary folder inside a run folder; return the environment variables that name it for programs.
 
-    If an earlier child of the same run left files in the temporary folder, they are removed first.  Raises OSError.
+    Files that an earlier child of the run left in the temporary folder are removed.  Raises OSError.
     """
     import shutil  # each confined child imports this module at its start, and needs no shutil
 
@@ -90,7 +93,7 @@ def private_tmp(folder: Path) -> dict[str, str]:
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that edited code may see: all but those whose names suggest a key or token."""
+    """Return the variables that edited code may see: all except those whose names suggest a secret, such as a key."""
     return {name: value for name, value in environ.items() if not _SECRET.search(name)}
 
 
@@ -108,17 +111,20 @@ def preloaded(environment: Mapping[str, str]) -> tuple[Path, ...]:
 
 
 def real(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Resolve paths and drop duplicates, paths inside another one, and paths that do not exist."""
+    """Return the paths with symbolic links resolved.
+
+    Duplicates, paths that lie inside another path of the list, and paths that do not exist are dropped.
+    """
     found = sorted({path.resolve() for path in paths if path.exists()})
     return tuple(p for p in found if not any(p != other and p.is_relative_to(other) for other in found))
 
 
 def spared(path: Path, closed: Collection[Path]) -> Iterator[tuple[Path, bool]]:
-    """Yield the parts of a file or folder that are not in ``closed``, each with a flag that says whether the whole part
-    is open.
+    """Yield the parts of ``path`` that are not closed, each with a flag: whether everything in the part is open.
 
-    A folder that contains a closed path is yielded with False, and after it each of its entries that is open.  Links
-    are left out, because the file that a link leads to is open or closed by its own path.  ``closed`` holds real paths.
+    A folder that contains a closed path is yielded with False, and each of its open entries follows it.  Links are
+    left out, because the path of the file that a link leads to decides whether the file is open.  ``closed`` has paths
+    without symbolic links.
     """
     place = path.resolve()
     if any(place.is_relative_to(each) for each in closed):
@@ -133,7 +139,7 @@ def spared(path: Path, closed: Collection[Path]) -> Iterator[tuple[Path, bool]]:
 def _entries(folder: str, above: Collection[str], closed: Collection[str]) -> Iterator[tuple[Path, bool]]:
     """Yield a folder that contains a closed path, and the open entries in it.
 
-    ``above`` holds every folder that contains a closed path.
+    ``above`` has every folder that contains a closed path.
     """
     yield Path(folder), False
     with suppress(OSError), os.scandir(folder) as entries:

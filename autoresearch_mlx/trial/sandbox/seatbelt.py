@@ -1,16 +1,19 @@
 """Confine a process on macOS by a profile for ``sandbox-exec``, which Apple calls deprecated and still ships.
 
 Everything that the profile does not name is denied; later rules override earlier ones.  The two rules that let Metal
-work (``AGXDeviceUserClient``, ``MTLCompilerService``) were found by other people on macOS 26 with an M4 Pro.  Metal
-keeps compiled shaders in the user's cache folder, which must be writable; through a shared folder, two runs could leave
-messages for each other.  So each process gets its own cache folder, through a variable that WebKit uses for its own
-processes (``DIRHELPER_USER_DIR_SUFFIX``).  No rule allows a write outside the run's folder and that cache, whether to
-the content of a file or to its times, flags, mode, owner or attributes.  A process that is already inside a sandbox
-cannot enter a second one (``sandbox_apply: Operation not permitted``, exit code 71).
+work (``AGXDeviceUserClient``, ``MTLCompilerService``) were found by other people on macOS 26 with an M4 Pro.
 
-Nothing in this module has been run on a Mac; the tests only compare text.  So the profile is tested before it is used
-(``detect``), and ``selftest`` shows whether the sandbox works.  The profile limits neither memory nor disk, and it
-allows either one process or any number; the parent watches memory, disk and processes.
+Metal keeps compiled shaders in the user's cache folder, so it must be able to write there.  Through one shared folder,
+two runs could leave messages for each other.  So each process gets its own cache folder, by the environment variable
+``DIRHELPER_USER_DIR_SUFFIX``, which WebKit also sets for its processes.  No rule allows a write outside the run folder
+and this cache folder, not even to the times, flags, mode, owner or attributes of a file.
+
+A process that is already inside a sandbox cannot enter a second one (``sandbox_apply: Operation not permitted``, exit
+code 71).
+
+Nothing in this module has been run on a Mac; the tests only compare text.  So ``detect`` tests the profile before it is
+used, and ``selftest`` shows whether the sandbox works.  The profile limits neither memory nor disk.  It allows either
+one process or any number of processes.  The parent watches memory, disk and processes.
 """
 
 from __future__ import annotations
@@ -53,15 +56,15 @@ _LEFT_SECONDS = 2 * 86_400.0
 
 
 def why_not() -> str | None:
-    """Return why there can be no sandbox here, without trying one, or None if a try may succeed."""
+    """Return the reason why this system has no sandbox-exec, as a sentence, or None if the program exists."""
     return None if Path(TOOL).is_file() else f"there is no {TOOL}; this macOS no longer ships it"
 
 
 def confined(command: Sequence[str], permissions: Permissions) -> list[str]:
     """Return the command that runs ``command`` under ``permissions``.
 
-    For a GPU this function also makes the process's cache folder, and the returned command sets the variable that names
-    it.  Raises OSError for a path with control characters, because a profile cannot contain such a path.
+    For a GPU, this function also makes a cache folder for the process, and sets the environment variable that names the
+    folder.  Raises OSError for a path with control characters, because a profile cannot contain such a path.
     """
     shared = user_cache() if permissions.gpu else None
     cache = None if shared is None else own_cache(shared)
@@ -100,7 +103,7 @@ def user_cache() -> Path | None:
 
 
 def own_cache(shared: Path) -> Path:
-    """Make a new cache folder with a random name in the user's cache folder ``shared``; remove old runs' folders.
+    """Make a cache folder with a random name in the user's cache folder ``shared``; remove the folders of old runs.
 
     Raises OSError.
     """
@@ -156,10 +159,10 @@ def _metal(cache: Path | None) -> list[str]:
 
 
 def _own(cache: Path) -> Iterator[str]:
-    """Yield the rules for the process's own cache, to which the process and Metal's compiler write.
+    """Yield the rules for the process's own cache folder ``cache``; the process and Metal's compiler write to it.
 
-    The compiler is another process, and gets access to the folder by a sandbox extension.  Without the last rule, macOS
-    denies ``file-issue-extension`` for ``com.apple.metalfe``, and no shader can be compiled from source.
+    The compiler is a process of its own, and gets access to the folder by a sandbox extension.  Without the last rule,
+    macOS denies ``file-issue-extension`` for ``com.apple.metalfe``, and no shader can be compiled from source.
     """
     yield from _each("file-read* file-write*", [cache])
     extension = '(extension-class "com.apple.app-sandbox.read-write")'

@@ -1,23 +1,22 @@
 """Refuse system calls of a confined child, with a filter that the kernel runs.
 
-Landlock guards files, and this filter closes the ways around it.  It refuses:
+Landlock guards files, and this filter closes the ways around Landlock.  The filter refuses:
 
 - sockets, and reading, tracing or signalling other processes;
 - leaving the process group, so that one killpg ends everything;
-- changing the priority, the processors or the scheduling of any process, because a child could slow down the loop by
-  that;
+- changing the priority, the processors or the scheduling of any process, with which a child could slow down the loop;
 - everything through which processes could leave messages for each other, such as the times and flags of files, locks,
   pipe sizes and notifications;
-- asking which parts of files are in memory, because a run could read some pages and a later run could ask which ones
-  (Gruss and others, "Page Cache Attacks", CCS 2019);
+- asking which parts of a file are in memory, because a run could leave a message by reading some parts of a file (Gruss
+  and others, "Page Cache Attacks", CCS 2019);
 - memory that does not appear in a process's size (memfd, System V shared memory);
-- io_uring, whose operations no filter sees;
+- io_uring, because a filter does not see its operations;
 - calls that need root.
 
 A refused call fails with EPERM.  New threads are always allowed; the permissions decide about new processes.
 
-The filter is a program in classic BPF: https://docs.kernel.org/userspace-api/seccomp_filter.html.  The numbers of the
-calls are those of <asm/unistd.h>; on a type of machine that is not in the table there is no sandbox.
+The filter is a program in classic BPF: https://docs.kernel.org/userspace-api/seccomp_filter.html.  The table below has
+the numbers of the calls from <asm/unistd.h>.  A type of machine that is not in the table has no sandbox.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from dataclasses import dataclass
 
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _X32 = 0x40000000
-"""On x86-64, call numbers from here on belong to the x32 ABI, which offers the same calls under other numbers."""
+"""The first call number of the x32 ABI, which offers the calls of x86-64 a second time under its own numbers."""
 _SAME = {  # since 2019 a new call has one number everywhere
     "pidfd_send_signal": 424, "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
     "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
@@ -90,8 +89,10 @@ _FCNTLS = {
     "F_OFD_SETLKW": 38,
     "F_SETLEASE": 1024, "F_NOTIFY": 1026, "F_SETPIPE_SZ": 1031, "F_SET_RW_HINT": 1036, "F_SET_FILE_RW_HINT": 1038,
 }  # fmt: skip
-"""Operations of fcntl(2) whose effect other processes can see, or that make the kernel send signals, some of which
-Landlock does not stop."""
+"""Operations of fcntl(2) whose effect other processes can see, or that make the kernel send signals.
+
+Landlock does not stop all of these signals.
+"""
 _IOCTLS = {
     "FS_IOC_SETFLAGS": 0x40086602, "FS_IOC32_SETFLAGS": 0x40046602, "FS_IOC_FSSETXATTR": 0x401C5820,
     "FS_IOC_SETVERSION": 0x40087602, "FS_IOC_SETFSLABEL": 0x41009432, "FIOASYNC": 0x5452, "FIOSETOWN": 0x8901,
@@ -100,8 +101,10 @@ _IOCTLS = {
 """Requests of ioctl(2) that change a file's flags, make the kernel send signals, or type into a terminal."""
 
 _MADVICES = {"MADV_COLD": 20, "MADV_PAGEOUT": 21, "MADV_POPULATE_READ": 22}
-"""Values of madvise(2) with which a process decides which parts of a file stay in memory; other values concern only its
-own memory."""
+"""Values of madvise(2) with which a process decides which parts of a file stay in memory.
+
+The other values concern only the process's own memory.
+"""
 
 _AF_INET, _SOCK_STREAM, _OTHER_TYPES, _IPPROTO_TCP, _MSG_FASTOPEN = 2, 1, 0xE, 6, 0x20000000
 """Constants of <sys/socket.h>.
@@ -111,12 +114,16 @@ The lowest four bits of an argument hold the type of a socket; SOCK_STREAM is th
 
 _CLONE_THREAD = 0x00010000
 _CLONE_NEW = 0x7E020080
-"""All flags CLONE_NEW*, which are refused because a process in a new user namespace has every capability, and so could
-get around the limits."""
+"""All flags CLONE_NEW*.
+
+The filter refuses them because a process in a new user namespace has every capability, and so could raise its limits.
+"""
 
 _EVERYBODY = 0xFFFFFFFF
-"""The argument -1 of kill, which means all processes.  The call would succeed even if Landlock refused every single
-signal; the self-test would report that as a breach, so the call itself is refused.
+"""The argument -1 of kill, which means all processes.
+
+This call would succeed even if Landlock stopped each of its signals.  The self-test would report that success as a
+breach, so the filter refuses the call itself.
 """
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -142,21 +149,21 @@ class Rules:
     fork: bool
     leave_group: bool = False
     own_signals: int | None = None
-    """Id of the only process that may be signalled if Landlock is too old to confine signals, else None."""
+    """If Landlock is too old to confine signals: the id of the only process that may be signalled.  Otherwise None."""
     ports: bool = False
-    """Whether TCP sockets may be made although there is no network; Landlock then limits the ports that they can
-    reach."""
+    """Whether the process may make TCP sockets although it has no network.  Landlock then limits the ports that these
+    sockets can reach."""
 
 
 def supported(machine: str = "") -> bool:
-    """Return whether the table has the system calls of this type of machine."""
+    """Return whether the table has the system calls of ``machine``, by default of this machine's type."""
     return (machine or platform.machine()) in _NUMBERS
 
 
 def install(rules: Rules) -> None:
     """Install the filter permanently for this process and all its descendants.  Raises OSError.
 
-    The process must have set PR_SET_NO_NEW_PRIVS before.
+    The process must have set PR_SET_NO_NEW_PRIVS before the call.
     """
     steps = program(rules, platform.machine())
     array = (_Step * len(steps))(*(_Step(*step) for step in steps))
@@ -225,10 +232,10 @@ def _operations(numbers: dict[str, int]) -> list[tuple[int, int, int, int]]:
 
 
 def _connections(numbers: dict[str, int]) -> list[tuple[int, int, int, int]]:
-    """Return steps that allow only plain TCP sockets over IPv4; Landlock does not confine other sockets.
+    """Return steps that allow plain TCP sockets over IPv4 and no other sockets, because Landlock confines no others.
 
-    TCP Fast Open sends data to an address without calling connect, so Landlock does not see it; its flag is refused
-    too.
+    TCP Fast Open sends data to an address without a call of connect, and Landlock checks only connect.  So the steps
+    also refuse the flag of TCP Fast Open.
     """
     refuse = (_RETURN, 0, 0, _REFUSE | errno.EPERM)
     socket = [
@@ -267,7 +274,7 @@ def _refuse(number: int, code: int = errno.EPERM) -> list[tuple[int, int, int, i
 
 
 def _when(number: int, judged: list[tuple[int, int, int, int]], argument: int = 0) -> list[tuple[int, int, int, int]]:
-    """Return steps that judge one call by the lower half of one argument, and otherwise allow it."""
+    """Return steps for the call ``number``: run ``judged`` on the lower half of one argument, else allow the call."""
     inner = [(_LOAD, 0, 0, _argument_at(argument)), *judged, (_RETURN, 0, 0, _ALLOW)]
     return [(_EQUAL, 0, len(inner), number), *inner]
 

@@ -1,8 +1,8 @@
-"""Show that the sandbox works: real children with real permissions try actions that must fail and actions that must
-succeed.
+"""Show that the sandbox works: two child processes try actions that must fail and actions that must succeed.
 
-One child has the permissions of training, the other those of a model in the evaluation.  The children try real
-sockets, the real rows and the user's real files, and neither change nor print anything that they can open.
+One child has the permissions of training.  The other child has the permissions of a model process in the evaluation.
+The children try real sockets, the real rows and the user's real files.  If a child can open one of the user's files,
+the child neither changes nor prints it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SOCKET_BYTES = 104
 _PRODUCT, _COMPILED = "MLX product", "MLX compiled expression"
 _SHOWN = 3
 _TEXTS = 8
-"""Number of files that are tried in each closed folder."""
+"""Number of files that the self-test tries in each folder that must be closed."""
 _PRIVATE = (
     ".ssh",
     ".gnupg",
@@ -50,15 +50,18 @@ _PRIVATE = (
     ".bashrc",
     ".zshrc",
 )
-"""Names in the home directory that must stay closed; those that exist are tried, and so is the directory itself."""
+"""Names in the home directory that must stay closed.
+
+The self-test tries each name that exists, and the home directory itself.
+"""
 
 _WRONG = "ArithmeticError: "
 """Start of an outcome that reports a difference from numpy's results."""
 BREACH = "works, but must be denied"
 """Outcome of an attempt that the sandbox should have denied."""
 Finding = tuple[str, bool | None, str]
-"""Three parts: the name of an attempt, whether it ended as expected (None if it could not be tried), and the outcome
-as text."""
+"""The name of an attempt, whether the attempt ended as expected (None if it could not be made), and the outcome as
+text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +69,29 @@ class Selftest:
     """The result of a self-test."""
 
     holds: bool
-    """Whether all attempts that could be tried ended as expected, including all essential ones."""
+    """Whether each attempt that could be made ended as expected, and all essential attempts could be made."""
     findings: tuple[Finding, ...]
 
     @property
     def breached(self) -> bool:
-        """Whether an action succeeded that must be denied; False if the only failures are actions that a run needs."""
+        """Whether an action succeeded that the sandbox must deny.
+
+        It is False if the only failures are of actions that a run needs.
+        """
         return any(words == BREACH for _, _, words in self.findings)
 
     @property
     def wrong_numbers(self) -> str | None:
-        """The wrong results of MLX as text, or None if it gave no wrong ones."""
+        """The first wrong result of MLX as text, or None if all of its results were right."""
         found = (words.partition(_WRONG)[2] for _, _, words in self.findings if _WRONG in words)
         return next((words.partition(";")[0] for words in found), None)
 
     def verdict(self) -> str:
-        """Return one line about why the sandbox fails or a run cannot work in it; if all is well, return
-        :meth:`words`."""
+        """Return one line: ``does not hold`` or ``cannot be used`` with the reason, or the line of :meth:`words`.
+
+        The sandbox does not hold if a forbidden action succeeded.  It cannot be used if an action that a run needs
+        failed.
+        """
         if self.holds:
             return self.words()
         return f"{'does not hold' if self.breached else 'cannot be used'}: {self.words()}"
@@ -98,7 +107,7 @@ class Selftest:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One attempt: an action of ``attempts``, its object, and whether it may work."""
+    """One attempt: an action of ``attempts`` (``what``), what it is tried on (``of``), and whether it may succeed."""
 
     what: str
     of: Any
@@ -109,10 +118,10 @@ class _Attempt:
 def check_sandbox(
     sandbox: Sandbox, conditions: Conditions, private: Sequence[Path] = (), home: Path | None = None
 ) -> Selftest:
-    """Try the sandbox with the permissions of real runs, which takes about a second, at most two minutes.
+    """Test the sandbox with the permissions of real runs.  This takes about a second, and at most two minutes.
 
-    ``private`` names the ledger and other paths that must stay closed: files that may be neither read nor changed, and
-    folders whose files may not be read and that may not be written to.  Raises nothing: an error becomes a finding.
+    ``private`` names the ledger and other paths that must stay closed.  A closed file may be neither read nor changed.
+    In a closed folder, no file may be read or written.  Raises nothing: an error becomes a finding.
     """
     try:
         with _scene() as (assignment, lines):
@@ -125,7 +134,7 @@ def check_sandbox(
 
 
 def wrong_numbers(conditions: Conditions) -> str | None:
-    """Return the results of MLX that are wrong here, outside any sandbox, as text, or None if all are right."""
+    """Test MLX on this machine without a sandbox; return the first wrong result as text, or None if all are right."""
     attempts = [_Attempt("product", conditions.device, True, _PRODUCT), _compiles(conditions)]
     environment = without_secrets(child_process_environment(conditions.environment))
     with tempfile.TemporaryDirectory(prefix="autoresearch-") as name:
@@ -163,10 +172,10 @@ def _both(
 def _compared(
     findings: list[Finding], conditions: Conditions, tree: Path, environment: Mapping[str, str]
 ) -> list[Finding]:
-    """Return the findings; if MLX failed in the sandbox, they say whether it also fails outside.
+    """Return the findings; if MLX failed in the sandbox, say whether MLX also fails without the sandbox.
 
-    A compiled expression that also fails outside the sandbox, because a C++ compiler is missing for example, does not
-    count against the sandbox.
+    If a compiled expression fails without the sandbox too, for example because a C++ compiler is missing, the failure
+    does not count against the sandbox.
     """
     failed = {name for name, ok, _ in findings if ok is False and name.endswith((_PRODUCT, _COMPILED))}
     if not failed:
@@ -236,9 +245,9 @@ def _closed(conditions: Conditions, private: Sequence[Path], home: Path) -> Iter
             yield _Attempt("read", path, False, f"read {path.name}")
             yield _Attempt("change", path, False, f"change {path.name}")
             continue
-        # The attempts read files and do not list the folder.  The checkout of this package may itself be a lab. The
-        # package's folder then contains the lab's sessions, and its names must be readable, because otherwise Python
-        # does not find the package.
+        # The attempts read files and do not list the folder.  The checkout of this package may itself be a lab.  Then
+        # the package's folder contains the lab's sessions, and the names in that folder must be readable, because
+        # otherwise Python does not find the package.
         for file in _some_files(path):
             yield _Attempt("read", file, False, f"read {path.name}/{file.relative_to(path).as_posix()}")
         yield _Attempt("make", path / "made", False, f"change {path.name}")

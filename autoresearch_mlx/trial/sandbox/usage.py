@@ -1,4 +1,4 @@
-"""List all processes, and read the memory of a process and the disk space of a folder, on Linux and macOS."""
+"""List all processes, and measure the memory of a process and the disk space of a folder, on Linux and macOS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 MOST_FILES = 10_000
-"""Number of files at which counting ends and a child is killed; the folder of an ordinary run contains a handful."""
+"""Number of files in a run folder at which counting ends and the child is killed; an ordinary run makes a handful."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +27,19 @@ class Origin:
 
 
 def processes() -> dict[int, Origin]:
-    """Return the origin of each process of the machine, by process number.
+    """Return the origin of each process of the machine, by process id.
 
-    On Linux this function reads one file of each process, in a few microseconds.  psutil would read three
-    files of each, which several times a second would slow down a run on the same processors.
+    On Linux this function reads one file for each process, which takes a few microseconds.  psutil reads three files
+    for each process.  The watch calls this function several times a second, so psutil would slow down the run.
     """
     return _from_proc(psutil.boot_time()) if sys.platform == "linux" else _from_psutil()
 
 
 def _from_proc(boot: float) -> dict[int, Origin]:
-    """Read /proc/PID/stat, proc(5), of every process.
+    """Read /proc/PID/stat, proc(5), of every process; ``boot`` is when the machine started, in seconds since 1970.
 
-    After the name, which ends with the last bracket, field 4 is the parent, field 6 the session, and field 22 the start
-    in clock ticks since ``boot``.
+    The name of the process ends with the last bracket.  Field 4 is the parent, field 6 the session, and field 22 the
+    start of the process in clock ticks after ``boot``.
     """
     found: dict[int, Origin] = {}
     ticks = os.sysconf("SC_CLK_TCK")
@@ -80,8 +80,8 @@ def session(pid: int) -> int | None:
 def resident(process: psutil.Process) -> int:
     """Return the bytes of main memory and swap that a process uses, or 0 if it has ended.
 
-    Pages of mapped files are left out, because the system drops them when it needs memory, and the training rows of a
-    large corpus are such pages.
+    Pages of mapped files, such as the training rows of a large corpus, do not count, because the system drops these
+    pages when it needs memory.
     """
     try:
         if sys.platform == "darwin":
@@ -94,9 +94,9 @@ def resident(process: psutil.Process) -> int:
 
 
 def folder_usage(folder: Path) -> tuple[int, int]:
-    """Return bytes on disk and number of files below a folder.
+    """Return the bytes on disk and the number of files below a folder.
 
-    Counting ends at ten thousand files.  Links are not followed.
+    Counting ends at MOST_FILES.  Links are not followed.
     """
     size = files = 0
     for entry in _walk(folder):
@@ -128,9 +128,9 @@ def _from_status(pid: int) -> int:
 
 
 def proportional(process: psutil.Process) -> int:
-    """Return a process's memory with each shared page divided by the number of its users (PSS).
+    """Return the memory of a process in bytes, with each shared page divided by the number of its users (PSS).
 
-    Returns the resident size where the system does not report the PSS.
+    Returns the resident size if the system does not report the PSS, and 0 if the process has ended.
     """
     try:
         full = process.memory_full_info()
@@ -140,10 +140,11 @@ def proportional(process: psutil.Process) -> int:
 
 
 def _footprint(pid: int) -> int | None:
-    """Return macOS's own count, ri_phys_footprint of proc_pid_rusage (<libproc.h>), in bytes; None if the call fails.
+    """Return the memory footprint of a process in bytes, or None if macOS does not report it.
 
-    The footprint counts resident and compressed memory, and the memory that Metal holds for the process; Activity
-    Monitor shows it as "Memory".  This function has not been run on a Mac yet.
+    This is ri_phys_footprint of proc_pid_rusage (<libproc.h>): resident memory, compressed memory, and the memory that
+    Metal uses for the process.  Activity Monitor shows the footprint as "Memory".  This function has not been run on a
+    Mac yet.
     """
     import ctypes
 

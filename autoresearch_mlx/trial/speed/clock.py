@@ -1,8 +1,7 @@
-"""Count a run's reference seconds; a reference second is the work of one second on a machine that is as fast as it was
-for the session's baseline.
+"""Count a run's reference seconds, so that a budget allows the same work on a busy machine as on a quiet one.
 
-While a run gets six tenths of the processor time that it wants, a second counts as 0.6 reference seconds.  So a
-budget allows the same work on a busy machine as on a quiet one, as far as the speed is known.
+A reference second is a second of a machine that is as fast as it was for the session's baseline.  While a run gets six
+tenths of the processor time that it wants, a second counts as 0.6 reference seconds.
 """
 
 from __future__ import annotations
@@ -21,41 +20,44 @@ from autoresearch_mlx.trial.speed.probe import Reading
 from autoresearch_mlx.trial.speed.processor import Totals, cores, stopped, totals, used
 
 WINDOW_SECONDS = 0.5
-"""Length in seconds of a window, the time over which the speed is measured: long compared with the scheduler's slices
-of a few ms, short compared with a budget."""
+"""Length in seconds of a window, which is the time over which the speed is measured.
+
+A window is long compared with the scheduler's time slices of a few milliseconds, and short compared with a budget.
+"""
 _PROBE_SECONDS = 4.0
 """Seconds between two probes, each of which takes about 5 ms of one processor."""
 _COMPANY_SECONDS = 2.0
-"""Seconds between two readings of all programs, taken only while something slows the run down."""
+"""Seconds between two readings of all programs; such readings are taken only while something slows the run down."""
 _PRODUCT_NOISE, _FAST_NOISE, _COPY_NOISE = 1.15, 1.3, 1.4
-"""Ratios of a probe's time to the reference that count as noise, because they occur on a quiet machine too.
+"""Limits of noise for the time of a probe divided by the time for the reference; a quiet machine stays within them.
 
-A product that looks faster has a wider limit than a product that looks slower.  When products took 0.82 of the
-reference's time, training runs made no more steps than before, and a faster machine changes no budget anyway.
+The numbers limit slower products, faster products and copies.  The limit for faster products is the wider one: when
+products took 0.82 of the reference's time, training runs made no more steps.  A faster machine changes no budget
+anyway.
 """
 _MEMORY_SHARE = 0.5
-"""Assumed share of a training run's time for which the run waits for memory: a guess that was not measured on any
-file."""
+"""Assumed share of a training run's time for which the run waits for memory.  It is a guess; no file was measured."""
 _MEMORY_DOUBT = 2.0
-"""Ratio of copy times above which the result depends too much on ``_MEMORY_SHARE``, so that the run does not count."""
+"""Time of a copy, divided by the reference's, above which the run does not count.
+
+Above this ratio the speed depends too much on the guess ``_MEMORY_SHARE``.
+"""
 _LEAST_RATE, _MOST_RATE = 0.02, 20.0
 _MOST_COUNTED = 1.0
-"""Largest number of reference seconds for each second of the wall clock, so that no budget ends before its time on the
-wall clock.
+"""Largest number of reference seconds for each second of the wall clock.
 
-If the baseline ran on a busy machine, a larger number would treat later runs equally but shorten their budgets, and the
-lost training would cost more.
+With this limit, a budget of N seconds lasts at least N seconds on the wall clock.  After a baseline on a busy machine,
+a larger number would give all runs the same work, but less time to train.  The lost training would cost more.
 """
 _NEWEST = 3
-"""Number of newest probes whose median is the current speed; a single probe may be slow by chance.
+"""Number of probes, the newest ones, whose median is the current speed; a single probe may be slow by chance.
 
-The reference is also a median, so if the fastest probe counted here, each later run would look faster.
+The reference is a median too.  If the fastest probe counted here, each later run would look faster than the reference.
 """
 _STOPS_SECONDS = 2.0
-"""For this many seconds after a stop (SIGSTOP) was seen, time that the run spends neither running nor waiting counts as
-stopped.
+"""Seconds after a stop (SIGSTOP) was seen in which time that the run neither ran nor waited counts as stopped.
 
-Without these seconds, ten checks a second would miss most of a short stop.
+Otherwise ten checks a second would miss most of a short stop.
 """
 NOTICED = 0.95
 """Speed below which a run's record says what slowed the run down."""
@@ -66,17 +68,21 @@ class RunSpeed:
     """The machine's speed during one run, as far as it is known."""
 
     speed: float | None = None
-    """Mean speed over the recorded time, relative to the reference, or None if the system does not report it or
-    nothing was recorded."""
+    """Mean speed over the recorded time, divided by the reference's.
+
+    It is None if nothing was recorded, or if the system does not report what it is computed from.
+    """
     disturbed_by: str = ""
     """What slowed the run down, as text, or an empty string if nothing did."""
     doubtful: bool = False
-    """Whether the speed is partly a guess, so that the run cannot be compared."""
+    """Whether the speed depends so much on a guess that the run cannot be compared."""
     spoiled: str | None = None
     """The reason why the run cannot be compared, as text, or None if it can."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """Facts for the run's record: ``processor_share``, ``processor_seconds``, and the medians of the two probes in
-    ms."""
+    """Facts for the run's record: ``processor_share``, ``processor_seconds``, ``product_ms`` and ``copy_ms``.
+
+    The last two are the median times of the probes in milliseconds.
+    """
 
 
 @dataclass(slots=True)
@@ -88,20 +94,24 @@ class _Sums:
     """Reference seconds."""
     halted: float = 0.0
     given: float = 0.0
-    """Seconds weighted by the share of the processor that the run got."""
+    """Seconds, each multiplied by the share of the wanted processor time that the run got."""
     got: float = 0.0
     """Processor seconds of the run."""
     product: float = 0.0
     copy: float = 0.0
-    """Seconds weighted by the ratio of the probes to the reference.  The ratio counts as 1 if it is unknown or within
-    noise."""
+    """Seconds, each multiplied by the probe's time divided by the reference's.
+
+    This ratio counts as 1 if it is unknown or within noise.  ``product`` is the same sum for the products.
+    """
 
 
 def gpu_speed(probes: Sequence[float], reference: Reference | None) -> RunSpeed:
-    """Return the speed of a GPU from the milliseconds of its probes; it is unknown until a baseline was probed.
+    """Return the speed of a GPU, from the times of its probes in milliseconds.
+
+    Without probes the speed is unknown.  Without a reference the run's own median is the reference, so the speed is 1.
 
     The harness makes the probes between steps, in the process of the edited script, which could send wrong times.  So
-    probes never lengthen a budget, and the worst that wrong times can do is that the script's own run does not count.
+    probes never lengthen a budget.  At worst, wrong times make the script's own run not count.
     """
     if not probes:
         return RunSpeed()
@@ -127,10 +137,10 @@ class ReferenceClock:
         clock: Callable[[], float] = time.monotonic,
         read: Callable[[Collection[int]], Totals | None] = totals,
     ) -> None:
-        """Store the arguments; nothing is counted yet.
+        """Store the arguments; counting begins with the first :meth:`look`.
 
-        ``processes`` returns the ids of the run's processes, the first child first.  Without ``probe``, no probes are
-        made.
+        ``processes`` returns the ids of the run's processes, beginning with the child that the parent started.  Without
+        ``probe``, no probes are made.
         """
         self._reference, self._processes, self._probe = reference, processes, probe
         self._clock, self._read = clock, read
@@ -151,7 +161,7 @@ class ReferenceClock:
 
     @property
     def rate(self) -> float:
-        """The speed in the last window, relative to the reference; at most 1."""
+        """The speed in the last window divided by the reference's speed; at most 1."""
         return self._rate
 
     def look(self) -> None:
@@ -178,13 +188,13 @@ class ReferenceClock:
             return self._reached + (at - self._at) * self._rate if self._began is not None else 0.0
 
     def record(self) -> None:
-        """Begin to record the speed for the run's mean; the method is called when training begins."""
+        """Begin to record the speed for :meth:`found`; call this method when training begins."""
         if self._began is not None and not self._recording:
             self._end_window(self._clock(), list(self._processes()), at_an_end=True)
         self._sums, self._recording = _Sums(), True
 
     def end(self) -> None:
-        """Stop recording the speed; the method is called when training has ended."""
+        """Stop recording the speed; call this method when training has ended."""
         if self._recording:
             self._end_window(self._clock(), list(self._processes()), at_an_end=True)
             self._recording = False
@@ -240,8 +250,10 @@ class ReferenceClock:
         self._look_around(now, family, rate, at_an_end)
 
     def _share(self, wall: float, now: float, family: Collection[int]) -> tuple[float, float]:
-        """Return how much of its undisturbed pace the run kept, as a share, and the seconds for which it was
-        stopped."""
+        """Return the run's pace in the window of ``wall`` seconds, and the seconds for which the run was stopped.
+
+        The pace is a share of the pace of an undisturbed run.
+        """
         halted = min(self._halted, wall)
         before, self._totals = self._totals, self._read(family)
         if before is None or self._totals is None:
@@ -255,7 +267,7 @@ class ReferenceClock:
         return use.share(wall - halted, self._cores) * (1 - halted / wall), halted
 
     def _look_around(self, now: float, family: Collection[int], rate: float, at_an_end: bool) -> None:
-        """Record which other programs run, repeatedly while something slows this run down and once after that."""
+        """Measure what other programs use: repeatedly while something slows this run down, and once afterwards."""
         slow, looking = rate < NOTICED, self._company.looking
         due = at_an_end or not slow or now - self._named >= _COMPANY_SECONDS
         if due if looking else slow:
@@ -271,7 +283,7 @@ class ReferenceClock:
             self._probed = now
 
     def _ratios(self) -> tuple[float, float]:
-        """Return the current times of product and copy as multiples of the reference's, or as 1 if within noise."""
+        """Return the current times of product and copy, each divided by the reference's time; 1 if within noise."""
         newest, reference = self._readings[-_NEWEST:], self._reference
         if len(newest) < 2 or reference.product_ms is None or reference.copy_ms is None:
             return 1.0, 1.0
@@ -283,7 +295,7 @@ class ReferenceClock:
         )
 
     def _words(self, sums: _Sums) -> str:
-        """Return a description of what slowed the run down, with one clause for each cause."""
+        """Return a text that says what slowed the run down, with one clause for each cause."""
         said, wall = [], sums.wall
         halted, given = sums.halted / wall, sums.given / wall
         others = self._company.others()

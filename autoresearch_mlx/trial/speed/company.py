@@ -14,7 +14,7 @@ import psutil
 
 _MOST_NAMED = 3
 _LEAST_SHARE = 0.1
-"""Smallest share of the other programs' total time that a program must have taken to be named."""
+"""Smallest share of the processor time of all other programs from which on a program is named."""
 _KNOWN = {
     "mds": "Spotlight",
     "mds_stores": "Spotlight",
@@ -25,16 +25,16 @@ _KNOWN = {
     "softwareupdated": "Software Update",
     "WindowServer": "the display",
 }
-"""Process name -> common name of some programs of macOS."""
+"""Process name -> common name, for some programs of macOS."""
 _PS_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """The processor time that was taken by programs that do not belong to the run."""
+    """The processor time that programs outside the run took."""
 
     share: float
-    """Share of all processors that other programs took, from 0 to 1; programs of other users count too."""
+    """Share of the time of all processors that other programs took, from 0 to 1; programs of all users count."""
     names: tuple[str, ...]
     """The programs that took the most, in descending order; empty if none could be seen."""
 
@@ -43,7 +43,7 @@ class Others:
         return f"other programs took {100 * self.share:.0f} % of the processor{named}"
 
     def taking(self) -> str:
-        """Return ``python takes 100 % of the processor``."""
+        """Return a clause such as ``python takes 100 % of the processor``."""
         who = ", ".join(self.names) or "other programs"
         verb = "takes" if len(self.names) == 1 else "take"
         return f"{who} {verb} {100 * self.share:.0f} % of the processor"
@@ -51,7 +51,7 @@ class Others:
 
 @dataclass(slots=True)
 class Company:
-    """Adds up the processor time of other programs between readings; the first reading is the first :meth:`look`."""
+    """Adds up the processor time that other programs took between two readings; :meth:`look` takes a reading."""
 
     _taken: dict[str, float] = field(default_factory=dict)
     _before: Mapping[int, tuple[str, float]] | None = None
@@ -82,11 +82,11 @@ class Company:
         return self._before is not None
 
     def rest(self) -> None:
-        """Discard the last reading, so that the time until the next one is not counted."""
+        """Discard the last reading, so that the time from it until the next reading is not counted."""
         self._before = None
 
     def others(self) -> Others | None:
-        """Return the time that other programs took, or None until two readings in a row have been taken."""
+        """Return the time that other programs took, or None if there have not been two readings in a row yet."""
         if self._all <= 0:
             return None
         most = sorted(self._taken.items(), key=lambda each: -each[1])
@@ -96,7 +96,7 @@ class Company:
 
 
 def _machine() -> tuple[float, float]:
-    """Return the seconds of all processors since the machine started: the seconds in use, and the total."""
+    """Return two sums over all processors since the machine started, in seconds: the time in use, and all time."""
     times = psutil.cpu_times()
     idle = times.idle + getattr(times, "iowait", 0.0)
     # The time of guests is already included in the time of users.
@@ -105,12 +105,15 @@ def _machine() -> tuple[float, float]:
 
 
 def _processes() -> dict[int, tuple[str, float]]:
-    """Return name and processor seconds of every visible process, by its number."""
+    """Return the name and the processor seconds of every visible process, by process id."""
     return _from_ps(_ps()) if sys.platform == "darwin" else _from_proc()
 
 
 def _from_proc() -> dict[int, tuple[str, float]]:
-    """Read /proc/PID/stat, proc(5): the name in brackets; fields 14 and 15 are ticks of user and kernel time."""
+    """Read /proc/PID/stat, proc(5), of every process.
+
+    The name is in brackets.  Fields 14 and 15 are user time and kernel time in clock ticks.
+    """
     found: dict[int, tuple[str, float]] = {}
     ticks = os.sysconf("SC_CLK_TCK")
     for pid in psutil.pids():
@@ -126,7 +129,7 @@ def _from_proc() -> dict[int, tuple[str, float]]:
 
 
 def _ps() -> str:
-    """Return the output of macOS's ps, which sees the processes of all users, unlike libproc."""
+    """Return the output of macOS's ps, which sees the processes of all users; libproc does not."""
     command = ["ps", "-A", "-o", "pid=,time=,comm="]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(
@@ -143,7 +146,10 @@ def _ps() -> str:
 
 
 def _from_ps(text: str) -> dict[int, tuple[str, float]]:
-    """Read lines such as ``  312  12:34.56 /usr/libexec/mds_stores``; minutes may exceed 59, or follow hours."""
+    """Read the output of ps: lines such as ``  312  12:34.56 /usr/libexec/mds_stores``.
+
+    The time is minutes and seconds, with or without hours; without hours, the minutes may exceed 59.
+    """
     found: dict[int, tuple[str, float]] = {}
     for line in text.splitlines():
         pid, _, rest = line.strip().partition(" ")

@@ -1,8 +1,8 @@
-"""Time a small matrix product and a copy in the parent, because processor time alone does not show every slowdown.
+"""Measure the time of a small matrix product and of a copy of memory, to find slowdowns that processor time hides.
 
-If a processor runs at a low clock rate, or if other programs keep its memory busy, a run gets all of its processor time
-but does less work in it.  Each probe counts the processor time of its own thread.  So time spent waiting for the
-processor, which is counted elsewhere, does not change the result.
+If a processor runs at a low clock rate, or if other programs keep the memory busy, a run gets all of its processor time
+but does less work in this time.  Each probe runs in the parent, and counts the processor time of its own thread.  So
+time spent waiting for the processor, which is counted elsewhere, does not change the result.
 """
 
 from __future__ import annotations
@@ -14,20 +14,25 @@ from dataclasses import dataclass
 import numpy as np
 
 _SIDE = 64
-"""Number of rows and columns of the product's matrices.  All three matrices, 49 kB of float32, fit into a core's own
-cache, and OpenBLAS computes products of up to 2^18 multiplications in one thread (interface/gemm.c)."""
-_PRODUCTS = 150
-"""Number of products in one probe.  This number is a compromise between accuracy and time.
+"""Number of rows and columns of the product's matrices.
 
-On a quiet machine during one training run, 20 products took 0.74 to 1.38 times their median, and 400 took 0.9 to 1.25
-times.  But with 400 products, three times in each probe, measuring the speed took 1.1 % of the processor time of a
-run of 20 s.
+All three matrices, 49 kB of float32, fit into a core's own cache.  OpenBLAS computes products of up to 2^18
+multiplications in one thread (interface/gemm.c).
+"""
+_PRODUCTS = 150
+"""Number of products that are timed together, a compromise between accuracy and time.
+
+On a quiet machine, during one training run, 20 products took 0.74 to 1.38 times their median time, and 400 products
+took 0.9 to 1.25 times their median time.  But with 400 products, timed three times in each probe, measuring the speed
+took 1.1 % of the processor time of a run of 20 s.
 """
 _COPY_BYTES = 2**24
 """Number of bytes that are copied: more than a core's own cache holds, so that the copy uses memory."""
 _PIECES = 2
-"""Number of times that product and copy are each timed; the shortest time counts, because an interruption can only
-lengthen it."""
+"""How often a probe times the products, and the copy.
+
+The shortest time counts, because an interruption can only lengthen a time.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class Reading:
 
 
 class Probe:
-    """Makes probes.  The matrices are kept, because new memory would have to be mapped during a probe."""
+    """Makes probes with the same matrices each time, because mapping new memory would lengthen a probe."""
 
     def __init__(self) -> None:
         random = np.random.default_rng(0)

@@ -1,8 +1,8 @@
 """Read the processor time that a run's processes got, and the time for which their threads had to wait for a processor.
 
-A thread waits if it could run but does not, because other programs, a quota or a low priority keep it from the
-processor.  A thread that sleeps, or waits for a disk, does not count as waiting.  So both times together show how much
-processor time the run wanted and did not get, whatever the edited file does with its threads.
+A thread waits if it could run but gets no processor, because of other programs, a quota or a low priority.  A thread
+that sleeps, or waits for a disk, does not count as waiting.  So the two times show how much processor time the run
+wanted and did not get.  The edited file cannot change this result by what its threads do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TypeAlias
 import psutil
 
 Totals: TypeAlias = Mapping[tuple[int, int], tuple[float, float]]
-"""Seconds of processor time and of waiting so far, by (process, thread); thread 0 stands for all threads together."""
+"""(process id, thread id) -> seconds of processor time and seconds of waiting so far; thread 0 means all threads."""
 
 _RUNNABLE = 34
 """Index of ri_runnable_time among the numbers of rusage_info_v4 in <sys/resource.h>; ri_user_time has index 0."""
@@ -25,17 +25,17 @@ _RUNNABLE = 34
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Seconds that all threads of a run together got a processor, or waited for one, between two readings."""
+    """What all threads of a run together got between two readings: processor time and waiting time, in seconds."""
 
     got: float = 0.0
     waited: float = 0.0
 
     def share(self, wall: float, cores: int) -> float:
-        """Return the share of its undisturbed pace that the run kept in ``wall`` seconds on ``cores`` processors.
+        """Return the run's pace in ``wall`` seconds on ``cores`` processors, as a share of its undisturbed pace.
 
-        The time withheld from the run is at most the processor time that the run did not use.  Without this limit,
-        threads that wait for each other, in a run with more busy threads than processors, would count as well.  For a
-        run with one busy thread the share is ``got / wall``.
+        The time that the run lost is at most the processor time that the run did not use.  Without this limit, a run
+        with more busy threads than processors would seem disturbed, because its threads wait for each other.  For a run
+        with one busy thread, the share is ``got / wall``.
         """
         lost = min(self.waited, max(cores * wall - self.got, 0.0))
         wanted = max(wall, self.got + lost)
@@ -43,9 +43,9 @@ class Use:
 
 
 def used(before: Totals, after: Totals) -> Use:
-    """Return the processor and waiting time between two readings.
+    """Return the processor time and the waiting time between two readings.
 
-    The whole time of a thread that began in between counts; a thread that ended in between does not count.
+    If a thread began between the readings, all of its time counts.  If a thread ended between them, none does.
     """
     got = waited = 0.0
     for thread, (ran, wanted) in after.items():
@@ -56,7 +56,7 @@ def used(before: Totals, after: Totals) -> Use:
 
 
 def totals(pids: Iterable[int]) -> Totals | None:
-    """Return the totals of these processes, or None if the system does not report how long threads wait."""
+    """Return the totals of the processes ``pids``, or None if the system does not report how long threads wait."""
     if sys.platform == "darwin":
         return {(pid, 0): found for pid in pids if (found := _from_libproc(pid)) is not None}
     if sys.platform == "linux":
@@ -65,7 +65,7 @@ def totals(pids: Iterable[int]) -> Totals | None:
 
 
 def _from_schedstat(pids: Iterable[int]) -> Totals | None:
-    """Read /proc/PID/task/TID/schedstat: nanoseconds on a processor, and on a run queue.
+    """Read /proc/PID/task/TID/schedstat: the nanoseconds that a thread ran, and those that it waited in a run queue.
 
     Source: the kernel's Documentation/scheduler/sched-stats.rst.  Time in a throttled control group counts as waiting.
     """
@@ -84,9 +84,10 @@ def _from_schedstat(pids: Iterable[int]) -> Totals | None:
 
 
 def _from_libproc(pid: int) -> tuple[float, float] | None:
-    """Call macOS's proc_pid_rusage (<libproc.h>): processor time, and the time for which threads were runnable.
+    """Return the processor time and the waiting time of a process, in seconds, or None if macOS does not report them.
 
-    Both times are in ticks of mach_absolute_time.  This function has not been run on a Mac yet.
+    They come from proc_pid_rusage (<libproc.h>), which gives times in ticks of mach_absolute_time.  The waiting time is
+    the time for which threads were runnable, minus the processor time.  This function has not been run on a Mac yet.
     """
     import ctypes
 
@@ -106,7 +107,7 @@ def _from_libproc(pid: int) -> tuple[float, float] | None:
 
 
 def stopped(pid: int) -> bool:
-    """Return whether a process is stopped by a signal (SIGSTOP), so that it neither runs nor waits."""
+    """Return whether a signal (SIGSTOP) has stopped a process, which then neither runs nor waits."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             file = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
