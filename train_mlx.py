@@ -4,11 +4,11 @@
     autoresearch-mlx run            edits this file, measures, keeps or reverts, all night
 
 Everything here may change: the architecture, the optimiser, the schedule, the batch.  What is fixed lies outside, in
-the harness: the data and its order, the seed, the clock, and the evaluation, which loads the saved weights in another
-process and asks `build_model(...)` for logits.  The contract is two functions, `build_model` and `train`.
+the harness: the data and its order, the seed, the clock and the evaluation.  The evaluation loads the saved weights in
+another process and asks `build_model(...)` for logits.  The contract is two functions, `build_model` and `train`.
 
 The model is the one that karpathy/autoresearch trains on an H100: a GPT-2 with the improvements of the speedruns.  Its
-knobs have the same names as there, so that a strategy can be carried over by name.
+knobs have upstream's names, so that a change of a knob can be carried over by name.
 """
 
 import math
@@ -92,8 +92,8 @@ def norm(x: mx.array) -> mx.array:
 def numpy_exp(x: mx.array) -> mx.array:
     """Return e^x for float32 x on a CPU.
 
-    On x86, MLX's own exp takes 12 ns a number, because it computes one at a time; so softmax and loss took half of a
-    training step.  numpy's exp takes 1 ns.
+    On x86, MLX's own exp takes 12 ns a number, because it computes the numbers one at a time.  With that exp, softmax
+    and loss took half of a training step.  numpy's exp takes 1 ns a number.
     """
     return mx.array(np.exp(np.array(x, copy=False)))
 
@@ -206,7 +206,7 @@ class GPT(nn.Module):
         self.lm_head = Linear(width, vocab_size)
         self.resid_lambdas = mx.full((DEPTH,), RESID_LAMBDA)
         self.x0_lambdas = mx.full((DEPTH,), X0_LAMBDA)
-        # A leading underscore keeps these out of the parameters.
+        # A leading underscore keeps these two attributes out of the parameters.
         self._dtype = mx.bfloat16 if on_gpu() else mx.float32
         self._masks = window_masks(seq_len)
 
@@ -228,8 +228,8 @@ class GPT(nn.Module):
 def window_masks(seq_len: int) -> list[Any]:
     """Return one mask per layer.
 
-    With "causal" MLX can use its fused attention kernel on a GPU.  With an array as mask it cannot, so S layers cost
-    more here, not less.
+    For the mask "causal", MLX uses its fused attention kernel on a GPU.  For an array it cannot, so an S layer takes
+    longer than an L layer.
     """
     ago = mx.arange(seq_len)[:, None] - mx.arange(seq_len)[None, :]
     short = (ago >= 0) & (ago < max(1, round(SHORT_WINDOW * seq_len)))
@@ -241,7 +241,7 @@ def window_masks(seq_len: int) -> list[Any]:
 def build_model(vocab_size: int, seq_len: int) -> GPT:
     """Return the model with fresh weights; it maps int32 tokens [B, T] to logits [B, T, vocab_size]."""
     model = GPT(vocab_size, seq_len)
-    # The random key of a weight depends on its name, so that adding a layer does not change the others' values.
+    # The random key of a weight depends on its name, so that a new layer does not change the other layers' values.
     root = np.array(mx.random.randint(0, 2**31 - 1, ())).item()
     fresh = [(name, initial(name, w, mx.random.key(root ^ crc32(name.encode())))) for name, w in flat(model).items()]
     model.update(tree_unflatten(fresh))
@@ -297,7 +297,7 @@ def orthogonalise(g: mx.array) -> mx.array:
 
 
 def even_rows(g: mx.array, second: mx.array) -> tuple[mx.array, mx.array]:
-    """Even out the rows of an update (NorMuon, arXiv:2510.05491); the norm of the update stays the same."""
+    """Even out the rows of `g` (NorMuon, arXiv:2510.05491); return `g` with its old norm, and the new `second`."""
     axis = -1 if g.shape[-2] >= g.shape[-1] else -2
     power = mx.mean(mx.square(g), axis=axis, keepdims=True)
     second = MUON_BETA2 * second + (1 - MUON_BETA2) * power
@@ -370,7 +370,7 @@ class Optimiser:
         self.state[f"{key}.momentum"] = buffer
         g = orthogonalise((1 - momentum) * g + momentum * buffer)  # Nesterov
         g, self.state[f"{key}.second"] = even_rows(g, self.state[f"{key}.second"])
-        # Rows of a tall semi-orthogonal matrix have a mean norm below 1; this raises it to 1, as in a square one.
+        # Rows of a tall semi-orthogonal matrix have a mean norm below 1; the factor makes it 1, as in a square matrix.
         lr = rate * MATRIX_LR * max(1.0, rows / columns) ** 0.5
         # Cautious decay (arXiv:2411.16085): a weight decays only where decay and step have the same sign.
         agrees = (g * p > 0).astype(p.dtype)
@@ -419,7 +419,7 @@ def loss_of(model: GPT, x: mx.array, y: mx.array) -> mx.array:
 
 
 def batch_shape(seq_len: int) -> tuple[int, int]:
-    """Return the number of rows per forward pass, and of forward passes per optimiser step."""
+    """Return the number of rows per forward pass, and the number of forward passes per optimiser step."""
     rows = min(DEVICE_BATCH_SIZE, max(1, TOTAL_BATCH_SIZE // seq_len))
     passes = max(1, TOTAL_BATCH_SIZE // (rows * seq_len))
     return rows, passes
@@ -440,8 +440,8 @@ def train(model: GPT, trial: harness.Trial) -> None:
         apply(grads, now)
         return loss
 
-    # Compiling fuses kernels, which pays on a GPU; on a CPU it calls a C++ compiler for seconds and gains nothing.
-    # The same holds for the functions that MLX compiles itself, such as nn.relu.
+    # Compiling fuses kernels, which saves time on a GPU.  On a CPU, it calls a C++ compiler for seconds and gains
+    # nothing; the same is true of the functions that MLX compiles itself, such as nn.relu.
     if on_gpu():
         whole_step = mx.compile(whole_step, inputs=state, outputs=state)
     else:
@@ -465,7 +465,7 @@ def train(model: GPT, trial: harness.Trial) -> None:
 
 
 def groups(batches: Iterator[tuple[mx.array, mx.array]], size: int) -> Iterator[list[tuple[mx.array, mx.array]]]:
-    """Yield lists of `size` batches, one for each optimiser step; an incomplete last one is dropped."""
+    """Yield lists of `size` batches, one for each optimiser step; an incomplete last list is dropped."""
     while len(group := list(islice(batches, size))) == size:
         yield group
 

@@ -1,16 +1,17 @@
 """Define the errors that can stop the tool, as a tree of classes.
 
-    AutoresearchError           base; carries a hint, the next thing to do
+    AutoresearchError           base class; ``hint`` names the next step
       ConfigError               lab.toml or an option has a value that cannot be used
         UnconfinedError         a sandbox is required, and there is none
-      LabError                  there is no lab here, or its files do not fit together
+      LabError                  there is no lab here, or the lab's files do not fit together
         WorkspaceError          git refuses, or somebody else moved the session's branch
         LedgerError             the ledger cannot be read or written
         LockedError             another process uses this session, or measures on this machine
       CorpusError               the text cannot be fetched or turned into rows
       AgentError                the agent cannot be loaded or cannot go on
         AgentAway               the agent has no proposal now and can be asked again later
-        EndpointError           a model's server does not answer as it should; names the kind of failure
+        AgentWaits              the agent's next proposal does not fit the files now, but may fit later
+        EndpointError           a call to a model's server failed; ``kind`` says how
       TableError                a reference table or an imported log is malformed
 
 A fault in an edited script or in a model's answer raises no error: the experiment gets a status
@@ -51,7 +52,7 @@ class UnconfinedError(ConfigError):
 
 
 class LabError(AutoresearchError):
-    """The directory is not a lab, or its files do not fit together."""
+    """The directory is not a lab, or the lab's files do not fit together."""
 
 
 class WorkspaceError(LabError):
@@ -90,13 +91,13 @@ class AgentWaits(AgentError):
 EndpointKind: TypeAlias = Literal["unreachable", "busy", "hung", "dropped", "garbled", "refused", "overflow"]
 """The ways in which a call to a model's server can fail.
 
-unreachable  nothing listens at the address, or the server that we start did not come up
+unreachable  nothing listens at the address, or the server that this tool started did not come up
 busy         429, 503, a full queue, a model that is still loading
 hung         the deadline of the call passed
 dropped      the connection broke in the middle of the answer
 garbled      the answer cannot be used: it is not JSON, or it is an error sent with a status of success
 refused      the server rejected the model, the key or the request (4xx); asking again changes nothing
-overflow     the prompt is longer than the context, or the server did not read all of it
+overflow     the prompt is longer than the context, or the server read only a part of the prompt
 """
 
 
@@ -116,7 +117,7 @@ class EndpointError(AgentError):
         super().__init__(message, hint)
         self.kind = kind
         self.retry_after = retry_after
-        """Seconds that the server asks us to wait; None when it does not say."""
+        """Seconds that the server asks its clients to wait; None when it names no time."""
         self.partial = partial
         self.context_tokens = context_tokens
         """Context length in tokens that the server named, for an ``overflow``; None when it named no length."""
@@ -129,7 +130,8 @@ class TableError(AutoresearchError):
 
 
 READ_ONLY = (
-    "nothing can be written here, as in a coding agent's sandbox: `autoresearch-mlx drive AGENT` measures outside of it"
+    "nothing can be written here, as in a coding agent's sandbox: "
+    "`autoresearch-mlx drive AGENT` measures outside the sandbox"
 )
 """Hint for a file system that is read-only."""
 _SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

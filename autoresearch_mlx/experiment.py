@@ -1,4 +1,4 @@
-"""Define the central types, all of them frozen, and the few protocols between the packages.
+"""Define the central types, which are all frozen, and the protocols that connect the packages.
 
 A *proposal* becomes an *experiment*: one commit, its *measurements* and a *verdict*.  An unknown value is ``None``.
 """
@@ -12,16 +12,16 @@ from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkabl
 
 Direction: TypeAlias = Literal["min", "max"]
 Failure: TypeAlias = Literal["crash", "timeout", "invalid", "interrupted", "stopped"]
-"""Why a run has no value.  ``stopped`` means that a clear loser was ended early; its experiment is discarded."""
+"""Why a run has no value.  ``stopped`` means that the loop ended a clear loser early, and discarded it."""
 _Failed: TypeAlias = Literal["crash", "timeout", "invalid", "duplicate", "interrupted", "conflict", "limit"]
 Status: TypeAlias = Literal["keep", "discard", _Failed]
-"""Outcome of an experiment.  ``conflict`` means that its change cannot be combined with one that was kept in
-the meantime.  ``limit`` means that one of its figures is beyond the limit set for that figure."""
+"""Outcome of an experiment.  ``conflict`` means that the change cannot be combined with a change that was kept in the
+meantime.  ``limit`` means that a figure of the experiment is beyond the limit set for this figure."""
 Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard", "paused", "waiting"]
-"""Phase of a measurement.  Two phases occur between experiments.  ``paused`` ends when the user
-resumes the run, or when a failing machine has rested.  ``waiting`` ends when the machine is ready (power, heat)."""
+"""Phase of a measurement, or between experiments: ``paused`` until the user resumes the run or a failing machine has
+rested, ``waiting`` until the machine is ready (power, heat)."""
 KnobChanges: TypeAlias = Mapping[str, tuple[Any, Any]]
-"""Changed knobs as ``{name: (from, to)}``; ``None`` if the knob did not exist before or no longer exists."""
+"""Changed knobs as ``{name: (from, to)}``; ``from`` is None for a new knob, ``to`` is None for a deleted knob."""
 Split: TypeAlias = Literal["val", "hidden"]
 """The cases that score a run: ``val`` guides the search; ``hidden`` is used only by ``certify``."""
 
@@ -39,7 +39,7 @@ class Proposal:
     rationale: str = ""
     agent: str = ""
     problem: str = ""
-    """What is wrong with an answer that contains no edit, in words for the agent; ``files`` is then empty."""
+    """Message to the agent that says what is wrong with an answer without an edit; ``files`` is then empty."""
     base: str | None = None
     """Commit that this edit starts from; None means the incumbent."""
     talk: Mapping[str, Any] = field(default_factory=dict)
@@ -87,11 +87,11 @@ class Measurement:
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further figures from the target: train_loss, num_params, depth, secondary metrics."""
     speed: float | None = None
-    """Mean speed of the machine during the training; the speed for the baseline is 1, and None means unknown."""
+    """Mean speed of the machine during the training; the speed during the baseline is 1, and None means unknown."""
     stretch: float | None = None
-    """Wall-clock time of the training as a multiple of its budget in reference seconds; None if no clock ended it."""
+    """Wall-clock time of the training over its budget in reference seconds; None if no clock ended the training."""
     disturbed_by: str = ""
-    """What slowed the run down, as text, even if its budget was lengthened to make up for it; empty if nothing did."""
+    """What slowed the run down, as text, even if a longer budget made up for this; empty if nothing slowed it down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Verdict:
     status: Status
     reason: str
     held: bool = False
-    """True for a gain that is too good to be believed; the experiment is not kept until a person accepts it."""
+    """True for a gain that is too good to be believed; the experiment is kept only if a person accepts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,8 @@ class Experiment:
     status: Status
     value: float | None
     gain: float | None
-    """Improvement over the incumbent at that time, in the metric's unit; positive is better.  Where the noise is
-    known, the gain is shrunk towards zero to allow for it; ``effect`` has the difference as measured."""
+    """Improvement over the version with which the experiment was compared, in the metric's unit; positive is better.
+    If the noise is known, the gain is shrunk towards zero to allow for it; ``effect`` has the measured difference."""
     commit: str | None
     base: str | None
     ref: str | None
@@ -134,10 +134,10 @@ class Experiment:
     effect: Mapping[str, Any] = field(default_factory=dict)
     """The judge's estimate: gain, low, high (90 %), z, error, raw, runs_candidate, runs_incumbent."""
     against: str | None = None
-    """Commit with which the experiment was compared, if this was not the incumbent (a lane had just replaced it, or a
-    machine of a fleet had only an older one); otherwise None."""
+    """Commit with which the experiment was compared; None means the incumbent.  Another commit is used if a lane has
+    just replaced the incumbent, or if a machine of a fleet has run only an older version."""
     held: bool = False
-    """True for a gain that is too good to be believed; the experiment is not kept until a person accepts it."""
+    """True for a gain that is too good to be believed; the experiment is kept only if a person accepts it."""
 
     @property
     def failed(self) -> bool:
@@ -145,7 +145,7 @@ class Experiment:
 
     @property
     def cut_off(self) -> bool:
-        """True when a crash of the tool or Ctrl-C, but not a skip, ended the experiment; it may be tried again."""
+        """True when a crash of the tool or Ctrl-C, but not a skip, ended the experiment, which may be tried again."""
         return self.status == "interrupted" and self.reason != SKIPPED
 
 
@@ -172,7 +172,7 @@ class History:
     regime: int = 0
     """Number of the regime in which the session measures now; the first is 0."""
     own: frozenset[int] | None = None
-    """In a fleet, the regimes of the machine for which this history was read; None when one machine measures all."""
+    """In a fleet, the regimes of the machine for which this history was read; None when one machine makes all runs."""
 
     @property
     def baseline(self) -> Experiment | None:
@@ -228,7 +228,7 @@ class Context:
     findings: str = ""
     """Findings of the target about the runs, besides their values, as text; empty if there are none."""
     elsewhere: Sequence[str] = ()
-    """Lines about results of other people's labs; they quote those people's words."""
+    """Lines about results of other people's labs; the lines quote those people's words."""
     hooks: Sequence[str] = ()
     """Texts that the user's hooks printed for this experiment."""
 
@@ -247,7 +247,7 @@ class Progress:
     words: str | None = None
     """The reason for the wait in phase ``waiting``, or for a pause that no person has ordered."""
     number: int | None = None
-    """Number of the experiment, when several are measured side by side; None means the one that started last."""
+    """Number of the experiment, if several are measured side by side; None means the experiment that started last."""
 
 
 Watch: TypeAlias = Callable[[Progress], None]
@@ -258,12 +258,11 @@ class Stopper(Protocol):
     """A function that decides during a run whether the run has already lost."""
 
     def __call__(self, curve: Sequence[tuple[float, float]], tokens: int | None = None) -> Mapping[str, Any] | None:
-        """Decide whether the run has lost, from the loss curve so far and, if the clock ends the run, from the tokens
-        trained on.
+        """Decide whether the run has lost, by its loss curve and by the number of tokens trained on so far.
 
-        Returns None to let the run go on.  Otherwise the result has ``reason``, ``share`` of the budget used, ``gap``
-        to the incumbent's loss, and ``audit``, which is True if the run should be finished all the same, to check this
-        rule.
+        ``tokens`` is None if the clock does not end the run.  Returns None to let the run go on.  Otherwise the result
+        has ``reason``, ``share`` of the budget used, ``gap`` to the incumbent's loss, and ``audit``, which is True if
+        the run should go on all the same, to check this rule.
         """
 
 
@@ -295,7 +294,7 @@ class Usual:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The speed that counts as 1 in a session; a probe is None until a run has set it."""
+    """The speed of the machine that counts as 1 in a session; None means that no run has measured the figure yet."""
 
     processor_share: float = 1.0
     """Processor time that a run got, as a share of the time that it wanted."""
@@ -324,8 +323,8 @@ class Assignment:
     reference: Reference | None = None
     """Speed of the machine by which the seconds of the budget are counted; None means wall-clock seconds."""
     incumbent: Callable[[], Assignment | None] | None = None
-    """Function for an audit: it puts the incumbent into the same tree and returns an assignment whose folder has the
-    incumbent's weights, or None if they were not kept."""
+    """Function for an audit, which checks out the incumbent in the same tree.  The function returns an assignment whose
+    folder has the incumbent's weights, or None if these weights were not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +332,7 @@ class Workload:
     """What one run needs from the machine, as far as this is known before the run."""
 
     device: Literal["cpu", "gpu"] | None = None
-    """Device on which MLX trains; None for another program."""
+    """Device on which MLX trains; None if the target is not a training script."""
     budget_seconds: float | None = None
     """Training time of a run, in seconds; None when no clock ends it."""
     most_seconds: float | None = None
@@ -358,14 +357,14 @@ class Tenant(Protocol):
     """An agent that takes up memory while it thinks."""
 
     def make_room(self, context: Context) -> Mapping[str, float]:
-        """Free the memory that the coming run needs; return the seconds of each step by its name.  Raises nothing."""
+        """Free the memory that the coming run needs; return the seconds of each step by name.  Raises nothing."""
 
     def close(self) -> None:
         """End what the agent started; called once, however the run ends."""
 
 
 class Target(Protocol):
-    """What is optimised: how it is measured, and which way is better.  A ``TargetKind`` builds a session's target."""
+    """What a session optimises, how it is measured, and whether lower or higher values are better."""
 
     @property
     def name(self) -> str: ...

@@ -14,23 +14,24 @@ from collections.abc import Sequence
 
 UNKNOWN = "-"
 HIDDEN_VALUE, HIDDEN_AMOUNT = 1e-4, 1e-5
-"""Limits below which six decimals show too few digits: a metric below the first limit would have fewer than three
-significant digits, and a difference below the second fewer than two."""
+"""Limits below which six decimals show too few significant digits: fewer than three of a metric (first limit), or fewer
+than two of a difference (second limit)."""
 
 LARGEST_COUNT = 1e10
 """Whole numbers of this size or more are rounded to six significant digits, because columns are too narrow for all of
 their digits."""
 
 LOGARITHM = "log_speedup"
-"""Metric whose values are natural logarithms of a speed-up, so that a gain in percent would say nothing."""
+"""Name of the metric whose values are natural logarithms of a speed-up.  For this metric, a gain in percent means
+nothing."""
 
 # Escape sequences for colours, cursor and window title, which a training script or a model may have written.
 _CODES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\r\n]*(?:\x07|\x1b\\)?|\x1b[PX^_][^\x1b\r\n]*(?:\x1b\\)?"
     r"|\x1b[ -/]+[0-~]|\x1b.?"
 )
-"""Pattern of the escape sequences of ECMA-48 and ECMA-35; ``tput sgr0``, which ends a colour, prints one of each
-standard."""
+"""Pattern of the escape sequences of ECMA-48 and ECMA-35; ``tput sgr0``, which ends a colour, prints one sequence of
+each standard."""
 
 
 def value(number: float | None) -> str:
@@ -42,7 +43,8 @@ def value(number: float | None) -> str:
 
 
 def amount(number: float | None) -> str:
-    """Format a difference of metrics or a standard deviation like a metric, but with three digits below 0.00001."""
+    """Format a difference of metrics or a standard deviation like a metric, but with three significant digits if it is
+    below 0.00001."""
     return UNKNOWN if number is None else _decimals(number, HIDDEN_AMOUNT, 3)
 
 
@@ -99,7 +101,7 @@ def took(seconds: float | None) -> str:
 
 
 def times_as_fast(gain: float) -> str:
-    """Write a gain in the logarithm of a speed-up as ``1.38 times as fast``."""
+    """Format a gain that is the natural logarithm of a speed-up: ``1.38 times as fast``."""
     return f"{math.exp(min(gain, 100.0)):.3g} times as fast"
 
 
@@ -134,7 +136,7 @@ def one_line(text: str) -> str:
 
 
 def columns(text: str) -> int:
-    """Count the terminal columns of a printable line: two for a wide character, none for a combining one."""
+    """Count the terminal columns of a printable line: two for a wide character, none for a combining character."""
     return len(text) if text.isascii() else sum(_columns(character) for character in text)
 
 
@@ -160,7 +162,7 @@ def pad(text: str, width: int, left: bool = True) -> str:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Wrap the text at ``width`` columns between words, never inside one; its own line ends stay."""
+    """Wrap the text at ``width`` columns between words, never inside a word; the text's own line ends stay."""
     lines = printable(text).expandtabs(4).rstrip().split("\n")
     return [part for line in lines for part in _wrapped(line, width)]
 
@@ -172,7 +174,7 @@ def _wrapped(line: str, width: int) -> list[str]:
 
 
 def field(name: str, text: str, width: int, indent: int) -> list[str]:
-    """Format ``name    text`` as lines; the text is wrapped in its own column, ``indent`` columns from the left."""
+    """Format a name and a text as lines: the name at the left, the text wrapped from column ``indent`` on."""
     lines = wrap(text.strip() or UNKNOWN, max(width - indent, 20))
     return [f"{'' if i else name:<{indent}}{line}" for i, line in enumerate(lines)]
 

@@ -1,15 +1,15 @@
-"""Print the test files for what has changed since the branch left main, for `make check`.
+"""Print the test files for the changes since this branch left main; `make check` runs these test files.
 
     python scripts/changed_tests.py [BASE]
 
-Committed, uncommitted and new files count.  The rule follows the names:
+Committed changes, uncommitted changes and new files count.  A test file is found by the changed file's name:
 
     autoresearch_mlx/judge/sigma.py           tests/judge/test_sigma*.py
     autoresearch_mlx/agents/chat/calls.py     tests/agents/test_chat_calls*.py, tests/agents/test_calls*.py
     a test file                               itself
     a Markdown page                           tests/test_docs.py
 
-A module without a test file of its name is named on standard error: ``make test`` covers it.
+A module without a test file of its name is reported on standard error, because only ``make test`` covers it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def changed_since(base: str) -> list[str]:
 
 
 def tests_of(file: PurePosixPath, root: Path) -> list[str]:
-    """Return the test files for one changed file, both relative to ``root``; those that do not exist are left out."""
+    """Return the existing test files for one changed file; all paths are relative to ``root``."""
     if file.suffix == ".md":
         return ["tests/test_docs.py"]
     if file.parts[0] == "tests" and file.name.startswith("test_"):

@@ -1,4 +1,4 @@
-"""Judge a case whose runs were made on several machines of a fleet; each machine has regimes of its own."""
+"""Judge a candidate whose runs were made on several machines of a fleet; each machine has regimes of its own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ NAME = "fleet_machine"
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A session's history as one machine of a fleet sees it: ``own`` and ``regime`` belong to this one machine."""
+    """A session's history for one machine of a fleet; the history's ``own`` and ``regime`` are those of this
+    machine."""
 
     machine: str
     chip: str
@@ -51,9 +52,7 @@ def name_of(measured: Measurement) -> str | None:
 def views(history: History) -> tuple[View, ...]:
     """Return a view for each of a fleet's machines that has made a run, in the order of their first runs.
 
-    Without a fleet the result is empty.
-
-    A machine's newest run shows its current regime and its chip.
+    A machine's newest run shows the machine's current regime and its chip.  Without a fleet, the result is empty.
     """
     own: dict[str, set[int]] = {}
     newest: dict[str, Measurement] = {}
@@ -107,8 +106,8 @@ def changes(
 ) -> tuple[Change, ...]:
     """Return every change of a session with its effects on the machines.
 
-    A change that failed on every machine has no effects.  ``numbers`` are the experiments to return; None means all of
-    them.
+    A change that failed on every machine has no effects.  ``numbers`` has the numbers of the experiments to return;
+    None means all experiments.
     """
     if not seen:
         return ()
@@ -124,7 +123,7 @@ def changes(
 
 
 def effects_between(seen: Sequence[View], noise: Noise, e: Experiment, before: Experiment) -> tuple[MachineEffect, ...]:
-    """Return how much better ``e`` is than ``before`` on each machine that ran both in the same regime."""
+    """Return how much better ``e`` is than ``before`` on each machine that ran both experiments in the same regime."""
     found = (_effect_between(view, *noise[view.machine], e, before) for view in seen)
     return tuple(each for each in found if each is not None)
 
@@ -163,8 +162,8 @@ def decide_across(judge: Judge, seen: Sequence[View], case: Case) -> Decision:
 
     ``seen`` has a view for each machine that takes part; the machine of the first view is the first to be asked for
     runs.  ``case`` has the runs of all machines.  With one machine the result is the result of :meth:`Judge.decide`.
-    In the mode ``margin``, the first machine that has measured the candidate decides alone.  Raises ValueError without
-    a machine.
+    In the mode ``margin``, the first machine that has measured the candidate decides alone.  Raises ValueError if
+    ``seen`` is empty.
     """
     if not seen:
         raise ValueError("a case cannot be judged without a machine")
@@ -214,7 +213,7 @@ def effect_across(judge: Judge, seen: Sequence[View], case: Case) -> Effect | No
     """Return the gain to report: the combined effect in the metric's unit, at the mean sigma of the machines.
 
     If no machine has run the incumbent, the gain is the gain over an older version (:func:`reference`).  Returns None
-    if no machine has runs on both sides and a known sigma.
+    if no machine has a known sigma and runs of both versions.
     """
     parts = [(view, _part(view, case)) for view in seen]
     known = [(view, part) for view, part in parts if view.history.incumbent is not None and part.measurements]
@@ -244,16 +243,15 @@ def _side(judge: Judge, view: View, part: Case) -> OnMachine:
 
 
 def knows(history: History, best: Experiment) -> bool:
-    """Return whether the machine of the history's current regime has an undisturbed run of this version in that
-    regime."""
+    """Return whether the history has an undisturbed run of the version ``best`` in the current regime."""
     return any(m.value is not None and not m.tainted for m in taken_now(history, best))
 
 
 def reference(history: History) -> Experiment | None:
-    """Return the newest version that this history's machine has run undisturbed in the current regime, to compare with.
+    """Return the version with which this history's machine compares a candidate.
 
-    The result is the incumbent, or else an older version, provided that every keep since that version was a gain.
-    Returns None if no version can be compared with.
+        This is the newest kept version with an undisturbed run in the current regime: the incumbent, or an older
+    version if every later keep was a gain.  Returns None if there is no such version.
     """
     for e in reversed([e for e in history.experiments if e.status == "keep"]):
         if knows(history, e):

@@ -11,7 +11,7 @@ from autoresearch_mlx.experiment import History, Measurement
 from autoresearch_mlx.judge.speeds import SLOW
 
 _FEWEST = 3
-"""A comparison needs at least this many runs with a model at work, and as many without."""
+"""A comparison needs at least this many runs with a model at work, and at least this many without one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class ByCase:
 def by_case(candidate: Sequence[Run], against: Sequence[Run], direction: Direction) -> ByCase | None:
     """Return the comparison case by case.
 
-    Returns None unless every run names its cases and all runs share at least two of them.
+    It needs two cases or more that all runs scored.  Returns None if there are fewer, or if a run names no cases.
     """
     ours, theirs = ([run.cases for run in side if run.cases is not None] for side in (candidate, against))
     if not ours or len(ours) < len(candidate) or not theirs or len(theirs) < len(against):
@@ -75,8 +75,8 @@ def by_case(candidate: Sequence[Run], against: Sequence[Run], direction: Directi
 def sign_flip_score(differences: Sequence[float]) -> float:
     """Return the normal score of the sum of the differences, compared with the sums for all choices of signs.
 
-    The score is positive when the sum is positive, and 0 when every difference is 0.  The time that this takes grows
-    with the square of the number of differences.
+    The score is positive when the sum is positive, and 0 when every difference is 0.  The computing time grows with the
+    square of the number of differences.
     """
     units = [round(_STEPS * d) for d in differences]
     sizes = [abs(unit) for unit in units if unit]

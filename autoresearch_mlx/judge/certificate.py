@@ -1,5 +1,4 @@
-"""Certify: compare the head with an earlier commit by new runs on fresh seeds, which played no part in choosing either
-commit.
+"""Certify a gain: compare the head with an earlier commit by new runs, on seeds that played no part in the search.
 
 The two commits run in turn, A B B A, each pair on a fresh seed.  In a block A B B A of four consecutive runs, a linear
 drift of the machine (say, while it warms up) cancels exactly.
@@ -37,9 +36,9 @@ class Certificate:
     """How much better the head is than the earlier commit, in the metric's unit; positive is better.
 
     ``low`` to ``high`` is the 90 % interval.  The interval and the probability come from the posterior under flat
-    priors, which is Student's t around the effect.  The variance of the posterior is pooled from two sources: sigma, as
-    if the two runs of a pair were independent (a common seed may make the variance smaller, which is ignored), and the
-    differences between blocks.
+    priors, which is Student's t around the effect.  The variance of the posterior is pooled from sigma and from the
+    differences between blocks.  Sigma is used as if the two runs of a pair were independent, although their common seed
+    may make the variance smaller.
     """
 
     effect: float
@@ -59,7 +58,7 @@ class Certificate:
 def slots_of(pairs: int, first_seed: int) -> tuple[Slot, ...]:
     """Return the runs in the order in which they are made: A B B A A B B A ...
 
-    Raises ValueError when the pairs do not fill blocks of two.
+    Raises ValueError when ``pairs`` is odd or below 2.
     """
     if pairs < 2 or pairs % 2:
         raise ValueError(f"certifying takes an even number of pairs, at least 2, not {pairs}")
@@ -84,7 +83,7 @@ def certificate(
     runs were equally fast, or whose speed changed steadily.
 
     A block with a lost or disturbed run is left out, and has to be measured again.  Raises ValueError when no block is
-    complete, and when there is one block and no sigma, because the error is then unknown.
+    complete.  Raises ValueError also for one block without sigma, because the error is then unknown.
     """
     slope = slope or Slope()
     effects = block_effects(before, head, direction, slope)
@@ -145,7 +144,8 @@ def evidence_ratio(z: float, pairs: int) -> float:
 
 
 def in_words(found: Certificate) -> str:
-    """Return ``better by 0.0120 (90 %: 0.0081 to 0.0159), P(better) 0.998, 4 pairs: certified``."""
+    """Return the certificate as text: ``better by 0.0120 (90 %: 0.0081 to 0.0159), P(better) 0.998, 4 pairs:
+    certified``."""
     digits = digits_of((found.high - found.low) / 4)
     word = "better" if found.effect > 0 else "worse" if found.effect < 0 else "different"
     size = f"{word} by {abs(found.effect):.{digits}f} (90 %: {found.low:.{digits}f} to {found.high:.{digits}f})"
@@ -162,7 +162,8 @@ def _probability(found: Certificate) -> str:
 
 
 def _pair_variance(effects: Sequence[float], sigma: Sigma, dof: int) -> float:
-    """Return the variance of the difference of one pair, pooled from 2 sigma^2 and twice the variance of the blocks."""
+    """Return the variance of the difference within a pair, pooled from 2 sigma^2 and twice the variance of block
+    effects."""
     mean = fmean(effects)
     squares = 2 * math.fsum((effect - mean) ** 2 for effect in effects)
     if sigma.value is not None:

@@ -1,15 +1,15 @@
 """Combine the effects of one change on several machines into one effect, and say how much the machines differ.
 
 The model is the usual model of a meta-analysis with random effects.  The gain of a change on one machine is the sum of
-three parts: its mean effect over all machines, a part that belongs to this machine (standard deviation tau), and the
-error of the measurement.  Each machine is weighted by the inverse of the variance of the last two parts.
+three parts: the mean effect of the change over all machines, a part that belongs to this machine (standard deviation
+tau), and the error of the measurement.  Each machine is weighted by the inverse of the variance of the last two parts.
 
 With a handful of machines, one change alone reveals little about tau, so :func:`combine` has two forms.  For a single
 change, tau^2 is the estimate of Paule and Mandel (Journal of Research of the NBS 87, 1982), and the standard error is
-that of Hartung and Knapp (Statistics in Medicine 20, 2001), but never smaller than the plain standard error.  This
-standard error suits few machines (Röver, Knapp and Friede, arXiv 1508.01227).  In a session in which many changes ran
-on several machines, tau^2 is pooled over the changes (:func:`between`), by the moments of DerSimonian and Laird
-(Controlled Clinical Trials 7, 1986).
+that of Hartung and Knapp (Statistics in Medicine 20, 2001), or the plain standard error if that is larger.  This rule
+suits few machines (Röver, Knapp and Friede, arXiv 1508.01227).  In a session in which many changes ran on several
+machines, tau^2 is pooled over the changes (:func:`between`), by the moments of DerSimonian and Laird (Controlled
+Clinical Trials 7, 1986).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Between:
     changes: int = 0
     """Number of changes that several machines measured."""
     left_out: int = 0
-    """Number of these changes that were left out, because their effects differ too much between machines."""
+    """Number of the changes that were left out, because their effects differ too much between machines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,8 @@ def paule_mandel(estimates: Sequence[Estimate]) -> float:
 
 
 def moments(estimates: Sequence[Estimate]) -> tuple[float, float]:
-    """Return (Q - (k - 1), C), whose ratio is DerSimonian and Laird's tau^2 before it is cut at 0."""
+    """Return (Q - (k - 1), C) for k estimates; the ratio of the two is DerSimonian and Laird's tau^2 before a cut at
+    0."""
     weights = [1 / e.error**2 for e in estimates]
     total = math.fsum(weights)
     return cochran(estimates) - (len(estimates) - 1), total - math.fsum(w * w for w in weights) / total
@@ -147,13 +148,12 @@ def moments(estimates: Sequence[Estimate]) -> tuple[float, float]:
 def between(changes: Iterable[Sequence[Estimate]], assumed: float, weight: float) -> Between:
     """Return the variance between machines, pooled over changes that were measured on two machines or more.
 
-    ``assumed`` is the variance that is assumed before anything was measured.  ``weight`` is the weight of this
-    assumption, in the unit of DerSimonian and Laird's C: a change on two machines with standard errors e adds 1 / (2
-    e^2) to C.
+    ``assumed`` is the variance that is assumed before any measurement.  ``weight`` is the weight of this assumption, in
+    the unit of DerSimonian and Laird's C.  A change on two machines, each with the standard error e, adds 1 / e^2 to C.
 
     A few changes may suit only one kind of machine; if they counted, the mean effects of all other changes would look
-    uncertain.  So a change is left out if its Q is so large that, given the variance, it occurs in fewer than 1 change
-    in 100.  The variance is then computed again, until the changes that are left out stay the same.
+    uncertain.  So a change is left out if, given the variance, fewer than 1 change in 100 has a Q as large.  The
+    variance is then computed again, until the changes that are left out stay the same.
     """
     several = [(len(change) - 1, cochran(change), moments(change)[1]) for change in changes if len(change) > 1]
     variance, left_out = assumed, 0

@@ -3,9 +3,9 @@
 Two estimates are made, and the more precise one is used.  The first estimate is the difference of the two means, with
 an error from the session's pooled sigma (Student's two-sample t with a common variance).  The second estimate is the
 mean of the differences on common seeds (Student's paired t), with an error from earlier pairs of the same class of
-changes.  If the machine was not equally fast in all runs, everything is calculated at the reference speed
-(:mod:`slope`), and a third estimate is added: the difference from those runs of the incumbent that ran at a similar
-speed.  Runs that scored the same cases are compared case by case instead (:mod:`by_case`).
+changes.  If the machine was not equally fast in all runs, values are first converted to the reference speed
+(:mod:`slope`).  A third estimate then uses only those runs of the incumbent during which the machine was about as fast
+as for the candidate.  Runs that scored the same cases are compared case by case instead (:mod:`by_case`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from autoresearch_mlx.judge.slope import with_repeats as slope_with_repeats
 from autoresearch_mlx.judge.student_t import normal_score, quantile
 
 _NEGLIGIBLE = 0.1
-"""The errors of the runs' own values are ignored if they are below this share of the standard error, to which they
-then add at most 0.5 %."""
+"""The errors of the runs' own values are ignored if they are below this share of the standard error, because they would
+then enlarge it by at most 0.5 %."""
 _MANY = 200
 """Degrees of freedom of a comparison by cases.  The number is large, because the score of such a comparison comes from
 an exact test that needs no allowance for an uncertain sigma."""
@@ -39,7 +39,7 @@ class Difference:
 
     gain: float
     error: float
-    """Standard error of the gain, or 0 while sigma is unknown, in which case there is no score."""
+    """Standard error of the gain, or 0 while sigma is unknown; there is then no score."""
     dof: int
     """Degrees of freedom of the error."""
     sigma: float
@@ -55,7 +55,7 @@ class Difference:
     speed_gain: float = 0.0
     """Part of the gain that was added because the runs were not equally fast."""
     by_case: ByCase | None = None
-    """The comparison of the cases that gave the gain, if all runs scored the same cases."""
+    """The comparison from which the gain comes, if all runs scored the same cases; otherwise None."""
 
     @property
     def score(self) -> float:
@@ -64,7 +64,7 @@ class Difference:
 
     @property
     def of_other_speed(self) -> bool:
-        """Whether the machine's speed differed between the two sides."""
+        """Whether the machine's speed differed between the runs of the candidate and those of the incumbent."""
         return bool(self.speed_error or self.speed_gain)
 
     @property
@@ -86,7 +86,8 @@ def counted(evidence: Evidence) -> Evidence:
 
 
 def newest_unselected(incumbent: Sequence[Run], most: int) -> tuple[Run, ...]:
-    """Return the incumbent's newest unselected runs, at most ``most``; if all were selected, return selected runs."""
+    """Return the incumbent's newest unselected runs (``Run.fresh``), at most ``most``; if none is unselected, the
+    newest."""
     fresh = [run for run in incumbent if run.fresh]
     return tuple((fresh or incumbent)[-most:])
 
@@ -94,7 +95,7 @@ def newest_unselected(incumbent: Sequence[Run], most: int) -> tuple[Run, ...]:
 def difference(evidence: Evidence, most: int) -> Difference:
     """Return the difference between all runs of the candidate and the ``most`` newest runs of the incumbent.
 
-    Both sides must have runs, and all of the runs must count (:func:`counted`).
+    Candidate and incumbent must have runs, and all of these runs must count (:func:`counted`).
     """
     against = newest_unselected(evidence.incumbent, most)
     if (cases := by_case(evidence.candidate, against, evidence.direction)) is not None:
@@ -148,7 +149,8 @@ def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> 
 def _at_like_speed(evidence: Evidence, most: int) -> Difference | None:
     """Compare the candidate with those runs of the incumbent that ran at about the candidate's speed.
 
-    Return None if all of the incumbent's runs or none of them had about the candidate's speed.
+    Returns None if all of the incumbent's runs had about this speed, or none that is unselected, or if sigma is
+    unknown.
     """
     speed = fmean([run.log_work for run in evidence.candidate])
     like = [run for run in evidence.incumbent if abs(run.log_work - speed) <= STEADY]

@@ -22,10 +22,11 @@ def drifted(
     """Return whether the incumbent's new runs lie more than ``far`` standard errors from its stored runs.
 
     The standard error of the difference of two means is sigma * sqrt(1/n + 1/m); Student's t allows for a sigma from
-    few repeats.  A difference that the machine's speed explains, given the slope and its error, is not a drift, because
-    a slow hour passes, and its runs can be compared with the runs before it.  One disturbed run looks like a drift, so
-    before you open a new regime, make a second run and call this function with both runs.  Returns False if there is
-    nothing to compare.
+    few repeats.  A difference that the machine's speed explains, given the slope and its error, is not a drift: the
+    slope corrects the values of a slow hour.
+
+    One disturbed run looks like a drift.  So make a second run before you begin a new regime, and call this function
+    with both runs.  Returns False if there is nothing to compare.
     """
     told = by_tokens(new, stored)
     new, stored = (new, stored) if told is None else told

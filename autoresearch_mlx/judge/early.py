@@ -1,8 +1,8 @@
 """Stop a run that has already lost, and record how much time such stops save and how often they were wrong.
 
 The loss at half the budget says little about the order of good configurations; it only shows clear losers.  So the
-margin is wide, and changes that reshape the loss curve are exempt.  One loser in eight may finish, to learn how often
-the rule is wrong.  A stopped run has no value, and its only verdict is discard.
+margin is wide, and changes that reshape the loss curve are exempt.  One loser in eight may finish, which shows how
+often the rule is wrong.  A stopped run has no value, and its only verdict is discard.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class EarlyRules:
     after: float = 0.6
     """Share of the budget before which only diverged runs are stopped."""
     margin: float = 0.03
-    """Smallest excess of the smoothed loss over the incumbent's that stops a run, as a share of the incumbent's
+    """A run is stopped if its smoothed loss exceeds the incumbent's loss by more than this share of the incumbent's
     loss."""
     window: float = 0.1
     """Share of the budget over which the loss is averaged."""
@@ -53,7 +53,7 @@ class Stop:
     audit: bool = False
     """True if the run is allowed to finish, to check the rule."""
     gap: float | None = None
-    """Excess of the run's loss over the incumbent's, as a share of the incumbent's, or None if the run diverged."""
+    """Excess of the run's loss over the incumbent's loss, as a share of the latter; None if the run diverged."""
 
     @property
     def verdict(self) -> Verdict:
@@ -97,7 +97,7 @@ def pace(curve: Curve, tokens: int | None, whole: int | None) -> float:
 
     ``tokens`` is the number of tokens trained on so far, ``whole`` the number in the incumbent's whole run.  On a
     slower machine a run falls behind the incumbent although its file is not to blame.  Returns 1 if the tokens are
-    unknown, and if the run is ahead of the incumbent, because a faster file has earned its lead.
+    unknown.  Returns 1 also for a run that is ahead of the incumbent, because a faster file has earned its lead.
     """
     if not curve or not tokens or not whole or curve[-1][0] <= 0:
         return 1.0
@@ -108,7 +108,7 @@ def gap_to(curve: Curve, incumbent: Curve, window: float, pace: float = 1.0) -> 
     """Return how far the smoothed loss lies above the incumbent's loss after the same work, as a share of the
     incumbent's loss.
 
-    Returns None if the incumbent's curve does not reach this point, or if its loss is not above zero.
+    Returns None if the incumbent's curve does not reach this point, or if the incumbent's loss is not above zero.
     """
     recent = _recent(curve, window)
     before = [loss_at(incumbent, share * pace) for share, _ in recent]

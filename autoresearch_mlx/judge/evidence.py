@@ -18,28 +18,26 @@ Mode: TypeAlias = Literal["auto", "fast", "adaptive", "strict"]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of one commit; the run has a value.  Raises ValueError for a value that is not a finite number."""
+    """One run of one commit, with its value.  Raises ValueError if the value is not a finite number."""
 
     value: float
     seed: int
     regime: int = 0
     """Number of the regime in which the run was made; runs of different regimes cannot be compared."""
     fresh: bool = True
-    """False for the first run of a proposal, by which it was selected; True for repeats and for runs of the
-    baseline."""
+    """False for the run that selected a proposal, which is its first; True for repeats and for runs of the baseline."""
     pair: int | None = None
     """Number of the run's pair in a certification, where the runs of two commits alternate."""
     error: float = 0.0
-    """Standard error of the value itself, in the metric's unit, if the measurement reports a standard error, as the
-    correction for look-ahead does."""
+    """Standard error of the value itself, in the metric's unit, such as that of the correction for look-ahead; 0 if the
+    measurement reports none."""
     tainted: bool = False
-    """Whether heat, sleep or another program disturbed the run, so that it does not count."""
+    """Whether heat, sleep or another program disturbed the run, which then does not count."""
     log_work: float = 0.0
     """Natural logarithm of the work that the run could do at the machine's speed, relative to the session's reference
     speed (:func:`speeds.log_work`).  The value is 0 at the reference speed, and if the speed is unknown."""
     log_tokens: float | None = None
-    """Natural logarithm of the number of tokens trained on, or None if this number or the machine's speed is unknown.
-    """
+    """Natural logarithm of the number of tokens trained on; None if that number or the machine's speed is unknown."""
     off_speed: bool = False
     """Whether the machine was clearly slower or faster than usual during the run."""
     cases: Mapping[str, float] | None = None
@@ -73,7 +71,7 @@ UNKNOWN = Sigma(None, 0, 0, "nothing was measured twice")
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """How much a value changes when ``log_work`` grows by 1 (in the metric's unit), and the standard error of that
+    """How much a value changes when ``log_work`` grows by 1, in the metric's unit, and the standard error of this
     slope."""
 
     value: float = 0.0
@@ -88,7 +86,8 @@ STEADY = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything on which a decision is based.  The runs of each side are listed oldest first."""
+    """Everything on which a decision is based.  The runs of the candidate and of the incumbent are listed oldest
+    first."""
 
     candidate: tuple[Run, ...]
     incumbent: tuple[Run, ...]
@@ -106,7 +105,7 @@ class Evidence:
     incumbent_age: int = 0
     """Number of experiments that finished since the incumbent was last measured."""
     refreshes: int = 0
-    """Runs of the incumbent that were already made for this decision."""
+    """Number of the incumbent's runs that were already made for this decision."""
     audited: bool = False
     """True if the candidate has passed the audits that :class:`Again` asked for."""
     examined: bool = False
@@ -152,8 +151,8 @@ Decision: TypeAlias = Verdict | Again
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """Bounds on the score, in standard errors, after 1, 2, ... runs of the candidate; between two bounds a case is
-    undecided.
+    """Bounds on the score, in standard errors, after 1, 2, ... runs of the candidate; between the two bounds a
+    candidate is undecided.
 
     A candidate with a score below ``lower`` is discarded; a candidate with a score of ``upper`` or more is kept.
     Raises ValueError unless the two bounds are equal after the last run.
@@ -180,16 +179,16 @@ class Stages:
 
 ADAPTIVE = Stages((0.5, 0.8, 1.1, 1.5), (3.0, 2.0, 1.8, 1.5))
 """Bounds of the mode ``adaptive``.  In simulations with sigma from three baseline runs (`bench/judge.py`), these bounds
-keep 9 % of the changes that do nothing, and 96 % of those that gain 3 sigma."""
+keep 9 % of the changes that do nothing, and 96 % of the changes that gain 3 sigma."""
 STRICT = Stages((0.7, 1.1, 1.5, 1.8, 2.1), (4.5, 3.0, 2.6, 2.3, 2.1))
 """Bounds of the mode ``strict``.  In the simulations of ``bench/judge.py``, these bounds keep 3 % of the changes that
-do nothing and 88 % of those that gain 3 sigma.  Of the changes that gain 1 sigma, these bounds keep half as many as the
-adaptive bounds."""
+do nothing, and 88 % of the changes that gain 3 sigma.  Of the changes that gain 1 sigma, these bounds keep half as many
+as the adaptive bounds."""
 ACROSS = Stages((0.6, 0.8, 1.0, 1.2), (3.0, 1.55, 1.4, 1.2))
 """Bounds for a change whose runs are spread over the machines of a fleet.
 
-These bounds are lower than those for one machine, because a second machine has to agree, and because machines that may
-differ widen the error (`bench/fleet.py`).
+These bounds are lower than the bounds for one machine for two reasons: a second machine has to agree, and possible
+differences between machines widen the error (`bench/fleet.py`).
 """
 
 
@@ -207,7 +206,7 @@ class Rules:
     fast_window: int = 5
     """Number of newest keeps whose median gain decides between ``fast`` and ``adaptive``."""
     fast_proof: int = 2
-    """Smallest number of keeps with which ``auto`` can act as ``fast``; with fewer it acts as ``adaptive``."""
+    """Smallest number of keeps with which ``auto`` can act as ``fast``; with fewer keeps it acts as ``adaptive``."""
     record: int = 4
     """Maximum number of the incumbent's newest unselected runs whose mean is the incumbent's value."""
     record_least: int = 2

@@ -1,7 +1,7 @@
 """Decide what to do when the machine ends a candidate's runs again and again.
 
 A run that the machine ended does not count and is repeated.  After three such runs in a row there are two explanations:
-the machine does not work, or the file makes it fail (or prints what a failing machine prints).  One run of the
+the machine does not work, or the file makes the machine fail (or prints what a failing machine prints).  One run of the
 incumbent shows which explanation is right.
 """
 
@@ -43,9 +43,8 @@ def faults_at_the_end(measurements: Sequence[Measurement]) -> int:
 def decide_faults(history: History, measurements: Sequence[Measurement], tried: bool) -> Decision | None:
     """Return what to do after the machine has ended three runs in a row, or None while there are fewer such runs.
 
-    The reason leaves out how the machine ended the runs, because the loop adds that.
-
-    ``tried`` is True if the incumbent was measured after these runs; its run is then the newest repeat in the history.
+    ``tried`` is True if the incumbent was measured after these runs; the incumbent's run is then the newest repeat in
+    the history.  The reason does not say how the machine ended the runs, because the loop adds this text.
     """
     if (count := faults_at_the_end(measurements)) < FAULTS_IN_A_ROW:
         return None

@@ -25,7 +25,7 @@ _Number = TypeVar("_Number", int, float)
 def stops(history: History, budget_seconds: float | None) -> Account:
     """Return what stopping losers early has saved, and how often the audits found a stop wrong.
 
-    ``budget_seconds`` is the time of a whole run; with None it is estimated from the stopped run's own pace.
+    ``budget_seconds`` is the time of a whole run; if it is None, each stopped run's own pace gives an estimate.
     """
     past = [
         Past(m.extra["stop"]["share"], budget_seconds or _whole(m), bool(m.extra["stop"]["audit"]), e.status)
@@ -56,9 +56,9 @@ def selecting(measured: Sequence[Measurement]) -> int:
 
 
 def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
-    """Return the runs of an experiment that have a value; ``fresh`` marks the runs by which nothing was selected.
+    """Return the runs of an experiment that have a value; ``fresh`` marks the runs that selected nothing.
 
-    A proposal is selected by its first run; the baseline (number 0) was not selected.
+    A proposal's first run selects the proposal; no run selects the baseline (number 0).
     """
     chosen = selecting(measured)
     return tuple(
@@ -192,7 +192,8 @@ def levelled(history: History, experiment: Experiment) -> float | None:
 
     The same file has a different value on each machine of a fleet, so the version's difference from the baseline in
     another regime is added to the baseline's value in the current regime.  Returns None if the version has runs in the
-    current regime, or if the baseline has no runs in the current regime or none in a regime in which the version ran.
+    current regime.  Returns None also if the baseline lacks runs, in the current regime or in every regime in which the
+    version ran.
     """
     own = _means(runs_of(history, experiment))
     if history.regime in own or history.baseline is None:

@@ -73,7 +73,7 @@ class Case:
     axis: str | None = None
     lines_removed: int = 0
     refreshes: int = 0
-    """Runs of the incumbent that were already made for this decision."""
+    """Number of the incumbent's runs that were already made for this decision."""
     refreshed: Mapping[str, int] = field(default_factory=dict)
     """In a fleet, the number of runs of the incumbent that each machine already made for this decision."""
     tried: bool = False
@@ -86,7 +86,7 @@ class Case:
     accepted: bool = False
     """Whether a person has accepted the candidate's gain despite its size."""
     added_bytes: int = 0
-    """Number of bytes that the candidate's edit adds, compressed; a large edit could contain knowledge of rows or of
+    """Number of compressed bytes that the candidate's edit adds; a large edit could contain knowledge of rows or of
     weights."""
     same_cost: bool = False
     """Whether a step of the candidate does the same work as a step of the incumbent."""
@@ -123,7 +123,8 @@ class Judge:
         return Rules(margin=self.margin)
 
     def decide(self, history: History, case: Case) -> Decision:
-        """Return a verdict, or what to measure next.  A run that failed decides the case, unless it was disturbed."""
+        """Return a verdict, or what to measure next.  A run that failed decides the case, unless the run was
+        disturbed."""
         return self.checked(self._decide(history, case), history, case)
 
     def checked(self, decision: Decision, history: History, case: Case) -> Decision:
@@ -240,7 +241,8 @@ class Judge:
         )
 
     def effect(self, history: History, case: Case) -> Effect | None:
-        """Return the gain to report; return None while sigma is unknown or one side has no runs."""
+        """Return the gain to report; return None while sigma is unknown, or while candidate or incumbent has no
+        runs."""
         if self.mode == "margin" or history.incumbent is None:
             return None
         now = counted(self.evidence(history, case))
@@ -316,7 +318,7 @@ class Judge:
     def suspects(self, history: History) -> tuple[int, ...]:
         """Return the numbers of the kept experiments to remove as a trial, weakest first; empty while no pass is due.
 
-        A pass goes on while the last experiment was a trial of that pass.
+        A pass is a series of such trials; it goes on while the last experiment was a trial.
         """
         keeps = [e for e in history.experiments if e.status == "keep" and e.number > 0 and removed(e) is None]
         trials = [e for e in history.experiments if removed(e) is not None]
@@ -353,7 +355,7 @@ def _incumbents_time(history: History) -> float:
 
 
 def _work(history: History, experiment: Experiment | None) -> float | None:
-    """Return the least time of an experiment's runs for each token and matrix weight, in processor time if known."""
+    """Return the least time for each token and matrix weight over an experiment's runs: processor time if known."""
     runs = () if experiment is None else taken_now(history, experiment) or experiment.measurements
     spent = (
         (m.extra.get("train_cpu_seconds") or m.seconds.train, m.tokens, m.extra.get("matrix_params")) for m in runs

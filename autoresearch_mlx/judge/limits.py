@@ -37,12 +37,13 @@ class Limit:
         return f"at {'most' if self.direction == 'min' else 'least'} {terms.value(self.bound)}"
 
     def broken(self, history: History, measurements: Sequence[Measurement]) -> str | None:
-        """Say how the undisturbed runs break the limit; return None if they do not."""
+        """Say how the undisturbed runs break the limit; return None if they keep to it."""
         first = None if history.baseline is None else mean_of(self.name, history.baseline.measurements)
         return self.broken_by(mean_of(self.name, measurements), first)
 
     def broken_by(self, value: float | None, first: float | None) -> str | None:
-        """Say how a value breaks the limit, when the first version has the value ``first``; return None if it does not.
+        """Say how a value breaks the limit, if the first version has the value ``first``; return None if the value is
+        allowed.
 
         A figure that no run reports breaks its limit too.  If the first version has no value, only a limit with a bound
         can be broken.

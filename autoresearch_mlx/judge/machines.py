@@ -33,8 +33,8 @@ from autoresearch_mlx.judge.student_t import quantile
 
 _ASSUMED_TAU, _WEIGHT = 0.3, 10.0
 """The standard deviation of an effect between machines, in sigma, that is assumed before several machines have measured
-any change, and the weight of this assumption.  The assumption counts about as much as 25 changes with a run on each of
-two machines (`bench/fleet.py`)."""
+any change, and the weight of this assumption.  The assumption counts as much as 20 changes, each with one run of the
+candidate and one of the incumbent on two machines."""
 _APART = 1.645
 """A platform keep needs an effect that exceeds the effect on the other machines by this number of standard errors;
 chance alone reaches it in 1 of 20 cases."""
@@ -72,9 +72,9 @@ class OnMachine:
     """Name of the machine's chip; machines with the same chip are of one kind."""
     evidence: Evidence
     older: Evidence | None = None
-    """``evidence``, but with the runs of an older version instead of the incumbent's: the newest version with runs on
-    this machine, provided that every keep since then was a gain.  None if no version qualifies, or if the incumbent has
-    runs on this machine."""
+    """``evidence`` with the runs of an older version in place of the incumbent's.  The version is the newest with runs
+    on this machine, provided that every later keep was a gain.  None if there is no such version, or if the incumbent
+    has runs on this machine."""
     away: bool = False
     """True while the machine does not take part: its earlier runs count, but it is asked for no more runs."""
 
@@ -106,7 +106,7 @@ class MachineEffect:
 
 
 def effect_on(machine: str, chip: str, found: Difference) -> MachineEffect | None:
-    """Return a difference as the effect on a machine, or None while its sigma is unknown."""
+    """Return a difference as the effect on a machine, or None while the machine's sigma is unknown."""
     if not (found.error and found.sigma):
         return None
     runs = found.runs_candidate, found.runs_incumbent
@@ -114,8 +114,8 @@ def effect_on(machine: str, chip: str, found: Difference) -> MachineEffect | Non
 
 
 def effects_of(sides: Iterable[OnMachine], most: int) -> tuple[MachineEffect, ...]:
-    """Return the effect on each machine that has runs of both sides and a sigma; :func:`difference` explains
-    ``most``."""
+    """Return the effect on each machine that has a sigma and runs of both candidate and incumbent; at most ``most`` of
+    the incumbent's runs count (:func:`difference`)."""
     now = [(side, counted(side.evidence)) for side in sides]
     found = (effect_on(s.machine, s.chip, difference(e, most)) for s, e in now if e.candidate and e.incumbent)
     return tuple(each for each in found if each is not None)
@@ -136,9 +136,8 @@ def decide_on_machines(
 ) -> Decision:
     """Return a keep, a discard, or the next measurement and the machine that makes it.
 
-    ``sides`` has every machine that takes part, or whose runs count; the first of them is the first to be asked for
-    runs.  ``spread`` says how much effects differ between machines (:func:`spread_between`).  Raises ValueError without
-    a machine.
+    ``sides`` has every machine that takes part, or whose runs count; the first of these machines is the first to be
+    asked for runs.  ``spread`` says how much effects differ between machines (:func:`spread_between`).
     """
     rules = rules or Rules()
     now = [replace(side, evidence=counted(side.evidence)) for side in sides]
@@ -264,9 +263,9 @@ def _next_run(
 def _without_sigma(
     sides: Sequence[OnMachine], now: Sequence[OnMachine], found: Mapping[str, Difference], rules: Rules
 ) -> Decision:
-    """Decide by the margin on each machine, where there is no usable sigma.
+    """Decide by the margin on each machine, because some machine has no usable sigma.
 
-    Sigma is not usable while nothing was repeated on a machine, and if all its repeats agree to the last digit.
+    A machine has none while nothing was repeated on it, or if all its repeats agree to the last digit.
     """
     for side in now:
         if side.machine in found:
@@ -313,7 +312,7 @@ def _own_error(effects: Sequence[MachineEffect]) -> float:
 
 
 def in_words(effects: Sequence[MachineEffect], total: Combined) -> str:
-    """Return ``gain 2.1 +- 0.6 sigma over 2 machines (2.4 on m4, 1.7 on m1; 3 runs)``."""
+    """Return the effects as text: ``gain 2.1 +- 0.6 sigma over 2 machines (2.4 on m4, 1.7 on m1; 3 runs)``."""
     word = "loss" if total.effect < 0 else "gain"
     runs = terms.plural(sum(each.runs_candidate for each in effects), "run")
     size = f"{word} {abs(total.effect):.1f} +- {total.error:.1f} sigma"

@@ -1,7 +1,7 @@
 """Decide without statistics: keep an edit that gains more than a margin over the incumbent's mean.
 
-Runs of one file differ from each other, so the margin must cover that difference.  This module decides if nothing was
-measured twice, or if repeats agree to the last digit.
+Runs of one file differ from each other, so the margin must cover that difference.  This module decides when nothing was
+measured twice, or when repeats agree to the last digit.
 """
 
 from __future__ import annotations

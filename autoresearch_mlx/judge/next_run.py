@@ -24,7 +24,7 @@ def steps_in_budget(runs: Sequence[tuple[int, float]], budget_seconds: float) ->
 
 
 def missing(evidence: Evidence, now: Evidence, rules: Rules) -> Decision:
-    """Return the next run if one side has no run that counts.
+    """Return the next run if the candidate or the incumbent has no run that counts.
 
     After too many attempts, the verdict is ``invalid``.
     """
@@ -47,7 +47,8 @@ def disturbed(evidence: Evidence) -> int:
 
 
 def thin(now: Evidence, rules: Rules) -> str:
-    """Return why the incumbent should be measured before a close call, or an empty string when it need not be."""
+    """Return why the incumbent should be measured before a close call, or an empty string when no such run is
+    needed."""
     if sum(run.fresh for run in now.incumbent) < rules.record_least:
         return "close, and the incumbent has too few runs that were not selected"
     if now.incumbent_age > rules.record_age:
@@ -60,8 +61,8 @@ OTHER_SPEED = "the machine was not as fast as when the incumbent ran"
 
 
 def unlike(found: Difference, now: Evidence, rules: Rules) -> bool:
-    """Return whether only a difference in the machine's speed keeps the case undecided, so that a new run of the
-    incumbent decides it.
+    """Return whether a candidate is undecided only because the machine's speed differed, so that a new run of the
+    incumbent may decide.
 
     A loss larger than the gain that a keep needs is clear at any speed.
     """
@@ -87,9 +88,9 @@ def effect_so_far(now: Evidence, found: Difference) -> str:
 
 
 def next_seed(taken: Sequence[Run], other: Sequence[Run]) -> int | None:
-    """Return a seed on which only ``other`` has run, so that the two runs form a pair.
+    """Return a seed on which only ``other`` has run, so that a run on this seed makes a pair.
 
-    If there is no such seed, return a new seed; if neither side has run, return None.
+    If there is no such seed, return a new seed.  Return None if ``taken`` and ``other`` are empty.
     """
     mine, theirs = {run.seed for run in taken}, [run.seed for run in other]
     free = [seed for seed in theirs if seed not in mine]

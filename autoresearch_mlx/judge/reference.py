@@ -17,7 +17,8 @@ the caches.
 """
 
 _FASTER = 1.15
-"""Ratio of a baseline run's speed to the reference above which the reference must have run on a busy machine."""
+"""Ratio of a baseline run's speed to the reference speed above which the machine must have been busy when the reference
+was set."""
 
 _QUIET_SHARE = 0.95
 """Smallest share of the wanted processor time that a run gets on a quiet machine."""
@@ -27,8 +28,8 @@ def reference_of(history: History, earlier: Sequence[Measurement] = ()) -> Refer
     """Return the reference: the speed of the first undisturbed run of the baseline in the current regime.
 
     In a regime without such a run, the reference is the speed of the first repeat.  ``earlier`` has the runs that are
-    not in the ledger yet.  If all runs in ``earlier`` were too slow, waiting for a quieter machine has not helped, and
-    their own speed becomes the reference.
+    not in the ledger yet.  If all runs in ``earlier`` were too slow, the machine did not become quieter, and the median
+    speed of these runs is the reference.
     """
     best = history.baseline
     recorded = taken_now(history, best) if best is not None else ()

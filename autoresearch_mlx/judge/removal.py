@@ -1,8 +1,8 @@
-"""Try the head without each weakly supported keep, and drop the keeps that it does not need.
+"""Try the head without each weakly supported keep, and drop the keeps that the head does not need.
 
-A rule that keeps 9 % of the changes without effect keeps a few of them in a night.  So after every eight keeps, the
-weakly supported keeps are tested one at a time.  The head is measured without the change, and if it is no worse, the
-change is dropped (backward elimination).
+A rule that keeps 9 % of the changes without effect keeps a few such changes in a night.  So after every eight keeps,
+the weakly supported keeps are tested one at a time.  The head is measured without the change, and if it is no worse,
+the change is dropped (backward elimination).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Kept:
 
 
 def removal_due(keeps: int, at_last_pass: int = 0, every: int = 8) -> bool:
-    """Return whether ``every`` changes or more were kept since the last pass.
+    """Return whether ``every`` changes or more were kept since the last pass, a series of trials of weak keeps.
 
-    ``keeps`` is the number of all keeps so far, ``at_last_pass`` the number at the time of the last pass.  Raises
-    ValueError when ``every`` is under 1.
+    ``keeps`` is the number of all keeps so far, ``at_last_pass`` the number of keeps at the time of the last pass.
+    Raises ValueError when ``every`` is under 1.
     """
     if every < 1:
         raise ValueError(f"a pass is due after 1 keep or more, not after {every}")
@@ -51,8 +51,8 @@ def suspects(kept: Sequence[Kept], sigma: Sigma) -> tuple[Kept, ...]:
 
 
 def decide_removal(evidence: Evidence, rules: Rules | None = None) -> Decision:
-    """Judge the head without a change (the candidate) against the head with it; the verdict ``keep`` means that the
-    change is dropped.
+    """Compare the head without a change, as the candidate, with the head; the verdict ``keep`` means that the change is
+    dropped.
 
     One run of the candidate decides.  In simulations against an incumbent with three runs, a change that does nothing
     is dropped in six of ten trials, and a change that is worth two sigma of a run in about one trial of thirteen.

@@ -21,7 +21,7 @@ _PRIOR_WEIGHT = 3
 """Weight of this assumption, as a number of measured effects.
 
 With this weight and this standard deviation, the reported gain of a keep is on average 0.6 sigma too good when true
-gains are half a sigma, and right within 0.1 sigma when they are larger (`bench/judge.py`).
+gains are half a sigma, and right within 0.1 sigma when true gains are larger (`bench/judge.py`).
 """
 _COVERAGE = 0.9
 BY_SPEED = "allowing for the machine's speed"
@@ -30,7 +30,8 @@ BY_SPEED = "allowing for the machine's speed"
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A gain as it is reported.  Every field but ``z`` and the counts is in the metric's unit; positive is better.
+    """A gain as it is reported.  Every field but ``z`` and the numbers of runs is in the metric's unit; positive is
+    better.
 
     The interval is as wide as it would be for a change that was not selected.  For changes that were kept, the interval
     contains the true gain in fewer than 90 % of cases (`bench/judge.py` counts them); only :mod:`certificate` measures

@@ -2,7 +2,7 @@
 
 A target puts both conditions into the ``extra`` of its measurements:
 
-    guard       {case: score}: cases that do not enter the value; one that passed must not fail
+    guard       {case: score}: cases that do not enter the value; a case that passed before must not fail
     secondary   {name: {"value": 812.0, "limit": 0.5}}: a figure that may rise by at most this share of the incumbent's
                 figure; ``slack`` is a rise that is always allowed, in the figure's unit
 """
@@ -65,7 +65,7 @@ def _repeats_agree(*sides: Sequence[Measurement]) -> bool:
 def _dearer(ours: Sequence[Measurement], theirs: Sequence[Measurement]) -> str | None:
     """Return a sentence on a figure that exceeds its limit, or None if no figure does.
 
-    A figure that one side lacks is not compared.
+    A figure is compared only if all runs of the candidate and of the incumbent report it.
     """
     for name, entry in _table(ours[-1], "secondary").items() if ours else ():
         limit = entry.get("limit") if isinstance(entry, Mapping) else None

@@ -22,8 +22,8 @@ _ENOUGH = 6
 """Smallest number of degrees of freedom for clipping; with fewer, a median absolute deviation is not reliable."""
 
 _SHARED = 6
-"""Largest weight, in degrees of freedom, of the variance of all machines of a fleet in the sigma of one machine
-(:func:`moderated`; ``bench/fleet.py`` simulates it)."""
+"""Largest number of degrees of freedom that the variance of a fleet's machines adds to the sigma of one machine
+(:func:`moderated`; ``bench/fleet.py`` simulates this)."""
 
 PairClass = Literal["local", "schedule", "structural"]
 _CLASSES: Mapping[str, PairClass] = {"lr": "local", "weight_decay": "local", "schedule": "schedule"}
@@ -33,9 +33,10 @@ def pooled(groups: Iterable[Sequence[float]], of: str = "commit") -> Sigma:
     """Return the standard deviation within groups of values, pooled over the groups.
 
     The deviation is sqrt(sum of squares / sum of (n - 1)), and the last sum is its degrees of freedom.  Residuals
-    beyond 3 median absolute deviations are cut to 3 (winsorised), because otherwise one run during a backup could make
-    sigma so large that no gain is believed for the rest of the night.  ``of`` is the word by which the result's
-    ``source`` calls a group.
+    beyond 3 standard deviations, estimated by the median absolute deviation, are cut to this size (winsorised).
+    Otherwise one run during a backup could make sigma so large that no gain is believed for the rest of the night.
+
+    ``of`` is the word by which the result's ``source`` calls a group.
     """
     repeated = [group for group in groups if len(group) > 1]
     if not repeated:
@@ -46,7 +47,7 @@ def pooled(groups: Iterable[Sequence[float]], of: str = "commit") -> Sigma:
     if dof >= _ENOUGH:
         most = _CLIP * _MAD * median(map(abs, residuals))
         residuals = [max(-most, min(most, r)) for r in residuals]
-    # Each residual is scaled to the spread of a run, so their mean square is sigma squared, weighted by (n - 1) / n.
+    # Residuals are scaled to the spread of a run, so their mean square with the weights (n - 1) / n is sigma squared.
     weights = [(len(group) - 1) / len(group) for group in repeated for _ in group]
     square = math.fsum(w * r * r for w, r in zip(weights, residuals, strict=True)) / dof
     return Sigma(math.sqrt(square), n, dof, f"{n} runs of {len(repeated)} {of}{'' if len(repeated) == 1 else 's'}")
@@ -59,7 +60,7 @@ def _residuals(group: Sequence[float]) -> list[float]:
 
 
 def replicates(runs: Iterable[tuple[str, Run]]) -> tuple[tuple[Run, ...], ...]:
-    """Group runs, given as (commit, run), by commit and regime; :func:`pooled` takes their values.
+    """Group runs, given as (commit, run), by commit and regime; :func:`pooled` takes the values of each group.
 
     Disturbed runs are left out.  Selected runs are left out too, because a run that was selected for its good value
     differs more from its repeats than the repeats differ from each other.
@@ -87,9 +88,9 @@ def with_repeats(sigma: Sigma, values: Sequence[float]) -> Sigma:
 def moderated(own: Sigma, every: Sigma) -> Sigma:
     """Return one machine's sigma, estimated from its own repeats and from the repeats of all machines of its fleet.
 
-    A single machine repeats few runs, so its variance is drawn towards the variance of all machines, which has the
-    weight of six repeats (Smyth, "Linear models and empirical Bayes methods", Statistical Applications in Genetics and
-    Molecular Biology 3, 2004).
+    A single machine repeats few runs, so its variance is drawn towards the variance of all machines.  The latter has
+    the weight of six repeats (Smyth, "Linear models and empirical Bayes methods", Statistical Applications in Genetics
+    and Molecular Biology 3, 2004).
     """
     shared = min(_SHARED, every.dof - own.dof)
     if own.value is None or every.value is None or shared <= 0:
@@ -131,8 +132,8 @@ def pair_class(axis: str | None) -> PairClass:
 
     An unknown axis counts as structural.  Runs on a common seed share their initial weights and the order of the data
     (common random numbers; Bouthillier et al., arXiv 2103.03098).  A common seed helps when the candidate stays close
-    to the incumbent's course, as after a change of a learning rate.  A change of the layers draws other weights, so
-    pairing gains little.
+    to the incumbent's course, as after a change of a learning rate.  After a change of the layers, the initial weights
+    differ, so pairing gains little.
     """
     return _CLASSES.get((axis or "").split(".")[0], "structural")
 
@@ -141,7 +142,7 @@ def age_of(measured: Sequence[bool]) -> int:
     """Return the number of experiments since the incumbent was last measured.
 
     ``measured`` says for each experiment, oldest first, whether the incumbent ran in it or right after it.  The
-    experiment by which the incumbent was kept is one of those in ``measured``.
+    experiment that made the incumbent is one of them.
     """
     return next((age for age, then in enumerate(reversed(measured)) if then), len(measured))
 

@@ -36,11 +36,11 @@ _CREDIBLE = 3.0
 
 
 def steepness(curve: Sequence[tuple[float, float]]) -> float | None:
-    """Return the largest share of its loss that a run may still gain for each e-fold of further work, at the end of its
-    curve.
+    """Return how much loss a run could still gain, at most, from e times as much work, as a share of its loss at the
+    end.
 
-    The share is the least-squares slope of the loss over the logarithm of the budget's share, plus its standard error.
-    Returns None if there are too few points.
+    The figure is the least-squares slope of the loss over the logarithm of the budget's share, plus the slope's
+    standard error.  Returns None if there are too few points.
     """
     late = [(math.log(share), loss) for share, loss in curve if share >= _LATE and math.isfinite(loss)]
     if len(late) < _LEAST_POINTS:

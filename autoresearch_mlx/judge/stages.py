@@ -34,7 +34,7 @@ from autoresearch_mlx.judge.next_run import (
 from autoresearch_mlx.judge.sigma import pooled
 
 _PATIENCE = 3
-"""Number of runs after which the judge decides even if it has asked for an audit that has not been made."""
+"""Number of runs after which a candidate is invalid if an audit was asked for and none of the runs was audited."""
 
 
 def decide(evidence: Evidence, mode: Mode = "auto", rules: Rules | None = None) -> Decision:
@@ -152,7 +152,7 @@ def _lines(removed: int) -> str:
 
 
 def incredible(comparison: Difference, rules: Rules) -> bool:
-    """Return whether a gain is above 5 sigma and 8 % of the incumbent's value; without a sigma, above 8 % of it."""
+    """Return whether a gain exceeds 5 sigma (if sigma is known) and 8 % of the incumbent's value."""
     least = max(rules.incredible_sigma * comparison.sigma, rules.incredible_share * abs(comparison.before))
     return comparison.gain > least > 0
 

@@ -15,7 +15,7 @@ UNCOUNTED = "which this budget does not count"
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An experiment that waits for a person; ``words`` contain the facts about it and the commands for a decision."""
+    """An experiment that waits for a person; ``words`` has the facts about it and the commands for a decision."""
 
     number: int
     gain: float

@@ -1,7 +1,7 @@
 """Estimate how much work runs could do on this machine.
 
-If a step costs the same in all of the runs, the number of tokens shows their work; otherwise the machine's speed shows
-it.
+If a step costs the same in all of the runs, the number of tokens shows the work; otherwise the machine's speed shows
+the work.
 
 The speed is measured with an error, because other programs also push a run's data out of the caches.  On two cores with
 20 busy programs, the processor time of one and the same step varied by 40 % within minutes.  The parent process counts
@@ -30,9 +30,9 @@ _ENOUGH = 4
 
 
 def by_tokens(*sides: Sequence[Run]) -> tuple[tuple[Run, ...], ...] | None:
-    """Return the runs, each with ``log_work`` computed from its tokens.
+    """Return groups of runs, each run with ``log_work`` computed from its tokens.
 
-    ``log_work`` is relative to the usual number of tokens of the last side.
+    ``log_work`` is relative to the usual number of tokens in the last group.
 
     Returns None if a number of tokens is unknown.  Also returns None if the machine ran at its usual speed in all runs,
     because the number of tokens then varies only by chance.
@@ -54,7 +54,7 @@ def _at(run: Run, origin: float) -> Run:
 def compared(
     candidate: Sequence[Run], incumbent: Sequence[Run], slope: Slope, same_cost: bool
 ) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
-    """Return the runs of both sides with the ``log_work`` and the errors that a comparison needs.
+    """Return the runs of candidate and incumbent, with the ``log_work`` and the errors that a comparison needs.
 
     ``same_cost`` says whether a step does the same work in both files.
 

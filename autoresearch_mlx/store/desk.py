@@ -53,8 +53,8 @@ def serving(state: Path) -> Iterator[Path | None]:
         if not take_lock(file, 0.2):
             yield None
             return
-        # The lock tells others that the desk is served, so somebody may have written a request by now.  Requests that
-        # are older than the lock were meant for an earlier process, so they are removed.
+        # The lock tells other processes that the desk is served, so one of them may have written a request by now.
+        # Requests that are older than the lock were meant for an earlier process, so they are removed.
         for left in [*desk.glob("*.request"), *desk.glob("*.taken"), *desk.glob("*.answer")]:
             with suppress(FileNotFoundError):
                 if left.stat().st_mtime_ns < began:
@@ -79,7 +79,7 @@ def ask(state: Path, arguments: Sequence[str]) -> Answer | None:
     write_whole(request, json.dumps(list(arguments)))
     try:
         while not answer.exists():
-            # If the process that serves the desk dies, the next one removes all requests that it finds.  We look for
+            # If the process that serves the desk dies, its successor removes all requests that it finds.  We look for
             # the request, then for the taken request, then for the answer.  Files appear in this order, so a file that
             # is renamed between two looks cannot be missed.
             waits = is_served(state) and any(path.exists() for path in steps)

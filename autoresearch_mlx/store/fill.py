@@ -1,7 +1,8 @@
 """Fill the parts of a worktree that git leaves empty: submodules, and files of Git LFS.  No network is used.
 
-Submodules come from the user's checkout, or from the repository's own copies in ``.git/modules``.  The commit has only
-a pointer to a file of Git LFS; the file comes from ``.git/lfs``, where git-lfs keeps it, or from the checkout.
+Submodules come from the user's checkout, or from the repository's own copies in ``.git/modules``.  For a file of Git
+LFS, the commit has only a pointer.  The file's content comes from ``.git/lfs``, where git-lfs keeps it, or from the
+user's checkout.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Module:
     path: str
     commit: str
     source: Path | None
-    """Git directory on this machine that has the submodule's commit, or None if there is none."""
+    """Git directory on this machine that has the submodule's commit, or None if no directory has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Pointer:
     size: int
     """Size of the file's content in bytes."""
     source: Path | None
-    """A file on this machine with that content, or None if there is none."""
+    """A file on this machine with the pointer's content, or None if there is no such file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,8 @@ def _fill_module(target: Path, source: Path, commit: str) -> None:
 
 
 def _nested(source: Path, path: str) -> Iterator[Path]:
-    """Yield the git directories that may have the commits of a nested submodule; git names them by their path."""
+    """Yield the git directories that may have the commits of a nested submodule; git names them by the submodule's
+    path."""
     yield source / "modules" / path
 
 

@@ -24,13 +24,13 @@ CODE = ("blocks", "whole")
 CLIMB = 2
 """Number of experiments in a row after which the next form is tried, if the present form has had a keep.
 
-Experiments whose first reply could not be measured do not count.
+An experiment whose first reply could not be measured ends the row, and the count starts again.
 """
 PATIENCE = 6
 """Number of experiments in a row after which the next form is tried, if the present form has had no keep.
 
-Where the server enforces a schema, every answer can be measured, which proves no skill.  But when a form has led to no
-keep for a long time, another form is worth a trial.
+If the server enforces a schema, every answer can be measured, so a measured answer proves no skill.  But a form that
+has long led to no keep may be the wrong one for the model.
 """
 MOST_MISMATCHES = 2
 """After this number of experiments in a row whose search texts match nothing in the file, the model is asked for the
@@ -140,12 +140,12 @@ def is_clean(e: Experiment) -> bool:
 
 def _lost(e: Experiment) -> bool:
     """Return whether nothing was measured, because no answer had an edit or because the edit repeated an earlier
-    one."""
+    edit."""
     return e.status in ("invalid", "duplicate") and not e.measurements
 
 
 def _kept_more(rung: Form, asked: Sequence[Experiment]) -> Form | None:
-    """Return a lower form that has had keeps, if this form has had none after a fair trial."""
+    """Return a lower form that has had a keep, if ``rung`` has had no keep after a fair trial; otherwise None."""
     its = [e for e in asked if form_of(e) == rung]
     if rung in CODE or len(its) < TRIAL or any(e.status == "keep" for e in its):
         return None

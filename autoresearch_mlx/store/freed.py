@@ -1,7 +1,7 @@
-"""Record what `gc` has removed from a session, so that a command that misses a file can say why.
+"""Record what `gc` has removed from a session, so that a command that needs a removed file can say why it is gone.
 
-The events ``freed`` in the session's ``gc.jsonl`` name the removed files and refs, by kind.  They are written before
-the first file is removed.
+The events ``freed`` in the session's ``gc.jsonl`` name the removed files and refs, by kind.  These events are written
+before the first file is removed.
 """
 
 from __future__ import annotations

@@ -61,9 +61,10 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
 
 
 def places_of(path: Path) -> tuple[Path, Path] | None:
-    """Return the top of the checkout around ``path``, if any, and the folder where its repository keeps its refs.
+    """Return the top of the checkout around ``path``, and the folder where the checkout's repository keeps its refs.
 
-    The checkout may itself be a worktree.  Raises WorkspaceError if git distrusts the owner of the checkout.
+    Returns None if there is no checkout.  The checkout may itself be a worktree.  Raises WorkspaceError if git
+    distrusts the owner of the checkout.
     """
     try:
         told = git(path, "rev-parse", "--show-toplevel", "--git-common-dir").rstrip("\n")
@@ -109,7 +110,7 @@ def init_repository(directory: Path) -> None:
 
 
 def commit_all(directory: Path, paths: Sequence[str], message: str) -> None:
-    """Commit these files in a repository that we have just made; the user need not have set a name in git."""
+    """Commit these files in a repository that this tool has just made; the user need not have set a name in git."""
     # --force, because the user's ignore files may name one of these paths.
     git(directory, "add", "--force", "--", *paths)
     git(directory, "commit", "--quiet", "--no-gpg-sign", "-m", message, env=IDENTITY)

@@ -1,8 +1,8 @@
 """Record that workers are alive: each worker updates the time of its own small file while it measures.
 
-A worker claims an experiment in the ledger's line ``started``.  Its file, the heartbeat, shows when the worker was last
-active.  ``status`` shows a worker that has gone silent, and after a crash the next start says when each worker last
-reported.  A single worker needs no file, because the session's lock shows whether its process lives.
+A worker claims an experiment in the ledger's line ``started``.  The worker's file, the heartbeat, shows when the worker
+was last active.  ``status`` shows a worker that has gone silent, and after a crash the next start says when each worker
+last reported.  A single worker needs no file, because the session's lock shows whether its process lives.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def forget(folder: Path, worker: str | None) -> None:
 
 
 def forget_all(folder: Path) -> None:
-    """Remove the files of all workers of a run that no longer work on an experiment."""
+    """Remove the files of all workers of a run, after all of them have ended their experiments."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 

@@ -1,8 +1,8 @@
 """Prove that a worktree has the files of a commit: first when the commit is checked out, and again after a run.
 
 The content of every file of the commit is compared, because modification times can deceive: a program that has a file
-mapped into its memory may write into it without changing that time (mmap(2)).  Files larger than ``LARGEST`` are read
-once.  After that their change time is trusted, because no program can set it.
+mapped into its memory may write into the file without changing its modification time (mmap(2)).  A file larger than
+``LARGEST`` is read once.  After that, its change time is trusted, because no program can set a change time.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class LaidOut:
         self._top, self._prints = top, prints
 
     def changed(self) -> tuple[str, ...]:
-        """Return the files that were written, replaced or removed since the checkout, including those that have their
-        old content again.
+        """Return the files that were written, replaced or removed since the checkout, including files whose old content
+        is back.
 
         Added files are left out, because most programs write some.
         """
@@ -89,7 +89,7 @@ class LaidOut:
 
 
 def prints_of(top: Path, entries: Mapping[str, Entry], known: Mapping[str, Print | None]) -> dict[str, Print | None]:
-    """Return the print of each file of a commit, as it is on the disk.
+    """Return the print of each file of a commit, as the file is on the disk.
 
     ``known`` has earlier prints.
     """
@@ -151,11 +151,11 @@ def layout_settings(tree: Path) -> dict[str, str]:
 def differing(
     ask: Ask, commit: str, entries: Mapping[str, Entry], prints: Mapping[str, Print | None]
 ) -> tuple[str, ...]:
-    """Return the files that differ from the commit's files in both of their forms: as checked out, and as stored by
-    git.
+    """Return the files that differ from the commit's files.
 
-    Git may store a file in a form that differs from the one it checks out: with other line ends, or through a filter
-    such as that of Git LFS.  ``ask`` runs git in the worktree.
+    Git may store a file in one form and check it out in another: with other line ends, or through a filter such as the
+    filter of Git LFS.  A file that matches the commit's file in either form does not differ.  ``ask`` runs git in the
+    worktree.
     """
     odd = [path for path, found in prints.items() if found is None or found.digest != entries[path].blob]
     if not odd:
@@ -205,7 +205,7 @@ def _stored(ask: Ask, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _as_laid_out(ask: Ask, commit: str, path: str, found: Print | None) -> bool:
     """Return whether a file is what git's filters write when they check the commit's file out.
 
-    Git might store such a file with a content other than the commit's.
+    Stored again by git, such a file might have a content that differs from the commit's.
     """
     if found is None:
         return False

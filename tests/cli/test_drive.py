@@ -169,7 +169,7 @@ def test_who_asks_is_told_when_the_process_that_took_the_request_has_ended(comma
 
 def test_a_read_only_folder_is_said_to_be_a_sandbox_and_what_measures_outside_of_it() -> None:
     said = refused_by_disk(OSError(errno.EROFS, os.strerror(errno.EROFS), "/lab/.git/x"))
-    assert said is not None and "`autoresearch-mlx drive AGENT` measures outside of it" in said.hint
+    assert said is not None and "`autoresearch-mlx drive AGENT` measures outside the sandbox" in said.hint
 
 
 @pytest.mark.slow
