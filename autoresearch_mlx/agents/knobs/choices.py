@@ -1,7 +1,7 @@
 """Offer a small model choices: a menu of the optimiser's best moves, and a few values of each knob.
 
-A small model that cannot edit a file can still choose one move of several.  The menu lists moves that the optimiser
-itself would make, over different axes, so whatever the model chooses is worth a run.
+A small model that cannot edit a file can still choose a move from a list.  The menu lists moves on different axes that
+the optimiser itself would make, so every move on the menu is worth a run.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from autoresearch_mlx.experiment import Context
 MENU = 10
 """Number of moves on a menu."""
 _PLACES = (-0.2, -0.1, -0.04, 0.04, 0.1, 0.2)
-"""Distances of the values that are offered for a real number from its present value, as shares of its range."""
+"""Distances from a real number's present value to the values that are offered, as shares of the knob's range."""
 _TICKS = 3
-"""Number of values offered on each side of a knob's present value, if the knob can only change in ticks."""
+"""Number of values that are offered below and above a knob's present value, if the knob can only change in ticks."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnobValues:
-    """A knob with the values that are offered for it; its present value is not among them."""
+    """A knob with the values that are offered for the knob; ``values`` does not contain the present value."""
 
     name: str
     now: Any
@@ -33,10 +33,10 @@ class KnobValues:
 
 
 def menu(context: Context, count: int = MENU) -> tuple[RankedMove, ...]:
-    """Return the optimiser's best moves on different axes, in an order that says nothing about their rank.
+    """Return the optimiser's best moves on different axes, in random order.
 
-    Models prefer the last entry of a list, or the largest number, so the order is shuffled.  The menu is empty when no
-    file has a knob that may move, or when every move was tried.
+    The order is shuffled because models prefer the last entry of a list, or the largest number.  The menu is empty when
+    no file has a knob that may move, or when every move was tried.
     """
     moves = list(ranked_moves(context, count))
     random.Random(f"menu {context.seed} {context.number} {len(context.feedback)}").shuffle(moves)
@@ -44,7 +44,7 @@ def menu(context: Context, count: int = MENU) -> tuple[RankedMove, ...]:
 
 
 def knob_values(context: Context) -> tuple[KnobValues, ...]:
-    """Return every knob that may move, with the values that are offered for it."""
+    """Return every knob that may move, with the values that are offered for the knob."""
     space = read_space(context.files, first_values(context.history))
     return tuple(KnobValues(d.name, d.value, found) for d in space if (found := _values(d)))
 

@@ -1,14 +1,14 @@
-"""Turn points into rows of numbers for the models: one column for each knob, all on one scale.
+"""Turn points into rows of numbers for the models: one column for each knob, all columns on one scale.
 
 A knob that can only move in large ticks (a power of two, a small integer) has its column scaled down, so that one tick
 is at most as long as the first step of the other knobs.  Without this scaling, the models would see a single tick as a
 large leap.
 
-A training often depends on a product or a ratio of two knobs and not on each alone: depth times the width of a layer is
-the width of the model, and the total batch over the device batch is the number of passes.  So if two knobs act
-together, the second knob's column contains their product or their ratio.  When both knobs change and their product or
-ratio stays the same, only one column changes.  So what the models learn from a crash about the number of passes applies
-to both the total batch and the device batch.
+A training often depends on a product or a ratio of two knobs.  For example, depth times the width of a layer is the
+width of the model, and the total batch over the device batch is the number of passes.  If two knobs act together, the
+second knob's column contains their product or their ratio.  When both knobs change and their product or ratio stays the
+same, only one column changes.  So if a run crashes because of its number of passes, the models learn this for the total
+batch and for the device batch.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ Array = NDArray[np.float64]
 OPTION = FIRST
 """The distance between any two options of a choice, which is as long as the first step of a number."""
 TOGETHER = (("batch", "batch.device", 1), ("depth", "width", -1))
-"""Pairs of axes that change together.  A pair with 1 changes by the same factor on both axes, so that the number of
-passes stays the same; a pair with -1 changes by inverse factors, so that the model's width stays the same.  A change of
-one axis alone may crash the run or make the metric worse, even where a change of both axes would improve the metric."""
+"""Pairs of axes that change together.  The knobs of a pair with 1 change by the same factor, so that the number of
+passes stays the same.  The knobs of a pair with -1 change by inverse factors, so that the model's width stays the same.
+A change of one axis alone may crash the run or make the metric worse, even where a change of both axes would improve
+the metric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,8 @@ class Coordinates:
     scale: Array
     unordered: NDArray[np.bool_]
     follower: NDArray[np.intp]
-    """For each knob, the index of a second knob whose column the first knob shifts too; -1 if there is no such second
-    knob."""
+    """For each knob, the index of its follower: the other knob whose column also shifts when this knob changes.  It is
+    -1 for a knob without a follower."""
     ratio: Array
     """For each knob, the factor by which its place is multiplied to give the shift of its follower's column."""
 
@@ -82,9 +83,9 @@ def coordinates(space: Space) -> Coordinates:
 
 
 def _followers(space: Space) -> tuple[NDArray[np.intp], Array]:
-    """Return two arrays with an entry for each knob: the index of its follower (-1 for none), and the ratio.
+    """Return the arrays ``follower`` and ``ratio`` of :class:`Coordinates`.
 
-    A pair is used only if both knobs are placed by their logarithm.
+    A pair of ``TOGETHER`` is used only if the places of both knobs follow the logarithm of their values.
     """
     follower, ratio = np.full(len(space), -1, dtype=np.intp), np.zeros(len(space))
     by_axis = {axis_of(d.name): index for index, d in enumerate(space)}

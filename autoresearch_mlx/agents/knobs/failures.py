@@ -1,10 +1,10 @@
 """Estimate a run's chance of failing, given its memory, its step, and the outcomes of nearby runs.
 
-Most failures of a training come from a lack of memory, and memory is predictable, because it grows with the sizes in
-the file.  So a model of memory is fitted to the measured peak memory of all runs, and the chance of failing rises with
-the memory that it predicts.  Memory is counted in doublings: 1 means twice the incumbent's memory.  The chance is a
-logistic regression on memory and on the step of every knob, because some runs fail for reasons other than memory (a
-learning rate at which training diverges, a batch size that cannot be divided evenly).
+Most failures of a training come from a lack of memory.  The memory of a run is predictable, because it grows with the
+sizes in the file.  So a model of memory is fitted to the measured peak memory of all runs, and a run with more
+predicted memory has a higher chance of failing.  Memory is measured in doublings: 1 means twice the incumbent's memory.
+Some runs fail for other reasons, such as a learning rate at which training diverges.  So the chance is a logistic
+regression on the memory and on the step of every knob.
 """
 
 from __future__ import annotations
@@ -22,28 +22,29 @@ from autoresearch_mlx.agents.knobs.space import Dimension, Point, Space
 from autoresearch_mlx.lab.source import axis_of
 
 PRIOR = -3.0
-"""Log-odds of failing before anything is known, which is a chance of about 1 in 20."""
+"""Log-odds of failing before any run is known: a chance of about 1 in 20."""
 RIDGE = 0.0007
-"""Penalty on the slopes; the penalty is weak because doubling a size once more may turn a safe run into a certain
-crash, and because the same settings fail again, however noisy the measurements are."""
+"""Penalty on the slopes.  The penalty is weak, because one more doubling of a size may turn a safe run into a certain
+crash.  Also, settings that failed once fail again, even if the measurements are noisy."""
 RIDGE_PRIOR = 0.1
 STEPS = 12
 REACH = 0.05
-"""Standard deviation of the Gaussian weight with which nearby outcomes count, as a share of the knobs' ranges."""
+"""Width of the neighbourhood of a point: the standard deviation, as a share of the knobs' ranges, of the Gaussian that
+weights the outcomes of other runs by their distance."""
 
 DOUBLING = 1.5
 """Expected rise of the log-odds for each doubling of memory, before any run has failed."""
 RIDGE_DOUBLING = 0.02
 GROWTH = {"depth": 0.7, "width": 0.7, "batch.device": 0.9, "mlp": 0.2}
-"""Expected doublings of memory for each doubling of a knob, by the knob's axis; knobs on all other axes are expected
-not to change the memory."""
+"""Expected doublings of memory for each doubling of a knob, by the knob's axis.  Knobs on other axes are not expected
+to change the memory."""
 UNSURE, FIXED = 0.5, 0.1
-"""Standard deviations of the expected doublings: first for the axes in ``GROWTH``, then for all other axes."""
+"""Standard deviations of the expected doublings: for the axes in ``GROWTH``, and for all other axes."""
 SCATTER = 0.1
-"""Standard deviation of the measured memory around the memory that the model predicts, in doublings."""
+"""Standard deviation of the measured memory minus the predicted memory, in doublings."""
 LEAST_MB = 64.0
 """Smallest peak memory, in MB, from which the model learns.  The measured peak of a program that ends within
-milliseconds was 0.1 MB once and 2.9 MB another time, depending on when its memory was sampled; such noise must not
+milliseconds depends on the moment of the sample: it was 0.1 MB in one run and 2.9 MB in another.  Such noise must not
 guide the optimiser."""
 
 
@@ -60,14 +61,15 @@ class Appetite:
         return float(self.growth[index] * (_size(dimension, value) - _size(dimension, dimension.value)))
 
     def doublings(self, points: Sequence[Point]) -> Array:
-        """Return the predicted memory of each point in doublings over the incumbent's (a logarithm to base 2); shape
-        (points,)."""
+        """Return log2(predicted memory of each point / the incumbent's memory), shape (points,)."""
         return np.asarray(_sizes(self.space, points) @ self.growth)
 
 
 def learn_memory(space: Space, trials: Sequence[Trial]) -> Appetite:
-    """Fit the model of memory to the trials that used at least ``LEAST_MB``; the prior of each knob depends on its
-    axis."""
+    """Fit the model of memory to the trials that used at least ``LEAST_MB``.
+
+    The prior of a knob's growth comes from ``GROWTH``, by the knob's axis.
+    """
     prior = np.array([GROWTH.get(axis_of(d.name), 0.0) for d in space])
     measured = [(t.point, t.memory_mb) for t in trials if t.memory_mb is not None and t.memory_mb >= LEAST_MB]
     if len(measured) < 2:
@@ -84,9 +86,9 @@ def learn_memory(space: Space, trials: Sequence[Trial]) -> Appetite:
 
 
 def _sizes(space: Space, points: Sequence[Point]) -> Array:
-    """Return how often each knob is doubled from the incumbent's value (a logarithm to base 2), shape (points, knobs).
+    """Return log2(value / the incumbent's value) of each knob, shape (points, knobs).
 
-    For a knob whose range begins below 1, the entry is the difference between its places in the range instead.
+    If a knob's range begins below 1, its entry is the difference between the two values' places in the range.
     """
     rows = [[_size(d, value) - _size(d, d.value) for d, value in zip(space, point, strict=True)] for point in points]
     return np.array(rows).reshape(len(points), len(space))
@@ -103,9 +105,8 @@ def _size(dimension: Dimension, value: object) -> float:
 class FailureModel:
     """A model of the chance of failing, based on memory, the step from the incumbent, and the outcomes of nearby runs.
 
-    The log-odds are linear in memory and in the step.
-
-    ``rows`` has the shape (trials, knobs), ``failed`` (trials,), and ``origin`` and ``slope`` (knobs,).
+    The log-odds are linear in memory and in the step.  ``rows`` has the shape (trials, knobs).  ``failed`` has the
+    shape (trials,).  ``origin`` and ``slope`` have the shape (knobs,).
     """
 
     where: Coordinates
@@ -117,16 +118,18 @@ class FailureModel:
     slope: Array
 
     def chance(self, rows: Array, doublings: Array) -> Array:
-        """Return each point's chance of failing, shape (points,), given the expected ``doublings`` of memory."""
+        """Return each point's chance of failing, shape (points,).
+
+        ``doublings`` is each point's expected memory (:meth:`Appetite.doublings`).
+        """
         return np.asarray(1 - (1 - self.beyond(rows, doublings)) * (1 - self._close_by(rows)))
 
     def beyond(self, rows: Array, doublings: Array) -> Array:
-        """Return the chance of failing that follows from memory and from the knobs' steps, without the outcomes of
-        nearby runs."""
+        """Return the chance of failing without the outcomes of nearby runs: from memory and the knobs' steps only."""
         return _sigmoid(self.intercept + self.per_doubling * doublings + (rows - self.origin) @ self.slope)
 
     def _close_by(self, rows: Array) -> Array:
-        """Return the share of failures among nearby outcomes, with one success added."""
+        """Return the share of failures among the outcomes of nearby runs, with one success added; shape (points,)."""
         if not len(self.rows):
             return np.zeros(len(rows))
         near = np.exp(-0.5 * self.where.squares(rows, self.rows).sum(axis=-1) / REACH**2)

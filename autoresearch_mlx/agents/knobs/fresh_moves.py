@@ -1,4 +1,4 @@
-"""List the moves that have not been tried yet, best first; larger moves follow when the small moves are exhausted."""
+"""List the moves that have not been tried yet, best first; larger moves follow after all small moves."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from autoresearch_mlx.agents.knobs.moves import Move, last_resort, paired_moves,
 from autoresearch_mlx.agents.knobs.outlook import Outlook
 
 STRETCHES = (1.0, 2.0, 4.0)
-"""Factors by which the widths of the trust region are multiplied; once every move within one factor has been tried, the
-next factor applies."""
+"""Factors by which the widths of the trust region are multiplied.  The next factor applies after every move within the
+present factor has been tried."""
 SHORTER = 0.5
 """Factor by which a single step may be shortened in a joint move."""
 

@@ -1,10 +1,10 @@
-"""Estimate how much each knob matters before anything was tried in this session.
+"""Estimate how much each knob matters before any knob was moved in this session.
 
-A short session has no time to find out that batch and depth matter most.  The weights are rough; they follow the sizes
-of effects in published logs of this training script: the H100 session in ``data/cuda_baseline.tsv`` (batch 0.0119,
-depth 0.0043, embedding rate 0.0033, the rest below 0.0012) and logs from Apple chips, where a smaller batch and fewer
-layers gained most.  The weights only order the first tries, because the gains that this session measures soon outweigh
-the weights.
+A short session has no time to find out that batch and depth matter most.  The weights here follow roughly the sizes of
+effects in published logs of this training script.  In the H100 session (``data/cuda_baseline.tsv``), the effects were
+0.0119 for the batch, 0.0043 for depth, 0.0033 for the embedding rate, and below 0.0012 for other knobs.  On Apple
+chips, a smaller batch and fewer layers gained most.  The weights only order the first tries: the gains that this
+session measures soon outweigh the weights.
 """
 
 from __future__ import annotations
@@ -35,30 +35,29 @@ _INTEREST = {
     "muon.beta2": 0.7,
     "muon.ns_steps": 0.5,
     "value_embedding": 0.5,
-    # The number of passes into which a step is divided changes the memory and, a little, the speed, but not the result.
+    # A step is divided into passes.  Their number changes the memory and, a little, the speed, but not the result.
     "batch.device": 0.3,
 }
 
 _USUAL_WAY = {"batch": -1, "lr.matrix": -1, "lr.scalar": -1, "schedule.final": 1}
-"""Axes on which one direction was kept more often than the other in the public records: -1 for smaller values, 1 for
-larger.
+"""Axes on which the public records kept steps in one direction more often: -1 for smaller values, 1 for larger values.
 
-In the comparable runs of ``data/cuda_baseline.tsv``, ``data/cuda_runs.tsv`` and ``data/apple_runs.tsv``, 24 of 35 steps
-of that knob alone to a smaller batch were kept, and none of 3 to a larger batch; 14 of 26 steps to a lower rate of the
-matrices, and 6 of 24 to a higher rate; 3 of 7 to a lower rate of the scalars, and none of 4 to a higher rate; 5 of 10
-to a higher rate at the end of the schedule, and none of 3 to a lower rate.  Depth is not here, because its direction
-depends on the machine: fewer layers gained on Apple chips, and one layer more on the H100."""
+The records are the comparable runs of ``data/cuda_baseline.tsv``, ``data/cuda_runs.tsv`` and ``data/apple_runs.tsv``.
+Only steps of one knob alone count.  Kept steps of the batch: 24 of 35 to a smaller batch, 0 of 3 to a larger batch.
+Kept steps of the matrices' rate: 14 of 26 down, 6 of 24 up.  Kept steps of the scalars' rate: 3 of 7 down, 0 of 4 up.
+Kept steps of the rate at the end of the schedule: 5 of 10 up, 0 of 3 down.  Depth is not listed, because its best
+direction depends on the machine: fewer layers gained on Apple chips, and one more layer gained on the H100."""
 
 
 def interest(space: Space) -> NDArray[np.float64]:
-    """Return one weight per knob, shape (knobs,); 1 for a knob whose axis is not in ``_INTEREST``."""
+    """Return a weight for each knob, shape (knobs,); a knob whose axis is not in ``_INTEREST`` has the weight 1."""
     return np.array([_INTEREST.get(axis_of(d.name), _USUAL) for d in space])
 
 
 def goes_the_usual_way(axis: str, was: Any, now: Any) -> bool:
-    """Return whether a number on this axis moves in the direction that was kept more often in the public records.
+    """Return whether the change from ``was`` to ``now`` has the direction that the public records kept more often.
 
-    Returns False for values that are not numbers.
+    Returns False if a value is not a number, or if the axis is not in ``_USUAL_WAY``.
     """
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in (was, now)):
         return False

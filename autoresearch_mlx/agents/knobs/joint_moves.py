@@ -1,10 +1,10 @@
 """Combine steps of several knobs into joint moves, where the surrogate expects a gain from the combination.
 
-Late in a session each single step gains less than the noise, and only several steps together stand out from the noise.
-So the search adds, exchanges and drops one step at a time, as long as the score of the move rises (coordinate ascent).
-The score is the expected improvement over the centre, less the risk of failing.  Two rules prevent mere guesses: a knob
-takes part only after a trial has moved it alone, and the steps together stay within a ball in the trust region.  Points
-close to measured points are not excluded here, because the ranking gives such points a low expected improvement.
+Late in a session each single step gains less than the noise, and only several steps together gain more.  So the search
+adds, exchanges and drops one step at a time, as long as the score of the move rises (coordinate ascent).  The score
+combines the expected improvement over the centre with the risk of failing.  Two rules prevent mere guesses.  A joint
+move changes only knobs that some trial has moved alone.  And a joint move stays within a ball in the trust region.
+Points close to measured points are not excluded here, because the ranking gives such points a low expected improvement.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ MOST = 8
 
 
 def joint_moves(outlook: Outlook, steps: Sequence[Step]) -> list[Move]:
-    """Return every intermediate move of the ascents that has at least two knobs; ``steps`` are the single steps to
-    choose from."""
+    """Return every move of at least two knobs that an ascent passes through.
+
+    ``steps`` are the single steps to choose from.
+    """
     known = outlook.moved_alone
     pool = Pool.of(outlook, [step for step in steps if step.index in known])
     found: dict[Move, None] = {}
@@ -93,7 +95,7 @@ class Pool:
         return Pool(outlook, steps, index, unit, length**2, growth, columns, outlook.level)
 
     def best_by_knob(self, count: int) -> list[int]:
-        """Return the best steps of ``count`` different knobs."""
+        """Return the indices of the best steps of ``count`` different knobs."""
         if not len(self.steps):
             return []
         first: dict[int, int] = {}
@@ -102,7 +104,7 @@ class Pool:
         return list(first.values())[:count]
 
     def allowed(self, chosen: dict[int, int]) -> NDArray[np.bool_]:
-        """Return, for each step, whether it may join the chosen steps or replace the chosen step of its knob."""
+        """Return whether each step may join the chosen steps or replace the chosen step of its knob; shape (steps,)."""
         used = np.zeros(len(self.outlook.space))
         for knob, at in chosen.items():
             used[knob] = self.length[at]
@@ -110,10 +112,10 @@ class Pool:
         return np.asarray((total <= RADIUS**2) & ((used[self.index] > 0) | (len(chosen) < MOST)))
 
     def score(self, chosen: dict[int, int]) -> Array:
-        """Return the score of the move that consists of each step and the chosen steps, shape (steps,).
+        """Return, for each step, the score of the move that consists of this step and the chosen steps; shape (steps,).
 
-        The score is log(expected improvement x P(runs)^CAUTION): the rank without the gain that the loop may keep,
-        without the tiredness, and without the failures of nearby runs.
+        The score is log(expected improvement x P(runs)^CAUTION).  Unlike :meth:`Outlook.rank`, it leaves out the gain
+        that the loop may keep, the tiredness, and the failures of nearby runs.
         """
         units, grown = self._at(chosen)
         each = np.tile(units, (len(self.steps), 1))
@@ -123,7 +125,7 @@ class Pool:
         return self._scores(rows, expected, grown.sum() - grown[self.index] + self.growth)
 
     def scores_without(self, chosen: dict[int, int]) -> dict[int, float]:
-        """Return the score of the move that is left when one knob's step is dropped from the chosen steps, by knob."""
+        """Return, for each chosen knob, the score of the move that consists of the other chosen steps."""
         units, grown = self._at(chosen)
         before, knobs = np.array(self.outlook.space.units(self.outlook.space.start)), sorted(chosen)
         each = np.tile(units, (len(knobs), 1))
@@ -139,7 +141,7 @@ class Pool:
         return np.asarray(improvement + CAUTION * np.log(np.maximum(runs, 1e-9)))
 
     def _at(self, chosen: dict[int, int]) -> tuple[Array, Array]:
-        """Return two arrays by knob for the chosen steps: the places in the ranges, and the doublings of memory."""
+        """Return two arrays of shape (knobs,) for the chosen steps: places in the ranges, and doublings of memory."""
         units = np.array(self.outlook.space.units(self.outlook.space.start))
         grown = np.zeros(len(self.outlook.space))
         for knob, at in chosen.items():
@@ -152,8 +154,10 @@ class Pool:
         return np.asarray(where.squares(where.columns(units[None]), self.outlook.surrogate.rows)[0])
 
     def _changed(self, rows: Array) -> Array:
-        """Return the squared distances of each step's row to the measured points along the columns that the step
-        changes; shape (steps, 2, measured)."""
+        """Return the squared distances from each step's row to the measured points, shape (steps, 2, measured).
+
+        The distances are measured along the two columns that the step changes.
+        """
         where, measured = self.outlook.where, self.outlook.surrogate.rows
         along = rows[np.arange(len(rows))[:, None], self.columns][:, :, None] - measured[:, self.columns].transpose(
             1, 2, 0

@@ -1,11 +1,11 @@
 """Estimate the scales of the Gaussian process's kernel from the measurements: each knob's relevance, and the lengths.
 
-The kernel is a sum of two parts.  The first part has one squared exponential for each knob (an additive kernel,
-Duvenaud et al. 2011, arXiv:1112.4394), weighted by the knob's relevance.  The second part is one squared exponential
-over all knobs together, for their interactions; in this part a relevant knob has a shorter length (automatic relevance
-determination, MacKay 1994).  The chosen scales have the highest posterior density (marginal likelihood times log-normal
-priors around the usual values), so that a few measurements change the scales little.  Adam (Kingma and Ba 2015,
-arXiv:1412.6980) finds the scales with the exact gradient.
+The kernel is a sum of two parts.  The first part has a squared exponential for each knob, weighted by the knob's
+relevance (an additive kernel, Duvenaud et al. 2011, arXiv:1112.4394).  The second part is one squared exponential over
+all knobs, for the interactions between knobs.  In the second part a relevant knob has a shorter length (automatic
+relevance determination, MacKay 1994).  The chosen scales have the highest posterior density: the marginal likelihood
+times log-normal priors around the usual values.  Because of the priors, a few measurements change the scales little.
+Adam (Kingma and Ba 2015, arXiv:1412.6980) finds the scales with the exact gradient.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from autoresearch_mlx.agents.knobs.coordinates import Array
 STEPS = 40
 RATE = 0.15
 USUAL = (0.2, 0.7, 0.4, 0.03)
-"""Usual values of four scales: the length for single knobs, the length for all knobs together, the share of the joint
-part, and the share of noise."""
+"""Usual values of four scales: the length for single knobs, the length of the joint part (all knobs together), the
+share of the joint part, and the share of noise."""
 UNSURE = (0.5, 0.5, 1.0, 1.5)
 """Standard deviations of the priors on the four values of ``USUAL``.  The prior of the joint part's share applies to
-its log-odds; the other priors apply to logarithms."""
+its log-odds; every other prior applies to the logarithm of its value."""
 UNSURE_RELEVANCE = 2.0
 NOISE = (1e-4, math.e)
-"""Bounds of the noise."""
+"""Smallest and largest noise, as shares of the signal variance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,12 @@ def covariance(scales: Scales, squares: Array) -> Array:
 
 
 def along(scales: Scales, squares: Array, changed: Array, index: NDArray[np.intp]) -> Array:
-    """Return the kernel of points that each differ from one base point in a few columns, shape (points, measured).
+    """Return the kernel between given points and the measured points, shape (points, measured).
 
-    ``squares`` are the squared distances of the base point, shape (measured, knobs).  ``changed`` are the squared
-    distances along the changed columns, shape (points, columns, measured).  ``index`` has the numbers of these columns,
-    shape (points, columns), with -1 for none.
+    Each given point differs from one base point in a few columns.  ``squares`` are the base point's squared distances
+    to the measured points, shape (measured, knobs).  ``changed`` are the squared distances along the changed columns,
+    shape (points, columns, measured).  ``index`` has the numbers of the changed columns, shape (points, columns), with
+    -1 for an unused entry.
     """
     here = _parts(scales, squares)
     single, distance = here.single, here.distance
@@ -80,9 +81,9 @@ def along(scales: Scales, squares: Array, changed: Array, index: NDArray[np.intp
 def learn_scales(squares: Array, residual: Array, weights: Array, known: tuple[float, float] | None = None) -> Scales:
     """Fit the scales to measured gains.
 
-    ``squares`` are squared distances, shape (points, points, knobs).  ``residual`` has the gains less the prior mean,
-    shape (points,).  ``weights`` has the expected relevance, shape (knobs,).  ``known`` has the expected share of noise
-    and the standard deviation of its logarithm; None stands for the usual share.
+    ``squares`` are squared distances, shape (points, points, knobs).  ``residual`` is the gains minus the prior mean,
+    shape (points,).  ``weights`` is the expected relevance of each knob, shape (knobs,).  ``known`` is the expected
+    share of noise and the standard deviation of its logarithm; with None, the usual share is expected.
     """
     single, joint, share, noise = USUAL
     usual = np.array(

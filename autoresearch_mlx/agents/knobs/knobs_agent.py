@@ -30,9 +30,10 @@ class Knobs:
         self._seed = seed
 
     def propose(self, context: Context) -> Proposal:
-        """Return the most promising move that has not been tried yet; each refusal in ``feedback`` skips one move.
+        """Return the most promising move that has not been tried yet.
 
-        Raises AgentError when no file has a knob that may move, or every combination was tried.
+        Each refusal in ``context.feedback`` skips one more move.  Raises AgentError when no file has a knob that may
+        move, or every combination was tried.
         """
         space = read_space(context.files, first_values(context.history))
         if not len(space):

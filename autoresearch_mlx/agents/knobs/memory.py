@@ -1,9 +1,9 @@
 """Read the ledger for the optimiser: every past experiment becomes a point with its outcome.
 
-Nothing is stored between proposals; a resumed session regains its knowledge by replaying the history.  Each point gets
-a *score*: the part of its gain over the baseline that comes from knobs; positive is better.  A kept change of code
-changes the metric but no knob.  The gain of a kept change of code is not added to the scores, so that points from
-before and after the change stay comparable.
+Nothing is stored between proposals: a resumed session computes the points from the history again.  Each point gets a
+*score*: the part of its gain over the baseline that comes from knobs; positive is better.  A kept change of code
+changes the metric but no knob.  The scores leave out the gain of such a change, so that points from before and after
+the change stay comparable.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Trial:
     origin: Point
     """The incumbent from which the experiment started."""
     score: float | None
-    """The gain over the baseline that comes from knobs, in the metric's unit; None when the experiment failed."""
+    """Gain over the baseline that comes from knobs, in the metric's unit; None when the experiment failed."""
     gain: float | None
     kept: bool
     memory_mb: float | None = None
@@ -49,19 +49,18 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The past experiments: the trials with an outcome (oldest first), the points that were tried, and the
-    incumbent's score."""
+    """The past experiments: the trials (oldest first), the points that were tried, and the incumbent's score."""
 
     trials: tuple[Trial, ...]
     tried: frozenset[Point]
     score: float
     """The incumbent's own score."""
     running: tuple[Point, ...] = ()
-    """Points that other lanes are measuring now; they have no outcome yet and must not be proposed."""
+    """Points that other lanes are measuring now.  They have no outcome yet, and must not be proposed."""
 
 
 def first_values(history: History) -> dict[str, Any]:
-    """Return, for every knob that a kept experiment moved, its value at the start of the session."""
+    """Return the value at the start of the session for every knob that a kept experiment moved, by the knob's name."""
     firsts: dict[str, Any] = {}
     for experiment in history.experiments:
         if experiment.status == "keep":
@@ -71,7 +70,7 @@ def first_values(history: History) -> dict[str, Any]:
 
 
 def remember(space: Space, history: History, running: Sequence[Running] = ()) -> Memory:
-    """Turn the history, and the experiments that other lanes are running, into points of this space."""
+    """Turn the history and the ``running`` experiments of other lanes into points of this space."""
     origins = _origins(space, history)
     score, trials, tried = 0.0, [], {space.start}
     value = None
@@ -111,10 +110,10 @@ def _place(space: Space, running: Running) -> Point:
 
 
 def _origins(space: Space, history: History) -> dict[int, Point]:
-    """Return, by each experiment's number, the incumbent from which that experiment started.
+    """Return the incumbent from which each experiment started, by the experiment's number.
 
-    The current files are the last incumbent's.  Undoing the changes of the kept experiments, newest first, leads back
-    from the last incumbent to each earlier incumbent.
+    The current files are those of the last incumbent.  The function starts from the last incumbent and undoes the
+    changes of the kept experiments, newest first, so it arrives at each earlier incumbent in turn.
     """
     at: dict[str, Point] = {}
     now = space.start
@@ -125,13 +124,12 @@ def _origins(space: Space, history: History) -> dict[int, Point]:
                 at[experiment.commit] = now
             now = _moved(space, now, experiment.knobs, back=True)
         chain[experiment.number] = now
-    # An experiment that names a known commit as its base started from that commit, whatever its place in the ledger.
+    # If an experiment's base is a known commit, the experiment started there, whatever its place in the ledger.
     return {e.number: at.get(e.base or "", chain[e.number]) for e in history.experiments}
 
 
 def _moved(space: Space, point: Point, knobs: KnobChanges, back: bool = False) -> Point:
-    """Return the point to which these changes lead from ``point``; with ``back``, the point from which they led to
-    ``point``.
+    """Return the point after these changes of ``point``; with ``back``, return the point before these changes.
 
     Changes of knobs outside the space are ignored, and so are values of a type that the range does not have, such as
     ``"auto"``.
@@ -146,7 +144,10 @@ def _moved(space: Space, point: Point, knobs: KnobChanges, back: bool = False) -
 
 
 def _gain(experiment: Experiment, history: History, incumbent: float | None) -> float | None:
-    """Return the gain as it was measured, not shrunk towards zero, because the surrogate estimates the noise itself."""
+    """Return the measured gain, or an estimate for a run that was stopped early; None if neither is possible.
+
+    The gain is not shrunk towards zero, because the surrogate estimates the noise itself.
+    """
     if (raw := experiment.effect.get("raw")) is not None:
         return float(raw)
     if experiment.gain is not None or incumbent is None:
@@ -159,9 +160,9 @@ def _gain(experiment: Experiment, history: History, incumbent: float | None) -> 
 def _lost(experiment: Experiment, incumbent: float) -> float | None:
     """Estimate the gain, a negative number, of a run that was stopped early.
 
-    When the run was stopped, its training loss was higher than the incumbent's by a known share; its bits per byte are
-    assumed to be worse by the same share.  The estimate is not a measurement, and no verdict depends on it.  Without
-    the estimate, a step whose run was stopped would look like a step that was never tried.
+    The ledger says by which share the run's training loss was higher than the incumbent's when the run was stopped.
+    The estimate assumes that its bits per byte are worse by the same share.  No verdict depends on the estimate.
+    Without the estimate, a step whose run was stopped would look like a step that was never tried.
     """
     stops = (m.extra.get("stop") for m in experiment.measurements if m.failure == "stopped")
     gap = next((stop["gap"] for stop in stops if isinstance(stop, dict) and stop.get("gap")), None)

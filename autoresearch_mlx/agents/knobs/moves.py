@@ -1,5 +1,7 @@
-"""List candidate moves: steps of one knob within the trust region, steps of two knobs that belong together and, as a
-last resort, every value in the ranges."""
+"""List candidate moves: steps of one knob within the trust region, and steps of two knobs that belong together.
+
+The last resort lists moves over the knobs' whole ranges.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from autoresearch_mlx.lab.source import axis_of
 MOST = 3
 """Maximum number of knobs in a move of the last resort."""
 SHARES = (0.3, 0.6, 1.0)
-"""Lengths of the steps of one knob, as shares of its width."""
+"""Lengths of a knob's steps, as shares of the knob's width in the trust region."""
 JITTER = (0.7, 1.3)
 GRID = 9
 """Number of values of a continuous knob that the last resort tries."""
@@ -25,7 +27,7 @@ GRID = 9
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A new value for one knob, which is given by its index in the space."""
+    """A new value for one knob; ``index`` is the knob's index in the space."""
 
     index: int
     value: Any
@@ -35,7 +37,7 @@ Move: TypeAlias = tuple[Step, ...]
 
 
 def point_of(space: Space, move: Move) -> Point:
-    """Return the point that a move leads to from the incumbent."""
+    """Return the point to which a move leads from ``space.start``."""
     values = list(space.start)
     for step in move:
         values[step.index] = step.value
@@ -59,14 +61,16 @@ def _neighbours(dimension: Dimension, width: float, shares: Sequence[float]) -> 
     if dimension.range.kind == "choice":
         return list(dimension.range.choices)
     here = dimension.unit(dimension.value)
-    # A knob that can only move in large ticks moves at least one tick, however narrow its width has become.
+    # A knob with large ticks moves at least one tick, even if its width is smaller than a tick.
     lengths = [np.copysign(max(abs(share) * width, dimension.tick), share) for share in shares]
     return [dimension.at(here + float(length)) for length in lengths]
 
 
 def paired_moves(space: Space, known: frozenset[int]) -> list[Move]:
-    """Return steps of two knobs that belong together, in both directions; ``known`` has the indices of the knobs to
-    use."""
+    """Return steps of two knobs that belong together, in both directions.
+
+    ``known`` has the indices of the knobs to use.
+    """
     by_axis = {axis_of(space.dimensions[index].name): index for index in sorted(known)}
     found = []
     for first, second, way in TOGETHER:
@@ -81,8 +85,10 @@ def paired_moves(space: Space, known: frozenset[int]) -> list[Move]:
 
 
 def _next_values(dimension: Dimension) -> list[Any]:
-    """Return the next values in both directions: half and double for a power of two, else the value plus or minus 1 and
-    2."""
+    """Return the next values of a whole number, within its range; no values for other knobs.
+
+    The next values are half and double for a power of two, and the value plus or minus 1 and 2 otherwise.
+    """
     value, r = dimension.value, dimension.range
     if not isinstance(value, int) or r.kind == "choice":
         return []
@@ -91,8 +97,10 @@ def _next_values(dimension: Dimension) -> list[Any]:
 
 
 def _scaled(dimension: Dimension, value: Any, leader: Dimension, way: int) -> Any:
-    """Return this knob's value, multiplied by the factor of the leader's change to the power ``way``; None if the
-    result is outside this knob's range or is the present value."""
+    """Return this knob's value times ``factor ** way``; the factor is ``value`` over the leader's present value.
+
+    Returns None if the result is outside this knob's range or is the present value.
+    """
     if dimension.range.kind == "choice" or leader.value <= 0:
         return None
     wanted = dimension.value * (value / leader.value) ** way
@@ -101,8 +109,10 @@ def _scaled(dimension: Dimension, value: Any, leader: Dimension, way: int) -> An
 
 
 def last_resort(space: Space) -> Iterator[Move]:
-    """Yield all moves of one to three knobs over their whole ranges, fewest knobs first; continuous knobs use a
-    grid."""
+    """Yield all moves of one to three knobs over their whole ranges, moves of one knob first.
+
+    A continuous knob takes only the values of a grid.
+    """
     options = [[Step(i, v) for v in _all_values(d) if v != d.value] for i, d in enumerate(space)]
     for size in range(1, MOST + 1):
         for chosen in combinations(options, size):

@@ -1,4 +1,4 @@
-"""Name a move for people: the largest step comes first, and the starting experiment's number replaces many values."""
+"""Name a move for people: largest step first, and the number of the starting experiment instead of many values."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ class MoveName:
     """What a move changes, as text."""
 
     axis: str
-    """The axis of the knob that the move changes by the largest share of its range."""
+    """The axis of the largest step, compared as shares of the knobs' ranges."""
     steps: KnobChanges
-    """The move's own changes, counted from the measured point that it starts from; the largest comes first."""
+    """The changes from the measured point where the move starts, largest first."""
     start: KnobChanges
-    """How the starting point differs from the incumbent; empty when the move starts from the incumbent."""
+    """The changes from the incumbent to the starting point; empty when the move starts from the incumbent."""
     number: int | None
     """The number of the experiment that measured the starting point; None if the move starts from the incumbent."""
     changes: KnobChanges
-    """All differences from the incumbent; the differences in the move's own knobs come first."""
+    """All differences from the incumbent; the knobs in ``steps`` come first."""
 
     @property
     def words(self) -> str:
-        """The move's own changes in one line: ``DEPTH 4 -> 6, MATRIX_LR 0.04 -> 0.03 and 2 more knobs``."""
+        """The ``steps`` in one line, such as ``DEPTH 4 -> 6, MATRIX_LR 0.04 -> 0.03 and 2 more knobs``."""
         return _named(self.steps)
 
     @property
     def start_words(self) -> str:
-        """How the starting point differs from the incumbent, in one line; empty if it is the incumbent."""
+        """The changes of ``start`` in one line; empty when the move starts from the incumbent."""
         return _named(self.start)
 
     @property
     def title(self) -> str:
-        """A title: all changes if they are few, or else the move's own changes and the starting experiment."""
+        """A title: all changes if there are at most three, or else the ``steps`` and the starting experiment."""
         if self.number is None or len(self.changes) <= NAMED:
             return _named(self.changes)
         return f"{self.words}, from experiment {self.number}"
 
 
 def _named(changes: KnobChanges) -> str:
-    """Describe all changes if there are at most three, or else the first two with the number of the others."""
+    """Describe all changes if there are at most three, or else the first two and the number of changes left out."""
     if len(changes) <= NAMED:
         return describe(changes)
     shown = dict(list(changes.items())[: NAMED - 1])
@@ -56,7 +56,7 @@ def _named(changes: KnobChanges) -> str:
 
 
 def name_of(outlook: Outlook, move: Move, space: Space) -> MoveName:
-    """Name a move from the centre of ``outlook``; ``space`` has the incumbent's values."""
+    """Name a move that starts from the centre of ``outlook``; ``space`` has the incumbent's values."""
     centre = outlook.space
     ordered = sorted(move, key=lambda step: -_way(centre, step))
     steps = {centre.dimensions[s.index].name: (centre.dimensions[s.index].value, s.value) for s in ordered}

@@ -19,37 +19,40 @@ from autoresearch_mlx.agents.knobs.surrogate import Surrogate, fit, log_expected
 from autoresearch_mlx.lab.source import axis_of
 
 MOST_TRIALS = 200
-"""Maximum number of trials that the models use: those nearest to the incumbent.  The other trials are left out to save
-time."""
+"""Maximum number of trials that the models use.  If there are more, the models use the trials nearest to the incumbent,
+to save time."""
 CAUTION = 6.0
-"""Exponent of the chance that a move runs without a failure; it is large because a crash costs a whole run and
-teaches little."""
+"""Exponent of the chance that a move runs without a failure.  It is large because a crash costs a whole run and teaches
+little."""
 MARGIN = 1.0
-"""Number of standard deviations of one measurement by which a move must be better than the centre to count as an
-improvement.  The loop would not keep a gain below this margin.  Without this margin, the search would measure points
-close to the centre until one of them measures better by luck."""
+"""Smallest improvement over the centre, in standard deviations of one measurement.  The loop would not keep a smaller
+gain.  Without this margin, the search would measure points close to the centre until one point measures better by
+luck."""
 KEPT = 0.3
-"""Weight, in a move's rank, of the gain over the incumbent that is expected if the loop keeps the move; the expected
-improvement over the centre has weight 1."""
+"""Weight of the expected kept gain (:meth:`Surrogate.log_kept_gain`) in a move's rank.  The expected improvement over
+the centre has weight 1."""
 FURTHEST = 8
 """Maximum number of knobs in which the centre may differ from the incumbent."""
 FIRST_STEP = 1.0
 """Amount added to the rank of a single step if no trial has moved its knob alone.  Joint moves use only knobs that were
-moved alone; without this amount, joint moves of those knobs would take the trials that the other knobs need."""
+moved alone.  Without this amount, joint moves would use up the trials, and some knobs would never be moved alone."""
 HEAD_START = 1.0
-"""Amount added on top, if no trial has moved the knob at all and the step goes in the direction that was kept more
-often in the public records."""
+"""Amount added besides ``FIRST_STEP``, if no trial has moved the knob at all and the step goes in the direction that
+the public records kept more often."""
 
 TIRED = 0.25
-"""Amount subtracted from a move's rank, times the tiredness of its most tired knob (:func:`region.tiredness`)."""
+"""Factor of the tiredness (:func:`region.tiredness`) of the move's most tired knob; the product is subtracted from the
+move's rank."""
 LIKELY, REFUSED = 0.5, 1e6
-"""Chance of running without a failure below which a move is ranked last, and the number that is then subtracted from
-its rank."""
+"""If the chance of running without a failure is below ``LIKELY``, ``REFUSED`` is subtracted from the move's rank."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """The models of gain and of failure, and the trust region, for ranking moves.  The arrays have shape (knobs,)."""
+    """The models of gain and of failure, and the trust region, for ranking moves.
+
+    The arrays have shape (knobs,), except ``centre`` and ``incumbent``.
+    """
 
     space: Space
     """The knobs, each with its value at the centre, from which all moves start."""
@@ -64,28 +67,28 @@ class Outlook:
     trials: tuple[Trial, ...]
     """Each trial as a step from the closest earlier point."""
     centre: Array
-    """The centre as a row of numbers, shape (1, knobs); ``incumbent`` is the incumbent as such a row."""
+    """The centre as a row of numbers, shape (1, knobs)."""
     incumbent: Array
+    """The incumbent as a row of numbers, shape (1, knobs)."""
     noise: float
     """Standard deviation of one measurement, in multiples of the surrogate's unit."""
 
     @property
     def level(self) -> float:
-        """The gain over the incumbent, in multiples of the surrogate's unit, from which a move counts as an improvement
-        over the centre."""
+        """The smallest gain over the incumbent that is an improvement over the centre, in the surrogate's unit."""
         return float(self.surrogate.predict(self.centre)[0][0]) + MARGIN * self.noise
 
     @property
     def moved_alone(self) -> frozenset[int]:
-        """The knobs that some trial changed alone, from the incumbent or from another measured point."""
+        """The indices of the knobs that some trial changed alone, from the incumbent or from another measured point."""
         return frozenset(t.moved[0] for t in self.trials if len(t.moved) == 1)
 
     def rank(self, moves: Sequence[Move]) -> Array:
         """Return a rank for each move; higher is better.
 
-        The rank is log(worth x P(runs)^CAUTION), raised for steps of knobs that were not yet moved alone, and reduced
-        for knobs that recent trials moved without a keep.  The worth of a move is its expected improvement over the
-        centre, as far as it exceeds the noise of a measurement, plus a share of the gain that the loop may keep.
+        The rank is log(worth x P(runs)^CAUTION).  The rank is raised for steps of knobs that were not yet moved alone,
+        and reduced for knobs that recent trials moved without a keep.  The worth of a move has two terms: its expected
+        improvement beyond ``level``, and ``KEPT`` times the expected gain over the incumbent that the loop keeps.
         """
         rows = self._rows(moves)
         runs = 1 - self.failures.chance(rows, self._doublings(moves))
@@ -97,8 +100,10 @@ class Outlook:
         return np.asarray(np.where(runs < LIKELY, ranks - REFUSED, ranks))
 
     def expect(self, move: Move) -> tuple[float, float, float]:
-        """Return the expected gain over the incumbent and its deviation, in the metric's unit; and the chance of
-        failing."""
+        """Return the expected gain over the incumbent, its standard deviation, and the chance of failing.
+
+        The gain and its deviation are in the metric's unit.
+        """
         rows = self._rows([move])
         mean, deviation = self.surrogate.predict(rows)
         unit = self.surrogate.unit
@@ -109,8 +114,7 @@ class Outlook:
         return np.array([sum(self.appetite.step(step.index, step.value) for step in move) for move in moves])
 
     def _first_steps(self, moves: Sequence[Move]) -> Array:
-        """Return what is added to each move's rank: FIRST_STEP for a step of one knob that no trial has moved alone,
-        and HEAD_START on top, if no trial has moved the knob at all and the step goes the usual way."""
+        """Return what ``FIRST_STEP`` and ``HEAD_START`` add to each move's rank; shape (moves,)."""
         alone, moved = self.moved_alone, {index for trial in self.trials for index in trial.moved}
         found = np.zeros(len(moves))
         for at, move in enumerate(moves):
@@ -134,16 +138,15 @@ def look(space: Space, memory: Memory, sigma: float | None = None) -> Outlook:
     """Fit all models to the trials; ``sigma`` is a measurement's noise in the metric's unit, if known.
 
     Moves start from the centre, which is the measured point with the highest expected gain.  The centre is often not
-    the incumbent.  The loop keeps a run that measures better than the incumbent did, so an incumbent that was measured
-    too well by luck makes the loop turn down real gains of several sigma.  The search may go on from a point that the
-    loop turned down.
+    the incumbent.  For example, the incumbent may have measured too well by luck.  Then the loop discards candidates
+    with real gains of several sigma, and the centre may be such a discarded candidate.
     """
     where = coordinates(space)
     trials = _nearest(where, where.rows([space.start]), memory.trials)
     measured = [t for t in trials if t.score is not None]
-    # A point that is being measured is treated as measured, with the incumbent's score (the constant liar of
-    # Ginsbourger et al. 2010), so that the next proposal looks elsewhere.  A point that is being measured changes
-    # neither the widths nor the weights.
+    # Points that other lanes measure now count as measured, with the incumbent's score (the constant liar of
+    # Ginsbourger et al. 2010), so that the next proposal looks elsewhere.  These points do not change the widths and
+    # the weights.
     points = [*(t.point for t in measured), *memory.running] or [space.start]
     rows = where.rows(points)
     gained = [t.score - memory.score for t in measured if t.score is not None]
@@ -178,8 +181,10 @@ def look(space: Space, memory: Memory, sigma: float | None = None) -> Outlook:
 
 
 def _centred(space: Space, surrogate: Surrogate, measured: Sequence[Point]) -> Space:
-    """Return the space centred on the point with the highest expected gain among points that change few knobs of the
-    files."""
+    """Return the space with its start at the measured point with the highest expected gain.
+
+    Only points that differ from the incumbent in at most ``FURTHEST`` knobs are considered.
+    """
     near = [p for p in measured if len(space.changes(p)) <= FURTHEST]
     points = [space.start, *near]
     mean, _ = surrogate.predict(surrogate.where.rows(points))

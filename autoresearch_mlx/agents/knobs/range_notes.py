@@ -12,7 +12,7 @@ FORMS = "log LOW HIGH, lin LOW HIGH, int LOW HIGH, pow2 LOW HIGH, choice A B C, 
 
 
 def notes_on_ranges(files: Mapping[str, str]) -> tuple[str, ...]:
-    """Return a sentence for each range comment without effect in the Python files, ``{path: text}``."""
+    """Return a sentence for each range comment that has no effect; ``files`` is ``{path: text}``."""
     return tuple(
         f"{path}, line {line}: the comment `# knob:` has no effect: {reason}"
         for path in sorted(files)
@@ -30,7 +30,7 @@ def _notes(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _unused(knob: Knob) -> str:
-    """Say why the range comment of a knob is not used; return an empty string when it is used."""
+    """Return why the range comment of a knob is not used, or an empty string when the comment is used."""
     if knob.kind == "fixed" or (range_in_comment(knob) is not None and not is_seed(knob.name)):
         return ""
     if is_seed(knob.name):

@@ -1,4 +1,4 @@
-"""Find the range of one knob: from its ``# knob:`` comment, or else guessed from its name and value.
+"""Find the range of one knob: read it from the ``# knob:`` comment, or guess it from the knob's name and value.
 
 A comment that cannot be read is ignored here; ``range_notes.py`` explains it.  If a knob's value lies outside its
 range, the range is widened to include it.
@@ -31,8 +31,8 @@ class Range:
 def range_of(knob: Knob, first: Any = None) -> Range | None:
     """Return the range in which a knob may move; None when it must stay as it is.
 
-    ``first`` is the knob's value at the start of the session, if that was not the present value.  A guessed range lies
-    around ``first``, so that the range does not shift with every kept step.
+    ``first`` is the knob's value at the start of the session, if the value has changed since the start.  A guessed
+    range lies around ``first``, so that the range does not shift with every kept step.
     """
     if knob.kind == "fixed" or is_seed(knob.name):
         return None
@@ -50,8 +50,7 @@ def is_seed(name: str) -> bool:
 
 
 def range_in_comment(knob: Knob) -> Range | None:
-    """Return the range in the knob's comment; None if the comment gives no range, or a range that does not suit the
-    knob's value."""
+    """Return the range in the knob's comment; None if there is no range, or if it does not suit the knob's value."""
     if knob.kind == "choice":
         return _choice(knob)
     if knob.kind not in ("log", "lin", "int", "pow2") or not _is_number(knob.value) or len(knob.words) != 2:
@@ -102,9 +101,9 @@ def _by_kind(name: str, value: Any) -> Range | None:
 def _for_int(value: int) -> Range | None:
     """Guess the range of a whole number.
 
-    A power of two from 16 on is taken for a size, which may be halved or doubled three times.  The range of any other
-    positive number is from half of the number to double.  A negative integer gets no range, because it is more often a
-    marker than a quantity.
+    A power of two from 16 on is taken for a size: its range is from an eighth of the number to eight times the number.
+    Any other positive number gets a range from half to double.  A negative number gets no range, because it is more
+    often a marker than a quantity.
     """
     if value < 0:
         return None
@@ -123,8 +122,8 @@ def _for_float(name: str, value: float) -> Range | None:
         return Range("lin", 0.0, 0.1)
     if 0.01 <= value <= 1:
         return Range("lin", 0.0, 1.0)
-    # A tiny share (a weight decay of 0.001) is searched by ratio, because any step in [0, 1] would be far too large for
-    # it.
+    # A tiny share, such as a weight decay of 0.001, gets a logarithmic range: a step of a linear range from 0 to 1
+    # would be far too large.
     return Range("log", value / 8, value * 8) if value > 0 else Range("lin", 2 * value, 0.0)
 
 

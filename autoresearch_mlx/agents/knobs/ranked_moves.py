@@ -22,10 +22,10 @@ LOOKED_AT = 300
 
 @dataclass(frozen=True, slots=True)
 class RankedMove:
-    """One change of the incumbent that has not been tried yet, with what the optimiser expects of it."""
+    """A change of the incumbent that has not been tried yet, with the gain and the risk that the optimiser expects."""
 
     name: MoveName
-    """The move's axis, and its changes from the incumbent and from the measured point at which it starts."""
+    """The move's axis, its changes from the incumbent, and its changes from the measured point where it starts."""
     files: Mapping[str, str]
     """The whole new text of each file that the move changes, by the file's path."""
     gain: float | None
@@ -48,9 +48,8 @@ class RankedMove:
 def ranked_moves(context: Context, count: int = 10, seed: int = 0) -> tuple[RankedMove, ...]:
     """Return up to ``count`` moves, best first.
 
-    The best move of each axis comes first; the next best moves follow after the best moves of all axes.  The list is
-    empty when no file has a knob that may move, or everything was tried.  The same context, count and seed give the
-    same list.
+    The list begins with the best move of each axis; all other moves follow.  The list is empty when no file has a knob
+    that may move, or every move was tried.  Equal contexts, counts and seeds give equal lists.
     """
     space = read_space(context.files, first_values(context.history))
     if not len(space):

@@ -1,9 +1,8 @@
-"""Compute the trust region: how far each knob may move from the incumbent, and how much each has gained so far.
+"""Compute the trust region: how far each knob may move from the incumbent, and how much each knob has gained so far.
 
-A knob's width is the length of its longest usual step.  A kept step increases the widths of the knobs that it moved,
-and any other step reduces them, as in the success rule of evolution strategies (Rechenberg 1973) and the trust regions
-of TuRBO (Eriksson et al. 2019, arXiv:1910.01739).  The widths are not stored but computed again from the trials each
-time.
+A knob's width is the length of its longest usual step.  If a step is kept, the widths of the knobs that it moved grow;
+otherwise they shrink.  This is the success rule of evolution strategies (Rechenberg 1973), which TuRBO also uses for
+its trust regions (Eriksson et al. 2019, arXiv:1910.01739).  The widths are computed from the trials each time.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from autoresearch_mlx.agents.knobs.memory import Trial
 from autoresearch_mlx.agents.knobs.space import Point
 
 FIRST = 0.15
-"""The width at the start, as a share of the knob's range; in a range from 1 to 100 this is a factor of two."""
+"""The width at the start, as a share of the knob's range; on a logarithmic range from 1 to 100, it doubles the value."""
 WIDEN, NARROW = 1.5, 0.85
 SMALLEST, LARGEST = 0.04, 0.5
 RECENT = 4
-"""Number of newest trials that count for :func:`tiredness`."""
+"""Number of newest trials that :func:`tiredness` looks at."""
 
 
 def widths(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
@@ -40,7 +39,7 @@ def widths(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
 def gains(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
     """Return the sum of each knob's gains in kept steps, in the metric's unit; shape (size,).
 
-    The knobs of one step share its gain equally.
+    If a step moved several knobs, its gain is divided equally among these knobs.
     """
     found = np.zeros(size)
     for trial in trials:
@@ -50,9 +49,10 @@ def gains(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
 
 
 def weights(trials: Sequence[Trial], interest: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return each knob's expected share of the variation, shape (knobs,), with mean 1.
+    """Return how much each knob is expected to matter, shape (knobs,), with mean 1.
 
-    A knob's weight is its prior interest plus the ratio of its summed gains to the average gain of a kept step.
+    Before the scaling to mean 1, a knob's weight is a sum of two terms: its ``interest``, and its summed gains divided
+    by the average gain of a kept step.
     """
     kept = [trial.gain for trial in trials if trial.kept and trial.gain is not None and trial.gain > 0]
     found = interest + gains(trials, len(interest)) / np.mean(kept) if kept else interest
@@ -62,7 +62,8 @@ def weights(trials: Sequence[Trial], interest: NDArray[np.float64]) -> NDArray[n
 def tiredness(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
     """Return how many of the last RECENT trials moved each knob without a keep; shape (size,).
 
-    Without this count, one lucky run would make a knob look promising, and the next runs would all try that knob.
+    A trial that moved n knobs counts 1/n for each knob.  Without this count, one lucky run would make a knob look
+    promising, and all of the next runs would move this knob.
     """
     found = np.zeros(size)
     for trial in trials[-RECENT:]:
@@ -72,13 +73,13 @@ def tiredness(trials: Sequence[Trial], size: int) -> NDArray[np.float64]:
 
 
 def from_the_closest(trials: Sequence[Trial], sigma: float) -> tuple[Trial, ...]:
-    """Return each trial as a step from the earlier measured point that differs from it in the fewest knobs.
+    """Return each trial as a step from the closest earlier point: the one that differs from the trial in fewest knobs.
 
-    If the search goes on from a point that was not kept, the next trial differs from that point in few knobs but from
-    the incumbent in many, and the ledger only has the difference from the incumbent.  If several earlier points differ
-    in equally few knobs, the best of them is used; the incumbent is one of the earlier points.  A trial counts as kept
-    in two cases: it gained more than ``sigma`` over the earlier point, in the metric's unit; or it gained anything and
-    the loop kept it.
+    The search may go on from a point that was not kept.  Then the next trial differs from this point in few knobs, and
+    from the incumbent in many, but the ledger only has the difference from the incumbent.  The incumbent is one of the
+    earlier points.  If several earlier points are equally close, the best of these points is used.  A trial counts as
+    kept in two cases: its gain over the closest point is more than ``sigma``, in the metric's unit; or its gain is
+    positive and the loop kept the trial.
     """
     scored = [(i, t.point, t.score) for i, t in enumerate(trials) if t.score is not None]
     codes = _codes([t.point for t in trials])
@@ -101,8 +102,7 @@ def from_the_closest(trials: Sequence[Trial], sigma: float) -> tuple[Trial, ...]
 
 
 def _codes(points: Sequence[Point]) -> NDArray[np.intp]:
-    """Return a number for each value of each point, the same number for equal values of a knob; shape (points,
-    knobs)."""
+    """Return each value as a number, shape (points, knobs); equal values of a knob get equal numbers."""
     columns = [
         {value: code for code, value in enumerate(dict.fromkeys(column))} for column in zip(*points, strict=True)
     ]

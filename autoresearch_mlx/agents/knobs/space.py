@@ -1,8 +1,8 @@
 """Define the search space of a lab: every movable knob of its files is one coordinate from 0 to 1.
 
-Ratios matter for rates and sizes, differences for shares.  So ``log`` and ``pow2`` knobs, and whole numbers over a wide
-range, are placed by their logarithm, and all other knobs evenly.  The options of a choice have no order; their places
-only number them.
+For rates and sizes the ratio of two values matters, and for shares the difference.  So the coordinate follows the
+logarithm of the value for ``log`` and ``pow2`` knobs, and for whole numbers over a wide range.  For all other knobs it
+follows the value itself.  The options of a choice have no order; their coordinates only number the options.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Point: TypeAlias = tuple[Any, ...]
 
 _HUGE = 1e300
 WIDE = 4
-"""Smallest ratio of a range's high end to its low end for which whole numbers are placed by their logarithm.
+"""Smallest ratio of a range's ``high`` to its ``low`` for which the place of a whole number follows its logarithm.
 
-One layer more is a larger step for 4 layers than for 20.
+For example, one more layer is a larger step for 4 layers than for 20 layers.
 """
 
 
@@ -41,12 +41,12 @@ class Dimension:
 
     @property
     def by_ratio(self) -> bool:
-        """Whether a value's place follows its logarithm, as for rates, sizes, and whole numbers over a wide range."""
+        """True if a value's place follows its logarithm: for rates, sizes, and whole numbers over a wide range."""
         r = self.range
         return r.kind in ("log", "pow2") or (r.kind == "int" and r.low >= 1 and WIDE * r.low <= r.high)
 
     def holds(self, value: Any) -> bool:
-        """Return whether a value has a place in the range; a number outside the range is placed at the nearer end."""
+        """Return whether a value has a place in the range; a number outside the range gets the place of the nearer end."""
         if self.range.kind == "choice":
             return value in self.range.choices
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
@@ -63,8 +63,10 @@ class Dimension:
         return min(1.0, max(0.0, place))
 
     def at(self, unit: float) -> Any:
-        """Return the value at a place from 0 to 1, as a person would write it: a whole number, a power of two, or
-        three digits."""
+        """Return the value at a place from 0 to 1, as a person would write the value.
+
+        Depending on the knob, this is a whole number, a power of two, a number with three digits, or an option.
+        """
         r, unit = self.range, min(1.0, max(0.0, unit))
         if r.kind == "choice":
             return r.choices[round(unit * (len(r.choices) - 1))]
@@ -91,7 +93,7 @@ class Dimension:
         if r.kind == "pow2":
             return min(1.0, 1 / math.log2(r.high / r.low))
         if r.kind == "int" and self.by_ratio:
-            # A step from the value down by one is longer than a step up by one; the small addition allows for rounding.
+            # On a logarithmic scale, one down is a longer step than one up; the small addition allows for rounding.
             step = self.value / (self.value - 1) if self.value > max(1, r.low) else (self.value + 1) / self.value
             return min(1.0, math.log(step) / math.log(r.high / r.low) + 1e-3)
         return min(1.0, 1 / (r.high - r.low)) if r.kind == "int" else 0.0
@@ -111,11 +113,11 @@ class Space:
 
     @property
     def start(self) -> Point:
-        """The current values in the files, which are the incumbent's."""
+        """The current values in the incumbent's files."""
         return tuple(d.value for d in self)
 
     def units(self, point: Point) -> tuple[float, ...]:
-        """Return the place of each value, from 0 to 1."""
+        """Return the place of each value of the point, from 0 to 1."""
         return tuple(d.unit(value) for d, value in zip(self, point, strict=True))
 
     def changes(self, point: Point) -> dict[str, tuple[Any, Any]]:
@@ -124,7 +126,7 @@ class Space:
         return {d.name: (d.value, value) for d, value in pairs if value != d.value}
 
     def write(self, point: Point, files: Mapping[str, str]) -> dict[str, str]:
-        """Return the whole new text of each file that this point changes."""
+        """Return the whole new text of each file that this point changes, by the file's path."""
         moved: dict[str, dict[str, Any]] = {}
         for d, value in zip(self, point, strict=True):
             if value != d.value:

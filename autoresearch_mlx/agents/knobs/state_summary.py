@@ -27,11 +27,10 @@ _NARROWED = 0.75 * FIRST
 
 
 def describe_state(context: Context) -> str:
-    """Describe the best points, the knobs that gained, that matter or that never moved, the failures, and the next
-    steps.
+    """Describe the best points, the knobs by what they gained, the failures, and the next steps.
 
-    The text is empty when the files have no movable knob, or none has been moved yet.  Each call fits the optimiser's
-    surrogate models once.
+    The text is empty when the files have no movable knob, or no knob has been moved yet.  Each call fits the
+    optimiser's models once.
     """
     space = read_space(context.files, first_values(context.history))
     memory = remember(space, context.history, context.running)
@@ -57,8 +56,10 @@ def _line(name: str, items: Sequence[str]) -> str:
 
 
 def _best(space: Space, memory: Memory) -> list[str]:
-    """Describe the points with the highest scores by their differences from the file; of equal scores, the older comes
-    first."""
+    """Describe the points with the highest scores by their differences from the files.
+
+    Points with equal scores are in the order of their experiments.
+    """
     scores: dict[Point, float] = {}
     for trial in memory.trials:
         if trial.score is not None:
@@ -88,7 +89,7 @@ def _tally(memory: Memory, index: int) -> str:
 
 
 def _weighty(outlook: Outlook) -> list[str]:
-    """List the knobs' weights if the results have changed them."""
+    """List the weights of the weightiest knobs; the list is empty if the results have not changed the weights."""
     guess = interest(outlook.space)
     if np.allclose(outlook.weights, guess / guess.mean()):
         return []
@@ -115,7 +116,7 @@ def _untouched(space: Space, memory: Memory) -> list[str]:
 
 
 def _failed(space: Space, memory: Memory) -> list[str]:
-    """List the failed steps with the values that they set, newest first."""
+    """List the failed steps with the old and new values of their knobs, newest first."""
     return [_step(space, trial) for trial in reversed(memory.trials) if trial.failed and trial.moved]
 
 

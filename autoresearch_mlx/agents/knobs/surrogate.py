@@ -1,9 +1,9 @@
-"""Predict the gain of a step by a Gaussian process that is fitted to all measured gains.
+"""Predict the gain of a step by a Gaussian process that is fitted to the measured gains.
 
-The scales of the process's kernel are estimated from the measurements (:mod:`kernel`).  Candidates are ranked by the
-logarithm of their expected improvement (Jones et al. 1998; Ament et al. 2023, arXiv:2310.20708), and of the part of
-their gain that the loop may keep.  The Gaussian process is our own code because the libraries for Gaussian processes
-need torch.
+The scales of the process's kernel are estimated from the measurements (:mod:`kernel`).  This module also computes the
+two logarithms by which candidates are ranked.  The first is that of the expected improvement (Jones et al. 1998; Ament
+et al. 2023, arXiv:2310.20708).  The second is that of the gain that the loop is expected to keep.  The Gaussian process
+is written here because the libraries for Gaussian processes need torch.
 """
 
 from __future__ import annotations
@@ -18,24 +18,23 @@ from autoresearch_mlx.agents.knobs.coordinates import Array, Coordinates
 from autoresearch_mlx.agents.knobs.kernel import Scales, along, covariance, learn_scales
 
 PRIOR_MEAN = -1.5
-"""Expected gain far from all measured points, in multiples of the unit; it is negative because most changes make a good
-file worse."""
+"""Expected gain far from all measured points, in multiples of the unit.  It is negative because most changes make a
+good file worse."""
 MOST_FOR_SCALES = 100
-"""Maximum number of measurements, the newest ones, from which the scales are estimated; predictions use all
-measurements."""
+"""Number of newest measurements from which the scales are estimated.  Predictions use all measurements."""
 KNOWN = 0.5
 """Standard deviation of the prior on the logarithm of the noise, where sigma is known."""
 LEAST = 1e-6
-"""Smallest gain of which the logarithm is taken; a smaller gain is raised to this value."""
+"""Smallest argument of the logarithm of a gain; a smaller gain is replaced by this number."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Ahead:
-    """What the model expects of several points, each compared with the same other point; all arrays have shape
-    (points,), in multiples of the unit.
+    """What the model expects of several points, each compared with one reference point.
 
-    ``mean`` is the expected gain over the incumbent's measurement, and ``gain`` the expected gain over the other point.
-    ``variance`` is the variance at each point, and ``shared`` the covariance of each point with the other point.
+    ``mean`` is the expected gain over the incumbent's measurement, and ``gain`` the expected gain over the reference
+    point.  ``variance`` is the variance at each point, and ``shared`` its covariance with the reference point.  All
+    arrays have shape (points,), in multiples of the unit.
     """
 
     mean: Array
@@ -74,9 +73,7 @@ class Surrogate:
     def predict_along(self, squares: Array, changed: Array, index: NDArray[np.intp]) -> tuple[Array, Array]:
         """Return what :meth:`predict` returns, for points that each differ from one base point in a few columns.
 
-        ``squares`` are the base point's squared distances, shape (measured, knobs).  ``changed`` are the squared
-        distances along the changed columns, shape (points, columns, measured).  ``index`` has the numbers of these
-        columns, shape (points, columns), with -1 for none.
+        ``squares``, ``changed`` and ``index`` describe the points, as :func:`kernel.along` says.
         """
         return self._predicted(along(self.scales, squares, changed, index))
 
@@ -86,12 +83,11 @@ class Surrogate:
         return PRIOR_MEAN + kernel @ self.pull, deviation
 
     def log_kept_gain(self, rows: Array, incumbent: Array, noise: float, margin: float) -> Array:
-        """Return the logarithm of the gain over the incumbent that is expected if only moves that measure well are
-        kept.
+        """Return the logarithm of the gain over the incumbent that the loop is expected to keep, shape (points,).
 
-        A move is kept if it measures better than the incumbent did, by more than ``margin``.  If the incumbent measured
-        well by luck, a move with a real gain may well be turned down.  ``noise`` and ``margin`` are in multiples of
-        ``unit``.
+        The loop keeps a move if its measurement is better than the incumbent's by more than ``margin``; the gain of
+        any other move counts as 0.  If the incumbent measured well by luck, the loop often discards moves with a real
+        gain.  ``noise`` and ``margin`` are in multiples of ``unit``.
         """
         ahead = self._compare(rows, incumbent)
         total = np.sqrt(ahead.variance + noise**2)
@@ -133,7 +129,7 @@ def fit(where: Coordinates, rows: Array, gains: Array, weights: Array, sigma: fl
 
 
 def log_expected_improvement(mean: Array, deviation: Array) -> Array:
-    """Return the logarithm of E[max(0, gain)], which stays exact for very small values (arXiv:2310.20708)."""
+    """Return log E[max(0, gain)], computed so that it stays exact for very small values (arXiv:2310.20708)."""
     z = mean / deviation
     near = np.array([v * _cumulative(v) + _density(v) for v in np.maximum(z, -6.0)])
     # Mills' ratio: z * Phi(z) + phi(z) -> phi(z) / z^2 for z far below zero.
@@ -152,7 +148,7 @@ def _tail(z: Array) -> tuple[Array, Array]:
 
 
 def typical(gains: Array) -> float:
-    """Return the model's unit: the median absolute value of the gains other than 0, or 1 when there are none."""
+    """Return the unit of the model: the median size of the gains other than 0, or 1 if all gains are 0."""
     sizes = np.abs(gains[gains != 0])
     return float(np.median(sizes)) if len(sizes) else 1.0
 
