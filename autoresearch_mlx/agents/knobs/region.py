@@ -17,7 +17,7 @@ from autoresearch_mlx.agents.knobs.memory import Trial
 from autoresearch_mlx.agents.knobs.space import Point
 
 FIRST = 0.15
-"""The width at the start, as a share of the knob's range; on a logarithmic range from 1 to 100, it doubles the value."""
+"""The width at the start, as a share of the knob's range; in a logarithmic range from 1 to 100 it doubles the value."""
 WIDEN, NARROW = 1.5, 0.85
 SMALLEST, LARGEST = 0.04, 0.5
 RECENT = 4
