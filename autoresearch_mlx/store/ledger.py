@@ -6,7 +6,7 @@
     moved       the worker of a fleet that continues a started experiment
     finished    the complete experiment
     abandoned   the agent had nothing to propose; the number is free again
-    carried     the change of an experiment was carried to a newer incumbent; the line has its runs on the old base,
+    carried     the change of an experiment was carried to a newer incumbent; the line has the runs on the old base,
                 which do not count any more
     agenda      the notes of the chief of a team
     brief       a brief of the chief to a junior (:mod:`minutes`)
@@ -14,7 +14,7 @@
     accepted    a person vouches for the gain of an experiment that was too good to be believed
     repeated    one more run of a kept experiment
     epoch       from here on the session measures in this regime (:mod:`regimes`): the machine drifted or was changed;
-                with ``machine`` and ``beside``, only this machine of a fleet does
+                with ``machine`` and ``beside``, only this machine of a fleet measures in it
     late        a run that a machine of a fleet delivered after its experiment was measured elsewhere; it does not count
     rules       the settings that verdicts depend on have changed (:mod:`rules`)
     paired      one run of a certification
@@ -77,7 +77,7 @@ class Regime:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The contents of a ledger, replayed."""
+    """The contents of a ledger, after a replay of its events."""
 
     session: Mapping[str, Any]
     history: History
@@ -89,11 +89,12 @@ class Journal:
     alone: tuple[Mapping[str, Any], ...] = ()
     """The ledger's lines about runs of single changes since the last `finalize` that ended, oldest first."""
     regimes: Mapping[int, Regime] = field(default_factory=lambda: {0: Regime(None)})
-    """Regimes by number, in order of appearance; ``history.regime`` is the number of the current one."""
+    """Regimes by number, in order of appearance; ``history.regime`` is the number of the current regime."""
     newest: Mapping[str, int] = field(default_factory=dict)
     """Number of the regime in which each machine of a fleet measures now, by the machine's name."""
     records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
-    """The ledger's lines about finished experiments, in the order of the history; keys unknown to us are kept."""
+    """The ledger's lines about finished experiments, in the order of the history, with all keys, also those that this
+    version does not know."""
 
     briefs: tuple[Mapping[str, Any], ...] = ()
     """The ledger's lines about the briefs of a team, oldest first."""
@@ -110,7 +111,7 @@ class Journal:
         return self.regimes[self.history.regime].parts
 
     def seen_by(self, machine: str) -> History:
-        """Return the history as a machine of a fleet sees it: its own newest regime is the current one.
+        """Return the history for one machine of a fleet: the machine's newest regime is the current regime.
 
         An empty name stands for the session's own machine.  The regime of a machine that has not measured yet is -1.
         """
@@ -306,8 +307,8 @@ class Ledger:
     def append(self, event: str, **fields: Any) -> None:
         """Write one line and wait until it is on the disk.
 
-        Raises LedgerError when the line cannot be written, and ValueError for a number that is not finite.  A number
-        that is not finite is an error of this program.
+        Raises LedgerError when the line cannot be written, and ValueError for a number that is not finite, which is an
+        error of this program.
         """
         line = json.dumps({"schema": SCHEMA, "event": event, **fields}, allow_nan=False, ensure_ascii=False).encode()
         self.mend()

@@ -42,7 +42,7 @@ class LeftOut:
     unknown: tuple[str, ...] = ()
     """Files and folders that are not under git."""
     head: str | None = None
-    """The commit of the checkout if its changes are not in the session, or None if they are."""
+    """The checkout's commit if the session lacks changes of this commit; otherwise None."""
     changed: tuple[str, ...] = ()
     """Files that differ between the checkout's commit and the session."""
     empty: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ def left_out(
 
     ``root`` is the lab's folder.  The session began at the commit ``start``, its incumbent is ``incumbent``, and
     ``ours`` has all of its commits.  ``lines`` are the shell lines that measure; a word in them may name a file that
-    git ignores.  An edit counts as measured, and is not left out, if one of the session's commits has its text.
+    git ignores.  An edit counts as measured, and is not left out, if a commit of the session has the edited text.
     Returns None if there is no checkout.
     """
     top = top_of(root)
@@ -108,7 +108,7 @@ def left_out(
 
 
 def unsaid(folder: Path, sentences: Iterable[str], day: str) -> list[str]:
-    """Return the sentences that were not shown by the last call on the same day, and store all of them.
+    """Return the sentences that are new since the last call on the same day, and store all sentences for the next call.
 
     ``folder`` is the session's folder.
     """
@@ -185,7 +185,7 @@ class _InLab:
 def _index_of(top: Path) -> Iterator[Mapping[str, str]]:
     """Yield environment variables that make git use a copy of the user's index.
 
-    Even a reading command would write to the index itself.
+    Without the copy, even a git command that only reads would write to the user's index.
     """
     index = top / git(top, "rev-parse", "--git-path", "index").rstrip("\n")
     with tempfile.TemporaryDirectory() as temporary:

@@ -46,9 +46,9 @@ def held(path: Path) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a session for this process.  The system releases it when the process dies.
+    """Hold the lock of a session for this process.  The system releases the lock when the process dies.
 
-    Raises LockedError, which names the holder.
+    Raises LockedError when another process holds the lock; the error names that process.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as file:
@@ -72,7 +72,7 @@ def _in_use(folder: Path, pid: str) -> LockedError:
 
 
 def holder(folder: Path) -> int | None:
-    """Return the id of the running process that holds the lock of a session, or None when there is none."""
+    """Return the id of the running process that holds the lock of a session, or None when no process holds it."""
     try:
         with (folder / "lock").open("r") as file:
             try:

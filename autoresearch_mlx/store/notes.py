@@ -1,6 +1,6 @@
 """Keep the user's notes (`autoresearch-mlx steer`), which every later prompt to a model repeats.
 
-They are the events ``note`` and ``cleared`` in the session's ``notes.jsonl``.
+The notes are the events ``note`` and ``cleared`` in the session's ``notes.jsonl``.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def _count(number: Any) -> int:
 
 
 def _figure(event: Mapping[str, Any], name: str) -> float | None:
-    """Return a number, or None for an unknown one.  Raises ValueError for anything else."""
+    """Return the number with this name in the event, or None if it is unknown.  Raises ValueError for anything else."""
     found = event.get(name)
     if found is not None and type(found) not in (int, float):
         raise ValueError(f"{name} is not a finite number")

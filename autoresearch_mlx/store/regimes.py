@@ -108,7 +108,7 @@ def after_drift(journal: Journal, takes: int, reason: str, machine: str = "") ->
 
 
 def matching(journal: Journal, here: Key, machine: str = "") -> int | None:
-    """Return the number of the newest regime whose key agrees with ``here`` in every known part, or None if none does.
+    """Return the number of the newest regime whose key agrees with ``here`` in every known part, or None.
 
     Only the regimes of ``machine`` are searched, the current one first.  A key with unknown parts may match
     several regimes that differ from each other; then only a regime with exactly these parts is chosen, because any
@@ -129,7 +129,7 @@ def matching(journal: Journal, here: Key, machine: str = "") -> int | None:
 def newest_machine(history: History, regimes: Mapping[int, Any] | None = None) -> Mapping[str, Any]:
     """Return the newest description of a machine that a measurement has; it is empty if no measurement has one.
 
-    ``regimes`` limits the search to measurements of these regimes; None means all.
+    ``regimes`` limits the search to measurements of these regimes; None means all regimes.
     """
     taken = [m for e in history.experiments for m in e.measurements] + [r.measurement for r in history.repeats]
     return next((m.machine for m in reversed(taken) if m.machine and (regimes is None or m.regime in regimes)), {})

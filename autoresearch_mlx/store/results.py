@@ -44,5 +44,5 @@ def _row(e: Experiment) -> list[str]:
 
 
 def _decimals(number: float, hidden: float) -> str:
-    """Format a number with six decimals, as upstream does, or a very small one with six significant digits."""
+    """Format a number with six decimals, as upstream does, or a very small number with six significant digits."""
     return f"{number:.6g}" if 0 < abs(number) < hidden else f"{number + 0.0:.6f}"  # never -0.000000

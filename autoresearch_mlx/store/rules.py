@@ -1,4 +1,4 @@
-"""Record in the ledger the settings on which verdicts depend: at a session's start, and again at each change."""
+"""Record the rules, which are the settings on which verdicts depend, in the ledger: at the start and at each change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def enter_rules(ledger: Ledger, here: Mapping[str, Any], say: Callable[[str], No
     """If the rules have changed since the ledger last recorded them, record them again and tell the user.
 
     If an earlier version wrote the ledger without rules, the ledger stays as it is, because nobody knows the rules of
-    its verdicts.
+    its earlier verdicts.
     """
     journal = ledger.read()
     if journal.rules is None:

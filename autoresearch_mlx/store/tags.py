@@ -1,7 +1,7 @@
 """Find out which tags (names of sessions) are free.
 
 A tag belongs to one lab, but its branch and refs belong to the whole repository.  Other labs in the same repository,
-and the same lab in another worktree, share them.
+and the same lab in another worktree, share this branch and these refs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class TagTaken(LabError):
 def tags_taken(root: Path) -> frozenset[str]:
     """Return the tags that have a branch or a ref in the repository around ``root``.
 
-    Outside of a repository there are none.
+    Outside a repository, the result is empty.
     """
     if top_of(root) is None:
         return frozenset()
@@ -69,7 +69,7 @@ def refuse_copy(common: Path, folder: Path) -> None:
 def claiming(common: Path) -> Iterator[None]:
     """Hold the lock that a lab needs while it claims a tag of a repository.
 
-    Raises LockedError when another lab holds it for too long.
+    Raises LockedError when another lab holds the lock for too long.
     """
     with (common / _LOCK).open("a") as file:
         if not take_lock(file, _LOCK_SECONDS):

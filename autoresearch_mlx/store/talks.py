@@ -3,7 +3,7 @@
     talks/0007-1.json     the first call of experiment 7: messages, reply, reasoning, error, counts
     talks/calls.jsonl     one line for each call, with its counts of tokens, from which totals are summed
 
-Both are written when a call ends, so that the totals are right even if the process is killed.
+Both files are written when a call ends, so that the totals are right even if the process is killed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Call:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     estimated_prompt_tokens: int | None = None
-    """Our own estimate, used when the server gives no count."""
+    """Estimate by this tool, used when the server gives no count."""
     load_seconds: float | None = None
     think_seconds: float | None = None
     context_tokens: int | None = None
@@ -56,7 +56,7 @@ class Spent:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     estimated: int = 0
-    """Number of calls for which the server sent no counts; the totals contain our own estimates for them."""
+    """Number of calls for which the server sent no counts; the totals contain estimates for these calls."""
 
     @property
     def tokens(self) -> int:
@@ -93,7 +93,7 @@ class Spent:
 def keep(folder: Path, call: Call, secrets: Sequence[str] = ()) -> str:
     """Write a call to its file, with stars in place of ``secrets``, and return the file's path relative to ``folder``.
 
-    Raises OSError when it cannot be written.
+    Raises OSError when the call cannot be written.
     """
     talks = folder / FOLDER
     talks.mkdir(exist_ok=True)
@@ -148,7 +148,7 @@ def blotted(value: Any, secrets: Sequence[str]) -> Any:
 
 
 def _guess(call: Call) -> int:
-    """Estimate the tokens of a reply, at four bytes each: OpenAI's rule of thumb for English and code."""
+    """Estimate the tokens of a reply at four bytes for each token, OpenAI's rule of thumb for English and code."""
     return len(((call.reply or "") + call.reasoning).encode(errors="replace")) // 4
 
 

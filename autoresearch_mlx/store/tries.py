@@ -29,7 +29,7 @@ class Try:
     pid: int
     title: str
     time: str
-    """Local time of its start, with its offset from UTC."""
+    """Local time at which the try started, with the offset from UTC."""
     exit_code: int | None = None
     """Exit code of the process, or None while it runs or if it was killed."""
     error: str = ""
@@ -42,14 +42,15 @@ def log_path(folder: Path, number: int) -> Path:
 
 
 def write_try(folder: Path, note: Try) -> None:
-    """Write the note of a try in one step, in place of an earlier one.  Raises OSError when it cannot be written."""
+    """Write the note of a try in one step, in place of an earlier note.  Raises OSError when the note cannot be
+    written."""
     path = _path(folder, note.number)
     path.parent.mkdir(exist_ok=True)
     write_whole(path, json.dumps(asdict(note)) + "\n")
 
 
 def read_try(folder: Path, number: int) -> Try | None:
-    """Return the note of an experiment, or None when there is none or it is damaged."""
+    """Return the note of an experiment, or None if the note is missing or damaged."""
     return _read(_path(folder, number))
 
 

@@ -91,7 +91,7 @@ class Workspace:
     # --- the branch
 
     def start(self, commit: str) -> None:
-        """Make the branch at ``commit``.  Raises WorkspaceError when it exists."""
+        """Make the branch at ``commit``.  Raises WorkspaceError if the branch exists already."""
         try:
             git(self.top, "update-ref", f"refs/heads/{self.branch}", commit, "")
         except WorkspaceError:
@@ -170,7 +170,7 @@ class Workspace:
             self._read.pop(oldest, None)
 
     def may_edit(self, path: str) -> bool:
-        """Return whether experiments may change a path, given relative to the lab."""
+        """Return whether experiments may change the file at ``path``, which is relative to the lab."""
         pure = PurePosixPath(path)
         if pure.as_posix() != path or pure.is_absolute() or ".." in pure.parts or not path.isprintable():
             return False

@@ -1,4 +1,4 @@
-"""Handle a worktree of a session: a folder with the files of one commit, which a lane measures or an agent edits.
+"""Handle a worktree of a session: a folder with one commit's files, for a lane that measures or an agent that edits.
 
 Every worktree of a session has the session's branch checked out.  With several lanes, each lane has its own worktree.
 """
@@ -26,7 +26,8 @@ _LOOK_SECONDS = 1.0
 _END_IT = "end the program that writes there, then `autoresearch-mlx run` continues"
 _COMMITS_KNOWN = 8
 FOLDER = "worktree"
-"""Name of the folder of the session's first worktree; further ones are ``worktree-2``, ``worktree-3`` and so on."""
+"""Name of the folder of the session's first worktree; further worktrees are ``worktree-2``, ``worktree-3`` and so
+on."""
 
 
 class Worktree:
@@ -39,7 +40,7 @@ class Worktree:
         self.path = workspace.folder / name
         self._pauses = pauses
         self._proven: Mapping[str, tuple[str, Print | None]] = {}
-        """The files that were checked out last, each with git's name for its content and with its print."""
+        """The files that were checked out last, each with git's name for the content and with the file's print."""
         self._known: dict[str, tuple[dict[str, Entry], Fillings]] = {}
         """Files of each commit, and the parts that git leaves empty; only the latest commits are kept."""
 
@@ -86,8 +87,8 @@ class Worktree:
     def lay_out(self, commit: str) -> LaidOut:
         """Put the files of ``commit`` into the worktree, and prove that the worktree then has exactly these files.
 
-        The worktree is created anew when somebody has moved or deleted it.  Programs that an earlier run left there are
-        ended.  Raises WorkspaceError when the files keep changing because somebody else writes them.
+        The worktree is created anew when somebody has moved or deleted it.  This method ends programs that an earlier
+        run left there.  Raises WorkspaceError when the files keep changing because somebody else writes them.
         """
         entries, fillings = self._holds(commit)
         wrong: tuple[str, ...] = ()
@@ -154,8 +155,8 @@ class Worktree:
     def lent(self, commit: str) -> Iterator[Path]:
         """Yield the lab's directory in the worktree, with the files of ``commit`` and a detached HEAD.
 
-        This serves an agent that edits there and may use git.  Afterwards the branch is where it was, the worktree
-        is on it again, and its files are clean.  Raises WorkspaceError when the branch is gone.
+        An agent may edit there and use git.  Afterwards the branch has its old commit again, and the worktree has the
+        branch's files again.  Raises WorkspaceError when the branch is gone.
         """
         tip = self._workspace.tip()
         if tip is None:
@@ -238,7 +239,7 @@ class Worktree:
 def _began() -> float:
     """Return when this process began, in seconds since 1970.
 
-    Any program that it started in a worktree began later.
+    Any program that this process started in a worktree began later.
     """
     import psutil
 
