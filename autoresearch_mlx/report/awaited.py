@@ -26,13 +26,13 @@ STILL_MEASURED = 3
 _POLL_SECONDS = 0.5
 _SAY_SECONDS = 30.0
 _DEAD_LOOKS = 3
-"""Number of checks in a row that must find no process at work on the experiment.  A process that starts or ends may
-hold the lock for an instant before its process id is in the lock's file."""
+"""Number of checks in a row that must find no process at work before the experiment counts as given up.  A process that
+starts may hold the lock for an instant before its process id is in the lock's file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
-    """Result of the waiting.  ``experiment`` is None if the experiment is still being measured, or never took place."""
+    """Result of a wait.  ``experiment`` is None if the experiment is still being measured, or never took place."""
 
     experiment: Experiment | None
     exit_code: int
@@ -49,7 +49,9 @@ def await_verdict(
     """Wait for experiment ``number`` of the session in ``folder``, for at most ``seconds``, and report its progress.
 
     If the time is up first, the exit code of the result is STILL_MEASURED.  Otherwise it is the exit code of the
-    detached ``try``; if none is recorded, it is INTERRUPTED for an experiment that was cut off, and 0 for any other.
+    detached ``try``.  If no exit code of a ``try`` is recorded, it is INTERRUPTED for an experiment that was cut off,
+    and 0 for any other experiment.
+
     Raises LabError when there is no such experiment, or when the process that measured it has died.  If the try failed
     before it became an experiment, the LabError has the try's own message.
     """

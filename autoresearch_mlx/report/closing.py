@@ -24,7 +24,7 @@ that the first value is near zero."""
 def closing_line(history: History, reason: str, whole_step: str = "") -> str:
     """Describe the state of the session, and say why this run ended.
 
-    If there is a result for the whole training step with kernels, it comes first.
+    ``whole_step`` is the result for the whole training step with kernels; this text comes first if it is not empty.
     """
     first = f"whole step: {whole_step}" if whole_step else ""
     lines = [first, outcome(history), _chosen(history), waiting_in_words(waiting(history)), f"stopped: {reason}"]
@@ -65,7 +65,8 @@ def _chosen(history: History) -> str:
 def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) -> str:
     """Describe the result of ``try``: status, reason, and how to get the incumbent's file back.
 
-    ``editable`` has the files that the user edited in the checkout; it is empty if the edit did not come from there.
+    ``editable`` has the files that the user edited in the checkout; it is empty if the edit did not come from the
+    checkout.
     """
     files = shlex.join(editable)  # a pattern such as src/* is for git, not for the shell
     lines = [f"experiment {e.number}: {e.status}", e.reason]

@@ -1,4 +1,4 @@
-"""Write the live line: experiment, progress, best value and end of the run, or as many of them as fit."""
+"""Write the live line: experiment, progress, best value and end of the run, or as many of these facts as fit."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Scene:
     eta_seconds: float | None = None
 
     def at(self, progress: Progress) -> Scene:
-        """Return the same experiment at a later point of its progress."""
+        """Return the same scene with the experiment's newest progress."""
         return replace(self, progress=progress)
 
     def after(self, seconds: float) -> Scene:
-        """Return the same scene ``seconds`` later, with its times counted down."""
+        """Return the same scene ``seconds`` later, with less time left until the end of the run."""
         return self if self.eta_seconds is None else replace(self, eta_seconds=max(self.eta_seconds - seconds, 0.0))
 
 
 def live_line(scene: Scene, width: int) -> str:
     """Return a line such as ``#12 MATRIX_LR 0.04 -> 0.028 | train step 143 loss 2.9213 | ... | ETA 3:41:00``.
 
-    It has at most ``width`` columns.
+    The line has at most ``width`` columns.
     """
     name = f"#{scene.number} " if scene.number is not None else ""
     title = terms.one_line(scene.title)
@@ -99,7 +99,7 @@ def _phase(progress: Progress) -> str:
 def phase_word(phase: str, step: int | None) -> str:
     """Return the word that the live line shows for a phase.
 
-    For a program, which reports no steps, it is ``running``; otherwise it is the phase's own name.
+    The word is ``running`` for a program, which reports no steps; otherwise it is the phase's own name.
     """
     return "running" if phase == "train" and step is None else phase
 

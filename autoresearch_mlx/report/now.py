@@ -1,7 +1,7 @@
 """Write and read ``now.json``, a note of what a session's process is doing now, for ``status`` and the dashboard.
 
-The screen of a running loop writes it.  The file is valid only while the process that wrote it is alive, so a reader
-compares the process id in the file with the id of the process that has the session's lock.
+The screen of a running loop writes the note.  The file is valid only while the process that wrote it is alive, so a
+reader compares the process id in the file with the id of the process that has the session's lock.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Running:
     share: float | None = None
     """Share of the training budget that is used."""
     words: str | None = None
-    """In phase ``waiting``, what the process is waiting for.  In phase ``paused``, the reason, if nobody has paused
-    the run by hand."""
+    """In phase ``waiting``, what the process is waiting for.  In phase ``paused``, the reason for a pause that nobody
+    has ordered."""
     time: str | None = None
     """Local time at which the note was written, with its offset from UTC."""
     silent_seconds: float | None = None
@@ -45,7 +45,7 @@ class Running:
 
 
 def read_now(folder: Path) -> Running | None:
-    """Read the note of a session, or None when there is none or it is damaged."""
+    """Return the note of a session, or None if the note is missing or damaged."""
     return _running(_read(folder))
 
 

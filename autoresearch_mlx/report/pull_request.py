@@ -13,7 +13,7 @@ _LONGEST = 1000
 
 
 def findings_table(findings: Sequence[Finding], width: int) -> str:
-    """Return one block of lines for each change: its experiments and title, the finding, and its branch."""
+    """Return one block of lines for each change: the change's experiments, title, finding and branch."""
     blocks = []
     for at, f in enumerate(findings, start=1):
         lines = [f"{at:>3}  {_experiments(f)}: {terms.one_line(f.title)}"]

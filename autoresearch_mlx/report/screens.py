@@ -1,8 +1,8 @@
 """Show a running loop: one live line at the bottom of the terminal, and one line that stays for each experiment.
 
 Without a terminal, plain lines with the time of day are printed.  A screen never raises an error, because a closed pipe
-or a lost terminal must not end the night.  The loop knows a screen by the protocol
-:class:`~autoresearch_mlx.experiment.Screen`.
+or a lost terminal must not end the night.  The loop knows a screen only by the protocol
+:class:`~autoresearch_mlx.loop.screen.Screen`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class _Lasting:
     def _lost(self) -> Iterator[None]:
         """Drop text that cannot be written to the stream.
 
-        When the reader of a pipe has closed it, the text that is still in the buffer is sent to the null device.
+        When the reader of a pipe has closed the pipe, the text that is still in the buffer goes to the null device.
         Otherwise the interpreter's last flush would fail, and a good run would end with exit code 120.
         """
         try:

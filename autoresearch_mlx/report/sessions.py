@@ -22,7 +22,7 @@ class Row:
     used_last: bool
     """Whether commands without ``--tag`` use this session."""
     state: str
-    """``running #7``, ``idle``, or why its ledger cannot be read."""
+    """``running #7``, ``idle``, or the reason why the session's ledger cannot be read."""
     branch: str
     metric: str | None
     baseline: float | None
@@ -34,7 +34,7 @@ class Row:
 
 
 def rows_of(lab: Lab) -> list[Row]:
-    """Return the sessions of a lab, with the session written last at the end.
+    """Return the sessions of a lab; the session whose ledger was written last is at the end.
 
     If a ledger cannot be read, the row's state says why.
     """

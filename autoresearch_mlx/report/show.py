@@ -263,10 +263,7 @@ def _figure(fact: Any) -> str:
 
 
 def _log(text: str | None) -> str:
-    """Return the log's end.
-
-    If a script has printed nothing, its log has only the harness's own line.
-    """
+    """Return the log's end, or ``(no output)`` if the log has only the harness's own line."""
     shown = _block(text)
     return "(no output)" if shown.strip() == "--- evaluation ---" else shown
 

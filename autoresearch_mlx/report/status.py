@@ -67,12 +67,12 @@ class Counts:
     failed: int
     """Experiments that ended as crash, timeout, invalid, interrupted or duplicate."""
     interrupted: int = 0
-    """Experiments that the user ended; ``failed`` counts them too."""
+    """Number of interrupted experiments; ``failed`` counts these experiments too."""
 
     def in_words(self) -> str:
         """Return text such as ``4 kept, 3 discarded, 1 failed``.
 
-        If any were interrupted, their number follows.
+        The number of interrupted experiments follows, if there are any.
         """
         words = f"{self.kept:,} kept, {self.discarded:,} discarded, {self.failed - self.interrupted:,} failed"
         return f"{words}, {self.interrupted:,} interrupted" if self.interrupted else words
@@ -120,19 +120,19 @@ class Status:
     speed: Speed | None = None
     """The machine's speed during the runs, or None if it is unknown for all of them."""
     lanes: tuple[Running, ...] = ()
-    """All running experiments if there are several; ``running`` is the first of them."""
+    """All running experiments if there are several; ``running`` is the first of these experiments."""
     limits: Mapping[str, Any] | None = None
     """Limits of the current run, or None if no run is in progress."""
     stopping: bool = False
     """True if somebody has ordered the run to stop after its current experiment."""
     left_out: LeftOut | None = None
-    """The parts of the user's checkout that are not in the session, or None if that was not examined."""
+    """The parts of the user's checkout that are not in the session, or None if nobody has looked for such parts."""
     pausing: bool = False
     """True if somebody has ordered the run to pause after its current experiment."""
     detached: int | None = None
     """Number of the experiment that a detached try measures, or will measure after the baseline."""
     form: str = ""
-    """The form in which the model is asked next, and how often each form has worked, or an empty string without a
+    """Text that says in which form the model is asked next and how often each form has worked; empty without a
     model."""
     waiting: tuple[Waiting, ...] = ()
     """Experiments that were too good to be believed, and that a person may accept."""
@@ -323,7 +323,8 @@ def running_in(folder: Path, journal: Journal) -> Running | None:
 
 
 def lanes_in(folder: Path, journal: Journal) -> tuple[Running, ...]:
-    """Return the experiments that several lanes measure now, by number, or none if at most one experiment runs."""
+    """Return the experiments that several lanes measure now, by number; the result is empty if fewer than two
+    experiments run."""
     pid = holder(folder)
     if pid is None or len(journal.running) < 2:
         return ()

@@ -102,7 +102,7 @@ def render_status(status: Status, width: int) -> str:
 
 
 def _newest(minutes: Sequence[Minute]) -> list[Minute]:
-    """Return the open briefs, and the last ended ones."""
+    """Return the briefs that ended last, and then all open briefs."""
     ended = [each for each in minutes if each.outcome != "open"][-_BRIEFS:]
     return [*ended, *(each for each in minutes if each.outcome == "open")]
 
@@ -197,8 +197,8 @@ def render_log(
 ) -> str:
     """Write one row for each experiment, newest last, and a closing line with the counts.
 
-    ``?`` marks the experiments in ``waiting``, which wait for a person; a line below the table says what to do about
-    each. A narrow table leaves out the axis, then the gain.
+    ``?`` marks the experiments in ``waiting``, which wait for a person; for each of these, a line below the table says
+    what to do.  A narrow table leaves out the axis, then the gain.
     """
     if not experiments:
         return "no experiments yet"
@@ -250,7 +250,7 @@ _VALUE, _GAIN, _SPEED, _AXES, _MACHINES = 3, 4, 5, 6, 7
 def _fit(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Lay out rows as lines, with titles cut to the width that the other columns leave.
 
-    There is a column for the speed only if a run has one, and a column for the machines only in a fleet.
+    There is a column for the speed only if the speed of a run is known, and a column for the machines only in a fleet.
     """
     longest = max(terms.columns(row[-1]) for row in rows)
     speed = [_SPEED] if any(row[_SPEED] != terms.UNKNOWN for row in rows[1:]) else []
@@ -303,6 +303,6 @@ def _numbers(experiment: Experiment, metric: str, room: int) -> str:
 
 
 def _seconds(experiment: Experiment) -> float | None:
-    """Sum the wall-clock seconds of the measurements, or None when no times were recorded."""
+    """Return the sum of the wall-clock seconds of the measurements, or None when no times were recorded."""
     total = sum(m.seconds.total() for m in experiment.measurements)
     return total if total > 0 else None

@@ -8,5 +8,5 @@ The dashboard only reads the files of a session, and the loop does not know abou
     steering   what the page's buttons do, through the functions that the commands call
     guard      which requests are answered: address, token, origin
     server     the routes, the event stream, the socket
-    page/      the page, its style, its scripts; those shared with the report are in ``report/assets``
+    page/      the page, its style, its scripts; scripts shared with the report are in ``report/assets``
 """

@@ -52,8 +52,8 @@ class MachineGauge:
         self._at = 0.0
 
     def see(self, pid: int | None) -> dict[str, Any]:
-        """Read three facts: the memory of the run and of the machine, in bytes, and the temperature, if every user
-        may read it."""
+        """Return the memory of the run and of the machine in bytes, and the temperature in degrees Celsius; an unknown
+        figure is None."""
         if pid != self._of or time.monotonic() - self._at > _MACHINE_SECONDS:
             self._of, self._at = pid, time.monotonic()
             self._seen = {"run_bytes": _bytes_of(pid), **_machine()}

@@ -2,9 +2,9 @@
 page itself.
 
 Another site's page can send requests here; the Origin header reveals such requests.  Another site's host name can be
-made to resolve to this address (DNS rebinding); the Host header reveals this.  Neither page knows the token.  The token
-is sent in a header.  A browser lets another origin set that header only after a preflight request, and preflight
-requests are never answered.
+made to resolve to this address (DNS rebinding); the Host header reveals such a name.  No page of another site knows the
+token.  The token is sent in a header.  A browser lets another origin set that header only after a preflight request,
+and preflight requests are never answered.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Rules:
 
 
 class Guard:
-    """ASGI middleware: answers refused requests itself, and passes on all others."""
+    """ASGI middleware that refuses requests which break the rules, and passes on all other requests."""
 
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app, self._rules = app, rules

@@ -90,7 +90,7 @@ def _addresses(host: str) -> list[str]:
 
 
 def serve(lab: Lab, at: Bound, token: str, read_only: bool) -> None:
-    """Answer requests until interrupted."""
+    """Answer requests until the process is interrupted."""
     import uvicorn
 
     ending: list[Callable[[], bool]] = []

@@ -17,7 +17,7 @@ from autoresearch_mlx.terms import plural
 Action: TypeAlias = Callable[[Path, Mapping[str, Any]], str]
 """Function that takes the session's folder and the page's data, carries out an action, and returns a sentence about it.
 
-It raises AutoresearchError.
+The function raises AutoresearchError when it cannot carry out the action.
 """
 
 
@@ -50,7 +50,7 @@ def _stop(folder: Path, sent: Mapping[str, Any]) -> str:
 
 
 def _skip(folder: Path, sent: Mapping[str, Any]) -> str:
-    """Skip the experiment that the page showed.  If another experiment has begun since, it is left alone."""
+    """Skip the experiment that the page showed.  An experiment that has begun since then is left alone."""
     number = _whole(sent, "number")
     control.skip(folder, number, "dashboard")
     return f"experiment {number} ends"

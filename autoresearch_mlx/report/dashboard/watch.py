@@ -103,7 +103,7 @@ class WatchedLab:
             return self._watched.setdefault(tag, WatchedSession(self.lab, tag))
 
     def sessions(self) -> list[dict[str, Any]]:
-        """List the tags, newest first, each with whether a process works on the session."""
+        """Return the tags, newest first; ``live`` says whether a process works on the session."""
         tags = self.lab.tags()
         return [{"tag": tag, "live": holder(self.lab.folder(tag)) is not None} for tag in reversed(tags)]
 

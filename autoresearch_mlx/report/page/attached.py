@@ -1,4 +1,4 @@
-"""Fetch diffs from git and the ends of logs, and cut them so that the page stays under 5 MB."""
+"""Fetch diffs from git and the ends of logs, and cut these texts so that the page stays under 5 MB."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _diffs(root: Path, commits: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def between(root: Path, before: str | None, after: str | None) -> str | None:
-    """Return the diff of two commits, or None if git does not have both."""
+    """Return the diff of two commits, or None if git does not have both commits."""
     if before is None or after is None or before == after:
         return None
     try:
@@ -85,7 +85,7 @@ def room_for(count: int) -> Room:
 
 
 def words(text: str, most: int) -> str:
-    """Return the longest beginning of a text that takes at most ``most`` bytes as JSON in the page."""
+    """Return a text, cut with an ellipsis if it takes more than ``most`` bytes as JSON in the page."""
     kept = text
     while in_page(kept) > most:
         kept = kept[: len(kept) * 4 // 5]

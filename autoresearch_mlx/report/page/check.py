@@ -1,4 +1,4 @@
-"""Check that a ledger's values have the types that the page needs: texts where it shows texts, and finite numbers."""
+"""Check that a ledger's values have the types that the page needs, such as text or a finite number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Define what the page shows, as frozen values.  ``None`` is unknown; every number is measured or calculated."""
+"""Define what the page shows, as frozen values.  ``None`` means unknown; every number is measured or calculated."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Head:
     machine: Mapping[str, Any]
     """Facts of the machine that were the same in every run."""
     interrupted: int = 0
-    """Experiments that the user ended; ``failed`` counts them too."""
+    """Number of interrupted experiments; ``failed`` counts these experiments too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Certified:
     before: int
     head: int
     split: str
-    """The certificate's rows; on ``hidden`` rows no experiment was scored."""
+    """The rows that scored the certificate's runs; no experiment was scored on ``hidden`` rows."""
     time: str | None
     current: bool
     """True while the certified experiment is still the incumbent."""
@@ -131,7 +131,7 @@ class Row:
     speed: float | None
     """Mean speed of the machine in those runs of the experiment that count; the baseline's speed is 1."""
     slowed: bool
-    """True if the machine was slow during one of these runs."""
+    """True if the machine was slow during one of the runs that count."""
     stopped: bool
     diff: str | None
     diff_cut: bool
@@ -140,8 +140,8 @@ class Row:
     level: float | None = None
     """In a fleet, the value shifted to the level of the first machine, as the plot shows it."""
     ahead: str = ""
-    """Why the experiment was not kept despite a better value than the incumbent's, in a few words, or an empty
-    string."""
+    """In a few words, why the experiment was not kept although its value is better than the incumbent's; empty
+    otherwise."""
 
     @property
     def shown(self) -> float | None:
@@ -167,7 +167,8 @@ class AxisRow:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """The effect on one side of the comparison: the change, its gain with a 90 % interval, and the gain in percent."""
+    """The effect in one of two compared sessions: the change, its gain with a 90 % interval, and the gain in
+    percent."""
 
     change: str
     gain: float | None
@@ -178,7 +179,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """The best change of an axis on each side, or one change that both sides tried."""
+    """The best change of an axis in each of two sessions, or one change that both sessions tried."""
 
     axis: str
     there: Shown
@@ -193,13 +194,13 @@ class Transfer:
     reference: str | None
     axes: tuple[Carried, ...]
     matches: tuple[Carried, ...]
-    """Changes that both sides tried, paired without looking at their gains."""
+    """Changes that both sessions tried, paired without looking at their gains."""
     agreement: str | None
     """How well signs and ranks of the pairs agree, as text with intervals."""
     untried: tuple[str, ...]
-    """Wins of the other side without a similar change on this side, largest first."""
+    """Wins of the other session without a similar change in this session, largest first."""
     remarks: tuple[str, ...]
-    """Sentences that the page must show; if there are no rows, they say why."""
+    """Sentences that the page must show; if there are no rows, these sentences say why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +230,8 @@ class Noise:
     source: str
     regime: int
     regimes: tuple[tuple[int, int], ...]
-    """Changes of the regime, each as a pair: the number of the new regime, and ``at`` of the first run in it."""
+    """Changes of the regime, each as a pair: the number of the new regime, and ``at`` of the first run in this
+    regime."""
     again: tuple[Again, ...]
 
 
@@ -327,7 +329,8 @@ class Page:
 def to_json(page: Page) -> dict[str, Any]:
     """Return the document of ``report --json``; an unknown value is null.
 
-    Regimes keep their earlier names ``epoch`` and ``epochs`` there, because people's scripts read them.
+    In this document, regimes keep their earlier names ``epoch`` and ``epochs``, because people's scripts read these
+    names.
     """
     document = asdict(page)
     document.pop("fleet")

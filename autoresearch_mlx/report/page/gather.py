@@ -114,7 +114,7 @@ def _head(folder: Path, journal: Journal) -> Head:
 
 
 def _key(journal: Journal) -> Mapping[str, Any]:
-    """Return the mark of the comparability key, or nothing if there is none.
+    """Return the mark of the comparability key by its name, or an empty mapping if the ledger has no key.
 
     Only values under equal marks can be compared.
     """
@@ -167,8 +167,9 @@ def _rows(folder: Path, experiments: Sequence[Experiment], clock: Clock, diffs: 
 
 
 def _ahead(rows: Sequence[Row], direction: Direction) -> Iterator[str]:
-    """Yield, for each experiment, why it was not kept although its value is better than the incumbent's; for other
-    experiments an empty text.
+    """Yield, for each experiment, why it was not kept although its value is better than the incumbent's.
+
+    For any other experiment, the text is empty.
     """
     best: float | None = None
     for row in rows:

@@ -70,7 +70,7 @@ _SCRIPTS = (
     *(_SHARED / name for name in ("words.js", "elements.js", "plot.js", "strips.js")),
     *(_OWN / name for name in ("forest.js", "sheet.js", "page.js")),
 )
-"""The scripts, in an order in which each script needs only earlier ones."""
+"""The scripts, in an order in which each script needs only earlier scripts."""
 _SPEED = ("speed", "stretch", "tokens_per_second", "peak_memory_mb")
 _UNDECIDED = ("within noise", "same sign?", "opposite sign?")
 _PHYSICAL = ("temperature", "thermal", "battery", "power", "watts")

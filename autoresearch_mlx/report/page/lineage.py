@@ -43,7 +43,7 @@ _DIFF_BYTES = 60_000
 
 
 def lineage(history: History) -> tuple[Experiment, ...]:
-    """Return the head and its ancestors, oldest first, or nothing before there is a baseline."""
+    """Return the head and its ancestors, oldest first; the result is empty before there is a baseline."""
     kept = {e.commit: e for e in history.experiments if e.status == "keep" and e.commit}
     way: list[Experiment] = []
     e = history.incumbent

@@ -24,7 +24,7 @@ from autoresearch_mlx.store.rules import MARK
 
 _SHORT = 10
 _MINUTES = 40
-"""Number of the last briefs that the text lists; the page lists all of them."""
+"""Largest number of briefs that the text lists, the newest ones; the page lists all briefs."""
 _DIFF_LINES = 120
 
 

@@ -1,7 +1,7 @@
 """Draw ``progress.png``, a picture of all experiments in 1200 x 675 pixels, large enough to be read in a post.
 
-Grey dots are discarded experiments, and green dots are kept ones.  The line steps from one incumbent to the next.  Red
-ticks at the lower edge are failures.  karpathy/autoresearch made this kind of picture known.
+Grey dots are discarded experiments, and green dots are kept experiments.  The line steps from one incumbent to the
+next.  Red ticks at the lower edge are failures.  karpathy/autoresearch made this kind of picture known.
 """
 
 from __future__ import annotations
@@ -306,7 +306,7 @@ def _discarded(axes: Axes, tried: Sequence[_Dot]) -> list[Box]:
 
 
 def _taken(axes: Axes, kept: Sequence[_Dot], tried: Sequence[_Dot]) -> list[Box]:
-    """Return the boxes that labels must avoid: the boxes of the dots, and of the line between the kept ones."""
+    """Return the boxes that labels must avoid: the boxes of the dots, and of the line between kept dots."""
     if not kept:
         return []
     points = [axes.transData.transform((dot.number, dot.value)) for dot in kept]

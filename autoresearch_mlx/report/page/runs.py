@@ -68,8 +68,8 @@ def noise_of(history: History, clock: Clock) -> Noise:
 def _changes(again: Sequence[Again], machines: Mapping[int, str | None]) -> Iterator[tuple[int, int]]:
     """Yield each change of the regime as (regime, ``at``).
 
-    An experiment's own runs come before its later repeats.  ``machines`` maps each regime to the machine of a fleet to
-    which it belongs.  The first regime of such a machine is not a change.
+    An experiment's own runs come before its later repeats.  ``machines`` has the fleet's machine for each regime, or
+    None without a fleet.  The first regime of a fleet's machine is not a change.
     """
     current: dict[str | None, int] = {None: 0}
     for run in sorted(again, key=lambda run: (run.at, run.number != run.at)):

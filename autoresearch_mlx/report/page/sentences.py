@@ -103,7 +103,7 @@ def interval(held: Step | AxisRow | Shown) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Return a gain in percent of its incumbent's value, or an empty string if there is no gain."""
+    """Return a gain in percent of the incumbent's value as text, or an empty string if the gain is unknown."""
     return "" if share is None else f"{share:+.3f}"
 
 

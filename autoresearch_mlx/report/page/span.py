@@ -1,5 +1,5 @@
-"""Choose the range of values that a plot shows: all kept values and most of the others, but not a few that are far
-away."""
+"""Choose the range of values that a plot shows: all kept values and most other values, but not a few values that are
+far away."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ _MARGIN = 0.06
 def worth_showing(values: Sequence[tuple[float, bool]], ahead: Sequence[float] = ()) -> tuple[float, float]:
     """Return the low and high end of the range for pairs ``(value, kept)``.
 
-    All kept values are inside the range, and so are most of the others.  The others may stretch the range to at most
-    four times the range of the kept values.  In a wider range, the kept values would look like a flat line.  While only
-    one value is kept, the others may lie up to four times their median distance from it.  ``ahead`` has values that are
-    better than the incumbent's but were not kept.  They are inside the range too, unless that would double the range.
-    Raises ValueError without a value.
+    All kept values are inside the range, and so are most other values.  The other values may stretch the range to at
+    most four times the range of the kept values.  In a wider range, the kept values would look like a flat line.  While
+    only one value is kept, the range reaches at most four times the median distance from it.
+
+    ``ahead`` has values that are better than the incumbent's but were not kept.  These values are inside the range too,
+    unless they lie further outside than the range is wide.  Raises ValueError if ``values`` is empty.
     """
     if not values:
         raise ValueError("no values to show")

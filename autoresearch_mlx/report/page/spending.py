@@ -80,7 +80,7 @@ def _outcome(experiments: Sequence[Experiment], agent: str) -> tuple[int, int, i
 
 
 def causes(experiments: Sequence[Experiment]) -> tuple[Cause, ...]:
-    """Group failures by exception, or else by reason without its numbers, with the most frequent first."""
+    """Group failures by exception, or else by reason without its numbers; the most frequent failure comes first."""
     groups: dict[tuple[str, str], list[Experiment]] = {}
     for e in experiments:
         if e.status in FAILED:
