@@ -1,6 +1,6 @@
 """Keep the machine awake while something is measured: ``caffeinate`` on macOS, ``systemd-inhibit`` on Linux.
 
-The helper process ends when ours does, even by ``kill -9``.  A machine without such a helper goes to sleep as usual.
+The command ends when our process ends, even by ``kill -9``.  A machine without either command goes to sleep as usual.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _LAST_SECONDS = 1.0
-"""Seconds that the helper has to end before it is killed."""
+"""Seconds that the command has to end before it is killed."""
 _TRY_SECONDS = 3.0
-"""Seconds that a test of the helper may take."""
+"""Seconds that a test of the command may take."""
 _INHIBIT = (
     "systemd-inhibit",
     "--what=idle:sleep",
@@ -28,11 +28,11 @@ _INHIBIT = (
 
 
 def keeper(system: str = "") -> list[str] | None:
-    """Return the command that keeps this system awake while this process lives; None on a system without one.
+    """Return the command that keeps this system awake while this process lives; None if the system has no such command.
 
     ``caffeinate -is`` keeps the system awake and lets the display sleep.  While the display is awake, the GPU's
     watchdog can end a training (github.com/ml-explore/mlx/issues/3267), so never add ``-d``.  On Linux the command
-    reads a pipe of ours, which the kernel closes when this process ends.
+    reads a pipe from this process and ends when the kernel closes the pipe.
     """
     system = system or platform.system()
     if system == "Darwin":
@@ -52,8 +52,10 @@ def kept_awake(wanted: bool = True, system: str = "") -> Iterator[None]:
 
 
 def works(system: str = "") -> bool | None:
-    """Try for an instant to keep the machine awake; return whether that works, or None if the system has no command
-    for it."""
+    """Return whether the machine can be kept awake: try the command for an instant on Linux, look for it on macOS.
+
+    Returns None if the system has no such command.
+    """
     command = keeper(system)
     if command is None:
         return None
@@ -69,7 +71,7 @@ def works(system: str = "") -> bool | None:
 
 
 def _start(command: list[str] | None) -> subprocess.Popen[bytes] | None:
-    """Start the helper in its own session, because a Ctrl-C that the run survives must not let the machine sleep."""
+    """Start the command in its own session, because a Ctrl-C that the run survives must not let the machine sleep."""
     if command is None:
         return None
     quiet = subprocess.DEVNULL
@@ -77,7 +79,7 @@ def _start(command: list[str] | None) -> subprocess.Popen[bytes] | None:
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
     except OSError:
         return None
-    threading.Thread(target=child.wait, daemon=True).start()  # so that a helper that dies early does not stay a zombie
+    threading.Thread(target=child.wait, daemon=True).start()  # so that a command that dies early does not stay a zombie
     return child
 
 

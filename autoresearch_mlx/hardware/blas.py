@@ -2,15 +2,15 @@
 
 MLX's Linux wheel contains the reference BLAS from netlib.  On two cores it does about 5 GFLOP/s of float32, while
 OpenBLAS does hundreds.  MLX calls only three functions of a BLAS, ``cblas_{s,d,c}gemm``, so a preloaded library that
-exports these functions replaces the reference BLAS (LD_PRELOAD, ld.so(8)).  Only float32 becomes faster: MLX computes
-float16 and bfloat16 products itself.
+exports these functions replaces the reference BLAS (LD_PRELOAD, ld.so(8)).  Only float32 becomes faster, because MLX
+computes float16 and bfloat16 products itself.
 
     blas = find_blas(cache, read_machine())
     subprocess.run(command, env={**os.environ, **child_environment(blas)})
 
-The dependency ``scipy-openblas32`` contains OpenBLAS with the prefix ``scipy_`` on every symbol.  ``patchelf`` writes a
-copy into the cache, once per version, in which the symbols of the three functions are renamed.  A source that fails is
-skipped, and ``Blas.note`` has the reason; only a wrong ``AUTORESEARCH_BLAS`` raises an error.
+The dependency ``scipy-openblas32`` contains OpenBLAS with the prefix ``scipy_`` on every symbol.  Once per version,
+``patchelf`` writes a copy without this prefix on the three functions into the cache.  If the wheel cannot be used, the
+system's OpenBLAS is tried, and ``Blas.note`` has the reason.  Only a wrong ``AUTORESEARCH_BLAS`` raises an error.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ Source: TypeAlias = Literal["scipy-openblas32", "system", "env", "reference", "o
 
 VARIABLE = "AUTORESEARCH_BLAS"
 SYMBOLS = ("cblas_sgemm", "cblas_dgemm", "cblas_cgemm")
-# OpenBLAS may not know a chip newer than itself: 0.3.21 took a Sapphire Rapids for a Prescott, and gave 31 GFLOP/s
-# where the kernels named here gave 286.
+# OpenBLAS may not recognise a chip that is newer than OpenBLAS.  Version 0.3.21 took a Sapphire Rapids for a Prescott,
+# and reached 31 GFLOP/s.  With the kernels named here it reached 286.
 CORETYPES = {"avx512": "SkylakeX", "avx2": "Haswell"}
 # The matrix products of a small model are too short to share between threads.  In bench/blas.py on two idle cores, two
 # threads trained 1.2 times as fast as one.  With both cores busy they trained at a twentieth of the speed, because each
@@ -58,11 +58,11 @@ class Blas:
     library: Path | None
     """The library to preload; None for the BLAS inside MLX."""
     source: Source
-    """Source of the library."""
+    """Where the library was found."""
     coretype: str | None = None
-    """Name of the processor for OpenBLAS (OPENBLAS_CORETYPE); None lets it detect the processor itself."""
+    """The processor's name that OpenBLAS is given (OPENBLAS_CORETYPE); None lets OpenBLAS detect the processor."""
     note: str = ""
-    """Why better sources of a BLAS were skipped."""
+    """Why the wheel's OpenBLAS cannot be used; empty if it can."""
 
 
 class _Unusable(Exception):
@@ -76,9 +76,9 @@ def find_blas(
     root: Path = Path("/"),
     wheel: str = "scipy_openblas32",
 ) -> Blas:
-    """Return the first BLAS that works, from ``AUTORESEARCH_BLAS`` (a path or ``off``), the wheel, the system or MLX.
+    """Return the BLAS to use: ``AUTORESEARCH_BLAS`` (a path or ``off``), else the wheel's, the system's or MLX's own.
 
-    The first call writes the renamed copy (25 MB under ``cache/blas``, about 0.2 s); later ones take milliseconds.
+    The first call writes the renamed copy (25 MB under ``cache/blas``, about 0.2 s); later calls take milliseconds.
     Raises ConfigError when ``AUTORESEARCH_BLAS`` names a file that cannot be preloaded.
     """
     coretype = CORETYPES.get(machine.simd or "")
@@ -95,7 +95,10 @@ def find_blas(
 
 
 def child_environment(blas: Blas, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the variables to add to a child's environment; those that the user has set stay as they are."""
+    """Return the variables to add to a child's environment.
+
+    OpenBLAS variables that the user has set keep their values; the library is appended to the user's LD_PRELOAD.
+    """
     if blas.library is None:
         return {}
     preloaded = environ.get("LD_PRELOAD", "").replace(" ", ":").split(":")
@@ -107,7 +110,10 @@ def child_environment(blas: Blas, environ: Mapping[str, str] = os.environ) -> di
 
 
 def advice(blas: Blas) -> str | None:
-    """Return which BLAS is used for CPU runs and, if it is slow, what to do; None on macOS, which has Accelerate."""
+    """Return a text that names the BLAS for CPU runs and, if it is slow, says what to do; None on macOS.
+
+    On macOS, MLX uses Apple's Accelerate.
+    """
     match blas.source:
         case "accelerate":
             return None
@@ -127,7 +133,7 @@ def advice(blas: Blas) -> str | None:
 
 
 def relabelled(folder: Path, wheel: str = "scipy_openblas32") -> Path:
-    """Return the wheel's OpenBLAS with the symbol names that MLX uses; the first call makes it.  Raises _Unusable."""
+    """Return the path of the renamed copy of the wheel's OpenBLAS; the first call writes it.  Raises _Unusable."""
     package = find_spec(wheel)
     if package is None or not package.submodule_search_locations:
         raise _Unusable(f"{wheel} is not installed")
@@ -177,7 +183,7 @@ def _call(*command: str) -> None:
 
 
 def system_library(root: Path = Path("/")) -> Path | None:
-    """Return the system's OpenBLAS from the places where distributions put it; None if there is none."""
+    """Return the path of the system's OpenBLAS, from the folders where distributions install it; None if not there."""
     return next((path for pattern in SYSTEM_LIBRARIES for path in sorted(root.glob(pattern))), None)
 
 

@@ -1,8 +1,7 @@
 """Define a machine's measurements (matrix products, memory, step times, evaluation), and keep them in the user's cache.
 
-A calibration is valid for :data:`DAYS` days, on the machine and software that it was measured on (:class:`Basis`).  A
-file that is damaged, or that was measured on another chip or with another MLX or system, is not used, and the reason is
-returned.
+A calibration is valid for :data:`DAYS` days, on the machine and software that it was measured on (:class:`Basis`).
+:func:`load` returns a reason instead of a calibration that is damaged, too old, or from another chip, MLX or system.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """Everything that a calibration depends on: when any of it changes, the calibration is stale."""
+    """Everything that a calibration depends on; a calibration is stale if any of these facts has changed."""
 
     chip: str | None
     gpu_cores: int | None
@@ -62,7 +61,10 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Times of the shipped script's steps at one batch size, measured by the parent process, without the first step."""
+    """How long steps of the shipped script take at one batch size, without the first step.
+
+    The parent process measures the times.
+    """
 
     rows: int
     """Number of rows in a forward pass."""
@@ -84,7 +86,10 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The times of two evaluations, of ``rows`` and of ``fewer_rows`` rows, from which other times are estimated."""
+    """The times of two evaluations, of ``rows`` and of ``fewer_rows`` rows.
+
+    The time for any number of rows is estimated from these two.
+    """
 
     rows: int
     seconds: Positive
@@ -92,8 +97,7 @@ class Scored:
     fewer_seconds: Positive
 
     def seconds_for(self, rows: int) -> float:
-        """Estimate the seconds for ``rows``: the start-up and a time for each row, but no less than ``fewer_rows``
-        took."""
+        """Estimate the seconds for ``rows`` rows: the start-up plus a time for each row, at least ``fewer_seconds``."""
         if rows == self.rows or self.rows == self.fewer_rows:
             return self.seconds * max(1.0, rows / self.rows)
         each = max(0.0, (self.seconds - self.fewer_seconds) / (self.rows - self.fewer_rows))
@@ -116,9 +120,9 @@ class Calibration:
     compile_seconds: Seconds | None = None
     """Seconds of the first step, which compiles."""
     paces: tuple[Pace, ...] = ()
-    """Step times at several batch sizes, the profile's own first."""
+    """Step times at several batch sizes; the profile's own batch size comes first."""
     other_head: Pace | None = None
-    """Step time with a head size that differs from the profile's, at one of these batch sizes; None if only one head
+    """Step time with a head size that differs from the profile's, at a batch size of ``paces``; None if only one head
     size was timed."""
     scored: Scored | None = None
     matrix_params: Annotated[int, Field(gt=0)] | None = None
@@ -127,13 +131,13 @@ class Calibration:
     """Facts that MLX reports about the device."""
 
     def overhead(self, eval_rows: int) -> float | None:
-        """Return the seconds that one run takes besides its training; None when a part of them was not measured."""
+        """Return the seconds that one run takes besides its training; None if a part of this time was not measured."""
         if self.start_seconds is None or self.compile_seconds is None or self.scored is None:
             return None
         return self.start_seconds + self.compile_seconds + self.scored.seconds_for(eval_rows)
 
     def pace(self, tokens: int | None) -> Pace | None:
-        """Return the times of steps of ``tokens`` tokens; None when that batch was not timed."""
+        """Return the step times for a batch of ``tokens`` tokens; None when that batch was not timed."""
         return next((p for p in self.paces if p.tokens == tokens and p.seconds is not None), None)
 
     def head_ratio(self) -> float | None:
@@ -146,8 +150,10 @@ class Calibration:
         return None if own is None or own.seconds is None else other.seconds / own.seconds
 
     def product(self) -> Product | None:
-        """Return the product whose rate is the peak for MFU, in the number type of training: bfloat16 on a GPU,
-        float32 on a CPU."""
+        """Return the matrix product whose rate is the peak for MFU; None when it was not measured.
+
+        Its number type is that of training: bfloat16 on a GPU, float32 on a CPU.
+        """
         wanted = "float32" if self.basis.device == "cpu" else "bfloat16"
         return next((p for p in self.products if p.dtype == wanted), None)
 
@@ -159,7 +165,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The peak rate of which MFU (model FLOPs utilisation) is a share, and a note about the source of that rate."""
+    """The peak rate by which MFU (model FLOPs utilisation) is divided, and a note that says where the rate is from."""
 
     gflops: float
     words: str
@@ -201,7 +207,10 @@ def load(basis: Basis, cache: Path, now: datetime | None = None) -> tuple[Calibr
 
 
 def store(calibration: Calibration, cache: Path) -> Path:
-    """Write the calibration in one step, in place of an older one; return its path.  Raises OSError."""
+    """Write the calibration to its file and return the file's path.  Raises OSError.
+
+    An older calibration is replaced in one step, so a reader never sees half a file.
+    """
     path = place(calibration.basis, cache)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".tmp{id(calibration)}")
@@ -212,7 +221,7 @@ def store(calibration: Calibration, cache: Path) -> Path:
 
 
 def place(basis: Basis, cache: Path) -> Path:
-    """Return the path of the calibration: one file for each chip, profile, device and shape of rows."""
+    """Return the path of the calibration: one file for each chip, profile, device, vocabulary and row length."""
     parts = (basis.chip or "unknown", basis.gpu_cores, basis.profile, basis.device, basis.vocab_size, basis.seq_len)
     name = "-".join(str(part) for part in parts if part is not None)
     return cache / "calibration" / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"

@@ -1,7 +1,7 @@
 """Read the table of Apple's chips and find the row that fits a machine.
 
 The figures are published peaks (``data/chips.tsv`` names the sources).  For a chip that the table lacks, the nearest
-row is used, and the text says so.
+row is used, and :attr:`Found.words` says so.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CLASSES = {"p": "phone", "g": "base or Pro", "s": "Max", "d": "Ultra"}
 """Kind of chip by the last letter of an architecture, as MLX's Metal backend reads it
 (mlx/backend/metal/device.cpp)."""
 _FIRST_M = 12
-"""Difference between the number of a GPU's architecture and that of its chip: applegpu_g13 is an M1, applegpu_g17 an
+"""What to subtract from the number of a GPU's architecture to get the chip's: applegpu_g13 is an M1, applegpu_g17 an
 M5."""
 
 
@@ -61,26 +61,28 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The row that is used for a machine; ``words`` say so if that row is for another chip or another number of GPU
-    cores."""
+    """The row of the table that is used for a machine.
+
+    ``words`` is None if the row fits; else it names the chip and the number of GPU cores of the row that is used.
+    """
 
     chip: Chip
     words: str | None = None
 
 
 def read_chips(path: Path | None = None) -> tuple[Chip, ...]:
-    """Read the table that the package carries, or the one at ``path``.
+    """Read the package's own table, or the table at ``path``.
 
-    Raises TableError, which names file and line of a malformed row.
+    Raises TableError, which names the file and the line of a malformed row.
     """
     return read_rows(path or asset(TABLE), CHIP_COLUMNS, _chip)
 
 
 def find_chip(machine: Machine, chips: Sequence[Chip]) -> Found | None:
-    """Return the row of this chip and number of GPU cores, else the nearest row; None for a machine without Apple's
-    GPU.
+    """Return the row for this machine's chip and number of GPU cores, else the nearest row.
 
-    If the number of cores is unknown, the row with the fewest cores is used.
+    If the number of cores is unknown, the row with the fewest cores is used.  Returns None for a machine without an
+    Apple GPU.
     """
     named = _NAME.match(machine.chip or "")
     if named is None or machine.gpu is None or machine.gpu.kind != "metal" or not chips:
@@ -99,7 +101,10 @@ def find_chip(machine: Machine, chips: Sequence[Chip]) -> Found | None:
 
 
 def architecture_words(architecture: str | None) -> str | None:
-    """Explain an architecture: ``applegpu_g17s (M5 generation, Max)``; a name of another form is returned unchanged."""
+    """Return an architecture's name with what it means: ``applegpu_g17s (M5 generation, Max)``.
+
+    A name of another form is returned unchanged, an empty name as None.
+    """
     found = _ARCHITECTURE.fullmatch(architecture or "")
     if found is None or not architecture:
         return architecture or None
@@ -109,7 +114,8 @@ def architecture_words(architecture: str | None) -> str | None:
 
 
 def _distance(chip: Chip, named: re.Match[str], cores: int | None) -> tuple[bool, bool, int, int, int]:
-    """Return the distance of a row, most important part first: family, class, generation, cores, size of the chip."""
+    """Return how far a row is from the machine's chip, for sorting: family, class, generation, cores, then the smaller
+    chip first."""
     letter, generation, kind = named.groups()
     own = _NAME.match(chip.chip)
     assert own is not None

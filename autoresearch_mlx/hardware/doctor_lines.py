@@ -1,6 +1,6 @@
 """Write the lines of ``doctor`` about a machine: its state now, its chip, its measurements, and the sizes chosen.
 
-All functions but :func:`state_lines` are pure: they turn facts into lines.
+All functions except :func:`state_lines` only turn facts into lines; :func:`state_lines` also reads the state.
 """
 
 from __future__ import annotations
@@ -27,18 +27,22 @@ class Line:
     name: str
     value: str
     note: bool = False
-    """Whether the line is about something that the user may want to change."""
+    """True for a fact that the user may want to change."""
     hint: str = ""
-    """What the user can do about it."""
+    """What the user can do about the fact."""
 
 
 def state_lines(gpu: Literal["metal", "cuda"] | None) -> Iterator[Line]:
-    """Read the machine's state now and describe it; ``gpu`` is the kind that MLX uses.  Raises nothing."""
+    """Read the machine's state now and describe it; ``gpu`` is the kind of GPU that MLX uses.  Raises nothing."""
     yield from lines_of_state(read_state(gpu), gpu is not None, works())
 
 
 def lines_of_state(state: State, gpu: bool, awake: bool | None) -> Iterator[Line]:
-    """Describe a state.  ``awake`` says whether the command that prevents sleep works; None without such a command."""
+    """Describe a state.
+
+    ``gpu`` says whether MLX uses a GPU.  ``awake`` says whether the command that prevents sleep works; it is None if
+    the system has no such command.
+    """
     yield Line("power", _power(state))
     yield Line("heat", _heat(state))
     yield Line("memory now", _memory(state))
@@ -85,27 +89,27 @@ _NEEDED_BY_26 = (26, 2)
 """MLX's wheel for macOS 26 needs this version of macOS, but pip also installs that wheel on 26.0 and 26.1 (mlx issue
 4525)."""
 _MFU_OPERATIONS = 6
-"""Operations per token and weight of a matrix product: a multiplication and an addition, each once forward and twice
-backward."""
+"""Operations per token and weight of a matrix product: two (multiply, add) in the forward pass, four in the backward
+pass."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Everything known about a machine."""
+    """The facts about a machine that ``doctor`` describes."""
 
     machine: Machine
     profile: Profile
     found: Found | None = None
     """The machine's row in the table of chips; None for a machine without an Apple chip."""
     info: Mapping[str, str | int | float] = field(default_factory=dict)
-    """What MLX reports about the device; empty when no program asked MLX."""
+    """What MLX reports about the device; empty if MLX was not asked."""
     calibration: Calibration | None = None
     why: str | None = None
     """Why there is no valid calibration."""
 
 
 def machine_lines(subject: Subject) -> Iterator[Line]:
-    """Describe a machine: chip, device, buffers, the calibration and what is chosen from it, MFU."""
+    """Describe a machine: chip, device, buffers, calibration, the sizes chosen from the calibration, and MFU."""
     if subject.found is not None:
         yield _chip(subject.found)
     if subject.machine.wheel is not None:
@@ -118,10 +122,13 @@ def machine_lines(subject: Subject) -> Iterator[Line]:
 
 
 def table_words(found: Found, dtype: str) -> str | None:
-    """Return the published peak as text, ``table: 8.1 TFLOPS float16, estimate``; None if unknown for that type."""
+    """Return the chip's published peak as text, such as ``table: 8.1 TFLOPS float16, estimate``.
+
+    ``dtype`` is ``float32``, or any other type for the peak of float16.  Returns None if that peak is unknown.
+    """
     chip = found.chip
     value, name = (chip.fp32_tflops, "fp32") if dtype == "float32" else (chip.fp16_tflops, "fp16")
-    type_there = "float32" if name == "fp32" else "float16"  # no table has bfloat16, which M1 and M2 emulate
+    type_there = "float32" if name == "fp32" else "float16"  # no table has bfloat16; an M1 or M2 emulates it
     if value is None:
         return None
     near = f", of {chip.name} with {chip.gpu_cores} GPU cores" if found.words else ""
@@ -131,7 +138,7 @@ def table_words(found: Found, dtype: str) -> str | None:
 def mfu_percent(matrix_params: int, tokens_per_second: float, gflops: float) -> float:
     """Return the model FLOPs utilisation (PaLM, arXiv:2204.02311, appendix B) in percent.
 
-    It is the rate of the operations in the model's matrix products, divided by the measured peak ``gflops``.
+    This is the rate of operations in the model's matrix products, divided by the measured peak rate ``gflops``.
     """
     return 100 * _MFU_OPERATIONS * matrix_params * tokens_per_second / (gflops * 1e9)
 
@@ -143,7 +150,7 @@ def largest_array(profile: Profile) -> int:
 
 
 def build_line(wheel: str, machine: Machine) -> Line:
-    """Describe MLX's build on a Mac, whose kernels depend on the version of macOS that it was made for."""
+    """Describe MLX's build on a Mac: its kernels depend on the version of macOS for which it was built."""
     built = tuple(map(int, re.findall(r"\d+", wheel)[:2]))
     found = re.search(r"(\d+)(?:\.(\d+))?", machine.os_version or "")
     here = (int(found[1]), int(found[2] or 0)) if found else None
@@ -192,7 +199,10 @@ def _device(subject: Subject) -> Iterator[Line]:
 
 
 def _largest(subject: Subject) -> Iterator[Line]:
-    """Warn if the largest array of training does not fit into one Metal buffer (evaluation needs 128 MiB at a time)."""
+    """Warn if the largest array of training does not fit into one Metal buffer.
+
+    Evaluation needs only 128 MiB at a time.
+    """
     most = subject.info.get("max_buffer_length")
     needed = largest_array(subject.profile)
     if isinstance(most, int | float) and needed > most:
@@ -222,7 +232,8 @@ def _rates(found: Calibration) -> Iterator[str]:
 
 
 def pace_words(pace: Pace) -> str:
-    """Return a pace as text: ``8,192 tokens a step ...: 391 ms (median 390 +- 4), 20,951 tokens/s over 25 steps``."""
+    """Return step times as text: ``8,192 tokens a step ...: 391 ms (median 390 +- 4), 20,951 tokens/s over 25
+    steps``."""
     heads = "" if pace.head_dim is None else f", heads of {pace.head_dim}"
     batch = f"{pace.tokens:,} tokens a step in passes of {pace.rows} rows{heads}"
     if pace.seconds is None:

@@ -1,7 +1,7 @@
 """Choose the head size, the batch and the budget of a lab from a calibration of its machine.
 
-The head size is the faster one of two.  A search learns little from runs of few optimiser steps.  So the profile's
-batch is halved until a run has enough steps.  If no batch gives enough steps, the budget grows.
+Of two head sizes, the faster is chosen.  A search learns little from runs of few optimiser steps, so the profile's
+batch is halved, at most twice, until a run has enough steps.  If no batch gives enough steps, the budget grows.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from autoresearch_mlx.hardware.profile import Profile
 from autoresearch_mlx.terms import clock
 
 LONGEST = 3.0
-"""Longest budget that is chosen, as a multiple of the profile's budget.  On a 16 GB Mac, 15 minutes gave 1.482 bits per
-byte and 5 minutes 1.610 (trevin-creator/autoresearch-mlx, pull request 15)."""
+"""Longest budget that is chosen, as a multiple of the profile's budget.  On a 16 GB Mac, 15 minutes of training gave
+1.482 bits per byte, and 5 minutes gave 1.610 (trevin-creator/autoresearch-mlx, pull request 15)."""
 
 HEAD_SIZES = (64, 128)
-"""Head sizes for which MLX's fused attention has kernels.  Which one is faster depends on the chip, the length of
-the sequence and the version of MLX. Compared with the unfused gradient, the gradient of a proposed kernel took 0.73
-to 0.85 of the time at 64, and 1.32 to 1.49 times as long at 128 (ml-explore/mlx, pull request 3241)."""
+"""Head sizes for which MLX's fused attention has kernels.  The faster size depends on the chip, the length of the
+sequence and the version of MLX.  For example, the gradient of a proposed kernel took 0.73 to 0.85 of the unfused
+gradient's time at 64, and 1.32 to 1.49 of it at 128 (ml-explore/mlx, pull request 3241)."""
 FASTER = 0.97
-"""Ratio of step times at or below which the other head size is chosen; a smaller difference is noise."""
+"""Largest ratio of step times (other head size to the profile's) at which the other head size is chosen; a ratio
+nearer to 1 may be noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,10 @@ class Choice:
 
 
 def choose(profile: Profile, calibration: Calibration) -> Choice:
-    """Choose the head size that is faster, then the largest timed batch with enough steps.
+    """Choose the faster head size, then the largest timed batch with enough steps.
 
-    If no batch gives enough steps, the fastest batch gets a longer budget.  The function is pure: the same calibration
-    always leads to the same choice.
+    If no batch gives enough steps, the batch with the most steps gets a longer budget.  The same profile and
+    calibration always lead to the same choice.
     """
     other, ratio = calibration.other_head, calibration.head_ratio()
     if other is not None and ratio is not None and ratio <= FASTER:
@@ -70,10 +71,10 @@ def fitted(profile: Profile, choice: Choice) -> Profile:
 
 
 def other_head(profile: Profile) -> int | None:
-    """Return the second head size to time, in channels; None on a CPU.
+    """Return the head size, in channels, to time besides the profile's; None on a CPU, or if no other size fits.
 
-    The model keeps its width, which must be a multiple of this head size, so that both sizes compute the same
-    products.  The head size of the profile `cpu` was measured in advance (docs/log.md).
+    A size fits if the model's width is a multiple of it: the width stays, so both sizes compute the same products.
+    The head size of the profile `cpu` was measured in advance (docs/log.md).
     """
     if profile.device != "gpu":
         return None
@@ -84,10 +85,10 @@ def other_head(profile: Profile) -> int | None:
 
 
 def batches(profile: Profile) -> tuple[tuple[int, int], ...]:
-    """Return the batches worth timing as (rows of a pass, tokens of a step): the profile's own, a half, a quarter.
+    """Return the batches to time as (rows of a pass, tokens of a step): the profile's batch, half of it, a quarter.
 
-    A step never has fewer tokens than ``least_batch``.  At that size only the passes get smaller, and a step consists
-    of more passes.
+    A step never shrinks below ``least_batch`` tokens.  At that size only the passes get smaller, and a step has more
+    passes.
     """
     rows, tokens = profile.knobs["DEVICE_BATCH_SIZE"], profile.knobs["TOTAL_BATCH_SIZE"]
     halves = [(rows // part, max(tokens // part, min(tokens, profile.least_batch))) for part in (1, 2, 4)]
@@ -108,7 +109,8 @@ def _knobs(profile: Profile, pace: Pace) -> dict[str, Any]:
 
 
 def _longer(profile: Profile, pace: Pace) -> float:
-    """Return the time for enough steps, rounded up to tenths of the profile's budget, at most ``LONGEST`` budgets."""
+    """Return the seconds for enough steps, rounded up to a tenth of the profile's budget; at most ``LONGEST``
+    budgets."""
     assert pace.seconds is not None
     unit = profile.budget_seconds / 10
     return min(math.ceil(profile.enough_steps * pace.seconds / unit) * unit, LONGEST * profile.budget_seconds)
@@ -132,7 +134,7 @@ def _longer_words(profile: Profile, pace: Pace, longer: float) -> str:
 
 
 def _sum(profile: Profile, pace: Pace) -> str:
-    """Return the number of steps as text: ``840 steps of 8,192 tokens in 5:00, 750 wanted``."""
+    """Return how many steps fit into the profile's budget: ``840 steps of 8,192 tokens in 5:00, 750 wanted``."""
     budget = profile.budget_seconds
     steps = f"{_steps(pace, budget):,} steps of {pace.tokens:,} tokens"
     return f"{steps} in {clock(budget)}, {profile.enough_steps} wanted"

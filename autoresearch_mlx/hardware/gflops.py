@@ -1,9 +1,9 @@
-"""Measure how fast MLX multiplies matrices here.  This is a program of its own, so that no other process loads MLX:
+"""Measure how fast MLX multiplies matrices.  This is a program of its own, so that its caller need not load MLX:
 
     python -P -m autoresearch_mlx.hardware.gflops --size 1024
 
 It prints one line of JSON: device, dtype, size, gflops, mlx, peak_memory_mb.  ``--info`` adds what MLX reports about
-the device, ``--bandwidth`` the rate at which it moves memory.
+the device; ``--bandwidth`` adds the rate at which the device reads and writes memory.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 
 def matmul_gflops(n: int, dtype: str = "float32", seconds: float = 0.3) -> float:
-    """Return the best rate of n x n products within ``seconds``, in 1e9 operations a second (2 n^3 for a product).
+    """Return the best rate of n x n products within ``seconds``, in 1e9 operations a second (a product has 2 n^3).
 
-    The best is used, not the mean, because other work on the machine can only slow a product down.
+    The best rate is used, not the mean, because other work on the machine can only slow a product down.
     """
     kind = getattr(mx, dtype)
     left, right = (mx.random.normal((n, n)).astype(kind) for _ in range(2))
@@ -37,9 +37,9 @@ def matmul_gflops(n: int, dtype: str = "float32", seconds: float = 0.3) -> float
 
 
 def bandwidth_gbs(megabytes: int, seconds: float = 1.0) -> float:
-    """Return the best rate of reading and writing a float32 array, in 1e9 bytes a second, both directions counted.
+    """Return the best rate of reading and writing a float32 array, in 1e9 bytes a second (bytes read plus written).
 
-    On a CPU this is the rate of one core, because MLX's elementwise operations use one thread there.
+    On a CPU this is the rate of one core, because MLX's elementwise operations use one thread on a CPU.
     """
     array = mx.zeros((megabytes * 2**20 // 4,))
     mx.eval(array, array + 1)
@@ -54,9 +54,9 @@ def bandwidth_gbs(megabytes: int, seconds: float = 1.0) -> float:
 def device_info() -> dict[str, Any]:
     """Return what MLX reports about its device.
 
-    On Metal: ``architecture``, and in bytes ``max_buffer_length``, ``max_recommended_working_set_size`` and
-    ``memory_size``.  On CUDA: the name, the architecture and the memory.  Facts that the backend does not report are
-    left out.
+    On Metal, the keys are ``architecture`` and the sizes in bytes ``max_buffer_length``,
+    ``max_recommended_working_set_size`` and ``memory_size``.  On CUDA, they are the name, the architecture and the
+    memory.  Facts that MLX does not report are left out.
     """
     try:
         said = mx.device_info()

@@ -1,7 +1,7 @@
 """Find out which computer this is, without importing MLX.
 
 A fact that the system does not report is None and raises no error.  On macOS, three programs of the system report the
-facts, all called by :func:`run_command`; on Linux they are in files under ``/proc``, ``/sys`` and ``/etc``.
+facts; :func:`run_command` calls them.  On Linux, the facts are in files under ``/proc``, ``/sys`` and ``/etc``.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ class Machine:
     cpu_cores: int | None
     """Number of physical cores that this process may use, within its affinity and its container's quota."""
     memory_bytes: int | None
-    """Main memory, or the container's share of it."""
+    """Size of the main memory, or the limit of the container if that is smaller."""
     os_version: str | None
     gpu: Gpu | None
     python: str
     mlx: str | None
     simd: Simd | None = None
-    """The widest x86 vector instructions that matter to a BLAS; None on other processors."""
+    """The widest x86 vector instructions for which OpenBLAS has kernels; None on a processor without AVX2."""
     wheel: str | None = None
-    """The platform of MLX's build on a Mac, such as ``macosx_26_0_arm64``: the builds have different kernels."""
+    """The platform of MLX's build on a Mac, such as ``macosx_26_0_arm64``; each platform has its own kernels."""
 
 
 def run_command(command: Sequence[str]) -> str | None:
-    """Return a command's standard output; None when it is missing, fails, or takes over five seconds."""
+    """Return a command's standard output; None when the command is missing, fails, or takes over five seconds."""
     try:
         done = subprocess.run(
             list(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True
@@ -70,7 +70,7 @@ def run_command(command: Sequence[str]) -> str | None:
 
 
 def package_version(name: str) -> str | None:
-    """Return the version of an installed distribution from its metadata; None when it is not installed."""
+    """Return the version of an installed package from its metadata; None when the package is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -78,7 +78,7 @@ def package_version(name: str) -> str | None:
 
 
 def mlx_wheel() -> str | None:
-    """Return the platform tag of the wheel from which MLX's Metal code was installed; None without such a wheel."""
+    """Return the platform tag of the wheel that installed MLX's Metal code; None if MLX was not installed so."""
     for name in ("mlx-metal", "mlx"):
         try:
             text = importlib.metadata.distribution(name).read_text("WHEEL") or ""
@@ -97,7 +97,7 @@ def read_machine(
     root: Path = Path("/"),
     wheel: Callable[[], str | None] = mlx_wheel,
 ) -> Machine:
-    """Read the facts of this computer; with the arguments, a recording of another computer can be read."""
+    """Read the facts of this computer.  The arguments let a test read a recording of another computer."""
     system, arch = system or platform.system(), arch or platform.machine()
     return (
         _read_mac(run, installed, arch, wheel())
@@ -157,9 +157,9 @@ def parse_sw_vers(text: str) -> str | None:
 
 
 def parse_displays(text: str) -> Gpu | None:
-    """Find the built-in GPU in the JSON of ``system_profiler SPDisplaysDataType``; None without one.
+    """Return the built-in GPU in the JSON of ``system_profiler SPDisplaysDataType``; None if there is none.
 
-    Some Macs do not report the GPU's bus, but every GPU of Apple is built in.
+    Some Macs do not report the GPU's bus; then the first GPU made by Apple is taken, because all of these are built in.
     """
     try:
         cards = json.loads(text)["SPDisplaysDataType"]
@@ -191,23 +191,25 @@ def _read_linux(run: Run, installed: Installed, system: str, arch: str, root: Pa
 
 
 def parse_cpu_model(text: str) -> str | None:
-    """Return the processor's name in ``/proc/cpuinfo``; None on most ARM kernels, which do not name it."""
+    """Return the processor's name in ``/proc/cpuinfo``; None if it is missing, as on most ARM kernels."""
     match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return match.group(1).strip() if match else None
 
 
 def parse_cpu_cores(text: str) -> int | None:
-    """Count the physical cores in ``/proc/cpuinfo``; hyper-threads share a core and do not speed up a matrix
-    product."""
+    """Return the number of physical cores in ``/proc/cpuinfo``.
+
+    Hyper-threads are not counted, because they share a core and do not speed up a matrix product.
+    """
     blocks = [parse_sysctl(block) for block in re.split(r"\n\s*\n", text) if "processor" in block]
     cores = {(b.get("physical id"), b["core id"]) for b in blocks if "core id" in b}
     return len(cores) or len(blocks) or None
 
 
 def parse_simd(text: str) -> Simd | None:
-    """Return ``avx512`` or ``avx2`` by the flags in ``/proc/cpuinfo``; None for any other processor.
+    """Return ``avx512`` or ``avx2`` from the flags in ``/proc/cpuinfo``; None for any other processor.
 
-    The conditions are those of OpenBLAS's kernels: SkylakeX needs all four AVX-512 parts, Haswell AVX2 with FMA.
+    OpenBLAS's kernels set the conditions: SkylakeX needs all four AVX-512 parts, Haswell needs AVX2 and FMA.
     """
     match = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
     flags = set(match.group(1).split()) if match else set()
@@ -234,7 +236,7 @@ def _usable_memory(root: Path) -> int | None:
 
 
 def _cuda(run: Run, installed: Installed, root: Path) -> Gpu | None:
-    """Find an NVIDIA GPU, but only when MLX's CUDA package is installed, because MLX cannot use a GPU without it."""
+    """Return the NVIDIA GPU; None without one, and None if MLX's CUDA package is missing, because MLX needs it."""
     if not any(installed(name) for name in CUDA_BACKENDS):
         return None
     for card in sorted((root / "proc/driver/nvidia/gpus").glob("*/information")):

@@ -1,6 +1,6 @@
-"""Let one command at a time measure on a GPU, by a lock that all labs of this user share and that names its holder.
+"""Let only one command at a time measure on a GPU: a lock file that all labs of this user share.
 
-The lock belongs to the process that holds it; the system releases it when that process dies.
+The file names the process that has the lock.  The system releases the lock when that process dies.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def machine_lock(cache: Path, lab: Path, session: str, say: Callable[[str], None
     """Reserve this machine's GPU for measuring until the end of the block.
 
     ``cache`` is the user's folder that all labs share.  If no lock can be made in this folder, ``say`` is called with a
-    message, and other commands are not kept out.  Raises LockedError, which names the process, the lab and the session
-    that hold the lock.
+    message, and other commands are not kept out.  Raises LockedError if another process has the lock; the error names
+    that process, its lab and its session.
     """
     path = cache / _name(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
     try:
@@ -42,7 +42,7 @@ def machine_lock(cache: Path, lab: Path, session: str, say: Callable[[str], None
 
 
 def _name(visible: str) -> str:
-    """Return the lock's file name; processes that see other CUDA devices get another lock."""
+    """Return the name of the lock's file: one lock for each value of ``CUDA_VISIBLE_DEVICES``."""
     return f"gpu{re.sub(r'[^0-9A-Za-z]+', '-', f'-{visible}').rstrip('-')}.lock"
 
 

@@ -1,4 +1,4 @@
-"""Notify a user who is away, by the system's own notification or by any command.
+"""Notify a user who is away, by a desktop notification or by any command.
 
 On macOS ``osascript`` shows the notification, on Linux ``notify-send``.  Title and text are passed as arguments, never
 as code.
@@ -19,8 +19,8 @@ _SECONDS = 20.0
 def send(how: str, title: str, text: str, more: Mapping[str, str] | None = None) -> str | None:
     """Send a notification; return None, or a description of what went wrong.
 
-    ``how`` is ``desktop``, or a shell command that gets title and text on its standard input and ``more`` in its
-    environment.  Raises nothing, because a notification that fails must not end the night.
+    ``how`` is ``desktop`` or a shell command.  The shell command gets title and text on its standard input, and the
+    variables in ``more`` in its environment.  Raises nothing, because a failed notification must not end the night.
     """
     if (why := missing(how)) is not None:
         return why
@@ -42,7 +42,7 @@ def send(how: str, title: str, text: str, more: Mapping[str, str] | None = None)
 
 
 def missing(how: str) -> str | None:
-    """Say why this machine cannot send a notification, or return None; a shell command is not tried."""
+    """Return why this machine cannot show a desktop notification; None if it can, or if ``how`` is a shell command."""
     program = desktop_command(platform.system(), "", "")[0]
     return f"{program} is not installed" if how == DESKTOP and shutil.which(program) is None else None
 

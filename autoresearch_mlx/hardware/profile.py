@@ -1,7 +1,7 @@
 """Choose sizes that fit a machine: budget, vocabulary, sequence, and the first values of train_mlx.py's knobs.
 
-A profile is where a search starts, not what it should find.  The rows for Macs follow logs that owners of such Macs
-published; comments name the repositories and pull requests on GitHub, and parts of the logs are in ``data/``.  This
+A search starts from the profile and is free to leave it.  The profiles for Macs follow logs that owners of such Macs
+published.  Comments name the repositories and pull requests on GitHub; parts of the logs are in ``data/``.  This
 project has measured none of these Macs.
 """
 
@@ -25,7 +25,7 @@ class Profile:
     name: str
     device: Device
     why: str
-    """One sentence about the machines that these sizes are for, and about the source of the sizes."""
+    """One sentence that names the machine and the source of the sizes."""
     budget_seconds: float
     """Seconds of training in one run, counted from the end of its first step."""
     compile_seconds: float
@@ -39,12 +39,12 @@ class Profile:
     margin: float
     """Smallest gain in val_bpb, in bits per byte, for which a change is kept."""
     memory_limit_bytes: int | None
-    """Number of bytes that is set as MLX's memory limit; None leaves MLX's own limit."""
+    """MLX's memory limit in bytes; None leaves MLX's own limit."""
     run_memory_bytes: int | None
-    """Bytes of main memory that the processes of a run may use together; above that they are killed."""
+    """Bytes of main memory that the processes of a run may use together; a run that uses more is killed."""
     enough_steps: int
-    """Number of optimiser steps that a run needs so that a search can learn from it; if it has fewer, calibration
-    chooses another batch or budget."""
+    """Number of optimiser steps in one run from which a search can learn; if a run has fewer, calibration chooses
+    another batch or budget."""
     least_batch: int
     """Smallest number of tokens per step that calibration may choose."""
     run_folder_bytes: int = 8 * GB
@@ -54,9 +54,11 @@ class Profile:
 
 
 _MEMORY_SHARE = 0.75
-"""Share of main memory for a run if MLX itself has no limit; the rest is for the system, the loop and a local model."""
+"""Share of main memory that a run may use if the profile sets MLX no limit; the rest is for the system, the loop and a
+local model."""
 _BESIDE_MLX = 2 * GB
-"""Memory of a run besides MLX's own: Python, numpy, compiled kernels, the driver's buffers; not measured on a Mac."""
+"""Bytes of memory that a run needs besides MLX's: for Python, numpy, compiled kernels, the driver's buffers.  The
+number was not measured on a Mac."""
 
 
 class _Enough(NamedTuple):
@@ -91,15 +93,15 @@ class _Sizes(NamedTuple):
     rows: int
     margin: float
     memory: float | None
-    """Share of main memory that MLX may use; Metal recommends staying under two thirds to three quarters of it."""
+    """Share of main memory that MLX may use; Metal recommends at most two thirds to three quarters of main memory."""
     source: str
 
 
 # total_batch is in tokens, and rows is the number of rows of one microbatch.  On Macs total_batch = rows * seq_len,
 # because without gradient accumulation the whole step compiles (fblissjr/autoresearch-mlx).  Evaluation scores 524,288
 # tokens on small Macs, three times as many on other Macs (trevin-creator/autoresearch-mlx), and forty times as many on
-# CUDA (upstream).  The margin on Macs lies within the published spread of repeated runs of one file, 0.001 to 0.03; the
-# judge measures the spread itself.
+# CUDA (upstream).  In published logs, repeated runs of one file on a Mac differed by 0.001 to 0.03; the margin lies in
+# this range.  The judge measures the spread on each machine.
 # fmt: off
 _TABLE = {
     #                 device budget compile vocab  seq   eval depth asp head win    batch  rows margin  memory
@@ -137,17 +139,18 @@ _TABLE = {
 }
 # fmt: on
 _FURTHER: Mapping[str, Mapping[str, Any]] = {
-    # Without the cap a step costs a tenth less on a CPU, where tanh is slow.  The head's rate is three times the
-    # shipped one, which is meant for runs of a hundred times as many tokens (docs/log.md).
+    # Without the cap a step takes a tenth less time on a CPU, where tanh is slow.  The output layer's learning rate is
+    # three times the shipped rate, which is meant for runs of a hundred times as many tokens (docs/log.md).
     "cpu": {"CAP_LOGITS": False, "UNEMBEDDING_LR": 0.012},
 }
-"""Values of further knobs in a profile, besides the sizes."""
+"""Values of the knobs that a profile sets besides the sizes."""
 
 
 def choose_profile(machine: Machine, wanted: str = "auto") -> Profile:
-    """Return the profile for a machine, or the one named ``wanted``; a machine of unknown size counts as small.
+    """Return the profile that fits a machine, or the profile named ``wanted``.
 
-    A profile asked for by name still uses the device that this machine has.  Raises ConfigError for an unknown name.
+    A Mac whose memory is unknown gets the smallest Mac's profile.  A profile that was asked for by name still uses the
+    device that this machine has.  Raises ConfigError for an unknown name.
     """
     name = _tier(machine) if wanted == "auto" else wanted
     if name not in _TABLE:
@@ -181,8 +184,10 @@ def choose_profile(machine: Machine, wanted: str = "auto") -> Profile:
 
 
 def _run_memory(machine: Machine, sizes: _Sizes) -> int | None:
-    """Return the limit of a run's main memory.  A Mac's GPU uses main memory too, so on a Mac MLX's own limit
-    decides."""
+    """Return the bytes of main memory that a run may use; None if the machine's memory is unknown.
+
+    A Mac's GPU uses main memory too, so on a Mac the limit is MLX's limit plus :data:`_BESIDE_MLX`.
+    """
     limit = _share(machine.memory_bytes, sizes.memory) if sizes.device == "gpu" else None
     return _share(machine.memory_bytes, _MEMORY_SHARE) if limit is None else limit + _BESIDE_MLX
 

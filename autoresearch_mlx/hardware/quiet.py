@@ -10,16 +10,17 @@ from autoresearch_mlx.terms import clock
 from autoresearch_mlx.trial.speed.company import Company, Others
 
 BUSY = 0.25
-"""Share of all processors that other programs may take on a quiet machine: a browser in the background takes less."""
+"""Largest share of all processors that other programs take on a quiet machine; a browser in the background takes
+less."""
 _LOOK_SECONDS = 0.5
 _TICK_SECONDS = 0.1
 
 
 def wait_for_quiet(seconds: float, watch: Watch) -> Others | None:
-    """Wait until the machine is quiet and return None; after ``seconds``, return the programs that still use the
-    processor.
+    """Wait until the machine is quiet, at most ``seconds``.
 
-    ``watch`` is called ten times a second with the reason for the wait; an exception from it ends the wait.
+    Returns None when the machine is quiet, else the programs that still use the processor.  ``watch`` is called ten
+    times a second with the reason for the wait; an exception from ``watch`` ends the wait.
     """
     end, others = time.monotonic() + seconds, None
     while (left := end - time.monotonic()) > 0:
@@ -32,7 +33,7 @@ def wait_for_quiet(seconds: float, watch: Watch) -> Others | None:
 
 
 def _look(watch: Watch, words: str | None) -> Others | None:
-    """Return the share of the processors that other programs take in half a second."""
+    """Return the other programs and the share of the processors that they take in half a second; None if unknown."""
     company, ours = Company(), {os.getpid()}
     before = time.process_time()
     company.look(ours, 0.0)

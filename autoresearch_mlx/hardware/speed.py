@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 FRESH_SECONDS = 15.0
-"""Age in seconds up to which a probe is used again; so the probe after one run also serves as the probe before the
-next."""
+"""Age in seconds up to which a probe is used again: the probe after one run also serves as the probe before the next
+run."""
 _SECONDS = 0.2
 """Seconds of multiplying in one probe."""
 _LIMIT_SECONDS = 30.0

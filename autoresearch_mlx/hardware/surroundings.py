@@ -1,4 +1,5 @@
-"""Watch the machine around a session's runs: record its state with each run, warn once, wait between experiments."""
+"""Watch the machine around a session's runs: record its state with each run, warn of each trouble once, and wait
+between experiments."""
 
 from __future__ import annotations
 
@@ -22,9 +23,9 @@ from autoresearch_mlx.trial.runner import python_command, trusted_environment
 _STALE_SECONDS = 5.0
 """Age in seconds up to which a reading is used again, so that runs of milliseconds do not wait for a new one."""
 _ECHO_SECONDS = 10.0
-"""Seconds after a run during which that run may still keep the GPU busy; until then no other program is blamed."""
+"""Seconds after a run for which the GPU's load is ignored, because the run itself may have caused it."""
 _PROBE_FROM_SECONDS = 60.0
-"""Shortest budget on a CPU, in seconds, for which two speed probes in each run are worth their time."""
+"""Shortest budget on a CPU, in seconds, at which each run gets two speed probes; a shorter run is not worth them."""
 COOLING_SECONDS = 900.0
 """Longest wait for cooling, in seconds.  A machine that is still hot by then will stay hot."""
 
@@ -35,22 +36,22 @@ def _read() -> State:
 
 @dataclass(slots=True)
 class Surroundings:
-    """Reads the state of the machine around the runs of one session, and only when it is needed."""
+    """Reads the state of the machine before and after the runs of one session."""
 
     settings: MachineSettings = field(default_factory=MachineSettings)
     gpu: bool = False
-    """Whether the runs train on a GPU."""
+    """True if the runs train on a GPU."""
     speed: Speed | None = None
-    """The speed probe; None for runs without one."""
+    """The speed probe; None if the runs have no probe."""
     counts: bool = False
-    """Whether runs are compared with the speed of the baseline; the baseline then needs a quiet machine."""
+    """True if budgets are in reference seconds; the baseline then needs a quiet machine."""
     read: Callable[[], State] = _read
     clock: Callable[[], float] = time.monotonic
     _last: tuple[float, State] | None = None
     _first: State | None = None
     _said: set[str] = field(default_factory=set)
     _ended: float | None = None
-    """The clock's reading when the last of our runs ended."""
+    """The clock's reading at the end of the session's last run."""
 
     def state(self, age: float = _STALE_SECONDS) -> State:
         """Return a reading of the machine that is at most ``age`` seconds old."""
@@ -63,10 +64,10 @@ class Surroundings:
         return self._last[1]
 
     def beside_a_run(self) -> Callable[[Measurement], Measurement]:
-        """Read the machine before a run; return a function that reads it again after the run and adds both readings to
-        the run's record.
+        """Read the machine before a run; return a function that adds the machine's facts to the run's measurement.
 
-        Other users of the machine are read before the run, heat and memory after it, the speed both before and after.
+        Call that function after the run.  Other programs are read before the run, heat and memory after the run, and
+        the speed before and after.
         """
         company = self.state().company()
         before = self._probe(FRESH_SECONDS)
@@ -81,13 +82,16 @@ class Surroundings:
         return with_facts
 
     def wait_for_quiet(self, watch: Watch, most: float | None = None) -> None:
-        """Wait until other programs leave the processor free, but no longer than the settings and ``most`` (seconds)
-        allow."""
+        """Wait until other programs leave the processor free, at most ``quiet_seconds`` of the settings and at most
+        ``most`` seconds."""
         allowed = self.settings.quiet_seconds
         wait_for_quiet(allowed if most is None else min(allowed, most), watch)
 
     def news(self, history: History | None = None, more: Sequence[tuple[str, str]] = ()) -> list[str]:
-        """Return the facts about the machine that the user should know and that this command has not reported yet."""
+        """Return sentences about the machine that the user should read, each only once in this command.
+
+        ``more`` has further (name, sentence) pairs to report.
+        """
         state = self.state()
         found = list(worries(state, self._first or state, self.gpu))
         if history is not None and self.speed is not None and (said := _speed_news(history)) is not None:
@@ -98,9 +102,10 @@ class Surroundings:
         return [words for _, words in new]
 
     def reason_to_wait(self, since: float | None = None) -> str | None:
-        """Return why no experiment should start now, if the settings ask to wait for that; else None.
+        """Return why no experiment should start now; None if one may start.
 
-        ``since`` is the clock's reading when the waiting began; the wait for cooling ends after ``COOLING_SECONDS``.
+        The settings say whether to wait for mains power and for cooling.  ``since`` is the clock's reading when the
+        wait began; the wait for cooling ends after ``COOLING_SECONDS``.
         """
         wanted = self.settings
         if not (wanted.wait_for_mains or wanted.wait_for_cooling):
@@ -113,7 +118,7 @@ class Surroundings:
 
 
 def surroundings(settings: MachineSettings, machine: Machine, workload: Workload) -> Surroundings:
-    """Return the surroundings of runs of this ``workload``; only training has a speed probe."""
+    """Return the :class:`Surroundings` for runs of this ``workload``; only training has a speed probe."""
     kind = machine.gpu.kind if machine.gpu is not None else None
     gpu = workload.device == "gpu"
     speed = None
@@ -133,9 +138,9 @@ def machine_for(
     cache: Path,
     say: Callable[[str], None],
 ) -> Iterator[None]:
-    """Keep the machine awake, and reserve it for this command if the settings say so, until the end of the block.
+    """Keep the machine awake until the end of the block, and reserve it for this command if the settings say so.
 
-    ``who`` names the session, or the other work that is measured; ``gpu`` says whether the runs train on a GPU.  Raises
+    ``who`` names the session or the work that is measured; ``gpu`` says whether the runs train on a GPU.  Raises
     LockedError when another command has reserved the machine.
     """
     lock = machine_lock(cache, lab, who, say) if exclusive(settings, gpu) else nullcontext()
@@ -144,7 +149,7 @@ def machine_for(
 
 
 def exclusive(settings: MachineSettings, gpu: bool) -> bool:
-    """Return whether a command that measures keeps others out; by default it does so if it trains on a GPU."""
+    """Return whether a command that measures reserves the machine; by default it does if it trains on a GPU."""
     return settings.exclusive == "always" or (settings.exclusive == "auto" and gpu)
 
 
@@ -153,7 +158,7 @@ def _probing(settings: MachineSettings, gpu: bool, budget_seconds: float) -> boo
 
 
 def _speed_news(history: History) -> str | None:
-    """Return a sentence when the newest speed probe differs from the session's earlier ones; else None."""
+    """Return a sentence if the newest speed probe is far from the session's earlier probes; else None."""
     experiments = [m for e in history.experiments for m in e.measurements]
     runs = [*experiments, *(r.measurement for r in history.repeats)]
     newest = max(history.experiments, key=lambda e: e.number).measurements[-1:] if history.experiments else ()

@@ -21,9 +21,9 @@ __all__ = ["LEVELS", "Others", "State", "Thermal", "read_state"]
 def read_state(
     gpu: Literal["metal", "cuda"] | None = None, run: Run = run_together, system: str = "", root: Path = Path("/")
 ) -> State:
-    """Read the machine's state; ``gpu`` is the kind that MLX uses.
+    """Read the machine's state; ``gpu`` is the kind of GPU that MLX uses.
 
-    Through ``run``, ``system`` and ``root``, a recording of another machine can be read.
+    ``run``, ``system`` and ``root`` let a test read a recording of another machine.
     """
     if (system or platform.system()) == "Darwin":
         return macos.read(run)

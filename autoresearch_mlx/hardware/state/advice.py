@@ -1,4 +1,4 @@
-"""Write sentences about the state of the machine: what the user can do about it, and why a run should wait."""
+"""Write sentences about the machine's state: what may slow runs, what the user can do, and why a run should wait."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ percent."""
 SLOWER = 0.15
 """Relative difference from the usual speed, in either direction, that is worth a warning."""
 LEAST_PROBES = 4
-"""Number of earlier probes that must be known before one can be called unusual."""
+"""Number of earlier probes that are needed before a new probe can be called unusual."""
 
 
 def worries(state: State, first: State, gpu: bool) -> Iterator[tuple[str, str]]:
-    """Yield (name, sentence) for each fact that may spoil or slow runs; the user should see each name only once.
+    """Yield (name, sentence) for each fact that may spoil or slow runs; the caller shows each name only once.
 
-    ``first`` is an early reading, from which the growth of swap is counted.  ``gpu`` says whether runs train on a GPU.
+    The growth of swap is counted from ``first``, an early reading.  ``gpu`` says whether runs train on a GPU.
     """
     yield from _power(state)
     yield from _heat(state)
@@ -78,7 +78,7 @@ def _gpu(state: State) -> Iterator[tuple[str, str]]:
 
 
 def unusual_speed(speed: float, known: list[float]) -> str | None:
-    """Return a sentence if a speed, in GFLOP/s, is far from the median of earlier ones; else None."""
+    """Return a sentence if ``speed``, in GFLOP/s, is far from the median of the earlier speeds ``known``; else None."""
     if len(known) < LEAST_PROBES:
         return None
     usual = median(known)
@@ -91,8 +91,10 @@ def unusual_speed(speed: float, known: list[float]) -> str | None:
 
 
 def reason_to_wait(state: State, mains: bool, cooling: bool) -> str | None:
-    """Return the reason why no run should start yet, if the settings ask for such a wait.  Otherwise, and for an
-    unknown state, return None."""
+    """Return the reason why no run should start yet; None if a run may start, or if the state is unknown.
+
+    ``mains`` and ``cooling`` are the settings ``wait_for_mains`` and ``wait_for_cooling``.
+    """
     if mains and state.power == "battery":
         charge = f" ({state.battery_percent} %)" if state.battery_percent is not None else ""
         return f"on battery{charge}"

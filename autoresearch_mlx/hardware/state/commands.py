@@ -1,4 +1,4 @@
-"""Run several of the system's own programs in parallel, so that a reading takes only as long as the slowest of them."""
+"""Run several programs of the system in parallel, so that a reading takes only as long as the slowest program."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Run: TypeAlias = Callable[[Commands], Mapping[str, str]]
 """Function that takes commands by name and returns their outputs by name; a command that did not run may be missing."""
 
 _SECONDS = 2.0
-"""Seconds for all commands together, so that a reading does not delay a run."""
+"""Seconds that all commands together may take, so that a reading does not delay a run."""
 
 
 def run_together(commands: Commands, seconds: float = _SECONDS) -> dict[str, str]:
-    """Return the standard output of each command, by name; empty for one that is slow or prints nothing.
+    """Return the standard output of each command, by name; the output is empty if the command takes too long.
 
-    A program that does not exist is left out.  Raises nothing.
+    A command whose program does not exist is left out.  Raises nothing.
     """
     end = time.monotonic() + seconds
     started = {name: child for name, line in commands.items() if (child := _start(line)) is not None}

@@ -13,12 +13,12 @@ from autoresearch_mlx.hardware.state.reading import LEVELS, Pressure, State, The
 _SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 """Names of drivers whose sensors measure the processor."""
 _TRIPS: dict[str, Thermal] = {"passive": "moderate", "hot": "heavy", "critical": "critical"}
-"""Thermal pressure by the kind of trip point that is passed (the kernel's
-Documentation/driver-api/thermal/sysfs-api)."""
+"""Thermal pressure by the kind of trip point (a temperature at which the kernel acts) that the machine has reached;
+see the kernel's Documentation/driver-api/thermal/sysfs-api."""
 _SOME, _FULL = 10.0, 5.0
-"""Two percentages of the last ten seconds.  If some processes waited for memory longer than the first, the pressure is
-``warning``; if all processes at once waited longer than the second, it is ``critical``.  Source: pressure stall
-information, docs.kernel.org/accounting/psi.html."""
+"""Percentages of the last ten seconds.  The pressure is ``warning`` if some process waited for memory in more than
+``_SOME`` percent of the time, and ``critical`` if all processes waited at once in more than ``_FULL`` percent.  Source:
+pressure stall information, docs.kernel.org/accounting/psi.html."""
 
 
 def read(root: Path) -> State:
@@ -42,7 +42,7 @@ def read(root: Path) -> State:
 
 
 def power(root: Path) -> Literal["mains", "battery"] | None:
-    """Return the source of power; None for a machine that has no battery and names no supply, such as a server."""
+    """Return the source of power; None if it is unknown, as on a server that reports neither a battery nor a supply."""
     online = [_text(s / "online") for s in _supplies(root) if _text(s / "type") in ("Mains", "USB")]
     if "1" in online:
         return "mains"
@@ -63,7 +63,7 @@ def temperature(root: Path) -> float | None:
 
 
 def thermal(root: Path) -> Thermal | None:
-    """Return the thermal pressure by the highest trip point passed in any zone; None when no zone has trip points."""
+    """Return the thermal pressure: the highest trip point reached in any zone; None if no zone has trip points."""
     levels = [level for zone in _zones(root) for level in _passed(zone)]
     return max(levels, key=LEVELS.index) if levels else None
 
@@ -78,7 +78,8 @@ def _passed(zone: Path) -> Iterator[Thermal]:
 
 
 def memory_pressure(stalls: str) -> Pressure | None:
-    """Return the memory pressure from the text of /proc/pressure/memory; None for a kernel without it."""
+    """Return the memory pressure from ``stalls``, the text of /proc/pressure/memory; None if the kernel has no such
+    file."""
     shares = dict(re.findall(r"^(some|full) avg10=([\d.]+)", stalls, re.MULTILINE))
     if "some" not in shares:
         return None

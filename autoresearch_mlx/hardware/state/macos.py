@@ -1,6 +1,6 @@
-"""Read the state of a Mac from pmset, notifyutil, sysctl and ioreg, none of which needs root.
+"""Read the state of a Mac from pmset, notifyutil, sysctl and ioreg.  These programs need no root.
 
-This project has run none of them on a Mac; the formats come from documentation and from published outputs.
+This project has not run them on a Mac; their formats come from documentation and from published outputs.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ COMMANDS = {
 _PRESSURES: dict[str, Pressure] = {"1": "normal", "2": "warning", "4": "critical"}
 """Memory pressure by the value of kern.memorystatus_vm_pressure_level."""
 _AWAKE = "Prevent sleep while display is on"
-"""Name of a power assertion that powerd holds while a display is awake; Apple Silicon has no IODisplayWrangler to
-ask."""
+"""Name of the power assertion that powerd lists while a display is awake.  On Apple Silicon only this assertion tells,
+because there is no IODisplayWrangler."""
 
 
 def read(run: Run) -> State:
-    """Run all commands at once and read the state; a fact that none of them reports is None."""
+    """Run all commands at once and read the state; a fact that no command reports is None."""
     said = dict.fromkeys(COMMANDS, "") | dict(run(COMMANDS))
     return State(
         power=power(said["batt"]),
@@ -58,7 +58,10 @@ def read(run: Run) -> State:
 
 
 def power(batt: str) -> Literal["mains", "battery"] | None:
-    """Read the source of power in ``Now drawing from 'AC Power'``; an uninterruptible supply counts as a battery."""
+    """Return the source of power from a line such as ``Now drawing from 'AC Power'``; None without such a line.
+
+    An uninterruptible supply counts as a battery.
+    """
     source = _found(r"drawing from '([^']+)'", batt)
     return None if source is None else "mains" if source == "AC Power" else "battery"
 
@@ -67,7 +70,8 @@ def low_power_mode(settings: str) -> bool | None:
     """Return whether Low Power Mode is on, from the output of ``pmset -g``; None if the output does not say.
 
     The line is ``lowpowermode 1``, or ``powermode 1`` on a Mac that also has a High Power Mode (``powermode 2``).  The
-    output of ``pmset -g custom`` has the settings for mains and for battery, but not which of them is in use.
+    output of ``pmset -g custom`` gives None: it lists the settings for mains and for battery, but does not say which
+    settings are in use.
     """
     if re.search(r"^(Battery|AC|UPS) Power:$", settings, re.MULTILINE):
         return None
@@ -76,28 +80,32 @@ def low_power_mode(settings: str) -> bool | None:
 
 
 def thermal(pressure: str) -> Thermal | None:
-    """Read ``com.apple.system.thermalpressurelevel 0``: 0 nominal, 3 and 4 critical (OSThermalNotification.h).
+    """Return the thermal pressure from a line such as ``com.apple.system.thermalpressurelevel 0``; None without one.
 
-    Larger numbers belong to another scale of that header, which macOS does not use, so they are ignored.
+    The numbers are in OSThermalNotification.h: 0 is nominal, 3 and 4 are critical.  Numbers above 4 give None, because
+    they belong to a scale in that header that macOS does not use.
     """
     level = _whole(r"thermalpressurelevel\s+(\d+)", pressure)
     return None if level is None or level > len(LEVELS) else LEVELS[min(level, len(LEVELS) - 1)]
 
 
 def battery_celsius(battery: str) -> float | None:
-    """Read ``"Temperature" = 3054``, hundredths of a degree Celsius."""
+    """Return the battery's degrees Celsius from a line such as ``"Temperature" = 3054`` (hundredths of a degree)."""
     hundredths = _whole(r'^\s*"Temperature"\s*=\s*(\d+)', battery)
     return None if hundredths is None else round(hundredths / 100, 1)
 
 
 def memory_free_mb(sysctl: str) -> float | None:
-    """Return the MiB that programs can still get; kern.memorystatus_level gives them in percent of the memory."""
+    """Return the MiB of memory that programs can still get; None if unknown.
+
+    kern.memorystatus_level gives this amount as a percentage of the memory.
+    """
     percent, size = _whole(r"memorystatus_level:\s*(\d+)", sysctl), _whole(r"hw\.memsize:\s*(\d+)", sysctl)
     return None if percent is None or size is None else round(percent / 100 * size / 2**20)
 
 
 def swap_used_mb(sysctl: str) -> float | None:
-    """Read ``vm.swapusage: total = 2048.00M  used = 1021.75M  free = ...``; return MiB."""
+    """Return the MiB of swap in use, from ``vm.swapusage: total = 2048.00M  used = 1021.75M  free = ...``."""
     match = re.search(r"used\s*=\s*(\d+[.,]?\d*)([KMG])", sysctl)
     if match is None:
         return None
@@ -105,10 +113,11 @@ def swap_used_mb(sysctl: str) -> float | None:
 
 
 def display_on(assertions: str, powerstate: str) -> bool | None:
-    """Return whether a display is awake: by powerd's assertion, else by IODisplayWrangler's state, where 4 is awake.
+    """Return whether a display is awake; None if unknown.
 
-    If neither is reported, as on Apple Silicon with a sleeping display, a display is awake only if ``UserIsActive`` is
-    1.
+    powerd's assertion shows that a display is awake.  Without it, IODisplayWrangler's state decides: 4 and more is
+    awake.  If neither is reported, as on Apple Silicon with a sleeping display, the display is asleep unless
+    ``UserIsActive`` is 1.
     """
     if _AWAKE in assertions:
         return True

@@ -1,4 +1,4 @@
-"""Add the facts that ``nvidia-smi`` reports about the GPU that MLX uses through CUDA: heat, power, other users."""
+"""Add what ``nvidia-smi`` reports about the GPU that MLX uses: heat, power, load and the programs that use the GPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEVEL: dict[str, Thermal] = {"Active": "heavy", "Not Active": "nominal"}
 
 
 def commands(visible: str) -> dict[str, tuple[str, ...]]:
-    """Return the commands that report on the first GPU in ``visible`` (CUDA_VISIBLE_DEVICES), which MLX uses."""
+    """Return the commands that report on the GPU that MLX uses: the first in ``visible`` (CUDA_VISIBLE_DEVICES)."""
     asked = ("nvidia-smi", "-i", visible.split(",")[0].strip() or "0", _FORMAT)
     return {
         "gpu": (*asked, f"--query-gpu={_FIELDS},{_HELD_BACK}"),
@@ -26,7 +26,10 @@ def commands(visible: str) -> dict[str, tuple[str, ...]]:
 
 
 def added(state: State, run: Run) -> State:
-    """Return the state with the GPU's facts added; of two temperatures or thermal pressures the higher one counts."""
+    """Return the state with the GPU's facts added.
+
+    The temperature is the higher of the GPU's and the processor's; the thermal pressure likewise.
+    """
     said = {"gpu": "", "users": ""} | dict(run(commands(os.environ.get("CUDA_VISIBLE_DEVICES", ""))))
     cells = _cells(said["gpu"])
     if len(cells) != len([*_FIELDS.split(","), *_HELD_BACK.split(",")]):
@@ -44,7 +47,7 @@ def added(state: State, run: Run) -> State:
 
 
 def users(text: str) -> tuple[str, ...]:
-    """Return the GPU's users from lines such as ``4711, /usr/bin/python3``."""
+    """Return the programs that use the GPU, such as ``python3 (process 4711)``, from ``4711, /usr/bin/python3``."""
     rows = [_cells(line) for line in text.splitlines()]
     return tuple(
         f"{PurePosixPath(row[1]).name} (process {row[0]})" for row in rows if len(row) > 1 and row[0].isdigit()

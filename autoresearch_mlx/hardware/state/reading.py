@@ -1,4 +1,4 @@
-"""Define one reading of the machine as a frozen value, and flatten it into the facts that a measurement records."""
+"""Define one reading of the machine's state, and turn the reading into the facts that a measurement records."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Pressure: TypeAlias = Literal["normal", "warning", "critical"]
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """Other users of the GPU; a fact that the system does not report is None."""
+    """How other programs use the GPU; a fact that the system does not report is None."""
 
     processes: tuple[str, ...] | None = None
-    """Programs that hold memory of an NVIDIA GPU, each as ``name (process 123)``."""
+    """Programs that use memory of an NVIDIA GPU, each as ``name (process 123)``."""
     busy_percent: float | None = None
-    """Load of the whole GPU in percent, whoever causes it."""
+    """Load of the whole GPU in percent, caused by any program, this one included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class State:
     """Mean number of processes that ran or waited over the last minute."""
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts for a measurement's record, by name; None for unknown.  A report can plot the numbers."""
+        """Return the facts that a measurement records, by name; an unknown fact is None."""
         return {
             "power": self.power,
             "battery_percent": self.battery_percent,
@@ -66,7 +66,10 @@ class State:
         }
 
     def company(self) -> dict[str, Any]:
-        """Return the facts about other users of this machine, which can be seen only while no run is in progress."""
+        """Return the facts about other programs on this machine.
+
+        They are true only if no run of ours is in progress, because a run adds to the same load.
+        """
         processes = self.gpu.processes
         return {
             "gpu_users": None if processes is None else len(processes),
