@@ -30,7 +30,7 @@ def sandbox_of(settings: Settings) -> Sandbox | NoSandbox:
 
 
 def in_the_record(found: Sandbox | NoSandbox) -> str:
-    """Return how a measurement's record describes its sandbox."""
+    """Return the words with which a measurement's record describes the sandbox."""
     return found.words if isinstance(found, Sandbox) else f"none ({found.words})"
 
 
@@ -66,11 +66,11 @@ def limits_row(limits: Limits) -> Finding:
 
 
 def confine(target: T, settings: SandboxSettings, private: Sequence[Path], say: Say) -> T:
-    """Test the sandbox and return the target with it; if the test fails, warn and return the target without a sandbox.
+    """Test the sandbox and return the target; if the test fails, warn and return the target without a sandbox.
 
-    ``private`` lists the ledger and other paths that no run may open.  The test takes about 0.3 s.  A target that
-    cannot be confined is returned as it is.  Raises UnconfinedError if the settings require a sandbox and there is
-    none.
+    ``private`` lists the ledger and other paths that no run may open.  The test takes about 0.3 s.  A target of a kind
+    that never uses a sandbox is returned unchanged.  Raises UnconfinedError if the settings require a sandbox but no
+    sandbox would confine the runs.
     """
     if not isinstance(target, Confinable):
         if settings.require:

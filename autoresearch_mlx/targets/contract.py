@@ -1,9 +1,9 @@
-"""Define the interface of a target to the rest of the program.
+"""Define the interface between a target and the rest of the program.
 
-A target comes in two halves.  A :class:`TargetKind` does everything that is needed before a measurement.  The kind
-chooses the conditions that stay the same for a whole session, and writes them into the ledger and reads them back.  The
-kind also names the facts on which measured values depend, and supplies lines for `doctor` and `plan`.  Last, the kind
-builds the other half, an :class:`autoresearch_mlx.experiment.Target`, which makes the measurements of one session.
+A target consists of two objects.  The first, a :class:`TargetKind`, does everything that is needed before a
+measurement.  It chooses the conditions that stay the same for a whole session, writes them into the ledger and reads
+them back.  It names the facts on which measured values depend, and supplies lines for `doctor` and `plan`.  Last, it
+builds the second object, an :class:`autoresearch_mlx.experiment.Target`, which makes the measurements of one session.
 
 A target of your own subclasses :class:`TargetKind` and :class:`TargetBase` and implements ``build`` and ``measure``;
 every other method has a default.  CONTRIBUTING.md has a complete example.
@@ -39,21 +39,23 @@ def _silent(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The surroundings of a session: its settings, its lab, the machine, and the profile chosen for the machine."""
+    """The settings, the lab, the machine and the machine's profile, which the methods of a kind need for one
+    session."""
 
     settings: Settings
     lab: Lab
     machine: Machine
     profile: Profile
     say: Say = _silent
-    """Function that shows one line to the user during steps that take time."""
+    """Function that shows the user one line of progress during a slow step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One line of `doctor`.
 
-    With state ``fail`` the loop cannot run; with ``note`` it can, but the user should look at the line.
+    The state ``fail`` means that the loop cannot run.  The state ``note`` means that the loop can run, but that the
+    user should look at the line.
     """
 
     section: str
@@ -72,11 +74,11 @@ class PlanFacts:
     timeout_seconds: float | None = None
     """The longest time that one run may take."""
     overhead_seconds: float | None = None
-    """Time that one run takes besides its training, for start, compilation and evaluation."""
+    """Time that one run takes for start, compilation and evaluation, without training."""
     overhead_source: str | None = None
-    """Name, shown to the user, of the measurement that gave the overhead."""
+    """Where the overhead comes from, in words for the user."""
     peak_bytes: int | None = None
-    """The largest memory that a run was measured to use."""
+    """The most memory that a measured run has used."""
     gpu_memory_bytes: int | None = None
     """Memory of the GPU, if the GPU has memory of its own."""
 
@@ -87,7 +89,7 @@ class TargetKind(ABC, Generic[C]):
     name: ClassVar[str]
     """Name of the kind, as in ``target.kind`` of lab.toml and in the ledger."""
     conditions: ClassVar[type[Any]]
-    """The class ``C``."""
+    """The class of the conditions, ``C``."""
     metric: ClassVar[str] = "val_bpb"
     """Default of ``target.metric``."""
     direction: ClassVar[Direction] = "min"
@@ -95,7 +97,8 @@ class TargetKind(ABC, Generic[C]):
     editable: ClassVar[tuple[str, ...]] = ("train_mlx.py",)
     """Default of ``target.editable``."""
     bounds_literals: ClassVar[bool] = False
-    """Whether literals in edits are limited by default, so that the model's knowledge can come only from training."""
+    """Whether the size of literals in edits is limited by default, so that no edit can write knowledge into the
+    model."""
 
     # --- the conditions of a session
 
@@ -162,11 +165,11 @@ class TargetKind(ABC, Generic[C]):
         """Return an error that says why a session with these conditions cannot continue here, or None if it can."""
         return None
 
-    # --- how it starts
+    # --- the start of a session
 
     def preset(self, knobs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return those of the profile's ``knobs`` whose values are written into the baseline's files; by default
-        none."""
+        """Return the knobs whose values are written into the baseline's files, out of the profile's ``knobs``; by
+        default none."""
         return {}
 
     def margin(self, profile: Profile) -> float:
@@ -185,7 +188,7 @@ class TargetKind(ABC, Generic[C]):
         AutoresearchError if something that the target needs is missing.
         """
 
-    # --- its own lines
+    # --- the target's lines in `doctor` and `plan`
 
     def doctor_rows(self, place: Place) -> Iterator[Finding]:
         """Yield the target's own lines in `doctor`.  The method measures and prepares nothing, and raises no error."""
@@ -236,7 +239,8 @@ class Rescoring:
     tokens: int
     """Number of tokens in the rows that the evaluation scores."""
     score: Callable[[Assignment], Measurement]
-    """Function that scores the kept file in the assignment's folder; it returns a failure as a measurement."""
+    """Function that scores the kept file in the assignment's folder.  If this fails, the returned measurement says
+    why."""
 
 
 @runtime_checkable
@@ -245,14 +249,14 @@ class Rescorable(Protocol):
 
     @property
     def kept_file(self) -> str:
-        """Name of the file to score again, in the folder of a run."""
+        """Name of the file in a run's folder that can be scored again."""
         ...
 
     def rescoring(self, split: Split, rows: int | None, full: bool) -> Rescoring:
         """Return an evaluation on the first ``rows`` rows of a split, or on all rows if ``rows`` is None.
 
-        With ``full`` the evaluation scores as many tokens as upstream does.  Raises LabError if the split has too few
-        rows.
+        With ``full`` the evaluation scores as many tokens as upstream's evaluation.  Raises LabError if the split has
+        too few rows.
         """
         ...
 
@@ -271,7 +275,8 @@ class Auditable(Protocol):
     """A target that can audit a run whose gain is too good to be believed, instead of only repeating the run."""
 
     def audit(self, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
-        """Return the measurement with ``extra["audited"]`` True, or with a failure if the audit contradicts it.
+        """Return ``measured`` with ``extra["audited"]`` set to True, or with a failure if the audit contradicts the
+        value.
 
         ``assignment`` is the assignment under which the run was measured.  The assignment's folder still has the files
         that the run left, and ``assignment.incumbent`` restores the incumbent's run for comparison.  ``gain`` is the
@@ -286,7 +291,7 @@ class Confinable(Protocol):
     """A target whose runs are confined by the system's sandbox."""
 
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
-        """Test the sandbox with real children; return why runs would not be confined, or None if the sandbox works.
+        """Test the sandbox with real child processes; return why it would not confine a run, or None if it works.
 
         ``private`` lists paths that no run may open.  Raises LabError if nothing can be measured, with or without the
         sandbox.
@@ -300,10 +305,10 @@ class Confinable(Protocol):
 
 @runtime_checkable
 class Informing(Protocol):
-    """A target that reports more than values about its runs, for the agent that proposes the next edit."""
+    """A target that tells the proposing agent more about the runs than their values."""
 
     def findings(self, folder: Path, history: History) -> str:
-        """Return the target's findings from the runs, for a model or a coding agent; empty if there are none.
+        """Return what the target found in the runs, as text for a model or a coding agent; empty if it found nothing.
 
         ``folder`` is the session's folder; it has the logs that the measurements name.  The text may quote output of
         edited code, so prompts treat it as data.  Raises nothing.
@@ -316,7 +321,8 @@ class Appraising(Protocol):
     """A target that can judge from runs of the unedited file whether a night is worthwhile."""
 
     def appraise(self, runs: Sequence[Measurement]) -> Sequence[Finding]:
-        """Judge the coming night by runs of one version; a finding ``fail`` means that no edit could be kept.
+        """Return findings about the coming night, judged from runs of one version.  A finding with the state ``fail``
+        means that no edit could be kept.
 
         `check` shows the findings, and so does `run` after measuring the baseline.  Each of the ``runs`` has a value.
         """

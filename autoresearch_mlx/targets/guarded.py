@@ -45,7 +45,7 @@ class GuardedKind(TargetKind[Any]):
     """Wraps a user's own kind of target: each method calls the same method of that kind and checks the result."""
 
     def __init__(self, inner: TargetKind[Any], where: str) -> None:
-        """Check the attributes of the kind; ``where`` names it in messages.  Raises ConfigError."""
+        """Check the attributes of the kind, which messages call ``where``.  Raises ConfigError."""
         self.inner, self.where = inner, where
         if not isinstance(name := getattr(inner, "name", None), str) or not name:
             self._wrong("has no name", 'the class needs name = "..."')
@@ -174,7 +174,8 @@ class _Guarded:
         return cast("str | None", _of_type((str, type(None)), self.where, method, words, LabError))
 
     def _data(self, call: Callable[..., Any], assignment: Assignment, *given: Any) -> Any:
-        """Return the result of a run; an error becomes a crash, and its traceback goes into the run's log."""
+        """Return the result of a run; an error becomes a measurement of a crash, and the traceback goes into the run's
+        log."""
         try:
             return call(assignment, *given)
         except AutoresearchError:
@@ -239,11 +240,11 @@ _ALSO: Mapping[Any, type[_Guarded]] = {
     Informing: _Informs,
     Appraising: _Appraises,
 }
-"""The optional protocols that a target may implement in addition to the one for all targets."""
+"""The optional protocols that a target may implement in addition to ``Target``."""
 
 
 def guarded(target: object, where: str) -> Target:
-    """Return the target wrapped in a guard with the same protocols.
+    """Return the target wrapped in a guard that implements the same optional protocols.
 
     Raises ConfigError for an object that is not a target.
     """

@@ -1,4 +1,4 @@
-"""Check the measurement that a user's own target returns; a mistake in it becomes a failure with a reason."""
+"""Check the measurement that a user's own target returns, and turn a mistake into a failure with a reason."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any, get_args
 from autoresearch_mlx.experiment import Assignment, Failure, Measurement, Seconds
 
 LARGEST_VALUE = 1e100
-"""Largest value of a metric: the squares of larger values, from which the judge calculates the noise, may overflow."""
+"""Largest allowed value of a metric.  The judge calculates the noise from squares, and larger squares may overflow."""
 
 
 def checked(found: object, assignment: Assignment, where: str, needs_value: bool = True) -> Measurement:
-    """Return ``found`` if it is a correct measurement, else an ``invalid`` one with the reason.
+    """Return ``found`` if it is a correct measurement, else a measurement with the failure ``invalid`` and a reason.
 
     Numbers of numpy and similar libraries are converted to Python's own types.  With ``needs_value``, a run without a
     failure must have a value.
@@ -44,7 +44,7 @@ def checked(found: object, assignment: Assignment, where: str, needs_value: bool
 
 
 def _plain(found: Any) -> Any:
-    """Return numbers, also inside a table or a tuple, as Python's own types; return anything else unchanged."""
+    """Convert a number, or the numbers in a table, list or tuple, to Python's types; return anything else unchanged."""
     if found is None or isinstance(found, bool | int | float | str):
         return found
     if isinstance(found, Integral):
@@ -59,7 +59,7 @@ def _plain(found: Any) -> Any:
 
 
 def _scalar(found: Any) -> Any:
-    """Return the number in an array of one element, such as MLX's or numpy's; return anything else unchanged."""
+    """Return the number in an MLX or numpy array of one element; return anything else unchanged."""
     try:
         number = found.item()
     except Exception:  # not an array, or an array of many elements

@@ -1,4 +1,5 @@
-"""Find a kind of target by name: a built-in one, one from an installed package, or ``module:Class``."""
+"""Find a kind of target by its name: the name of a built-in kind, a name from an installed package, or
+``module:Class``."""
 
 from __future__ import annotations
 
@@ -60,8 +61,8 @@ def find_kind(name: str, root: Path) -> TargetKind[Any]:
 
 
 def with_defaults(settings: Settings, kind: TargetKind[Any]) -> Settings:
-    """Return the settings; where they leave metric, direction or editable files open, the kind's defaults are filled
-    in.
+    """Return the settings, with the kind's defaults for metric, direction and editable files that the settings leave
+    out.
 
     Raises ConfigError if one of the kind's values cannot be used.
     """

@@ -13,13 +13,12 @@ from autoresearch_mlx.lab.tool_settings import ToolSettings
 from autoresearch_mlx.targets.contract import Finding, Place
 
 _BIN = ("bin", "node_modules/.bin")
-"""Folders with programs in a folder of tools: the programs of a Python environment, and of packages installed by
-npm."""
+"""Subfolders of a folder of tools that contain programs: those of a Python environment, and those that npm installs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The tools of one lab."""
+    """The programs that one lab needs for measuring, and the folder in which the lab may have them."""
 
     folder: Path
     """The lab's own folder of tools; it need not exist."""
@@ -37,7 +36,8 @@ class Tools:
         return {"PATH": path, "AUTORESEARCH_TOOLS": str(self.folder)}
 
     def found(self, need: str) -> str | None:
-        """Return the path of the first alternative of ``need`` that exists, or None if there is none."""
+        """Return the path of the first program in ``need``, such as ``node|bun``, that exists, or None if none
+        exists."""
         return next(filter(None, map(self._one, need.split("|"))), None)
 
     def _one(self, name: str) -> str | None:

@@ -1,6 +1,6 @@
 """Turn text into rows of tokens.
 
-``prepare`` runs once and needs the heavy libraries; ``rows`` is all that a training process imports.
+``prepare`` runs once and imports large libraries.  A training process imports only ``rows``.
 
     documents   files -> texts                   tokenizer   texts -> byte-level BPE, saved as JSON
     download    hub file -> verified local file  packing     token lists -> full rows, by best fit

@@ -55,7 +55,7 @@ class TooFewRows(CorpusError):
 
 
 class NearCopies(TooFewRows):
-    """Raised when the rows could be filled only with documents that are nearly the same as other documents."""
+    """Raised when the rows can be filled only with near copies of other documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def build(source: Pooled | Fixed, request: Request, folder: Path, name: str, say
 
 
 def _fixed(source: Fixed, bench: Bench) -> tuple[Any, dict[str, Any]]:
-    """Pack the held-out rows, then the training rows without documents that the held-out rows contain."""
+    """Pack the held-out rows, then the training rows; the training rows leave out every held-out document."""
     tokenizer, bos = _train(source.train(), bench, f"up to {bpe.TRAINING_CHARS / 1e6:,.0f} MB")
     seen: set[int] = set()
     known = Known()
@@ -191,7 +191,7 @@ def _without_copies(held: list[str], rest: Batches, say: Say) -> tuple[list[str]
     flags = copied(held, rest)
     kept = [text for text, near in zip(held, flags, strict=True) if not near]
     if dropped := len(held) - len(kept):
-        say(f"{dropped:,} of the {len(held):,} documents set aside are nearly the same as others and are dropped")
+        say(f"dropped {dropped:,} of the {len(held):,} documents set aside, because they are near copies of others")
     return kept, dropped
 
 

@@ -1,4 +1,4 @@
-"""Read documents from files: plain text, Python source, JSON lines and parquet, in batches.
+"""Read documents, in batches, from files of plain text, Python source, JSON lines or parquet.
 
 A batch is a list of at most 128 texts.  Upstream's packer also reads 128 texts at a time, so a shard gives the same
 rows in both programs.
@@ -18,7 +18,7 @@ from autoresearch_mlx.errors import CorpusError
 
 Batches: TypeAlias = Iterator[list[str]]
 Skip: TypeAlias = Callable[[Path], None]
-"""Function that is called with each file that is left out because it is not text."""
+"""Function that receives each file that is left out because it is not text."""
 
 BATCH = 128
 SUFFIXES = (".txt", ".md", ".py", ".jsonl", ".parquet")

@@ -1,13 +1,13 @@
 """Download files from the hub: show progress, resume after a kill, and check each finished file.
 
-The hub's own library finds the file, its size and its hash, and sends the user's token if there is one.  We fetch the
-bytes ourselves, because the library keeps no partial file after its process ends, so that a killed download of a
-gigabyte would begin again from its first byte.  These files lie beside each other in one folder:
+The hub's own library finds the file, its size and its hash, and sends the user's token if there is one.  The bytes are
+fetched here, because the library keeps no partial file after its process ends.  With the library, a killed download of
+a gigabyte would begin again from its first byte.  One folder has these files:
 
     shard_00000.parquet                 whole and verified
-    shard_00000.parquet.json            its size, etag and commit
-    shard_00000.parquet.<etag>.part     the bytes that have arrived; the name ties them to one version
-    shard_00000.parquet.lock            held by the process that fetches it
+    shard_00000.parquet.json            size, etag and commit of the shard
+    shard_00000.parquet.<etag>.part     the bytes that have arrived; the etag in the name tells of which version
+    shard_00000.parquet.lock            locked by the process that fetches the shard
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Remote:
     name: str
     size: int
     etag: str
-    """SHA-256 of the content if it has 64 hexadecimal digits (large files), else an opaque version."""
+    """The hub's name for this version of the file; 64 hexadecimal digits (for large files) are the content's
+    SHA-256."""
     commit: str | None
 
 
@@ -68,7 +69,7 @@ def fetch(repository: str, name: str, folder: Path, say: Say, endpoint: str | No
 def receipt(path: Path) -> dict[str, Any] | None:
     """Return the size, etag and commit of a finished download.
 
-    Returns None if ``path`` is not a finished download, or has lost bytes.
+    Returns None if ``path`` is not a finished download, or no longer has the recorded size.
     """
     try:
         known: dict[str, Any] = json.loads(_receipt_path(path).read_text(encoding="utf-8"))
@@ -92,7 +93,7 @@ def _find(repository: str, name: str, endpoint: str | None) -> Remote:
     except Exception as error:  # transport errors differ between the library's releases and have no common base class
         raise CorpusError(f"cannot find {name} of {repository} on the hub: {_line(error)}", OFFLINE) from error
     if not found.size or not found.etag:
-        raise CorpusError(f"the hub gives no size or no etag for {name} of {repository}", OFFLINE)
+        raise CorpusError(f"the hub sent no size or no etag for {name} of {repository}", OFFLINE)
     return Remote(url, name, found.size, found.etag, found.commit_hash)
 
 

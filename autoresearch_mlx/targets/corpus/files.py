@@ -32,10 +32,10 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_rows(path: Path, rows: Iterable[Rows], width: int) -> int:
-    """Write rows, uint16 ``[width]``, into one .npy file as they come; return their number.
+    """Write rows, uint16 ``[width]``, into one .npy file as they come; return the number of rows.
 
-    The header's length is fixed, so that the row count can be filled in at the end.  Raises CorpusError, for example
-    if the disk is full; with a memory map, a full disk would end the process with SIGBUS.
+    The header's length is fixed, so that the row count can be filled in at the end.  Raises CorpusError, for example if
+    the disk is full.  No memory map is used, because on a full disk it would end the process with SIGBUS.
     """
     count = 0
     with writing(path):

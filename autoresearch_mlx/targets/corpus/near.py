@@ -26,7 +26,7 @@ _LOWER = bytes(range(256)).lower()
 
 
 def sketch(text: str) -> Hashes:
-    """Return the sampled window hashes of a text, sorted and without duplicates; a short text has none."""
+    """Return the sketch of a text: the sampled hashes, sorted and without duplicates; a short text gives none."""
     data = np.frombuffer(text.encode("utf-8").translate(_LOWER, _BLANKS), np.uint8).astype(np.uint64)
     if len(data) < WINDOW:
         return np.empty(0, np.uint64)
@@ -56,7 +56,7 @@ class Known:
         self._sizes: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
     def add(self, text: str) -> None:
-        """Add a document to the known ones."""
+        """Add a document, which the next call of ``settle`` makes known."""
         self._sketches.append(sketch(text))
 
     def near(self, text: str) -> bool:
@@ -73,7 +73,7 @@ class Known:
         return bool(((found >= SHARE * self._sizes) & (found > 0)).any())
 
     def settle(self) -> None:
-        """From now on, count all documents that were added as known."""
+        """Make all added documents known."""
         if not self._sketches:
             return
         self._sizes = np.array([len(each) for each in self._sketches], np.int64)
@@ -84,7 +84,7 @@ class Known:
 
 
 def copied(documents: list[str], others: Iterable[list[str]]) -> list[bool]:
-    """Return for each document whether at least half of it also occurs in ``others`` or in another of the documents."""
+    """Return for each document whether at least half of its text also occurs in ``others`` or in another document."""
     sketches = [sketch(text) for text in documents]
     everything = np.concatenate([*sketches, np.empty(0, np.uint64)])
     windows, times = np.unique(everything, return_counts=True)

@@ -27,7 +27,8 @@ WAITING = 1000
 
 
 class Shelf:
-    """Waiting documents, sorted by length; of two equally long documents, the earlier one is taken first."""
+    """Documents that wait to be packed, sorted by length; of two equally long documents, the earlier one is taken
+    first."""
 
     def __init__(self) -> None:
         self._keys: list[tuple[int, int]] = []

@@ -29,8 +29,8 @@ RECIPE = 2
 for the same request; corpora of an older recipe are then no longer used."""
 SHORTEST_ROW = 8
 SMALLEST_VOCAB, LARGEST_VOCAB = 260, 65_536
-"""Smallest and largest vocabulary: it must have tokens for 256 bytes and 4 special tokens, and ids must fit into 16
-bits."""
+"""Smallest and largest vocabulary.  It must have a token for each of 256 bytes and 4 special tokens, and every id must
+fit into 16 bits."""
 
 
 def default_cache() -> Path:
@@ -45,7 +45,7 @@ def find(request: Request, cache: Path) -> Corpus | None:
 
 
 def find_by_hash(sha256: Mapping[str, str], cache: Path) -> Corpus | None:
-    """Return the corpus whose files have these hashes, whatever its name; damaged corpora are skipped."""
+    """Return the corpus whose files have these hashes, whatever its name, or None; damaged corpora are skipped."""
     for manifest in sorted((cache / "corpora").glob(f"[!.]*/{MANIFEST}")):
         with suppress(CorpusError):
             corpus = open_corpus(manifest.parent)
@@ -150,8 +150,7 @@ def _publish(building: Path, place: Path) -> None:
 
 
 def sweep(folder: Path) -> list[str]:
-    """Remove the folders of processes that have died, and return their names; the folders of live processes are in
-    use."""
+    """Remove the build folders of dead processes, and return the names of the removed folders."""
     removed = []
     for leftover in folder.glob(".building-*"):
         pid = leftover.name.rpartition("-")[2]

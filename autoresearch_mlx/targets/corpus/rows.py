@@ -1,4 +1,4 @@
-"""Open a prepared corpus: memory-mapped rows, the bytes of each token, and the manifest with their hashes.
+"""Open a prepared corpus: memory-mapped rows, the bytes of each token, and the manifest with the hashes of all files.
 
 The training process imports this module, so it uses only numpy and the standard library.
 """
@@ -38,8 +38,8 @@ class Manifest:
     name: str
     source: str
     source_detail: dict[str, Any]
-    """Facts about the source: the repository, commit and shards of a dataset, or else the folder's path or Python's
-    version, the number of files, the SHA-256 of the text, and the number of skipped files."""
+    """Facts about the source.  For a dataset: repository, commit and shards.  For a folder or Python's own library: its
+    path or version, the number of files, the SHA-256 of the text, and the number of skipped files."""
     sha256: dict[str, str]
     """SHA-256 of every file except the manifest, by the file's name."""
     tokenizer_sha256: str
@@ -53,7 +53,7 @@ class Manifest:
     bytes: dict[str, int]
     """Number of bytes of text in each split."""
     documents: dict[str, int]
-    """Number of BOS tokens in the rows of each split, which is the number of documents or pieces of long documents."""
+    """Number of BOS tokens in the rows of each split, one for each document or piece of a long document."""
     bytes_per_token: float
     """Bytes per token in the training rows; BOS counts as a token."""
     packing: str

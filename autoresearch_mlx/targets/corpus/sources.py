@@ -1,8 +1,8 @@
 """Define the sources of text: two datasets of the hub, a folder, and the standard library.
 
-A ``Pooled`` source is one stream of documents, which is split here by a hash of each document.  A pooled
-source is small, so none of its text is thrown away.  A ``Fixed`` source is already split into training and held-out
-text.  A fixed source is large, so it is packed in the same way as in karpathy/autoresearch.
+A ``Pooled`` source is one stream of documents, which this package splits by a hash of each document.  A pooled source
+is small, so all of its text is used.  A ``Fixed`` source is already split into training and held-out text.  A fixed
+source is large, so it is packed in the same way as in karpathy/autoresearch.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ TINYSTORIES_PART = 10_000
 """Number of rows of each held-out part.  The dataset's card says that rows 0 to 9,999 are for testing, the next
 10,000 for validation, and the rest for training."""
 CHAPTER_CHARS_PER_TOKEN = 8
-"""Texts are cut before the split if they have more than this many characters per token of a row (about two rows).
+"""A text is cut before the split if it has more than this many characters per token of a row (about two rows).
 
-If long texts were not cut, two or three files could fill a held-out split, and the score would depend on those alone.
+Without such cuts, two or three files could fill a held-out split, and the score would depend on these files alone.
 """
 CHAPTERS_PER_CORPUS = 256
 """Least number of pieces into which a small corpus is cut, so that even a single file gives three splits."""
@@ -54,7 +54,8 @@ SHORTEST_CHAPTER = 512
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The request for a corpus.  ``path`` is for the source ``folder``, ``shards`` for ``climbmix``."""
+    """The description of a wanted corpus.  Only the source ``folder`` uses ``path``; only ``climbmix`` uses
+    ``shards``."""
 
     source: str
     path: Path | None = None
@@ -62,8 +63,8 @@ class Request:
     vocab_size: int = 8192
     seq_len: int = 2048
     val_rows: int | None = None
-    """Number of rows to hold out.  With None, a share of a small source is held out, or upstream's 20,971,520 tokens
-    of a large one."""
+    """Number of rows to hold out.  None means a share of the text for a small source, and upstream's 20,971,520 tokens
+    for a large source."""
     hidden_rows: int | None = None
 
 
@@ -175,10 +176,11 @@ def folder_files(path: Path) -> list[Path]:
 
 
 def fingerprint(source: str, path: Path | None, shards: int) -> str:
-    """Return a hash of everything that defines a source besides its name.
+    """Return a text that changes with everything that defines a source besides the source's name.
 
-    Raises CorpusError.  The hash must be quick, because it is computed at every start.  So it identifies a file by the
-    file's name, size and (in a folder) time of change, and Python's own library by Python's version.
+    Raises CorpusError.  The text must be quick to compute, because every start computes it.  So it describes a folder
+    by the names, sizes and times of change of the files, and Python's own library by Python's version and the names and
+    sizes of the files.
     """
     if source == "climbmix":
         return f"{CLIMBMIX} {shards}"

@@ -56,7 +56,7 @@ def survey(pool: Pooled) -> Survey:
 
 
 def set_aside(found: Survey, rows: Iterable[int | None], width: int, readable: Batches | None = None) -> frozenset[int]:
-    """Return the lowest keys, which are the keys of the documents that are set aside for the held-out splits.
+    """Return the keys of the documents that are set aside for the held-out splits: the lowest keys.
 
     Enough documents are set aside to fill the rows, with a reserve, but never more than half of the text in bytes.
     Documents that are set aside do not train the tokenizer.  Documents that the splits do not need in the end return to
@@ -74,7 +74,7 @@ def set_aside(found: Survey, rows: Iterable[int | None], width: int, readable: B
 
 
 def take(documents: Iterator[Tokens], rows: int, width: int) -> list[Tokens]:
-    """Take documents from ``documents`` until they fill ``rows`` rows or none is left."""
+    """Take documents until the taken documents fill ``rows`` rows or no document is left."""
     taken: list[Tokens] = []
     tokens = 0
     while tokens < rows * width and (document := next(documents, None)) is not None:
@@ -84,7 +84,8 @@ def take(documents: Iterator[Tokens], rows: int, width: int) -> list[Tokens]:
 
 
 def key(text: str) -> int:
-    """Return 64 bits of the BLAKE2b hash of a text, which puts equal documents into the same split."""
+    """Return 64 bits of the BLAKE2b hash of a text.  Equal documents have the same key, so they fall into the same
+    split."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "big")
 
 
@@ -102,7 +103,7 @@ def without_copies(batches: Batches, known: Known) -> Batches:
 
 
 def learned(batches: Batches, known: Known) -> Batches:
-    """Yield the batches unchanged, and add each document to the known ones."""
+    """Yield the batches unchanged, and add each document to ``known``."""
     for batch in batches:
         for text in batch:
             known.add(text)
@@ -117,6 +118,6 @@ def without(batches: Batches, seen: Iterable[int]) -> Batches:
 
 
 def only(batches: Batches, wanted: frozenset[int]) -> list[str]:
-    """Return the documents with these keys, each one once, in the order of the keys."""
+    """Return the documents with these keys in the order of the keys, each document once."""
     found = {key(text): text for batch in batches for text in batch if key(text) in wanted}
     return [found[each] for each in sorted(found)]

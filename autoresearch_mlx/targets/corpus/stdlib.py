@@ -37,12 +37,13 @@ def source_files() -> list[Path]:
 
 
 def is_closed(file: Path) -> bool:
-    """Return whether the sandbox keeps a file of the standard library closed."""
+    """Return whether the sandbox keeps the edited code from reading this file of the standard library."""
     return file.relative_to(root()).parts[0] in CLOSED
 
 
 def has_tests() -> bool:
-    """Return whether the ``test`` package, over half of the text, is installed; some systems ship it separately."""
+    """Return whether the ``test`` package is installed, which has over half of the text; some systems ship it
+    separately."""
     return (root() / "test" / "test_grammar.py").exists()
 
 

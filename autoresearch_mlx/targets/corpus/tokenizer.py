@@ -20,13 +20,13 @@ SPLIT_PATTERN = (
 SPECIAL_TOKENS = tuple(f"<|reserved_{i}|>" for i in range(4))
 BOS = SPECIAL_TOKENS[0]
 DOCUMENT_CHARS = 10_000
-"""Number of characters of one document on which the tokenizer is trained, as in upstream."""
+"""Largest number of characters of one document that train the tokenizer, as in upstream."""
 TRAINING_CHARS = 1_000_000_000
-"""Number of characters of all documents together on which the tokenizer is trained, as in upstream."""
+"""Number of characters, over all documents, after which the training of the tokenizer stops, as in upstream."""
 
 
 def train(batches: Iterable[list[str]], vocab_size: int) -> Tokenizer:
-    """Train a tokenizer of at most ``vocab_size`` tokens; the four special ones have the last ids, as in upstream."""
+    """Train a tokenizer of at most ``vocab_size`` tokens; the four special tokens have the last ids, as in upstream."""
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -87,7 +87,8 @@ def token_bytes(tokenizer: Tokenizer) -> npt.NDArray[np.int32]:
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:
-    """Make the tokenizer treat special tokens in a text as plain text; its saved file does not keep this setting."""
+    """Make the tokenizer treat special tokens in a text as plain text; ``tokenizer.json`` does not keep this
+    setting."""
     tokenizer.encode_special_tokens = True
     return tokenizer
 
