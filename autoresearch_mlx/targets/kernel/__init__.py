@@ -1,1 +1,2 @@
-"""Make a function of a training step faster: profile the step, take the function out, search for a faster version."""
+"""Make a function of a training step faster: profile the step, copy the function into a lab, search for a faster
+version."""

@@ -1,9 +1,9 @@
 """Read a candidate, the file ``kernel.py``, without running it, and refuse it if it does more than compute.
 
-A candidate has one or more of three forms.  ``kernel(...)`` composes functions of ``mx`` and runs on every machine;
-``METAL`` and ``CUDA`` are the bodies of kernels, for which ``launch(shapes)`` returns the launch geometry, and which
-the harness launches.  A candidate may use only listed names, so it cannot reach a clock, a file, a stream, global state
-or the reference.
+A candidate has one or more of three forms.  The form ``kernel(...)`` composes functions of ``mx`` and runs on every
+machine.  The forms ``METAL`` and ``CUDA`` are the bodies of kernels; ``launch(shapes)`` returns the launch geometry,
+and the harness launches the kernel.  A candidate may use only listed names, so it cannot reach a clock, a file, a
+stream, global state or the reference.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Candidate:
     source: str
     """The text of kernel.py."""
     forms: tuple[Form, ...]
-    """Forms of the candidate; empty if the reference itself runs, as for the first candidate of some tasks."""
+    """Forms of the candidate.  Without a form, the reference itself runs; the first candidate of some tasks has
+    none."""
     compiled: bool
     """``COMPILE``: whether ``kernel`` runs under mx.compile."""
     constants: Mapping[str, Any]
@@ -61,7 +62,8 @@ def candidate_from(text: str) -> Candidate:
 def kernel_name(task: str, source: str, header: str, template: str) -> str:
     """Return the name under which MLX compiles a kernel; the name contains a hash of everything in the kernel.
 
-    Before MLX 0.32.2 two kernels with the same name shared a cache entry, so the second ran the first one's code.
+    Before MLX 0.32.2, two kernels with the same name shared a cache entry, so MLX ran the code of the first kernel for
+    both.
     """
     digest = hashlib.sha256("\0".join((source, header, template)).encode()).hexdigest()
     return f"{task}_{digest[:16]}"
@@ -94,7 +96,8 @@ def read_candidate(text: str, task: Task) -> Candidate:
 
 
 def _top_level(tree: ast.Module) -> tuple[dict[str, Any], dict[str, ast.FunctionDef]]:
-    """Return the constants and functions of the file.  Raises Refused for a statement that defines neither."""
+    """Return the constants and functions of the file.  Raises Refused for a statement that defines nothing of the
+    kind."""
     constants: dict[str, Any] = {}
     functions: dict[str, ast.FunctionDef] = {}
     for node in tree.body:
@@ -126,7 +129,7 @@ def _free(node: ast.stmt, name: str, constants: Mapping[str, Any], functions: Ma
 
 
 def _constant(node: ast.expr, known: Mapping[str, Any]) -> Any:
-    """Return the value of a constant: a number, a string, a Boolean, or a tuple of them."""
+    """Return the value of a constant: a number, a string, a Boolean, or a tuple of such values."""
     match node:
         case ast.Constant(value=bool() | int() | float() | str() | None):
             return node.value

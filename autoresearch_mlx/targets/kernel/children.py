@@ -34,7 +34,7 @@ _FILE_BYTES = 4 * 2**30
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a child process needs from this machine: its device, its environment and its sandbox."""
+    """What a child process gets from this machine: the device, the environment variables and the sandbox."""
 
     device: str
     environment: Mapping[str, str]
@@ -46,7 +46,7 @@ class Surroundings:
 
 
 def surroundings(machine: Machine, device: str, sandbox: Sandbox | NoSandbox) -> Surroundings:
-    """Return the surroundings of child processes on this machine; on a Linux CPU, they include a fast BLAS."""
+    """Return the surroundings of child processes on this machine; on a Linux CPU, the environment loads a fast BLAS."""
     environment = child_environment(find_blas(default_cache(), machine)) if device == "cpu" else {}
     return Surroundings(device, environment, sandbox if isinstance(sandbox, Sandbox) else None)
 
@@ -60,7 +60,8 @@ def environment_of(around: Surroundings, folder: Path, added: Mapping[str, str] 
 def command_of(
     around: Surroundings, module: str, arguments: Sequence[str], read: Sequence[Path], folder: Path
 ) -> list[str]:
-    """Return the command of a child that may read its packages and the paths ``read``, and write into ``folder``."""
+    """Return the command of a child that may read Python's packages and the paths ``read``, and write into
+    ``folder``."""
     command = python_command("-m", f"{INSIDE}.{module}", *arguments)
     if around.sandbox is None:
         return command
@@ -76,7 +77,7 @@ def command_of(
 
 
 def asked(around: Surroundings, module: str, request: str, read: Sequence[Path], seconds: float) -> Mapping[str, Any]:
-    """Run a module of ``inside/`` with a request, and return the JSON object that it writes.
+    """Run a module of ``inside/`` with a request, and return the JSON object that the module writes.
 
     Raises LabError if the child fails, takes longer than ``seconds``, or reports an error.
     """

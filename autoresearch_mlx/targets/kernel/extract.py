@@ -29,7 +29,8 @@ _SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A function to take out of the script: its text, and the arguments with which the step calls it."""
+    """A function from which to make a kernel lab: the function's text, and the arguments with which the step calls
+    it."""
 
     name: str
     function: str
@@ -48,7 +49,8 @@ class Wanted:
 def row_named(profile: Profile, name: str) -> Row | FunctionRow:
     """Return the row of the profile with this name.
 
-    An operation is named by its number, and a function by its own name, or as ``f1``, ``f2`` and so on.
+    The name of an operation is its number.  The name of a function is ``f1``, ``f2`` and so on, or the function's name
+    in the script.
 
     Raises LabError if no row has this name.
     """
@@ -68,7 +70,7 @@ def row_named(profile: Profile, name: str) -> Row | FunctionRow:
 def wanted_of(row: Row | FunctionRow, script: Path) -> Wanted:
     """Return the function or operation that a row of the profile names.
 
-    Raises LabError if that function or operation cannot be taken out.
+    Raises LabError if it cannot be made a task.
     """
     if isinstance(row, FunctionRow):
         text = sliced(script.read_text(encoding="utf-8"), row.function, script.name)
@@ -91,11 +93,10 @@ def wanted_of(row: Row | FunctionRow, script: Path) -> Wanted:
 def extract(
     wanted: Wanted, folder: Path, around: Surroundings, chip: str, mlx: str, vocab: int, seq_len: int, first: str | None
 ) -> Task:
-    """Write a kernel lab into ``folder``, which must be new or empty; return its task.
+    """Write a kernel lab into ``folder``, which must be new or empty; return the lab's task.
 
-    ``first`` is the text of the first candidate.  With None, the reference's own text is the first candidate; if that
-    text is refused, the first candidate defines no kernel.  Raises LabError if the function cannot be a task, or if
-    ``first`` is refused.
+    ``first`` is the text of the first candidate.  None means the reference's own text; if that text is refused, the
+    first candidate defines no kernel.  Raises LabError if the function cannot be a task, or if ``first`` is refused.
     """
     if folder.exists() and any(folder.iterdir()):
         raise LabError(f"{folder} is not empty", "choose another folder: kernel extract ROW --to DIR")
@@ -121,7 +122,8 @@ def extract(
 
 
 def _own_text(wanted: Wanted, task: Task) -> str:
-    """Return the reference's text as a candidate; if it is refused, return one that defines no kernel."""
+    """Return the reference's text as a candidate; if that text is refused, return a candidate that defines no
+    kernel."""
     text = first_candidate(wanted.reference, wanted.function, task)
     try:
         read_candidate(text, task)
@@ -170,7 +172,7 @@ def _write(folder: Path, wanted: Wanted, task: Task, first: str) -> None:
 
 
 def remembered(state: Path, script: Path, text: str) -> Mapping[str, Any] | None:
-    """Return the last profile of the script if it was made from this ``text``, else None."""
+    """Return the last profile of the script if the script had this ``text`` at the time, else None."""
     try:
         found: Mapping[str, Any] = json.loads((state / _NOTE).read_text(encoding="utf-8"))
         same = found["text"] == text and found["path"] == str(script)
@@ -180,7 +182,8 @@ def remembered(state: Path, script: Path, text: str) -> Mapping[str, Any] | None
 
 
 def remember(state: Path, script: Path, text: str, profile: Profile, sizes: Mapping[str, int]) -> None:
-    """Save a profile of a script with this ``text``, so that `kernel extract` need not profile the script again."""
+    """Save the profile of a script whose text is ``text``, so that `kernel extract` need not profile the script
+    again."""
     said = {"path": str(script), "text": text, "sizes": dict(sizes)}
     (state / _NOTE).write_text(json.dumps({**said, "profile": profile.to_json()}), encoding="utf-8")
 

@@ -30,7 +30,7 @@ NEEDED_MLX = (0, 32, 2)
 
 
 def why_refused(name: str, constants: Mapping[str, Any], task: Task) -> str | None:
-    """Return why the source ``METAL`` or ``CUDA`` of a candidate may not run, or None if it may."""
+    """Return why the source ``METAL`` or ``CUDA`` of a candidate may not run, or None if it may run."""
     source, header = constants[name], constants.get("HEADER", "")
     if not isinstance(source, str) or not isinstance(header, str):
         return f"{name} and HEADER must be texts"
@@ -83,7 +83,7 @@ def template_of(constants: Mapping[str, Any]) -> list[tuple[str, int | bool]]:
 def geometry_refused(found: Any) -> str | None:
     """Return why the value that ``launch`` returned is not a launch geometry, or None if it is one.
 
-    A geometry is a pair (grid, threadgroup) of three whole numbers each; MLX counts the grid in threads.
+    A geometry is a pair (grid, threadgroup), each of them three whole numbers; MLX counts the grid in threads.
     """
     if not isinstance(found, tuple) or len(found) != 2:
         return f"launch(shapes) returned {found!r}, not (grid, threadgroup)"

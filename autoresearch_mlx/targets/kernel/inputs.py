@@ -12,14 +12,14 @@ from autoresearch_mlx.targets.kernel.task import Array, Sizes, Task
 def values(task: Task, sizes: Sizes, seed: int, scale: float = 1.0) -> list[Any]:
     """Return the values of the task's arrays as numpy arrays of float32, int32 or bool.
 
-    ``scale`` multiplies the spread of the floats.
+    ``scale`` multiplies the standard deviation of the floats.
     """
     random = np.random.default_rng([seed, 7])
     return [_value(array, sizes, random, scale) for array in task.arrays]
 
 
 def cotangents(shapes: list[tuple[int, ...]], seed: int) -> list[Any]:
-    """Return the cotangents for the gradients, as float32 numpy arrays."""
+    """Return random cotangents of these shapes, from which gradients are computed, as float32 numpy arrays."""
     random = np.random.default_rng([seed, 11])
     return [random.standard_normal(shape).astype(np.float32) for shape in shapes]
 

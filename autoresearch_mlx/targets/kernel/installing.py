@@ -27,7 +27,7 @@ _FACTS = (
     *("name", "parameters", "arrays", "constants", "outputs", "differentiated", "sizes", "free"),
     *("tolerance", "typical"),
 )
-"""The parts of a task that the installed kernel needs, to decide when it may be called and to check its first call."""
+"""The parts of a task from which the installed code decides whether to call the kernel, and checks its first call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,14 @@ class Installed:
     """Whether a line of the installed block, other than the switch, has been changed."""
     start: int
     end: int
-    """Position of the end of the block in the text.
+    """Position in the text at which the kernel's block of lines ends.
 
     The block begins at ``start``, with the blank lines before it.
     """
 
 
 def digest_of(source: str) -> str:
-    """Return the first digits of the SHA-256 of a candidate's text, which identify an installed kernel."""
+    """Return the first 12 digits of the SHA-256 of a candidate's text, to identify an installed kernel."""
     return hashlib.sha256(source.encode()).hexdigest()[:12]
 
 
@@ -83,9 +83,10 @@ def with_kernel(text: str, task: Task, source: str, script: str, on: bool = True
 
 
 def without_kernel(text: str, function: str, script: str) -> str:
-    """Return the script's text without the kernel of a function, exactly as it was before the kernel was installed.
+    """Return the script's text without the kernel of a function, exactly as the text was before the installation.
 
-    Raises LabError if there is no such kernel, or if the kernel's lines were edited, because the edit would be lost.
+    Raises LabError if there is no such kernel.  Also raises LabError if the kernel's lines were edited, because the
+    edit would be lost.
     """
     found = next((each for each in installed_in(text) if each.function == function), None)
     if found is None:

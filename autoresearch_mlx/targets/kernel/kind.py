@@ -49,7 +49,7 @@ class KernelConditions:
     chip: str
     mlx: str
     believe: float = _BELIEVED
-    """Largest speed-up over the baseline that is accepted; a larger one counts as an error."""
+    """Largest speed-up over the baseline that is believed; a larger measured speed-up counts as an error."""
     timeout_seconds: float = _TIMEOUT
     """Longest time of one measurement, in seconds."""
 
@@ -99,7 +99,8 @@ class KernelKind(TargetKind[KernelConditions]):
         }
 
     def key_parts(self, conditions: KernelConditions, machine: Machine) -> Mapping[str, Any]:
-        """Return the facts on which a value depends, such as MLX's version, which affects speed as much as a kernel."""
+        """Return the facts on which a value depends.  MLX's version is one, because it affects speed as much as a
+        kernel does."""
         limits = {"believe": (conditions.believe, _BELIEVED), "timeout": (conditions.timeout_seconds, _TIMEOUT)}
         others = "".join(f", {name} {value:g}" for name, (value, usual) in limits.items() if value != usual)
         said = f"kernel {conditions.task_sha256} against {conditions.baseline}{others}"
@@ -163,7 +164,8 @@ class KernelKind(TargetKind[KernelConditions]):
 
 
 def baseline_seconds(task: Task, root: Path, around: Surroundings, limits: Limits) -> dict[str, float]:
-    """Time each version of the reference on the model's sizes; return the seconds of one call.  Raises LabError."""
+    """Time each version of the reference on the model's sizes; return {version: seconds of one call}.  Raises
+    LabError."""
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="autoresearch-kernel-") as made:
         folder = Path(made).resolve()

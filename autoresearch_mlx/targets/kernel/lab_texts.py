@@ -24,7 +24,7 @@ _KNOB = "COMPILE = False  # run kernel() under mx.compile  # knob: choice True F
 
 
 def first_candidate(reference: str, function: str, task: Task) -> str:
-    """Return the reference as a candidate: its text with the function named ``kernel``."""
+    """Return the reference's text as a candidate, with the function renamed to ``kernel``."""
     text = re.sub(rf"\b{re.escape(function)}\b(?=\()", "kernel", reference)
     body = text.split('"""', 2)[2].lstrip() if text.startswith('"""') else text
     head = f'"""A candidate for {task.name}: what it computes is fixed, but how it computes that is free."""\n\n'

@@ -17,10 +17,11 @@ _MOST_CALLS = 2000
 
 
 def trials_of(task: Task, chance: random.Random, timed: Sizes, hidden: bool) -> tuple[Trial, ...]:
-    """Return the inputs on which a candidate must be right; their seeds are drawn after the candidate was frozen.
+    """Return the sets of inputs on which a candidate must be right.  ``chance`` draws their seeds, after the candidate
+    was frozen.
 
-    A candidate must be right at three kinds of sizes: those at which it is timed (with usual, small and large values),
-    the task's odd sizes, and sizes drawn for this run.
+    The inputs have three kinds of sizes: the sizes at which the candidate is timed (with usual, small and large
+    values), the task's odd sizes, and sizes drawn for this run.
     """
 
     def seed() -> int:
@@ -103,7 +104,8 @@ def _try(trial: Trial, name: str, found: Findings) -> Talk:
 
 
 def paired(theirs: str, ours: str, pairs: int) -> Generator[Command, Reply, Ratio]:
-    """Time two functions in alternation and return their Ratio; each block takes a few hundredths of a second."""
+    """Time two functions in alternation, in blocks of a few hundredths of a second, and return the ratio of their
+    times."""
     calls = {}
     for side in (theirs, ours):
         yield {"do": "block", "side": side, "calls": 1}  # the first call compiles

@@ -31,13 +31,14 @@ class Spec:
 class Operand:
     """One input of an operation: an array in memory, and the views through which the operation reads it.
 
-    A view (a transpose, a broadcast) takes no time by itself, but determines the order in which memory is read, so a
-    replay must repeat it.
+    A view, such as a transpose, takes no time by itself.  But it determines the order in which memory is read, so a
+    replay must repeat the view.
     """
 
     base: Spec
     views: tuple[tuple[str, Any], ...] = ()
-    """Names and arguments of the views, from the array in memory to the operation."""
+    """Names and arguments of the views; the first applies to the array in memory, the last gives the operation's
+    input."""
     read: Spec | None = None
     """The array after the views, as the operation reads it, or None if there are no views."""
     value: float | None = None

@@ -13,10 +13,10 @@ from autoresearch_mlx.targets.kernel.task import Sizes, Task, task_from
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One set of inputs on which a candidate is tested: sizes, seed and spread."""
+    """One set of inputs on which a candidate is tested: the sizes, the seed and the scale of the values."""
 
     name: str
-    """Name of the trial, and of the files with its outputs."""
+    """Name of the trial, and of the files with the candidate's outputs."""
     sizes: Sizes
     seed: int
     scale: float = 1.0

@@ -10,7 +10,7 @@ from statistics import median, stdev
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """The speed of our function relative to another one (theirs), from pairs of timed blocks."""
+    """The speed of our function relative to another function (theirs), from pairs of timed blocks."""
 
     log: float
     """Median of ln(their time / our time) over the pairs; above 0 if our function is faster."""
@@ -31,12 +31,13 @@ class Ratio:
 
 
 def order(pairs: int) -> list[bool]:
-    """Return for each block whether it times their function, in the order A B B A A B B A, so that drift cancels."""
+    """Return for each block whether the block times their function (A) or not (B): A B B A A B B A, so that drift
+    cancels."""
     return [(block % 4) in (0, 3) for block in range(2 * pairs)]
 
 
 def ratio(theirs: Sequence[float], ours: Sequence[float]) -> Ratio:
-    """Return the ratio of two functions from the seconds of one call of each, given in the order of the pairs.
+    """Return the ratio of two functions; both arguments are seconds of one call, in the order of the pairs.
 
     The interval assumes that the mean of the logarithms is normal; a single pair has an interval of length 0.
     """

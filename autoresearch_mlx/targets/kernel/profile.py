@@ -20,28 +20,27 @@ class Row:
     dtype: str
     calls: int
     seconds: float | None
-    """Time of all calls of the row in a step together, or None if the operation could not be replayed."""
+    """Total time of the row's calls in one step, or None if the operation could not be replayed."""
     share: float | None
-    """Percentage of the time of all replays together."""
+    """Percentage of the total time of all replays."""
     cumulative: float | None
-    """Sum of the shares down to this row."""
+    """Sum of the shares of this row and all rows above it."""
     limit: float | None
-    """Largest possible speed-up of this row, at the speeds of the fastest copy and matrix product measured here; at
-    least 1."""
+    """Largest possible speed-up of this row, 1 or more; it follows from the fastest copy and matrix product measured
+    here."""
     gain: float | None
     """Largest part of the step that can still be saved, in percent, by Amdahl's law: share x (1 - 1 / limit)."""
     why: str = ""
-    """Reason why the operation could not be replayed, or an empty string if it was."""
+    """Why the operation could not be replayed, or an empty string if it could."""
     operation: Mapping[str, Any] | None = None
     """One of the row's operations with all details, from which `kernel extract` makes a task."""
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionRow:
-    """One row for a function of the script: all its calls whose arguments have the same shapes, number types and
-    constants.
+    """One row for a function of the script: all calls whose arguments have the same shapes, number types and constants.
 
-    The function may call others, so the times of rows may overlap.
+    A function may call functions that have rows of their own, so the times of rows may overlap.
     """
 
     name: str
@@ -76,18 +75,18 @@ class Profile:
     replayed_seconds: float
     """Seconds of all replays together."""
     building_seconds: float
-    """Time that the script and MLX take to build the step's graph; no replay includes it."""
+    """Time that the script and MLX take to build the step's graph; the replays leave this time out."""
     rows: tuple[Row, ...]
     functions: tuple[FunctionRow, ...]
     copy_bytes_per_second: float
     flops_per_second: float
     clock: str
-    """Kind of time in which seconds are counted: ``processor`` or ``wall``."""
+    """Clock that gives the seconds: ``processor`` time or ``wall`` time."""
     chip: str
     mlx: str
     notes: tuple[str, ...] = ()
     sizes: str = ""
-    """Sizes at which the script was profiled, as text."""
+    """Sizes of the model and the batch at which the script was profiled, as text."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"remainder_seconds": self.remainder}
@@ -99,7 +98,7 @@ class Profile:
 
 
 def profile_from(found: Mapping[str, Any], script: str, mode: str, device: str, chip: str) -> Profile:
-    """Return the profile from the JSON of the child."""
+    """Return the profile that the JSON of the child process describes."""
     step = median(found["step_seconds"])
     limits = found["limits"]
     copy, flops = limits["copy_bytes_per_second"], limits["flops_per_second"]

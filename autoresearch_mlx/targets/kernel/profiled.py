@@ -20,7 +20,8 @@ _SECONDS = 540.0
 
 
 def script_of(root: Path, script: Path | None) -> Path:
-    """Return the script to profile, by default the lab's.  Raises LabError if the file is missing."""
+    """Return the path of the script to profile, by default the lab's script.  Raises LabError if there is no such
+    file."""
     found = (script if script is not None else root / SCRIPT).resolve()
     if not found.is_file():
         raise LabError(
@@ -30,8 +31,8 @@ def script_of(root: Path, script: Path | None) -> Path:
 
 
 def sizes_of(settings: Settings, fit: MachineProfile, sizes: Mapping[str, int | None]) -> dict[str, int]:
-    """Return ``vocab_size``, ``seq_len`` and ``rows``: the given values, else the lab's values, else values that fit
-    the machine."""
+    """Return ``vocab_size``, ``seq_len`` and ``rows``.  Each is the given value, else the lab's, else one that fits the
+    machine."""
     return {
         "vocab_size": sizes.get("vocab_size") or _or(settings.data.vocab_size, fit.vocab_size),
         "seq_len": sizes.get("seq_len") or _or(settings.data.seq_len, fit.seq_len),

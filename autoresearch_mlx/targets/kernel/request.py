@@ -21,7 +21,7 @@ class Request:
     vocab_size: int
     seq_len: int
     rows: int = 8
-    """Number of rows of a forward pass; a training step uses the script's own number."""
+    """Number of rows of a forward pass; a training step uses the number of rows that the script sets."""
     seed: int = 42
 
     def to_json(self) -> str:

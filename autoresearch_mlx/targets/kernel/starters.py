@@ -11,7 +11,7 @@ from autoresearch_mlx.errors import LabError
 from autoresearch_mlx.targets.kernel.extract import Wanted
 
 METAL = "kernel_metal.py"
-"""Name of the file with a starter's Metal candidate, which lies beside kernel.py for the user to try."""
+"""Name of the file with a starter's Metal candidate; the file lies beside kernel.py, and the user may try it."""
 _TEXTS = Path(__file__).parent / "inside" / "starters"
 
 
@@ -27,7 +27,7 @@ class Starter:
     differentiated: bool = True
 
     def text(self, file: str) -> str:
-        """Return the text of ``reference``, ``kernel`` or ``metal``."""
+        """Return the text of the starter's file ``reference``, ``kernel`` or ``metal``."""
         return (_TEXTS / self.name / f"{file}.py").read_text(encoding="utf-8")
 
     def wanted(self, device: str) -> Wanted:

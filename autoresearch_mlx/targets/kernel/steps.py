@@ -1,4 +1,4 @@
-"""Measure how much kernels speed up the whole training step: two versions of a script, in new processes."""
+"""Measure how much kernels speed up the whole training step, by timing two versions of a script in new processes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Blocks:
     its pairs."""
     plain_seconds: float
     seconds: float
-    """Median seconds of one step with the kernels; ``plain_seconds`` is the median without them."""
+    """Median seconds of one step with the kernels; ``plain_seconds`` is the median without the kernels."""
     pairs: int
     """Number of pairs of blocks in each process."""
     steps: int
@@ -58,14 +58,14 @@ class Blocks:
     """A sentence about functions that the step also calls without their kernel, with the reason.  The string is empty
     if there are no such functions."""
     unused: str = ""
-    """Reason why the step does not seem to use a kernel, and so was not measured.  The string is empty if the step uses
+    """Why the step does not seem to use a kernel; such a step is not measured.  The string is empty if the step uses
     every kernel."""
 
 
 def blocks_of(
     versions: Versions, around: Surroundings, processes: int, pairs: int, seed: int, said: Callable[[int], None]
 ) -> Blocks:
-    """Time both versions; ``said`` is called with the number of each process before it starts.
+    """Time both versions; ``said`` is called before each process starts, with the number of the process.
 
     Raises LabError if the script cannot be run.
     """
@@ -111,8 +111,8 @@ def _summed(found: Sequence[Mapping[str, Any]], pairs: int) -> Blocks:
 
 
 def _partly(uses: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a sentence on the functions that a step also calls without their kernel; a kernel covers only one row
-    of the profile."""
+    """Return a sentence on the functions that a step also calls without their kernel.  The string is empty if there are
+    none."""
     said = []
     for name, each in uses.items():
         if each["plain"]:

@@ -1,7 +1,7 @@
 """Control a bench process: send it one command at a time, and time each command from outside.
 
-On a Linux CPU the time is the processor time that the operating system counted for the process; elsewhere the time is
-taken from the parent's clock.  The bench process itself reports no time.
+On a Linux CPU, the time is the processor time that the operating system counted for the process.  Elsewhere, the
+parent's clock gives the time.  The bench process itself reports no time.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def converse(
     """Start a bench, and send it the commands that ``talk`` yields; each reply is sent back into ``talk``.
 
     ``look`` is called about ten times a second with the seconds left, and an exception from it ends the process.
-    Returns two values: why the conversation ended early (None if it did not), and how the process ended.
+    Returns two values: why the conversation ended early (None if all commands were sent), and how the process ended.
     """
     path = folder / "order.json"
     path.write_text(order.to_json(), encoding="utf-8")

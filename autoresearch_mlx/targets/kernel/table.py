@@ -10,7 +10,7 @@ from autoresearch_mlx.targets.kernel.profile import FunctionRow, Profile, Row
 from autoresearch_mlx.terms import cut, plural, table, wrap
 
 _SAME_WITHIN = 0.25
-"""Difference between replays and measured step, as a share of the step, above which the table explains the
+"""If the replays and the measured step differ by more than this share of the step, the table explains the
 difference."""
 
 
@@ -107,7 +107,7 @@ def _percent(share: float | None) -> str:
 
 
 def picture(profile: Profile, top: int = 20) -> str:
-    """Return a bar chart as SVG: the share of each row, and in a darker colour the part that can still be gained."""
+    """Return a bar chart as SVG: a bar shows the share of a row, and its darker part shows what can still be gained."""
     rows = [row for row in profile.rows[:top] if row.share is not None]
     bar, left, wide = 22, 330, 420
     height = 60 + bar * len(rows)

@@ -1,8 +1,8 @@
 """Measure one candidate for one function: the target ``kernel``.
 
-A measurement has two child processes.  The bench runs the candidate and the baseline, and saves their outputs; the
-parent times the bench.  The referee computes the reference and compares those outputs with it.  The parent draws the
-seeds after the candidate was frozen.
+A measurement has two child processes.  The first, the bench, runs the candidate and the baseline and saves the outputs;
+the parent times the bench.  The second, the referee, computes the reference and compares the outputs with it.  The
+parent draws the seeds after the candidate was frozen.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ class KernelTarget(TargetBase):
     direction: Direction = "max"
     machine: Mapping[str, Any] = field(default_factory=dict)
     unconfined: str | None = None
-    """Reason why runs are not confined, or None if they are."""
+    """Why runs are not confined, or None if runs are confined."""
     name: str = "kernel"
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """Return the names of the splits; ``hidden`` is the held-out shape, which needs a task with a free size."""
+        """Return the names of the splits.  ``hidden`` is the held-out shape, which only a task with a free size has."""
         return ("val", "hidden") if self.task.free else ("val",)
 
     @property
@@ -83,7 +83,7 @@ class KernelTarget(TargetBase):
         return "two kernels that are timed at once slow each other down, so neither could be measured"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Return which static gate a candidate fails, or None if it passes all."""
+        """Return why a static gate refuses the candidate, or None if all static gates accept it."""
         try:
             read_candidate(files.get(KERNEL, ""), self.task)
         except Refused as refused:
@@ -158,7 +158,7 @@ class KernelTarget(TargetBase):
         return self._measurement(assignment, found, ended, failed, began)
 
     def _judged(self, assignment: Assignment, order: Order, found: Findings, folder: Path) -> Failed | None:
-        """Let the referee compare all outputs; return the first gate that they fail, or None."""
+        """Let the referee compare all outputs; return the first failure, or None."""
         files = [*found.files]
         ghost = order.trials[0]
         if (folder / "ghost.npz").exists():
@@ -204,7 +204,8 @@ class KernelTarget(TargetBase):
         return verdicts
 
     def _believed(self, found: Findings) -> Failed | None:
-        """Refuse a speed that cannot be right: far above the baseline's, or above the measured roofline."""
+        """Return a failure for a speed that cannot be right: far above the baseline's, or above the measured
+        roofline."""
         ratio = found.ratio
         if ratio is None:
             return Failed("crash", "the process ended before it was timed")
@@ -251,7 +252,7 @@ class KernelTarget(TargetBase):
     # --- the sandbox
 
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
-        """Run a program in the sandbox; return why runs are not confined, or None if they are."""
+        """Return why runs are not confined, or None if runs are confined."""
         return self.unconfined
 
     def without_sandbox(self, why: str) -> Self:

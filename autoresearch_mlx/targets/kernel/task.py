@@ -36,7 +36,7 @@ class Array:
     below: str | int | None = None
     """Exclusive upper bound of the integers in an array: the name of a size, or a number."""
     lower: bool = False
-    """Whether booleans form a lower triangle, like a causal mask; otherwise they are random."""
+    """Whether the booleans of this array form a lower triangle, like a causal mask; other booleans are random."""
 
     def shape(self, sizes: Sizes) -> Shape:
         return tuple(each if isinstance(each, int) else sizes[each] for each in self.axes)
@@ -56,19 +56,19 @@ class Task:
     outputs: int
     """Number of arrays that the function returns."""
     differentiated: bool
-    """Whether the step takes the function's gradient; the gradient is then checked and timed too."""
+    """Whether the step takes the function's gradient; if so, the gradient is checked and timed too."""
     sizes: Sizes
-    """Name -> size in the model, at which candidates are timed."""
+    """Name of a size -> its value in the model.  Candidates are timed at these values."""
     free: tuple[str, ...]
     """Names of the sizes that may differ from the model's."""
     odd: tuple[Sizes, ...]
     """Further sizes at which a candidate must be right."""
     tolerance: float
-    """Largest error of one number, as a share of its size plus the typical size of the output."""
+    """Largest allowed error of one number, as a share of the number's size plus the typical size of the output."""
     typical: float
-    """Largest root-mean-square error, as a share of the typical size of the output."""
+    """Largest allowed root-mean-square error, as a share of the typical size of the output."""
     baselines: tuple[Baseline, ...]
-    """Versions of the reference; a candidate must beat the fastest."""
+    """Versions of the reference; a candidate must beat the fastest version."""
     script: str = ""
     """Name of the script that the function was taken from, or an empty string for a starter."""
     row: Mapping[str, Any] | None = None

@@ -1,1 +1,1 @@
-"""Run the parts of the target ``kernel`` that import MLX; they run in child processes only."""
+"""Run the parts of the target ``kernel`` that import MLX, in child processes only."""

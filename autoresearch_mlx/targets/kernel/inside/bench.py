@@ -38,12 +38,12 @@ from autoresearch_mlx.targets.kernel.order import Order, Trial, order_from
 from autoresearch_mlx.trial.spec import Events
 
 _SETS = 4
-"""Number of sets of inputs; timed calls use them in turn."""
+"""Number of sets of inputs; timed calls use the sets in turn."""
 Timed = Callable[[list[mx.array], list[mx.array]], list[mx.array]]
 
 
 class Bench:
-    """The functions of one order, and the inputs on which they are timed."""
+    """The candidate and the baselines of one order, and the inputs on which these functions are timed."""
 
     def __init__(self, order: Order) -> None:
         self.order = order
@@ -119,7 +119,8 @@ class Bench:
         return {"changed": changed}
 
     def ghost(self, trial: Trial) -> dict[str, Any]:
-        """Save the outputs of a function that computes nothing, to check that the gates refuse them."""
+        """Save the outputs of a function that computes nothing; if the gates accept these outputs, the gates are
+        worthless."""
 
         def nothing(*arrays: mx.array) -> list[mx.array]:
             # The product makes the no-op depend on its inputs, so that its gradient exists.
@@ -151,7 +152,7 @@ class Bench:
         return {}
 
     def copy(self) -> dict[str, Any]:
-        """Add the roofline: a function that only copies the inputs, so no candidate can take less time."""
+        """Add a function that only copies the inputs; a candidate must read them too, so it cannot take less time."""
 
         def moved(arrays: list[mx.array], cotangents: list[mx.array]) -> list[mx.array]:
             return [mx.negative(each) if each.dtype != mx.bool_ else mx.logical_not(each) for each in arrays]
@@ -171,7 +172,7 @@ class Bench:
         return {}
 
     def last_outputs(self, name: str) -> dict[str, Any]:
-        """Save the outputs of the last timed call, and return the number of the input set that it used."""
+        """Save the outputs of the last timed call, and return the number of the input set of this call."""
         assert self.last is not None
         at, found = self.last
         save(Path(self.order.folder) / f"{name}.npz", found)

@@ -21,7 +21,7 @@ _CONTRACT = ("build_model", "train")
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a function of the script; its arguments are arrays and constants."""
+    """A call of a function of the script with arrays and constants as arguments."""
 
     name: str
     arguments: tuple[tuple[str, Argument], ...]

@@ -20,7 +20,7 @@ from autoresearch_mlx.targets.kernel.inside.script import load
 from autoresearch_mlx.targets.kernel.task import Task
 
 OfArrays = Callable[..., list[mx.array]]
-"""A function that takes the task's arrays and returns its outputs as a list."""
+"""A function that takes the task's arrays and returns a list of output arrays."""
 
 
 class Broken(Exception):
@@ -35,7 +35,7 @@ def back_end() -> str | None:
 
 
 def reference_of(task: Task, path: str, name: str | None = None) -> OfArrays:
-    """Return the reference, or another function in its file, as a function of the task's arrays."""
+    """Return the reference, or the function ``name`` of the same file, as a function of the task's arrays."""
     module = load(Path(path), "reference_of_the_task")
     return of_arrays(task, getattr(module, name or task.function))
 
@@ -58,7 +58,7 @@ def of_arrays(task: Task, function: Callable[..., Any]) -> OfArrays:
 def candidate_function(task: Task, candidate: Candidate, form: Form, reference: OfArrays, poison: bool) -> OfArrays:
     """Return the candidate as a function of the task's arrays.
 
-    With ``poison``, the outputs of a kernel are filled with NaN before it runs, so that unwritten numbers are found.
+    With ``poison``, the outputs of a kernel are filled with NaN before the kernel runs, which shows unwritten numbers.
     """
     space = _space(candidate)
     if form == "mlx":
@@ -88,7 +88,7 @@ def launched(
     reference: OfArrays,
     poison: bool,
 ) -> OfArrays:
-    """Return a Metal or CUDA kernel as a function of the task's arrays; ``constants`` are the candidate's."""
+    """Return the Metal or CUDA kernel of a candidate with these constants, as a function of the task's arrays."""
     source, header = constants[form.upper()], constants.get("HEADER", "")
     inputs = [name for name in task.parameters if name in {a.name for a in task.arrays} or _number(task, name)]
     template = template_of(constants)
@@ -142,7 +142,7 @@ def _geometry(
 
 
 def with_reference_gradient(forward: OfArrays, reference: OfArrays) -> OfArrays:
-    """Return the function with the gradient of the reference, because a kernel has no gradient."""
+    """Return ``forward`` with the gradient of the reference, because a kernel has no gradient of its own."""
     function: Any = mx.custom_function(forward)
 
     @function.vjp  # type: ignore[untyped-decorator]
@@ -177,7 +177,7 @@ def forward_and_gradients(
 
 
 def whole(function: OfArrays, differentiated: bool) -> Callable[[list[mx.array], list[mx.array]], list[mx.array]]:
-    """Return the function to time, which computes the outputs, and the gradients if the training step uses them."""
+    """Return the function to time.  It computes the outputs, and if ``differentiated`` also the gradients."""
 
     def timed(inputs: list[mx.array], cotangents: list[mx.array]) -> list[mx.array]:
         if not differentiated:

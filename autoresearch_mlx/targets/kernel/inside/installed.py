@@ -1,8 +1,8 @@
 """Replace a function of a training script with its kernel, and use the plain function where the kernel does not fit.
 
-A kernel is used only for arguments that its task covers, and only if it passes a check at the first call with their
-shapes.  The check compares the kernel's outputs, and its gradients if the step takes them, with the results of the
-plain function.  If the kernel is not used, the plain function is, and a line in the run's log says why.
+A kernel is used only for arguments that its task covers.  At the first call with new shapes, the kernel must also pass
+a check.  The check compares the kernel's outputs with the plain function's, and the gradients too if the step takes
+them.  If the kernel is not used, the plain function runs instead, and a line in the run's log says why.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _FORMS = ("metal", "cuda")
 
 @dataclass
 class Uses:
-    """The number of calls of a function with its kernel and without it, and the reason why the kernel was not used."""
+    """How often a function was called with its kernel and without the kernel, and why the kernel was not used."""
 
     kernel: int = 0
     plain: int = 0
     why: str = ""
-    """Reason why the plain function was used the first time, or an empty string if it never was."""
+    """Why the plain function was used for the first time, or an empty string if the kernel was always used."""
 
 
 @dataclass
 class _Kernel:
-    """The kernel of one function, with a record of the arguments for which it works or fails."""
+    """The kernel of one function, with a record of the arguments for which the kernel works or fails."""
 
     task: Task
     plain: Callable[..., Any]
@@ -56,7 +56,7 @@ class _Kernel:
     uses: Uses = field(default_factory=Uses)
     known: dict[Any, Callable[..., Any] | None] = field(default_factory=dict)
     said: int = 0
-    """Number of lines that the log already has about this function."""
+    """Number of lines about this function that are in the log so far."""
     built: tuple[Callable[..., Any], OfArrays] | None = None
 
     def chosen(self, given: Mapping[str, Any]) -> Callable[..., Any]:
@@ -151,7 +151,7 @@ class _Kernel:
 
 
 def _unlike(task: Task, name: str, value: mx.array, sizes: dict[str, int]) -> str | None:
-    """Return how an array differs from the arrays that the task covers, or None; add its sizes to ``sizes``."""
+    """Return how an array differs from the arrays that the task covers, or None; add the array's sizes to ``sizes``."""
     array = next(each for each in task.arrays if each.name == name)
     kind = str(value.dtype).removeprefix("mlx.core.")
     if kind != array.dtype:
@@ -172,8 +172,7 @@ def installed(
 ) -> Callable[..., Any]:
     """Return the function that the script calls instead of ``plain``.
 
-    ``make`` returns the names that the candidate defines, and ``facts`` are the parts of its task that are needed
-    here.
+    ``make`` returns the names that the candidate defines.  ``facts`` are the parts of the task that the check needs.
     """
     task = task_from(json.dumps({**_UNUSED, **facts}))
     signature = _signature(plain, task)

@@ -2,7 +2,8 @@
 
     python -P -m autoresearch_mlx.targets.kernel.inside.profile REQUEST RESULT
 
-REQUEST is the JSON of a Request.  The process measures whole steps, traces one, and replays each distinct operation.
+REQUEST is the JSON of a Request.  The process measures whole steps, traces one step, and replays each distinct
+operation of the trace.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ _WARM_STEPS, _LEAST_STEPS, _MOST_STEPS = 2, 4, 40
 _STEP_SECONDS = 2.0
 """Total seconds that the measured steps should take."""
 _ALONE = 2**30
-"""Size in bytes that is assumed for the results of a function.  The size is large, so that the calls of a function
-are evaluated one at a time, because each call may consist of hundreds of operations."""
+"""Size in bytes that is assumed for the results of a function.  With this large size, the calls of a function are
+evaluated one at a time; this is needed because each call may consist of hundreds of operations."""
 _PEAK_SIDES = (256, 1024)
 _COPY_BYTES = (2**17, 2**20, 2**24, 2**26)
 
@@ -86,7 +87,7 @@ def profiled(request: Request) -> dict[str, Any]:
 
 
 def _step(module: Any, request: Request) -> tuple[list[float], list[tuple[int, int]]]:
-    """Run a few steps; return the seconds of each, and the shapes of the batches of one step."""
+    """Run a few steps; return the seconds of each step, and the shapes of the batches of one step."""
     model = module.build_model(request.vocab_size, request.seq_len)
     clock = Clock(model)
     first = Steps(request.vocab_size, request.seq_len, _WARM_STEPS, between=clock)
@@ -122,7 +123,7 @@ def _timed(op: Operation, calls: int, host: dict[str, Callable[..., Any]], empty
 
 
 def _function(module: Any, call: Call, calls: int, empty: float) -> dict[str, Any]:
-    """Time one function of the script alone, with its gradient if the step takes it."""
+    """Time one function of the script alone, with the function's gradient if the step takes the gradient."""
     function = getattr(module, call.name)
     specs = call.arrays
     known = {

@@ -24,9 +24,8 @@ from autoresearch_mlx.targets.kernel.order import Order, order_from
 from autoresearch_mlx.targets.kernel.task import Sizes, Task
 
 _FEW = 16
-"""An output with fewer values than this is judged value by value, not by its average error, but only at sizes other
-than the model's.  With few values, the rounding of a single small value can exceed the bound on the average
-error."""
+"""At sizes other than the model's, an output with fewer values than this is judged value by value, and not by its
+average error.  With few values, the rounding of a single small value can exceed the bound on the average error."""
 
 
 def main(path: str, result: str) -> None:
@@ -40,7 +39,8 @@ def main(path: str, result: str) -> None:
 
 
 def _verdict(order: Order, reference: OfArrays, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the verdict on a file of outputs: ``why`` says what is wrong, or is None, and ``error`` has the errors."""
+    """Return the verdict on a file of outputs: ``why`` says what is wrong (or is None), and ``error`` is the largest
+    error."""
     try:
         found = read(Path(order.folder) / f"{wanted['file']}.npz")
     except (OSError, ValueError) as error:
@@ -60,7 +60,7 @@ def _repeat(first: list[tuple[str, Any]], second: list[tuple[str, Any]]) -> str 
 def compared(
     task: Task, reference: OfArrays, sizes: Sizes, seed: int, scale: float, found: list[tuple[str, Any]]
 ) -> dict[str, Any]:
-    """Compare outputs, and the gradients that follow them, with the reference's."""
+    """Compare the outputs in ``found``, and any gradients after them, with the results of the reference."""
     values = made.values(task, sizes, seed, scale)
     exact = arrays_of(task, values, exact=False)
     types = [(tuple(each.shape), _name(each.dtype)) for each in reference(*exact)]

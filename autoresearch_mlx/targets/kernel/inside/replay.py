@@ -58,13 +58,13 @@ _SAME: Mapping[str, Callable[..., mx.array]] = {
     "Copy": lambda x: mx.contiguous(x),
     "Contiguous": lambda x: mx.contiguous(x),
 }
-"""Operations that MLX offers as a function with the same inputs and no other arguments."""
+"""Operations for which MLX has a function that takes the same inputs and no other arguments."""
 _REDUCE = ("all", "any", "sum", "prod", "min", "max")
 _LOG = {0: mx.log2, 1: mx.log10, 2: mx.log}
 _SECONDS, _ROUNDS = 0.006, 3
 _TOGETHER_BYTES = 2 * 2**20
-"""Largest size, in bytes, of the results of one evaluation.  Larger results would need new memory each time, which a
-step does not need."""
+"""Largest size, in bytes, of the results of one evaluation.  Larger results would need new memory for each evaluation,
+but a step uses its memory again."""
 
 
 class NotReplayed(Exception):
@@ -123,14 +123,14 @@ def _timed(function: Callable[..., Any], inputs: Sequence[mx.array], rounds: int
 
 
 def empty_seconds() -> float:
-    """Return the seconds of a call that computes almost nothing: it builds a graph, starts it and waits."""
+    """Return the seconds of a call that computes almost nothing: building a small graph, starting it and waiting."""
     small = mx.zeros(())
     mx.eval(small)
     return seconds_of(lambda x: mx.negative(x), [small], 4)
 
 
 def number_type(name: str) -> mx.Dtype:
-    """Return MLX's number type of this name; MLX calls ``bool`` ``bool_``, and all other names are the same."""
+    """Return MLX's number type of this name.  MLX's name for ``bool`` is ``bool_``; all other names are the same."""
     found: mx.Dtype = getattr(mx, "bool_" if name == "bool" else name)
     return found
 

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def save(path: Path, arrays: Sequence[mx.array]) -> None:
-    """Write arrays without changing a bit; bfloat16, which numpy lacks, is written as 16-bit integers."""
+    """Write arrays without changing a bit.  Numpy has no bfloat16, so these numbers are written as 16-bit integers."""
     named: dict[str, Any] = {}
     for at, array in enumerate(arrays):
         kind = str(array.dtype).removeprefix("mlx.core.")
@@ -21,7 +21,8 @@ def save(path: Path, arrays: Sequence[mx.array]) -> None:
 
 
 def read(path: Path) -> list[tuple[str, Any]]:
-    """Return (number type, numpy array) of each array; bfloat16 becomes float32, which can express all its values.
+    """Return a pair for each array: number type and numpy array.  A bfloat16 array is returned as float32, with equal
+    values.
 
     Raises OSError or ValueError for a file that is missing or malformed.
     """

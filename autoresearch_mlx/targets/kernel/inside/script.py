@@ -47,15 +47,16 @@ def tokens(rows: int, seq_len: int, vocab_size: int, seed: int) -> Batch:
 
 
 def now() -> float:
-    """Return a clock's reading in seconds; on a CPU this is processor time, which other programs disturb less."""
+    """Return a clock's reading in seconds; on a CPU the clock counts processor time, which other programs disturb
+    less."""
     return time.process_time() if mx.default_device() == mx.Device(mx.cpu) else time.perf_counter()
 
 
 class Steps:
-    """Replaces the trial that the harness passes to ``train``, and serves batches until a number of steps is logged.
+    """An object to pass to ``train`` in place of the harness's trial; it serves batches until ``steps`` steps are
+    logged.
 
-    ``between`` is called before each step with the step's number; ``between`` may wait for queued work and read a
-    clock.
+    ``between`` is called before each step with the step's number, for example to wait for queued work and read a clock.
     """
 
     def __init__(

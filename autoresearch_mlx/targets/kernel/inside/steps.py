@@ -2,8 +2,9 @@
 
     python -P -m autoresearch_mlx.targets.kernel.inside.steps REQUEST RESULT
 
-REQUEST is the JSON of a Steps.  RESULT gets either the reason why nothing could be measured, or the measurements: the
-seconds of a step in each block and the losses, both without and with kernels, and how often each kernel was used.
+REQUEST is the JSON of a Steps.  RESULT gets either the reason why nothing could be measured, or the measurements.
+These are the seconds of a step in each block and the losses, for the script without kernels and for the script with
+them, and how often each kernel was used.
 """
 
 from __future__ import annotations
@@ -105,7 +106,8 @@ def _unused(uses: dict[str, dict[str, Any]]) -> str | None:
 
 
 def _ghost(module: ModuleType, request: Request, right: _Run) -> str | None:
-    """Run a few steps with wrong results of each function; return a reason if losses and weights stay the same."""
+    """Run a few steps with wrong results of each function.  If losses and weights stay the same, return the reason why
+    the kernel cannot be measured, else None."""
     for name in request.functions:
         plain = getattr(module, name)
 
@@ -124,9 +126,9 @@ def _ghost(module: ModuleType, request: Request, right: _Run) -> str | None:
 
 
 def _spoilt(array: mx.array) -> mx.array:
-    """Return wrong values for an array.
+    """Return an array with wrong values in place of those of ``array``.
 
-    None of the values is NaN, because NaN would show even if the step multiplies the result by 0.
+    No wrong value is NaN, because a NaN would show even in a step that multiplies it by 0 and so ignores it.
     """
     return (1 - array).astype(array.dtype) if mx.issubdtype(array.dtype, mx.floating) else array
 

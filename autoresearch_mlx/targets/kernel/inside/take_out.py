@@ -49,7 +49,8 @@ def main(request_path: str, result_path: str) -> None:
 
 
 def taken_out(wanted: TakeOut) -> dict[str, Any]:
-    """Return the task as JSON values.  Raises ScriptFailed with the reason if the function cannot be a task."""
+    """Return the parts of the task as JSON values.  Raises ScriptFailed, which says why, if the function cannot be a
+    task."""
     seen = _seen(wanted) if wanted.script else {}
     function = getattr(load(Path(wanted.reference), "reference_of_the_task"), wanted.function, None)
     if function is None:
@@ -178,7 +179,7 @@ def _works(task: Task, reference: OfArrays, sizes: Mapping[str, int]) -> bool:
 
 
 def _free(task: Task, reference: OfArrays) -> list[str]:
-    """Return the sizes that may change, each one alone and all of them together."""
+    """Return the names of sizes for which the reference accepts other values: each size alone, and all together."""
     alone = [
         name
         for name, size in task.sizes.items()
@@ -190,7 +191,7 @@ def _free(task: Task, reference: OfArrays) -> list[str]:
 
 
 def _odd(task: Task, reference: OfArrays, free: list[str]) -> list[dict[str, int]]:
-    """Return odd sizes that the reference accepts: one less than the model's sizes, and some small ones."""
+    """Return odd sizes that the reference accepts: the model's sizes less one, and some small sizes."""
     wanted = [{**task.sizes, name: task.sizes[name] - 1} for name in free]
     wanted += [{**task.sizes, **{name: small + at for at, name in enumerate(free)}} for small in _ODD if free]
     unlike = [sizes for at, sizes in enumerate(wanted) if sizes != task.sizes and sizes not in wanted[:at]]
@@ -233,7 +234,7 @@ def _tolerances(task: Task, reference: OfArrays) -> tuple[float, float]:
 
 
 def _filtered(task: Task, reference: OfArrays, tolerance: float) -> str | None:
-    """Return how a candidate that computes nothing could pass this task, or None if none could."""
+    """Return how a candidate that computes nothing could pass this task, or None if no such candidate could pass."""
     first = _exact(reference, arrays_of(task, made.values(task, task.sizes, 21)))
     for at, output in enumerate(first):
         what = f"output {at + 1}" if task.outputs > 1 else "its output"

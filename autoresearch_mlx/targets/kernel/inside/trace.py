@@ -1,9 +1,9 @@
 """Trace one training step, or one forward pass, into its MLX operations.
 
-``mx.export_function`` traces a function and passes the operations to a callback.  We trace the script's own ``train``
-twice, once for one step and once for two.  The difference between the two traces is one step in the middle of a run,
-without work that a run does only once (such as making the optimiser's state).  A trace is a graph and computes nothing,
-so ``mx.eval`` does nothing during a trace, and functions are not compiled.
+``mx.export_function`` traces a function and passes the operations to a callback.  This module traces the script's own
+``train`` twice, once for one step and once for two steps.  The difference between the two traces is one step in the
+middle of a run.  It is free of work that a run does only once, such as making the optimiser's state.  A trace is a
+graph and computes nothing, so ``mx.eval`` does nothing during a trace, and functions are not compiled.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _MARK = -7.25e30
 In a trace, a product with this factor marks a function that computes outside MLX.
 """
 HOST, HOST_GRADIENT = "host:", "host gradient:"
-"""Prefixes that mark, in the list of operations, a function that computes outside MLX, and the gradient of such a
-function."""
+"""Prefixes in names of operations.  The first marks a function that computes outside MLX, the second the gradient of
+such a function."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Trace:
 
 
 class CustomFunction:
-    """Replaces ``mx.custom_function``, whose own operation cannot be exported.
+    """Replaces ``mx.custom_function``, because MLX cannot export the operation of the original.
 
     Outside a trace this class behaves like ``mx.custom_function``.  In a trace, a function that MLX can trace is traced
     unchanged, with MLX's own gradient.  A function that reads values (with numpy, say) becomes a product with a marked
