@@ -43,5 +43,5 @@ class Outcome:
         return cls(check.name, state, round(ended.seconds, 3))
 
     def record(self) -> dict[str, Any]:
-        """Return the outcome as it is kept in a measurement's ``extra["checks"]``."""
+        """Return the outcome in the form of an entry of a measurement's ``extra["checks"]``."""
         return {"name": self.name, "status": self.state, "seconds": self.seconds}

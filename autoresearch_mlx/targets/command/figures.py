@@ -18,7 +18,7 @@ from autoresearch_mlx.trial.runner import Ended
 
 METRIC = re.compile(rf"^METRIC\s+({METRIC_NAME.pattern})\s*=\s*(\S+)\s*$")
 _NEARLY = re.compile(rf"^\s*metric\b|\bmetric\s+{METRIC_NAME.pattern}\s*[=:]", re.IGNORECASE)
-"""Pattern of a line that was probably meant to print the metric, but has text before ``METRIC`` or a wrong form."""
+"""Pattern of a line that probably should print the metric, but has text before ``METRIC`` or a wrong form."""
 _LONGEST_QUOTE = 80
 _LINE_ENDS = re.compile(rb"[\r\n]")
 _LINE_LIMIT = 65536
@@ -50,8 +50,8 @@ class Taken:
     peak_memory_mb: float | None = None
 
     def add(self, ran: Ended, found: Figures, wanted: Sequence[Figure], number: int) -> tuple[Failure, str] | None:
-        """Add the figures that the run printed; return a failure if a required figure is missing.  ``number`` counts
-        runs from 0."""
+        """Add the figures that a run printed; return a failure if a required figure is missing.  ``number`` is the
+        number of the run, from 0."""
         found.end()
         self.seconds += ran.seconds
         self.peak_memory_mb = max(filter(None, (self.peak_memory_mb, ran.peak_memory_mb)), default=None)
@@ -72,7 +72,7 @@ class Taken:
         return None
 
     def value(self, name: str) -> float | None:
-        """Return the median of a figure's values, or None if it has none."""
+        """Return the median of a figure's values, or None if the figure has no value."""
         return median(self.values[name]) if self.values.get(name) else None
 
     def others(self, metric: str) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Taken:
 
 
 class Figures:
-    """Reads the metric and other ``METRIC`` lines from a program's output; for each name the last line counts."""
+    """Reads the metric and other ``METRIC`` lines from a program's output; only the last line of each name counts."""
 
     def __init__(self, pattern: str | None, metric: str) -> None:
         self.value: float | None = None
@@ -108,7 +108,7 @@ class Figures:
             self._rest = b""
 
     def failure(self) -> tuple[Failure, str] | None:
-        """Return why the metric could not be read, or None if it could."""
+        """Return why the metric could not be read, or None if it was read."""
         if self._text is None:
             wanted = f"/{self._pattern.pattern}/" if self._pattern else f"METRIC {self.metric}=value"
             return "invalid", f"the program ended without printing {wanted}{self._printed_instead()}"
@@ -117,7 +117,8 @@ class Figures:
         return None
 
     def _printed_instead(self) -> str:
-        """Return the end of the message, which shows printed lines that resemble the metric's; empty if none does."""
+        """Return the end of the message, which shows what was printed instead of the metric; empty if nothing resembles
+        it."""
         if self._pattern is not None:
             return ""
         if self._near:
@@ -143,7 +144,7 @@ class Figures:
 
 
 def _without_backspaces(text: str) -> str:
-    """Return the text as a terminal shows it, where a backspace erases a character, as in some progress bars."""
+    """Return the text as a terminal shows it: a backspace, which some progress bars print, erases a character."""
     if "\b" not in text:
         return text
     shown: list[str] = []

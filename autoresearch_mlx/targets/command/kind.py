@@ -30,7 +30,7 @@ class CommandConditions:
     run: str
     """Shell command that prints the metric."""
     guard: str | None = None
-    """Shell command that must end with exit code 0, or the metric does not count."""
+    """Shell command that must end with exit code 0; otherwise the metric does not count."""
     pattern: str | None = None
     """Regular expression whose first group is the number; without it, the number is in a line ``METRIC name=value``."""
     timeout_seconds: float = 600.0
@@ -89,7 +89,8 @@ class CommandKind(TargetKind[CommandConditions]):
         return {**{f"target.{name}": value for name, value in recorded.items()}, **blocks}
 
     def key_parts(self, conditions: CommandConditions, machine: Machine) -> Mapping[str, Any]:
-        """Return the parts of the comparability key; the part ``program`` includes the commands of declared metrics."""
+        """Return the parts of the comparability key; the part ``program`` names the commands of all declared
+        metrics."""
         parts = program_parts(self.record(conditions), {"chip": machine.chip})
         measured = [
             f"{each.name} x {each.repeats}" + (f": {each.run}" if each.run else "") for each in conditions.figures()

@@ -1,11 +1,11 @@
 """Measure with any program that prints a number: the target ``command``.
 
-The number is taken from the last line ``METRIC name=value`` of its output, or from the first group of a regular
-expression.  A carriage return ends a line as a newline does, and colours are ignored, because progress bars write
-carriage returns and colours.  A guard and named checks, if there are any, must end with exit code 0 before the program
-runs.  The program runs in the worktree, so ``editable`` should not name code that measures, because an edited file
-could print any number.  The program runs without a sandbox, because it is the user's own; but its memory, the disk, and
-processes that it leaves running are watched.
+The number is taken from the last line ``METRIC name=value`` of the program's output, or from the first group of a
+regular expression.  A carriage return ends a line as a newline does, and colours are ignored, because progress bars
+write carriage returns and colours.  A guard and named checks, if there are any, must end with exit code 0 before the
+program runs.  The program runs in the worktree.  So ``editable`` should not name code that measures, because an edited
+file could print any number.  The program is the user's own, so it runs without a sandbox.  But the parent watches its
+memory, the disk, and processes that it leaves running.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 from autoresearch_mlx.trial.speed.clock import ReferenceClock
 
 _MOST_PROCESSES = 1000
-"""Largest number of processes.
+"""Largest number of processes that a run may have.
 
 A parallel build has a few hundred processes, and a fork bomb exceeds this limit within a second.
 """
@@ -65,7 +65,7 @@ class Command(TargetBase):
     name: str = "command"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Refuse Python files that do not parse; files in other languages are not checked."""
+        """Return why a Python file is refused: it does not parse.  Files in other languages are not checked."""
         for path, text in files.items():
             if path.endswith(".py"):
                 try:
@@ -75,7 +75,7 @@ class Command(TargetBase):
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Return None, because a general program has no shorter run, and the guard precedes each measurement anyway."""
+        """Return None: not every program has a shorter run, and the guard runs before each measurement anyway."""
         return None
 
     def measure(self, assignment: Assignment) -> Measurement:
@@ -121,8 +121,8 @@ class Command(TargetBase):
         return done if failure is None or ran is None else not_counted(done, blame(ran, path))
 
     def _lines(self) -> list[tuple[str, list[Figure]]]:
-        """Return each shell command that measures, with the figures that it prints; the command of the metric comes
-        first."""
+        """Return each shell command that measures, with the figures that it prints.  The first command prints the
+        metric."""
         primary = next((each for each in self.figures if each.name == self.metric), Figure(self.metric))
         lines = {primary.run or self.run: [primary]}
         for figure in self.figures:

@@ -1,1 +1,1 @@
-"""Improve an agent, which is scored by cases that it cannot read: the target ``evals``."""
+"""The target ``evals``: improve an agent, and score it by cases that the agent cannot read."""

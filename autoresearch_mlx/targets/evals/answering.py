@@ -35,19 +35,19 @@ _START_SECONDS = 120.0
 """Longest time in seconds for importing the agent's file."""
 _FILE_BYTES = 2**30
 _FAILED_ANSWERS = 3
-"""A case fails after the model's server failed this many times on it, even if the server answers other calls."""
+"""A case fails if the model's server fails this many times during the case, even if the server answers other calls."""
 _LOOK_SECONDS, _PROBE_SECONDS = 0.5, 30.0
 """Seconds between two test calls to a server that does not answer, and the time limit of one test call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The place where the agent runs: its folder, and the paths that it may not open."""
+    """The folder in which the agent runs, and the paths that the agent may not open."""
 
     folder: Path
     """The agent's working directory, with copies of the files that it may read."""
     closed: tuple[Path, ...]
-    """Paths of the cases, which stay closed even inside a readable folder."""
+    """Paths of the cases, which the agent may not open even if they lie inside a readable folder."""
     sandbox: Sandbox | None
     limits: Limits
 
@@ -60,7 +60,7 @@ class Answered:
     repeat: int
     answer: Any
     error: str
-    """Reason why there is no answer, or an empty string if there is one."""
+    """Why there is no answer, or an empty string if there is an answer."""
     seconds: float
     account: Account
 
@@ -82,10 +82,10 @@ def answer_cases(
     progress: Callable[[int], None],
     tools: Sequence[Mapping[str, Any]],
 ) -> list[Answered]:
-    """Let the agent answer cases in the given order; each case comes with the number of its repeat.
+    """Let the agent answer cases in the given order; each pair has a case and the number of the repeat.
 
     ``progress`` is called with the number of answers so far.  If the model's server does not answer, the case is
-    repeated later.  Raises Broken if the agent cannot run, EndpointError if the server does not come back, and
+    repeated later.  Raises Broken if the agent cannot run, EndpointError if the server stays silent, and
     AutoresearchError if the server's settings are wrong.
     """
     done: list[Answered] = []
@@ -130,7 +130,7 @@ def _shifted(progress: Callable[[int], None], before: int, count: int) -> None:
 
 
 class _AgentProcess:
-    """One process of the agent, from its start to the last case or until it dies."""
+    """One process of the agent, from the start of the process to the last case or to its early end."""
 
     def __init__(
         self,
@@ -184,7 +184,7 @@ class _AgentProcess:
             self._stop_asking()
 
     def failed(self, reason: str) -> Answered:
-        """Record the current case as one without an answer, and return it."""
+        """Return the record of the current case, with ``reason`` in place of an answer."""
         case, repeat = self._cases[len(self.done)]
         return Answered(case, repeat, None, reason, time.monotonic() - self._began, self._account)
 

@@ -15,15 +15,16 @@ from autoresearch_mlx.targets.contract import Finding
 TRACES = "traces.jsonl"
 _SECTION = "check"
 LEAST_FIXED = 3
-"""To be kept, an edit that loses no case must win at least this many additional cases.
+"""An edit that loses no case is kept only if it wins at least this many cases.
 
-The gain from exactly this many cases is 1.53 standard errors (``judge/by_case.py``), and the last stage of the judge
-requires 1.5.
+A gain of exactly this many cases is 1.53 standard errors (``judge/by_case.py``); the last stage of the judge requires
+1.5.
 """
 _GAIN = 0.1
 """Gain in score that a night should be able to detect."""
 _KEPT, _SEEN = 1.5, 1.28
-"""Two quantiles of the normal distribution: for the bound of the judge's last stage, and for a power of 0.9."""
+"""Two quantiles of the normal distribution: the bound of the judge's last stage, and the quantile for a power of
+0.9."""
 _SHOWN, _LONGEST = 8, 600
 """The findings show at most this many failed cases, and this many characters of each text."""
 
@@ -56,8 +57,8 @@ def appraised(runs: Sequence[Measurement]) -> list[Finding]:
 
 
 def _spread(tables: Sequence[Mapping[str, float]], means: Mapping[str, float], n: int) -> list[Finding]:
-    """Return a finding if there are too few cases to detect a gain of 0.1; empty if there are enough, or if scores do
-    not vary from run to run."""
+    """Return a finding if there are too few cases to detect a gain of 0.1.  The list is empty if there are enough
+    cases, or if scores do not vary from run to run."""
     if len(tables) < 2:
         return []
     within = fmean(

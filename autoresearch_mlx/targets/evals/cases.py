@@ -30,7 +30,7 @@ KINDS: Mapping[str, frozenset[str]] = {
 }
 """Kind of a check -> optional fields of the check."""
 FUNCTION = re.compile(r"([\w./-]+\.py):([A-Za-z_]\w*)")
-"""Pattern of a file and a function in it, such as ``checks.py:is_sorted``."""
+"""Pattern of a file's name and a function's name, such as ``checks.py:is_sorted``."""
 _HINT = "docs/agents-as-targets.md describes the file of cases"
 
 
@@ -57,7 +57,7 @@ class Case:
 def part_of(case_id: str, dev_share: float, guard_share: float) -> Part:
     """Return the part to which a case belongs.
 
-    The part depends on the id alone, so a new case moves no other case to another part.
+    The part depends on the case's id alone, so every case stays in its part when new cases are added.
     """
     at = int.from_bytes(hashlib.sha256(case_id.encode()).digest()[:6]) / 2**48
     return "dev" if at < dev_share else "guard" if at < dev_share + guard_share else "hidden"

@@ -1,4 +1,4 @@
-"""Define the options of a session of the target ``evals``, and read its cases."""
+"""Define the options of a session of the target ``evals``, and read the session's cases."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class EvalsConditions:
     cases: str = "cases.jsonl"
     """The file of cases; it may lie outside the lab."""
     tools: str = ""
-    """Python file whose public functions are the tools, or an empty string for none."""
+    """Python file whose public functions are the tools, or an empty string if the agent has no tools."""
     files: tuple[str, ...] = ()
-    """More files of the lab that the agent may read; it may always read the editable files."""
+    """More files of the lab that the agent may read; editable files are always readable."""
     repeats: int = 1
     """Number of times that each case runs in one measurement."""
     dev_share: float = 0.5
@@ -59,7 +59,7 @@ class EvalsConditions:
     tokens_limit: float | None = None
     seconds_limit: float | None = None
     errors_limit: float | None = None
-    """Largest rise of errors with which an edit may be kept, as a share of the incumbent's errors, or None for no
+    """Limit for the rise of errors: an edit above it is not kept.  A share of the incumbent's errors, or None for no
     limit.  ``tokens_limit`` and ``seconds_limit`` limit the rise of tokens and seconds in the same way."""
     judge_model: str = ""
     judge_endpoint: str = ""
@@ -67,11 +67,11 @@ class EvalsConditions:
     votes: int = 2
     """Number of votes on a rubric; in each vote the judge is asked two opposite questions."""
     patience_seconds: float = 600.0
-    """Seconds for which a measurement waits for a server that does not answer."""
+    """How long a measurement waits for a server that does not answer, in seconds."""
     cases_sha256: str = ""
     own_sha256: str = ""
-    """SHA-256 of the tools, checks and scripted model together; like the hash of the cases, it is computed when the
-    session begins."""
+    """SHA-256 of the tools, checks and scripted model together.  This hash and the hash of the cases are computed when
+    the session begins."""
 
     @property
     def script(self) -> str | None:
@@ -151,7 +151,8 @@ def parts_of(c: EvalsConditions, root: Path) -> Mapping[Part, tuple[Case, ...]]:
 
 
 def from_ledger(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values from a ledger.  JSON has no tuples, so ``files`` is turned back from a list into a tuple."""
+    """Return the values from a ledger.  JSON has no tuples, so this function turns the list ``files`` into a tuple
+    again."""
     return {name: tuple(value) if name == "files" else value for name, value in recorded.items()}
 
 
@@ -164,7 +165,8 @@ def _is_address(endpoint: str) -> bool:
 
 
 def _own_wrong(data: bytes, name: str, c: EvalsConditions, cases: tuple[Case, ...]) -> str | None:
-    """Return what is wrong with a file of the user's code: it does not parse, or lacks a function that is needed."""
+    """Return why a file of the user's code cannot be used, or None if it can: for example, it does not parse, or lacks
+    a function that is needed."""
     if not name.endswith(".py"):
         return "it is not a Python file"
     try:

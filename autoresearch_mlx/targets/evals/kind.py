@@ -25,7 +25,7 @@ from autoresearch_mlx.trial.sandbox.landlock import PORTS_ABI, abi
 
 
 class EvalsKind(TargetKind[EvalsConditions]):
-    """The kind of target that improves an agent, which is scored by cases that it cannot read."""
+    """The kind of target that improves an agent and scores it by cases that the agent cannot read."""
 
     name = "evals"
     conditions = EvalsConditions
@@ -107,7 +107,7 @@ class EvalsKind(TargetKind[EvalsConditions]):
 
 
 def _sandbox(settings: Settings) -> Sandbox | NoSandbox:
-    """Return the sandbox of this system; NoSandbox if it cannot limit connections to a single port."""
+    """Return the sandbox of this system, or NoSandbox if the sandbox cannot limit connections to a single port."""
     found = sandbox_of(settings)
     if isinstance(found, Sandbox) and found.kind == "landlock" and abi() < PORTS_ABI:
         return NoSandbox(f"{found.words} cannot limit connections to one port; Linux 6.7 can")

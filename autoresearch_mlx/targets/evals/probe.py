@@ -1,4 +1,4 @@
-"""Test an agent's sandbox from inside: forbidden actions must fail, and allowed ones must work."""
+"""Test an agent's sandbox from inside: forbidden actions must fail, and allowed actions must work."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _SECONDS = 60.0
 
 
 def sandbox_breach(sandbox: Sandbox, private: Sequence[Path]) -> str | None:
-    """Return the first forbidden action that worked, or allowed action that failed; None if there is neither.
+    """Return a sentence on the first forbidden action that worked or allowed action that failed, or None if all is
+    right.
 
     ``private`` lists the cases and other paths that the agent may not open.
     """

@@ -1,7 +1,8 @@
 """Serve the model and the tools to the agent on 127.0.0.1, and count the agent's use of them.
 
-Each case has its own secret path, so a process left over from one case cannot spend the budget of another case.
-Once the budget is used up, every call is refused with status 429.  The agent's own reports are ignored.
+Each case has a secret path of its own, so a process that one case left running cannot spend another case's budget.
+After the budget is used up, every call is refused with status 429.  Calls and tokens are counted here, whatever the
+agent reports.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _LONGEST = 4000
 
 @dataclass(slots=True)
 class Account:
-    """The calls and tokens that one case has used, and its trace."""
+    """The calls and tokens that one case has used, and the trace of the case."""
 
     seed: int
     token: str = field(default_factory=lambda: secrets.token_hex(16))
@@ -36,14 +37,14 @@ class Account:
     tokens: int | None = 0
     """Tokens of all calls, or None if the server did not report them."""
     refused: str = ""
-    """Message that names the budget that is used up, or an empty string while none is."""
+    """Message that says which budget is used up, or an empty string if none is used up."""
     trace: list[dict[str, Any]] = field(default_factory=list)
     away: Exception | None = None
-    """Error that ended the case, either one of the model's server or one in the settings."""
+    """Error that ended the case: the model's server failed, or a setting is wrong."""
 
 
 class Proxy:
-    """A server for the cases of one measurement; ``open`` begins a case and ends the previous one."""
+    """A server for the cases of one measurement; ``open`` begins a case and ends the previous case."""
 
     def __init__(self, conditions: EvalsConditions, upstream: Upstream, scorer: Scorer) -> None:
         self.conditions, self.upstream, self.scorer = conditions, upstream, scorer

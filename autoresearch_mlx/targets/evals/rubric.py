@@ -1,4 +1,4 @@
-"""Let a fixed model judge an answer by a rubric, in several votes of two questions each.
+"""Let a fixed model judge an answer by a rubric, in several votes with two questions in each vote.
 
 An answer may try to influence the judge.  So the answer is quoted between random marks, and the judge replies with one
 of two random words that are new for each question.  The second question of a vote asks for the opposite of the first.
@@ -34,9 +34,10 @@ _STEERS = re.compile(
 def judged(case: Case, answer: Any, votes: int, ask: Ask, secret: str) -> Score:
     """Return the share of votes for the answer, or 0 for an answer that addresses the judge.
 
-    A vote asks two questions: whether the answer meets the rubric, then whether it fails to meet it.  If the rubric
-    has a reference, the questions are whether the answer is at least as good as the reference, then, with the texts
-    in the opposite order, whether it is worse.  The answer wins the vote if the replies are yes and no.
+    A vote asks two questions: whether the answer meets the rubric, then whether it fails to meet it.  If the rubric has
+    a reference, the first question is whether the answer is at least as good as the reference.  The second question
+    shows the two texts in the opposite order, and asks whether the answer is worse.  The answer wins the vote if the
+    replies are yes and no.
     """
     text = (answer if isinstance(answer, str) else json.dumps(answer))[:_LONGEST]
     if answer is None or not text.strip():
@@ -51,7 +52,7 @@ def judged(case: Case, answer: Any, votes: int, ask: Ask, secret: str) -> Score:
 
 
 def _said(case: Case, text: str, vote: int, order: int, ask: Ask, secret: str) -> bool | None:
-    """Ask the question with this ``order``; return whether the judge replied yes, or None for neither yes nor no."""
+    """Ask question 0 or 1 of a vote (``order``); return whether the judge said yes, or None for neither yes nor no."""
     drawn = hashlib.sha256(f"{secret}\0{case.id}\0{vote}\0{order}".encode()).digest()
     yes = _WORDS[drawn[0] % len(_WORDS)]
     no = _WORDS[(drawn[0] + 1 + drawn[1] % (len(_WORDS) - 1)) % len(_WORDS)]

@@ -21,7 +21,7 @@ _SECONDS = 20.0
 
 
 class Scorer:
-    """The scorer's process, which starts with the first question, and again if it left a question unanswered."""
+    """The scorer's process.  It starts with the first question, and starts again after a question without an answer."""
 
     def __init__(self, root: Path, tools: str, script: str | None, folder: Path) -> None:
         self._setup = {"root": str(root), "tools": tools or None, "model": script}
@@ -31,7 +31,7 @@ class Scorer:
         self._rest = b""
 
     def ask(self, seconds: float = _SECONDS, **question: Any) -> Mapping[str, Any]:
-        """Return the scorer's answer; if something went wrong, the answer's field ``error`` describes it.
+        """Return the scorer's answer; after a failure, the answer's field ``error`` describes the failure.
 
         Threads that ask at the same time take turns.
         """

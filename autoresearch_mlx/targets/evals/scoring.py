@@ -28,7 +28,8 @@ class Scored:
     score: float
     why: str
     broken: str = ""
-    """Reason why the check itself failed, in which case the run has no value; an empty string if the check worked."""
+    """Why the check itself failed, or an empty string if the check worked.  After a failed check, the run has no
+    value."""
 
     def trace(self) -> str:
         """Return a line of JSON with all facts about this answer, for the agent that proposes the next edit."""
@@ -54,7 +55,7 @@ class Scored:
 
 
 def encodable(text: str) -> str:
-    """Return the text with each half of a surrogate pair, which UTF-8 cannot encode, replaced by a question mark."""
+    """Return the text with a question mark for each lone surrogate, because UTF-8 cannot encode surrogates."""
     return text.encode(errors="replace").decode()
 
 

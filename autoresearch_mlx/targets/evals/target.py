@@ -41,8 +41,8 @@ _SMOKE_CASES = 2
 _AGENT = "agent"
 """Name of the folder, inside a run's folder, for copies of the files that the agent may read."""
 _SLACK = {"tokens": 0.0, "seconds": 0.0, "errors": 0.02}
-"""Rise of a secondary figure that is always allowed.  Without this allowance, a figure of 0 could never rise, because
-limits are shares of the figure."""
+"""Rise of a secondary figure that is always allowed.  Limits are shares of the figure, so without this allowance a
+figure of 0 could never rise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,14 @@ class Evals(TargetBase):
 
     conditions: EvalsConditions
     root: Path
-    """The lab's folder, from which the cases and the user's own code are read, never from the worktree."""
+    """The lab's folder.  The cases and the user's own code are read from it, and never from the worktree."""
     parts: Mapping[Part, tuple[Case, ...]]
     editable: tuple[str, ...]
     metric: str = "score"
     direction: Direction = "max"
     sandbox: Sandbox | None = None
     open_because: str = ""
-    """Reason why runs are not confined, or an empty string if they are."""
+    """Why runs are not confined, or an empty string if runs are confined."""
     limits: Limits = field(default_factory=Limits)
     machine: Mapping[str, Any] = field(default_factory=dict)
     name: str = "evals"
@@ -78,7 +78,8 @@ class Evals(TargetBase):
         return None
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Refuse Python files that do not parse, and an agent's file that lacks the entry function."""
+        """Return why a file is refused: it is Python that does not parse, or the agent's file without the entry
+        function."""
         file, _, function = self.conditions.entry.rpartition(":")
         for path, text in files.items():
             if path.endswith(".py"):
@@ -98,7 +99,7 @@ class Evals(TargetBase):
         return self._measured(assignment, {"dev": cases}, "smoke")
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Let the agent answer the dev and guard cases, or the hidden ones for a certificate, and score the answers.
+        """Let the agent answer the dev and guard cases, or for a certificate the hidden cases, and score the answers.
 
         Raises EndpointError if the model's server does not answer, so that the experiment does not count.
         """
@@ -178,9 +179,9 @@ class Evals(TargetBase):
         return Measurement(None, assignment.seed, failure, reason, seconds=seconds, log=log, machine=self.machine)
 
     def _laid_out(self, assignment: Assignment) -> Path:
-        """Copy the files that the agent may read into a new folder, and return it.
+        """Copy the files that the agent may read into a new folder, and return the folder.
 
-        The folder has no other file of the lab, so it has no cases.
+        The folder has no other file of the lab, and so no file of cases.
         """
         folder = assignment.folder / _AGENT
         shutil.rmtree(folder, ignore_errors=True)
@@ -195,7 +196,7 @@ class Evals(TargetBase):
         return folder
 
     def _closed(self) -> tuple[Path, ...]:
-        """Return the files with answers, which the sandbox keeps closed even in a readable folder."""
+        """Return the files with answers, which the sandbox keeps closed even if they lie in a readable folder."""
         from autoresearch_mlx.lab.assets import asset
 
         shipped = [asset(f"examples/tool-agent/{name}") for name in ("cases.jsonl", "model.py")]
@@ -237,7 +238,7 @@ def _means(scored: Sequence[Scored]) -> dict[str, float]:
 
 
 def _figures(scored: Sequence[Scored]) -> dict[str, float | None]:
-    """Return the mean tokens and seconds of a case, and the share of cases with an error; None stands for unknown."""
+    """Return the mean tokens and seconds of a case, and the share of cases with an error; None means unknown."""
     tokens = [s.answered.account.tokens for s in scored]
     known = [t for t in tokens if t is not None]
     return {

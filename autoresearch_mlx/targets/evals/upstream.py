@@ -1,4 +1,4 @@
-"""Call the session's model, on its server or in the user's script."""
+"""Call the session's model, which runs on a server or is the user's script."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from autoresearch_mlx.errors import ConfigError
 from autoresearch_mlx.targets.evals.scorer import Scorer
 
 _PASSED_ON = ("messages", "tools", "tool_choice", "response_format", "stop")
-"""Fields of an agent's request that are passed to the model; the session sets all others."""
+"""Fields of an agent's request that are passed to the model; the session sets all other fields."""
 
 
 class Away(Exception):
-    """Raised when the model's server does not answer; the agent is then not to blame."""
+    """Raised when the model's server does not answer, which is not the agent's fault."""
 
 
 class Refused(Exception):
@@ -107,7 +107,8 @@ class Upstream:
 
 
 def is_reply(found: Any) -> TypeGuard[dict[str, Any]]:
-    """Return whether a server's JSON is a reply: it must have choices with a message, and usage must be an object."""
+    """Return whether a server's JSON is a reply: ``choices`` must have a message, and any ``usage`` must be an
+    object."""
     choices = found.get("choices") if isinstance(found, dict) else None
     first = choices[0] if isinstance(choices, list) and choices else None
     message = first.get("message") if isinstance(first, dict) else None

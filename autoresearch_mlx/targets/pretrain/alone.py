@@ -1,4 +1,4 @@
-"""Run ``python train_mlx.py``: make one whole measurement and print upstream's closing lines.
+"""What ``python train_mlx.py`` runs: make one whole measurement and print upstream's closing lines.
 
     python -P -m autoresearch_mlx.targets.pretrain.alone PATH/train_mlx.py
 
@@ -70,8 +70,8 @@ def target_of(script: Path) -> Pretrain:
 
 
 def measure(target: Pretrain, script: Path, folder: Path) -> Measurement:
-    """Run a copy of the script once; the copy lies in another folder, so that files which it writes beside itself do
-    not stay in the lab."""
+    """Measure a copy of the script once.  The copy lies in another folder, so that the lab is free of files that the
+    script writes beside itself."""
     tree, run = folder / "tree", folder / RUN
     tree.mkdir()
     run.mkdir()
@@ -80,7 +80,7 @@ def measure(target: Pretrain, script: Path, folder: Path) -> Measurement:
 
 
 def trailer(m: Measurement, total_seconds: float, depth: object, peak: Peak | None) -> list[str]:
-    """Return upstream's closing lines, ``key: value``, for which upstream's tools search."""
+    """Return the closing lines, ``key: value``, that upstream prints and that upstream's tools read."""
     rate, matrix = m.tokens_per_second, m.extra.get("matrix_params")
     mfu = mfu_percent(matrix, rate, peak.gflops) if rate and matrix and peak else None
     figures = {
@@ -98,7 +98,7 @@ def trailer(m: Measurement, total_seconds: float, depth: object, peak: Peak | No
 
 
 def peak_of(target: Pretrain) -> Peak | None:
-    """Return the machine's best matrix product, from its calibration or measured now, or None if MLX does not work."""
+    """Return the machine's best matrix product, from the calibration or measured now, or None if MLX does not work."""
     if target.peak is not None:
         return target.peak
     conditions = target.conditions

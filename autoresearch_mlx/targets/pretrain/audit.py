@@ -1,4 +1,4 @@
-"""Audit a run whose gain is too good to be believed: score its weights again, and look for an explanation."""
+"""Audit a run whose gain is too good to be believed: score the run's weights again, and look for an explanation."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ from autoresearch_mlx.trial.spec import EvalSpec
 Rows = npt.NDArray[np.float64]
 HIDDEN = "hidden"
 _ERRORS = 3.0
-"""Number of standard errors up to which two sets of rows may differ by chance."""
+"""The scores of two sets of rows may differ by this many standard errors by chance."""
 _SHARE = 0.5
-"""Share of the gain by which two sets of rows may differ.  If an edit improves the validation rows only, the
-validation rows and the hidden rows differ by the whole gain."""
+"""The scores of two sets of rows may differ by this share of the gain.  If an edit improves the validation rows only,
+the validation rows and the hidden rows differ by the whole gain."""
 _SAME = 0.002
-"""Largest change of a score, as a share, when the same weights are scored again in float64 and with other cuts."""
+"""Largest allowed change, as a share of the score, when the same weights are scored again in float64 and with other
+cuts of the rows."""
 _TOLD = 2.0
-"""Ratio of the training loss to the validation loss above which dropout or label smoothing cannot explain the
-difference."""
+"""If the training loss is above the validation loss by more than this factor, neither dropout nor label smoothing
+explains it."""
 _TIMES = 3.0 * (1 + CUTS)
 """Time limit of an audit as a multiple of an evaluation's time.  An audit takes longer, because a single process
 scores three sets of rows, whole and cut."""
@@ -49,11 +50,11 @@ class Gained:
 
 
 def audited(conditions: Conditions, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
-    """Return the measurement with the findings of its audit in ``extra``, or as ``invalid`` if the audit contradicts
-    it.
+    """Return the measurement with the findings of the audit in ``extra``; it is ``invalid`` if the audit contradicts
+    the score.
 
-    ``gain`` is the apparent gain of the run, in bits per byte.  The assignment's folder has the run's weights, and its
-    ``incumbent`` may restore the incumbent's weights, which are then scored on the same rows for comparison.
+    ``gain`` is the apparent gain of the run, in bits per byte.  The assignment's folder has the run's weights.  If
+    ``assignment.incumbent`` can restore the incumbent's weights, they are scored on the same rows for comparison.
     """
     if measured.value is None:
         return measured
@@ -92,7 +93,8 @@ def _gains(found: _Auditing, reference: _Auditing | None) -> dict[str, Gained]:
 
 
 def gained(rows: Rows, before: Rows) -> Gained:
-    """Return the gain of an edit, from bits and bytes of each row, [2, n], after the edit (``rows``) and ``before``."""
+    """Return the gain of an edit.  Both arguments are [2, n]: bits and bytes of each row, after the edit and before
+    it."""
     won, size = before[0] - rows[0], rows[1]
     value = float(won.sum() / size.sum())
     left = won - value * size
@@ -106,7 +108,7 @@ def contradiction(
     """Return a sentence that says which set of rows contradicts the score, and how; None if no set does.
 
     ``gains`` are the gains over the incumbent on the rows of each set.  Rows differ in difficulty far more than two
-    models differ on one row.  So the gains decide if they are known; if not, the values on the sets are compared.
+    models differ on one row.  So known gains decide; without gains, the values on the sets are compared.
     """
     found = sets[VALIDATION]
     again, slack = found["value"], _ERRORS * found["lookahead_error"] + _SAME * abs(value)
@@ -126,8 +128,8 @@ def contradiction(
 
 
 def _short(name: str, sets: Mapping[str, Mapping[str, float]], gains: Mapping[str, Gained]) -> tuple[float, float]:
-    """Return how much worse the score of a set is than that of the validation rows, in bits per byte, and the standard
-    error."""
+    """Return how much worse a set scores than the validation rows, in bits per byte, and the standard error of this
+    difference."""
     if gains:
         here, other = gains[VALIDATION], gains[name]
         return here.value - other.value, math.hypot(here.error, other.error)
@@ -138,8 +140,8 @@ def _short(name: str, sets: Mapping[str, Mapping[str, float]], gains: Mapping[st
 def _on_training(sets: Mapping[str, Mapping[str, float]], gain: float, gains: Mapping[str, Gained]) -> str:
     """Return a sentence if the gain is far smaller on rows of the training text, else an empty string.
 
-    The sentence proves nothing: a model that knows all held-out rows gains less on rows of the training text, but so
-    does an honest remedy for overfitting.
+    The sentence proves nothing.  A model that knows all held-out rows gains less on rows of the training text, and an
+    honest remedy for overfitting does too.
     """
     if TRAINING not in gains:
         return ""
@@ -166,7 +168,7 @@ def _facts(sets: Mapping[str, Mapping[str, float]], gains: Mapping[str, Gained])
 
 
 class _Auditing(Evaluation):
-    """The parent's view of an audit; after it, ``sets`` holds the findings on each set of rows."""
+    """An audit as the parent process sees it; after the audit, ``sets`` has the findings on each set of rows."""
 
     module = "autoresearch_mlx.trial.audit"
 

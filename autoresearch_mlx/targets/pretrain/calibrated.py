@@ -22,7 +22,7 @@ def basis_here(settings: Settings, lab: Lab | None, machine: Machine, profile: P
 def calibration_here(
     settings: Settings, lab: Lab | None, machine: Machine, profile: Profile
 ) -> tuple[Calibration | None, str | None]:
-    """Return the calibration for this lab, or None with the reason; the reason is None if there never was a
+    """Return the calibration for this lab, or None and the reason.  The reason is None too if there never was a
     calibration."""
     if settings.hardware.calibrate == "never":
         return None, "not used: hardware.calibrate = never"
@@ -30,13 +30,13 @@ def calibration_here(
 
 
 def chosen_by_hand(settings: Settings) -> bool:
-    """Return whether the settings name a budget or a profile; if they do, a calibration changes neither budget nor
+    """Return whether the settings name a budget or a profile.  If so, no calibration changes the budget or the
     batch."""
     return settings.budget.seconds != "auto" or settings.hardware.profile != "auto"
 
 
 def fit_to_machine(settings: Settings, lab: Lab, machine: Machine, profile: Profile, say: Say) -> Profile:
-    """Return the profile with the calibration's budget and batch, or unchanged if there is no calibration."""
+    """Return the profile with the calibration's budget and batch, or the same profile if there is no calibration."""
     if chosen_by_hand(settings):
         return profile
     calibration, why = calibration_here(settings, lab, machine, profile)
@@ -50,7 +50,7 @@ def fit_to_machine(settings: Settings, lab: Lab, machine: Machine, profile: Prof
 
 
 def _shape(settings: Settings, lab: Lab | None, profile: Profile) -> tuple[int, int]:
-    """Return the vocabulary size and the row length that a session of this lab would train with."""
+    """Return the vocabulary size, and the number of tokens in a row, with which a session of this lab would train."""
     data = settings.data
     try:
         last = last_corpus(lab) if lab is not None and data.source == "auto" else None

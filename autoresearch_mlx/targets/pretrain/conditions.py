@@ -31,7 +31,8 @@ class PretrainConditions:
     eval_rows: int
     """Number of rows on which a run is scored."""
     eval_rows_wanted: int | None
-    """Number of rows that the settings ask for, or None in an old ledger; the corpus may have fewer rows."""
+    """Number of rows that the settings ask for, or None in an old ledger; ``eval_rows`` is smaller if the corpus has
+    fewer."""
     device: Device
     budget: Budget
     max_seconds: float | None
@@ -41,10 +42,10 @@ class PretrainConditions:
     evaluate_seconds: float
     """The longest time that the evaluation may take, in seconds."""
     memory_limit_bytes: int | None
-    """Memory limit in bytes that is set in MLX; None leaves MLX's own limit."""
+    """Memory limit in bytes that MLX gets; None means MLX's own limit."""
 
     text_closed: bool = False
-    """Whether the edited code is kept from reading the held-out text; False in old ledgers."""
+    """Whether something keeps the edited code from reading the held-out text; False in old ledgers."""
 
     @property
     def training_seconds(self) -> float | None:

@@ -15,13 +15,13 @@ from autoresearch_mlx.targets.corpus.rows import Corpus, open_corpus
 from autoresearch_mlx.targets.pretrain.conditions import PretrainConditions
 
 _SCARCE_EVAL_TOKENS = 2**19
-"""Largest number of tokens that are held out of a small source."""
+"""Largest number of tokens to hold out of a small source."""
 
 
 def recorded_corpus(conditions: PretrainConditions, cache: Path) -> Corpus:
-    """Return a session's corpus, from its recorded folder or else from ``cache``, where its hashes identify it.
+    """Return a session's corpus from the recorded folder, or else a corpus in ``cache`` with the recorded hashes.
 
-    Raises CorpusError if neither the recorded folder nor ``cache`` has it.
+    Raises CorpusError if neither of the two has such a corpus.
     """
     place, wanted = Path(conditions.corpus), conditions.data_sha256
     here = open_corpus(place) if place.exists() else None
@@ -41,8 +41,8 @@ def recorded_corpus(conditions: PretrainConditions, cache: Path) -> Corpus:
 def choose_corpus(settings: Settings, lab: Lab, profile: Profile, say: Say) -> Corpus:
     """Return the corpus that a new session trains on.
 
-    The settings may name this corpus.  If the settings name none, the session trains on the corpus that was prepared
-    last for the lab, or else on the text of the standard library, which is prepared now.  Raises CorpusError.
+    The settings may name the corpus.  Otherwise, the session trains on the corpus that was prepared last for the lab.
+    If there is none, the text of the standard library is prepared now.  Raises CorpusError.
     """
     if settings.data.source == "auto" and (last := last_corpus(lab)) is not None:
         return last
@@ -56,7 +56,8 @@ def choose_corpus(settings: Settings, lab: Lab, profile: Profile, say: Say) -> C
 
 
 def corpus_request(settings: Settings, profile: Profile) -> corpora.Request:
-    """Return the corpus that the settings ask for; sizes that they leave open come from the profile."""
+    """Return the request for the corpus that the settings describe; the profile gives the sizes that the settings leave
+    out."""
     data = settings.data
     source = "stdlib" if data.source == "auto" else data.source
     seq_len: int = _or(data.seq_len, profile.seq_len)

@@ -1,4 +1,5 @@
-"""Choose the conditions of a session of the target ``pretrain``, and build the target that measures under them."""
+"""Choose the conditions of a session of the target ``pretrain``, and build the target that measures under these
+conditions."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ class PretrainKind(TargetKind[PretrainConditions]):
     conditions = PretrainConditions
 
     def check(self, settings: Settings) -> None:
-        """Refuse more than one lane now, because the target is built only after the text has been prepared."""
+        """Refuse more than one lane at once; the target itself would refuse only after the slow preparation of the
+        text."""
         if (lanes := settings.run.lanes) > 1:
             why = "two trainings on one machine slow each other down, so neither could be measured"
             said = f"the target pretrain cannot have {lanes} lanes: {why}"

@@ -40,10 +40,11 @@ def calibration_of(
 def measured_peak(
     settings: Settings, conditions: PretrainConditions, machine: Machine, profile: Profile
 ) -> Peak | None:
-    """Return the best matrix product that was measured here; its description quotes the table's peak speed of the chip.
+    """Return the best matrix product that was measured here.  The description also gives the chip's peak from the table
+    of chips.
 
-    Returns None if the session does not train on the profile's device, or if there is no recent measurement.  The
-    conditions are needed only to find the calibration.
+    Returns None if the session does not train on the profile's device, or if there is no recent measurement.  Only the
+    search for the calibration uses the conditions.
     """
     calibration = (
         calibration_of(settings, conditions, machine, profile) if conditions.device == profile.device else None
@@ -56,8 +57,8 @@ def measured_peak(
 
 
 def table_beside(machine: Machine, dtype: str) -> str:
-    """Return the peak speed in the table of chips as `` (table: 8.1 TFLOPS float16, estimate)``; empty for an unknown
-    chip."""
+    """Return the chip's peak speed from the table of chips, as `` (table: 8.1 TFLOPS float16, estimate)``.  The text is
+    empty for an unknown chip."""
     try:
         found = find_chip(machine, read_chips())
     except TableError:

@@ -41,17 +41,17 @@ _UNCLOSED = (
 
 @dataclass(frozen=True, slots=True)
 class Secrecy:
-    """The paths that the sandbox must keep closed; and, if the text can be read anyway, the reason."""
+    """The paths that the sandbox must keep closed, and the reason if the edited code can read the text anyway."""
 
     closed: tuple[Path, ...] = ()
     in_tree: tuple[str, ...] = ()
-    """Copies of the held-out text in the worktree, as paths relative to it."""
+    """Copies of the held-out text in the worktree, as paths relative to the worktree."""
     open_because: str | None = None
-    """Reason why the edited code can read the held-out text, or None if it cannot."""
+    """Why the edited code can read the held-out text, or None if it cannot read the text."""
 
 
 def secrecy_of(corpus: Corpus, lab: Lab) -> Secrecy:
-    """Return where the text of a corpus lies.
+    """Return where the text of a corpus lies, and whether the edited code can read it.
 
     The search takes milliseconds, except for the source ``folder``, for which the whole folder is listed.
     """
@@ -81,8 +81,7 @@ def _copies() -> Iterator[Path]:
 
 
 def _other(place: Path, name: str) -> bool:
-    """Return whether an installed package only has the same name as a closed one, such as a package that is called
-    ``test``."""
+    """Return whether an installed package that is called ``test`` merely has the same name as a closed package."""
     return name == "test" and place.name in stdlib.INSTALLED
 
 

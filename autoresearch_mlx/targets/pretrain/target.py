@@ -47,13 +47,13 @@ _SMOKE_STEPS = 2
 Two steps are needed, because the first step compiles, and only the second uses state that a step has changed.
 """
 _SMOKE_SECONDS = 10.0
-"""Budget in seconds from which the time limits of a smoke run are computed; the run itself ends after its steps."""
+"""Budget in seconds from which the time limits of a smoke run are computed.  The run itself ends after two steps."""
 _SMOKE_ROWS = 4
 FULL_TOKENS = 40 * 524_288
 """Number of tokens that karpathy/autoresearch scores (EVAL_TOKENS in its prepare.py)."""
 _SECONDS_EACH = 60.0
-"""Seconds that scoring a run again may take for every ``eval_rows`` rows, in addition to the time limit of an
-evaluation."""
+"""Further seconds for scoring a run again: the time limit is that of an evaluation, plus these for each ``eval_rows``
+rows."""
 _EXTRA = ("loss", "num_params", "matrix_params")
 _MEASURED = ("tables", "ending_seconds", "ending_cpu_seconds", "train_cpu_seconds")
 """Names of the facts about the baseline's runs with which later runs are compared (``experiment.Usual``)."""
@@ -71,7 +71,7 @@ class Pretrain(TargetBase):
     """The machine's best matrix product, from which MFU is computed, or None if there is no recent measurement."""
 
     open_text: str | None = None
-    """Reason why the edited code can read the held-out text, or None if it cannot."""
+    """Why the edited code can read the held-out text, or None if it cannot read the text."""
 
     kept_file: str = WEIGHTS
 
@@ -96,11 +96,13 @@ class Pretrain(TargetBase):
         return f"two trainings on one {device} slow each other down, so neither could be measured"
 
     def certify_refused(self) -> str | None:
-        """Return why no certificate is given, if the edited code can read the held-out text; else None."""
+        """Return why no certificate is given: the edited code can read the held-out text.  Returns None if it
+        cannot."""
         return None if self.open_text is None else f"this is demonstration text: {self.open_text}"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Check without running the script that it parses and defines the functions that the harness calls."""
+        """Return why an edit is refused, without running it: a file does not parse, or the script lacks a needed
+        function."""
         for path, text in files.items():
             if not path.endswith(".py"):
                 continue
@@ -113,7 +115,8 @@ class Pretrain(TargetBase):
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Train for two steps at full size and evaluate a few rows; a script that cannot run fails within seconds."""
+        """Train for two steps at full size and evaluate a few rows, so that a script that cannot run fails within
+        seconds."""
         rows = min(_SMOKE_ROWS, self.conditions.eval_rows)
         brief = replace(
             self.conditions,
@@ -128,7 +131,7 @@ class Pretrain(TargetBase):
         return replace(self, conditions=brief)._sealed(quiet, limit)
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Train and evaluate once.  A failure is returned as data, with its phase."""
+        """Train and evaluate once.  A failure is returned as a measurement that names the failed phase."""
         return self._sealed(assignment)
 
     def _sealed(self, assignment: Assignment, limit: Limit | None = None) -> Measurement:
@@ -205,7 +208,7 @@ class Pretrain(TargetBase):
     # --- a gain too good to be believed
 
     def audit(self, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
-        """Score the run's weights again, with fewer assumptions and on further rows (:mod:`audit`)."""
+        """Score the run's weights again, with fewer assumptions and on more rows; see :mod:`audit`."""
         before = seal.take(sealed_files(self.conditions), manifest_hashes(self.conditions))
         try:
             done = audited(replace(self.conditions, split=assignment.split), assignment, measured, gain)
@@ -234,7 +237,7 @@ class Pretrain(TargetBase):
     # --- the sandbox
 
     def unconfined_because(self, private: Sequence[Path]) -> str | None:
-        """Test the sandbox with real children; return why the sandbox fails, or None if it works.
+        """Test the sandbox with real child processes; return why the sandbox fails, or None if it works.
 
         Raises LabError if MLX computes wrong numbers, with or without a sandbox.
         """
@@ -253,7 +256,8 @@ class Pretrain(TargetBase):
         return replace(self, conditions=replace(self.conditions, sandbox=None, machine=machine))
 
     def _mfu(self, training: Training) -> dict[str, Any]:
-        """Return MFU in percent and a description of the peak, by name; empty if the speed or the peak is unknown."""
+        """Return the facts ``mfu_percent`` and ``mfu_of`` (what the peak is); empty if the speed or the peak is
+        unknown."""
         rate, matrix = training.tokens_per_second(), training.facts.get("matrix_params")
         if self.peak is None or not rate or not matrix:
             return {}
@@ -287,7 +291,7 @@ def sealed_files(conditions: Conditions) -> list[Path]:
 
 
 def manifest_hashes(conditions: Conditions) -> dict[Path, str]:
-    """Return the SHA-256 of each data file from the corpus's manifest; empty without a manifest."""
+    """Return the SHA-256 of each data file, as the corpus's manifest gives it; empty if there is no manifest."""
     folder = conditions.train_rows.parent
     try:
         return {folder / name: value for name, value in read_manifest(folder / MANIFEST).sha256.items()}

@@ -1,10 +1,10 @@
-"""Run the agent that is being improved, one case after the other, each in a process of its own.
+"""Run the agent that is being improved on one case after the other, with a new process for each case:
 
     python -P -m autoresearch_mlx.targets.evals.inside.agent_process FILE:FUNCTION DESCRIPTOR
 
-This process imports the agent once and then forks for each case, so that nothing carries over from one case to the
-next.  Each line of JSON on the descriptor is a case: its question, the address of the harness, and the tools.  The
-outcome goes to the event pipe: ``{"ready": true}``, then ``{"case": token, "answer": ...}`` or ``{"case": token,
+This process imports the agent once and then forks for each case, so no case can leave anything for the next case.  Each
+line of JSON on the descriptor is a case: the question, the address of the harness, and the tools.  The process writes
+the outcome to the event pipe: ``{"ready": true}``, then ``{"case": token, "answer": ...}`` or ``{"case": token,
 "error": ...}``.  This process and its children run in the sandbox; the agent can reach only the harness.
 """
 
@@ -35,14 +35,14 @@ class BudgetSpent(Exception):
 
 
 class CallFailed(Exception):
-    """Raised when the model or a tool answers with an error, whose message it carries."""
+    """Raised when the model or a tool answers with an error; the message is that of the error."""
 
 
 class Tools:
-    """Everything that an agent may use in one case: the model, and the lab's tools as methods.
+    """What an agent may use in one case: the model, and the lab's tools, each of them a method.
 
-    ``tools.model(messages)`` returns the text of the model's reply; ``tools.calculator(expression="2+2")`` calls a
-    tool, and ``tools.call("calculator", expression="2+2")`` does the same.
+    ``tools.model(messages)`` returns the text of the model's reply.  ``tools.calculator(expression="2+2")`` calls the
+    tool ``calculator``, and so does ``tools.call("calculator", expression="2+2")``.
     """
 
     BudgetSpent, CallFailed = BudgetSpent, CallFailed

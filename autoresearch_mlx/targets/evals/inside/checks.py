@@ -23,10 +23,10 @@ class Score(NamedTuple):
 
 
 def checked(check: Mapping[str, Any], answer: Any, case: Mapping[str, Any], own: Callable[[str], Any]) -> Score:
-    """Return the score of an answer by any check except a rubric.
+    """Return the score that a check, which is not a rubric, gives to an answer.
 
-    ``own`` finds the user's function by a name such as ``checks.py:is_sorted``.  The function gets the answer and
-    the case (id and input), and returns True, False, or a number from 0 to 1.  Its exceptions propagate.
+    ``own`` finds the user's function by a name such as ``checks.py:is_sorted``.  The function gets the answer and the
+    case (id and input), and returns True, False, or a number from 0 to 1.  An exception of the function is not caught.
     """
     if "python" in check:
         return _by_function(own(check["python"]), answer, case)
@@ -47,7 +47,7 @@ def checked(check: Mapping[str, Any], answer: Any, case: Mapping[str, Any], own:
 
 
 def _by_number(check: Mapping[str, Any], text: str) -> Score:
-    """Return score 1 if the answer has exactly one number and it is right, else 0."""
+    """Return score 1 if the answer has exactly one number and this number is right, else score 0."""
     numbers = [float(found.replace(",", "")) for found in numbers_in(text)]
     if len(numbers) != 1:
         return Score(0.0, f"{_shown(text)} has {len(numbers)} numbers, and exactly one is needed")
@@ -85,7 +85,7 @@ def _by_function(function: Any, answer: Any, case: Mapping[str, Any]) -> Score:
 
 
 def _text(answer: Any) -> str | None:
-    """Return an answer as text, with each run of white space as one space, or None if there is no answer."""
+    """Return an answer as text, with a single space for any white space, or None if there is no answer."""
     if answer is None:
         return None
     return " ".join((answer if isinstance(answer, str) else json.dumps(answer)).split())

@@ -2,8 +2,8 @@
 
     python -P -m autoresearch_mlx.targets.evals.inside.scorer SETUP
 
-SETUP is a JSON object with ``root``, the lab's folder, and with ``tools`` and ``model``, each a file name in that
-folder or null. The process answers each line on its standard input with one line of JSON, and ends when its input is
+SETUP is a JSON object.  Its field ``root`` is the lab's folder; ``tools`` and ``model`` are names of files in this
+folder, or null.  The process answers each line of standard input with one line of JSON, and ends when standard input is
 closed.  What the user's code prints goes to standard error.
 """
 
@@ -62,7 +62,7 @@ def described(tools: Mapping[str, Callable[..., Any]]) -> list[dict[str, Any]]:
 
 
 def answer(asked: Mapping[str, Any], setup: Mapping[str, Any], own: Own) -> dict[str, Any]:
-    """Return the answer to one request; an error of the user's code is part of the answer."""
+    """Return the answer to one request; if the user's code raises an error, the answer describes the error."""
     what = asked["do"]
     try:
         if what == "check":
