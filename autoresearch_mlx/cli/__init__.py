@@ -1,8 +1,8 @@
-"""Run the command line: each command parses its options, makes one call and prints the result.  Errors become text only
-here.
+"""Run the command line: each command parses its options, makes one call and prints the result.
 
-A command is imported when it is called, so that ``--help`` and ``status`` start at once.  Data goes to stdout, and
-messages go to stderr.  Exit codes: 0 done, 1 error, 2 wrong usage, 3 not over yet, 130 interrupted.
+The module of a command is imported only when the command is called, so that ``--help`` and ``status`` start at once.
+Data goes to stdout, messages go to stderr, and only this module prints errors.  Exit codes: 0 done, 1 error, 2 wrong
+usage, 3 not over yet, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COMMANDS = {
     "run": ("run", "Run experiments until told to stop: edit, train, measure, keep or revert."),
     "try": ("tries", "Measure your own edit of the file as one experiment."),
     "wait": ("tries", "Wait for an experiment, and print its verdict."),
-    "drive": ("drive", "Put a coding agent in charge, which edits, measures and reads the verdicts."),
+    "drive": ("drive", "Put a coding agent in charge: it edits, measures and reads the verdicts."),
     "accept": ("tries", "Keep an experiment that was too good to be believed, if one more run confirms it."),
     "plan": ("plan", "Say how many experiments fit into the time, and whether they fit into memory."),
     "certify": ("certify", "Measure the incumbent against an earlier version on fresh seeds and hidden data."),
@@ -43,8 +43,8 @@ _COMMANDS = {
     "prompt": ("prompt", "Print the next prompt for the model, with its size."),
     "ideas": ("ideas", "List the ideas that models are given to try; add or drop an idea."),
     "steer": ("ideas", "Tell the models what you want, before or during a run."),
-    "pause": ("control", "Pause the run after its current experiment; `resume` continues it."),
-    "resume": ("control", "Continue after `pause`."),
+    "pause": ("control", "Pause the run after its current experiment, until `resume`."),
+    "resume": ("control", "Continue a run that was paused."),
     "stop": ("control", "End the run after its current experiment."),
     "skip": ("control", "End the current experiment now, and continue with the next experiment."),
     "policy": ("control", "Show when the run ends; change its limits while it runs."),
@@ -60,12 +60,12 @@ _COMMANDS = {
     "restore": ("keep", "Unpack a session from an archive."),
     "doctor": ("doctor", "Check the machine, the lab and the settings."),
 }
-"""Module of this package and line of --help for each command; the module has a function ``NAME_command``."""
+"""For each command NAME: the module that has the function ``NAME_command``, and the line that --help shows."""
 
 
 _OF_ANOTHER_GIT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
-"""Variables that git sets for its hooks and for `rebase --exec`; while they are set, our git commands would use the
-user's worktree."""
+"""Variables that git sets for its hooks and for `rebase --exec`.  They are removed, because with them our git commands
+would use the user's worktree."""
 
 
 class Commands(click.Group):
@@ -114,7 +114,7 @@ def group() -> None:
 
 
 def main() -> None:
-    """Run a command; turn an error or an interruption into text and an exit code."""
+    """Run the command that the command line names; turn an error or an interruption into text and an exit code."""
     gc.set_threshold(
         100_000, 20, 10
     )  # collecting garbage among the million values of a long ledger doubled the time of `status`

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def make_from_sentence(directory: Path, wanted: Wanted, yes: bool, as_json: bool) -> None:
-    """Find a lab, prove by runs that it works and, if the user agrees, write it.
+    """Find a lab for the sentence, prove by runs that the lab works, and write its files if the user agrees.
 
     Raises LabError when no lab could be proved.
     """

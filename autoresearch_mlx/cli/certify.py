@@ -17,16 +17,16 @@ from autoresearch_mlx.cli.options import json_option, lab_here, tag_option
     "--against",
     type=click.IntRange(min=0),
     metavar="N",
-    help="The kept experiment to compare with; default: the last certified experiment.",
+    help="The kept experiment to compare with; default: the last certified experiment, else the baseline.",
 )
 @tag_option
 @json_option
 def certify_command(pairs: int, against: int | None, tag: str | None, as_json: bool) -> None:
     """Measure the incumbent against an earlier version on fresh seeds and hidden data, in alternation (A B B A).
 
-    The best of many experiments looks too good by luck; a certified gain does not. The earlier version is the one
-    certified last, or else the baseline. Each run takes as long as an experiment. A certification that was interrupted
-    continues where it stopped.
+    The best of many experiments looks better than it is, because luck helped to choose it. A certified gain has no such
+    bias. Each run takes as long as a run of an experiment. A certification that was interrupted continues where it
+    stopped.
 
     \b
     Example:

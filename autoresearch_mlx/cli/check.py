@@ -14,11 +14,10 @@ from autoresearch_mlx.cli.options import json_option, lab_here, say, width
 @click.option("--runs", type=click.IntRange(min=2), default=5, show_default=True, help="Runs of the unedited commit.")
 @json_option
 def check_command(runs: int, as_json: bool) -> None:
-    """Try the lab before a night: does it give a number, how steady is it, and would a broken program be kept?
+    """Try the lab before a night: does it give a number, how steady is the number, and would a broken program be kept?
 
-    The last commit is measured several times as it is, then with a few knobs moved, and once with functions that do
-    nothing. The command works in a temporary copy of the lab. The exit code is 1 if a night would not be worth the
-    time.
+    The last commit is measured several times as it is, then with changed values of a few knobs, and once with
+    functions that do nothing. The command works in a temporary copy of the lab. The exit code is 1 if a check failed.
 
     \b
     Example:

@@ -55,11 +55,11 @@ def compare_command(
     tag: str | None,
     as_json: bool,
 ) -> None:
-    """Compare this session with other logs, by axis and change by change, and say which effects carry over.
+    """Compare this session with other logs, by axis and change by change: which effects are the same on both machines?
 
-    Without a session, or with --alone, the imported logs take the place of this session; without an imported log, the
-    last log named by --with does.  If several machines of a fleet measured the session, they are compared with each
-    other first.
+    Without a session, or with --alone, the imported logs are compared instead.  Without imported logs too, the last log
+    named by --with is compared.  If several machines of a fleet measured the session, the command first compares these
+    machines.
 
     \b
     Example:
@@ -74,17 +74,19 @@ def compare_command(
     if len(hardware) > len(files):
         raise click.UsageError("--hardware names the hardware of an imported log: give it once for each --import")
     if alone and (tag or queue):
-        raise click.UsageError("--tag and --queue are about this lab's session, which --alone leaves out")
+        raise click.UsageError("--alone leaves this lab's session out: give it without --tag and --queue")
     if machines:
         if names or files or queue or curves or alone:
-            raise click.UsageError("--machines is about this session's fleet alone; leave the other options out")
+            raise click.UsageError(
+                "--machines compares only the machines of this session's fleet; leave the other options out"
+            )
         _machines(tag, as_json)
         return
     from autoresearch_mlx.compare import machines as side_by_side
     from autoresearch_mlx.compare.table import compare_logs, render, to_json
 
     if (metric or direction) and not files:
-        raise click.UsageError("--metric and --direction are about imported tables: give --import too")
+        raise click.UsageError("--metric and --direction describe imported tables: give --import FILE too")
     imports = _imports(files, hardware, metric, direction)
     folder = None if alone else _session(tag, needed=queue or tag is not None or not (names or files))
     here, there = _sides(folder, imports, names)
@@ -105,8 +107,10 @@ def compare_command(
 
 
 def _machines(tag: str | None, as_json: bool) -> None:
-    """Print the machines of the session's fleet side by side.  Raises LabError when fewer than two machines took
-    part."""
+    """Print a comparison of the machines of the session's fleet.
+
+    Raises LabError when fewer than two machines took part.
+    """
     from autoresearch_mlx.compare import machines
 
     folder = _session(tag, needed=True)
@@ -129,7 +133,10 @@ def _fleet(folder: Path) -> Fleetwide | None:
 
 
 def _curves(folder: Path | None, here: list[Log], there: list[Log], as_json: bool) -> None:
-    """Print the curves.  Our own ledger has tokens and times; other logs have only values and the budget."""
+    """Print the curves of the gain for all logs.
+
+    A session's ledger has tokens and times for its curve; other logs have only values and the budget.
+    """
     from autoresearch_mlx.compare.curves import Course, course_of, of_history, render_courses, to_json
     from autoresearch_mlx.store.ledger import FILE, read
 
@@ -182,7 +189,11 @@ def _session(tag: str | None, needed: bool) -> Path | None:
 
 
 def _sides(folder: Path | None, imports: list[Log], names: Sequence[str]) -> tuple[list[Log], list[Log]]:
-    """Return (here, there): the session and all other logs, or the imported logs and the named logs."""
+    """Return (here, there), the two groups of logs to compare with each other.
+
+    ``here`` is the session, else the imported logs, else the last named log; ``there`` has the other logs, or the
+    H100's if there is no other log.
+    """
     from autoresearch_mlx.compare.log import of_reference
     from autoresearch_mlx.compare.reference import find, h100
 
@@ -217,7 +228,7 @@ def _queue(folder: Path) -> None:
     history = read(folder / FILE).history
     if history.metric != METRIC or history.direction != "min":
         said = f"the H100's winners improve {METRIC}, but this session measures {history.metric}"
-        raise ConfigError(said, "give the command without --queue; nothing was added to the backlog")
+        raise ConfigError(said, "nothing was added to the backlog; give the command without --queue")
     wanted = h100_ideas(h100(), history)
     added = add_ideas(folder, wanted, H100)
     say(f"queued {len(added)} of {len(wanted)} winners of the H100 that were not tried here")

@@ -34,14 +34,14 @@ def pause_command(tag: str | None) -> None:
     folder = _session(tag)
     new = pause(folder, "cli")
     after = _after(folder)
-    told = f"pauses {after}; `autoresearch-mlx resume` continues it"
+    told = f"pauses {after}; `autoresearch-mlx resume` continues the run"
     _answer(folder, new, told, "is already paused, or about to pause")
 
 
 @click.command("resume")
 @tag_option
 def resume_command(tag: str | None) -> None:
-    """Continue after `pause`; also take back a `stop` that has not taken effect yet."""
+    """Continue a run that was paused; also take back a `stop` that has not taken effect yet."""
     from autoresearch_mlx.loop.control import resume
 
     folder = _session(tag)
@@ -98,10 +98,10 @@ def skip_command(tag: str | None, number: int | None) -> None:
 @tag_option
 @json_option
 def policy_command(words: tuple[str, ...], tag: str | None, as_json: bool) -> None:
-    """Show when the current run ends; `set` changes its limits.
+    """Show when the current run ends; `set` changes the limits of the run.
 
     The limits are experiments=N, hours=H, until=HH:MM, stall=N (experiments in a row without a keep), tokens=N and
-    cost=X (what the session may spend on models). The value none removes a limit.
+    cost=X. The last two limit what the session may spend on models. The value none removes a limit.
 
     \b
     Example:
@@ -125,7 +125,10 @@ def policy_command(words: tuple[str, ...], tag: str | None, as_json: bool) -> No
 
 
 def _limit(word: str) -> tuple[str, Any]:
-    """Split ``hours=8`` into the name and the value.  Raises ConfigError."""
+    """Return the name and the value of a limit such as ``hours=8``; the value of ``hours=none`` is None.
+
+    Raises ConfigError for an unknown name or a wrong value.
+    """
     kinds = _kinds()
     name, _, text = word.partition("=")
     if name not in kinds:
@@ -141,7 +144,7 @@ def _limit(word: str) -> tuple[str, Any]:
 
 
 def _check_priced(limits: Mapping[str, Any]) -> None:
-    """Refuse a limit on money when the prices are not known.  Raises ConfigError."""
+    """Raise ConfigError if ``limits`` has a limit on money and lab.toml has no prices."""
     if limits.get("cost") is None:
         return
     from autoresearch_mlx.lab.config import load_settings
@@ -153,7 +156,7 @@ def _check_priced(limits: Mapping[str, Any]) -> None:
 
 
 def _kinds() -> dict[str, tuple[Callable[[str], Any], str, str]]:
-    """Return three values for each limit: the function that parses it, its notation, and an example."""
+    """Return, for each limit by name: the function that parses its value, the value's notation, and an example."""
     return {
         "experiments": (count, "N", "a count: experiments=20"),
         "hours": (positive, "H", "hours: hours=7.5"),
@@ -165,12 +168,12 @@ def _kinds() -> dict[str, tuple[Callable[[str], Any], str, str]]:
 
 
 def _session(tag: str | None) -> Path:
-    """Return the folder of the session: the session named ``tag``, or the session that was used last."""
+    """Return the folder of the session named ``tag``, or of the session that was used last if ``tag`` is None."""
     return find_session(lab_here(), tag)
 
 
 def _after(folder: Path) -> str:
-    """Return the part of a sentence that says when a request takes effect."""
+    """Return when a request takes effect, as part of a sentence: ``now`` or ``after experiment 3``."""
     from autoresearch_mlx.store.ledger import FILE, read
 
     journal = read(folder / FILE)

@@ -11,15 +11,17 @@ from autoresearch_mlx.cli.options import lab_here, say
 
 
 @click.command("dashboard")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Default: a free one.")
-@click.option("--host", default="127.0.0.1", metavar="ADDRESS", help="Default: 127.0.0.1, this machine only.")
-@click.option("--read-only", is_flag=True, help="Watch, and change nothing.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Port; default: any free port.")
+@click.option(
+    "--host", default="127.0.0.1", metavar="ADDRESS", help="IP address; default: 127.0.0.1, for this machine only."
+)
+@click.option("--read-only", is_flag=True, help="Show the sessions, and allow no control.")
 @click.option("--no-open", is_flag=True, help="Print the address and open no browser.")
 def dashboard_command(port: int, host: str, read_only: bool, no_open: bool) -> None:
     """Watch and control the sessions of this lab in a browser.
 
-    The address contains a token, new at each start; whoever has it can control the run.  The loop does not depend
-    on the dashboard: you can start, stop and kill either without the other.
+    The printed address contains a token, which is new at each start; whoever has the address can control the run.  The
+    dashboard and the run do not depend on each other: each can be started, stopped or killed alone.
 
     \b
     Example:
@@ -51,5 +53,5 @@ def dashboard_command(port: int, host: str, read_only: bool, no_open: bool) -> N
 
 
 def _has_window() -> bool:
-    """Return whether a browser would open a window; without a display, a browser would take over this terminal."""
+    """Return whether this machine has a display; without a display, a text browser would take over this terminal."""
     return sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))

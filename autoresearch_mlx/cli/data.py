@@ -26,7 +26,7 @@ from autoresearch_mlx.cli.options import json_option, lab_here, say
 )
 @json_option
 def prepare_command(source: str, path: Path | None, as_json: bool, **sizes: Any) -> None:
-    """Turn text into rows of tokens, once; later runs of this lab train on the text that was prepared last.
+    """Turn text into rows of tokens.  Later runs of this lab train on the text that was prepared last.
 
     \b
     SOURCE  stdlib       the source of Python's standard library; no network

@@ -31,15 +31,15 @@ _INDENT = 28
 @click.option("--sleep", is_flag=True, help="With --selftest: also put the machine to sleep for a moment.")
 @json_option
 def doctor_command(calibrate: bool, selftest: bool, names: tuple[str, ...], sleep: bool, as_json: bool) -> None:
-    """Check the machine, the data and the lab; show every setting with its source.  Exit code 1 when something fails.
+    """Check the machine, the data and the lab; show every setting with its source.  Exit code 1 means a failed check.
 
     With --calibrate the command times matrix products, memory, training steps at two or three batch sizes, and the
-    evaluation.  New sessions take their budget and batch from the measured times.  MFU, the share of the machine's peak
-    speed that training reaches, is computed from the same times. docs/hardware.md has the rules.
+    evaluation.  New sessions choose their budget and batch by these times.  MFU, the share of the machine's peak speed
+    that training reaches, is computed from the times too. docs/hardware.md has the rules.
 
     With --selftest the command only tests what a night depends on: real trainings, evaluations, the sandbox, a killed
-    run and more.  The report has a line for each check and can be pasted into an issue, because names, serial numbers
-    and paths are removed. docs/mac.md explains each line.
+    run and more.  The report has a line for each check.  You can paste the report into an issue, because it contains no
+    names, serial numbers or paths. docs/mac.md explains each line.
 
     \b
     Example:
@@ -48,11 +48,11 @@ def doctor_command(calibrate: bool, selftest: bool, names: tuple[str, ...], slee
       autoresearch-mlx doctor --selftest
     """
     if selftest and calibrate:
-        raise click.UsageError("give either --calibrate or --selftest")
+        raise click.UsageError("--calibrate and --selftest cannot be combined: give one of these options")
     if selftest:
         _selftest(names, sleep, as_json)
     elif names or sleep:
-        raise click.UsageError("--only and --sleep belong to --selftest")
+        raise click.UsageError("--only and --sleep belong to --selftest: give --selftest too")
     from autoresearch_mlx.setup.doctor import examine
 
     if calibrate:
@@ -72,7 +72,7 @@ def doctor_command(calibrate: bool, selftest: bool, names: tuple[str, ...], slee
 
 
 def _selftest(names: Sequence[str], sleep: bool, as_json: bool) -> NoReturn:
-    """Run the self-test and print its report; a line appears as soon as its check has ended."""
+    """Run the self-test and print its report; the line of a check appears as soon as the check has ended."""
     from autoresearch_mlx.cli.opened import interruptible
     from autoresearch_mlx.hardware.machine import read_machine
     from autoresearch_mlx.setup.selftest.blot import blot_of
@@ -105,8 +105,7 @@ def _selftest(names: Sequence[str], sleep: bool, as_json: bool) -> NoReturn:
 
 
 def _doing(text: str) -> None:
-    """Report what a check is doing; on a terminal the next line replaces this line, so that the report can be
-    copied."""
+    """Print what a check is doing; on a terminal the next line overwrites it, so that only the report stays."""
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[K{terms.cut(terms.one_line(text), width() - 1)}", nl=False, err=True)
     elif text:
@@ -114,14 +113,14 @@ def _doing(text: str) -> None:
 
 
 def finding_lines(finding: Finding, columns: int) -> list[str]:
-    """Format a finding as lines: its name, its text in a column, and its hint below."""
+    """Return a finding as lines of ``columns`` columns: its name, its text in a column, and its hint below the text."""
     name = f"{finding.name}  " if len(finding.name) + 4 > _INDENT else finding.name
     lines = terms.field(f"{_MARKS[finding.state]}{name}", finding.value, columns, _INDENT)
     return lines + (terms.field("", f"-> {finding.hint}", columns, _INDENT) if finding.hint else [])
 
 
 def findings_summary(findings: Sequence[Finding]) -> str:
-    """Return a summary such as ``1 to fix, 2 to read``, which counts the lines marked ``x`` and ``!``."""
+    """Return a summary such as ``1 to fix, 2 to read``: the number of lines marked ``x``, and of lines marked ``!``."""
     fix, look = (sum(f.state == state for f in findings) for state in ("fail", "note"))
     said = [f"{count} to {verb}" for count, verb in ((fix, "fix"), (look, "read")) if count]
     return ", ".join(said) or "nothing to fix"

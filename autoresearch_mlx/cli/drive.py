@@ -18,15 +18,17 @@ from autoresearch_mlx.store.tries import try_of
 
 @click.command("drive")
 @click.argument("agent", required=False)
-@click.option("--prompt", metavar="TEXT", help="What to tell the agent; default: to read program.md and follow it.")
+@click.option(
+    "--prompt", metavar="TEXT", help='The task that the agent gets; default: "Read program.md and follow it."'
+)
 def drive_command(agent: str | None, prompt: str | None) -> None:
     """Let a coding agent drive: it edits the file, calls `try --detach` and `wait`, and reads the verdicts.
 
     AGENT is claude, codex, opencode, pi, qwen, gemini, aider, mini or "command:LINE".  Options may follow a name, as in
-    "claude:--model opus".  This command measures for the agent, outside the agent's sandbox, and ends when the agent
-    ends.
+    "claude:--model opus".  The agent runs in its own sandbox; this command measures outside that sandbox, and ends when
+    the agent ends.
 
-    Without AGENT, the command only measures, for an agent in another terminal, until Ctrl-C.
+    Without AGENT, the command starts no agent.  It measures for an agent in another terminal, until Ctrl-C.
 
     \b
     Example:
@@ -56,14 +58,16 @@ def drive_command(agent: str | None, prompt: str | None) -> None:
 
 
 def _measured(lab: Lab) -> int:
-    """Return the number of experiments of the session that was used last."""
+    """Return the number of experiments in the session that was used last; 0 if the lab has no session."""
     tag = lab.current()
     return 0 if tag is None else len(read(lab.folder(tag) / FILE).history.experiments)
 
 
 def _closing(lab: Lab, before: int) -> Iterator[str]:
-    """Yield sentences about the state of the session after the agent has ended, and about what is still being
-    measured."""
+    """Yield sentences for the time after the agent has ended: the session's result, and what is still being measured.
+
+    ``before`` is the number of experiments before the agent started.
+    """
     from autoresearch_mlx.report.closing import outcome
 
     tag = lab.current()

@@ -22,10 +22,8 @@ from autoresearch_mlx.report.whole_step import whole_step
 def close(session: Session, lab: Lab, settings: Settings, policy: Policy, reason: str, screen: Screen) -> str:
     """Certify, write the page and notify, as the settings ask; return the closing lines.
 
-    ``reason`` says why the run ended.
-
-    If the certificate or the page cannot be made, a message says so and nothing is raised, because the results of the
-    night do not depend on them.
+    ``reason`` says why the run ended.  If the certificate or the page cannot be made, a message says so and nothing is
+    raised, because the night's results are complete without them.
     """
     lines = []
     if policy.certify and reason != STOPPED and (words := _certified(session, policy.certify, screen)):
@@ -40,9 +38,10 @@ def close(session: Session, lab: Lab, settings: Settings, policy: Policy, reason
 
 
 def nothing_done(history: History, begun: int, policy: Policy, reason: str) -> bool:
-    """Return whether a run that began with experiment ``begun`` has measured nothing although it should have.
+    """Return True if a run measured nothing although it should have.
 
-    A run that the user stopped, or that did as many experiments as it was told to, has done its work.
+    ``begun`` is the number of the run's first experiment.  A run that the user stopped, or that did as many experiments
+    as asked, counts as successful.
     """
     done = [e for e in history.experiments if e.number >= max(begun, 1)]
     if reason == STOPPED or any(e.measurements for e in done):
@@ -52,7 +51,10 @@ def nothing_done(history: History, begun: int, policy: Policy, reason: str) -> b
 
 @contextmanager
 def alarm(session: Session, settings: Settings, screen: Screen) -> Iterator[None]:
-    """Notify the user of an error in the block, and raise it again; warn at once if no notification can be sent."""
+    """Notify the user of an error in the block, and raise the error again.
+
+    If no notification can be sent from here, warn at the start of the block.
+    """
     if settings.end.notify and (why := notification.missing(settings.end.notify)) is not None:
         screen.say(f"warning: no notification will reach you: {why}")
     try:

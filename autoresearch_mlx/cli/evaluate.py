@@ -15,7 +15,7 @@ from autoresearch_mlx.cli.options import json_option, lab_here, tag_option
 @click.argument("number", required=False, type=click.IntRange(min=0))
 @click.option("--full", is_flag=True, help="Score as many tokens as upstream: 40 x 524,288.")
 @click.option("--rows", type=click.IntRange(min=1), help="Number of rows to score; default: all rows of the split.")
-@click.option("--split", type=click.Choice(["val", "hidden"]), default="val", show_default=True, help="Which rows.")
+@click.option("--split", type=click.Choice(["val", "hidden"]), default="val", show_default=True, help="Split to score.")
 @tag_option
 @json_option
 def evaluate_command(
@@ -23,7 +23,7 @@ def evaluate_command(
 ) -> None:
     """Score the weights of experiment NUMBER (default: the incumbent) on more rows; no verdict changes.
 
-    Values of different machines can be compared only on the same data, tokenizer, rows and budget.
+    Compare values of two machines only if data, tokenizer, rows and budget are the same.
 
     \b
     Example:

@@ -14,7 +14,7 @@ _STAGES = ("collect", "evidence", "problem", "spec", "cases", "build", "verify",
 
 
 class _Factory(click.Group):
-    """A group in which ``factory DIR`` stands for ``factory run DIR``."""
+    """A group that reads ``factory DIR`` as ``factory run DIR``."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
@@ -24,11 +24,13 @@ class _Factory(click.Group):
 
 @click.group("factory", cls=_Factory, context_settings={"help_option_names": ["-h", "--help"]})
 def factory_command() -> None:
-    """Find problems in posts, and make agents that solve them, each verified by cases that its builder did not write.
+    """Find problems in posts, and make agents that solve these problems.
+
+    Every agent is verified by cases that its builder did not write.
 
     \b
-    autoresearch-mlx factory DIR              go through all stages, or go on where the last call ended
-    autoresearch-mlx factory status DIR       show what has become of each problem
+    autoresearch-mlx factory DIR              go through all stages, or continue where the last call ended
+    autoresearch-mlx factory status DIR       show the state of each problem
     autoresearch-mlx factory ask AGENT TEXT   put a question to an agent that was shipped
     """
 
@@ -55,10 +57,14 @@ def factory_command() -> None:
     "--pieces",
     type=click.IntRange(min=1),
     metavar="K",
-    help="Independent pieces of evidence that a problem needs; default 3.",
+    help="Number of independent pieces of evidence that a problem needs; default 3.",
 )
-@click.option("--cases", type=click.IntRange(min=10, max=200), metavar="N", help="Cases for each agent; default 30.")
-@click.option("--experiments", type=click.IntRange(min=0), metavar="N", help="Experiments for each agent; default 5.")
+@click.option(
+    "--cases", type=click.IntRange(min=10, max=200), metavar="N", help="Number of cases for each agent; default 30."
+)
+@click.option(
+    "--experiments", type=click.IntRange(min=0), metavar="N", help="Number of experiments for each agent; default 5."
+)
 @click.option(
     "--problems", type=click.IntRange(min=1), metavar="N", help="Largest number of problems to work on; default 10."
 )
@@ -66,7 +72,10 @@ def factory_command() -> None:
     "--read", type=click.IntRange(min=1), metavar="N", help="Largest number of posts that the model reads; default 500."
 )
 @click.option(
-    "--builds", type=click.IntRange(min=1), metavar="N", help="Builds before an agent is discarded; default 2."
+    "--builds",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Largest number of builds of an agent before it is discarded; default 2.",
 )
 @click.option(
     "--bar",
@@ -76,8 +85,10 @@ def factory_command() -> None:
 )
 @click.option("--until", type=click.Choice(_STAGES), default="ship", help="Stop after this stage.")
 def run_command(folder: Path, posts: tuple[Path, ...], fetch: tuple[str, ...], until: Any, **given: Any) -> None:
-    """Go through the stages: collect posts, count evidence, find problems, and for each of them write a specification,
-    write cases, build, verify, improve, and ship or discard.
+    """Go through the stages, from posts to verified agents.
+
+    The first stages collect posts, count evidence and find problems. For each problem, the next stages write a
+    specification and cases, then build, verify and improve an agent. The last stage ships or discards the agent.
 
     Each stage is an event in DIR/factory.jsonl. If a call was interrupted or killed, the next call continues the work.
     DIR/factory.html shows the state. The network is used only for --fetch and to reach the models.
@@ -104,11 +115,11 @@ def run_command(folder: Path, posts: tuple[Path, ...], fetch: tuple[str, ...], u
         click.echo(line)
 
 
-@factory_command.command("status", short_help="Show what has become of each problem.")
+@factory_command.command("status", short_help="Show the state of each problem.")
 @click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=Path())
 @json_option
 def status_command(folder: Path, as_json: bool) -> None:
-    """Show the stages of a factory, and what has become of each problem.
+    """Show which stages of a factory are done, and the state of each problem.
 
     \b
     Example:
@@ -131,7 +142,7 @@ def status_command(folder: Path, as_json: bool) -> None:
 @click.argument("question", metavar="TEXT")
 @json_option
 def ask_command(agent: Path, question: str, as_json: bool) -> None:
-    """Put one question to a shipped agent, in its sandbox and within the budget of a case; print its answer.
+    """Put one question to a shipped agent and print the answer; the agent runs in a sandbox, with a case's budget.
 
     \b
     Example:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from autoresearch_mlx.loop.session import Session
 
 TEXTS = "finalize"
-"""Name of the folder for the descriptions of pull requests, in the session's folder."""
+"""Name of the folder, in the session's folder, for the descriptions of pull requests."""
 
 
 @click.command("finalize")
@@ -28,19 +28,19 @@ TEXTS = "finalize"
     type=click.IntRange(min=2),
     default=4,
     show_default=True,
-    help="Largest number of pairs of runs for a change; an even number.",
+    help="Most pairs of runs to measure for a change; an even number.",
 )
-@click.option("--prefix", metavar="NAME", help="Begin the branches' names with this; default: finalize/TAG.")
+@click.option("--prefix", metavar="NAME", help="First part of the branches' names; default: finalize/TAG.")
 @click.option("--plan", "only_plan", is_flag=True, help="Show the changes and the number of runs; measure nothing.")
 @tag_option
 @json_option
 def finalize_command(pairs: int, prefix: str | None, only_plan: bool, tag: str | None, as_json: bool) -> None:
     """Turn the kept changes of a session into branches to merge: one branch for each change that is a gain on its own.
 
-    Kept changes that set the same knob, overlap in the code, or need one another become one change. Runs of each change
-    alone alternate with runs of the baseline, on fresh seeds. A change that is not better alone gets no branch, and the
-    output says why. The branches begin at the commit where the session began. Your checkout stays as it is. A
-    `finalize` that was interrupted continues where it stopped.
+    Kept changes that set the same knob, overlap in the code, or need each other are joined into one change. Each change
+    is measured alone, in runs on fresh seeds that alternate with runs of the baseline. A change that is not better
+    alone gets no branch, and the output says why. The branches begin at the commit where the session began. Your
+    checkout stays as it is. After an interruption, the same command continues where it stopped.
 
     \b
     Example:
@@ -66,7 +66,7 @@ def finalize_command(pairs: int, prefix: str | None, only_plan: bool, tag: str |
             try:
                 findings = finalize(session, pairs, chosen, here.screen)
             except KeyboardInterrupt:
-                say("interrupted; the next `autoresearch-mlx finalize` continues with the next run")
+                say("interrupted; `autoresearch-mlx finalize` continues with the next run")
                 raise
             texts = _write_texts(session, findings)
     if as_json:
@@ -96,7 +96,7 @@ def _looked_at(lab: Lab, tag: str | None) -> Session:
 
 
 def _write_texts(session: Session, findings: Sequence[Finding]) -> list[Path]:
-    """Write the description of a pull request for each branch into the session's folder; return the files."""
+    """Write a file with the description of a pull request for each branch; return the paths of the files."""
     from autoresearch_mlx.report.pull_request import pull_request
     from autoresearch_mlx.store.git import diff
 

@@ -11,7 +11,7 @@ from autoresearch_mlx.cli.options import json_option, lab_here, say
 
 @click.group("fleet")
 def fleet_command() -> None:
-    """Measure with several machines: one machine coordinates, and all others join.
+    """Measure with several machines: one machine coordinates, and the other machines join.
 
     \b
     Example:
@@ -72,8 +72,8 @@ def start_command(host: str | None, port: int | None, new_keys: bool) -> None:
 def join_command(pairing: Path, name: str | None, host: str | None, port: int, home: Path | None) -> None:
     """Take part in a fleet: measure what the coordinator asks for, until Ctrl-C.
 
-    PAIRING is the file that `fleet start` names.  The machine is kept awake, and joins again by itself when
-    it has slept, when the network was down, or when the coordinator was started again.
+    PAIRING is the file whose path `fleet start` prints.  The command keeps the machine awake.  It joins again by itself
+    after sleep, after a failure of the network, and after a new start of the coordinator.
     """
     from autoresearch_mlx.cli.opened import interruptible
     from autoresearch_mlx.fleet.member import join
@@ -85,7 +85,7 @@ def join_command(pairing: Path, name: str | None, host: str | None, port: int, h
 @fleet_command.command("status")
 @json_option
 def status_command(as_json: bool) -> None:
-    """Show the machines of this lab's fleet: what each does, how fast and how noisy it is, what it delivered."""
+    """Show the machines of this lab's fleet: state, speed and noise of each, and the results that it delivered."""
     import json
 
     from autoresearch_mlx.fleet.state import fleet_lines, fleet_state, to_json
@@ -103,8 +103,8 @@ def status_command(as_json: bool) -> None:
 def leave_command(name: str | None) -> None:
     """Let a machine leave the fleet.
 
-    On a machine that joined, the command makes this machine leave.  In the coordinator's lab, NAME says which machine
-    is to leave.  A run in progress on the leaving machine continues, and the result of the run stays on that machine.
+    On a machine that joined, give no NAME: this machine leaves.  In the coordinator's lab, NAME is the machine that
+    leaves.  A run in progress on that machine continues, and its result stays on that machine.
     """
     from autoresearch_mlx.fleet.leaving import leave
 

@@ -1,4 +1,4 @@
-"""Define ``ideas`` and ``steer``, with which the user gives the models ideas and wishes."""
+"""Define ``ideas`` and ``steer``, with which the user tells the models what to try."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def ideas_command(context: click.Context, tag: str | None, everything: bool, as_
 @ideas_command.command("add", short_help="Add your own idea.")
 @click.argument("title")
 @click.option("--axis", metavar="AXIS", help="The axis that the idea changes: depth, lr.matrix, schedule.warmdown, ...")
-@click.option("--why", metavar="TEXT", default="", help="Why the idea should help; the model is told this too.")
+@click.option("--why", metavar="TEXT", default="", help="Why the idea should help; the model reads the reason.")
 @tag_option
 @click.pass_context
 def add_command(context: click.Context, title: str, axis: str | None, why: str, tag: str | None) -> None:
-    """Add your own idea; the next call of a model gets this idea as its task, before any other idea.
+    """Add your own idea; the model gets your ideas as its next tasks, before all other ideas.
 
     The agents `knobs` and `playbook` ask no model, so an idea does not change what they propose.
     """
@@ -66,7 +66,7 @@ def add_command(context: click.Context, title: str, axis: str | None, why: str, 
 @tag_option
 @click.pass_context
 def drop_command(context: click.Context, id: int, tag: str | None) -> None:
-    """Withdraw the idea with this ID, whoever added it; `ideas --all` still shows it."""
+    """Withdraw the idea ID, yours or a model's; `ideas --all` still shows the idea."""
     from autoresearch_mlx.agents.ideas.backlog import drop
 
     folder = find_session(lab_here(), tag or context.obj)
@@ -120,7 +120,7 @@ def _say_if_unread(folder: Path) -> None:
 
 
 def _warn(path: Path) -> None:
-    """Warn about damaged lines of a journal, which every reader ignores."""
+    """Warn if the file ``path`` has damaged lines; the commands ignore such lines."""
     from autoresearch_mlx.store.journal import read_events
 
     if damaged := read_events(path).damaged:

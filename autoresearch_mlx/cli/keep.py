@@ -16,7 +16,7 @@ from autoresearch_mlx.lab.lab import find_session
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = 100 * 365 * 24 * 60
-"""Largest age in minutes: a hundred years."""
+"""Largest age that can be given, in minutes: a hundred years."""
 
 
 class Age(click.ParamType[timedelta]):
@@ -43,7 +43,7 @@ class Age(click.ParamType[timedelta]):
     type=Age(),
     default="14d",
     show_default=True,
-    help="Age such as 90m, 12h, 14d, 2w; 0: everything.",
+    help="Remove only what is older: 90m, 12h, 14d, 2w; 0 removes what has any age.",
 )
 @tag_option
 @click.option("--all", "every", is_flag=True, help="Clean every session of the lab.")
@@ -53,10 +53,10 @@ class Age(click.ParamType[timedelta]):
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @json_option
 def gc_command(tag: str | None, every: bool, age: timedelta, dry_run: bool, as_json: bool, **wanted: bool) -> None:
-    """Remove what a session no longer needs: the folders of old runs with their logs, weights, the worktree.
+    """Remove what a session no longer needs: the folders of old runs with their logs and weights, and the worktree.
 
-    The command never removes the ledger, results.tsv, a kept commit or its base, and it removes nothing from a session
-    in use.  `log` and `show` still show every experiment, and say what was removed.
+    The command never removes the ledger, results.tsv, a kept commit or the base of a kept commit.  It removes nothing
+    from a session that a command is using.  `log` and `show` still show every experiment, and say what was removed.
 
     \b
     Example:
@@ -121,10 +121,10 @@ def archive_command(tag: str | None, output: Path | None, weights: bool, as_json
 @click.option("--tag", metavar="NEWTAG", help="New name for the session in this lab.")
 @json_option
 def restore_command(file: Path, tag: str | None, as_json: bool) -> None:
-    """Unpack FILE, which `archive` wrote, as a session of this lab; its commits come with it.
+    """Unpack FILE, which `archive` wrote: a session with its commits, as a new session of this lab.
 
-    Everything is checked before anything is written. A later `run` executes the session's code and, for a `command`
-    target, its command line, so restore only files from people you trust.
+    The whole file is checked before anything is written. A later `run` executes the session's code and, for a target
+    of kind `command`, its command line. So restore only files from people you trust.
 
     \b
     Example:

@@ -20,7 +20,8 @@ def kernel_command() -> None:
     autoresearch-mlx kernel profile           show the operations of a step, and the gain still possible
     autoresearch-mlx kernel extract f1        make a lab in which `run` makes one function faster
     autoresearch-mlx kernel verify            measure how much faster the kept kernels make the whole step
-    autoresearch-mlx kernel install           put them into the script, behind a switch; `remove` takes them out
+    autoresearch-mlx kernel install           put kept kernels into the script, behind a switch
+    autoresearch-mlx kernel remove            take installed kernels out of the script
     """
     from autoresearch_mlx.cli.opened import interruptible
 
@@ -50,8 +51,8 @@ def kernel_command() -> None:
 def profile_command(top: int, picture: Path | None, as_json: bool, **wanted: Any) -> None:
     """Show the operations of one step as a table: shapes, calls, time, share, and the largest gain still possible.
 
-    The step is traced through its gradients, and each distinct operation is run again alone. The sum of these replays
-    is compared with the measured step.
+    The command records the operations of the step, the gradients' included, and times each distinct operation alone.
+    The sum of these times is compared with the time of the whole step.
 
     \b
     Example:
@@ -63,8 +64,8 @@ def profile_command(top: int, picture: Path | None, as_json: bool, **wanted: Any
 
     if picture is not None and (picture.is_dir() or not picture.parent.is_dir()):
         raise LabError(
-            f"{picture} is a folder, or lies in a folder that does not exist",
-            "name a file in a folder that exists with --picture",
+            f"{picture} is a folder, or is in a folder that does not exist",
+            "give --picture a file in a folder that exists",
         )
     say("profiling; this can take a minute or more")
     found = profile_here(lab_here(), **wanted)
@@ -77,7 +78,7 @@ def profile_command(top: int, picture: Path | None, as_json: bool, **wanted: Any
         try:
             picture.write_text(drawn(found, top), encoding="utf-8")
         except OSError as error:
-            raise LabError(f"{picture} cannot be written: {error.strerror}", "choose another --picture") from None
+            raise LabError(f"{picture} cannot be written: {error.strerror}", "give --picture another file") from None
 
 
 @kernel_command.command("extract")
@@ -97,10 +98,10 @@ def extract_command(
     script: Path | None,
     as_json: bool,
 ) -> None:
-    """Make a lab from a row of the profile, in which `run` looks for a faster version of that operation or function.
+    """Make a lab in which `run` looks for a faster version of one operation or function of the profile.
 
-    ROW is the number of an operation, f1, f2 ... for a function of the script, or the function's name. The new lab is a
-    separate git repository; candidates cannot edit its reference, shapes and tolerances.
+    ROW is the number of an operation in the profile's table, or f1, f2 ... or a name for a function of the script. The
+    new lab is a separate git repository. Its reference, shapes and tolerances cannot be edited by candidates.
 
     \b
     Example:
@@ -126,8 +127,9 @@ def extract_command(
 @kernel_command.command("starters")
 @json_option
 def starters_command(as_json: bool) -> None:
-    """List functions that are worth a kernel in a small GPT; `kernel extract --starter NAME` makes a lab of the
-    function NAME.
+    """List starters: functions of a small GPT that are worth a kernel.
+
+    `kernel extract --starter NAME` makes a lab of the function NAME.
 
     \b
     Example:
@@ -153,7 +155,7 @@ _script_option = click.option(
 @kernel_command.command("verify")
 @click.argument("labs", metavar="[LAB]...", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @_script_option
-@click.option("--processes", type=click.IntRange(min=2), default=5, show_default=True, help="Fresh processes.")
+@click.option("--processes", type=click.IntRange(min=2), default=5, show_default=True, help="Number of processes.")
 @click.option(
     "--pairs", type=click.IntRange(min=2), default=6, show_default=True, help="Pairs of timed blocks in each process."
 )
@@ -173,8 +175,8 @@ def verify_command(
 ) -> None:
     """Measure how much faster kept kernels make the whole training step; this is the number to report.
 
-    Each kernel is put into a copy of the script, one at a time and then all together. The step with the kernel and the
-    plain step are timed in alternation (A B B A), in each of several fresh processes.  Without LAB, the command
+    The kernels are put into copies of the script: each kernel alone, then all together. In each of several new
+    processes, the step with the kernel and the plain step are timed in alternation (A B B A).  Without LAB, the command
     measures the lab you are in, or all labs in kernels/. The script itself is not changed.
 
     \b
@@ -209,9 +211,9 @@ def verify_command(
 def install_command(labs: tuple[Path, ...], script: Path | None, off: bool, tag: str | None, as_json: bool) -> None:
     """Put the last kept kernel of each lab into the script, behind a switch such as KERNEL_ATTEND = True.
 
-    The command adds lines after the function and changes no other line; `remove` takes out exactly the added lines.
-    When a kernel cannot be built, or its first outputs differ from the function's, the plain function is used and the
-    run's log says so. Without LAB, the command uses the lab you are in, or all labs in kernels/.
+    The command adds lines after the function and changes no other line; `remove` takes out exactly the added lines. If
+    a kernel cannot be built, or if its first outputs differ from the function's, a run uses the plain function and its
+    log says so. Without LAB, the command uses the lab you are in, or all labs in kernels/.
 
     \b
     Example:
@@ -236,8 +238,8 @@ def install_command(labs: tuple[Path, ...], script: Path | None, off: bool, tag:
 def remove_command(functions: tuple[str, ...], script: Path | None, as_json: bool) -> None:
     """Take installed kernels out of the script again; without FUNCTION, take out all kernels.
 
-    After this command the script is byte for byte as it was before the installation, apart from your edits of other
-    lines.  A kernel whose lines were edited stays in the script, and a message names the kernel.
+    The command removes exactly the lines that `install` added; your own edits of other lines stay.  A kernel whose
+    lines were edited stays in the script, and a message names that kernel.
 
     \b
     Example:

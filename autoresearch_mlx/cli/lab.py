@@ -19,9 +19,9 @@ _NUMBERS = ("speed", "size", "test-time", "coverage", "bundle", "page", "terrafo
 )
 @click.option("--about", metavar="SENTENCE", help="Make a lab of your repository from a sentence: docs/about-labs.md.")
 @click.option(
-    "--number", type=click.Choice(_NUMBERS), help="--about: the number to improve; default: what the sentence says."
+    "--number", type=click.Choice(_NUMBERS), help="--about: the number to improve; default: as the sentence says."
 )
-@click.option("--editable", metavar="PATH", multiple=True, help="--about: a file that may be edited; repeat for more.")
+@click.option("--editable", metavar="PATH", multiple=True, help="--about: a file that may be edited; repeatable.")
 @click.option("--guard", metavar="LINE", help="--about: the shell line that fails when an edit breaks something.")
 @click.option(
     "--model", metavar="NAME", help="--about: the model to ask; `none` uses rules alone; default: as for `run`."
@@ -31,7 +31,7 @@ _NUMBERS = ("speed", "size", "test-time", "coverage", "bundle", "page", "terrafo
     type=click.IntRange(min=2),
     default=5,
     show_default=True,
-    help="--about: runs of the unedited commit in the proof.",
+    help="--about: number of runs of the unedited commit in the proof.",
 )
 @click.option(
     "--test-seconds",
@@ -47,15 +47,15 @@ def init_command(
 ) -> None:
     """Make a lab in DIRECTORY: train_mlx.py sized for this machine, program.md and lab.toml.
 
-    Outside any git repository, the command also makes a repository and commits the files.  Existing files are left as
-    they are.
+    If DIRECTORY is in no git repository, the command also makes a repository and commits the files.  It never changes
+    an existing file.
 
     With --recipe, the lab improves a number other than the loss, such as the size of a program.  The lab has a small
-    example to improve, the script that measures the example, and checks that an edit must pass.
+    example to improve, a script that measures the example, and checks that an edit must pass.
 
-    With --about, the command makes a lab of your own repository, and the sentence says what should get better.  The
-    command proposes the number, the files to edit, the scripts that measure and the checks.  It tries the proposed lab
-    with `check`, in a copy of the last commit, before it writes anything.
+    With --about, the command makes a lab of your own repository; the sentence says what should get better.  The command
+    proposes the number, the files to edit, the scripts that measure and the checks.  Before it writes anything, it
+    tries the proposed lab with `check`, in a copy of the last commit.
 
     \b
     Example:

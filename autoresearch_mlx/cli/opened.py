@@ -1,4 +1,4 @@
-"""Open a session for a command that measures: its locks, its sandbox, its screen, and its handling of signals."""
+"""Open a session for a command that measures: lock it, set up the sandbox and the screen, and handle signals."""
 
 from __future__ import annotations
 
@@ -36,14 +36,18 @@ def opened(
     existing: bool = False,
     elsewhere: bool = False,
 ) -> Iterator[Opened]:
-    """Open the session for this process alone, in a sandbox if there is one, until the end of the block.
+    """Open a session for this process alone, until the end of the block; start a new session if there is none.
 
-    Until the end of the block the machine is kept awake, and the GPU is locked for this command.  ``options`` override
-    lab.toml.  If ``plain`` is true, plain lines are printed even if standard error is a terminal.  If ``existing`` is
-    true, no new session is started, and LabError is raised if no session has that tag, or if there is no session at
-    all.  If ``elsewhere`` is true, other machines measure, and this machine is neither reserved nor given a sandbox.
-    Raises ConfigError, LabError, LedgerError, LockedError, WorkspaceError, and whatever the target raises when it
-    chooses the conditions of a new session.
+    Runs are confined by a sandbox if the system has one.  Until the end of the block the machine is kept awake, and the
+    GPU is locked for this command.
+
+    - ``options`` override lab.toml.
+    - ``plain``: print plain lines even if standard error is a terminal.
+    - ``existing``: start no new session; raise LabError if the session does not exist.
+    - ``elsewhere``: other machines measure, so do not reserve this machine, and use no sandbox here.
+
+    Raises ConfigError, LabError, LedgerError, LockedError and WorkspaceError.  The target may raise further errors when
+    it chooses the conditions of a new session.
     """
     from autoresearch_mlx.lab.config import load_settings
     from autoresearch_mlx.loop.session import open_session
@@ -64,7 +68,7 @@ def opened(
 
 
 def _confined(session: Session, settings: Settings) -> Session:
-    """Return the session with a sandbox that was just tested, or warn that there is none.
+    """Return the session with a sandbox that was just tested; without a sandbox, warn and return the session.
 
     Raises ConfigError when there is no sandbox and the settings require one.
     """
@@ -85,7 +89,7 @@ def _its_machine(lab: Lab, session: Session, settings: Settings) -> AbstractCont
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Make SIGTERM (`kill`) and SIGHUP (a closed terminal) end a run as Ctrl-C does."""
+    """Make SIGTERM (`kill`) and SIGHUP (a closed terminal) end the block as Ctrl-C does."""
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -101,7 +105,7 @@ def interruptible() -> Iterator[None]:
 def tell_left_out(
     session: Session, lab: Lab, say: Callable[[str], None], measured: Callable[[str], bool] = lambda path: False
 ) -> None:
-    """Name the parts of the checkout that are not in the session, each once a day.
+    """Print a note on each part of the checkout that is not in the session, such as uncommitted edits, once a day.
 
     ``measured`` returns True for a file whose edits this command measures; such a file is not named.
     """

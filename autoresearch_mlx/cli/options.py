@@ -20,7 +20,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class NumberRange(click.FloatRange):
-    """A number between two bounds.  Click's own type accepts nan, which no bound excludes."""
+    """A number between two bounds.  Unlike Click's own type, it refuses nan."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -39,23 +39,23 @@ def say(text: str) -> None:
 
 
 def width() -> int:
-    """Return the number of columns of the terminal; 100 when there is no terminal."""
+    """Return the number of columns of the terminal; 100 if there is no terminal."""
     return shutil.get_terminal_size((100, 24)).columns
 
 
 def uncollected() -> None:
     """Turn garbage collection off, for a command that reads, prints and ends.
 
-    A command that reads and prints makes no garbage, and to look for garbage among the million values of a long ledger
-    takes as long as to read the ledger.
+    Such a command makes no garbage.  A search for garbage among the million values of a long ledger would take as long
+    as reading the ledger.
     """
     gc.disable()
 
 
 def itself() -> str:
-    """Return the words with which a shell calls this command: its name, or its path if the name is not on PATH.
+    """Return the words with which a shell calls this program: its name, or its path if the name is not on PATH.
 
-    The shell of a coding agent may have a different PATH from the user's shell.
+    The PATH of a coding agent's shell may differ from the user's PATH.
     """
     here, name = Path(sys.argv[0]), "autoresearch-mlx"
     if here.name == "__main__.py":
@@ -64,7 +64,7 @@ def itself() -> str:
 
 
 def callable_here(text: str) -> str:
-    """Return the text with this command's path in place of its name, if the name is not on PATH."""
+    """Return the text; if this program's name is not on PATH, return it with the program's path instead of its name."""
     ours = itself()
     if not ours.endswith("/autoresearch-mlx"):
         return text
@@ -102,7 +102,7 @@ class TrainingBudget(click.ParamType[str]):
 
 
 class Clock(click.ParamType[float]):
-    """A time of day; the value is its next occurrence, in seconds since 1970."""
+    """A time of day such as ``07:00``; the value is the next such moment, in seconds since 1970."""
 
     name = "HH:MM"
 
@@ -128,7 +128,7 @@ class Hours(click.ParamType[float]):
 
 
 def next_time(text: str) -> float:
-    """Return the next occurrence of a time of day ``HH:MM``, in seconds since 1970.  Raises ValueError."""
+    """Return the next moment with the time of day ``HH:MM``, in seconds since 1970.  Raises ValueError."""
     from datetime import datetime, timedelta
 
     wanted = datetime.strptime(text, "%H:%M").time()
@@ -138,21 +138,21 @@ def next_time(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """Read a whole number, 0 or more.  Raises ValueError."""
+    """Return the text as a whole number, 0 or more.  Raises ValueError."""
     if not (text.isascii() and text.isdigit()):
         raise ValueError(text)
     return int(text)
 
 
 def at_least_one(text: str) -> int:
-    """Read a whole number, 1 or more.  Raises ValueError."""
+    """Return the text as a whole number, 1 or more.  Raises ValueError."""
     if (number := count(text)) < 1:
         raise ValueError(text)
     return number
 
 
 def positive(text: str) -> float:
-    """Read a finite number above 0.  Raises ValueError."""
+    """Return the text as a finite number above 0.  Raises ValueError."""
     number = float(text)
     if not 0 < number < float("inf"):
         raise ValueError(text)

@@ -19,10 +19,10 @@ from autoresearch_mlx.cli.options import Clock, Hours, json_option, lab_here, ta
 def plan_command(
     hours: float | None, until: float | None, experiments: int | None, tag: str | None, as_json: bool
 ) -> None:
-    """Say how many experiments fit into the time, and how much memory a run and the agent's model take.
+    """Say how many experiments fit into the time, and how much memory a run and the agent's model need.
 
-    Times come from the session's experiments, or else from `doctor --calibrate`; a figure that neither source has is
-    shown as unknown.  Nothing is trained or started.
+    The times are those of the session's experiments; without experiments, those of `doctor --calibrate`.  A figure that
+    was not measured is shown as unknown.  Nothing is trained or started.
 
     \b
     Example:

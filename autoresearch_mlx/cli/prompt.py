@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 @click.command("prompt")
 @click.option("--agent", metavar="NAME", help="Agent whose prompt is shown; default: the agent of lab.toml.")
 @click.option(
-    "--form", type=click.Choice(LADDER), help="Show the prompt in this form; default: the form that comes next."
+    "--form", type=click.Choice(LADDER), help="Form of the reply that the prompt asks for; default: the next one used."
 )
 @tag_option
 @json_option
 def prompt_command(agent: str | None, form: Form | None, tag: str | None, as_json: bool) -> None:
     """Print the exact next prompt, and the size of each form in tokens; nothing is sent and nothing is changed.
 
-    A small model chooses from a menu or among values of knobs; a capable one sends blocks of code or a whole file.  In
-    a lab without a session, the prompt of its first experiment is shown, without a baseline.
+    The form says what the model replies.  A small model chooses from a menu or among values of knobs.  A capable model
+    sends blocks of code or a whole file.  In a lab without a session, the prompt of the first experiment is shown; it
+    has no baseline yet.
 
     \b
     Example:
@@ -64,7 +65,7 @@ def _prompt(agent: str | None, form: Form | None, tag: str | None) -> NextPrompt
 
 
 def _words(size: FormSize) -> str:
-    """Return the size of a form, such as ``menu: 520 + at most 400 tokens (next)``, or why it cannot be used."""
+    """Return a line with the size of a form, ``menu: 520 + at most 400 tokens (next)``, or why it cannot be used."""
     if size.tokens is None or size.reply_tokens is None:
         return f"{size.form}: not possible: {size.problem}"
     return f"{size.form}: {size.tokens:,} + at most {size.reply_tokens:,} tokens{' (next)' if size.next else ''}"

@@ -80,7 +80,7 @@ def log_command(tag: str | None, as_json: bool) -> None:
 @click.option("--reply", "part", flag_value="reply", help="Show what the model answered, including its thinking.")
 @json_option
 def show_command(number: int, tag: str | None, part: str | None, as_json: bool) -> None:
-    """Show experiment NUMBER: verdict, reason, numbers, the diff against its base, the end of its log.
+    """Show experiment NUMBER: verdict, reason, numbers, the diff from its base, the end of its log.
 
     \b
     Example:
@@ -110,7 +110,7 @@ def show_command(number: int, tag: str | None, part: str | None, as_json: bool) 
 
 
 def _show_talk(folder: Path, number: int, part: str, as_json: bool) -> None:
-    """Print the conversation for an experiment, also for an experiment that is being proposed now."""
+    """Print what the model was told or answered for an experiment, even while the experiment is being proposed."""
     from autoresearch_mlx.report.conversation import render_prompts, render_replies
     from autoresearch_mlx.store.freed import talk_gone
     from autoresearch_mlx.store.talks import calls_of
@@ -133,7 +133,7 @@ def _show_talk(folder: Path, number: int, part: str, as_json: bool) -> None:
 @click.argument("other", required=False, type=click.IntRange(min=0))
 @tag_option
 def diff_command(number: int, other: int | None, tag: str | None) -> None:
-    """Show what experiment NUMBER changed in its base; with OTHER, the difference from NUMBER to OTHER.
+    """Show what experiment NUMBER changed; with OTHER, show the difference from experiment NUMBER to experiment OTHER.
 
     \b
     Example:

@@ -25,8 +25,8 @@ _OPENS_SECONDS = 10.0
 def report_command(out: Path | None, show: bool, tag: str | None, as_json: bool) -> None:
     """Write the session as a page, a picture and a text for a post: report.html, progress.png, report.md.
 
-    The figures come from the ledger alone, so the command works at any time, also during a run. The page is one file
-    and opens offline. With --json the figures go to stdout and no file is written.
+    The figures come from the ledger alone, so the command works at any time, even during a run. The page is one file
+    and needs no network. With --json the figures go to stdout and no file is written.
 
     \b
     Example:
@@ -73,9 +73,9 @@ def _opened(page: Path) -> bool:
 
 
 def _prices(folder: Path, root: Path) -> tuple[float | None, float | None]:
-    """Return the prices of a million tokens, in and out; (None, None) if no model was called.
+    """Return the prices of a million tokens of prompt and of a million tokens of reply, from lab.toml.
 
-    Without a call to a model, lab.toml is not read.
+    If no model was called, return (None, None) and do not read lab.toml.
     """
     from autoresearch_mlx.store.talks import spent
 

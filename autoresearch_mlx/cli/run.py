@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 @click.option(
     "--share", metavar="REMOTE", help="Exchange results with other labs through a git remote; see docs/share.md."
 )
-@click.option("--certify", type=int, metavar="PAIRS", help="Certify at the end, and reserve time for it.")
+@click.option("--certify", type=int, metavar="PAIRS", help="Certify at the end with this many pairs of runs.")
 @click.option(
     "--report/--no-report", default=None, help="Write the page at the end; default: only with --hours or --until."
 )
@@ -84,12 +84,12 @@ def run_command(tag: str | None, **given: Any) -> None:
     The first call measures a baseline.  Every attempt becomes a commit under its own ref, and a keep moves the
     session's branch; your checkout is not touched.  Ctrl-C stops the run cleanly; the next call continues the session.
 
-    Without --agent the optimiser proposes the edits, together with a model if Ollama is running and has a model that
-    suits this machine, otherwise alone (`knobs`).
+    Without --agent the optimiser proposes the edits.  If Ollama is running and has a model that suits this machine,
+    that model proposes edits too.
 
-    If you set several limits, the first one reached ends the run; an experiment that would not end in time is not
-    started.  `policy set` changes the limits during the run.  A run that ends before one experiment was measured exits
-    with status 1, unless you stopped it.
+    If you set several limits, the limit that is reached first ends the run.  An experiment that would not end in time
+    is not started.  `policy set` changes the limits during the run.  The exit code is 1 if the run ended by itself
+    before it measured an experiment.
 
     \b
     Example:
@@ -140,8 +140,7 @@ def run_command(tag: str | None, **given: Any) -> None:
 
 
 def _fleet(here: Opened, lab: Lab, wanted: bool) -> AbstractContextManager[Session]:
-    """Return the session with the machines of the fleet if the user asked for the fleet, or else the session as it
-    is."""
+    """Return the session: with the fleet's machines if ``wanted`` is true, else unchanged."""
     if not wanted:
         return nullcontext(here.session)
     from autoresearch_mlx.fleet.night import with_fleet

@@ -1,4 +1,4 @@
-"""Define ``sessions``, which lists the sessions of a lab, and ``switch``, which chooses the one that commands use."""
+"""Define ``sessions``, which lists a lab's sessions, and ``switch``, which chooses the session that commands use."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from autoresearch_mlx.lab.lab import find_session
 @click.command("sessions")
 @json_option
 def sessions_command(as_json: bool) -> None:
-    """List the sessions of the lab; `*` marks the one that commands use without --tag.
+    """List the sessions of the lab; `*` marks the session that commands use without --tag.
 
-    The session that was written last is at the end.
+    The session whose ledger changed last is at the end.
 
     \b
     Example:
@@ -34,7 +34,7 @@ def sessions_command(as_json: bool) -> None:
 @click.command("switch")
 @click.argument("tag")
 def switch_command(tag: str) -> None:
-    """Let `run`, `status` and the other commands use the session TAG when no --tag is given.
+    """Choose the session that `run`, `status` and all other commands use without --tag.
 
     Your checkout and the sessions stay as they are.
 

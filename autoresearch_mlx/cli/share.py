@@ -40,7 +40,7 @@ _ACTIONS = ("push", "pull", "log", "adopt")
 def share_command(
     remote: str | None, action: str | None, number: int | None, dry_run: bool, tag: str | None, as_json: bool
 ) -> None:
-    """Exchange results with labs of other people; REMOTE is a git remote: its name, its address or a path.
+    """Exchange results with labs of other people through a git remote.  REMOTE is a name, an address or a path.
 
     \b
     push     publish the experiments of the session that REMOTE does not have yet
@@ -48,8 +48,8 @@ def share_command(
     log      list what was pulled, beside this session's own experiments
     adopt N  measure the edit of result N here, and keep it if it wins here
 
-    Results of other labs are shown, quoted in prompts and added to the backlog of ideas, but no verdict depends on
-    them.  No user name, host name or path is published.
+    Results of other labs are shown, quoted in prompts and added to the backlog of ideas.  No verdict depends on such a
+    result.  No user name, host name or path is published.
 
     \b
     Example:
@@ -61,7 +61,7 @@ def share_command(
     """
     if dry_run:
         if action not in (None, "push"):
-            raise click.UsageError(f"--dry-run shows what a push would publish; it cannot be used with {action}")
+            raise click.UsageError(f"--dry-run works only with push, not with {action}")
         _dry_run(remote, tag, as_json)
         return
     if remote is None or action is None:
@@ -150,7 +150,7 @@ def _adopt(name: str, number: int, tag: str | None, as_json: bool) -> None:
 
 @contextmanager
 def _explained(number: int, name: str) -> Iterator[None]:
-    """In an error, say why a stranger's code is refused without a sandbox, and what the user can do."""
+    """If there is no sandbox, raise a LabError that says why a stranger's code is refused and what the user can do."""
     try:
         yield
     except UnconfinedError as error:
@@ -160,7 +160,10 @@ def _explained(number: int, name: str) -> Iterator[None]:
 
 
 def sharing(session: Session, lab: Lab, name: str | None, say: Callable[[str], None]) -> Session:
-    """Return the session with the exchange that ``run --share`` starts; without ``--share`` the session as it is."""
+    """Return the session with an exchange of results, for ``run --share``; unchanged if ``name`` is None.
+
+    ``name`` is the git remote.
+    """
     if name is None:
         return session
     from autoresearch_mlx.hardware.machine import read_machine

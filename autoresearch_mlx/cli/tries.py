@@ -41,11 +41,11 @@ def _json_option(text: str) -> Callable[[Function], Function]:
 def try_command(message: str, tag: str | None, detach: bool, as_json: bool, **given: Any) -> None:
     """Measure your own edit of the file as one experiment, and print the verdict.
 
-    The file is taken from your checkout as it is now, committed or not, and compared with the incumbent.  A keep moves
-    the session's branch; your checkout stays as you left it.
+    The command measures the file as it is now in your checkout, committed or not, and compares it with the incumbent.
+    A keep moves the session's branch; your checkout stays as you left it.
 
     With --detach the measurement continues even if the calling shell is killed, because coding agents kill their shells
-    after a few minutes.  The file may be edited again at once.
+    after a few minutes.  You can edit the file again at once.
 
     \b
     Example:
@@ -82,10 +82,10 @@ def try_command(message: str, tag: str | None, detach: bool, as_json: bool, **gi
 
 
 def _detach(message: str, tag: str | None, as_json: bool, given: Mapping[str, Any]) -> None:
-    """Start the same command in a process that outlives this process, and print the number of its experiment.
+    """Start the same command in a process that outlives this process, and print the experiment's number.
 
-    If `drive` runs in this lab, the request is passed to it, because this command may run in a sandbox where no process
-    outlives the command.
+    If `drive` runs in this lab, `drive` is asked to start that process, because this command may run in a sandbox that
+    ends all of its processes.
     """
     from autoresearch_mlx.loop.detached import Promise, start_detached
     from autoresearch_mlx.loop.drive import ask_driver
@@ -114,11 +114,11 @@ def _detach(message: str, tag: str | None, as_json: bool, given: Mapping[str, An
 )
 @_json_option("Print the experiment as one JSON object.")
 def wait_command(number: int | None, tag: str | None, seconds: float | None, as_json: bool) -> None:
-    """Wait until experiment NUMBER has its verdict, and print it; without NUMBER, wait for the newest detached try.
+    """Wait for the verdict on experiment NUMBER and print it; without NUMBER, wait for the newest detached try.
 
-    The experiment may be a detached try or part of a run, and may have ended already.  If you end this command, only
-    the waiting ends; you can call it again as often as you like.  The command has the exit code of the try: 0 for any
-    verdict, 1 for an error, 130 if the try was ended by hand.
+    The experiment may be a detached try or part of a run, and may have ended already.  If you end this command, the
+    measurement continues, and you can call `wait` again.  The exit code is 0 for any verdict, 1 for an error, and 130
+    if the try was ended by hand.
 
     \b
     Example:
@@ -156,7 +156,7 @@ def accept_command(number: int, tag: str | None, as_json: bool, require_sandbox:
     """Keep experiment NUMBER, whose gain was too good to be believed, after one more run.
 
     First read what `show NUMBER` prints: the experiment's diff and the findings of its audit.  The change is measured
-    once more, as a new experiment against the present incumbent, and kept if it is better, however large the gain is.
+    again, as a new experiment against the present incumbent.  If it is better, it is kept, however large the gain is.
     The ledger notes that you accepted the experiment.
 
     \b
@@ -176,7 +176,7 @@ def accept_command(number: int, tag: str | None, as_json: bool, require_sandbox:
 
 
 def said(done: Experiment, metric: str, branch: str, editable: Sequence[str], as_json: bool) -> str:
-    """Return the verdict on an experiment as text, or the experiment as JSON."""
+    """Return the verdict on the experiment ``done`` as text; with ``as_json``, the experiment as JSON."""
     from autoresearch_mlx.report.closing import verdict
     from autoresearch_mlx.store.records import experiment_to
 

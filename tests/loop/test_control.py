@@ -54,7 +54,7 @@ def test_a_pause_holds_a_run_until_it_is_resumed(lab: Lab) -> None:
         until(lambda: 1 in finished(lab), "the first experiment")
         done = call(lab, "pause")
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
-        assert "session t pauses" in done.stderr and "`autoresearch-mlx resume` continues it" in done.stderr
+        assert "session t pauses" in done.stderr and "`autoresearch-mlx resume` continues the run" in done.stderr
         until(lambda: phase(lab) == "paused", "the pause")
         before = finished(lab)
         time.sleep(1.5)

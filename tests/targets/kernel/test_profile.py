@@ -190,7 +190,7 @@ def test_the_console_of_the_page_about_kernels_runs_as_written(tmp_path: Path) -
 def test_a_picture_that_has_no_place_is_refused_before_anything_is_measured(place: str, tmp_path: Path) -> None:
     lab = example_lab(tmp_path / "lab")
     done = command_line("kernel", "profile", "--picture", place, cwd=lab)
-    assert (done.returncode, done.stdout) == (1, "") and "lies in a folder that does not exist" in done.stderr
+    assert (done.returncode, done.stdout) == (1, "") and "is in a folder that does not exist" in done.stderr
 
 
 @pytest.mark.slow
