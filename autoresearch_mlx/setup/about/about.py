@@ -1,4 +1,4 @@
-"""Find a lab for a sentence: read the repository, propose a lab and prove it.  This module does not write the lab."""
+"""Find a lab for a sentence: read the repository, propose a lab and prove it.  This module writes no file."""
 
 from __future__ import annotations
 
@@ -36,24 +36,23 @@ are tried first."""
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The user's wishes, as given on the command line."""
+    """The sentence and the options of ``init --about``."""
 
     sentence: str
     number: Number | None = None
     editable: tuple[str, ...] = ()
     guard: str | None = None
     model: str | None = None
-    """Name of the model to ask.  None means the model that `run` would choose, and ``none`` means no model."""
+    """Name of the model to ask; None for the model that `run` would choose, the text ``none`` for no model."""
     runs: int = 5
     """Number of runs of the unedited lab in the proof."""
     test_seconds: float = 120.0
-    """Largest number of seconds that the tests may take.  The limit matters because a night runs the tests again for
-    each experiment."""
+    """Longest time, in seconds, that the tests may take.  A night runs the tests again for each experiment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A user who can be asked."""
+    """How to ask the user a question."""
 
     choose: Callable[[str, Sequence[str]], int]
     """Function that asks a question with numbered answers, and returns the index of the chosen answer."""
@@ -63,12 +62,12 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The last plan that was tried, with its proof; ``failed`` has the plans before it."""
+    """The plan that was proved, and the plans that were tried before it."""
 
     proof: Proof
     failed: tuple[Proof, ...]
     by: str
-    """Who chose the number and the files: ``rules`` or a model's name."""
+    """What chose the number and the files: ``rules``, or the name of a model."""
 
 
 def find_lab(
@@ -76,9 +75,8 @@ def find_lab(
 ) -> Found:
     """Propose a lab for the sentence and prove it in a copy of the last commit.
 
-    ``person`` is asked where the rules leave a choice open; None means that nobody is asked.  ``show`` gets each
-    finding of the proof.  Raises LabError, which names the next step, when there is nothing to measure or no plan could
-    be proved.
+    ``person`` is asked when the sentence leaves a choice open; if it is None, nobody is asked.  ``show`` is called with
+    each finding of the proof.  Raises LabError when there is nothing to measure, or when no plan could be proved.
     """
     if not wanted.sentence.strip():
         raise LabError("the sentence is empty", 'give one, as in --about "make the parser in src/parse.py faster"')
@@ -123,14 +121,14 @@ _ASK_GUARD = "{}. Which command fails when a result is wrong? (empty: none)"
 
 @dataclass(frozen=True, slots=True)
 class _By:
-    """The rules or the model that chose the number and the files, and the guard that a model named."""
+    """What chose the number and the files (``rules`` or a model's name), and the guard that the model named."""
 
     name: str
     guard: str | None = None
 
 
 def refuse_existing(directory: Path) -> None:
-    """Raise LabError when the folder is a lab already."""
+    """Raise LabError if the folder is a lab already."""
     for name in (SETTINGS, FOLDER):
         if (directory / name).exists() or (directory / name).is_symlink():
             hint = "`autoresearch-mlx check` tests the lab that is there; move that lab away to make a new one"
@@ -145,8 +143,7 @@ def _tell_changed(tree: Tree, say: Say) -> None:
 
 
 def _understood(wanted: Wanted, tree: Tree, say: Say) -> tuple[Wish, _By]:
-    """Return the wish in the sentence, and who read the sentence: a model if its answer can be used, or else the
-    rules."""
+    """Return the wish in the sentence, and what read it: a model, or the rules if no model gave a usable answer."""
     wish, numbers = read_sentence(wanted.sentence, tree), possible(tree)
     if not numbers:
         return wish, _By("rules")

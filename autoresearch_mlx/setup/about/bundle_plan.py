@@ -19,7 +19,7 @@ def builds(tree: Tree) -> bool:
 
 
 def bundle_plans(tree: Tree, editable: tuple[str, ...], tests: Tests | None) -> Iterator[Plan]:
-    """Yield the plan that measures the bytes of the built files."""
+    """Yield the plan that measures the bytes of the built files; yield nothing if the repository has no tests."""
     if tests is None:
         return
     known = {"build": _LINE, "sources": list(editable), "folders": [], "kinds": []}

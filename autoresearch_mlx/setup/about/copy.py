@@ -30,7 +30,7 @@ PACKAGES = "node_modules"
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """The result of a shell line in the copy."""
+    """The result of a shell line that was run in the copy."""
 
     line: str
     code: int
@@ -44,7 +44,7 @@ class Ran:
         return self.code == 0 and not self.hung
 
     def words(self) -> str:
-        """Say how the line ended, and quote the end of its output."""
+        """Return a sentence that says how the line ended and quotes the end of its output."""
         if self.hung:
             return f"`{self.line}` did not end within {terms.took(self.seconds)}"
         last = [line.strip() for line in self.said.splitlines() if line.strip()]
@@ -61,10 +61,10 @@ class Copy:
     folder: Path
     """The temporary folder that contains the copy."""
     tools: ToolSettings
-    """Places besides PATH where the lab's programs are found."""
+    """The settings [tools] of the lab: where to look for its programs besides PATH."""
 
     def run(self, line: str, seconds: float) -> Ran:
-        """Run a shell line for at most ``seconds``, and end all processes that it has started."""
+        """Run a shell line for at most ``seconds``, then end all processes that the line started."""
         began, marker, said = time.monotonic(), uuid.uuid4().hex, bytearray()
 
         def keep(data: bytes) -> None:
@@ -100,7 +100,7 @@ class Copy:
         git(self.root, "clean", "-ffdxq", "-e", self.tools.folder)
 
     def write(self, files: Mapping[str, bytes]) -> None:
-        """Write files, given by their paths."""
+        """Write ``files``, which maps paths to contents."""
         for name, content in files.items():
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ class Copy:
 
 @contextmanager
 def copied(tree: Tree) -> Iterator[Copy]:
-    """Yield a copy of the last commit, with its submodules and LFS files, and remove it at the end."""
+    """Yield a copy of the last commit, with its submodules and LFS files; remove the copy at the end of the block."""
     top = top_of(tree.root)
     assert top is not None
     with TemporaryDirectory(prefix="autoresearch-about-", ignore_cleanup_errors=True) as temporary:
@@ -142,11 +142,11 @@ def copied(tree: Tree) -> Iterator[Copy]:
 
 
 def tools_in(root: Path) -> ToolSettings:
-    """Return the settings with which the lab's shell lines find the repository's own tools or virtual environment."""
+    """Return the [tools] settings with which the lab's shell lines find the repository's own virtual environment."""
     found = next((name for name in (".tools", ".venv", "venv") if (root / name / "bin").is_dir()), None)
     return ToolSettings(folder=found) if found else ToolSettings()
 
 
 def failure(error: AutoresearchError) -> str:
-    """Return an error and its remedy as one sentence."""
+    """Return an error's message and its hint as one text."""
     return f"{error}; {error.hint}" if error.hint else str(error)

@@ -1,4 +1,4 @@
-"""Propose how to measure a web page without a build: by the size of its files, compressed as a server sends them."""
+"""Propose how to measure a web page that needs no build: by the bytes of its files, compressed as a server does."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def page_sources(tree: Tree) -> tuple[str, ...]:
 
 
 def folder_of(tree: Tree) -> str:
-    """Return the folder of the page: the folder of the topmost index.html, or else of the topmost HTML file."""
+    """Return the folder of the page: the folder of the topmost index.html, else of the topmost HTML file."""
     pages = [path for path in tree.of(".html", ".htm") if not path.startswith(_BUILT)]
     best = min(pages, key=lambda path: (PurePosixPath(path).stem != "index", path.count("/"), path))
     return str(PurePosixPath(best).parent)

@@ -24,7 +24,7 @@ class Metric:
     direction: Direction = "min"
     unit: str = ""
     limit: str | None = None
-    """How much worse an edit may make the figure, or None for the number that the loop improves."""
+    """How much worse an edit may make this figure, such as ``+5 %``; None for the number that the loop improves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Plan:
 
     number: Number
     metrics: tuple[Metric, ...]
-    """First the number that the loop improves, then the figures with limits."""
+    """The number that the loop improves comes first; figures with limits follow."""
     editable: tuple[str, ...]
     run: str
     """Shell line that prints the metrics."""
@@ -49,19 +49,19 @@ class Plan:
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Files of the lab besides lab.toml and program.md, by path."""
     prepare: tuple[str, ...] = ()
-    """Shell lines that run in a copy of the repository and complete the lab's files, for example by recording calls."""
+    """Shell lines that run in a copy of the repository to complete the lab's files, for example by recording calls."""
     exact: bool = False
-    """Whether the number is the same in every run, so that one run decides."""
+    """True if every run gives the same number, so that one run decides."""
     best: float | None = None
-    """The best value that the number can have, such as 0 findings, or None if there is none."""
+    """The best value that the number can have, such as 0 findings; None if the number has no such value."""
     worse: Mapping[str, str] = field(default_factory=dict)
-    """Changed versions of editable files with which the number must be worse."""
+    """Texts of editable files, changed on purpose so that the number must get worse."""
     tools_folder: str | None = None
     """The repository's own folder with programs, such as its virtual environment."""
     needs: tuple[str, ...] = ()
-    """Programs that are needed to measure."""
+    """Programs that the measurement needs."""
     open: tuple[str, ...] = ()
-    """Sentences about the faults that the checks would not notice."""
+    """Sentences that say which faults the checks do not notice."""
 
     def settings(self, sentence: str) -> str:
         """Return the text of lab.toml."""
@@ -103,24 +103,24 @@ class Plan:
 
 
 def _toml(value: str | list[str]) -> str:
-    """Return a string, or a list of strings, in TOML; the JSON form of such a value is also valid TOML."""
+    """Return a string, or a list of strings, in TOML (JSON writes such a value in the same way)."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def script(name: str, recipe: str | None = None) -> dict[str, bytes]:
-    """Return a measuring script of this package, by its path in the lab."""
+    """Return the contents of a measuring script of this package, under its path in the lab."""
     where = f"recipes/{recipe}/lab/{name}" if recipe else f"recipes/about/{name}"
     return {f"{FOLDER}/{name}": asset(where).read_bytes()}
 
 
 def first_versions(tree: Tree, editable: Sequence[str]) -> dict[str, bytes]:
-    """Return copies of the editable files as they are now, by their path in the lab.
+    """Return the contents of the editable files, under the paths of their copies in the lab.
 
-    The names of the copies end in ``.txt``, so that test runners, builds and linters of the repository ignore them.
+    The names of the copies end in ``.txt``, so that the repository's test runners, builds and linters ignore them.
     """
     return {f"{FOLDER}/first/{path}.txt": tree.data(path) for path in editable}
 
 
 def notes(name: str, **values: object) -> dict[str, bytes]:
-    """Return a JSON file that a script reads, by its path in the lab."""
+    """Return ``values`` as a JSON file that a script reads, under the file's path in the lab."""
     return {f"{FOLDER}/{name}": (json.dumps(values, indent=1) + "\n").encode()}

@@ -21,11 +21,11 @@ from autoresearch_mlx.targets.tools import Tools
 
 _PREPARE_SECONDS = 300.0
 _MOST_BYTES = 4_000_000
-"""Largest size in bytes of a file that a script of the lab writes."""
+"""Largest size in bytes of a file of recorded calls."""
 
 
 def _already(plan: Plan, copy: Copy) -> str:
-    """Return a message if the number already has its best possible value, or else an empty string."""
+    """Return a message if the number already has its best possible value; else return an empty string."""
     said = copy.run(plan.run, _PREPARE_SECONDS).said
     found = re.findall(rf"^METRIC {plan.metrics[0].name}=(\S+)$", said, re.MULTILINE)
     return (
@@ -42,9 +42,9 @@ class Proof:
     plan: Plan
     findings: tuple[Finding, ...] = ()
     problem: str = ""
-    """Reason why nothing could be measured, or the finding that refutes the plan; empty if the plan is proved."""
+    """Why the plan is not proved: nothing could be measured, or a check failed.  Empty if the plan is proved."""
     files: Mapping[str, bytes] | None = None
-    """The files of the lab as they were proved."""
+    """The files with which the lab was checked, by path; None if the lab could not be checked."""
 
     @property
     def holds(self) -> bool:
@@ -54,7 +54,7 @@ class Proof:
 def prove(
     plan: Plan, sentence: str, copy: Copy, runs: int, say: Callable[[str], None], show: Callable[[Finding], None]
 ) -> Proof:
-    """Write a plan's files into the copy, run the lines that complete them, and check the lab there.
+    """Write a plan's files into the copy, run the shell lines that complete the files, and check the lab in the copy.
 
     ``runs`` is the number of runs of the unedited lab.  ``show`` is called with each finding as soon as it is known.
     """

@@ -31,7 +31,7 @@ _UNITTEST = f"{PYTHON} -m unittest "
 
 
 def sources(tree: Tree) -> tuple[str, ...]:
-    """Return the source files of the repository's main language, without tests and build files."""
+    """Return the source files of the repository's most frequent language, without tests and build files."""
     code = [path for path in tree.of(*_CODE) if not is_test(path) and not _SETUP.search(path) and tree.sizes[path]]
     families = [[path for path in code if path.endswith(family)] for family in _FAMILIES]
     largest = max(families, key=len)
@@ -41,8 +41,8 @@ def sources(tree: Tree) -> tuple[str, ...]:
 def editable_for(number: Number, tree: Tree, named: Sequence[str]) -> tuple[str, ...]:
     """Return the files that may change for this number.
 
-    The result has the files in ``named`` that suit the number, or if none does, all files of the repository that suit
-    it.
+    These are the files in ``named`` that suit the number.  If no such file suits, they are all files of the repository
+    that suit the number.
     """
     suits: dict[Number, Callable[[], Sequence[str]]] = {
         "speed": lambda: sources(tree),
@@ -82,7 +82,7 @@ def possible(tree: Tree) -> tuple[Number, ...]:
 
 
 def plans(number: Number, tree: Tree, editable: Sequence[str], tests: Tests | None, sentence: str) -> Iterator[Plan]:
-    """Yield the plans for a number, the best first."""
+    """Yield the plans for a number; the best plan comes first."""
     files = tuple(editable)
     if number == "speed":
         yield from _printed(tree, files, tests, sentence, times_only=True)
@@ -102,7 +102,7 @@ def plans(number: Number, tree: Tree, editable: Sequence[str], tests: Tests | No
 
 
 def too_many(editable: Sequence[str]) -> bool:
-    """Return whether these are too many files for the edits of one lab."""
+    """Return whether one lab would have too many editable files."""
     return len(editable) > _MOST_EDITABLE
 
 
@@ -154,7 +154,7 @@ def _of_tests(number: Number, tree: Tree, editable: tuple[str, ...], tests: Test
 
 
 def printing(tree: Tree) -> tuple[tuple[str, str], ...]:
-    """Return (path, name of the metric) for each program of the repository that prints a line ``METRIC name=value``."""
+    """Return (path, metric's name) for each program of the repository that prints a line ``METRIC name=value``."""
     programs = tree.of(*STARTERS)
     found = ((path, _PRINTS.search(tree.text(path))) for path in programs[:300])
     return tuple((path, match[1]) for path, match in found if match)
@@ -166,7 +166,10 @@ _TIMES = re.compile(r"second|millis|_ms\b|\bms\b|time|latency|_us\b|_ns\b")
 def _printed(
     tree: Tree, editable: tuple[str, ...], tests: Tests | None, sentence: str, times_only: bool
 ) -> Iterator[Plan]:
-    """Yield a plan for each program of the repository that already prints a number."""
+    """Yield a plan for each program of the repository that already prints a number.
+
+    With ``times_only``, yield a plan only for a number whose name is that of a time.
+    """
     for path, name in printing(tree):
         if path in editable or (times_only and not _TIMES.search(name)):
             continue

@@ -1,5 +1,4 @@
-"""Read a sentence such as "make the parser in src/parse.py faster": find the number that it asks for and the files
-that it names."""
+"""Find in a sentence such as "make the parser in src/parse.py faster" the number to improve and the files to edit."""
 
 from __future__ import annotations
 
@@ -41,22 +40,22 @@ _NEAR = 4
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """The wish that a sentence expresses."""
+    """What a sentence asks for."""
 
     sentence: str
     number: Number | None
-    """The number that should get better, or None if the words do not show it."""
+    """The number that should get better; None if the sentence does not say which."""
     files: tuple[str, ...]
     """Files of the repository that the sentence names; tests are left out unless the sentence has their path."""
 
 
 def read_sentence(sentence: str, tree: Tree) -> Wish:
-    """Return the wish that a sentence expresses, as far as its words show it."""
+    """Return what a sentence asks for, as far as rules can tell from its words."""
     return Wish(sentence, _number(sentence, tree), _files(sentence, tree))
 
 
 def mentions(sentence: str, path: str) -> bool:
-    """Return whether the sentence names this path, or a file in it if the path ends with /.
+    """Return whether the sentence names this path; a path that ends with / is also named by the path of a file in it.
 
     The word "tests" does not name the path ``test``.
     """
@@ -87,7 +86,7 @@ def _files(sentence: str, tree: Tree) -> tuple[str, ...]:
 
 
 def _by_name(words: list[str], tree: Tree) -> list[str]:
-    """Return the files whose name, or the name of a function in them, is similar to a word of the sentence."""
+    """Return the files whose names are similar to a word of the sentence, else the files that define such a name."""
     telling = [word.lower() for word in words if len(word) >= _NEAR and word.lower() not in _COMMON]
     sources = [path for path in tree.own if not is_test(path) and PurePosixPath(path).suffix]
     near = [path for path in sources if any(_alike(PurePosixPath(path).stem.lower(), word) for word in telling)]
@@ -101,6 +100,6 @@ def _by_name(words: list[str], tree: Tree) -> list[str]:
 
 
 def _alike(stem: str, word: str) -> bool:
-    """Return whether a word and a file's stem are similar, as "parser" and "parse", or "sorting" and "sort"."""
+    """Return whether a word and a file's name without ending are similar, like "parser" and "parse"."""
     short, long = sorted((stem, word), key=len)
     return len(short) >= _NEAR and long.startswith(short)

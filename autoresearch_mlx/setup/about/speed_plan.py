@@ -1,4 +1,4 @@
-"""Propose how to measure the speed of code: by the calls of its tests, by a benchmark, or by a whole run."""
+"""Propose how to measure the speed of code: time the calls that the tests make, a benchmark, or a whole program."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ _PRINTS = re.compile(
 )
 _NODE = (".js", ".mjs", ".cjs")
 STARTERS = {".py": PYTHON, **dict.fromkeys(_NODE, "node"), ".sh": "sh"}
-"""The program that runs a file, by the ending of the file's name."""
+"""The program that runs a source file, by the ending of the file's name."""
 _SECONDS = (Metric("seconds", unit="s"),)
 _BENCH = re.compile(r"(?:^|/)bench[\w-]*(?:\.|/[\w-]+\.)(?:py|js|mjs)$")
 _RECORDED_MS, _WHOLE_MS = 1.0, 40.0
-"""Milliseconds by which each call in a deliberately slowed file is delayed.  The first value is for recorded calls, and
-the second for whole runs."""
+"""Milliseconds by which `check` delays each call of a function on purpose: for recorded calls, and for whole runs."""
 _WHOLE_RUN = (
     "The number is the time of the whole command, including its start. With larger inputs, or with your own benchmark "
     "(`bench` in package.json or the Makefile), the number would show smaller gains."
@@ -31,7 +30,7 @@ _SEEN_ONLY = "Results are compared only on the recorded calls and by the tests, 
 
 
 def speed_plans(tree: Tree, editable: tuple[str, ...], tests: Tests | None) -> Iterator[Plan]:
-    """Yield the plans for the speed of these files, the best first."""
+    """Yield the plans for the speed of the editable files; the best plan comes first."""
     first = first_versions(tree, editable)
     texts = {path: tree.text(path) for path in editable}
     guards = (Check("tests", tests.line),) if tests else ()
@@ -50,7 +49,7 @@ def speed_plans(tree: Tree, editable: tuple[str, ...], tests: Tests | None) -> I
 
 
 def _replayed(editable: Sequence[str], tests: Tests, first: dict[str, bytes], worse: dict[str, str]) -> Plan:
-    """Return the plan that times the calls recorded from the tests."""
+    """Return the plan that records the calls that the Python tests make, and times these calls."""
     files = {**script("record.py"), **script("replay.py"), **script("replay_worker.py"), **first}
     files |= notes("replay.json", editable=list(editable), tests=tests.runner)
     replay = f"{PYTHON} {FOLDER}/replay.py"
@@ -66,7 +65,7 @@ def _replayed_in_node(
     first: dict[str, bytes],
     worse: dict[str, str],
 ) -> Plan:
-    """Return the plan that times the calls recorded from the tests of a Node package."""
+    """Return the plan that records the calls that a Node package's tests make, and times these calls."""
     scripts = ("record_node.mjs", "node_hooks.mjs", "replay_node.mjs", "replay.py")
     files = {name: content for each in scripts for name, content in script(each).items()}
     files |= {**notes("replay.json", editable=list(editable), tests=line), **first}
@@ -95,7 +94,7 @@ def _timed(
 
 
 def _benchmarks(tree: Tree) -> Iterator[tuple[str, str]]:
-    """Yield (shell line, shell line that builds first) for each benchmark of the repository."""
+    """Yield (shell line, shell line that builds) for each benchmark of the repository; the second line may be empty."""
     for name in ("bench", "benchmark"):
         if name in tree.scripts:
             yield tree.scripts[name], ""
@@ -107,14 +106,14 @@ def _benchmarks(tree: Tree) -> Iterator[tuple[str, str]]:
 
 
 def _programs(texts: Mapping[str, str]) -> Iterator[str]:
-    """Yield a shell line for each editable file that is a program."""
+    """Yield the shell line that runs the editable file, if there is only one such file and it is a program."""
     for path, text in texts.items() if len(texts) == 1 else ():
         if (starter := STARTERS.get(PurePosixPath(path).suffix)) is not None and _PRINTS.search(text):
             yield f"{starter} {shlex.quote(path)}"
 
 
 def _direct(tree: Tree, tests: Tests) -> str:
-    """Return the shell line of the tests without npm, because npm alone may take longer to start than the tests."""
+    """Return the shell line that runs the tests, if possible without npm, whose start may take longer than the tests."""
     script = tree.scripts.get("test", "")
     extra = {"pretest", "posttest"} & set(tree.scripts)
     return script if tests.line.startswith("npm") and script and not extra else tests.line

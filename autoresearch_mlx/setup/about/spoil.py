@@ -14,13 +14,14 @@ _JS = re.compile(
     re.MULTILINE,
 )
 _CALLS = 25
-"""Number of calls that are made slower; more would take too long, because a function may be called a million times."""
+"""Number of calls that are delayed.  A function may be called a million times, and to delay each call would take too
+long."""
 
 
 def slowed(files: Mapping[str, str], milliseconds: float) -> dict[str, str]:
-    """Return the files, changed so that the first calls of functions take longer.
+    """Return changed texts of the files in which the first calls of functions take ``milliseconds`` longer.
 
-    Without a file in a known language the result is empty.
+    Files in unknown languages are left out.
     """
     found = {path: _slowed(path, text, milliseconds) for path, text in files.items()}
     return {path: text for path, text in found.items() if text is not None and text != files[path]}
@@ -58,7 +59,7 @@ def _slow_python(text: str, milliseconds: float) -> str | None:
 
 
 def longer(files: Mapping[str, str]) -> dict[str, str]:
-    """Return the first file with an additional statement that has no effect."""
+    """Return the first file with a further statement that has no effect; nothing if its language is unknown."""
     path, text = next(iter(files.items()))
     families = {
         "_one_more_line = 0\n": (".py",),

@@ -1,6 +1,6 @@
 """Ask a model which number, files and tests a sentence means.
 
-A reply is treated only as data.  Without a model, rules decide.
+The reply is read as data and never run.  Without a model, rules decide.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from autoresearch_mlx.setup.about.tests_of import test_lines
 from autoresearch_mlx.setup.about.tree import Tree
 
 NOBODY = "none"
-"""Name to give instead of a model's: no model is asked, and the rules alone decide."""
+"""Value of --model with which no model is asked and the rules alone decide."""
 _MOST_PATHS, _MOST_FILES, _REPLY_TOKENS, _SECONDS = 300, 20, 1000, 120.0
 _CHARACTERS_A_TOKEN = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """The usable part of a model's reply about a sentence."""
+    """What a model's reply says about a sentence."""
 
     number: Number
     editable: tuple[str, ...]
     guard: str | None
-    """The shell line of the repository that the model chose as the guard, or None if it chose none."""
+    """The shell line that the model chose as the guard, from the lines that it was offered; None if it chose none."""
 
 
 def find_model(name: str | None, office: Office) -> tuple[Endpoint | None, str]:
-    """Return the model to ask, or None if there is none, and the reason; without a name, choose as `run` does.
+    """Return the model to ask (None for no model), and the reason for this choice.
 
-    Raises AgentError for a name that is not the name of a model.
+    If ``name`` is None, the model is chosen as `run` chooses.  Raises AgentError for a name that no model has.
     """
     if name == NOBODY:
         return None, "as you said"
@@ -49,7 +49,7 @@ def find_model(name: str | None, office: Office) -> tuple[Endpoint | None, str]:
 
 
 def suggest(endpoint: Endpoint, sentence: str, tree: Tree, numbers: Sequence[Number]) -> Suggestion | str:
-    """Ask the model once; return its suggestion, or the reason why none can be used."""
+    """Ask the model once; return its suggestion, or a text that says why its reply cannot be used."""
     lines = [tests.line for tests in test_lines(tree)]
     text = _prompt(sentence, tree, numbers, lines)
     schema = closed_object(
@@ -85,7 +85,7 @@ def _prompt(sentence: str, tree: Tree, numbers: Sequence[Number], lines: Sequenc
 
 
 def read_reply(text: str, tree: Tree, numbers: Sequence[Number], lines: Sequence[str]) -> Suggestion | str:
-    """Return the suggestion in a model's reply, or a message about what is wrong with the reply."""
+    """Return the suggestion in a model's reply, or a text that says why the reply cannot be used."""
     found = re.search(r"\{.*\}", text, re.DOTALL)
     try:
         said: Any = json.loads(found[0]) if found else None

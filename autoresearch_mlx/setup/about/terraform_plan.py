@@ -1,4 +1,4 @@
-"""Propose how to measure Terraform files: by checkov's failed checks if it is installed, or else by our own rules."""
+"""Propose how to measure Terraform files: by the checks of checkov that fail, or without checkov by our own rules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WORSE = '\nvariable "one_more_of_check" {}\n'
 
 
 def terraform_plans(tree: Tree, editable: tuple[str, ...]) -> Iterator[Plan]:
-    """Yield the plan with checkov, then the plan without it."""
+    """Yield the plan with checkov, then the plan without checkov."""
     same = f"{PYTHON} {FOLDER}/terraform_same.py"
     common = {**script("terraform_same.py"), **script("terraform_blocks.py"), **notes("terraform.json", folder=".")}
     checks = (Check("same_resources", same),)

@@ -14,22 +14,22 @@ PYTHON = "python3"
 OTHERS = ("npm", "make", "cargo", "go", "sh")
 """Test runners for languages other than Python."""
 _EMPTY = "no test specified"
-"""Words in the script ``test`` that npm writes into a new package.json."""
+"""Words of the script ``test`` in a new package.json; npm writes this script, which runs no test."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tests:
-    """The tests of a repository."""
+    """A shell line that runs the tests of a repository."""
 
     line: str
     runner: str
     """Program that runs the tests, such as pytest, npm or make; for unittest, the folder of the tests."""
     seconds: float = 0.0
-    """Number of seconds that the line took; 0 before it was run."""
+    """Seconds that the line took; 0 if it was not run yet."""
 
 
 def test_lines(tree: Tree) -> Iterator[Tests]:
-    """Yield the shell lines that could run the tests, the likeliest first."""
+    """Yield the shell lines that may run the tests; the likeliest line comes first."""
     python = [path for path in tree.of(".py") if is_test(path)]
     if python:
         texts = [tree.text(path) for path in python if path.rpartition("/")[2].startswith("test")]
@@ -59,10 +59,10 @@ def test_lines(tree: Tree) -> Iterator[Tests]:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """The result of trying the tests."""
+    """What happened when the shell lines of the tests were tried."""
 
     tests: Tests | None
-    """The first line that passed, or None if none did."""
+    """The first line that passed; None if no line passed."""
     failed: tuple[Ran, ...] = ()
     """The results of the lines that failed."""
 
@@ -73,7 +73,7 @@ class Tried:
         return f"the tests do not pass as they are: {self.failed[0].words()}"
 
     def remedy(self) -> str:
-        """Return advice on what the user can do."""
+        """Return what the user can do so that tests can be used."""
         if not self.failed:
             return "write tests, or name a command that fails when a result is wrong: --guard 'LINE'"
         if self.failed[0].hung:
@@ -88,10 +88,10 @@ class Tried:
 
 
 def try_tests(tree: Tree, copy: Copy, guard: str | None, first: tuple[str, ...], seconds: float) -> Tried:
-    """Run one command line of tests after another in the copy, until one passes.
+    """Run the shell lines that may run the tests, one after another in the copy, until a line passes.
 
-    ``guard`` is the user's own line; if there is one, no other line is tried.  ``first`` has the runners whose lines
-    are tried first.  ``seconds`` is the longest time that a line may take.
+    ``guard`` is the user's own line; if it is given, no other line is tried.  Lines of the runners in ``first`` are
+    tried before other lines.  Each line may take ``seconds``; after a line that takes longer, no other line is tried.
     """
     lines = [Tests(guard, _runner(guard))] if guard else list(test_lines(tree))
     lines.sort(key=lambda each: each.runner not in first)

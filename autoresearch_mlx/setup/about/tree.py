@@ -17,9 +17,9 @@ from autoresearch_mlx.store.git import git, resolve, top_of
 from autoresearch_mlx.store.left_out import is_environment
 
 MOST_FILES = 20_000
-"""Largest number of files that are read; a message says when a larger repository is read only in part."""
+"""Largest number of files that are read; a message names the number of files that are left out."""
 _MOST_BYTES = 400_000
-"""Size in bytes of the longest file that is read."""
+"""Size in bytes of the largest file that is read as text."""
 _ELSEWHERES = frozenset(
     ("node_modules", "vendor", "third_party", ".venv", "venv", "site-packages", ".terraform", "measuring")
 )
@@ -51,21 +51,21 @@ _TARGET = re.compile(r"^([A-Za-z_][\w.-]*)\s*:(?!=)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Tree:
-    """The part of a repository's last commit that lies in the folder of the future lab."""
+    """The files of a repository's last commit in ``root``, the folder of the future lab."""
 
     root: Path
     head: str
     sizes: Mapping[str, int]
     """Size of each file in bytes, by its path relative to ``root``."""
     modules: tuple[str, ...]
-    """Paths of submodules, whose files are not read."""
+    """Paths of submodules; files of submodules are not read."""
     left_out: int
-    """Number of files after the first MOST_FILES, which were not read."""
+    """Number of files that were not read, because there are more than :data:`MOST_FILES`."""
     changed: tuple[str, ...]
     """Files with uncommitted changes, and files that are not under git."""
 
     def text(self, path: str) -> str:
-        """Return the text of a file, or an empty string if the file is missing or too long."""
+        """Return the text of a file; an empty string if the file is missing or larger than ``_MOST_BYTES``."""
         if self.sizes.get(path, _MOST_BYTES + 1) > _MOST_BYTES:
             return ""
         return git(self.root, "show", f"{self.head}:./{path}").encode(errors="surrogateescape").decode(errors="replace")
@@ -80,19 +80,19 @@ class Tree:
         return tuple(path for path in self.sizes if not _ELSEWHERES & set(PurePosixPath(path).parts))
 
     def of(self, *endings: str) -> tuple[str, ...]:
-        """Return the repository's own files with these endings, with tests at the end."""
+        """Return the repository's own files with these endings; tests come last."""
         found = [path for path in self.own if path.endswith(endings)]
         return tuple(sorted(found, key=is_test))
 
     @cached_property
     def languages(self) -> tuple[str, ...]:
-        """Languages of the repository's own files, the most frequent first."""
+        """Languages of the repository's own files; the most frequent comes first."""
         counts = Counter(_LANGUAGES.get(PurePosixPath(path).suffix) for path in self.own)
         return tuple(name for name, _ in counts.most_common() if name)
 
     @cached_property
     def package(self) -> Mapping[str, Any]:
-        """The contents of package.json, or nothing if the file is missing or cannot be read."""
+        """The contents of package.json; empty if the file is missing or cannot be read."""
         try:
             found = json.loads(self.text("package.json") or "{}")
         except json.JSONDecodeError:
@@ -124,13 +124,15 @@ class Tree:
 
 
 def is_test(path: str) -> bool:
-    """Return whether a file belongs to the tests, by its name."""
+    """Return whether a file's path shows that the file belongs to the tests."""
     return _TEST.search(path) is not None
 
 
 def read_tree(root: Path) -> Tree:
-    """Read the part of the last commit that lies in ``root``.  Raises LabError when ``root`` is not a folder, or when
-    the last commit has no files in it."""
+    """Return the files of the last commit in the folder ``root``.
+
+    Raises LabError when ``root`` is not a folder of a git repository, or when the last commit has no files in it.
+    """
     if not root.is_dir():
         raise LabError(f"{root} is not a folder", "name the folder of a repository")
     if top_of(root) is None:

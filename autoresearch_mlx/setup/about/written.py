@@ -1,4 +1,4 @@
-"""Write a proved lab into the user's folder: all of its files, or none."""
+"""Write the files of a proved lab into the user's folder: either all files, or no file."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from autoresearch_mlx.store.git import ignored
 
 
 def write_lab(directory: Path, proof: Proof) -> Iterator[Path]:
-    """Write the files of a proved lab, and yield the path of each.  An existing program.md stays as it is.
+    """Write the files of a proved lab and yield their paths.  An existing program.md stays as it is.
 
-    Raises LabError when the folder has become a lab in the meantime, or cannot be written; after an error, no file of
-    the lab stays.
+    Raises LabError when the folder is a lab already or cannot be written.  After an error, no file of the lab stays.
     """
     refuse_existing(directory)
     with all_or_nothing(directory) as made:
@@ -38,13 +37,13 @@ def write_lab(directory: Path, proof: Proof) -> Iterator[Path]:
 
 
 def has_knobs(directory: Path, editable: Sequence[str]) -> bool:
-    """Return whether these files have a knob that the optimiser, which needs no model, can move."""
+    """Return whether the editable files have a knob, so that the optimiser can work without a model."""
     texts = {path: (directory / path).read_text(encoding="utf-8", errors="replace") for path in editable}
     return len(read_space(texts)) > 0
 
 
 def next_step(directory: Path, made: list[Path]) -> str:
-    """Return the command that the user should run next."""
+    """Return the shell line that the user should run next: it commits the lab and starts the night."""
     names = sorted({path.relative_to(directory).parts[0] for path in made})
     force = "-f " if ignored(directory, names) else ""
     place = "" if directory.resolve() == Path.cwd() else f"cd {shlex.quote(str(directory))} && "

@@ -1,7 +1,7 @@
-"""Handle the git side of a whole session: list its refs, pack and unpack its history, remove its worktree.
+"""Call git for a whole session: list its refs, pack and unpack its history, remove its worktree.
 
-:mod:`autoresearch_mlx.store.workspace` handles the git side of one experiment.  Both modules change only the session's
-own branch, refs and worktree.
+:mod:`autoresearch_mlx.store.workspace` calls git for one experiment.  Both modules change only the session's own
+branch, refs and worktree.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from autoresearch_mlx.store.workspace import branch_of
 
 
 def refs_of(root: Path, tag: str) -> dict[str, str]:
-    """Return every ref of a session with its commit: the branch, if there is one, and one for each experiment."""
+    """Return the refs of a session and their commits: the branch, if it exists, and the refs of the experiments."""
     names = (f"refs/heads/{branch_of(tag)}", f"refs/autoresearch/{tag}")
     listed = git(root, "for-each-ref", "--format=%(refname) %(objectname)", *names)
     pairs = (line.split(" ") for line in listed.splitlines())
@@ -25,7 +25,7 @@ def refs_of(root: Path, tag: str) -> dict[str, str]:
 
 
 def drop(root: Path, refs: Mapping[str, str]) -> None:
-    """Remove these refs, except those that now have another commit.  Git's own gc removes the commits later."""
+    """Remove each of ``refs`` that still has the given commit.  Git's own gc removes the commits later."""
     for ref, sha in refs.items():
         try:
             git(root, "update-ref", "-d", ref, sha)
@@ -34,7 +34,10 @@ def drop(root: Path, refs: Mapping[str, str]) -> None:
 
 
 def prefix_of(root: Path) -> str:
-    """Return the lab's path inside its checkout, or ``.`` at the top.  Raises WorkspaceError outside of a checkout."""
+    """Return the lab's path inside its checkout; ``.`` for a lab at the top.
+
+    Raises WorkspaceError for a lab outside of a checkout.
+    """
     top = top_of(root)
     if top is None:
         raise WorkspaceError(f"{root} is not in a git checkout", "`git init` and commit there")
@@ -42,9 +45,9 @@ def prefix_of(root: Path) -> str:
 
 
 def pack(root: Path, tag: str, bundle: Path) -> dict[str, str]:
-    """Write the session's branch and refs with their whole history to ``bundle``; return the refs.
+    """Write the session's branch and refs, with their whole history, to the file ``bundle``; return the refs.
 
-    Raises WorkspaceError when the clone lacks a part of the history, or the session has no branch.
+    Raises WorkspaceError when the clone lacks a part of the history, or when the session has no branch.
     """
     _refuse_part_of_a_history(root)
     refs = refs_of(root, tag)
@@ -72,15 +75,16 @@ def _refuse_part_of_a_history(root: Path) -> None:
 
 
 def heads_of(root: Path, bundle: Path) -> dict[str, str]:
-    """Return the refs in a bundle.  Raises WorkspaceError for a file that is not a bundle."""
+    """Return the refs in a bundle and their commits.  Raises WorkspaceError for a file that is not a bundle."""
     pairs = (line.split(" ", 1) for line in git(root, "bundle", "list-heads", str(bundle.resolve())).splitlines())
     return {ref: sha for sha, ref in pairs}
 
 
 def unpack(root: Path, bundle: Path, refs: Mapping[str, str]) -> None:
-    """Fetch a bundle's commits and make all of its refs here, or none.
+    """Fetch a bundle's commits and make its refs in this repository.
 
-    ``refs`` maps each name in the bundle to the name here.  Raises WorkspaceError with git's message.
+    ``refs`` maps each ref's name in the bundle to its name here.  If git fails, no ref is made, and a WorkspaceError
+    with git's message is raised.
     """
     quiet = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance")
     pairs = [f"{theirs}:{ours}" for theirs, ours in refs.items()]
@@ -88,7 +92,7 @@ def unpack(root: Path, bundle: Path, refs: Mapping[str, str]) -> None:
 
 
 def drop_worktree(root: Path, worktree: Path) -> None:
-    """Remove a session's worktree and git's record of it; the next run makes it again."""
+    """Remove a session's worktree and git's record of the worktree; the next run makes a new one."""
     try:
         git(root, "worktree", "remove", "--force", str(worktree))
     except WorkspaceError:  # git does not know the worktree, or it is damaged; `ensure_worktree` repairs that

@@ -1,8 +1,8 @@
 """Free disk space: find the files that a session no longer needs, and remove them.
 
-Four things are never removed: the ledger and the other journals, results.tsv, kept commits with the commits on which
-they were made, and everything in a session that is in use.  The names of all removed files are recorded before the
-first file is removed (:mod:`autoresearch_mlx.store.freed`).
+The following is never removed: the ledger and the other journals, results.tsv, kept commits and their bases, and
+anything of a session that a command is using.  The names of all files to remove are recorded before the first file is
+removed (:mod:`autoresearch_mlx.store.freed`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _WORDS = {
 
 
 def size(count: int) -> str:
-    """Write a number of bytes, as in ``812 B`` or ``1.2 MB``."""
+    """Return a number of bytes as text, such as ``812 B`` or ``1.2 MB``."""
     for unit, one in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= one:
             return f"{count / one:.1f} {unit}"
@@ -57,7 +57,7 @@ def gc_json(found: Mapping[str, Sequence[Item]], dry_run: bool) -> dict[str, Any
 
 
 def gc_lines(found: Mapping[str, Sequence[Item]], dry_run: bool, age: timedelta) -> str:
-    """Return a line for each session, and below it a line for each kind of item.
+    """Return the output of `gc`: a line for each session, followed by a line for each kind of removed item.
 
     ``age`` is the value of the option --older-than.
     """
@@ -87,7 +87,7 @@ def _bytes(items: Sequence[Item]) -> int:
 
 
 def _size_of(items: Sequence[Item]) -> str:
-    """Return the total size of these items as text, such as ``1.2 GB``; it is "unknown" if no item has a known size."""
+    """Return the total size of the items as text, such as ``1.2 GB``; "unknown" if the size of no item is known."""
     return size(_bytes(items)) if any(item.bytes is not None for item in items) else terms.UNKNOWN
 
 
@@ -97,7 +97,7 @@ def packed_json(packed: Packed) -> dict[str, Any]:
 
 
 def packed_lines(tag: str, packed: Packed) -> str:
-    """Return the output of `archive`: the archive, and each file that was left out, with the reason."""
+    """Return the output of `archive`: a line about the archive, then a line and a reason for each file left out."""
     head = f"{packed.file}: session {tag}, {terms.plural(packed.experiments, 'experiment')}"
     lines = [f"{head}, {terms.plural(packed.refs, 'ref')}, {size(packed.bytes)}"]
     lines += [f"left out: {left.name} ({size(left.bytes)}): {left.why}" for left in packed.left_out]
@@ -110,17 +110,17 @@ _TALK = re.compile(r"(\d{4,})-.+\.(json|log)")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Says which kinds of files may be removed if they are at least ``age`` old."""
+    """What `gc` may remove, if it is at least ``age`` old; folders of runs and old worktrees are always included."""
 
     age: timedelta
     refs: bool = False
     talks: bool = False
     weights: bool = False
-    """True if the weights of the best version may be removed too."""
+    """True if the incumbent's weights may be removed too."""
 
 
 def tidy(lab: Lab, tag: str, wish: Wish, now: datetime, only_look: bool) -> list[Item]:
-    """Remove the files that a session no longer needs, and return them; with ``only_look``, remove nothing.
+    """Remove what a session no longer needs, and return the removed items; with ``only_look``, remove nothing.
 
     Raises LockedError when the session is in use, LedgerError when its ledger cannot be read, and LabError when a file
     cannot be removed.
@@ -135,7 +135,7 @@ def tidy(lab: Lab, tag: str, wish: Wish, now: datetime, only_look: bool) -> list
 
 
 def spare(lab: Lab, tag: str, journal: Journal, wish: Wish, now: datetime) -> Iterator[Item]:
-    """Yield the files and refs that may be removed from a session that is not running."""
+    """Yield the files and refs that may be removed from a session; the caller has locked the session."""
     folder, before = lab.folder(tag), (now - wish.age).timestamp()
     best = journal.history.incumbent
     busy = {e.number for e in (best, *journal.running) if e is not None}
@@ -150,7 +150,7 @@ def spare(lab: Lab, tag: str, journal: Journal, wish: Wish, now: datetime) -> It
                 yield from _if_old(folder, path, "talks", before)
     if wish.refs:
         yield from _spare_refs(lab, tag, journal, before)
-    for worktree in sorted(folder.glob("worktree*")):  # killed lanes may have left several worktrees
+    for worktree in sorted(folder.glob("worktree*")):  # each lane has a worktree of its own
         if worktree.is_dir() and _newest(folder / FILE) <= before:
             yield Item("worktree", worktree.name, _size(worktree))
     for scratch in sorted(folder.glob(f"{tempfile.gettempprefix()}*")):  # its process is dead, because we hold the lock
@@ -159,9 +159,9 @@ def spare(lab: Lab, tag: str, journal: Journal, wish: Wish, now: datetime) -> It
 
 
 def _of_run(folder: Path, run: Path, busy: set[int], before: float) -> Iterator[Item]:
-    """Yield a run's weights, then the rest of its folder.
+    """Yield a run's weights, then the rest of the run's folder, if both are old enough.
 
-    Yields nothing for the incumbent, and nothing for an experiment that is not finished.
+    Yields nothing for the experiments in ``busy``: the incumbent, and experiments that are not finished.
     """
     if _number(run) in busy or _newest(run) > before:
         return
@@ -178,7 +178,7 @@ def _if_old(folder: Path, path: Path, kind: Kind, before: float) -> Iterator[Ite
 
 
 def _spare_refs(lab: Lab, tag: str, journal: Journal, before: float) -> Iterator[Item]:
-    """Yield the refs of experiments that were not kept, except those on which a kept experiment was made."""
+    """Yield the refs of experiments that were not kept and whose commit is not the base of a kept experiment."""
     experiments = journal.history.experiments
     needed = {e.base for e in experiments if e.status == "keep"}
     needed |= {each.base for each in journal.running}
@@ -191,10 +191,7 @@ def _spare_refs(lab: Lab, tag: str, journal: Journal, before: float) -> Iterator
 
 
 def _finished(experiment: Experiment) -> float:
-    """Return when an experiment ended, in seconds since 1970.
-
-    Returns infinity for an unknown time, so that the experiment is never considered old.
-    """
+    """Return when an experiment ended, in seconds since 1970; infinity if unknown, so that it never counts as old."""
     try:
         return datetime.fromisoformat(experiment.finished).timestamp()
     except ValueError:
@@ -224,8 +221,7 @@ def _remove(path: Path) -> None:
 
 
 def _numbered(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
-    """Return the files of a folder that have an experiment's number in their names; other files do not belong to the
-    session."""
+    """Return the entries of a folder whose names begin with an experiment's number; `gc` ignores other entries."""
     return sorted(p for p in folder.glob("*") if pattern.fullmatch(p.name)) if folder.is_dir() else []
 
 
