@@ -113,7 +113,7 @@ def _programs(texts: Mapping[str, str]) -> Iterator[str]:
 
 
 def _direct(tree: Tree, tests: Tests) -> str:
-    """Return the shell line that runs the tests, if possible without npm, whose start may take longer than the tests."""
+    """Return the shell line of the tests, if possible without npm, because npm itself takes long to start."""
     script = tree.scripts.get("test", "")
     extra = {"pretest", "posttest"} & set(tree.scripts)
     return script if tests.line.startswith("npm") and script and not extra else tests.line
