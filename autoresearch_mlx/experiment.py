@@ -247,7 +247,7 @@ class Progress:
     words: str | None = None
     """The reason for the wait in phase ``waiting``, or for a pause that no person has ordered."""
     number: int | None = None
-    """Number of the experiment, if several are measured side by side; None means the experiment that started last."""
+    """Number of the experiment, if several experiments are measured side by side; None means the newest experiment."""
 
 
 Watch: TypeAlias = Callable[[Progress], None]

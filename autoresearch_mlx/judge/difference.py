@@ -24,7 +24,7 @@ from autoresearch_mlx.judge.student_t import normal_score, quantile
 
 _NEGLIGIBLE = 0.1
 """The errors of the runs' own values are ignored if they are below this share of the standard error, because they would
-then enlarge it by at most 0.5 %."""
+add at most 0.5 % to the standard error."""
 _MANY = 200
 """Degrees of freedom of a comparison by cases.  The number is large, because the score of such a comparison comes from
 an exact test that needs no allowance for an uncertain sigma."""

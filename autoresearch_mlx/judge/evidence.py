@@ -25,14 +25,14 @@ class Run:
     regime: int = 0
     """Number of the regime in which the run was made; runs of different regimes cannot be compared."""
     fresh: bool = True
-    """False for the run that selected a proposal, which is its first; True for repeats and for runs of the baseline."""
+    """False for a proposal's first run, which selected the proposal; True for repeats and for runs of the baseline."""
     pair: int | None = None
     """Number of the run's pair in a certification, where the runs of two commits alternate."""
     error: float = 0.0
-    """Standard error of the value itself, in the metric's unit, such as that of the correction for look-ahead; 0 if the
-    measurement reports none."""
+    """Standard error of the value itself, in the metric's unit, or 0 if the measurement reports none.  The correction
+    for look-ahead has such an error."""
     tainted: bool = False
-    """Whether heat, sleep or another program disturbed the run, which then does not count."""
+    """Whether heat, sleep or another program disturbed the run; a disturbed run does not count."""
     log_work: float = 0.0
     """Natural logarithm of the work that the run could do at the machine's speed, relative to the session's reference
     speed (:func:`speeds.log_work`).  The value is 0 at the reference speed, and if the speed is unknown."""
@@ -56,7 +56,7 @@ class Sigma:
     n: int
     """Number of runs from which the value was computed."""
     dof: int
-    """Degrees of freedom: the number of runs minus the number of groups that they fall into."""
+    """Degrees of freedom: the number of runs minus the number of groups; a group has the runs of one version."""
     source: str
     """The source of the value, as text for a message."""
 

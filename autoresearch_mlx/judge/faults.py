@@ -56,8 +56,8 @@ def decide_faults(history: History, measurements: Sequence[Measurement], tried: 
     works = bool(history.repeats) and fault_of(history.repeats[-1].measurement) is None
     if works:
         said = f"{count} runs in a row ended with an error that is most often the machine's, and the incumbent then ran"
-        return Verdict("invalid", f"{said}: taken as this file's failure")
-    return Verdict("interrupted", f"the machine ended {count} runs in a row, and the incumbent's too")
+        return Verdict("invalid", f"{said}, so this file counts as the cause")
+    return Verdict("interrupted", f"the machine ended {count} runs in a row, and the incumbent's run too")
 
 
 def confirmed(decision: Decision, history: History, measurements: Sequence[Measurement]) -> Decision:

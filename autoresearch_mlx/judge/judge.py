@@ -200,7 +200,7 @@ class Judge:
         value = mean_value(case.measurements)
         if history.incumbent is None or value is None:
             return decision
-        said = f"the edit adds {case.added_bytes:,} bytes, compressed, which could hold knowledge of the data"
+        said = f"the edit adds {case.added_bytes:,} compressed bytes, which could hold knowledge of the data"
         if not case.audited:
             if len(case.measurements) > MOST_RUNS_FOR_AUDIT:
                 return Verdict("invalid", f"{said}, and none of its {len(case.measurements)} runs was audited")
@@ -381,7 +381,7 @@ def padded(history: History, measured: Sequence[Measurement]) -> Verdict | None:
     taken = max((m.seconds.start or 0.0 for m in measured), default=0.0)
     if taken <= PADDING_TIMES * usual + PADDING_SECONDS:
         return None
-    said = f"{taken:.1f} s before its first batch, and the baseline took {usual:.1f} s; the budget counts neither"
+    said = f"a run took {taken:.1f} s before its first batch, and the baseline {usual:.1f} s; the budget counts neither"
     return Verdict("invalid", said)
 
 

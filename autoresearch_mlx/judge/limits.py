@@ -14,7 +14,7 @@ from autoresearch_mlx import terms
 from autoresearch_mlx.experiment import Direction, History, Measurement
 
 _FIELDS = ("peak_memory_mb", "steps", "tokens", "tokens_per_second")
-"""Figures of a measurement that have a field of their own; all others are in ``extra``."""
+"""Figures of a measurement that have a field of their own; all other figures are in ``extra``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from autoresearch_mlx.judge.student_t import quantile
 _ASSUMED_TAU, _WEIGHT = 0.3, 10.0
 """The standard deviation of an effect between machines, in sigma, that is assumed before several machines have measured
 any change, and the weight of this assumption.  The assumption counts as much as 20 changes, each with one run of the
-candidate and one of the incumbent on two machines."""
+candidate and one of the incumbent on each of two machines."""
 _APART = 1.645
 """A platform keep needs an effect that exceeds the effect on the other machines by this number of standard errors;
 chance alone reaches it in 1 of 20 cases."""

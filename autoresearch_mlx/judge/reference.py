@@ -84,9 +84,9 @@ def speed_news(history: History) -> list[tuple[str, str]]:
     found = []
     newest = max(history.experiments, key=lambda e: e.number) if history.experiments else None
     if history.baseline is not None and (share := reference_of(history).processor_share) < _QUIET_SHARE:
-        said = f"the machine did not get quiet for the baseline, which got {100 * share:.0f} % of the processor time"
-        less = f"that it wanted, so this session trains {_part(share)} of its budget"
-        found.append(("reference", f"{said} {less}; when the machine is quiet, start afresh: `run --tag NAME`"))
+        said = f"the machine was busy during the baseline, which got {100 * share:.0f} % of the processor time that"
+        less = f"it wanted; so this session trains {_part(share)} of its budget"
+        found.append(("reference", f"{said} {less}; start afresh with `run --tag NAME` when the machine is quiet"))
         if newest is history.baseline:
             return found  # this warning covers the baseline's disturbed runs
     measured = newest.measurements if newest is not None else ()

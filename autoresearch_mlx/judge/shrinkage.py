@@ -21,7 +21,7 @@ _PRIOR_WEIGHT = 3
 """Weight of this assumption, as a number of measured effects.
 
 With this weight and this standard deviation, the reported gain of a keep is on average 0.6 sigma too good when true
-gains are half a sigma, and right within 0.1 sigma when true gains are larger (`bench/judge.py`).
+gains are half a sigma.  When true gains are larger, the reported gain is right within 0.1 sigma (`bench/judge.py`).
 """
 _COVERAGE = 0.9
 BY_SPEED = "allowing for the machine's speed"

@@ -19,7 +19,8 @@ _MAD = 1.4826
 _CLIP = 3.0
 """Largest residual, in standard deviations; larger residuals are reduced to this size."""
 _ENOUGH = 6
-"""Smallest number of degrees of freedom for clipping; with fewer, a median absolute deviation is not reliable."""
+"""Smallest number of degrees of freedom for clipping; with fewer degrees of freedom, a median absolute deviation is not
+reliable."""
 
 _SHARED = 6
 """Largest number of degrees of freedom that the variance of a fleet's machines adds to the sigma of one machine

@@ -23,7 +23,7 @@ from autoresearch_mlx.judge.work import by_tokens, doubt
 _UNKNOWN_SHARE = 0.5
 """Error of the slope if there is no curve, as a share of the value.
 
-If the value is itself a time, the true slope equals the value, which is two of these errors from 0.
+If the value is itself a time, the true slope is as large as the value, and so lies two of these errors from 0.
 """
 _BEND = 0.15
 """Share of the correction that is added to its error, because a learning curve is not quite a straight line over

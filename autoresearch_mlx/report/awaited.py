@@ -102,7 +102,7 @@ def _nobody(folder: Path, number: int, note: Try | None, journal: Journal) -> La
         hint = "`autoresearch-mlx log` lists the experiments, and `autoresearch-mlx status` says what is measured now"
         return LabError(f"session {folder.name} has no experiment {number}", hint)
     said = f"the process that measured experiment {number} ended without a verdict, as after a power cut or `kill -9`"
-    again = f"run `autoresearch-mlx try` again, which first closes experiment {number} as interrupted"
+    again = f"run `autoresearch-mlx try` again: it first closes experiment {number} as interrupted"
     sandbox = "if a coding agent's sandbox ended the process, start the agent with `autoresearch-mlx drive`"
     return LabError(said, f"{again}; {sandbox}")
 

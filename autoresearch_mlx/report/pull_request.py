@@ -29,7 +29,7 @@ def pull_request(f: Finding, metric: str, session: str, machine: str, diff: str)
     """Return the text of a pull request in Markdown, with the change's own effect; titles and reasons are escaped."""
     lines = [f"# {plain(f.title)}", "", f"{code(metric)} {plain(f.in_words())}.", ""]
     lines += [
-        "Measured alone, in alternating runs with the unedited version, on fresh seeds.",
+        "The change was measured alone, in runs that alternate with runs of the unedited version, on fresh seeds.",
         f"Machine: {plain(machine)}. Session: {code(session)}.",
         "",
     ]

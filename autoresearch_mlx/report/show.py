@@ -20,7 +20,7 @@ _SPEED, _MACHINE = "speed", "machine"
 _CASES = ("cases", "guard")
 """Figures that are shown as tables, such as the score of each case."""
 _TOLD_ABOVE = ("tainted", "fault", "next_step", "checks", *_CASES)
-"""Figures that other lines already show: those about disturbed runs, checks and cases."""
+"""Figures that other lines already show: figures about disturbed runs, checks and cases."""
 
 
 def render_show(experiment: Experiment, diff: str | None, log_tail: str | None, metric: str, width: int) -> str:
@@ -197,7 +197,7 @@ def _cases(runs: Sequence[Measurement], name: str) -> list[str]:
         return [said]
     head = ("", *(run for run, _ in scored))
     rows = [head, *((terms.one_line(case), *(_score(found.get(case)) for _, found in scored)) for case in open_)]
-    return [f"{said}; the others:", *(f"{'':<{_LABEL}}{line}" for line in terms.table(rows, left=(0,)))]
+    return [f"{said}; the other cases:", *(f"{'':<{_LABEL}}{line}" for line in terms.table(rows, left=(0,)))]
 
 
 def _score(score: Any) -> str:

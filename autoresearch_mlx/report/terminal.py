@@ -108,13 +108,13 @@ def _newest(minutes: Sequence[Minute]) -> list[Minute]:
 
 
 def _disturbed(status: Status) -> str:
-    """Return text such as ``1 run of experiment 3, which does not count; `show 3` says why``."""
+    """Return text such as ``1 run of experiment 3 does not count; `show 3` says why``."""
     *others, last = map(str, status.disturbed_in)
     named = f"experiments {', '.join(others)} and {last}" if others else f"experiment {last}"
     verb = "does" if status.disturbed == 1 else "do"
     which = status.explained[0] if len(status.explained) == 1 else "N"
     why = f"; `show {which}` says why" if status.explained else ""
-    return f"{terms.plural(status.disturbed, 'run')} of {named}, which {verb} not count{why}"
+    return f"{terms.plural(status.disturbed, 'run')} of {named} {verb} not count{why}"
 
 
 def _mark(mark: Mark | None) -> str:

@@ -31,7 +31,7 @@ class Item:
     name: str
     """Path relative to the session's folder, or the full name of a ref."""
     bytes: int | None
-    """Bytes on the disk.  For a ref it is None, because the objects of its commit are shared with other commits."""
+    """Bytes on the disk, or None for a ref, because the objects of its commit are shared with other commits."""
 
 
 def note(folder: Path, items: Sequence[Item]) -> None:

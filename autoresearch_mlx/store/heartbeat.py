@@ -15,7 +15,7 @@ from pathlib import Path
 FOLDER = "workers"
 """Name of the folder with the workers' files, in the session's folder."""
 SILENT_SECONDS = 60.0
-"""Seconds without a report after which a worker counts as stuck; normally it reports about ten times a second."""
+"""Seconds without a report after which a worker counts as stuck; a worker at work reports about ten times a second."""
 _EVERY_SECONDS = 1.0
 
 

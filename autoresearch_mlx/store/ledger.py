@@ -58,7 +58,7 @@ class Open:
     worker: str | None = None
     """Name of the worker that measures the experiment, or None if the session has only one worker."""
     proposal: Mapping[str, Any] = field(default_factory=dict)
-    """In a fleet, the facts about the experiment's proposal that its commit does not contain: agent, axis, rationale,
+    """In a fleet, the facts about the proposal that the experiment's commit does not contain: agent, axis, rationale,
     talk."""
 
 
@@ -69,7 +69,7 @@ class Regime:
     parts: Mapping[str, Any] | None
     """The parts of the key by name, or None in a ledger that names no key."""
     drift: int = 0
-    """Number of earlier regimes with the same key: each ended when the machine drifted."""
+    """Number of earlier regimes with the same key; each of these regimes ended when the machine drifted."""
     machine: str = ""
     """Name of the fleet's machine that measures in this regime, or an empty string for the machine that runs the
     session."""
@@ -87,13 +87,13 @@ class Journal:
     """The ledger's lines about runs of certifications, oldest first."""
     certificates: tuple[Mapping[str, Any], ...] = ()
     alone: tuple[Mapping[str, Any], ...] = ()
-    """The ledger's lines about runs of single changes since the last `finalize` that ended, oldest first."""
+    """The ledger's lines about runs of single changes since the last finished `finalize`, oldest first."""
     regimes: Mapping[int, Regime] = field(default_factory=lambda: {0: Regime(None)})
     """Regimes by number, in order of appearance; ``history.regime`` is the number of the current regime."""
     newest: Mapping[str, int] = field(default_factory=dict)
     """Number of the regime in which each machine of a fleet measures now, by the machine's name."""
     records: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
-    """The ledger's lines about finished experiments, in the order of the history, with all keys, also those that this
+    """The ledger's lines about finished experiments, in the order of the history, with all keys, even keys that this
     version does not know."""
 
     briefs: tuple[Mapping[str, Any], ...] = ()
@@ -157,7 +157,9 @@ def _replayed(path: Path) -> _Replay:
         hint = "put the file back, or start another session with --tag NAME" if missing else "correct its permissions"
         raise LedgerError(f"{path} cannot be read: {error.strerror}", hint) from None
     if not replay.session:
-        raise LedgerError(f"{path} contains no session", "remove its folder, or start another session with --tag NAME")
+        raise LedgerError(
+            f"{path} contains no session", "remove the session's folder, or start another session with --tag NAME"
+        )
     return replay
 
 

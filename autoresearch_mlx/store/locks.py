@@ -66,7 +66,9 @@ def _in_use(folder: Path, pid: str) -> LockedError:
     said = f"session {folder.name} is in use by process {pid or 'unknown'}"
     detached = try_of(folder, int(pid)) if pid.isdigit() else None
     if detached is None:
-        return LockedError(said, "wait until it ends, stop it with Ctrl-C in its terminal, or use another --tag")
+        return LockedError(
+            said, "wait until that process ends, stop it with Ctrl-C in its terminal, or use another --tag"
+        )
     hint = f"`autoresearch-mlx wait {detached.number}` gives the verdict; `kill {pid}` ends the process"
     return LockedError(f"{said}, which measures experiment {detached.number} (`try --detach`)", hint)
 

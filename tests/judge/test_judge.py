@@ -185,7 +185,7 @@ def test_weak_keeps_are_taken_out_on_trial(lab: Lab, screen: Recorder) -> None:
     removals = [e for e in history.experiments if e.agent == "upkeep"]
     assert [e.title for e in removals] == ["without #2: Y 2 -> 1"]
     assert removals[0].knobs == {"Y": (1, 2)}
-    assert re.match(r"without it, (gain|loss) .*: (dropped|stays)", removals[0].reason)
+    assert re.match(r"without the change, (gain|loss) .*: (dropped|stays)", removals[0].reason)
 
 
 def _event(ledger: Path) -> dict[str, Any]:
@@ -273,4 +273,4 @@ def test_time_that_is_padded_before_the_first_batch_is_no_valid_run() -> None:
     assert padded(history, [timed(6.0)]) is None
     verdict = padded(history, [timed(7.0)])
     assert verdict is not None and verdict.status == "invalid"
-    assert verdict.reason.startswith("7.0 s before its first batch, and the baseline took 0.5 s")
+    assert verdict.reason.startswith("a run took 7.0 s before its first batch, and the baseline 0.5 s")

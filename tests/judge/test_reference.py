@@ -105,9 +105,9 @@ def test_the_news_names_what_slowed_the_newest_run_and_a_busy_baseline() -> None
     assert speed_news(busy) == [
         (
             "reference",
-            "the machine did not get quiet for the baseline, which got 34 % of the processor time that it wanted, "
-            "so this session trains about a third of its budget; when the machine is quiet, start afresh: "
-            "`run --tag NAME`",
+            "the machine was busy during the baseline, which got 34 % of the processor time that it wanted; "
+            "so this session trains about a third of its budget; start afresh with `run --tag NAME` "
+            "when the machine is quiet",
         )
     ]
     assert speed_news(after(run(), run())) == []

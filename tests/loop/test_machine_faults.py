@@ -81,7 +81,7 @@ def test_a_file_that_imitates_the_machines_error_is_found_out(mode: str, lab: La
         _, first, second = session.journal().history.experiments
         (trial,) = session.journal().history.repeats
     assert (first.status, len(first.measurements)) == ("invalid", 3)
-    assert "taken as this file's failure" in first.reason and METAL in first.reason
+    assert "so this file counts as the cause" in first.reason and METAL in first.reason
     assert (trial.number, trial.measurement.value) == (0, 11.0)
     assert agent.contexts[2].feedback == ("the same as experiment 1 (invalid)",)
     assert second.status == "keep"
@@ -101,7 +101,7 @@ def test_three_failures_in_a_row_and_the_incumbents_too_pause_the_night(lab: Lab
         _, first, second = session.journal().history.experiments
     assert reason == "2 experiments done, as asked"
     assert (first.status, second.status) == ("interrupted", "keep"), "what the machine ended may be tried again"
-    assert first.reason.startswith("the machine ended 3 runs in a row, and the incumbent's too")
+    assert first.reason.startswith("the machine ended 3 runs in a row, and the incumbent's run too")
     (said,) = screen.paused
     assert "let the display sleep" in said and "`autoresearch-mlx resume`" in said and "tries again in 300.0 s" in said
     assert screen.said[-1] == "continuing"

@@ -188,7 +188,7 @@ def test_a_loop_that_was_stopped_with_its_program_repeats_the_run_and_says_why(t
     shown = command_line("show", "1", cwd=lab.root).stdout
     assert "disturbed" in shown and "this program could not run for 4 s; this run does not count" in shown
     assert (
-        "disturbed    1 run of experiment 1, which does not count; `show 1` says why"
+        "disturbed    1 run of experiment 1 does not count; `show 1` says why"
         in command_line("status", cwd=lab.root).stdout
     )
 

@@ -83,11 +83,11 @@ def test_status_names_the_experiments_whose_runs_were_disturbed(tmp_path: Path, 
     def said(name: str, night: list[Experiment]) -> str:
         return " ".join(render_status(status_of(write(tmp_path / name, night)), 200).split())
 
-    assert "disturbed 1 run of experiment 3, which does not count; `show 3` says why" in said("one", busy())
+    assert "disturbed 1 run of experiment 3 does not count; `show 3` says why" in said("one", busy())
     tainted = replace(at_speed(0.4, number=4), tainted=True)
     more = experiment(4, "invalid", "DEPTH 4 -> 2", measurements=(tainted, tainted))
     text = said("more", [*busy(), more])
-    assert "disturbed 3 runs of experiments 3 and 4, which do not count; `show N` says why" in text
+    assert "disturbed 3 runs of experiments 3 and 4 do not count; `show N` says why" in text
 
 
 def test_show_has_it_beside_the_value_with_the_reason_and_what_was_allowed_for() -> None:

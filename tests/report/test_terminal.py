@@ -201,7 +201,7 @@ def test_cases_are_a_table_of_those_that_lost_something() -> None:
 
     e = experiment(4, "discard", "two tools", measurements=(run(42, 1, 0.0, 1), run(43, 1, 0.5, 1)))
     text = render_show(e, None, None, "score", 100)
-    assert "cases      2 of 3 have the full score in every run; the others:" in text
+    assert "cases      2 of 3 have the full score in every run; the other cases:" in text
     assert "invoice 1     0.00     0.50" in text and "invoice 0" not in text
     assert "guard      1 of 1 have the full score in every run" in text
     assert "secondary (tokens 812)" in text and "{" not in text

@@ -73,7 +73,7 @@ def test_a_large_edit_is_kept_only_after_an_audit_however_small_its_gain() -> No
     run = Measurement(1.95, 42)
     asked = decided(run)
     assert isinstance(asked, Again) and asked.audit and asked.gain == pytest.approx(0.05)
-    assert asked.reason.startswith("the edit adds 2,000 bytes, compressed, which could hold knowledge")
+    assert asked.reason.startswith("the edit adds 2,000 compressed bytes, which could hold knowledge")
     passed = decided(run, Measurement(1.95, 43, extra={"audited": True}), audited=True)
     assert isinstance(passed, Verdict) and passed.status == "keep"
     failed = decided(run, Measurement(None, 43, "invalid", "audit: it does not carry over"), audited=True)

@@ -68,7 +68,7 @@ def bound(host: str, port: int) -> Iterator[Bound]:
             listening.listen(128)  # the address must work as soon as it is printed
         except (OSError, OverflowError) as error:
             said = f"the dashboard cannot listen at {host}:{port}: {getattr(error, 'strerror', None) or error}"
-            raise ConfigError(said, "name another --port; 0 chooses a free one") from None
+            raise ConfigError(said, "name another --port; 0 chooses a free port") from None
         port = listening.getsockname()[1]
         names = _addresses(host)
         yield Bound(listening, frozenset(f"{name}:{port}" for name in names), f"http://{names[0]}:{port}/")

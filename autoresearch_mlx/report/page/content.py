@@ -44,7 +44,8 @@ class Mark:
     number: int
     commit: str | None
     value: float | None
-    """Mean of the newest runs that did not serve to choose the experiment, or else the value for which it was kept."""
+    """Mean of the newest runs that played no part in the choice of the experiment, or else the value for which it was
+    kept."""
     title: str
 
 

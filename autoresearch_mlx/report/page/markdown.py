@@ -41,7 +41,7 @@ def _parts(page: Page) -> Iterator[str]:
     yield f"{counts_in_words(page)}. {_conditions(page)}"
     if page.remarks:
         yield "\n".join(map(plain, page.remarks))
-    yield "![every experiment, the kept ones in green](progress.png)"
+    yield "![every experiment, kept experiments in green](progress.png)"
     yield from _changed(page)
     yield from _best_losers(page)
     if page.fleet is not None:

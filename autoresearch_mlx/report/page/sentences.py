@@ -69,8 +69,8 @@ def _certified_or_not(page: Page) -> str:
         return "No change has been kept, so there is nothing to certify."
     chosen = " The head has only the run that led to its choice." if standing.chosen else ""
     return (
-        "Not certified. This is the difference by the loop's own runs, and an experiment that was kept for a good "
-        f"value tends to look better than it is.{chosen} `autoresearch-mlx certify` measures the head against the "
+        "Not certified. This is the difference by the loop's own runs. An experiment that was kept for a good value "
+        f"tends to look better than it is.{chosen} `autoresearch-mlx certify` measures the head against the "
         "baseline on fresh seeds, and on hidden data if the target has some."
     )
 
