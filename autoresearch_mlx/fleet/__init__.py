@@ -1,1 +1,1 @@
-"""Measure with several machines: a coordinator keeps the ledger and sends jobs to the others through Dask."""
+"""Measure with several machines: a coordinator keeps the ledger and sends jobs to the other machines through Dask."""

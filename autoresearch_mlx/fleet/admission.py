@@ -38,21 +38,24 @@ class Wanted:
     python: str
     """Minor version of Python, such as 3.11."""
     mlx: str | None = None
-    """Minor version of MLX; None for a target that does not use MLX."""
+    """Minor version of MLX, or None for a target that does not use MLX."""
     wheel: str | None = None
-    """Platform for which MLX was built, if the coordinator is a Mac; other Macs must have the same build."""
+    """Platform for which the coordinator's MLX was built, if the coordinator is a Mac.
+
+    Other Macs must have MLX for the same platform.
+    """
     corpus: str | None = None
-    """Hash of the session's corpus and tokenizer; None if the session needs no corpus."""
+    """Hash of the session's corpus and tokenizer, or None if the session needs no corpus."""
     source: str = ""
     """Name of the session's corpus, for `prepare`."""
     run_bytes: int | None = None
-    """Memory that a run takes, in bytes; None if it is unknown."""
+    """Memory that a run needs, in bytes, or None if it is unknown."""
 
 
 def wanted_here(lab: Lab, conditions: Mapping[str, Any] | None = None, run_bytes: int | None = None) -> Wanted:
-    """Return what a machine must have before it can measure for this lab under a session's ``conditions``.
+    """Return what a machine must have to measure for this lab under the ``conditions`` of a session.
 
-    The default is the conditions of the lab's current session, if there is one.
+    Without ``conditions``, those of the lab's current session are used, if there is one.
     """
     if conditions is None:
         tag = lab.current()
@@ -75,8 +78,8 @@ def wanted_here(lab: Lab, conditions: Mapping[str, Any] | None = None, run_bytes
 def facts_here(home: Path) -> dict[str, Any]:
     """Return the facts about this machine that decide whether a fleet admits it.
 
-    ``home`` is a folder on the disk that will hold its jobs. If the machine has a GPU, matrix products that MLX
-    computes on it are compared with numpy's, which takes a few seconds.
+    ``home`` is a folder on the disk on which the machine will store its jobs.  If the machine has a GPU, matrix
+    products that MLX computes on the GPU are compared with numpy's products.  This takes a few seconds.
     """
     machine = read_machine()
     return {
@@ -99,7 +102,7 @@ def space(home: Path) -> dict[str, Any]:
 
 
 def code_hash() -> str:
-    """Return one hash over the source files of this package."""
+    """Return one hash of all source files of this package."""
     root = Path(autoresearch_mlx.__file__).parent
     found = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
@@ -108,7 +111,7 @@ def code_hash() -> str:
 
 
 def refusals(wanted: Wanted, facts: Mapping[str, Any]) -> Iterator[str]:
-    """Yield each reason why a machine with these facts cannot take part."""
+    """Yield each reason why a machine with ``facts`` cannot take part, with what the user can do about it."""
     if facts.get("version") != wanted.version:
         yield (
             f"this machine has autoresearch-mlx {facts.get('version')}, the coordinator {wanted.version}: "
@@ -155,8 +158,10 @@ def _python() -> str:
 
 
 def _wrong_products(machine: Machine) -> str:
-    """Return the matrix products whose results MLX gets wrong on the GPU, as text; empty if there are none, or without
-    a GPU."""
+    """Return the matrix products that MLX computes wrongly on the GPU, as text.
+
+    The text is empty if all are right, or if the machine has no GPU.
+    """
     if machine.gpu is None:
         return ""
     from autoresearch_mlx.setup.selftest.machine_checks import judge_products

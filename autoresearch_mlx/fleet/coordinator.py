@@ -63,10 +63,10 @@ def start(lab: Lab, wanted: Wanted, host: str | None, port: int | None, anew: bo
 
 
 def _place(folder: Path, host: str | None, port: int | None, anew: bool) -> tuple[str, int]:
-    """Return the address to listen at: the requested address, else the address of the last start, else this machine's
-    own.
+    """Return the host and the port at which to listen.
 
-    Raises LabError if a file of the last start is damaged and may not be replaced.
+    They are the requested ones, else those of the last start, else this machine's own address and Dask's usual port.
+    Raises LabError if a file of the last start is damaged, unless ``anew`` allows to replace it.
     """
     before = None
     for path in (folder / OWN, folder / PAIRING):

@@ -19,7 +19,7 @@ from autoresearch_mlx.targets.corpus.prepare import sweep
 from autoresearch_mlx.targets.corpus.rows import MANIFEST, SPLITS, TOKEN_BYTES, TOKENIZER, open_corpus, verify
 
 LARGEST_SENT = 10**9
-"""Largest corpus that is sent, in bytes.  A larger one must be prepared on the machine itself."""
+"""Largest corpus that is sent, in bytes.  A larger corpus must be prepared on the machine itself."""
 PART_BYTES = 4 * 2**20
 _FILES = frozenset({MANIFEST, TOKENIZER, TOKEN_BYTES, *(f"{split}.npy" for split in SPLITS)})
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,120}")
@@ -33,7 +33,7 @@ class Offer:
     name: str
     """Name of the corpus's folder."""
     files: dict[str, int]
-    """Size of each file, in bytes."""
+    """Name of each file -> its size in bytes."""
 
     @property
     def size(self) -> int:
@@ -42,16 +42,16 @@ class Offer:
 
 
 Ask = Callable[[str, int], Awaitable[bytes]]
-"""Function that asks the coordinator for at most PART_BYTES of a file, from this offset on."""
+"""Function that takes a file's name and an offset, and gets at most PART_BYTES of the file from the coordinator."""
 
 
 def digest_of(hashes: Mapping[str, Any]) -> str:
-    """Return one hash, 12 hexadecimal digits, for the hashes of a corpus's files."""
+    """Return the hash of a corpus, 12 hexadecimal digits, which is computed from the hashes of its files."""
     return hashlib.sha256(json.dumps(dict(sorted(hashes.items()))).encode()).hexdigest()[:12]
 
 
 def corpora_in(cache: Path) -> dict[str, Path]:
-    """Return the folder of each corpus that is prepared on this machine, by the corpus's hash."""
+    """Return the corpora that are prepared on this machine: hash of the corpus -> its folder."""
     return dict(_corpora(cache))
 
 
@@ -62,8 +62,7 @@ def _corpora(cache: Path) -> Iterator[tuple[str, Path]]:
 
 
 def offered(digest: str, cache: Path) -> dict[str, Any]:
-    """Return the offer of a corpus as JSON values; empty if the corpus is not on this machine or is too large to be
-    sent."""
+    """Return the offer of a corpus as JSON; empty if the corpus is not on this machine, or is too large to be sent."""
     folder = corpora_in(cache).get(digest)
     if folder is None:
         return {}
@@ -74,7 +73,10 @@ def offered(digest: str, cache: Path) -> dict[str, Any]:
 
 
 def part_of(digest: str, name: str, at: int, cache: Path) -> bytes:
-    """Return at most PART_BYTES of a corpus's file, from byte ``at`` on; empty at its end and for an unknown file."""
+    """Return at most PART_BYTES of the corpus's file ``name``, from byte ``at`` on.
+
+    The result is empty at the end of the file, and for an unknown file.
+    """
     folder = corpora_in(cache).get(digest)
     if folder is None or name not in _FILES or at < 0:
         return b""
@@ -84,7 +86,7 @@ def part_of(digest: str, name: str, at: int, cache: Path) -> bytes:
 
 
 def offer_from(values: Mapping[str, Any]) -> Offer:
-    """Read an offer that came over the network.  Raises CorpusError for an offer that cannot be right."""
+    """Return the offer that came over the network as ``values``.  Raises CorpusError for an invalid offer."""
     offer = Offer(str(values.get("digest")), str(values.get("name")), dict(values.get("files") or {}))
     sizes = offer.files.values()
     if offer.files.keys() != _FILES or not all(isinstance(size, int) and size >= 0 for size in sizes):
@@ -98,8 +100,8 @@ def offer_from(values: Mapping[str, Any]) -> Offer:
 async def fetch(offer: Offer, ask: Ask, cache: Path) -> None:
     """Fetch an offered corpus into ``cache``, and check the hash of every file before it can be used.
 
-    A fetch that is cut off leaves nothing behind; the remains of a killed process are removed by the next fetch.
-    Raises CorpusError if the disk is full or the content is wrong; errors of ``ask`` pass through.
+    A fetch that fails leaves no files.  If the process is killed, the next fetch removes its files.  Raises CorpusError
+    if the disk is full or the content is wrong, and the errors of ``ask``.
     """
     corpora = cache / "corpora"
     arriving = corpora / f".building-{offer.name}-{os.getpid()}"

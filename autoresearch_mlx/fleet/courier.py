@@ -1,4 +1,7 @@
-"""Take jobs on a machine and return their results.  The coordinator calls these functions through Dask's worker."""
+"""Make the runs of jobs on a machine of a fleet, and return their results.
+
+The coordinator calls these functions through Dask's worker.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ from autoresearch_mlx.trial.orphans import WORKS_IN
 from autoresearch_mlx.trial.runner import GIT_PLACES, python_command
 
 _LOOK_SECONDS, _ALIVE_SECONDS = 0.01, 0.25
-"""Seconds between two looks for the result, and between two checks whether the measuring process is alive."""
+"""Seconds between two looks for the result, and between two checks that the measuring process is alive."""
 _START_SECONDS = 60.0
 """Seconds within which the measuring process must lock its job."""
 THREAD_LIMITS = tuple(f"{name}_NUM_THREADS" for name in ("OMP", "MKL", "OPENBLAS"))
-"""Variables that Dask's nanny sets for its worker; they must not limit the threads of a training run."""
+"""Environment variables that Dask's nanny sets for its worker; they must not limit the threads of a training run."""
 
 
 def take(text: str, bundle: bytes) -> str:
@@ -41,7 +44,7 @@ def take(text: str, bundle: bytes) -> str:
 
 
 def _measured(job: Job, spool: Spool, folder: Path) -> Delivery:
-    """Let the measuring process make the run, unless the run has begun already, and wait for its result."""
+    """Wait for the result of the run; if the run has not begun yet, let the measuring process make it."""
     hand = _hand(spool.home)
     if not measured_now(folder):
         hand.give(folder)
@@ -59,7 +62,10 @@ def _measured(job: Job, spool: Spool, folder: Path) -> Delivery:
 
 
 class Hand:
-    """The measuring process.  It has its own process group, so it finishes its run even if the Dask worker dies."""
+    """The measuring process.
+
+    It has a process group of its own, so it finishes its run even if the Dask worker dies.
+    """
 
     def __init__(self, home: Path) -> None:
         self._home, self._said = home, home / "measuring.txt"
@@ -71,7 +77,7 @@ class Hand:
             self._process = self._start()
 
     def give(self, folder: Path) -> None:
-        """Hand the measuring process the job in this folder; start the process first if necessary."""
+        """Let the measuring process make the run of the job in ``folder``; start the process if it is not running."""
         self.ready()
         assert self._process is not None and self._process.stdin is not None
         self._process.stdin.write(f"{folder}\n")
@@ -105,14 +111,14 @@ class Hand:
 
 @lru_cache(maxsize=1)
 def _hand(home: Path) -> Hand:
-    """Return the only measuring process of this Dask worker."""
+    """Return the measuring process of this Dask worker, which has only one."""
     return Hand(home)
 
 
 def dask_setup(worker: object) -> None:
-    """Start the process that measures, so that the first job need not wait for it.
+    """Start the measuring process, so that the first job does not wait for its start.
 
-    Dask calls this function in each module that its worker preloads.
+    Dask calls the function with this name in each module that its worker preloads.
     """
     _hand(Path(os.environ[HOME])).ready()
 
@@ -133,7 +139,7 @@ def end_job(job: str) -> None:
 
 
 def result_of(job: str) -> str:
-    """Return a job's delivery as JSON text if the spool has one, else an empty string.  This starts no run."""
+    """Return a job's delivery as JSON text if the spool has it, else an empty string.  This call starts no run."""
     try:
         found = Spool(Path(os.environ[HOME])).result(job)
     except (ValueError, LookupError):

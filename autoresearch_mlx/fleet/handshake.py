@@ -25,8 +25,10 @@ def certificate_files(pairing: Pairing, folder: Path) -> dict[str, Path]:
 
 
 def refused_certificate(pairing: Pairing, folder: Path) -> str | None:
-    """Return why coordinator and machine reject each other's certificates; None if they accept them, or if nothing
-    answers."""
+    """Return why the coordinator and this machine reject each other's certificates, or None if they accept them.
+
+    Returns None as well if the coordinator does not answer.
+    """
     paths = certificate_files(pairing, folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # the authority signs for this fleet alone, so host names need no check

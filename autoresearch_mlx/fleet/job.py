@@ -12,12 +12,12 @@ from autoresearch_mlx.experiment import Measurement, Split, Usual
 from autoresearch_mlx.store.records import measurement_from, measurement_to
 
 Role: TypeAlias = Literal["baseline", "incumbent", "candidate", "smoke"]
-"""The purpose of a run."""
+"""The purpose of a run: which version it measures, or ``smoke`` for a smoke run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """The facts that all jobs of a session share."""
+    """The facts about a lab and its session that all jobs of the session share."""
 
     session: str
     """Unique name of the session: its tag and a short hash."""
@@ -31,7 +31,7 @@ class Lab:
     prefix: str
     """Path of the lab inside its repository."""
     conditions: Mapping[str, Any]
-    """The session's conditions, such as budget and data, as in the ledger."""
+    """The session's conditions in the ledger, such as budget and data."""
     settings: Mapping[str, Any]
     """The tables of lab.toml on which a run depends."""
 
@@ -40,16 +40,13 @@ class Lab:
 
 
 def lab_from(found: Mapping[str, Any]) -> Lab:
-    """Return what :meth:`Lab.text` wrote, once parsed.  Raises TypeError or KeyError for anything else."""
+    """Return the lab from the JSON values that :meth:`Lab.text` wrote.  Raises TypeError or KeyError for others."""
     return Lab(**{**found, "editable": tuple(found["editable"])})
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A request for one run of a commit with this seed, split and role.
-
-    The budget is among the conditions of ``lab``.
-    """
+    """A request for one run of a commit.  The budget of the run is among the conditions of ``lab``."""
 
     id: str
     lab: Lab
@@ -63,7 +60,7 @@ class Job:
     steps: int | None = None
     usual: Usual | None = None
     habits: tuple[float, ...] = ()
-    """Pauses between two steps, in seconds, that these files always make; they do not count as a disturbance."""
+    """Gaps between two steps, in seconds, that are usual for these files and are therefore no disturbance."""
 
     def text(self) -> str:
         return json.dumps(asdict(self), allow_nan=False)
@@ -92,21 +89,21 @@ class Delivery:
     """The answer to a job: its measurement, or the reason why there is none."""
 
     measurement: Measurement | None = None
-    """The measurement.  It is None if the machine could not make the run, or if the target has no smoke run."""
+    """The measurement, or None if the machine could not make the run, or if the target has no smoke run."""
     log: str = ""
     """The end of the program's output."""
     parts: Mapping[str, Any] = field(default_factory=dict)
-    """The parts of the machine's comparability key."""
+    """The facts from which the machine's comparability key is computed, by name."""
     trouble: str = ""
-    """The fault of the machine, as text; if there is one, the failure is no evidence against the commit."""
+    """What went wrong on the machine, as text, or an empty string.  Such a failure says nothing about the commit."""
     refused: bool = False
     """Whether the machine could not begin the run, for example because its disk is full."""
     lacks: bool = False
     """Whether the bundle builds on commits that the machine does not have."""
     ended: bool = False
-    """Whether the run ended because the coordinator asked for that."""
+    """Whether the run was ended because the coordinator no longer wanted its result."""
     waited: float = 0.0
-    """Seconds that the finished run waited in the machine's spool before it could be delivered."""
+    """Seconds for which the result waited in the machine's spool until it was delivered."""
 
     def text(self) -> str:
         found = {**asdict(self), "measurement": None}

@@ -1,4 +1,4 @@
-"""Define the facts that a coordinator has about a machine of its fleet."""
+"""Define what a coordinator knows about a machine of its fleet."""
 
 from __future__ import annotations
 
@@ -26,4 +26,4 @@ class Machine:
 
 
 class Lost(Exception):
-    """Raised if a machine does not come back in time; the result of its run stays in the machine's spool."""
+    """Raised if a machine does not come back in time; the result of the run stays in the machine's spool."""

@@ -1,6 +1,6 @@
-"""Make the runs that jobs ask for.
+"""Make the runs that jobs ask for, in the measuring process of a machine.
 
-This process reads the folder of one job from each line of its standard input.  It checks out the commit in this
+Each line of the standard input is the path of a job's folder.  The process checks out the job's commit in this
 machine's own repository, and builds the target from the session's conditions.  Then it measures as a session on one
 machine does: in the sandbox, with the watch for sleep and heat, and with a check that the worktree has the files of the
 commit.
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def take_run(folder: Path) -> None:
-    """Make the run of the job in this folder and write its result there, unless another process already does so."""
+    """Make the run of the job in ``folder`` and write the result there, unless another process is making this run."""
     with measuring_alone(folder) as alone:
         if not alone:
             return
@@ -80,9 +80,9 @@ def take_run(folder: Path) -> None:
 def _turn(folder: Path) -> Iterator[None]:
     """Wait until no other process of this machine makes a run.
 
-    After its Dask worker has died, this machine may get its next job while the old process still measures.  Both would
-    then use the same worktree, and each run would slow down the other.  Raises _Enough when the job is no longer
-    wanted.
+    After the Dask worker has died, this machine may get its next job while the former process still measures.  Without
+    the wait, both processes would use the same worktree, and their runs would slow down each other.  Raises _Enough
+    when the coordinator no longer wants the job's result.
     """
     with (folder.parent / "turn").open("a+") as file:
         while not take_lock(file, _LOOK_SECONDS):
@@ -92,14 +92,16 @@ def _turn(folder: Path) -> Iterator[None]:
 
 
 def _run_folder(folder: Path) -> Path:
-    """Return the folder for the files that a job's run writes; it lies outside the spool, which the sandbox keeps
-    closed."""
+    """Return the folder for the files that a job's run writes.
+
+    It lies outside the spool, because the sandbox lets no run write into the spool.
+    """
     return folder.parent.parent / "runs" / folder.name
 
 
 @dataclass(frozen=True, slots=True)
 class _Bench:
-    """The values on this machine that all jobs of one lab share."""
+    """The values that all jobs of one session share on this machine."""
 
     workspace: Workspace
     worktree: Worktree
@@ -109,13 +111,15 @@ class _Bench:
     target: Target
     around: Surroundings
     parts: Mapping[str, Any]
-    """The parts of this machine's comparability key."""
+    """The facts from which this machine's comparability key is computed, by name."""
 
 
 @lru_cache(maxsize=1)
 def _bench(home: Path, lab: str) -> _Bench:
-    """Return the shared values for a lab, which is given as JSON; the machine's repository has the commit at which
-    the session began."""
+    """Return the shared values for ``lab``, the JSON of a :class:`job.Lab`.
+
+    The machine's repository must have the commit at which the session began.
+    """
     told = lab_from(json.loads(lab))
     workspace = _workspace(home, told)
     settings = Settings.model_validate(told.settings)
@@ -176,7 +180,7 @@ def _log(run: Path, measured: Measurement) -> str:
 
 
 def _wait(around: Surroundings, watch: _Watch) -> None:
-    """Wait for mains power and for the machine to cool, if the settings ask for that."""
+    """Wait until the machine has mains power and has cooled down, if the settings demand this."""
     began = around.clock()
     while (why := around.reason_to_wait(began)) is not None:
         watch(Progress("waiting", words=why))
@@ -184,7 +188,7 @@ def _wait(around: Surroundings, watch: _Watch) -> None:
 
 
 class _Watch:
-    """Ends the run when the coordinator asks for that."""
+    """Watch of a run that raises _Enough, and so ends the run, when the coordinator no longer wants its result."""
 
     def __init__(self, folder: Path) -> None:
         self._enough = folder / ENOUGH
@@ -195,7 +199,7 @@ class _Watch:
 
 
 def _repository(home: Path, lab: JobLab) -> Path:
-    """Return this machine's repository of a session; make the repository if there is none."""
+    """Return this machine's repository for a session; make the repository if it does not exist."""
     top = home / "repositories" / lab.session
     (top / lab.prefix).mkdir(parents=True, exist_ok=True)
     if not (top / ".git").exists():
@@ -205,7 +209,7 @@ def _repository(home: Path, lab: JobLab) -> Path:
 
 
 def _fetched(home: Path, job: Job, bundle: Path) -> bool:
-    """Bring the job's commit into the repository; return False when the bundle builds on unknown commits."""
+    """Bring the job's commit into the repository; return False if the bundle needs commits that are not there."""
     top = _repository(home, job.lab)
     if resolve(top, job.commit) is None:
         if not bundle.exists() or not bundle.stat().st_size:

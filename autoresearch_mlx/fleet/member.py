@@ -21,7 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 LEAVE = "leave"
 """File in a machine's home that asks the machine to leave."""
 _HOME = "home"
-"""File in the cache with the path of a machine's home, which `--home` can put on another disk."""
+"""File in the cache with the path of a machine's home, because `--home` can choose a home on another disk."""
 
 
 def join(pairing: Path, name: str | None, host: str | None, port: int, home: Path | None, say: Say) -> None:
@@ -100,7 +100,10 @@ def homes() -> Path:
 
 
 def _own_name(home: Path | None) -> str:
-    """Return a name made of the chip and random digits; it stays the same and reveals nothing personal."""
+    """Return this machine's name, which is the same each time: words of the chip's name, and random digits.
+
+    So the name reveals nothing personal.
+    """
     note = (home or homes()) / "name"
     if note.exists() and _NAME.fullmatch(found := note.read_text().strip()):
         return found

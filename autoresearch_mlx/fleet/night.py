@@ -33,14 +33,17 @@ from autoresearch_mlx.store.workspace import ref_of
 from autoresearch_mlx.targets.contract import Say
 
 _AWAY_TIMES, _AWAY_LEAST = 3.0, 60.0
-"""Time for which a machine may be away: 3 times the length of a usual run, but at least 60 seconds."""
+"""Time for which a machine may be away: this multiple of a usual run's time, but at least this number of seconds."""
 _SPARE_SECONDS = 600.0
-"""Time after a run's own time limit before the machine counts as lost."""
+"""Seconds that are added to the longest time of a job before its machine counts as lost."""
 _UNKNOWN_SECONDS = 3600.0
-"""Longest time of a run if its target sets no limit."""
+"""Longest time of a run in seconds, if its target sets no limit."""
 _COMMITS_EXCLUDED = 20
 _COLLECT_SECONDS = 5.0
-"""Time between two requests for late results; a job that its machine has not begun never gets a result."""
+"""Seconds between two requests for late results.
+
+Some of these requests never succeed, because a job that its machine has not begun never gets a result.
+"""
 SETTINGS = (
     "target",
     "data",
@@ -61,8 +64,8 @@ SETTINGS = (
 def with_fleet(session: Session, lab: Lab, settings: Settings, say: Say) -> Iterator[Session]:
     """Yield the session with the machines of this lab's fleet as its workers.
 
-    Raises ConfigError if the extra `fleet` is not installed, and LabError if no fleet runs here or the target cannot
-    use one.
+    Raises ConfigError if the extra `fleet` is not installed, and LabError if no fleet was started in this lab or its
+    coordinator does not answer.
     """
     need_dask()
     from autoresearch_mlx.fleet.engine.client import Fleet
@@ -79,7 +82,7 @@ def with_fleet(session: Session, lab: Lab, settings: Settings, say: Say) -> Iter
 
 
 def _wanted(session: Session, lab: Lab) -> Wanted:
-    """Return what a machine must have to join during this session."""
+    """Return what a machine must have to join the fleet during this session."""
     return wanted_here(lab, session.journal().session["conditions"], session.worker.run_facts.peak_bytes)
 
 
@@ -95,14 +98,14 @@ class Night:
         self._has: dict[str, list[str]] = {}
         """Name of a machine -> the commits that it has received."""
         self._late: dict[str, tuple[str, int]] = {}
-        """Id of a job that did not come back in time -> its machine and the number of its experiment."""
+        """Id of a job whose result did not come in time -> its machine, and the number of its experiment."""
         self._collects = 0.0
         """Time on the monotonic clock before which no machine is asked for a late result."""
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
         self._bundle = threading.Lock()
 
     def workers(self) -> Sequence[Worker]:
-        """Return a worker for each machine that is connected and can take a job."""
+        """Return one worker for each machine that is connected and may get a job."""
         machines = self._fleet.machines()
         present = [each for each in machines if each.here]
         self._collect([each.name for each in present if not each.busy])
@@ -139,8 +142,7 @@ class Night:
         )
 
     def _bring(self, name: str, errand: Errand) -> Brought:
-        """Let a machine make a run.  Raises MachineLost if the machine cannot make the run; that is no evidence against
-        the commit."""
+        """Let a machine make a run, and return its result.  Raises MachineLost if the machine cannot make the run."""
         job = self._job(name, errand)
         delivery = self._asked(name, job, errand.watch, self._packed(name, errand))
         if delivery.lacks:  # the machine's folder was removed, or a bundle was lost with a connection
@@ -199,8 +201,10 @@ class Night:
         )
 
     def _packed(self, name: str, errand: Errand) -> bytes:
-        """Return the run's commit as a git bundle without the commits that the machine already has; empty if the
-        machine has this commit."""
+        """Return the run's commit as a git bundle, without commits that the machine has already.
+
+        The bundle is empty if the machine has the run's commit.
+        """
         has, session = self._has.get(name, []), self._session
         if errand.commit in has:
             return b""
@@ -227,8 +231,7 @@ class Night:
         return self._packed(name, errand)
 
     def _collect(self, idle: Sequence[str]) -> None:
-        """Fetch late results from machines that have come back, and record them; such results do not count in the
-        experiment."""
+        """Fetch late results from the machines ``idle``, and log them; they do not count for their experiments."""
         if not self._late:
             return
         with self._lock:
@@ -252,7 +255,7 @@ class Night:
 
 
 def _with_wait(delivery: Delivery) -> Measurement | None:
-    """Return the measurement; if it waited in the machine's spool, the waiting time in seconds is added."""
+    """Return the measurement; if it waited in the machine's spool, the seconds of waiting are added to its record."""
     measured = delivery.measurement
     if measured is None or delivery.waited < 1.0:
         return measured

@@ -1,8 +1,8 @@
 """Predict when a machine's run ends, so that its next job arrives in time.
 
 Between two runs, a result must be sent and judged, and the next commit must be packed and sent.  A job that arrives
-shortly before the run ends is stored on the machine and begins at once afterwards.  It is not sent earlier, because the
-result of any run may change which version the next experiment should build on.
+shortly before the present run ends begins at once afterwards.  A job is not sent earlier, because the result of any run
+may change on which version the next experiment should build.
 """
 
 from __future__ import annotations
@@ -14,27 +14,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _LEAD_SECONDS, _LEAD_SHARE = 0.5, 0.25
-"""A job may be sent if the run is expected to end within these seconds, and within this share of its usual time.
-The lead is short, because a machine that already has its next job is not free for a second run that another
-experiment may need."""
+"""Two limits for sending the next job early: a number of seconds, and a share of the usual time of a run.
+
+A job may be sent if the present run is expected to end within both limits.  The limits are short, because a machine
+that has its next job already cannot make a second run that another experiment may need.
+"""
 _RECENT = 3
-"""Number of newest runs; the longest of their times is the usual time.  So a run that crashes at its start does not
-change the usual time."""
+"""Number of runs, the newest ones, of which the longest gives the usual time.
+
+So a run that crashes at its start does not change the usual time.
+"""
 
 
 class Pace:
-    """The jobs that one machine has been asked for, and the times that its last runs took."""
+    """The jobs that one machine has not delivered yet, and the times that its last runs took."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._asked: list[bool] = []
-        """For each job that the machine has not delivered yet, whether the job is the run of a candidate."""
+        """For each job that the machine has not delivered yet: whether it is the run of a candidate."""
         self._began = 0.0
         self._times: deque[float] = deque(maxlen=_RECENT)
 
     @contextmanager
     def asking(self, candidate: bool) -> Iterator[None]:
-        """Count a job as requested until the block ends, and store its time unless the block raises an error."""
+        """Count a job as not delivered until the block ends; then store its time, unless the block raised an error."""
         if not self._asked:
             self._began = self._clock()
         self._asked.append(candidate)
@@ -46,10 +50,10 @@ class Pace:
             self._began = self._clock()
 
     def ends_soon(self) -> bool:
-        """Return whether the machine runs one candidate, has nothing else to do, and is nearly done.
+        """Return whether the machine runs a candidate, has no other job, and is nearly done.
 
-        After other kinds of runs, such as the first run of an incumbent, the same experiment often needs the machine
-        again.
+        Other runs do not count, because after a first run of the incumbent, for example, the same experiment often
+        needs the machine again.
         """
         if self._asked != [True] or not self._times:
             return False
@@ -57,7 +61,7 @@ class Pace:
         return self._clock() - self._began >= usual - min(_LEAD_SECONDS, _LEAD_SHARE * usual)
 
     def seconds_left(self) -> float:
-        """Return the seconds until the machine is expected to be done with its jobs; infinite before its first run."""
+        """Return the expected seconds until the machine is done with its jobs; infinite until its first run ends."""
         if not self._asked:
             return 0.0
         if not self._times:

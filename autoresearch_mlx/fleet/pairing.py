@@ -1,9 +1,9 @@
-"""Make and read pairing files: the coordinator's address, and the certificates by which coordinator and machines
-recognise each other.
+"""Make and read pairing files, with which machines join a fleet.
 
-``fleet start`` makes a certificate authority, signs one certificate for the coordinator and one for its machines, and
-discards the authority's key, so that nobody can sign a third certificate.  A machine joins with the pairing file.
-Whoever has that file can take jobs, and can run code on the coordinator, so only its owner may read it.
+A pairing file has the coordinator's address, and certificates by which coordinator and machines recognise each other.
+``fleet start`` makes a certificate authority.  It signs one certificate for the coordinator and one for all machines,
+and then discards the authority's key, so that nobody can sign a third certificate.  Whoever has the pairing file can
+take jobs, and can run code on the coordinator, so only the file's owner may read it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 FOLDER = ".fleet"
-"""Folder of the coordinator in the lab's ``.autoresearch``; no session can have a tag that starts with a dot."""
+"""Folder of the coordinator in the lab's ``.autoresearch``.
+
+It cannot be the folder of a session, because no tag starts with a dot.
+"""
 PAIRING = "pairing.json"
 OWN = "coordinator.json"
 _DAYS = 5 * 365
@@ -32,7 +35,10 @@ _MISSING = "`pip install 'autoresearch-mlx[fleet]'` installs Dask, through which
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """The coordinator's address, with the certificate and key of one side; certificates and keys are PEM texts."""
+    """The coordinator's address, with the certificate and the key of the coordinator or of its machines.
+
+    Certificates and keys are PEM texts.
+    """
 
     address: str
     """Address of the coordinator's scheduler: ``tls://192.168.1.5:8786``."""
@@ -52,8 +58,8 @@ def need_dask() -> None:
 def make_pairing(folder: Path, address: str, anew: bool = False) -> Path:
     """Write the coordinator's own file and the pairing file into ``folder``; return the path of the pairing file.
 
-    Existing certificates stay valid, so machines that joined earlier can come back.  With ``anew`` the certificates
-    are replaced, and those machines must join again.
+    Existing certificates stay valid, so machines that joined earlier can come back.  With ``anew``, new certificates
+    replace them, and all machines must join again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -93,7 +99,7 @@ def read_pairing(path: Path) -> Pairing:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, in one step, so that it is never half written."""
+    """Write a file that only its owner can read, in one step, so that no process sees a part of it."""
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.unlink(missing_ok=True)
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -122,8 +128,10 @@ def _signed(address: str) -> tuple[Pairing, Pairing]:
 def _certificate(
     name: str, key: EllipticCurvePrivateKey, issuer: Certificate | None, signer: EllipticCurvePrivateKey
 ) -> Certificate:
-    """Return a certificate for ``key``, signed by ``issuer``; without an issuer, the certificate is that of a new
-    authority."""
+    """Return a certificate for ``key`` from ``issuer``, whose key is ``signer``.
+
+    Without an issuer, it is the certificate of a new authority.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.x509.oid import NameOID

@@ -23,7 +23,7 @@ _LAST_SECONDS = 10.0
 
 
 def own_address() -> str:
-    """Return this machine's address on the network, or 127.0.0.1 without a network.  Nothing is sent."""
+    """Return this machine's address on the network, or 127.0.0.1 without a network; nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # an address for documentation: only the route is looked up
@@ -33,7 +33,7 @@ def own_address() -> str:
 
 
 def refuse_port(host: str, port: int) -> None:
-    """Raise LabError if the address is still in use after the time that an ending scheduler needs."""
+    """Raise LabError if nothing can listen at this address; wait first if a scheduler that is ending still uses it."""
     end = time.monotonic() + _LAST_SECONDS
     while True:
         try:
@@ -60,10 +60,10 @@ def engine(module: str, *arguments: str) -> list[str]:
 
 
 def kept_running(command: Sequence[str], told: Callable[[dict[str, Any]], bool], lost: Callable[[str], None]) -> None:
-    """Run a command, and run it again whenever it dies; return when ``told`` returns True.
+    """Run a command, and run it again each time that it ends; return when ``told`` returns True.
 
-    ``told`` is called with each JSON line that the process prints, ``lost`` with the reason for each death.  The new
-    process reads a pipe from this one, so both end together.
+    ``told`` is called with each JSON line that the process prints.  ``lost`` is called with the reason each time that
+    the process ends by itself.  The process reads a pipe from this process, so it ends when this process ends.
     """
     while True:
         with tempfile.TemporaryFile("w+", errors="replace") as errors:  # a pipe would fill with Dask's messages
@@ -95,8 +95,10 @@ def kept_running(command: Sequence[str], told: Callable[[dict[str, Any]], bool],
 
 
 def words_of_death(said: str, code: int) -> str:
-    """Return why a process ended: the signal that killed it, or the last line of its output that is not a routine
-    message."""
+    """Return why a process ended: the signal that killed it, or the last line of its output.
+
+    Dask's routine messages (INFO) are ignored.  Without any other output, the exit code is returned.
+    """
     if code < 0:
         return (
             f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"killed by signal {-code}"

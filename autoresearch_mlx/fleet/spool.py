@@ -1,8 +1,9 @@
 """Keep a machine's jobs in its spool, a folder on its own disk; a result is written there before it is delivered.
 
-Each job has a folder with ``job.json``, with its commit in ``bundle``, and in the end with ``result.json``.  When a
-job is requested again, after a lost connection or a restart of either side, the existing result is returned; nothing
-is measured twice.  A separate process measures (:mod:`measuring`), so a dead Dask worker loses nothing.
+The folder of a job has ``job.json``, the commit in ``bundle``, and after the run ``result.json``.  A job may be
+requested again after a lost connection, or after a restart of the coordinator or the machine.  Then the existing result
+is returned, and nothing is measured twice.  A process of its own measures (:mod:`measuring`), so no run is lost if the
+Dask worker dies.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from autoresearch_mlx.fleet.job import Delivery, Job, delivery_from
 from autoresearch_mlx.store.locks import held, take_lock
 
 HOME = "AUTORESEARCH_FLEET_HOME"
-"""Environment variable with this machine's home: the folder of its jobs, results and repositories."""
+"""Environment variable with the path of this machine's home, the folder of its jobs, results and repositories."""
 _KEPT = 500
 """Number of finished jobs that stay in the spool."""
 RESULT, ENOUGH = "result.json", "enough"
@@ -40,9 +41,10 @@ class Spool:
         return self.jobs / job
 
     def accept(self, job: Job, bundle: bytes) -> Path:
-        """Write a new job to the disk and return its folder; a known job stays as it is.
+        """Write a job to the disk, unless the spool has it already, and return its folder.
 
-        Raises OSError if the disk is full.  A result without a measurement is removed, so that the run is repeated.
+        If the job has a result without a measurement, this result is removed, so that the run is repeated.  Raises
+        OSError if the disk is full.
         """
         folder = self.folder(job.id)
         found = self.result(job.id)
@@ -58,7 +60,7 @@ class Spool:
         return folder
 
     def result(self, job: str) -> Delivery | None:
-        """Return the result of a job, or None if there is none yet."""
+        """Return the result of a job, or None if the job has no result yet."""
         path = self.folder(job) / RESULT
         try:
             found = delivery_from(path.read_text(encoding="utf-8"))
@@ -77,7 +79,7 @@ class Spool:
 
 @contextmanager
 def measuring_alone(folder: Path) -> Iterator[bool]:
-    """Hold a job's lock during its run; yield whether this process got the lock."""
+    """Take a job's lock for the block; yield whether this process got the lock."""
     with (folder / "lock").open("a+") as file:
         yield take_lock(file, 0.2)
 

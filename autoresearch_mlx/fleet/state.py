@@ -1,4 +1,4 @@
-"""Report the state of a fleet: what each machine does, how fast and how noisy it is, and what it has delivered."""
+"""Report the state of a fleet: for each machine, its task, its speed, its noise, and its number of runs."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Member:
     state: str
     """``free``, ``measures``, ``away``, or ``left`` after it has left the fleet."""
     does: str
-    """The experiment that the machine is measuring, as text; empty if it measures none."""
+    """The experiment that the machine is measuring, as text; empty if it measures no experiment."""
     runs: int
     """Number of runs that the machine has delivered in this session."""
     run_seconds: float | None
-    """Median wall-clock time of a run."""
+    """Median wall-clock time of a run on this machine, in seconds."""
     sigma: float | None
     """Standard deviation between repeated runs on this machine, in the metric's unit; None without repeats."""
     seen: float | None
@@ -49,7 +49,8 @@ class FleetState:
     answers: bool
     """Whether the coordinator's scheduler answers."""
     dashboard: str | None
-    """Address of Dask's own page, which only the coordinator's machine can open; None while nothing answers."""
+    """Address of Dask's own page, which opens only on the coordinator's machine; None if the scheduler does not answer.
+    """
     session: str | None
     members: tuple[Member, ...]
 
@@ -57,7 +58,7 @@ class FleetState:
 def fleet_state(lab: Lab) -> FleetState:
     """Return the state of this lab's fleet.
 
-    Raises ConfigError if Dask is not installed, LabError if there is no fleet.
+    Raises ConfigError if Dask is not installed, and LabError if no fleet was started in this lab.
     """
     need_dask()
     from autoresearch_mlx.fleet.engine.client import Fleet

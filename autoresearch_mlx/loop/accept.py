@@ -1,4 +1,7 @@
-"""Measure once more a change whose gain was too large to be believed, and accept any gain on a person's word."""
+"""Implement the command ``accept``: measure a change whose gain was too large to be believed once more, and keep it.
+
+A person vouches for the change, so a large gain is no reason to refuse it.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,15 @@ from autoresearch_mlx.loop.upkeep import measure_anew, tell_of_machine
 from autoresearch_mlx.store.journal import now
 
 PERSON = "person"
-"""Name that the ledger gives as the agent of accepted experiments."""
+"""Name of the agent in the ledger for experiments that a person has accepted."""
 
 
 def accept(session: Session, number: int, screen: Screen) -> Experiment:
     """Measure the change of experiment ``number`` once more, as a new experiment, and return the new experiment.
 
-    It is compared with the present incumbent and kept if it is better by the judge's rules, however large the gain is.
-    Raises LabError when experiment ``number`` is not waiting to be accepted, or when its change overlaps with a later
-    keep.
+    The new experiment is compared with the present incumbent, and kept if the judge finds it better, however large the
+    gain is.  Raises LabError when experiment ``number`` is not waiting to be accepted, or when its change overlaps with
+    a later keep.
     """
     recover(session, screen)
     held = _held(session.journal().history, number)

@@ -1,4 +1,4 @@
-"""Adopt another lab's result: measure its edit here like any other edit, and keep it only if it wins here."""
+"""Adopt another lab's result: measure the edit of this result here, and keep the edit only if it wins here."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from autoresearch_mlx.share.place import Pulled
 from autoresearch_mlx.terms import cut
 
 AGENT = "share"
-"""Name that the ledger gives as the agent of adopted experiments."""
+"""Name of the agent in the ledger for adopted experiments."""
 
 
 def adopt(session: Session, pool: Path, pulled: Pulled, screen: Screen) -> Experiment:
-    """Measure the edit of a pulled result as an experiment on the present incumbent, and return that experiment.
+    """Measure the edit of a pulled result as an experiment on the present incumbent, and return the experiment.
 
-    Raises LabError when the result has no edit, when the edit does not fit the incumbent's files,
-    or when the incumbent has the edit already.
+    Raises LabError when the result has no edit, when the edit does not fit the incumbent's files, or when the incumbent
+    has the edit already.
     """
     _refuse_other_target(session, pulled)
     return measure_edit(session, lambda: _proposal(session, pool, pulled), screen)

@@ -1,9 +1,9 @@
 """Prepare the next proposal while an experiment is measured, so that the machine does not wait for a model.
 
-A thread asks the agent in the same way as the loop would.  If the edit would be refused, the thread tells the agent why
-and asks again.  The agent is told which experiment is being measured; if that experiment is kept, the proposal is
-carried over to the new incumbent.  Only agents that implement :class:`ThinksAhead` are asked ahead of time, and only
-while they allow it.
+A thread asks the agent as the loop would.  If the loop would refuse the edit, the thread tells the agent why and asks
+again.  The agent is told which experiment is being measured.  If this experiment is kept, the proposal is carried over
+to the new incumbent.  Only an agent that implements :class:`ThinksAhead` is asked ahead of time, and only while it
+allows this.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from autoresearch_mlx.loop.session import Session
 
 _LOOK_SECONDS = 0.1
 _PATIENCE_SECONDS = 2.0
-"""Seconds for which a run that ends waits for a thread in which the agent still thinks."""
+"""Longest wait at the end of a run for a thread in which the agent still thinks, in seconds."""
 
 
 @runtime_checkable
@@ -34,7 +34,7 @@ class ThinksAhead(Protocol):
     """An agent that can prepare a proposal while an experiment is measured."""
 
     def ahead_refused(self, context: Context) -> str | None:
-        """Return the reason why the agent must not think during a run, or None when it may."""
+        """Return the reason why the agent must not think while an experiment is measured, or None if it may."""
         ...
 
     def ahead(self, context: Context) -> Proposal | None:
@@ -52,7 +52,7 @@ class _Thought:
     answer: Proposal | None = None
     """The agent's last answer."""
     seconds: float | None = None
-    """Seconds for which the agent thought, or None while it is thinking."""
+    """Seconds for which the agent thought, or None if it is still thinking."""
     thread: threading.Thread | None = None
     waited: float = 0.0
     """Seconds for which the loop waited for the answer."""
@@ -68,17 +68,18 @@ class Ahead:
         self.name = agent.name
         self.done = -1
         self.idle = 0
-        """Two numbers at the beginning of the running experiment: experiments done, and experiments since the last
-        keep.  They are counted as in :class:`policy.Sofar`.  The first is -1 during the baseline."""
+        """``done`` and ``idle`` are the counts of :class:`policy.Sofar` at the beginning of the running experiment.
+
+        During the baseline, ``done`` is -1.
+        """
         self._session, self._agent, self._orders, self._say = session, agent, orders, say
         self._thought: _Thought | None = None
         self._off = False
 
     def propose(self, context: Context) -> Proposal:
-        """Return the prepared proposal, for which this call may have to wait, or ask the agent if none is being
-        prepared.
+        """Return the prepared proposal, or ask the agent if no proposal was prepared.  Raises the agent's errors.
 
-        Raises the agent's errors.
+        If the agent is still preparing the proposal, this call waits.
         """
         thought = self._thought
         if thought is not None and thought.used and not context.feedback:
@@ -92,10 +93,7 @@ class Ahead:
         return self._agent.make_room(context) if isinstance(self._agent, Tenant) else {}
 
     def close(self) -> None:
-        """Wait briefly for a thread in which the agent still thinks.
-
-        The caller that made the agent closes it.
-        """
+        """Wait briefly for a thread in which the agent still thinks; the agent itself is closed by whoever made it."""
         if self._thought is not None and self._thought.thread is not None:
             self._thought.over = True
             self._thought.thread.join(_PATIENCE_SECONDS)
@@ -103,9 +101,9 @@ class Ahead:
     def begin(self, attempt: Attempt) -> None:
         """Let the agent prepare the next proposal while this experiment is measured, if the agent can and may do so.
 
-        This is called before each run.  During the first run of a baseline the agent does not think, because the first
-        prompt needs the run's value, and because the memory that this run takes shows whether a model fits into memory
-        during a run.
+        The loop calls this method before each run.  During the first run of a baseline the agent does not think, for
+        two reasons: the first prompt needs the value of this run, and the memory that this run uses shows whether a
+        model fits into memory beside a run.
         """
         agent = self._agent
         unused = self._thought is not None and not self._thought.used
@@ -127,8 +125,10 @@ class Ahead:
         return self._session.lanes > 1 or self._orders.over(replace(come, next_seconds=both)) is not None
 
     def _next_context(self, attempt: Attempt) -> Context:
-        """Return the next experiment's context, on the assumption that the running experiment is discarded, or kept
-        if it is the baseline."""
+        """Return the context of the next experiment, as if the running experiment were discarded.
+
+        If the running experiment is the baseline, the context is as if it were kept.
+        """
         session, history = self._session, attempt.history
         if attempt.number > 0:
             files = session.workspace.read(attempt.incumbent)
@@ -138,9 +138,9 @@ class Ahead:
         return session.context(history, 1, {**attempt.files, **attempt.proposal.files})
 
     def _disturbs(self, context: Context) -> bool:
-        """Return whether thinking ahead has slowed runs down too much.
+        """Return whether thinking ahead has slowed down runs too much.
 
-        If so, the agent no longer thinks ahead, and a message says so once.
+        If it has, the agent no longer thinks ahead, and one message says so.
         """
         found = slowed(context.history)
         if found is not None and found.too_much:
@@ -149,8 +149,10 @@ class Ahead:
         return self._off
 
     def _think(self, agent: ThinksAhead, thought: _Thought) -> None:
-        """Ask the agent until its edit would be accepted, and keep the last answer; after a refusal the agent is asked
-        again, at most ``repairs`` times."""
+        """Ask the agent until the loop would accept its edit, and keep the last answer.
+
+        After a refusal the agent is asked again, at most as often as the setting ``repairs`` says.
+        """
         began = time.monotonic()
         feedback: tuple[str, ...] = ()
         try:
@@ -178,7 +180,7 @@ class Ahead:
         return None if refused is None else refused.reason
 
     def _answer(self, thought: _Thought, context: Context) -> Proposal | None:
-        """Return the prepared answer for this context, or None when the agent has to be asked."""
+        """Return the prepared proposal for this context, or None if the agent must be asked."""
         if context.feedback:
             return None
         began = time.monotonic()
@@ -206,7 +208,7 @@ class Ahead:
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """An agent with one fixed answer, so that ``ask`` can check the answer."""
+    """An agent that gives one fixed answer, so that ``ask`` can check this answer."""
 
     name: str
     answer: Proposal

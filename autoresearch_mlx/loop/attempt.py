@@ -1,4 +1,4 @@
-"""Conduct one experiment from ``started`` to ``finished``: the loop's steps, and the time that each takes."""
+"""Conduct one experiment, from its line ``started`` in the ledger to its line ``finished``, and time each step."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from autoresearch_mlx.targets.contract import Auditable
 from autoresearch_mlx.trial.autopsy import tail_of
 
 CARRIED = " (carried onto #"
-"""Text between the title of an experiment that was carried onto a newer version and the number of that version."""
+"""Text that a title gets, followed by a number, when the change is carried over to a newer keep with this number."""
 
 
 @dataclass(slots=True)
@@ -63,29 +63,29 @@ class Attempt:
     started: str
     base: str
     incumbent: str
-    """The commit that would be replaced if this experiment were kept.  It is the base too, unless the proposal
-    starts from another commit."""
+    """The commit that a keep of this experiment would replace.  ``base`` is the same commit, unless the proposal starts
+    from another commit."""
     files: Mapping[str, str]
     """The editable files of the base."""
     proposal: Proposal = field(default_factory=lambda: Proposal("", {}))
     sha: str | None = None
     committed: tuple[str, Proposal] | None = None
-    """The files from which the commit was made."""
+    """The base and the proposal from which the commit ``sha`` was made."""
     measurements: list[Measurement] = field(default_factory=list)
     refreshes: int = 0
     """Number of runs of the incumbent that were made for the decision on this candidate."""
     refreshed: dict[str, int] = field(default_factory=dict)
-    """Number of these runs on each worker, by the worker's name."""
+    """Name of a worker -> the number of runs of the incumbent that it made for this decision."""
     tried: bool = False
-    """Whether the incumbent was measured to find out if the machine works."""
+    """Whether the incumbent was measured to find out whether the machine works."""
     audited: bool = False
     taken: int = 0
-    """Number of runs so far, including those on a base that is no longer the incumbent; each run has its own folder."""
+    """Number of runs so far, also on a base that is no longer the incumbent; it gives each run its own folder."""
     carried: bool = False
-    """Whether the change was carried to a newer incumbent than the one for which it was proposed."""
+    """Whether the change was carried over to a newer incumbent after it was proposed."""
     against: str | None = None
-    """The commit of the incumbent with which this attempt is compared although another lane has since replaced it,
-    or None if no lane has."""
+    """The commit of the former incumbent with which this attempt was compared, if another lane has replaced it since;
+    else None."""
     lost: tuple[str, ...] = ()
     """Names of the machines of a fleet that were lost while they measured this experiment."""
     spares: Spares = field(default_factory=Spares)
@@ -95,7 +95,7 @@ class Attempt:
 
     @classmethod
     def start(cls, session: Session, worker: Worker) -> Attempt:
-        """Claim the next number for a worker, on the current incumbent.  Raises LabError when the disk is full."""
+        """Begin the next experiment for a worker, on the current incumbent.  Raises LabError when the disk is full."""
         worker.refuse_full_disk(session.folder)
         with session.deciding:
             journal = session.journal()
@@ -109,7 +109,7 @@ class Attempt:
 
     @classmethod
     def left_open(cls, session: Session, left: Open) -> Attempt:
-        """Return the experiment that a dead process had begun.  Its commit, if one was made, still has a ref."""
+        """Return the experiment that a dead process had begun.  If its commit was made, the commit still has a ref."""
         whole = session.journal().history
         base, sha = session.workspace.made_on(left.number, session.commits(whole)) or (left.base, None)
         incumbent = left.base if "base" in left.proposal else base  # the dead process had set the base in _depart
@@ -161,9 +161,9 @@ class Attempt:
             self.base, self.files = base, self.session.workspace.read(base)
 
     def _smoke(self, agent: Agent, context: Context, watch: Watch) -> Verdict | None:
-        """Make a short run, the smoke run, of an edit that may not work at all; return the failure.
+        """Make a smoke run, which is a short run, of an edit that may not work at all; return the failure.
 
-        Returns None if the smoke run succeeds, or if the edit needs none.
+        Returns None if the smoke run succeeds, or if the edit needs no smoke run.
         """
         if not worth_a_smoke(self._candidate(())):
             return None
@@ -179,7 +179,7 @@ class Attempt:
         return Verdict(failed.status, f"smoke run: {failed.reason}")
 
     def _refusal_for_author(self, refused: Verdict) -> str:
-        """Return the refusal as a text for the edit's author.  If a smoke run was made, the end of its log follows."""
+        """Return the refusal as a text for the edit's author, with the end of the smoke run's log after a smoke run."""
         log = next((m.log for m in self.measurements if m.log), None)
         tail = tail_of(self.session.folder / log) if log else ""
         return f"{refused.reason}\n\nThe end of its log:\n{tail}" if tail else refused.reason
@@ -191,7 +191,7 @@ class Attempt:
                 self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def commit(self) -> None:
-        """Commit the attempt under its own ref; refused attempts are committed too."""
+        """Commit the attempt's files under a ref of their own; refused attempts are committed too."""
         if self.sha is not None and self.committed == (self.base, self.proposal):
             return
         allowed = {p: text for p, text in self.proposal.files.items() if self.session.workspace.may_edit(p)}
@@ -204,14 +204,14 @@ class Attempt:
         self.committed = (self.base, self.proposal)
 
     def _made_before(self) -> str | None:
-        """Return the commit of an earlier experiment with this number.
+        """Return the commit of an earlier experiment with the same number, or None.
 
-        A failed baseline is measured again under its number.
+        A failed baseline is measured again under the same number.
         """
         return next((e.commit for e in self.history.experiments if e.number == self.number), None)
 
     def measure(self, again: Again, watch: Watch) -> Decision:
-        """Make one more run, of this commit or of the incumbent, and return the judge's decision."""
+        """Make one more run, of the candidate or of the incumbent, and return the judge's decision."""
         with self.timed("measure"):
             if again.whom == "incumbent" and self.history.incumbent is not None:
                 with self.timed("incumbent"):
@@ -226,7 +226,7 @@ class Attempt:
     def decide(self) -> Decision:
         """Return the judge's decision on the newest history.
 
-        The incumbent of that history must be the commit with which this experiment is compared.
+        If another lane has replaced the incumbent since, the decision is on the older history instead.
         """
         self.measurements.extend(self.spares.counted(self.session))
         newest = self.session.history(self.worker)
@@ -250,7 +250,7 @@ class Attempt:
                 self.refreshed[self.worker.name] = self.refreshed.get(self.worker.name, 0) + 1
 
     def _run(self, again: Again, watch: Watch) -> Measurement:
-        """Make one run.  The first undisturbed run may be stopped early; repeats run to their end."""
+        """Make one run.  The run may be stopped early only if no undisturbed run was made before."""
         assert self.sha is not None
         own = [m for m in self.measurements if name_of(m) == (self.worker.machine or None)]
         whole = [m.seed for m in own if not m.tainted]  # a disturbed run is repeated with the same seed
@@ -263,10 +263,9 @@ class Attempt:
     def start_over(
         self, history: History, onto: str, theirs: Mapping[str, str], files: Mapping[str, str], measured: bool = False
     ) -> None:
-        """Start from the incumbent ``onto``, whose files are ``theirs``; ``files`` are its files with this change
-        applied.
+        """Start again from the incumbent ``onto``, whose files are ``theirs``; ``files`` are those that change.
 
-        ``measured`` says that these files are the same as those that were measured, so that the runs still count.
+        ``measured`` says that the resulting files are those that were measured, so that the runs still count.
         """
         self.base = self.incumbent = onto
         self.files, self.history = theirs, history
@@ -281,14 +280,14 @@ class Attempt:
         self.commit()
 
     def move(self, worker: Worker) -> None:
-        """Continue on another machine's worker."""
+        """Continue the experiment on another machine, with its worker."""
         newest = self.session.history(worker)
         same = self.session.incumbent(newest) == self.incumbent
         self.history = newest if same else replace(self.history, regime=newest.regime, own=newest.own)
         self.worker = worker
 
     def running(self) -> Running:
-        """Return the facts about this experiment that agents get while it runs."""
+        """Return what agents are told about this experiment while it runs."""
         whole = {**self.files, **self.proposal.files}
         return Running(self.number, self.title, self._axis(), self._changes(), whole)
 
@@ -348,7 +347,7 @@ class Attempt:
         return Candidate(self.session, self.history, self.number, self.files, self.proposal, origin, running)
 
     def _fingerprint(self) -> str:
-        """Return the fingerprint of all editable files with the proposal applied to the base."""
+        """Return the fingerprint of all editable files after the proposal is applied to the base."""
         return fingerprint({**self.files, **self.proposal.files})
 
     def _changes(self) -> Mapping[str, tuple[object, object]]:
@@ -387,7 +386,7 @@ class Attempt:
         )
 
     def _disturbance(self) -> str:
-        """Return a description of the disturbance of the last run if no run counts, else an empty string."""
+        """If all runs were disturbed, return what disturbed the last run, else an empty string."""
         none_counts = bool(self.measurements) and all(m.tainted for m in self.measurements)
         return str(self.measurements[-1].extra.get("tainted") or "") if none_counts else ""
 

@@ -1,6 +1,6 @@
 """Carry a change over from the version on which it was made to a newer version.
 
-Several lanes need this: one lane keeps an edit while the others still measure edits of the older version.
+With several lanes, one lane may keep an edit while the other lanes still measure edits of the older version.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from autoresearch_mlx.store.records import measurement_to
 def onto_incumbent(attempt: Attempt, decision: Decision, running: Sequence[Running] = ()) -> Decision:
     """Return the decision if the incumbent is still the same, or carry the change over and decide again.
 
-    A change that lost to the version on which it was made is discarded.  A change that won there, or is undecided, is
-    combined with the changes that were kept in the meantime, and the combination is measured, because runs of other
-    files never decide on an edit.  If both changes set the same knob, the combination can have the same files as the
-    change alone, whose runs then still count.  Call this while ``session.deciding`` is held.  ``running`` lists the
-    experiments that the lanes measure now.
+    A change that lost to the version on which it was made is discarded.  A change that won, or is undecided, is
+    combined with the changes that were kept in the meantime.  Then the combination is measured, because runs of other
+    files never decide on an edit.  If both changes set the same knob, the combination may have the same files as the
+    change alone; then the runs of the change still count.
+
+    The caller must have the lock ``session.deciding``.  ``running`` has the experiments that the lanes measure now.
     """
     newest = attempt.session.history(attempt.worker)
     onto = attempt.session.incumbent(newest)
@@ -73,7 +74,7 @@ def _onto(attempt: Attempt, newest: History, onto: str, running: Sequence[Runnin
 
 
 def with_words(verdict: Verdict, attempt: Attempt) -> Verdict:
-    """Return the verdict; if the change was carried over to a newer keep, the verdict's reason names that keep."""
+    """Return the verdict; if the change was carried over to a newer keep, the reason in the verdict names this keep."""
     best = attempt.history.incumbent
     if not attempt.carried or not attempt.measurements or best is None:
         return verdict
@@ -90,11 +91,11 @@ class Overlap:
 
 
 def carried(mine: Mapping[str, str], base: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str] | Overlap:
-    """Return the files that change when the edit that turned ``base`` into ``mine`` is applied to ``theirs``.  All
-    three arguments map paths to complete texts.
+    """Apply to ``theirs`` the edit that turned ``base`` into ``mine``; return the files that change.
 
-    ``mine`` holds only the changed files.  If only values of knobs changed, they are set by name; everything else is
-    merged line by line.  Returns an Overlap if the newer version changed the same lines or lacks the knob.
+    All three arguments map paths to complete texts; ``mine`` has only the changed files.  If an edit changes only
+    values of knobs, these are set by name; any other edit is merged line by line.  Returns an Overlap if the newer
+    version changed the same lines or lacks the knob.
     """
     found: dict[str, str] = {}
     for path, text in mine.items():
@@ -118,13 +119,13 @@ def _carried(mine: str, base: str | None, theirs: str | None) -> str | None:
 
 
 def merged(mine: str, base: str, theirs: str) -> str | None:
-    """Return both changes of ``base`` in one text, merged line by line as git does, or None if they overlap."""
+    """Return ``base`` with both changes, merged line by line as git does, or None if the changes overlap."""
     with tempfile.TemporaryDirectory() as folder:
         return merge_texts(Path(folder), mine, base, theirs)
 
 
 def merge_texts(folder: Path, mine: str, base: str, theirs: str) -> str | None:
-    """Merge the changes of two texts, in an empty ``folder``; return None when they overlap."""
+    """Return ``base`` with both changes, or None if they overlap; git works in ``folder``, which must be empty."""
     for name, text in (("mine", mine), ("base", base), ("theirs", theirs)):
         (folder / name).write_bytes(text.encode())
     try:

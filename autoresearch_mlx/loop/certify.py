@@ -1,6 +1,6 @@
-"""Certify the head, the newest keep, against an earlier version, with alternating runs on new seeds and unused rows.
+"""Certify the head, the newest keep: run it and an earlier version in turn, on new seeds and rows not yet scored.
 
-Every run is logged when it ends, so that a killed certification continues where it stopped.
+Every run is logged when it ends, so a certification that was killed can continue where it stopped.
 """
 
 from __future__ import annotations
@@ -26,12 +26,18 @@ from autoresearch_mlx.store.records import measurement_from, measurement_to
 from autoresearch_mlx.targets.contract import Certifiable
 
 _SEEDS = 1_000_000
-"""First seed of certifications.  It lies above all seeds of experiments, which count up from the session's seed."""
+"""Number that is added to the session's seed for the first seed of certifications.
+
+The seeds of experiments count up from the session's seed and stay below.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """Two kept experiments to compare; ``done`` has the slots that already have a run."""
+    """Two kept experiments to compare.
+
+    ``done`` has the runs that were made already, by side (``before`` or ``head``) and number of the pair.
+    """
 
     before: Experiment
     head: Experiment
@@ -41,8 +47,9 @@ class Contest:
 def certify(session: Session, pairs: int, against: int | None, screen: Screen) -> dict[str, Any]:
     """Make the missing runs, and return the certificate as it is written in the ledger.
 
-    ``against`` is the number of the kept experiment to compare with; None means the head of the last certificate, or
-    the baseline if there is none.  Raises LabError when there is nothing to compare or a run fails.
+    ``against`` is the number of the kept experiment with which the head is compared.  None means the head of the last
+    certificate, or the baseline if there is no certificate.  Raises LabError when there is nothing to compare or a run
+    fails.
     """
     if isinstance(session.target, Certifiable) and (why := session.target.certify_refused()) is not None:
         raise LabError(why, "start a session on text that is closed to training: docs/sandbox.md, Secret rows")
@@ -108,7 +115,7 @@ def _unfinished(journal: Journal, before: Experiment, head: Experiment) -> Itera
 
 
 def _take(session: Session, contest: Contest, slot: Slot, pairs: int, screen: Screen) -> None:
-    """Make one run for the slot; a disturbed run is logged and repeated.  Raises LabError."""
+    """Make one run for the slot; a disturbed run is logged and repeated.  Raises LabError if no run has a value."""
     experiment = contest.head if slot.side == "head" else contest.before
     what = f"experiment {experiment.number}"
     measured = undisturbed(
@@ -158,8 +165,7 @@ def _found(session: Session, contest: Contest, pairs: int) -> tuple[Certificate,
 
 
 def _counts(session: Session, m: Measurement) -> bool:
-    """Return whether a run counts: it has a value, was not disturbed, and was made under the current comparability
-    key."""
+    """Return whether a run counts: it has a value, was not disturbed, and has the current comparability key."""
     return m.value is not None and not m.tainted and m.key in (None, session.key.on(fresh_split(session)).mark)
 
 

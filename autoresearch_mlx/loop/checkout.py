@@ -1,4 +1,4 @@
-"""Read the user's edit from the user's checkout; nothing is ever written there."""
+"""Read the user's edit from the user's checkout, without writing into the checkout."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ AGENT = "manual"
 
 
 def edited_now(session: Session, root: Path) -> dict[str, str]:
-    """Return the editable files of the checkout that differ from the incumbent's, as git would store them.
+    """Return the editable files of the checkout that differ from the incumbent's files: path -> text.
 
-    Raises LabError when no file differs, or when a file is not UTF-8 text.
+    The texts are as git would store them.  Raises LabError when no file differs, or when a file is not UTF-8 text.
     """
     return read_checkout(root, session.workspace.read(session.incumbent(session.journal().history)), session)
 
@@ -26,12 +26,12 @@ def edited_now(session: Session, root: Path) -> dict[str, str]:
 def edit_from_checkout(session: Session, mine: Mapping[str, str], message: str, say: Callable[[str], None]) -> Proposal:
     """Return the files ``mine``, read from the checkout, as a proposal on the incumbent.
 
-    The user may have edited a file on an older base (a commit of their own, an earlier keep).  That file would silently
-    undo what was kept since, so only the user's change is carried over to the incumbent.  For the same reason, an
-    unchanged older version of a file is usually not an edit.  It counts as an edit only if no other file was edited and
-    the files together are not an earlier version.
+    The user may have edited an older version of a file, from a commit of their own or from an earlier keep.  Such a
+    file would silently undo the changes that were kept later, so only the user's change is carried over to the
+    incumbent.  For the same reason, an unedited older version of a file usually does not count as an edit.  It counts
+    only if no file was edited and the files together are not an earlier version.
 
-    Raises LabError when the change overlaps with what was kept since, or when there is no change.
+    Raises LabError when the change overlaps with a change that was kept later, or when there is no change.
     """
     history = session.journal().history
     incumbent = session.workspace.read(session.incumbent(history))
@@ -70,7 +70,10 @@ def _version_of(files: Mapping[str, str], candidates: list[tuple[str, dict[str, 
 
 
 def read_checkout(root: Path, incumbent: Mapping[str, str], session: Session) -> dict[str, str]:
-    """Return the editable files of the checkout that differ from the incumbent's, as git would store them."""
+    """Return the editable files of the checkout that differ from ``incumbent``: path -> text as git would store it.
+
+    Raises LabError when no file differs, or when a file is not UTF-8 text.
+    """
     found: dict[str, str] = {}
     for pattern in session.workspace.editable:
         for file in root.glob(f"{pattern}/*" if pattern.endswith("**") else pattern):
@@ -90,7 +93,7 @@ def read_checkout(root: Path, incumbent: Mapping[str, str], session: Session) ->
 
 
 def _text(file: Path) -> str:
-    """Return the file's text with unchanged line ends.  Raises LabError when it is not UTF-8 text."""
+    """Return the text of a file with unchanged line ends.  Raises LabError when the file is not UTF-8 text."""
     try:
         return file.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
@@ -100,15 +103,20 @@ def _text(file: Path) -> str:
 
 
 def bases(session: Session, history: History) -> list[tuple[str, dict[str, str]]]:
-    """Return the versions that the user may have started from: the incumbent, the earlier keeps from new to old, and
-    the start commit."""
+    """Return the versions from which the user may have started, each as a label and the texts by path.
+
+    They are the incumbent, the earlier keeps from new to old, and the start commit.
+    """
     kept = [e for e in reversed(history.experiments) if e.status == "keep" and e.commit]
     named = [(f"experiment {e.number}", session.workspace.read(e.commit)) for e in kept if e.commit]
     return [*named, (f"commit {session.start[:7]}", session.workspace.read(session.start))]
 
 
 def nearest(path: str, text: str, candidates: list[tuple[str, dict[str, str]]]) -> tuple[str, str]:
-    """Return the candidate that differs from ``text`` in the fewest lines, or the newest of several such candidates."""
+    """Return the label and the text of the version of ``path`` that differs from ``text`` in the fewest lines.
+
+    If several versions differ in the same number of lines, the newest of them is returned.
+    """
     present = [(label, files[path]) for label, files in candidates if path in files]
     if not present:
         return "nothing", text

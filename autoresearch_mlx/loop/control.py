@@ -1,6 +1,6 @@
-"""Pass the user's orders to the current run, from another terminal or from the dashboard.
+"""Pass the user's orders from another terminal, or from the dashboard, to the current run.
 
-Orders are lines of ``control.jsonl`` in the session's folder:
+Each order is a line of ``control.jsonl`` in the session's folder:
 
     began     a run has started: its process, and the limits it was given
     ended     that run is over
@@ -42,7 +42,7 @@ Say: TypeAlias = Callable[[str], None]
 
 
 class Skipped(AutoresearchError):
-    """Raised to end the running measurement, because the user has skipped the experiment."""
+    """Raised to end the running measurement after the user has skipped the experiment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +52,19 @@ class Wish:
     paused: bool = False
     stop: bool = False
     skips: tuple[int, ...] = ()
-    """Numbers of the experiments to end, in the order of the requests; a number occurs once for each request."""
+    """Numbers of the experiments to end, one for each order `skip`, oldest first."""
     limits: Mapping[str, Any] = field(default_factory=dict)
     """Limits that were changed during the run."""
 
     @property
     def skip(self) -> int | None:
-        """Number of the experiment in the newest order `skip`, or None if there is no such order."""
+        """Number of the experiment in the newest order `skip`, or None without such an order."""
         return self.skips[-1] if self.skips else None
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The run that began last, whether it is still in progress or over."""
+    """The run that began last; it may be over."""
 
     pid: int
     time: str
@@ -93,13 +93,14 @@ def the_run(folder: Path) -> Run:
 def pause(folder: Path, origin: Origin) -> bool:
     """Pause after the running experiment; return False if a pause has already been ordered.
 
-    Like all orders, this raises LabError when no run is in progress, and LedgerError when it cannot be written.
+    Each function that gives an order raises LabError when no run is in progress, and LedgerError when the order cannot
+    be written.
     """
     return _want(folder, "pause", origin, unless=lambda wish: wish.paused)
 
 
 def resume(folder: Path, origin: Origin) -> bool:
-    """Continue after a pause, or take back a stop; return False if neither has been ordered."""
+    """Continue after a pause, or take back a stop; return False if neither a pause nor a stop has been ordered."""
     return _want(folder, "resume", origin, unless=lambda wish: not (wish.paused or wish.stop))
 
 
@@ -111,7 +112,7 @@ def stop(folder: Path, origin: Origin) -> bool:
 def skip(folder: Path, number: int, origin: Origin) -> bool:
     """End the running experiment ``number`` and continue with the next.
 
-    For the first baseline this raises LabError too, because everything is compared with it.
+    Raises LabError for a session's first baseline too, because all experiments are compared with the baseline.
     """
     the_run(folder)
     if number == 0 and read(folder / LEDGER).history.baseline is None:
@@ -122,7 +123,7 @@ def skip(folder: Path, number: int, origin: Origin) -> bool:
 
 
 def set_limits(folder: Path, limits: Mapping[str, Any], origin: Origin) -> bool:
-    """Change limits of the run, by the names of :class:`Policy`; None removes a limit."""
+    """Change the run's limits to ``limits``, whose names are those of :class:`Policy`; None removes a limit."""
     return _want(folder, "policy", origin, unless=lambda wish: False, limits=dict(limits))
 
 
@@ -178,19 +179,21 @@ class Orders:
         self._seen: tuple[int, int] | None = None
         self._wish = Wish()
         self._obeyed: dict[int, int] = {}
-        """For each experiment, the number of skips that need no action any more: they were obeyed, or came before its
-        measurement began."""
+        """Number of an experiment -> the number of its skips that need no more action.
+
+        These skips were obeyed, or were ordered before the experiment's measurement began.
+        """
         self._reading = threading.Lock()
 
     @property
     def policy(self) -> Policy:
-        """Return the current limits."""
+        """The current limits of the run."""
         return replace(self._given, **self._wish.limits)
 
     def wish(self) -> Wish:
-        """Return the orders that are in the file now; several lanes may call this at once.
+        """Return the orders that are in the file now; several lanes may call this method at the same time.
 
-        If the file cannot be read, a message says so once, and the last orders that were read stay in force.
+        If the file cannot be read, a message says so, and the orders that were read last stay in force.
         """
         with self._reading:
             if self._folder is not None and (seen := stamp(self._folder / FILE)) != self._seen:
@@ -204,7 +207,7 @@ class Orders:
             return self._wish
 
     def stop(self, sofar: Sofar, watch: Watch) -> str | None:
-        """Return the reason why no other experiment should start, or None; during a pause this call waits."""
+        """Return the reason why no more experiments should start, or None; during a pause this call waits."""
         waited = False
         while True:
             if (reason := self.over(sofar)) is not None:
@@ -221,7 +224,7 @@ class Orders:
             time.sleep(_POLL_SECONDS)
 
     def over(self, sofar: Sofar) -> str | None:
-        """Return the reason why no experiment should follow, or None; this call does not wait."""
+        """Return the reason why no more experiments should start, or None; this call does not wait."""
         return STOPPED if self.wish().stop else self.policy.stop(sofar)
 
     def rest(self, sofar: Sofar, why: str, seconds: float, watch: Watch) -> str | None:
@@ -243,14 +246,16 @@ class Orders:
         return None
 
     def _order(self, kind: str) -> None:
-        """Write into the file of orders an order that the run gives itself, so that `status` shows the order and the
-        user can take it back."""
+        """Write an order that the run gives itself into the file of orders.
+
+        So `status` shows the order, and the user can take it back.
+        """
         if self._folder is not None:
             with writing(self._folder / FILE) as journal:
                 journal.append(kind, origin="machine")
 
     def watching(self, number: int, watch: Watch) -> Watch:
-        """Return a watch that ends the measurement of experiment ``number`` with Skipped when the user skips it."""
+        """Return a watch that raises Skipped when the user skips experiment ``number``; this ends the measurement."""
         self._obeyed[number] = self.wish().skips.count(number)
 
         def heard(progress: Progress) -> None:
@@ -260,7 +265,7 @@ class Orders:
         return heard
 
     def obey(self, number: int) -> None:
-        """Raise Skipped if the user has skipped this experiment."""
+        """Raise Skipped if the user has skipped experiment ``number`` and this skip was not obeyed before."""
         wanted = self.wish().skips.count(number)
         if wanted > self._obeyed.get(number, 0):
             self._obeyed[number] = wanted
@@ -306,7 +311,7 @@ def _after(wish: Wish, event: Event) -> Wish:
 
 
 def _limits(written: Any) -> dict[str, Any]:
-    """Return the limits in an event, without those that :class:`Policy` does not have."""
+    """Return the valid limits in an event, without names that are not in KINDS."""
     if not isinstance(written, dict):
         return {}
     return {

@@ -1,8 +1,8 @@
-"""Measure experiments side by side on one machine, in lanes; a coordinator asks for proposals and collects results.
+"""Measure several experiments at the same time, in lanes of this machine or on the machines of a fleet.
 
-The main thread asks the agent and hands each proposal to a free lane.  A lane is a thread with its own worktree; its
-measurements are child processes.  A lane that decides on an experiment holds ``session.deciding``, so that verdicts,
-keeps and the lines of the ledger are written one after the other, all by this one process.
+The main thread asks the agent and gives each proposal to a free lane.  A lane is a thread with its own worktree; its
+measurements are child processes.  A lane takes the lock ``session.deciding`` to decide on an experiment.  So this one
+process writes verdicts, keeps and lines of the ledger one after the other.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ _PATIENCE_SECONDS = 10
 _MOST_MACHINES = 64
 """Largest number of machines of a fleet that measure at the same time."""
 _MOST_LOST = 2
-"""An experiment is given up after so many machines were lost during its runs, because its edit may be the cause."""
+"""Number of machines lost during an experiment's runs after which it is given up, because its edit may be the cause."""
 _MOST_NOT_TAKEN = 5
-"""An experiment is given up after machines have failed this many times to begin its run."""
+"""Number of times that machines fail to begin an experiment's run after which the experiment is given up."""
 _INTERRUPTED = 130
 """Exit code of a process that Ctrl-C has ended."""
 
@@ -72,12 +72,12 @@ class Crew:
         """Experiments that wait for another machine of the fleet to continue them."""
         self._taken: list[Future[Measurement]] = []
         self._not_taken: Counter[int] = Counter()
-        """For each experiment, how often a machine that should run it did not begin the run."""
+        """Number of an experiment -> how often a machine did not begin a run of this experiment."""
         self._halt = threading.Event()
         self.halted = STOPPED
-        """Why the run ends; this reason is recorded with each experiment that is interrupted."""
+        """The reason why the run ends, which is recorded with each interrupted experiment."""
         self.ended: list[Experiment] = []
-        """Experiments that the lanes have finished and that have not been counted yet, oldest first."""
+        """Experiments that the lanes have finished and that the loop has not counted yet, oldest first."""
 
     @property
     def workers(self) -> Sequence[Worker]:
@@ -86,12 +86,12 @@ class Crew:
 
     @property
     def experiments(self) -> int:
-        """Number of experiments being measured."""
+        """Number of experiments that are measured now, or wait for a machine."""
         return sum(attempt is not None for _, attempt in self._busy.values()) + len(self.waiting)
 
     @property
     def others(self) -> int:
-        """Number of lanes that are busy with something other than an experiment."""
+        """Number of lanes that do a task which is not an experiment."""
         return sum(attempt is None for _, attempt in self._busy.values())
 
     @property
@@ -99,7 +99,7 @@ class Crew:
         return bool(self._busy or self.waiting)
 
     def wait_for_worker(self) -> str | None:
-        """Wait until there is a worker; return None, or the reason if the run ends first."""
+        """Wait until there is a worker; return None, or the reason if the run ends before that."""
         said = False
         while not self.workers:
             if (reason := self.orders.stop(NOTHING_DONE, self.screen.progress)) is not None:
@@ -116,17 +116,17 @@ class Crew:
         return [worker for worker in self.workers if worker.name not in taken]
 
     def running(self) -> tuple[Running, ...]:
-        """Return the experiments that the lanes measure now, oldest first."""
+        """Return the experiments that wait or are measured now."""
         with self.session.deciding:
             return tuple(attempt.running() for attempt in self._begun())
 
     def measure(self, attempt: Attempt, resumed: bool = False) -> None:
-        """Let an attempt's worker measure until there is a verdict."""
+        """Let the attempt's worker measure the attempt until there is a verdict."""
         watch = self.watching(attempt.number, worker=attempt.worker)
         self._hand(attempt.worker, attempt, lambda: self._experiment(attempt, watch, resumed))
 
     def do(self, worker: Worker, number: int, task: Callable[[Worker, Watch], None]) -> None:
-        """Give a worker a task that is not an experiment, such as a new run of the incumbent, experiment ``number``."""
+        """Give a worker a task that is no experiment, such as another run of the incumbent, experiment ``number``."""
         watch = self.watching(number, shown=False, worker=worker)
 
         def done() -> None:
@@ -140,7 +140,7 @@ class Crew:
         self._hand(worker, None, done)
 
     def first_runs(self, attempt: Attempt) -> Decision:
-        """Make the first runs of a baseline side by side, one with each worker, and return the judge's decision."""
+        """Make the first runs of a baseline at the same time, one with each worker; return the judge's decision."""
         assert attempt.sha is not None
         session, sha, number, watch = self.session, attempt.sha, attempt.number, self.watching(0)
         if session.roster is not None:
@@ -170,7 +170,7 @@ class Crew:
         self.collect()
 
     def collect(self) -> None:
-        """Take over what the lanes have finished, without waiting; raise the error of a lane that failed."""
+        """Collect what the lanes have finished, without waiting; raise the error of a lane that failed."""
         for each in [future for future in self._busy if future.done()]:
             del self._busy[each]
             if isinstance(ended := each.result(), Waiting):
@@ -185,11 +185,11 @@ class Crew:
                 self.wait()
 
     def pass_on(self, due: Callable[[Worker], bool] = lambda worker: False) -> bool:
-        """Give a waiting experiment to a machine that may continue it; return True if an experiment was given.
+        """Give a waiting experiment to a machine that may continue it; return whether an experiment was given.
 
-        While one of the machines that the judge has named takes part, the experiment waits for such a machine.
-        Experiments that have already begun come first.  If no machine is free, one that is nearly done counts as free,
-        unless another task is ``due`` on it.
+        An experiment waits for the machines that the judge has named as long as one of them takes part.  Experiments
+        that have runs come first.  If no machine is free, a machine that is nearly done counts as free, unless another
+        task is ``due`` on this machine.
         """
         if self._settle() or self._learn():
             return True
@@ -214,8 +214,7 @@ class Crew:
         return False
 
     def _settle(self) -> bool:
-        """Decide on an experiment that waits and has new runs on other machines; return whether there was such an
-        experiment."""
+        """Decide on a waiting experiment of which other machines have made new runs; return whether there was one."""
         at = next((at for at, each in enumerate(self.waiting) if has_news(self.session, each)), None)
         if at is None:
             return False
@@ -232,7 +231,7 @@ class Crew:
         return True
 
     def assist(self) -> bool:
-        """Let a free machine, which nothing else needs, make a spare run; return whether a machine makes one."""
+        """Let a free machine make a spare run; return whether a machine makes one."""
         if self.session.roster is None:
             return False
         for worker in self.free():
@@ -243,13 +242,12 @@ class Crew:
         return False
 
     def _begun(self, apart_from: str | None = None) -> list[Attempt]:
-        """Return the experiments that wait or are measured now, but none that the machine ``apart_from`` measures."""
+        """Return the experiments that wait or are measured now, without those on the machine ``apart_from``."""
         busy = [each for worker, each in list(self._busy.values()) if each is not None and worker.name != apart_from]
         return [*(each.attempt for each in self.waiting), *busy]
 
     def _learn(self) -> bool:
-        """Let a free machine run the incumbent, if an undecided experiment needs that run; return whether a machine
-        was given the task."""
+        """Let a free machine run the incumbent if an undecided experiment needs this; return whether it was needed."""
         for worker in self.free():
             if (best := self._lacks(worker)) is not None:
                 self.do(worker, best.number, partial(learn_incumbent, self.session))
@@ -260,9 +258,9 @@ class Crew:
         return lacks_incumbent(self.session, worker, self._begun(apart_from=worker.name))
 
     def watching(self, number: int, shown: bool = True, worker: Worker | None = None) -> Watch:
-        """Return the watch of experiment ``number``, which ends the measurement when the user asks for that.
+        """Return the watch of experiment ``number``, which ends the measurement when the user orders it.
 
-        ``shown`` says whether the screen shows its progress.
+        ``shown`` says whether the screen shows the progress of the experiment.
         """
 
         def tell(progress: Progress) -> None:
@@ -281,9 +279,9 @@ class Crew:
         return watch
 
     def close(self) -> None:
-        """End the measurements of all lanes, log them as interrupted, and remove the worktrees of the lanes.
+        """End all measurements, log their experiments as interrupted, and remove the worktrees of the lanes.
 
-        The session's first worktree then has the files that the lanes have kept.
+        Afterwards the session's first worktree has the files of the incumbent.
         """
         self._halt.set()
         self._wait_for_lanes()
@@ -298,8 +296,7 @@ class Crew:
             self.session.worker.worktree.ensure()
 
     def _wait_for_lanes(self) -> None:
-        """Wait until no lane measures; the first Ctrl-C does not end the wait, but after ten seconds a Ctrl-C ends this
-        process.
+        """Wait until no lane measures.  After ten seconds of waiting, Ctrl-C ends this process; until then it does not.
 
         A run ends as soon as it calls its watch.  A user's own target may never call its watch, and Python cannot end a
         thread from outside.  The next start logs the experiments that are still open.
@@ -323,7 +320,7 @@ class Crew:
         self._busy[self._pool.submit(task)] = worker, attempt
 
     def _experiment(self, attempt: Attempt, watch: Watch, resumed: bool) -> Experiment | Waiting:
-        """Measure an attempt until there is a verdict, and log it, or return it for another machine to continue."""
+        """Measure an attempt and log the verdict, or return the attempt so that another machine continues it."""
         try:
             done = self._judged(attempt, watch, resumed)
             if isinstance(done, Waiting):
@@ -343,7 +340,7 @@ class Crew:
         return done
 
     def _again(self, attempt: Attempt, lost: MachineLost) -> bool:
-        """Return whether another machine should make the run that this machine did not complete."""
+        """Return whether another machine should make the run that the attempt's machine did not complete."""
         if isinstance(lost, MachineUnfit):
             return True  # the incumbent does not run on this machine
         if isinstance(lost, NotTaken):
@@ -353,10 +350,10 @@ class Crew:
         return len(attempt.lost) < _MOST_LOST
 
     def _judged(self, attempt: Attempt, watch: Watch, resumed: bool) -> Experiment | Waiting:
-        """Measure and decide until there is a verdict, or until the user ends the experiment, even between two runs.
+        """Measure and decide until there is a verdict, or until another machine must continue.
 
-        One lock covers two steps that belong together: to check with which incumbent the attempt was compared, and to
-        replace that incumbent.
+        The user can end the experiment even between two runs.  One lock covers two steps that belong together: checking
+        with which incumbent the attempt was compared, and replacing this incumbent.
         """
         decision: Decision = attempt.decide() if attempt.measurements else Again("not measured yet")
         came = True

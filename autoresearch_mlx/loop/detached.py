@@ -1,9 +1,9 @@
 """Measure in a process that outlives its caller: ``try --detach``.
 
-When a command takes too long, a coding agent's shell ends it together with its descendants and all processes of its
-group and its session.  So the measurement runs in a process session of its own, without a parent, a terminal or the
-caller's pipes.  The caller waits only until that process has reported a number for the experiment (the *promise*), or
-has failed.
+When a command takes too long, a coding agent's shell ends it, its descendants, and all processes of its group and of
+its session in the system.  So the measurement runs in a process with a session of its own, without a parent, a terminal
+or the caller's pipes.  The caller waits only until this process has reported the number of the experiment (the
+*promise*), or has failed.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from autoresearch_mlx.store.tries import Try, log_path, write_try
 from autoresearch_mlx.trial.runner import python_command
 
 INTERRUPTED = 130
-"""Exit code of a command that the user has ended."""
+"""Exit code of a command that the user has ended with Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """The number of the experiment that the detached process measures, and its session."""
+    """The report of a detached process to its caller: the experiment's number, the session, and the process id."""
 
     number: int
     session: str
@@ -38,9 +38,9 @@ class Promise:
 def start_detached(arguments: Sequence[str]) -> Promise | int:
     """Start the command ``autoresearch-mlx`` with these arguments as a new process that outlives this one.
 
-    The command must take the option ``--report-to``.  Returns the promise that the new process reports.  If that
-    process ends without a promise, it has printed its error to our standard error, and its exit code is returned.
-    Raises LabError when it was killed before it could report either.
+    The command must have the option ``--report-to``.  Returns the promise that the new process reports.  If the new
+    process fails before the promise, it prints its error to our standard error, and its exit code is returned.  Raises
+    LabError when the new process was killed before it could report a promise or an exit code.
     """
     ours, theirs = os.pipe()
     process = subprocess.Popen(
@@ -64,8 +64,8 @@ def start_detached(arguments: Sequence[str]) -> Promise | int:
 class Detached:
     """Reports the promise to the caller of a detached process, and writes the note that says how the process ended.
 
-    ``report_to`` is the file descriptor on which the caller listens.  Without a descriptor the process is not detached,
-    and neither a promise nor a note is written.
+    ``report_to`` is the file descriptor on which the caller waits for the promise.  Without a descriptor, the process
+    is not detached, and it writes neither a promise nor a note.
     """
 
     def __init__(self, title: str, report_to: int | None) -> None:
@@ -74,10 +74,10 @@ class Detached:
         self._note: Try | None = None
 
     def promise(self, folder: Path, number: int) -> None:
-        """Report to the caller that this process will measure experiment ``number`` of the session in ``folder``, and
-        close the caller's streams.
+        """Report to the caller that this process will measure experiment ``number`` of the session in ``folder``.
 
-        This process must hold the session's lock.  Raises OSError when the note cannot be written.
+        From then on, this process prints into a log and not into the caller's streams.  It must have the session's
+        lock.  Raises OSError when the note cannot be written.
         """
         if self._report_to is None:
             return
@@ -95,7 +95,10 @@ class Detached:
 
     @contextmanager
     def reported(self) -> Iterator[None]:
-        """Detach, and report how the block ends: to the caller if no number has been reported yet, else in the note."""
+        """Detach this process for the block, and report how the block ends.
+
+        The report goes to the caller before the promise, and into the note after the promise.
+        """
         if self._report_to is None:
             yield
             return

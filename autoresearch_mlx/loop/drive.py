@@ -19,8 +19,7 @@ from autoresearch_mlx.targets.registry import kind_of, with_defaults
 from autoresearch_mlx.trial.runner import python_command
 
 AT_DESK = "AUTORESEARCH_AT_DESK"
-"""Environment variable that marks a command that was requested through the desk; such a command must not send a
-request itself."""
+"""Environment variable of a command that was requested through the desk; it must not send a request itself."""
 _DETACHED = ("try", "--detach", "--json")
 _TICK_SECONDS = 0.1
 
@@ -29,8 +28,8 @@ def drive(lab: Lab, line: str | None, prompt: str, files: Sequence[str] = ()) ->
     """Run an agent's shell line in the lab's folder, with the prompt on standard input; return its exit code.
 
     ``files`` has the paths of the editable files, which the line can use as ``"$@"``.  While the line runs, this
-    process carries out every ``try --detach`` of this lab.  Without a line, it carries them out until Ctrl-C.  Raises
-    LabError if another process already does that for this lab.
+    process carries out every ``try --detach`` that is requested in this lab.  Without a line, this process does so
+    until Ctrl-C.  Raises LabError if another process already carries out the requests of this lab.
     """
     lab.make_state()
     with serving(lab.state) as desk, tempfile.TemporaryFile() as told:
@@ -53,10 +52,7 @@ def drive(lab: Lab, line: str | None, prompt: str, files: Sequence[str] = ()) ->
 
 
 def _end(agent: subprocess.Popen[bytes]) -> None:
-    """End the agent's shell and all its descendants.
-
-    A detached measurement is not one of them.
-    """
+    """End the agent's shell and all its descendants; a detached measurement is no descendant, and goes on."""
     import psutil
 
     with suppress(psutil.Error):
@@ -76,7 +72,7 @@ def editable_files(lab: Lab) -> list[str]:
 
 
 def _carried_out(lab: Lab, arguments: Sequence[str]) -> Answer:
-    """Carry out a ``try --detach``, and refuse any other request."""
+    """Carry out a request for ``try --detach``, and refuse any other request."""
     if tuple(arguments[: len(_DETACHED)]) != _DETACHED:
         return Answer(2, "", "only `try --detach` is carried out here\n")
     done = subprocess.run(
@@ -94,8 +90,8 @@ def _carried_out(lab: Lab, arguments: Sequence[str]) -> Answer:
 def ask_driver(lab: Lab, arguments: Sequence[str], say: Callable[[str], None]) -> Promise | int | None:
     """Ask the process that runs ``drive`` for this lab to detach a ``try`` with these arguments.
 
-    Returns None when there is no such process.  Returns the promise, or the exit code of a refused try, whose error is
-    passed to ``say``.  Raises OSError when the request cannot be written.
+    Returns the promise, or None when no process runs ``drive`` for this lab.  If the ``try`` is refused, its exit code
+    is returned, and its error is passed to ``say``.  Raises OSError when the request cannot be written.
     """
     if AT_DESK in os.environ or not is_served(lab.state):
         return None

@@ -1,8 +1,7 @@
-"""Turn a session's keeps into branches that the user can merge: one branch for each change that proves a gain on its
-own.
+"""Turn the keeps of a session into branches that the user can merge, one for each change that is a gain on its own.
 
-Every change is measured alone, in alternating runs with the baseline and on new seeds.  Every run is logged when it
-ends, so that a `finalize` that was killed continues where it stopped.
+Every change is measured alone, on new seeds, in runs that alternate with runs of the baseline.  Every run is logged
+when it ends, so a `finalize` that was killed can continue where it stopped.
 """
 
 from __future__ import annotations
@@ -30,15 +29,16 @@ from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.records import measurement_from, measurement_to
 
 _SEEDS = 2_000_000
-"""First seed of the runs.  It is above the seeds of experiments, and above the seeds of certifications, which begin at
-a million."""
+"""Number that is added to the session's seed for the first seed of these runs.
+
+It is above the seeds of experiments, and above those of certifications, which add a million.
+"""
 _BASELINE: tuple[int, ...] = ()
-"""Empty list of experiment numbers, which marks a run of the baseline in the ledger."""
+"""The experiment numbers of a run of the baseline in the ledger: none."""
 _TITLE = 100
-"""Longest title of a change, in columns.  The title is the first line of a commit and the headline of a pull
-request."""
+"""Longest title of a change, in columns; the title becomes the first line of a commit, and of a pull request."""
 _SLUG = 40
-"""Longest part of a branch's name that comes from a title, in characters."""
+"""Largest number of characters of a title in the name of a branch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +48,20 @@ class Finding:
     change: Change
     title: str
     found: Certificate | None
-    """How much better the change alone is than the baseline, or None if that could not be measured."""
+    """The gain of the change alone over the baseline, or None if this gain has not been measured."""
     problem: str = ""
     """Why the change gets no branch, or an empty string if it gets one."""
     branch: str | None = None
     commit: str | None = None
     with_preset: bool = False
-    """Whether the branch has this machine's knob values too, because the change does not apply without them."""
+    """Whether the branch also has this machine's knob values, because the change does not apply without them."""
 
     def in_words(self) -> str:
         return self.problem or (in_words(self.found) if self.found is not None else "not measured yet")
 
 
 def changes(session: Session) -> list[Change]:
-    """Return the changes that the session's keeps consist of.  Raises LabError when nothing was kept."""
+    """Return the changes into which the session's keeps are split.  Raises LabError when nothing was kept."""
     history = session.journal().history
     baseline, keeps = history.baseline, kept(history)
     if baseline is None or baseline.commit is None or not keeps:
@@ -73,9 +73,9 @@ def changes(session: Session) -> list[Change]:
 
 
 def planned(session: Session) -> list[Finding]:
-    """Return the changes without measuring anything.
+    """Return a finding for each change, without measuring anything.
 
-    A change that a later keep has undone is marked as such in its finding.
+    If a later keep has undone a change, the finding's ``problem`` says so.
     """
     baseline = _baseline_files(session)
     return [
@@ -85,13 +85,12 @@ def planned(session: Session) -> list[Finding]:
 
 
 def finalize(session: Session, pairs: int, prefix: str, screen: Screen) -> list[Finding]:
-    """Measure each change alone, make a branch for each one that proves a gain on its own, and return all findings in
-    order.
+    """Measure each change alone, make a branch for each change that is a gain on its own, and return all findings.
 
-    ``pairs``, an even number, is the largest number of pairs of runs for a change.  A change that is certified by fewer
-    pairs gets no more runs.  Branches are named ``PREFIX/01-title`` and begin at the commit where the session began.
-    Raises LabError when there is nothing to finalize, when branches of that prefix exist already, or when the baseline
-    cannot be measured.
+    ``pairs``, an even number, is the largest number of pairs of runs for one change.  A change that fewer pairs certify
+    gets no more runs.  The name of a branch is ``PREFIX/01-title``, and it begins at the commit where the session
+    began.  Raises LabError when there is nothing to finalize, when branches with this prefix exist already, or when the
+    baseline cannot be measured.
     """
     workspace, journal = session.workspace, session.journal()
     findings = planned(session)
@@ -135,13 +134,12 @@ class _Bench:
     screen: Screen
     pairs: int
     commits: dict[tuple[int, ...], str]
-    """Maps the numbers of a change's experiments to the commit that is measured for this change."""
+    """Numbers of the experiments of a change -> the commit that is measured for this change."""
 
     def take(self, first: int, pending: Sequence[tuple[int, ...]]) -> None:
-        """Make the missing runs of two pairs: the baseline, then each change, then all of them in reverse order.
+        """Make the missing runs of two pairs: the baseline and each change, and then all of these in reverse order.
 
-        In this order a linear drift of the machine cancels out of the effect of each change, as in
-        ``judge/certificate.py``.
+        In this order, a linear drift of the machine cancels out of each change's effect (``judge/certificate.py``).
         """
         row = [_BASELINE, *pending]
         for pair, order in ((first, row), (first + 1, row[::-1])):
@@ -164,7 +162,7 @@ class _Bench:
             return f
 
     def _others(self, numbers: tuple[int, ...], pairs: int) -> Iterator[tuple[str, Run]]:
-        """Yield the runs of the other changes, which show how much the runs of one version differ."""
+        """Yield the runs of all other changes with their names; they show how much the runs of one version differ."""
         for other in self.commits:
             if other != numbers:
                 yield from ((_listed(other), run) for run in self._as_runs(other, pairs))
@@ -172,7 +170,7 @@ class _Bench:
     def _take(self, numbers: tuple[int, ...], pair: int) -> None:
         """Make and log one run of a change or of the baseline.
 
-        Raises LabError when a run of the baseline has no value, or when each attempt was disturbed.
+        Raises LabError when a run of the baseline has no value, or when every try was disturbed.
         """
         session = self.session
         history = session.journal().history
@@ -194,7 +192,7 @@ class _Bench:
             raise LabError(f"a run of the baseline ended as {m.failure}: {m.reason}", hint)
 
     def _runs(self, numbers: tuple[int, ...]) -> Iterator[tuple[int, Measurement]]:
-        """Yield (pair, run) for the runs that count: undisturbed, and under the current conditions."""
+        """Yield (pair, run) for the runs that count: those that were not disturbed and have the current conditions."""
         mark = self.session.key.on(fresh_split(self.session)).mark
         for event in self.session.journal().alone:
             m = measurement_from(event["measurement"])
@@ -203,7 +201,7 @@ class _Bench:
                 yield event["pair"], m
 
     def _failure(self, numbers: tuple[int, ...]) -> str | None:
-        """Return why a change does not run, or None if each of its runs has a value."""
+        """Return why a run of the change failed, or None if each of its runs has a value."""
         failed = (m for _, m in self._runs(numbers) if m.value is None)
         return next((f"{m.failure}: {m.reason}" for m in failed), None)
 
@@ -224,7 +222,7 @@ def _commit_to_measure(session: Session, f: Finding) -> str:
 
 
 def _with_branch(session: Session, f: Finding, at: int, prefix: str) -> Finding:
-    """Make the branch of a change that has proved a gain on its own."""
+    """Make a branch if the change is a gain on its own; return the finding with the branch, or else unchanged."""
     if f.problem or f.found is None:
         return f
     start = session.workspace.read(session.start)
@@ -254,8 +252,8 @@ def _message(session: Session, f: Finding) -> str:
 def _title(change: Change, baseline: Files) -> str:
     """Return a title for a change.
 
-    If there is only one keep, this is the keep's title.  For several keeps it lists the changes of knobs, or it is the
-    title of the last keep.
+    The title of a change with one keep is the keep's title.  For several keeps, the title lists the changes of knobs,
+    or it is the title of the last keep.
     """
     last = terms.cut(title_outside(change.steps[-1].experiment.title), _TITLE)
     if len(change.steps) == 1:

@@ -1,4 +1,4 @@
-"""Make the context of the first proposal of a session that has not begun, so that its prompt can be shown."""
+"""Make the context of a session's first proposal before the session begins, so that `prompt` can show the prompt."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from autoresearch_mlx.targets.registry import kind_of, with_defaults
 
 
 def first_context(lab: Lab, settings: Settings) -> tuple[Context, int | None]:
-    """Return the context of the first proposal of a session that would begin now, and the machine's memory in bytes.
+    """Return the context of the first proposal if a session began now, and the machine's memory in bytes.
 
-    Nothing is made, measured or started, so the context has no baseline.  Raises LabError for a lab without a commit or
-    without its editable files, and ConfigError for wrong settings.
+    No session is made and nothing is measured, so the context has no baseline.  Raises LabError for a lab without a
+    commit or without its editable files, and ConfigError for wrong settings.
     """
     kind = kind_of(settings, lab.root)
     place = place_of(lab, with_defaults(settings, kind))

@@ -1,7 +1,8 @@
-"""Measure the baseline on all machines of a fleet at once; the first machine that is done starts the session.
+"""Measure the baseline on all machines of a fleet at the same time.
 
-The machines share the runs from which the first sigma is computed: each machine makes two.  While all machines together
-have made too few, the quickest machines make a third run (:func:`machines.runs_of_baseline`).
+The judge decides on the baseline by the runs of the first machine that is done.  The first sigma is computed from the
+runs of all machines.  Each machine makes two runs.  If all machines together then have too few runs, the quickest
+machines make a third run (:func:`machines.runs_of_baseline`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _LOOK_SECONDS = 0.2
 
 
 class Staff(Protocol):
-    """What :func:`first_runs_of_fleet` needs of a crew: the session, the workers, and a way to give a worker a task."""
+    """What :func:`first_runs_of_fleet` needs of a crew: the session, the workers, and a method that gives out tasks."""
 
     session: Session
 
@@ -38,9 +39,10 @@ class Staff(Protocol):
 def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decision:
     """Let every machine measure the baseline at the same time; return the judge's decision on the first machine's runs.
 
-    The first machine is the one that finishes its runs first, with a value for each of them.  The runs of every other
-    machine are logged as repeats; a candidate that a machine measures later is compared with that machine's repeats.  A
-    machine gets no experiment until it has finished these runs.  Raises MachineLost when no machine comes back.
+    The first machine is the one that finishes its runs first, with a value for each run.  The runs of every other
+    machine are logged as repeats.  A candidate that one of the other machines measures later is compared with the
+    repeats of this machine.  A machine gets an experiment only after its runs of the baseline.  Raises MachineLost when
+    no machine delivers its runs.
     """
     assert attempt.sha is not None
     session, sha = staff.session, attempt.sha
@@ -90,7 +92,7 @@ def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decisio
 
 
 class Shares:
-    """Divides the runs of the baseline among the machines of a fleet; several threads use it at once."""
+    """Divides the runs of the baseline among the machines of a fleet; several threads may use one object."""
 
     def __init__(self, machines: int, replicates: int) -> None:
         self._most = replicates
@@ -99,7 +101,7 @@ class Shares:
         self._lock = threading.Lock()
 
     def another(self, taken: int) -> bool:
-        """Return whether a machine that has made ``taken`` runs should make one more."""
+        """Return whether a machine that has made ``taken`` runs should make one more run."""
         with self._lock:
             if taken < self._least:
                 return True
@@ -108,8 +110,7 @@ class Shares:
             return more
 
     def give_back(self, taken: int) -> None:
-        """Let other machines make the repeats of a machine that was lost during the run after the first ``taken``
-        runs."""
+        """Let other machines make the runs of a machine that was lost after ``taken`` runs."""
         with self._lock:
             self._given -= max(taken + 1, self._least)
 
@@ -117,7 +118,7 @@ class Shares:
 class _First:
     """Chooses the machine whose runs of the baseline decide: the first one whose runs all have a value.
 
-    If no machine has such runs, the first machine that is done decides.
+    If no machine has a value for each of its runs, the runs of the first machine that delivered any decide.
     """
 
     def __init__(self, machines: int) -> None:
@@ -145,14 +146,14 @@ class _First:
             return True
 
     def wait(self) -> tuple[Worker, Sequence[Measurement]] | None:
-        """Wait a moment for the choice; return the chosen machine and its runs, or None if the choice is still open."""
+        """Wait a moment for the choice; return the chosen machine and its runs, or None if no choice was made yet."""
         if not self._settled.wait(_LOOK_SECONDS):
             return None
         return self._chosen or self._first_failed()
 
     @property
     def passed_over(self) -> Sequence[Sequence[Measurement]]:
-        """The runs of the machines that were done before the choice, but were not chosen."""
+        """The runs of each machine that was done before the choice and was not chosen."""
         chosen = self._chosen or self._first_failed()
         return [each[1] for each in self._failed if each is not chosen]
 

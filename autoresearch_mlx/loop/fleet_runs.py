@@ -1,9 +1,8 @@
-"""Measure with the machines of a fleet: run the incumbent on a machine that lacks it, and let a second machine confirm
-a gain.
+"""Measure with the machines of a fleet: which machine runs the incumbent, and which one confirms a gain.
 
-Absolute values of two machines are never compared.  Each machine measures the baseline itself, and the incumbent when
-a candidate needs it; a candidate is compared with the runs of the same machine.  The judge says which machine makes the
-next run.
+Absolute values of two machines are never compared.  A candidate is compared with earlier runs of the same machine.  So
+each machine measures the baseline itself, and the incumbent too when a candidate needs this run.  The judge says which
+machine makes the next run.
 """
 
 from __future__ import annotations
@@ -35,16 +34,18 @@ class Waiting:
     avoid: Sequence[str] = ()
     """Names of the machines that were lost while they measured the experiment."""
     to: Sequence[str] = ()
-    """Names of the machines from which the judge wants the next run, or which may already have made it; empty for
-    any machine."""
+    """Names of the machines from which the judge wants the next run, or which may have made it already.
+
+    If it is empty, any machine may make the run.
+    """
     compared: frozenset[str] = frozenset()
     """Names of the machines that had run both the candidate and the incumbent when the judge last decided."""
     resumed: bool = False
-    """Whether the experiment was begun by a process that has died; its run may be under way on a machine already."""
+    """Whether a process that has died began the experiment.  A machine may still be making its run."""
 
 
 def wait_for(attempt: Attempt, to: Sequence[str] = (), avoid: Sequence[str] = ()) -> Waiting:
-    """Return a ``Waiting`` for an experiment that the judge has just decided to continue."""
+    """Return ``attempt`` as an experiment that waits, after the judge has just asked for another run."""
     return Waiting(attempt, avoid, to, _compared(attempt.session, attempt))
 
 
@@ -58,23 +59,22 @@ def _compared(session: Session, attempt: Attempt) -> frozenset[str]:
 
 
 def has_news(session: Session, waiting: Waiting) -> bool:
-    """Return whether other machines have made runs since the judge last decided, so that it can decide again."""
+    """Return whether other machines have made runs since the judge's last decision, so that it can decide again."""
     attempt = waiting.attempt
     return bool(attempt.spares.runs) or not _compared(session, attempt) <= waiting.compared
 
 
 def soon_settled(waiting: Waiting, here: Iterable[Worker]) -> bool:
-    """Return whether the incumbent is running on a machine that has run the candidate, because this run may decide the
-    case.
+    """Return whether the incumbent is running on a machine that has run the candidate.
 
-    A run of another machine would take longer.
+    This run may decide on the experiment, and a run on another machine would take longer.
     """
     begun = {name_of(m) for m in waiting.attempt.measurements} - waiting.compared
     return bool(waiting.compared) and any(each.name in begun and each.refreshing.locked() for each in here)
 
 
 def note_proposal(attempt: Attempt) -> None:
-    """Log the facts about a proposal that are not in its commit, so that the experiment can continue after a crash."""
+    """Log the facts about a proposal that its commit lacks and that the experiment needs to continue after a crash."""
     p = attempt.proposal
     told = {"agent": p.agent, "axis": p.axis, "rationale": p.rationale, "talk": dict(p.talk)}
     start = {} if p.base is None else {"base": p.base}
@@ -84,10 +84,10 @@ def note_proposal(attempt: Attempt) -> None:
 def may_continue(session: Session, attempt: Attempt, decision: Again) -> Sequence[str]:
     """Return the names of the machines that may make the run for which the judge has asked.
 
-    A gain can be confirmed on any machine that has run the incumbent and has not run the candidate yet.  If the judge
-    asks for a run of the incumbent on the machine that has run the candidate, a machine that can confirm the gain may
-    also continue: it may be quicker, because the incumbent's run does not need the experiment
-    (:func:`lacks_incumbent`).
+    Any machine that has run the incumbent, and has not run the candidate yet, can confirm a gain.  The judge may ask
+    for a run of the incumbent on the machine that has run the candidate.  Then a machine that can confirm the gain may
+    continue the experiment instead, because it may be quicker.  The incumbent's run can also be made without the
+    experiment (:func:`lacks_incumbent`).
     """
     best, begun = attempt.history.incumbent, {name_of(m) for m in attempt.measurements}
     if best is None or session.roster is None or decision.trial:
@@ -104,10 +104,10 @@ def may_continue(session: Session, attempt: Attempt, decision: Again) -> Sequenc
 
 
 def lacks_incumbent(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> Experiment | None:
-    """Return the incumbent if this machine should run it because an undecided experiment already has a run on this
-    machine; else None.
+    """Return the incumbent if this machine should run it now, else None.
 
-    ``attempts`` are the experiments that have begun and that this machine is not measuring now.
+    It should if an undecided experiment has a run on this machine, and the incumbent has none.  ``attempts`` are the
+    experiments that have begun and that this machine is not measuring now.
     """
     if not worker.machine:
         return None
@@ -123,7 +123,7 @@ def lacks_incumbent(session: Session, worker: Worker, attempts: Iterable[Attempt
 
 
 def learn_incumbent(session: Session, worker: Worker, watch: Watch) -> None:
-    """Let a machine run the incumbent, unless it has done so in the meantime."""
+    """Let a machine run the incumbent, unless this machine has run it in the meantime."""
     with turn_at_incumbent(worker, watch):
         history = session.history(worker)
         if history.incumbent is not None and _new(history, history.incumbent):
@@ -131,13 +131,13 @@ def learn_incumbent(session: Session, worker: Worker, watch: Watch) -> None:
 
 
 def _first_runs(session: Session) -> int:
-    """Return the number of runs with which a machine that has joined later measures its first version."""
+    """Return how often a machine that joined after the baseline runs the first version that it measures."""
     repeats = sigma_of(session.journal().history).dof
     return runs_to_learn(session.judge.baseline_runs, repeats)
 
 
 def _new(history: History, best: Experiment) -> bool:
-    """Return whether a machine has no run of the incumbent, not even one without a value."""
+    """Return whether the machine of ``history`` has no run of the incumbent, not even a failed run."""
     return not taken_now(history, best)
 
 
@@ -146,11 +146,11 @@ class _NotNeeded(Exception):
 
 
 def spare_for(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> Attempt | None:
-    """Return the undecided experiment of which an idle machine should make a spare run, or None if there is none.
+    """Return the undecided experiment of which an idle machine should make a spare run, or None for no spare run.
 
-    The machine must have run the incumbent.  Experiments that have runs already come first, because they have not lost
-    at once; among these, the experiment that the fewest machines have run comes first.  An experiment without a run
-    gets a single spare run, because its program may not even start.
+    The machine must have run the incumbent.  Experiments that have runs come before experiments without a run, because
+    they did not lose with their first run.  Among experiments with runs, the one that the fewest machines have run
+    comes first.  An experiment without a run gets only one spare run, because its program may not even start.
     """
     history = session.history(worker)
     best, most = history.incumbent, session.judge.rules.across.limit
@@ -170,7 +170,7 @@ def spare_for(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> 
 
 
 def take_spare_run(attempt: Attempt, worker: Worker, watch: Watch) -> None:
-    """Make a spare run of an experiment that another machine measures, as long as the run can still count."""
+    """Make a spare run of an experiment that another machine measures; end the run when it can no longer count."""
     session, spares, version = attempt.session, attempt.spares, attempt.spares.version
 
     def while_needed(progress: Progress) -> None:
@@ -196,12 +196,11 @@ def take_spare_run(attempt: Attempt, worker: Worker, watch: Watch) -> None:
 
 
 def know_incumbent(session: Session, attempt: Attempt, decision: Again, watch: Watch) -> bool:
-    """Measure the incumbent on the machine of this attempt, if the next run needs it there.
+    """Measure the incumbent on the attempt's machine if the next run needs this; return whether it was measured.
 
-    A machine that has run an older version measures the candidate first, because most candidates lose even to that
-    version.  A machine that measures an incumbent for the first time makes several runs, to learn its own noise.
-    Returns whether the incumbent was measured.  Raises MachineUnfit if the incumbent has no value there; the machine
-    then gets no run for a while.
+    A machine that has run an older version measures the candidate first, because most candidates lose even to the older
+    version.  A machine that has measured no version yet runs the incumbent several times, to learn its own noise.
+    Raises MachineUnfit if the incumbent has no value on this machine, which then gets no run for a while.
     """
     worker = attempt.worker
     if not worker.machine:
@@ -231,10 +230,10 @@ def know_incumbent(session: Session, attempt: Attempt, decision: Again, watch: W
 
 
 def refuse_fault(attempt: Attempt) -> None:
-    """Raise MachineLost if this machine could not complete a run, for example because its disk is full.
+    """Raise MachineLost if the attempt's machine could not complete a run, for example because its disk is full.
 
-    Another machine then makes the run.  If that machine fails too, the judge decides, because the edited file may be
-    the cause.
+    Another machine then makes the run.  If the other machine fails too, the judge decides, because the edited file may
+    be the cause.
     """
     last = attempt.measurements[-1] if attempt.measurements else None
     if not attempt.worker.machine or attempt.number == 0 or last is None or attempt.lost:
@@ -257,7 +256,7 @@ def due_on_machine(history: History, every: int) -> bool:
 
 
 def look_for_drift_on(session: Session, worker: Worker, watch: Watch, screen: Screen) -> None:
-    """Measure the incumbent again on a machine, and open a new regime for the machine after a shift beyond 3 sigma."""
+    """Measure the incumbent again on a machine; after a shift beyond 3 sigma, begin a new regime for this machine."""
     best = session.history(worker).incumbent
     with turn_at_incumbent(worker, watch):
         reason = None if best is None else drift_of(session, worker, best, watch)

@@ -1,4 +1,4 @@
-"""Start the agent of a session when a run begins, and close the agent however the run ends."""
+"""Make the agent of a session when a run begins, and end its processes when the run ends, even by an error."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Briefed(Protocol):
 
 @runtime_checkable
 class Formed(Protocol):
-    """An agent that asks a model in one of several forms."""
+    """An agent that asks a model with a prompt in one of several forms, which differ in size."""
 
     def brief_in(self, context: Context, form: Form) -> Brief: ...
 
@@ -65,7 +65,10 @@ def hired(session: Session, settings: Settings, say: Callable[[str], None]) -> I
 
 @dataclass(frozen=True, slots=True)
 class NextPrompt:
-    """The prompt of the next experiment, and the size of the prompt in each form; a coding agent has no forms."""
+    """The prompt of the next experiment, and the prompt's size in each form.
+
+    For a coding agent, ``forms`` is empty, because its prompt has one form only.
+    """
 
     brief: Brief
     forms: tuple[FormSize, ...]
@@ -84,7 +87,7 @@ def next_prompt(session: Session, settings: Settings, say: Callable[[str], None]
 
 
 def first_prompt(lab: Lab, settings: Settings, say: Callable[[str], None], form: Form | None) -> NextPrompt:
-    """Return the prompt of the first experiment of a session that would begin now, without making or starting anything.
+    """Return the prompt of the first experiment if a session began now; no session is made.
 
     Raises the errors of :func:`next_prompt`, and LabError for a lab without a commit or without its editable files.
     """
@@ -165,9 +168,9 @@ def _carry(mine: Mapping[str, str], base: Mapping[str, str], theirs: Mapping[str
 
 
 def _caps(session: Session, settings: Settings) -> Caps:
-    """Return the caps of the current run, which `policy set` may have changed.
+    """Return the limits on tokens and cost: those of the current run, or those of the settings if there is no run.
 
-    Without a run, these are the caps of the settings.
+    `policy set` may have changed the limits of the run.
     """
     try:
         run = live_run(session.folder)

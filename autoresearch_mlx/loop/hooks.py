@@ -1,8 +1,8 @@
 """Run the user's own shell lines before and after each experiment: ``before`` and ``after`` under ``[hooks]``.
 
-Each hook gets one JSON object on its standard input.  The keys are those of pi-autoresearch, so that its scripts run
-here too.  The output of a hook goes to the agent that proposes the next edit.  If a hook fails, a message says so, and
-the night goes on.  docs/hooks.md describes both hooks.
+Each hook gets one JSON object on its standard input.  The object has the same keys as in pi-autoresearch, so hooks that
+were written for pi-autoresearch run here too.  The agent that proposes the next edit gets the output of the hooks.  If
+a hook fails, a message says so, and the night goes on.  docs/hooks.md describes both hooks.
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch, end_str
 
 FILE = "hooks.jsonl"
 SECONDS = 30.0
-"""Seconds after which a hook is ended."""
+"""Seconds after which a hook that has not ended is killed."""
 LONGEST = 8192
-"""Largest number of bytes of a hook's output that are used."""
+"""Number of bytes at the beginning of a hook's output that are used."""
 _LAST_WORDS_SECONDS = 2.0
-"""Seconds for which a hook's output is still read after the hook has ended, because a process that it started may
-hold the pipe open."""
+"""Longest wait for the rest of a hook's output after the hook has ended, in seconds.
+
+A process that the hook started may keep the pipe open.
+"""
 Name: TypeAlias = Literal["before", "after"]
 
 
@@ -100,7 +102,7 @@ class Hooks:
 
 
 def _entry(e: Experiment) -> dict[str, Any]:
-    """Return an experiment as the JSON object that a hook gets."""
+    """Return an experiment as the JSON object that describes it to a hook."""
     return {
         "run": e.number,
         "status": e.status,
@@ -117,7 +119,7 @@ def _entry(e: Experiment) -> dict[str, Any]:
 def said(folder: Path, number: int) -> tuple[str, ...]:
     """Return the output of the last hook ``after``, and the output of the hook ``before`` for experiment ``number``.
 
-    An output that is empty, or cannot be read from the journal, is left out.
+    An empty output is left out.  If the hooks' journal cannot be read, nothing is returned.
     """
     try:
         events = read_events(folder / FILE).events
@@ -129,7 +131,7 @@ def said(folder: Path, number: int) -> tuple[str, ...]:
 
 
 def _text(event: Event) -> str:
-    """Return a hook's output, and the reason if the hook failed."""
+    """Return the output of a hook as text, followed by the reason if the hook failed."""
     text, problem = (str(event.get(name) or "").strip() for name in ("text", "problem"))
     failed = f"(This hook {problem}.)" if problem else ""
     return "\n".join(filter(None, (text, failed)))
@@ -145,15 +147,15 @@ class Ran:
     text: str
     """Standard output of the hook, cut to LONGEST bytes."""
     problem: str
-    """The fault, as the end of a sentence about the hook, or an empty string if there was none."""
+    """What went wrong, as the end of a sentence that begins with the hook's name; empty if nothing went wrong."""
     seconds: float
 
 
 def run_hook(line: str, told: Mapping[str, Any], cwd: Path, folder: Path, seconds: float = SECONDS) -> Ran:
-    """Run a shell line with a JSON object on its standard input, and end every process that it leaves behind.
+    """Run a shell line with the JSON object ``told`` on its standard input, and kill the processes that it leaves.
 
-    ``folder`` is the session's folder.  If this process dies, the next run ends what the hook has left running.  A hook
-    that fails raises no error.
+    ``folder`` is the session's folder.  If this process dies, the next run ends the processes of the hook.  A hook that
+    fails raises no error.
     """
     began, marker = time.monotonic(), uuid.uuid4().hex
     environment = child_process_environment({MARKER: marker, WORKS_IN: str(folder.resolve())})
@@ -232,10 +234,10 @@ class _Reader:
 
 
 def with_hooks(wanted: HookSettings | None, session: Session, agent: Agent, screen: Screen) -> tuple[Agent, Screen]:
-    """Return the agent and the screen of a run, wrapped so that the hooks run around each experiment.
+    """Return the agent and the screen of a run, wrapped so that the hooks run before and after each experiment.
 
-    Without hooks, both are returned unchanged.  With hooks the agent does not think ahead, because the output of a hook
-    on the running experiment may matter for the next proposal.
+    Without hooks, both are returned unchanged.  With hooks, the agent does not think ahead, because the next proposal
+    may depend on what a hook prints about the running experiment.
     """
     if wanted is None or (wanted.before is None and wanted.after is None):
         return agent, screen
@@ -244,14 +246,14 @@ def with_hooks(wanted: HookSettings | None, session: Session, agent: Agent, scre
 
 
 class _HookedAgent:
-    """Runs the hook before each experiment, and gives the agent what the hooks printed."""
+    """An agent that runs the hook ``before``, and then asks the wrapped agent with the output of the hooks."""
 
     def __init__(self, agent: Agent, hooks: Hooks) -> None:
         self.name = agent.name
         self._agent, self._hooks = agent, hooks
 
     def propose(self, context: Context) -> Proposal:
-        """Return the agent's proposal.  The hook does not run again when a refused proposal is repaired."""
+        """Return the agent's proposal.  When a refused proposal is repaired, the hook does not run again."""
         texts = said(self._hooks.session.folder, context.number) if context.feedback else self._hooks.before(context)
         return self._agent.propose(replace(context, hooks=texts))
 
@@ -263,7 +265,7 @@ class _HookedAgent:
 
 
 class _HookedScreen:
-    """A screen that runs the hook after each experiment."""
+    """A screen that runs the hook ``after`` when an experiment is finished."""
 
     def __init__(self, screen: Screen, hooks: Hooks) -> None:
         self._screen, self._hooks = screen, hooks

@@ -1,8 +1,8 @@
 """Split the keeps of a session into changes that apply on their own.
 
-Two keeps belong to one change in three cases: they set the same knob, one removes the other, or one cannot be applied
-without the other.  The third case arises if their lines overlap or touch, or if one uses a name that the other defines,
-in any of the files.
+Two keeps belong to one change in three cases: they set the same knob, one keep removes the other, or one keep cannot be
+applied without the other.  The third case arises if their lines overlap or touch, or if one keep uses a name that the
+other keep defines, in the same file or in another file.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Keeps that belong together, oldest first, and the baseline's files with only these keeps applied."""
+    """A change: keeps that belong together, oldest first, and the baseline's files with only these keeps applied."""
 
     steps: tuple[Step, ...]
     files: Files
@@ -57,8 +57,8 @@ def kept(history: History) -> list[Experiment]:
 def changes_of(baseline: Files, steps: Sequence[Step]) -> list[Change]:
     """Return the independent changes that the steps form, in the order of their first steps.
 
-    ``baseline`` has the files from which the first step started.  A change whose steps cancel each other is returned
-    too; its files are the baseline's.
+    ``baseline`` has the files from which the first step started.  The result includes a change whose steps cancel each
+    other; the files of such a change equal the baseline's.
     """
     groups: list[tuple[Step, ...]] = []
     for step in steps:
@@ -82,8 +82,8 @@ def cancelled(change: Change, baseline: Files) -> bool:
 def apply(files: Files, steps: Sequence[Step]) -> Files | None:
     """Return the files with the steps applied in order.
 
-    Returns None if a step does not apply, or if the result cannot run.  A result cannot run when it does not parse, or
-    when it uses a name or a module that nothing defines any more.
+    Returns None if a step does not apply, or if the resulting files cannot run.  They cannot run if a file does not
+    parse, or if a file uses a name or a module that nothing defines any more.
     """
     now = dict(files)
     for step in steps:
@@ -112,10 +112,10 @@ def _runs(text: str, before: str | None) -> bool:
 
 
 def dangling(files: Files, known: frozenset[str]) -> frozenset[str]:
-    """Return the names that the Python files import from one another although no file defines them.
+    """Return the names that the Python files import from each other although no file defines these names.
 
     Each entry is ``file: module.name``.  ``known`` has the paths of all files that exist in some version.  Imports of
-    modules outside the lab are left out.
+    modules outside the lab are ignored.
     """
     if sum(path.endswith(".py") for path in known) < 2:
         return frozenset()
@@ -136,16 +136,13 @@ def _tree(path: str, text: str) -> ast.Module | str:
 
 
 def _homes(module: str, known: frozenset[str]) -> list[str]:
-    """Return the paths that a module's file may have.
-
-    There are several, because we do not know which folders Python searches.
-    """
+    """Return the paths that a module's file may have; there may be several, because Python may search any folder."""
     path = module.replace(".", "/")
     return [p for p in known for end in (f"{path}.py", f"{path}/__init__.py") if p == end or p.endswith(f"/{end}")]
 
 
 def _taken(path: str, tree: ast.Module) -> Iterator[tuple[str, str | None]]:
-    """Yield (module, name) for each name of a module that a file uses; the name is None for the module itself."""
+    """Yield (module, name) for each name of a module that a file uses, and (module, None) for each imported module."""
     modules: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -172,7 +169,7 @@ def _dotted(node: ast.expr) -> str:
 
 
 def _defines(tree: ast.Module, name: str) -> bool:
-    """Return whether a file may define a name; a file that imports all names of another module may define any name."""
+    """Return whether a file may define ``name``; a file with ``from module import *`` may define any name."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
             if name == (node.id if isinstance(node, ast.Name) else node.attr):
@@ -196,10 +193,10 @@ def _related(step: Step, group: Sequence[Step]) -> bool:
 def _completed(
     baseline: Files, step: Step, needed: Sequence[tuple[Step, ...]], others: Sequence[tuple[Step, ...]]
 ) -> list[tuple[Step, ...]]:
-    """Return ``needed`` together with the other groups that the step needs in order to apply.
+    """Return ``needed`` and those groups of ``others`` without which the step does not apply.
 
-    At first all groups are included, because the step applied on top of them when it was kept.  Then each group without
-    which the step still applies is dropped, oldest first.
+    With all groups the step applies, because it was kept on top of them.  Then, oldest first, each group of ``others``
+    is dropped if the step still applies without this group.
     """
     wanted = list(others)
     for group in others:

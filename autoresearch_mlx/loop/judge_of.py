@@ -27,7 +27,7 @@ def judge_of(settings: Settings, record: Mapping[str, Any], budget_seconds: floa
 
 
 def limit_of(metric: MetricSettings) -> Limit | None:
-    """Return the limit of a metric, or None when there is none."""
+    """Return the limit that the settings set on a metric, or None if they set none."""
     if metric.limit is None:
         return None
     bound = None if isinstance(metric.limit, str) else metric.limit

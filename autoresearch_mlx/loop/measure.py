@@ -1,4 +1,4 @@
-"""Make one run of a session's commit: choose the run's folder, its seed and the rule for stopping it early."""
+"""Make one run of a commit: choose its folder and its seed, measure, and decide whether the run was disturbed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from autoresearch_mlx.trial.spec import WEIGHTS
 LOG, SMOKE = "log.txt", "smoke"
 _TURN_SECONDS = 0.2
 DISTURBED_RUNS = 3
-"""Number of disturbed runs after which a run is not tried again."""
+"""Number of tries of one run; if all of them are disturbed, the run is not tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ class Order:
     """The options of one run; the defaults give a plain run."""
 
     seed: int | None = None
-    """Seed of the run; None means the seed that the session has for this run."""
+    """Seed of the run; None means the session's seed plus the number of the run, counted from 0."""
     steps: int | None = None
     stop: Stopper | None = None
     split: Literal["val", "hidden"] = "val"
     earlier: Sequence[Measurement] = ()
     """Runs of the same commit that are not in the ledger yet."""
     audits: float | None = None
-    """The gain that an audit of the run should check, if the target can audit; None means no audit."""
+    """The gain that an audit should check after the run, if the target can audit; None means no audit."""
 
 
 def measure(
@@ -70,10 +70,10 @@ def measure(
     order: Order | None = None,
     name: str = "",
 ) -> Measurement:
-    """Make run ``run`` (from 1) of experiment ``number`` with a worker; the run's files go into their own folder.
+    """Make run ``run`` (counted from 1) of experiment ``number`` with a worker, in a folder of its own.
 
-    The run is returned as ``tainted`` if the machine slept, if training stood still, or if somebody wrote a file of the
-    commit during the run.
+    The result is marked as ``tainted`` if the machine slept, if training stood still, or if a file of the commit was
+    written during the run.
     """
     order = order or Order()
     folder = run_folder(session, f"{number:04d}-{name}{run}")
@@ -118,10 +118,9 @@ def measure(
 
 
 def _brought(session: Session, worker: Worker, errand: Errand, folder: Path) -> Measurement | None:
-    """Let another machine make a run; return the measurement in that machine's regime, or None if there is no
-    measurement.
+    """Let another machine make a run; return the measurement in the regime of this machine.  Raises MachineLost.
 
-    Raises MachineLost.
+    Returns None for a smoke run of a target that has no smoke run.
     """
     assert worker.elsewhere is not None
     brought = worker.elsewhere(errand)
@@ -141,7 +140,7 @@ def _brought(session: Session, worker: Worker, errand: Errand, folder: Path) -> 
 
 
 def _incumbents_run(session: Session, worker: Worker, history: History, assignment: Assignment) -> Assignment | None:
-    """Put the incumbent into the worktree; return an assignment that has its weights, or None if they were not kept."""
+    """Put the incumbent into the worktree; return an assignment with its weights, or None if they were not kept."""
     best = history.incumbent
     if best is None or best.commit is None:
         return None
@@ -163,12 +162,12 @@ def _beside(folder: Path) -> Path:
 def _counted(
     worker: Worker, history: History, number: int, order: Order, watch: Watch
 ) -> tuple[Reference | None, int | None]:
-    """Return two limits of a run: the speed that its budget refers to, and the number of steps after which it ends.
+    """Return the reference speed for a run's budget, and the number of steps after which the run ends, or None.
 
-    Without a number of steps, a clock ends the run.  Before the run that sets the reference speed, and after a run for
-    which the machine was too slow, this call waits for a quiet machine, but not for ever.  A run that was too slow is
-    repeated with a fixed number of steps, so that the machine's speed does not matter.  That number is taken from this
-    experiment's logged runs, or from the incumbent's runs if their steps cost the same.
+    Without a number of steps, the clock ends the run.  This call waits for a quiet machine, but not for ever, in two
+    cases: before the run that sets the reference speed, and after a run for which the machine was too slow.  A run that
+    was too slow is repeated with a fixed number of steps, so that the machine's speed does not matter.  This number is
+    taken from the experiment's logged runs, or from the incumbent's runs if their steps cost the same.
     """
     around = worker.surroundings
     if not around.counts:
@@ -188,8 +187,7 @@ def _counted(
 
 
 def marked(measured: Measurement, vigil: Vigil, habits: Sequence[float] = ()) -> Measurement:
-    """Add the disturbances to the run's record; mark the run as tainted if they are too long or if the target has
-    marked it already."""
+    """Return the run's record with its disturbances; a run with a disturbance that is too long is marked as tainted."""
     found = vigil.found()
     words = found.words(habits)
     told = {"tainted": words} if words is not None else {}
@@ -198,7 +196,10 @@ def marked(measured: Measurement, vigil: Vigil, habits: Sequence[float] = ()) ->
 
 
 def _habits(history: History, number: int, earlier: Sequence[Measurement]) -> list[float]:
-    """Return the usual gaps between steps, from this experiment's last run and from valid runs of the incumbent."""
+    """Return the long gaps between steps that the script itself causes, in seconds.
+
+    They are from this experiment's last run and from undisturbed runs of the incumbent.
+    """
     own = [*_runs(history, number), *earlier][-1:]
     best = history.incumbent
     counted = [m for m in _runs(history, best.number) if not m.tainted] if best is not None else []
@@ -220,8 +221,8 @@ def repeat(
 ) -> None:
     """Run a kept experiment once more and log the run.
 
-    The default seed is one with which the experiment has not run yet.  A disturbed run is logged and repeated, up to
-    three times.
+    Without ``seed``, the run gets a seed with which the experiment has not run yet.  A disturbed run is logged and
+    repeated, until there are three runs.
     """
     assert experiment.commit is not None
     history = session.history(worker)
@@ -241,8 +242,7 @@ def repeat(
 
 @contextmanager
 def turn_at_incumbent(worker: Worker, watch: Watch) -> Iterator[None]:
-    """Let only one lane of a machine at a time measure the incumbent again, because one run may be enough for all
-    lanes."""
+    """Wait until no other lane of the machine measures the incumbent again; one run may be enough for all lanes."""
     while not worker.refreshing.acquire(timeout=_TURN_SECONDS):
         watch(Progress("waiting", words="another lane measures the incumbent"))
     try:
@@ -252,11 +252,10 @@ def turn_at_incumbent(worker: Worker, watch: Watch) -> Iterator[None]:
 
 
 def undisturbed(take: Callable[[Sequence[Measurement]], Measurement], what: str, say: Say, command: str) -> Measurement:
-    """Make a run, up to three times, until one is not disturbed, and return that one.
+    """Repeat a run until it is not disturbed, and return this run.  Raises LabError after three disturbed runs.
 
     ``take`` makes and logs one run; its argument has the disturbed runs so far.  ``what`` describes the version that
-    runs.  Raises LabError if all runs were disturbed; the error's hint names ``command``, with which the user can make
-    the missing runs later.
+    runs.  The error's hint names ``command``, with which the user can make the missing runs later.
     """
     tried: list[Measurement] = []
     for left in reversed(range(DISTURBED_RUNS)):
@@ -275,7 +274,7 @@ def _why_disturbed(m: Measurement) -> str:
 
 
 def fresh_split(session: Session) -> Split:
-    """Return ``hidden`` if the target has data on which no run has been scored, or else ``val``."""
+    """Return ``hidden`` if the target has hidden data, on which no experiment is scored, else ``val``."""
     secret = not isinstance(session.target, Certifiable) or session.target.certify_refused() is None
     return "hidden" if "hidden" in session.target.splits and secret else "val"
 
@@ -283,7 +282,7 @@ def fresh_split(session: Session) -> Split:
 def smoke(session: Session, worker: Worker, commit: str, number: int, watch: Watch) -> Measurement | None:
     """Make the smoke run before experiment ``number``; return None if the target has no smoke run.
 
-    Also returns None if a machine of a fleet is lost during the smoke run; the whole run then shows whether the files
+    Also returns None if a machine of a fleet is lost during the smoke run.  Then the full run shows whether the files
     work.
     """
     history = session.history(worker)
@@ -328,7 +327,7 @@ def stopper(session: Session, history: History, number: int, axis: str | None) -
 
 
 def drop_weights(session: Session, number: int) -> None:
-    """Delete the weights of a run, unless it is a run of the incumbent, whose weights alone are worth their space."""
+    """Delete the weights of experiment ``number``; only the incumbent's weights are worth their space."""
     for weights in (session.folder / "runs").glob(f"{number:04d}-*/{WEIGHTS}"):
         weights.unlink()
 
@@ -341,5 +340,5 @@ def run_folder(session: Session, name: str) -> Path:
 
 
 def _kept_in(folder: Path, measured: Measurement) -> Measurement:
-    """Return the measurement with the path of its log made relative to the session's folder, as in the ledger."""
+    """Return the measurement with the path of its log relative to the session's folder, as the ledger needs it."""
     return replace(measured, log=f"runs/{folder.name}/{measured.log}" if measured.log else None)

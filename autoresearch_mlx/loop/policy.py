@@ -1,4 +1,4 @@
-"""Decide whether a run goes on or stops."""
+"""Decide whether a run of the loop goes on or stops, by the limits that the user set."""
 
 from __future__ import annotations
 
@@ -13,20 +13,18 @@ from autoresearch_mlx.terms import plural, took
 
 
 def pace(history: History) -> float | None:
-    """Return the median seconds of a measured experiment, including the loop's work, or None if none has been
-    measured."""
+    """Return the median seconds of the measured experiments, with the loop's own work, or None without any."""
     spent = [_seconds(e) for e in history.experiments if e.measurements and e.seconds]
     return median(spent) if spent else None
 
 
 def sofar(history: History, policy: Policy, done: int, idle: int) -> Sofar:
-    """Return the progress from which the policy decides; ``done`` and ``idle`` count experiments of this run."""
+    """Return the progress of this run; ``done`` and ``idle`` are the counts that :class:`Sofar` explains."""
     return Sofar(done, idle, next_seconds(history), 2 * policy.certify * (run_seconds(history) or 0.0))
 
 
 def next_seconds(history: History) -> float | None:
-    """Predict the seconds of the next experiment: the median time of the last experiments, or at first the time of the
-    baseline."""
+    """Predict the seconds of the next experiment from the last experiments, or at first from the baseline."""
     spent = [_seconds(e) for e in history.experiments[-_LAST:] if e.number > 0 and e.measurements and e.seconds]
     if spent:
         return median(spent)
@@ -35,14 +33,16 @@ def next_seconds(history: History) -> float | None:
 
 
 def run_seconds(history: History) -> float | None:
-    """Return the median seconds of one whole run, or None if no whole run has been made."""
+    """Return the median seconds of the runs that were not stopped early, or None if there are none."""
     spent = [m.seconds.total() for e in history.experiments for m in e.measurements if m.value is not None]
     return median(spent) if spent else None
 
 
 _LAST = 20
-"""Number of the newest experiments that the prediction uses.  Earlier experiments may be from another agent or
-machine."""
+"""Number of experiments, the newest ones, that the prediction uses.
+
+Earlier experiments may be from another agent or another machine.
+"""
 
 
 def _seconds(experiment: Experiment) -> float:
@@ -51,14 +51,14 @@ def _seconds(experiment: Experiment) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Sofar:
-    """The progress of one run of the loop."""
+    """The progress of one run of the loop, from which the policy decides."""
 
     done: int = 0
     """Number of experiments done, without the baseline."""
     idle: int = 0
     """Number of experiments since the last keep."""
     next_seconds: float | None = None
-    """Expected seconds of the next experiment, or None if they are unknown."""
+    """Expected seconds of the next experiment, or None if no prediction is possible."""
     closing_seconds: float = 0.0
     """Seconds that a certification needs after the last experiment."""
 
@@ -72,11 +72,11 @@ class Policy:
     until: float | None = None
     """Time at which the run must be over, in seconds since 1970 by the wall clock."""
     stall: int | None = None
-    """Number of experiments in a row without a keep."""
+    """Number of experiments in a row without a keep after which the run ends."""
     tokens: int | None = None
-    """Tokens that the session may spend on models; the agent checks this before each call."""
+    """Tokens that the session may spend on models; the agent checks this limit before each call of a model."""
     cost: float | None = None
-    """Money that the session may spend on models; the agent checks this before each call too."""
+    """Money that the session may spend on models; the agent checks this limit before each call of a model."""
     certify: int = 0
     """Number of pairs of runs in the certification at the end; time is reserved for these runs."""
     now: Callable[[], float] = time.monotonic
@@ -84,7 +84,7 @@ class Policy:
     wall: Callable[[], float] = time.time
 
     def stop(self, sofar: Sofar) -> str | None:
-        """Return the reason to stop now, or None.  An experiment that cannot end in time is not begun."""
+        """Return the reason to stop now, or None.  One reason is that the next experiment would not end in time."""
         if self.experiments is not None and sofar.done >= self.experiments:
             return f"{plural(sofar.done, 'experiment')} done, as asked"
         if self.stall is not None and sofar.idle >= self.stall:
@@ -99,8 +99,11 @@ class Policy:
         return None
 
     def _ends(self) -> Iterator[tuple[float, str, str]]:
-        """Yield three values for each time limit: the seconds left, the message if the limit is reached, and the
-        message if it is not."""
+        """Yield three values for each time limit.
+
+        They are the seconds left, the message for a limit that is reached, and the message for a limit that will be
+        reached during the next experiment.
+        """
         if (left := self.seconds_left()) is not None:
             over = f"the time limit of {self.hours:g} h is over"
             yield left, over, over
@@ -112,7 +115,7 @@ class Policy:
         return None if self.hours is None else self.hours * 3600 - (self.now() - self.began)
 
     def eta_seconds(self, done: int, seconds_each: float | None) -> float | None:
-        """Return the seconds until the first limit is reached, or None if they are unknown."""
+        """Return the seconds until the first limit is reached, or None if this time is unknown."""
         limits = [max(left, 0.0) for left, *_ in self._ends()]
         if self.experiments is not None and seconds_each is not None:
             limits.append((self.experiments - done) * seconds_each)
@@ -131,4 +134,4 @@ KINDS: Mapping[str, tuple[type, ...]] = {
     "tokens": (int,),
     "cost": (int, float),
 }
-"""The limits that the user may set, with the type of each; no limit may be negative."""
+"""Name of each limit that the user may set -> its types; no limit may be negative."""

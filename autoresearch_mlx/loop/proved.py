@@ -1,9 +1,10 @@
 """Decide whether a run still counts when a file of the measured commit was written during the run.
 
-Such a run is disturbed and is repeated.  There is one exception: if the runs of the incumbent write the same files, the
-run counts, because the measured program itself updates files that should not be under git.  An edit whose runs write a
-file that the incumbent's runs do not write is invalid, because it could change the program that measures it.  Files
-that another program adds during a run disturb it too.
+Such a run counts as disturbed and is repeated, with one exception: the run counts if the incumbent's runs write the
+same files.  Then the measured program itself updates files that should not be under git.
+
+If an edit's runs write a file that the incumbent's runs do not write, the edit is invalid, because its runs could
+change the program that measures them.  A run is also disturbed if another program adds files during the run.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ def proved(
     history: History,
     earlier: Sequence[Measurement],
 ) -> Measurement:
-    """Return the record of a run of experiment ``number``, marked if the files of ``commit`` changed during the run.
+    """Return the record of a run of experiment ``number``, marked as disturbed or invalid if ``written`` requires it.
 
-    ``written`` has the commit's files that were written during the run, ``earlier`` the runs of the same commit that
-    are not in the ledger yet.
+    ``written`` has the files of ``commit`` that were written during the run.  ``earlier`` has the runs of the same
+    commit that are not in the ledger yet.
     """
     if not written:
         return _without_additions(measured, worktree, commit)
@@ -50,9 +51,9 @@ def proved(
 
 
 def _without_additions(measured: Measurement, worktree: Worktree, commit: str) -> Measurement:
-    """Mark a run if another program adds files to the commit's own, such as a module that Python finds first.
+    """Return the run, marked as disturbed if another program added files, such as a module that Python finds first.
 
-    Most measured programs add files themselves, so new files matter only if another program is at work in the worktree.
+    Most measured programs add files themselves, so new files matter only if another program works in the worktree.
     """
     if measured.tainted or not worktree.added(commit) or not (others := worktree.others()):
         return measured
@@ -67,7 +68,7 @@ def _disturbed(measured: Measurement, words: str) -> Measurement:
 
 
 def _usually_written(history: History) -> set[str]:
-    """Return the files that runs of the baseline and of the incumbent write, so that writing them is no disturbance."""
+    """Return the files that runs of the baseline and of the incumbent write; writing these files is no disturbance."""
     numbers = {0} | ({history.incumbent.number} if history.incumbent is not None else set())
     runs = (m for number in numbers for m in _runs(history, number) if not m.tainted)
     return {path for m in runs for path in m.extra.get(WRITTEN, ())}

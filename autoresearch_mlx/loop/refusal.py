@@ -19,7 +19,7 @@ from autoresearch_mlx.loop.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A proposal, and everything that is needed to check it."""
+    """A proposal, and all facts that are needed to check it."""
 
     session: Session
     history: History
@@ -34,7 +34,7 @@ class Candidate:
 
 
 def refuse(c: Candidate) -> Verdict | None:
-    """Return the verdict on a proposal that cannot or need not be measured, or None if it is worth a run."""
+    """Return the verdict on a proposal that cannot be measured or is not worth a run, or None if it is worth a run."""
     files, workspace = c.proposal.files, c.session.workspace
     if c.proposal.problem:
         return Verdict("invalid", c.proposal.problem)
@@ -61,16 +61,19 @@ def refuse(c: Candidate) -> Verdict | None:
 
 
 def worth_a_smoke(c: Candidate) -> bool:
-    """Return whether an edit needs a smoke run.  New code may not even start; new values of knobs rarely fail."""
+    """Return whether an edit needs a smoke run.
+
+    By default only new code does, because it may not even start; new values of knobs rarely fail.
+    """
     if c.session.smoking == "code" and c.number > 0:
         return not all(only_knobs_differ(c.files.get(path, ""), text) for path, text in c.proposal.files.items())
     return c.session.smoking == "always"
 
 
 def _claimed_elsewhere(c: Candidate) -> str | None:
-    """Claim the edit if this run shares its results.
+    """If this run shares its results, tell the other labs that this lab measures the edit.
 
-    Returns None, or the reason if the edit is not worth a run because another lab has it.
+    Returns the reason if the edit is not worth a run because another lab has measured it or is doing so, else None.
     """
     on_purpose = {
         "removes",
@@ -83,7 +86,7 @@ def _claimed_elsewhere(c: Candidate) -> str | None:
 
 
 def _carries_data(c: Candidate) -> str | None:
-    """Name the file that gets more literals than the settings allow, or return None when no file does."""
+    """Return a sentence about a file that would get more literals than the settings allow, or None."""
     if c.session.literals is None or "removes" in c.proposal.talk:  # a removal brings back earlier text
         return None
     for path, text in c.proposal.files.items():
@@ -111,7 +114,7 @@ def _seen_before(c: Candidate) -> str | None:
 
 
 def clash(paths: Collection[str]) -> str | None:
-    """Name a path that would have to be both a file and a folder, or return None if all paths can exist."""
+    """Return a sentence about a path that would have to be a file and also a folder, or None if no path would."""
     for path in paths:
         parents = [parent.as_posix() for parent in PurePosixPath(path).parents]
         if (folder := next((p for p in parents if p in paths), None)) is not None:
@@ -120,7 +123,10 @@ def clash(paths: Collection[str]) -> str | None:
 
 
 def ask(agent: Agent, context: Context) -> Proposal:
-    """Return the agent's proposal; an agent may be a user's own code, so every exception becomes an AgentError."""
+    """Return the agent's proposal.
+
+    An agent may be a user's own code, so every exception becomes an AgentError, and so does a malformed proposal.
+    """
     try:
         answer: object = agent.propose(context)
     except AutoresearchError:
@@ -136,7 +142,7 @@ def ask(agent: Agent, context: Context) -> Proposal:
 
 
 def wrong_in(answer: object) -> str | None:
-    """Describe the fault of an answer that is not a well-formed proposal, or return None if it has no fault."""
+    """Return a description of what is wrong in an agent's answer, or None if it is a well-formed proposal."""
     if not isinstance(answer, Proposal):
         return "nothing" if answer is None else f"a {type(answer).__name__}, not a Proposal"
     for name in ("title", "rationale", "agent", "problem"):
@@ -156,7 +162,7 @@ def wrong_in(answer: object) -> str | None:
 
 
 def writable(proposal: Proposal) -> Proposal:
-    """Replace characters that cannot be written to a file.
+    """Return the proposal with all characters replaced that cannot be written to a file.
 
     A model may send such characters, because JSON allows half of a surrogate pair.
     """

@@ -1,4 +1,7 @@
-"""Score the weights of an experiment again: on more rows, on the hidden rows, or on as many tokens as upstream does."""
+"""Implement the command ``evaluate``: score an experiment's weights on more rows, on hidden rows, or like upstream.
+
+Like upstream means on as many tokens as karpathy/autoresearch uses.
+"""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ from autoresearch_mlx.targets.contract import Appraising
 def research(session: Session, agent: Agent, policy: Policy, screen: Screen, hooks: HookSettings | None = None) -> str:
     """Run experiments until the policy ends the run or the agent has no more proposals, and return the reason.
 
-    The user's ``hooks`` run before and after each experiment.
-    Raises LabError when the session asks for several lanes and its target does not allow them.
+    The user's ``hooks`` run before and after each experiment.  Raises LabError when the session asks for several lanes
+    and its target does not allow several lanes.
     """
     refuse_lanes(session)
     screen = TakingTurns(screen) if session.side_by_side else screen
@@ -112,8 +112,8 @@ def experiment(
 
     The lanes of a ``crew`` share the runs of a baseline.  ``accepted`` says that a person vouches for the experiment's
     gain, however large the gain is.  The function ``meanwhile`` is called before each run of the experiment.  A skip
-    ends the experiment as ``interrupted`` and restores the worktree.  Ctrl-C does the same, and is raised again.
-    Raises AgentError if the agent has no proposal; there is then no experiment.
+    ends the experiment as ``interrupted`` and restores the worktree.  Ctrl-C does the same, and then raises
+    KeyboardInterrupt.  Raises AgentError if the agent has no proposal; then there is no experiment.
     """
     worker = session.worker if crew is None or session.roster is None else crew.workers[0]
     attempt, orders = Attempt.start(session, worker), orders or Orders()
@@ -147,9 +147,10 @@ def experiment(
 def measure_edit(
     session: Session, edit: Callable[[], Proposal], screen: Screen, promise: Callable[[int], None] = lambda number: None
 ) -> Experiment:
-    """Run one experiment with an edit from outside the loop, after a baseline if the session has none.
+    """Run one experiment with an edit from outside the loop.
 
-    ``promise`` is called with the number that the experiment will have, before anything is measured.
+    If the session has no baseline, the baseline is measured first.  ``promise`` is called with the number that the
+    experiment will have, before anything is measured.
     """
     recover(session, screen)
     journal = session.journal()
@@ -169,9 +170,8 @@ def baseline(
 ) -> None:
     """Measure the baseline (the unchanged file with this machine's preset), unless the session already has one.
 
-    A ``crew`` with several lanes makes the runs side by side.
-
-    Raises LabError when the baseline fails, because there would be nothing to compare with.
+    A ``crew`` with several lanes makes the runs at the same time.  Raises LabError when the baseline fails, because
+    then no experiment can be compared with it.
     """
     if session.journal().history.baseline is not None:
         return
@@ -200,7 +200,7 @@ def recover(session: Session, screen: Screen) -> list[Waiting]:
     """Recover after a process has died: close open experiments, and bring branch and worktree to the ledger's state.
 
     Only this process has the session's lock, so the process that began an open experiment is dead.  The machines of a
-    fleet may still be alive, so their experiments are returned and continue.
+    fleet may still be running, so their open experiments are returned, and continue.
     """
     going_on = []
     for left in session.journal().running:

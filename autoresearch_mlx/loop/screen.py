@@ -1,4 +1,4 @@
-"""Define what the loop needs from a display, and let several lanes share one."""
+"""Define what the loop needs from a display, and let several lanes share one display."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from autoresearch_mlx.experiment import Experiment, Progress
 
 
 class Screen(Protocol):
-    """A display of what the loop does.  Its methods raise nothing, so a lost terminal stops no experiment."""
+    """A display of what the loop does.  Its methods raise nothing, so an experiment goes on without its terminal."""
 
     def say(self, text: str) -> None:
         """Print one message."""
@@ -20,7 +20,7 @@ class Screen(Protocol):
         ...
 
     def progress(self, progress: Progress) -> None:
-        """Show the state of the running measurement.  This is called up to ten times a second."""
+        """Show the state of the running measurement.  The loop calls this method up to ten times a second."""
         ...
 
     def finished(self, experiment: Experiment) -> None: ...

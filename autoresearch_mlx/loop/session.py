@@ -1,4 +1,4 @@
-"""Open a session for work: take its lock, make worktree and ledger agree, and prepare its target."""
+"""Open a session for work: take its lock, bring worktree and ledger to the same state, and prepare its target."""
 
 from __future__ import annotations
 
@@ -54,27 +54,27 @@ _KEPT = {
     "target.metric": "metric",
     "target.direction": "direction",
 }
-"""Settings that every session fixes when it starts, with their keys in the ledger; its target fixes further ones."""
+"""Settings that every session fixes when it starts -> their keys in the ledger; the target fixes further settings."""
 _TRIES = 8
-"""Largest number of default tags that a new session tries, because other labs may take a tag first."""
+"""Largest number of default tags that a new session tries, because another lab may take a tag at the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Everything that the loop needs to know about a session, except the limits of a run."""
+    """All that the loop needs to know about a session, except the limits of a run."""
 
     tag: str
     folder: Path
     ledger: Ledger
     workspace: Workspace
     worker: Worker
-    """The worker on this machine, which makes the measurements."""
+    """The worker that measures on this machine."""
     judge: Judge
     early_stop: bool
     seed: int
     repairs: int
     smoking: Literal["code", "always", "never"]
-    """The kind of proposals for which a smoke run is made first."""
+    """For which proposals a smoke run is made first: those with new code, all, or none."""
     program: str
     hardware: str
     start: str
@@ -85,22 +85,21 @@ class Session:
     """The profile's values for the knobs of ``preset``.  `init` wrote them, so they do not count as the user's
     choice."""
     key: Key
-    """Comparability key of this session now: the facts, besides the file, on which its values depend."""
+    """Present comparability key of this session: the facts, besides the edited file, on which its values depend."""
     rules_changed: str = ""
-    """Words that are added to each verdict if the rules have changed since the session's start, or else an empty
-    string."""
+    """Words for each verdict that say that the rules have changed since the session's start; empty if they have not."""
     deciding: threading.RLock = field(default_factory=threading.RLock)
     """Lock for decisions, so that only one lane at a time reads and replaces the incumbent."""
     literals: Bounds | None = None
     """Limits on the data that an edit may write into a Python file, or None if there are no limits."""
     lines: tuple[str, ...] = ()
-    """Shell lines with which the session measures."""
+    """Shell lines that measure and check in this session."""
     lanes: int = 1
     """Number of experiments measured side by side on this machine."""
     sharing: Sharing | None = None
     """The exchange of results with other people's labs, or None if this run shares nothing."""
     roster: Callable[[], Sequence[Worker]] | None = None
-    """Function that returns a worker for each machine of the fleet that takes part now, or None without a fleet."""
+    """Function that returns one worker for each machine of the fleet that takes part now, or None without a fleet."""
 
     @property
     def side_by_side(self) -> bool:
@@ -109,16 +108,16 @@ class Session:
 
     @property
     def target(self) -> Target:
-        """The target, as this machine measures it."""
+        """The target that this machine measures."""
         return self.worker.target
 
     def journal(self) -> Journal:
-        """Return the current ledger, replayed.  Raises LedgerError."""
+        """Return the session's present state, computed from the ledger.  Raises LedgerError."""
         with self.deciding:
             return self.ledger.read()
 
     def history(self, worker: Worker) -> History:
-        """Return the history in which the regime of a worker's machine is the current one.  Raises LedgerError."""
+        """Return the history from the view of a worker's machine, in this machine's regime.  Raises LedgerError."""
         return self.journal().seen_by(worker.machine)
 
     def append(self, event: str, **fields: Any) -> None:
@@ -136,7 +135,7 @@ class Session:
         return best.commit if best is not None and best.commit is not None else self.start
 
     def commits(self, history: History) -> set[str]:
-        """Return every commit that may be the base of an experiment, or the tip of the branch."""
+        """Return every commit that may be the base of an experiment or the tip of the branch."""
         return {self.start, *(e.commit for e in history.experiments if e.commit)}
 
     def context(
@@ -166,7 +165,7 @@ class Session:
         )
 
     def opening(self) -> str:
-        """Return one line about the session that is about to run."""
+        """Return the line about this session that is printed when a run begins."""
         lanes = f", {self.lanes} lanes" if self.lanes > 1 else ""
         if self.roster is not None:
             lanes = f"; measures with {terms.plural(len(self.roster()), 'machine')} of the fleet"
@@ -178,7 +177,7 @@ class Session:
         return left_out(root, self.start, self.incumbent(history), self.commits(history), self.lines)
 
     def missed(self, words: str) -> tuple[str, ...]:
-        """Return the files of the user's checkout that a failure names and that are not in the session."""
+        """Return the checkout's files that are not in the session and that ``words``, the text of a failure, names."""
         root = self.workspace.top / self.workspace.prefix
         return missed(root, self.worker.worktree.tree, self.start, words)
 
@@ -198,9 +197,9 @@ def refuse_lanes(session: Session) -> None:
 
 
 def preset_text(text: str, preset: Mapping[str, Any], table: Mapping[str, Any] | None = None) -> str:
-    """Return the training script with the preset's values, except in knobs that the user has changed.
+    """Return the training script with the preset's values in all knobs that the user has not changed.
 
-    A value from ``table`` counts as shipped too, because `init` wrote it.
+    A knob with the value in ``table`` counts as unchanged too, because `init` wrote this value.
     """
     ours = table or {}
     shipped, knobs = read_knobs(asset(SCRIPT).read_text(encoding="utf-8")), read_knobs(text)
@@ -214,9 +213,9 @@ def preset_text(text: str, preset: Mapping[str, Any], table: Mapping[str, Any] |
 
 @contextmanager
 def open_session(lab: Lab, resolved: Resolved, tag: str | None, say: Say, elsewhere: bool = False) -> Iterator[Session]:
-    """Resume the session ``tag`` (default: the last one), or start it when there is none.
+    """Resume the session ``tag``, by default the lab's last session; start a session if there is none.
 
-    ``elsewhere`` says that the machines of a fleet measure, so that this machine opens no regime.  Raises LockedError,
+    ``elsewhere`` says that the machines of a fleet measure, so that this machine begins no regime.  Raises LockedError,
     LabError, ConfigError, CorpusError or WorkspaceError.
     """
     if (known := lab.current() if tag is None else tag) is not None:
@@ -264,7 +263,7 @@ def _opened(lab: Lab, resolved: Resolved, chosen: str, say: Say, elsewhere: bool
 
 
 def look_at_session(lab: Lab, resolved: Resolved, tag: str | None) -> Session:
-    """Open a session for reading only, because another process may be working on it.
+    """Open a session for reading only, without its lock, which another process may have.
 
     Raises LabError when there is no session, and the errors of :func:`open_session` except LockedError.
     """
@@ -329,13 +328,13 @@ def _begin(place: Place, kind: TargetKind[Any], workspace: Workspace, ledger: Le
 
 
 def _key_here(record: Mapping[str, Any], kind: TargetKind[Any], conditions: Any, machine: Machine) -> Key:
-    """Return the comparability key that a run of this session would have now, on this machine."""
+    """Return the comparability key of a run of this session now and on this machine."""
     measured = {"metric": record["metric"], "direction": record["direction"]}
     return Key({**measured, **kind.key_parts(conditions, machine)})
 
 
 def _refuse_changes(resolved: Resolved, kind: TargetKind[Any], record: Mapping[str, Any], tag: str) -> None:
-    """Raise ConfigError for a changed setting that would make results of the session incomparable."""
+    """Raise ConfigError if a setting has changed with which new results could not be compared with the earlier ones."""
     same_kind = resolved.settings.target.kind == record["target"]
     kept = {name: record[key] for name, key in _KEPT.items()}
     kept |= kind.fixed(kind.read(record["conditions"])) if same_kind else {}

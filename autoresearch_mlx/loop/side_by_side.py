@@ -1,5 +1,4 @@
-"""Run the research loop with several lanes: ask for proposals while experiments run, and hand each proposal to a free
-lane."""
+"""Run the research loop with several lanes: ask for proposals while experiments run; give each to a free lane."""
 
 from __future__ import annotations
 
@@ -29,7 +28,7 @@ from autoresearch_mlx.loop.worker import Worker
 
 
 def research_side_by_side(crew: Crew, agent: Agent) -> str:
-    """Run experiments on all lanes until the policy ends the run or the agent has nothing left; return the reason."""
+    """Run experiments on all lanes until the policy ends the run or the agent has no proposal; return the reason."""
     try:
         return _Night(crew, agent).whole()
     except AutoresearchError:
@@ -38,7 +37,7 @@ def research_side_by_side(crew: Crew, agent: Agent) -> str:
 
 
 class _Night:
-    """The counts of one run with several lanes."""
+    """One run of the loop with several lanes, and its counts of experiments."""
 
     def __init__(self, crew: Crew, agent: Agent) -> None:
         self.crew, self.agent = crew, agent
@@ -47,10 +46,10 @@ class _Night:
         self.orders: Orders = crew.orders
         self.done = self.idle = 0
         self.asked_at: int | None = None
-        """Number of experiments done when the agent asked to wait for the running experiments, or None if it did not
-        ask."""
+        """Number of experiments done when the agent last asked to wait for running experiments; None if it never did.
+        """
         self.refreshed: History | None = None
-        """The history before the incumbent was measured again, or None once the new run has been examined."""
+        """The history before the incumbent was measured again, or None if there is no such run to examine."""
 
     def whole(self) -> str:
         while True:
@@ -78,9 +77,9 @@ class _Night:
                 return reason
 
     def sofar(self) -> Sofar:
-        """Return the progress.
+        """Return the progress of the run.
 
-        A running experiment counts as one that will not be kept, so that no limit is exceeded.
+        A running experiment counts as done and not kept, so that no limit is exceeded.
         """
         for ended in self.crew.ended:
             self.count(ended)
@@ -90,7 +89,7 @@ class _Night:
         return sofar(history, self.orders.policy, self.done + running, self.idle + running)
 
     def sofar_of_lanes(self) -> Sofar:
-        """Collect what the lanes have finished, let waiting experiments continue, and return the progress."""
+        """Collect the finished experiments, let waiting experiments continue, and return the progress of the run."""
         self.crew.collect()
         while self.crew.pass_on(self.due):
             pass
@@ -100,18 +99,20 @@ class _Night:
         self.done, self.idle = self.done + 1, 0 if ended.status == "keep" else self.idle + 1
 
     def prepares(self) -> Worker | None:
-        """Return the machine of a fleet for which to prepare the next experiment now, or None.
+        """Return the machine of a fleet for which the next experiment should be prepared now, or None.
 
-        It is the machine that will be done first, because a smoke run of the proposal has to wait for that machine.
+        It is the machine that will be done first, because a smoke run of the proposal must wait until this machine is
+        free.
         """
         if self.session.roster is None or any(not each.to for each in self.crew.waiting):
             return None
         return min(self.crew.workers, key=lambda worker: worker.seconds_left(), default=None)
 
     def experiment(self, worker: Worker, author: Agent, waits: bool = False) -> str | None:
-        """Begin one experiment; return the reason if the agent has nothing to propose.
+        """Begin one experiment with a proposal of ``author``; return the reason if the run must end, else None.
 
-        ``waits`` says that all machines are busy; the first free machine then measures the experiment.
+        The run must end if the agent has nothing to propose.  ``waits`` says that all machines are busy; then the first
+        machine that is free measures the experiment.
         """
         exchange(self.session)
         running = self.crew.running()
@@ -153,7 +154,7 @@ class _Night:
         return None
 
     def best(self, attempt: Attempt) -> float | None:
-        """Return the incumbent's value; in a fleet, the value on the session's first machine."""
+        """Return the incumbent's value; in a fleet, it is the value on the session's first machine."""
         history = attempt.history if self.session.roster is None else self.session.journal().history
         return None if history.incumbent is None else standing(history, history.incumbent)
 
@@ -166,9 +167,9 @@ class _Night:
     # --- between experiments
 
     def upkeep(self, worker: Worker) -> bool:
-        """Do the work that is due between experiments; return whether there was any.
+        """Do the work that is due between experiments; return whether any work was due.
 
-        The incumbent is measured again on one lane while the others continue.  A change of the regime, and the trial
+        One lane measures the incumbent again while the other lanes continue.  A change of the regime, and the trial
         removal of a keep, wait until no lane is busy.
         """
         history = self.session.history(worker)
@@ -195,7 +196,10 @@ class _Night:
         return self.removal(worker, history)
 
     def removal(self, worker: Worker, history: History) -> bool:
-        """If the trial removal of a weak keep is due, make it as soon as no lane is busy; return whether it was due."""
+        """Make the trial removal of a weak keep if it is due; return whether it was due.
+
+        If a lane is busy, this call only waits until no lane is; the next call makes the removal.
+        """
         if (removal := next_removal(self.session, history)) is None:
             return False
         if self.crew.busy:
@@ -211,7 +215,7 @@ class _Night:
         return judge.mode != "margin" and due_on_machine(self.session.history(worker), judge.refresh_every)
 
     def refresh_machine(self, worker: Worker) -> bool:
-        """Let a machine of the fleet measure the incumbent again if that is due; return whether it was due."""
+        """Let a machine of the fleet measure the incumbent again if this is due; return whether it was due."""
         best = self.session.history(worker).incumbent
         if best is None or not self.due(worker):
             return False
@@ -224,7 +228,7 @@ class _Night:
         return True
 
     def refresh(self, worker: Worker, best: Experiment, before: History) -> None:
-        """Let a lane measure the incumbent again, while the others continue with their experiments."""
+        """Let one lane measure the incumbent again while the other lanes continue with their experiments."""
 
         def task(worker: Worker, watch: Watch) -> None:
             with worker.refreshing:

@@ -1,8 +1,9 @@
 """Collect the spare runs of a candidate: runs that idle machines of a fleet make before the judge asks for them.
 
-At the end of a night there are fewer experiments than machines.  A candidate that wins needs runs on two machines, and
-an idle machine can make the second run while the first still goes on (:func:`fleet_runs.spare_for`).  Such a run counts
-only if the candidate is still undecided when the run is done; otherwise it is ended, or logged as ``spare``.
+At the end of a night there are fewer experiments than machines.  A candidate that wins needs runs on two machines.  An
+idle machine can make the second run while the first run still goes on (:func:`fleet_runs.spare_for`).  A spare run
+counts only if the candidate is still undecided when the run is done.  Otherwise the run is ended, or logged as
+``spare``.
 """
 
 from __future__ import annotations
@@ -18,27 +19,27 @@ from autoresearch_mlx.store.records import measurement_to
 
 @dataclass(slots=True)
 class Spares:
-    """The spare runs of one experiment; all changes are made while ``session.deciding`` is held."""
+    """The spare runs of one experiment; whoever changes them must have the lock ``session.deciding``."""
 
     machines: list[str] = field(default_factory=list)
-    """Names of the machines that were given a spare run of the candidate's present files."""
+    """Names of the machines that make or have made a spare run of the candidate's present files."""
     runs: list[Measurement] = field(default_factory=list)
     """Spare runs that the next decision will count."""
     version: int = 0
-    """Number that grows when the runs under way stop counting, for example because the candidate's files changed."""
+    """Number that grows when unfinished spare runs stop counting, for example because the candidate's files changed."""
     closed: bool = False
     """Whether the experiment has ended."""
 
     def counted(self, session: Session) -> Sequence[Measurement]:
-        """Return the new spare runs, which from now on count like all others."""
+        """Return the spare runs since the last call; from now on they count like all other runs."""
         with session.deciding:
             new, self.runs = self.runs, []
         return new
 
     def add(self, session: Session, number: int, measured: Measurement, version: int) -> None:
-        """Let the next decision count a spare run that began when ``self.version`` was ``version``.
+        """Let the next decision count a spare run; ``version`` is the value of ``self.version`` when the run began.
 
-        If the version has changed since, the run comes too late and is only logged.
+        If ``self.version`` has changed since then, the run comes too late and is only logged.
         """
         with session.deciding:
             if version == self.version:
@@ -47,7 +48,10 @@ class Spares:
                 _log(session, number, measured)
 
     def end(self, session: Session, number: int, closed: bool) -> None:
-        """Let no spare run of the present files count any more; log the runs that no decision has counted."""
+        """Stop counting spare runs of the present files, and log the runs that no decision has counted.
+
+        ``closed`` says whether the experiment has ended.
+        """
         with session.deciding:
             for each in self.runs:
                 _log(session, number, each)

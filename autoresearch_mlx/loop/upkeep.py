@@ -1,4 +1,4 @@
-"""Check the machine between experiments (is it fit, has it drifted), and test whether weak keeps are worth keeping."""
+"""Do the work between experiments: check the machine, look for drift, and try to remove weak keeps."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ from autoresearch_mlx.loop.worker import Worker
 from autoresearch_mlx.store.regimes import after_drift
 
 REMOVER = "upkeep"
-"""Name that the ledger gives as the agent of trial removals."""
+"""Name of the agent in the ledger for trial removals, which measure the incumbent without a weak keep."""
 NOTHING_DONE = Sofar(done=-1)
-"""Progress before the baseline.  It has -1 experiments, so that the baseline is measured even under a limit of 0
-experiments."""
+"""Progress before the baseline.
+
+The number of experiments done is -1, so that the baseline is measured even under a limit of 0 experiments.
+"""
 _POLL_SECONDS = 0.5
 _AWAY_SECONDS = 60.0
-"""Seconds until an agent that does not answer is asked again, if it names no time itself."""
+"""Seconds until an agent that does not answer is asked again, unless the agent itself names a time."""
 
 
 def tell_of_machine(session: Session, screen: Screen) -> None:
-    """Warn once of each condition of the machine that may spoil or slow the runs."""
+    """Print a note, once for each condition of the machine that may spoil the runs or slow them down."""
     around = session.worker.surroundings
     history = session.journal().history if around.speed is not None or around.counts else None
     more = speed_news(history) if history is not None and around.counts else ()
@@ -40,10 +42,10 @@ def tell_of_machine(session: Session, screen: Screen) -> None:
 
 
 def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofar) -> str | None:
-    """Wait until the machine meets the settings' conditions for a run; return None, or the reason to end the night.
+    """Wait until the machine meets the conditions that the settings set; return None, or the reason to end the night.
 
-    During the wait, a stop, a pause and the run's limits take effect, as between any two experiments.  A machine that
-    has ended three runs in a row gets a rest first.
+    During the wait, the orders `stop` and `pause` and the run's limits take effect.  A machine that has ended three
+    runs in a row gets a rest first.
     """
     tell_of_machine(session, screen)
     around, said = session.worker.surroundings, None
@@ -68,7 +70,7 @@ def wait_until_fit(session: Session, screen: Screen, orders: Orders, sofar: Sofa
 def wait_for_agent(away: AgentAway, screen: Screen, orders: Orders, sofar: Callable[[], Sofar]) -> str | None:
     """Wait until the agent may be asked again; return None, or the reason if the run ends during the wait.
 
-    ``sofar`` returns the progress; other lanes may go on during the wait.
+    ``sofar`` returns the progress of the run, which may change during the wait because other lanes go on.
     """
     seconds = _AWAY_SECONDS if away.seconds is None else away.seconds
     hint = f" ({away.hint})" if away.hint else ""
@@ -83,24 +85,24 @@ def wait_for_agent(away: AgentAway, screen: Screen, orders: Orders, sofar: Calla
 
 
 def exchange(session: Session, at_the_end: bool = False) -> None:
-    """Publish finished experiments and pull other labs' results, if this run shares (``run --share``)."""
+    """If this run shares its results (``run --share``), publish finished experiments and pull other labs' results."""
     if session.sharing is not None:
         incumbent = session.incumbent(session.journal().history)
         session.sharing.between(session.workspace.read(incumbent), at_the_end)
 
 
 def anew_due(session: Session) -> bool:
-    """Return whether the incumbent has no run in the current regime that counts."""
+    """Return whether the incumbent must be measured because none of its runs in the current regime counts."""
     history = session.journal().history
     best = history.incumbent
     return best is not None and not any(m.value is not None and not m.tainted for m in taken_now(history, best))
 
 
 def measure_anew(session: Session, screen: Screen, orders: Orders | None = None) -> None:
-    """Measure the incumbent on the session's seeds if it has no run in the current regime.
+    """Measure the incumbent on the session's seeds if none of its runs in the current regime counts.
 
-    Raises LabError when the incumbent cannot be measured here, because there would be nothing to compare with.  If the
-    machine has ended the runs, no error is raised, and the runs are tried again later.
+    Raises LabError when the incumbent fails here, because no edit could be compared with it.  If the machine has ended
+    the runs, no error is raised, and the runs are tried again later.
     """
     best = session.journal().history.incumbent
     if best is None or not anew_due(session):
@@ -116,10 +118,10 @@ def measure_anew(session: Session, screen: Screen, orders: Orders | None = None)
 
 
 def look_for_drift(session: Session, screen: Screen, orders: Orders | None = None, suspected: bool = False) -> None:
-    """Measure the incumbent again if that is due, and open a new regime after a shift beyond 3 sigma.
+    """Measure the incumbent again if this is due; after a shift beyond 3 sigma, begin a new regime.
 
-    One disturbed run looks like a shift, so a second run must confirm it.  With ``suspected`` the incumbent is measured
-    now, even if that is not due.
+    One disturbed run looks like a shift, so a second run must confirm the shift.  With ``suspected``, the incumbent is
+    measured now in any case.
     """
     history = session.journal().history
     best = history.incumbent
@@ -134,8 +136,8 @@ def look_for_drift(session: Session, screen: Screen, orders: Orders | None = Non
 def drift_of(session: Session, worker: Worker, best: Experiment, watch: Watch) -> str | None:
     """Run the incumbent ``best`` again, up to twice; return None if its values have not shifted.
 
-    If both runs have shifted, the worker's machine has changed; this function then opens a new regime and returns the
-    reason.
+    If the values of both runs have shifted, the worker's machine has changed.  Then this function begins a new regime
+    and returns the reason.
     """
     history = session.history(worker)
     known = len(taken_now(history, best))
@@ -151,10 +153,9 @@ def drift_of(session: Session, worker: Worker, best: Experiment, watch: Watch) -
 
 
 def next_removal(session: Session, history: History) -> Proposal | None:
-    """Return a proposal that removes the keep with the weakest support, if a removal is due and there is a keep to
-    remove.
+    """If a trial removal is due, return a proposal without the keep whose gain is least certain; else None.
 
-    If a keep's change cannot be removed alone, because later changes overlap with it, the keep is skipped.
+    A keep that cannot be removed alone, because later changes overlap with its change, is skipped.
     """
     kept = {e.number: e for e in history.experiments}
     head = session.workspace.read(session.incumbent(history))
@@ -168,7 +169,7 @@ def next_removal(session: Session, history: History) -> Proposal | None:
 
 
 def _without(session: Session, e: Experiment, head: Mapping[str, str]) -> dict[str, str]:
-    """Return the incumbent's files without the change of one experiment, or no files if that is not possible."""
+    """Return the incumbent's files that change when experiment ``e`` is removed; empty if it cannot be removed."""
     if e.commit is None or e.base is None:
         return {}
     after, before = session.workspace.read(e.commit), session.workspace.read(e.base)

@@ -1,6 +1,6 @@
 """Judge an experiment of a fleet from several views, one for each machine.
 
-A view is the history with the machine's own runs.
+The view of a machine is the history with the runs that this machine made.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from autoresearch_mlx.loop.worker import Worker
 def decide(session: Session, worker: Worker, history: History, case: Case) -> Decision:
     """Return a verdict, or the next run to make.
 
-    In a fleet the decision also names the machine for that run.  The runs of a machine that is away count if it has run
-    the incumbent too.
+    In a fleet, the decision also names the machine for the next run.  The runs of a machine that is away count if this
+    machine has run the incumbent too.
     """
     if not worker.machine:
         return session.judge.decide(history, case)
@@ -36,21 +36,18 @@ def decide(session: Session, worker: Worker, history: History, case: Case) -> De
 
 
 def usual_seed(session: Session, worker: Worker, taken: Sequence[int], case: Case) -> int:
-    """Return the seed of an experiment's next run on a machine if the judge names none.
+    """Return the seed of an experiment's next run on a machine if the judge names no seed.
 
     ``taken`` has the seeds of the experiment's earlier runs on this machine.  The first run uses a seed with which the
-    incumbent has run, so that no candidate wins by a lucky seed.  In a fleet the first run uses the session's seed,
-    because there a second machine confirms each gain.
+    incumbent has run, so that no candidate wins by a lucky seed.  In a fleet, a second machine confirms each gain, so
+    the first run uses the session's seed.
     """
     first = None if taken or worker.machine else session.judge.first_seed(session.history(worker), case)
     return first if first is not None else max((session.seed - 1, *taken)) + 1
 
 
 def effect(session: Session, worker: Worker, history: History, case: Case) -> Effect | None:
-    """Return the gain to report.
-
-    In a fleet it is the gain over all machines that have measured the edit.
-    """
+    """Return the gain to report; in a fleet, it is combined from all machines that have measured the edit."""
     if not worker.machine:
         return session.judge.effect(history, case)
     views = seen(session, worker, history, case.measurements)
@@ -60,8 +57,8 @@ def effect(session: Session, worker: Worker, history: History, case: Case) -> Ef
 def value_and_before(history: History, runs: Sequence[Measurement]) -> tuple[float | None, float | None]:
     """Return the value to report, and the incumbent's value.
 
-    In a fleet, both come from the machine that measured the edit first.  If that machine has not run the incumbent, the
-    edit was compared with an older version, whose value is returned.
+    In a fleet, both values come from the machine that measured the edit first.  If this machine has not run the
+    incumbent, it compared the edit with an older version; then the older version's value is returned.
     """
     first = name_of(runs[0]) if runs else None
     own = [m for m in runs if name_of(m) == first]
@@ -73,17 +70,16 @@ def value_and_before(history: History, runs: Sequence[Measurement]) -> tuple[flo
 
 
 def older_version(history: History, runs: Sequence[Measurement]) -> str | None:
-    """Return the commit of the older version with which a fleet compared these runs, or None for the incumbent."""
+    """Return the commit of the older version with which a fleet compared ``runs``; None if it was the incumbent."""
     regimes = dict.fromkeys(m.regime for m in runs if name_of(m) is not None and m.value is not None)
     known = [over for regime in regimes if (over := reference(replace(history, regime=regime))) is not None]
     return None if not known or history.incumbent in known else known[0].commit
 
 
 def seen(session: Session, worker: Worker, history: History, runs: Sequence[Measurement]) -> list[View]:
-    """Return the views of the machines that take part now, with the worker's view first.
+    """Return the views of the machines that take part now, the worker's view first.
 
-    They are followed by the views of machines that are away but have made one of the ``runs`` and have run the
-    incumbent.
+    The views of some machines that are away follow: those that made one of the ``runs`` and have run the incumbent.
     """
     journal, best = session.journal(), history.incumbent
     here = session.roster() if session.roster is not None else ()

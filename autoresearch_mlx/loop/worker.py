@@ -1,4 +1,4 @@
-"""Define a worker: the part of a session that belongs to one machine, or to one of several lanes of a machine."""
+"""Define a worker: all that one lane, or one machine of a fleet, needs to measure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from autoresearch_mlx.trial.sandbox.limits import Limits, Sample, exceeded
 
 
 class MachineLost(Exception):
-    """Raised if a machine of a fleet could not make a run, or was lost during it.
+    """Raised if a machine of a fleet could not make a run, or was lost during the run.
 
-    The lost run is no evidence against the commit.
+    The lost run says nothing about the commit.
     """
 
 
@@ -36,7 +36,7 @@ class MachineUnfit(MachineLost):
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """A run that another machine is asked to make."""
+    """One run of one commit that another machine is asked to make."""
 
     number: int
     commit: str
@@ -48,7 +48,7 @@ class Errand:
     steps: int | None = None
     usual: Usual | None = None
     habits: Sequence[float] = ()
-    """Gaps between two steps, in seconds, that are usual for these files and do not count as disturbances."""
+    """Gaps between two steps, in seconds, that are usual for these files and are therefore no disturbance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,55 +56,56 @@ class Brought:
     """The result of a run, or of a smoke run, that another machine made."""
 
     measurement: Measurement | None
-    """The run.  It is None after a request for a smoke run if the target has no smoke run."""
+    """The run, or None if a smoke run was requested and the target has no smoke run."""
     log: str
     """The end of the program's output."""
     parts: Mapping[str, Any]
-    """The parts of the machine's comparability key."""
+    """The facts from which the machine's comparability key is computed, by name."""
     present: Sequence[str] = ()
     """Names of the machines that take part now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Everything that one lane or machine needs to measure: a worktree, the target there, and the watch over the
-    machine."""
+    """All that one lane, or one machine of a fleet, needs to measure: a worktree, the target, the machine's state."""
 
     name: str
-    """Name of the lane or of the fleet's machine in the ledger, or an empty string for the only worker of a session."""
+    """Name of the lane, or of the fleet's machine, in the ledger; empty for the only worker of a session."""
     worktree: Worktree
     target: Target
     surroundings: Surroundings = field(default_factory=Surroundings)
-    """Observes the machine during the runs; all lanes of one machine share it."""
+    """The watch over the machine during the runs; all lanes of one machine share one watch."""
     health: Health = field(default_factory=Health)
-    """Counts the runs that this machine has ended; all its lanes share it."""
+    """The count of runs that this machine has ended, for example for lack of memory; all its lanes share the count."""
     run_facts: PlanFacts = field(default_factory=PlanFacts)
-    """Facts about a run on this machine that are known in advance."""
+    """Facts about a run on this machine that are known before the run."""
     memory_bytes: int | None = None
-    """Main memory of the machine in bytes, which a model may have to share with training."""
+    """Main memory of the machine in bytes; a model and the training may have to share it."""
     free_bytes: int | None = None
     """Bytes that must stay free on the disk."""
     elsewhere: Callable[[Errand], Brought] | None = None
-    """Function that lets another machine make a run and may raise MachineLost, or None for a worker of this machine."""
+    """Function that lets another machine make a run, or None for a worker of this machine.
+
+    The function may raise MachineLost.
+    """
     ends_soon: Callable[[], bool] = lambda: False
-    """Function that says whether another machine is nearly done with its run, so that its next experiment may be
-    sent."""
+    """Function that says whether another machine is nearly done with its run; its next experiment may then be sent."""
     seconds_left: Callable[[], float] = lambda: 0.0
-    """Function that says in how many seconds another machine is expected to be done."""
+    """Function that predicts in how many seconds another machine is done with its run."""
     refreshing: threading.Lock = field(default_factory=threading.Lock)
-    """Lock held while the incumbent is measured again on this machine; all its lanes share it."""
+    """Lock for measuring the incumbent again on this machine; all lanes of the machine share it."""
     chip: str = ""
-    """Name of the chip of a fleet's machine.  Machines with the same chip form one class."""
+    """Name of the chip of a fleet's machine; machines with the same chip form one class."""
 
     @property
     def machine(self) -> str:
-        """Name of the fleet's machine that measures, or an empty string for this machine."""
+        """Name of the machine of a fleet that measures, or an empty string if this machine measures."""
         return self.name if self.elsewhere is not None else ""
 
     def settle_tree(self) -> None:
         """Bring the worktree to the branch's tip.
 
-        For a machine of a fleet nothing is done, because its worktree is not on this machine.
+        Does nothing for a worker of another machine, whose worktree is not on this machine.
         """
         if self.elsewhere is None:
             self.worktree.ensure()
@@ -122,7 +123,8 @@ class Worker:
 def lanes_of(worker: Worker, workspace: Workspace, count: int) -> Sequence[Worker]:
     """Return ``count`` workers of the same machine, each with its own worktree.
 
-    A single lane is the worker itself.  With several lanes the session's first worktree stays free for the agent.
+    A single lane uses ``worker`` itself.  With several lanes, no lane uses the session's first worktree, so that the
+    agent can use it.
     """
     if count == 1:
         return (worker,)

@@ -28,7 +28,7 @@ _ATTRIBUTES = ("name", "address", "here", "busy", "left", "seen", "facts")
 
 
 def _silence() -> None:
-    """Keep Dask's own messages off the screen; our messages report a lost connection."""
+    """Keep Dask's own messages off the screen; a message of ours reports a lost connection."""
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] in ("distributed", "tornado"):
             logger = logging.getLogger(name)
@@ -38,16 +38,17 @@ def _silence() -> None:
 def must_ask_again(status: str, asked_at: str, address: str) -> bool:
     """Return whether a job must be requested again: the request failed, or its machine now has another address.
 
-    When a worker leaves properly, Dask keeps its tasks until a worker with the same address appears, which may never
-    happen.
+    When a worker ends properly, Dask keeps its tasks for a worker with the same address, and such a worker may never
+    come.
     """
     return status in ("cancelled", "lost", "error") or asked_at != address
 
 
 def why_lost(machines: Sequence[Machine], name: str, unseen: float, away_seconds: float) -> str | None:
-    """Return why the coordinator no longer waits for a run of a machine that is not connected; None if it still waits.
+    """Return why the coordinator no longer waits for a run of the machine ``name``, or None if it still waits.
 
-    ``unseen`` is the number of seconds since the machine was connected.  A machine that has left is not expected back.
+    The machine is not connected; ``unseen`` is the number of seconds since it was.  The coordinator does not wait for a
+    machine that has left.
     """
     if any(each.name == name and each.left for each in machines):
         return f"{name} has left the fleet"
@@ -55,14 +56,13 @@ def why_lost(machines: Sequence[Machine], name: str, unseen: float, away_seconds
 
 
 class Fleet:
-    """The coordinator's connection; several lanes use it at once.
+    """The coordinator's connection to the machines; several lanes use it at the same time.
 
-    A thread keeps the connection and the list of machines; it connects again after a restart of the scheduler.
+    A thread keeps the list of machines up to date, and connects again after a restart of the scheduler.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Connect to the coordinator whose files are in ``folder``.  Raises LabError if no fleet was started in this
-        lab."""
+        """Connect to the coordinator whose files are in ``folder``.  Raises LabError if ``folder`` has none."""
         self._folder = folder
         self._pairing = own_pairing(folder)
         self._client: Any = None
@@ -97,8 +97,8 @@ class Fleet:
         """Let a machine make a run, and wait for its delivery; ``watch`` is called during the wait and may end the run.
 
         After a lost connection the same job is requested again, and the machine returns the result from its spool.
-        Raises Lost if the machine has left, if it is away for ``away_seconds``, or if nothing has come back after
-        ``most_seconds``.
+        Raises Lost if the machine has left, if it is away for ``away_seconds``, or if it has not delivered the run
+        after ``most_seconds``.
         """
         text, future, began = job.text(), None, time.monotonic()
         asked_at = ""
@@ -140,12 +140,15 @@ class Fleet:
             raise
 
     def result(self, name: str, job: str) -> Delivery | None:
-        """Return a job's delivery from a machine's spool; None if there is none yet or the machine does not answer."""
+        """Return a job's delivery from a machine's spool, or None.
+
+        It is None if the spool does not have the delivery yet, or if the machine does not answer.
+        """
         text = self._call(name, result_of, job)
         return None if not text else delivery_from(text)
 
     def leave(self, name: str) -> bool:
-        """Let the machine with this name leave the fleet; return whether there was one."""
+        """Let the machine with this name leave the fleet; return whether a machine with this name took part."""
         return bool(self._client is not None and self._client.sync(self._client.scheduler.fleet_leave, name=name))
 
     def close(self) -> None:
@@ -170,7 +173,10 @@ class Fleet:
         return None
 
     def _call(self, name: str, function: Any, job: str, wait: bool = True) -> Any:
-        """Call a function on a machine without waiting for its run to end; return None if the call fails."""
+        """Call a function on a machine, which answers even during a run; return its result, or None if the call fails.
+
+        Without ``wait``, the result is always None.
+        """
         machine, client = self.machine(name), self._client
         with suppress(Exception):
             if machine is not None and client is not None:

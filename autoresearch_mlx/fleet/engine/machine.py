@@ -2,8 +2,8 @@
 
     python -m autoresearch_mlx.fleet.engine.machine PAIRING HOME NAME HOST PORT
 
-It prints a JSON line for each event that the user should know about, reconnects by itself after a lost connection, and
-ends when its standard input closes.
+The process prints a JSON line for each event that the user should know about.  It connects again after a lost
+connection, and ends when its standard input closes.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _LOOK_SECONDS = 1.0
 _LEAVE_SECONDS = 3.0
 _HUNG_SECONDS = 60.0
 _FETCH_AGAIN_SECONDS = 60.0
-"""Shortest time between two attempts to fetch the same corpus, for example if the disk was full."""
+"""Shortest time between two attempts to fetch the same corpus; an attempt fails if the disk is full, for example."""
 HUNG = 4
-"""Exit code of a process that hangs."""
+"""Exit code of a process that its watchdog has ended because it hung."""
 REFUSED = 3
 """Exit code after the coordinator has refused this machine."""
 
@@ -52,9 +52,9 @@ def tell(kind: str, words: Any = "") -> None:
 
 
 class _Watchdog:
-    """Ends this process if it hangs, which can happen when Dask's nanny loses the scheduler while it starts.
+    """Ends this process if it hangs; then `fleet join` starts a new process.
 
-    `fleet join` then starts a new process.
+    Dask's nanny can hang if it loses the connection to the scheduler during its start.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class _Watchdog:
 
 
 async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closing: asyncio.Event) -> int:
-    """Join, and join again whenever the connection is lost; return the exit code."""
+    """Take part in the fleet, and join again after each lost connection; return the exit code of this process."""
     side = read_pairing(pairing)
     dask.config.set({"distributed.nanny.pre-spawn-environ": {}, "distributed.comm.timeouts.connect": "10s"})
     environment = {HOME: str(home), **saved_limits(os.environ)}
@@ -140,10 +140,10 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
 async def _with_corpus(
     coordinator: Any, facts: dict[str, Any], home: Path, watchdog: _Watchdog, tried: dict[str, float]
 ) -> dict[str, Any]:
-    """Fetch the session's corpus if this machine lacks it; return the facts with the corpora that the machine then has.
+    """Fetch the session's corpus if this machine lacks it; return ``facts`` with the corpora that the machine then has.
 
-    ``tried`` maps the hash of a corpus to the time from which the corpus may be fetched again.  If a fetch fails, the
-    user is told, and the coordinator then refuses this machine.
+    ``tried`` maps the hash of a corpus to the time from which the corpus may be fetched again.  If a fetch fails, a
+    message says so, and the coordinator will refuse this machine.
     """
     values = await coordinator.fleet_corpus()
     digest, now = str(values.get("digest")), time.monotonic()
@@ -171,8 +171,7 @@ async def _with_corpus(
 
 
 def _part(home: Path) -> str:
-    """Return a random word that is kept in this home; by this word the coordinator recognises a machine that comes
-    back."""
+    """Return a random word that is stored in this home; by this word the coordinator recognises the machine again."""
     note = home / "part"
     if not note.exists():
         note.write_text(secrets.token_hex(8))

@@ -2,7 +2,7 @@
 
     python -m autoresearch_mlx.fleet.engine.scheduler FOLDER HOST PORT
 
-It ends when its standard input closes, so at the latest when the process that started it dies.
+The process ends when its standard input closes, so it never outlives the process that started it.
 """
 
 from __future__ import annotations
@@ -37,18 +37,20 @@ def tell(kind: str, **facts: Any) -> None:
 
 
 class _Roster:
-    """The machines that have joined since this scheduler started, and the machines that have left."""
+    """The list of machines that have joined since this scheduler started, and of machines that have left."""
 
     def __init__(self, scheduler: Scheduler, folder: Path) -> None:
         self._scheduler, self._folder = scheduler, folder
         self._machines: dict[str, dict[str, Any]] = _read_left(folder)
         self._leaving: set[str] = set()
         self._refused: dict[str, list[str]] = {}
-        """Name of a machine -> the reasons against it, until it is admitted."""
+        """Name of a machine that is not admitted -> the reasons."""
 
     async def hello(self, name: str, address: str, facts: dict[str, Any]) -> list[str]:
-        """Admit a machine, or return the reasons against it, such as a failed connection from the coordinator to the
-        machine."""
+        """Admit a machine and return an empty list, or return the reasons why it is not admitted.
+
+        One reason is that the coordinator cannot connect to the machine.
+        """
         why = list(refusals(self._wanted(), facts))
         if not why:
             try:
@@ -77,10 +79,10 @@ class _Roster:
         return []
 
     async def stay(self, name: str, address: str) -> str:
-        """Tell a machine that it takes part (``yes``), must join again (``unknown``) or must go (``leave``).
+        """Return what a machine must do: take part (``yes``), join again (``unknown``) or leave (``leave``).
 
-        A machine must join again if a new session needs something that the machine lacked when it joined, such as a
-        corpus.
+        A machine must join again if the scheduler does not know it, or if it lacks something that a new session needs,
+        such as a corpus.
         """
         if name in self._leaving:
             return "leave"
@@ -89,16 +91,16 @@ class _Roster:
         return "yes" if fits else "unknown"
 
     async def corpus(self) -> dict[str, Any]:
-        """Return the session's corpus as an offer; empty if the session needs none, or if the corpus is too large."""
+        """Return the offer of the session's corpus, empty if the session needs no corpus or the corpus is too large."""
         digest = self._wanted().corpus
         return {} if digest is None else await asyncio.to_thread(offered, digest, default_cache())
 
     async def part(self, digest: str, name: str, at: int) -> bytes:
-        """Return a part of a corpus's file, from byte ``at`` on."""
+        """Return a part of the corpus's file ``name``, from byte ``at`` on."""
         return await asyncio.to_thread(part_of, digest, name, at, default_cache())
 
     async def leave(self, name: str) -> bool:
-        """Tell a machine to leave when it next reports; return whether it took part."""
+        """Let a machine leave at its next report; return whether the machine took part."""
         known = self._machines.get(name)
         if known is None or known["left"]:
             return False
@@ -114,8 +116,9 @@ class _Roster:
             tell("news", words=f"{name} has left")
 
     async def roster(self) -> list[dict[str, Any]]:
-        """Return every admitted machine: whether it is connected, and when it last reported, in seconds since 1970.
+        """Return the facts about every admitted machine.
 
+        ``here`` says whether the machine is connected; ``seen`` is the time of its last report, in seconds since 1970.
         A machine that has left may still be finishing a run, but it counts as not connected.
         """
         found = []
@@ -128,7 +131,7 @@ class _Roster:
         return found
 
     def _write_left(self) -> None:
-        """Write down which machines have left, so that a scheduler that is started again knows them."""
+        """Write the machines that have left into a file, so that a scheduler that is started again knows them."""
         left = [{"seen": None, **machine} for machine in self._machines.values() if machine["left"]]
         if left or (self._folder / LEFT).exists():
             with suppress(OSError):  # a full disk of the coordinator must not keep machines out
