@@ -48,7 +48,7 @@ NAMES = (
     "module:Class",
 )
 _WITHOUT_MODEL = ("knobs", "playbook", "upkeep")
-"""Names of agents that ask no model and therefore read no notes and no ideas."""
+"""Names of agents that ask no model.  They do not read the user's notes and ideas."""
 _IMPORT_HINT = "name a class as module:Class (imported from this folder); known agents: " + ", ".join(NAMES)
 _CALL_HINT = (
     "the class needs a name and a method propose(context), and is called with settings=... or without arguments"
@@ -58,8 +58,8 @@ _CALL_HINT = (
 def load_agent(name: str, office: Office) -> Agent:
     """Return the agent with this name.
 
-    A class given as ``module:Class``, or offered by an installed package, is imported and called with ``settings=...``
-    if it accepts that, else without arguments.
+    A class given as ``module:Class``, or offered by an installed package, is imported and called.  If the class accepts
+    the argument ``settings``, it gets the settings; otherwise it is called without arguments.
     Raises AgentError for an unknown name, a model server that cannot be used, a module or class that cannot be
     imported or called, or an object without ``propose``.
     """
@@ -90,8 +90,8 @@ def load_agent(name: str, office: Office) -> Agent:
 
 
 def unread(history: History) -> str:
-    """Return a message if the user's notes and ideas wait because no agent that has proposed so far reads them; return
-    an empty string otherwise."""
+    """Return a message if no agent that has proposed so far reads the user's notes and ideas, or else an empty
+    string."""
     proposers = {e.agent for e in history.experiments if e.number > 0 and e.agent}
     if not proposers or not proposers.issubset(_WITHOUT_MODEL):
         return ""
@@ -174,7 +174,10 @@ def _command(name: str, office: Office) -> Agent:
 
 
 def _coding_agent(name: str, office: Office) -> CodingAgent:
-    """Return the coding agent of ``command:LINE``, or the preset with that name.  Raises AgentError."""
+    """Return the coding agent of ``command:LINE``, or of the preset called ``name``.
+
+    Raises AgentError when there is no shell line, no program, or no worktree.
+    """
     from autoresearch_mlx.agents.command import CodingAgent
 
     kind, _, rest = name.partition(":")

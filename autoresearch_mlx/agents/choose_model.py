@@ -25,13 +25,13 @@ _WEIGHTS = 0.6
 _GB = 2**30
 _NAMED = 6
 _SUGGESTED = ((18.0, "qwen3-coder:30b"), (6.5, "qwen3.5:9b"), (0.0, "qwen3.5:4b"))
-"""Models worth pulling, each with the memory in GB that its weights need."""
+"""Recommended models, each with the memory in GB that its weights need."""
 
 
 def open_endpoint(name: str, office: Office) -> Endpoint:
     """Return the endpoint of ``ollama:MODEL``, ``lmstudio:MODEL``, ``openai:MODEL`` or ``mlx:MODEL_OR_PATH``.
 
-    A name without one of these prefixes is a model at the settings' ``base_url``.  No server is called yet.
+    A name without one of these prefixes is a model at the settings' ``base_url``.  This function calls no server.
 
     Raises AgentError for an unknown prefix, an invalid address, or a key that is not in the environment.
     """
@@ -120,7 +120,7 @@ def _address(url: str) -> str:
 
 
 def _key_for(url: str, here: bool, office: Office) -> tuple[str | None, str | None]:
-    """Return the key for an address, and the environment variable that holds it.
+    """Return the key to send to an address (None for no key), and the name of the environment variable with the key.
 
     OPENAI_API_KEY is sent only to OpenAI and to the address in OPENAI_BASE_URL.  A server at any other address gets
     only the key whose variable the settings name.
@@ -142,7 +142,10 @@ def _key_of_settings(office: Office) -> str | None:
 
 
 def _key_in(variable: str) -> str:
-    """Return the key in an environment variable.  Raises AgentError, whose text never quotes the variable's value."""
+    """Return the key in an environment variable.
+
+    Raises AgentError if the value cannot be a key; the message never quotes the value.
+    """
     key = os.environ.get(variable, "").strip()
     if not key:
         said = f"the environment variable {variable} does not hold an API key"
@@ -156,10 +159,11 @@ def _key_in(variable: str) -> str:
 
 
 def suitable_model(office: Office) -> tuple[Endpoint | None, str]:
-    """Return the model to use when the user names none, and the reason as text; the model is None if none is suitable.
+    """Return the endpoint to use when the user names no model, and the reason as text.
 
-    Without a ``base_url``, the model is one of the models of an Ollama server on this machine.  If ``base_url`` is an
-    Ollama server, the model is one of its models; a server of another kind must offer exactly one model.
+    Without a ``base_url``, the model comes from an Ollama server on this machine.  If ``base_url`` is an Ollama server,
+    the model comes from this server.  A server of another kind must offer exactly one model.  The endpoint is None if
+    there is no suitable model.
     """
     from autoresearch_mlx.models.openai import ANY, OpenAICompatible
 
@@ -194,12 +198,12 @@ def _is_ollama(url: str) -> bool:
 
 
 def suitable_ollama(office: Office) -> tuple[Endpoint | None, str]:
-    """Return an installed Ollama model that fits into memory, and the reason as text; the model is None if none fits.
+    """Return the endpoint of the best installed Ollama model that fits into memory, and the reason as text.
 
     Cloud models, embedding models and models that cannot chat are left out.  Models whose weights take more than 0.6 of
-    the memory are left out too, because even a model that is unloaded for training needs room for its own context and
-    for the system.  The models that are left are sorted: models made for code come first; then the number of
-    parameters, the size of the file, and the name decide.
+    the memory are left out too, because the model's context and the system need room as well.  The best model is the
+    first in this order: models made for code, then by number of parameters, size of the file, and name.  The endpoint
+    is None if no model is suitable.
     """
     from autoresearch_mlx.models.ollama import Ollama
 
@@ -218,7 +222,10 @@ def suitable_ollama(office: Office) -> tuple[Endpoint | None, str]:
 
 
 def _answers(asked: Ollama, model: Installed) -> bool:
-    """Return whether a model can answer in a chat; older versions of Ollama say so only when asked about that model."""
+    """Return whether a model can answer in a chat.
+
+    The list of models of an older Ollama does not say so; then Ollama is asked about this model.
+    """
     from autoresearch_mlx.models.ollama_models import completes
 
     if model.embeds:
@@ -229,7 +236,7 @@ def _answers(asked: Ollama, model: Installed) -> bool:
 
 
 def _room(office: Office) -> float | None:
-    """Return how many bytes a model's weights may take; ``None`` when this machine's memory is unknown."""
+    """Return how many bytes a model's weights may take; None when the size of this machine's memory is unknown."""
     return None if office.memory_bytes is None else _WEIGHTS * office.memory_bytes
 
 

@@ -1,9 +1,9 @@
 """Let the optimiser and a model share one history; this is the default agent when there is a suitable model.
 
 In the one controlled study of this task (arXiv:2603.24647, 24 h of 5-minute trials on an H200), a classical optimiser
-did best when 30 % of the proposals came from a language model, even one of 0.8B parameters; a share of 80 % did worse.
-The optimiser of this agent is ``knobs``.  A small model chooses from the optimiser's own moves; a capable model sees
-what the optimiser knows, and may change knobs or code.  The optimiser reads the knobs from the current file.
+did best when 30 % of the proposals came from a language model; a model of 0.8B parameters was enough.  A share of 80 %
+did worse.  The optimiser of this agent is ``knobs``.  A small model chooses from the optimiser's own moves.  A capable
+model sees what the optimiser knows, and may change knobs or code.  The optimiser reads the knobs from the current file.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ MORE = 0.2
 MOST = 0.5
 """Largest share of proposals from the model; in the study, shares from 0.1 to 0.5 worked well."""
 HOPE = 1.0
-"""Number of keeps with which every model is credited in advance, so that its first losses lower its share only a
+"""Number of keeps that are credited to every model in advance, so that the first losses lower its share only a
 little."""
 FIRST_REST, LONGEST_REST = 10.0, 1800.0
-"""Seconds until a model that did not answer is asked again: the first value, doubled each time up to the second."""
+"""Seconds until a model that did not answer is asked again: ``FIRST_REST`` after the first failure, and twice as long
+after each further failure, up to ``LONGEST_REST``."""
 TIME_SHARE = 0.15
 """Largest share of a session's time that the model's answers may take; only ``share = 1`` lifts this limit."""
 MARGIN = 1.5
-"""Factor between the longest of the last three answers and the time expected for the next answer, which may use a new
-form."""
+"""The next answer is expected to take this many times as long as the longest of the last three answers, because its
+question may have a new form."""
 
 
 class Hybrid:
@@ -52,7 +53,7 @@ class Hybrid:
         self._away_until = 0.0
         self._rest = FIRST_REST
         self._nothing = ""
-        """Reason why the optimiser last had no proposal; it is stored so that each reason is reported only once."""
+        """The last reason why the optimiser had no proposal, stored so that each reason is reported only once."""
 
     def propose(self, context: Context) -> Proposal:
         """Propose an edit.  Raises AgentError when neither optimiser nor model has anything to propose."""
@@ -65,14 +66,14 @@ class Hybrid:
         return self._model.make_room(context)
 
     def ahead_refused(self, context: Context) -> str | None:
-        """Say why the model must not be asked while an experiment is measured; None when it may be asked."""
+        """Return why the model must not be asked while an experiment is measured; None when it may be asked."""
         return self._model.ahead_refused(context)
 
     def ahead(self, context: Context) -> Proposal | None:
         """Ask the model while an experiment is measured, if the next turn is the model's.
 
-        Returns None if the model does not answer, or if it is the optimiser's turn, because the optimiser needs the
-        result of the experiment first, and takes almost no time.
+        Returns None if the model does not answer, or if it is the optimiser's turn.  The optimiser is never asked here:
+        it needs the result of the experiment first, and takes almost no time.
         """
         if not context.feedback or context.number != self._number:
             if not self._models_turn(context):
@@ -80,7 +81,7 @@ class Hybrid:
             self._number, self._author = context.number, self._model
         share = self._office.settings.share
         seconds = seconds_for_an_answer(context.history, share)
-        whole = seconds_for_an_answer(context.history, TIME_SHARE)  # during a run the model may take as long as the run
+        whole = seconds_for_an_answer(context.history, TIME_SHARE)  # as long as a run: the model answers during one
         self._model.allow(max(seconds, whole) if share < 1 and seconds is not None and whole is not None else None)
         try:
             proposal = self._model.propose(context)
@@ -97,7 +98,7 @@ class Hybrid:
         self._model.close()
 
     def next_brief(self, context: Context) -> Brief:
-        """Return the model's next prompt, whether or not it is the model's turn."""
+        """Return the model's next prompt, even if the next turn is the optimiser's."""
         return self._model.next_brief(context)
 
     def brief_in(self, context: Context, form: Form) -> Brief:
@@ -109,7 +110,7 @@ class Hybrid:
         return self._model.forms(context)
 
     def models_turn(self, context: Context) -> bool:
-        """Return whether it is the model's turn: the user's idea is waiting, or the model's share allows a proposal."""
+        """Return whether it is the model's turn: an idea of the user is waiting, or the model's share allows a turn."""
         if self._model.wished(context):
             return True
         share, history, model = self._office.settings.share, context.history, self._model.name
@@ -131,7 +132,7 @@ class Hybrid:
             self._rest = FIRST_REST
             return proposal
         except AgentError as error:
-            # A server that was silent for minutes must not cost as many minutes again soon.
+            # If waiting for a silent server took minutes, the server is not asked again soon.
             self._rest = max(self._rest, min((self._clock() - began) / TIME_SHARE, LONGEST_REST))
             self._excuse(error)
         self._author = self._optimiser
@@ -139,7 +140,7 @@ class Hybrid:
         return self._ask_optimiser(replace(context, feedback=()))
 
     def _ask_optimiser(self, context: Context) -> Proposal:
-        """Ask the optimiser; when it has nothing to propose, ask the model and wait for its answer."""
+        """Ask the optimiser.  If the optimiser has nothing to propose, ask the model and wait for the answer."""
         try:
             return self._optimiser.propose(context)
         except AgentError as error:
@@ -162,39 +163,38 @@ class Hybrid:
 
 
 def turn(number: int, share: float) -> bool:
-    """Return whether experiment ``number`` is the model's turn; the turns are spread evenly."""
+    """Return whether experiment ``number`` is the model's turn; the model's turns are spread evenly."""
     return math.floor(number * share) > math.floor((number - 1) * share)
 
 
 def share_now(share: float, history: History) -> float:
-    """Return the model's share, which grows when nothing has been kept for a long time; 0 stays 0."""
+    """Return the model's share; it grows when nothing has been kept for a long time, but a share of 0 stays 0."""
     newest_keep = max((e.number for e in history.experiments if e.status == "keep"), default=0)
     stalled = history.experiments[-1].number - newest_keep if history.experiments else 0
     return max(share, min(share + MORE, MOST)) if share > 0 and stalled >= STALLED else share
 
 
 def due(number: int, share: float, history: History, model: str) -> bool:
-    """Return whether experiment ``number`` is the model's turn and the model's record does not make the model skip this
-    turn.
+    """Return whether the model makes the proposal for experiment ``number``.
 
-    A model whose share has fallen skips some of its turns, so that its proposals have about the right share.
+    A model that gains less often than the optimiser skips some of its turns (:func:`earned`).
     """
     now = share_now(share, history)
     if not turn(number, now):
         return False
     newest = max((e.number for e in history.experiments if e.talk.get("agent") == model), default=0)
-    # Turns are 1 / now experiments apart, so the model takes the turn that is nearest to the due number.
+    # Turns are 1 / now experiments apart, so the model takes the turn that is nearest to the right distance.
     return number - newest >= (1 / earned(history, model) - 0.5) / now
 
 
 def earned(history: History, model: str) -> float:
     """Return the factor, above 0 and at most 1, by which a model's record lowers its share.
 
-    The factor compares the model's keeps with the number that it would have at the optimiser's rate of keeps since the
-    model's first experiment; ``HOPE`` is added to both numbers.  The result is the mean of the ratio of the model's
-    rate of keeps to the optimiser's, if the prior of this ratio is a gamma distribution with mean 1 and shape ``HOPE``.
-    A model that never gains is thus asked ever more rarely, but it is never given up.  The factor is 1 as long as the
-    model or the optimiser has no experiment.
+    The factor is the number of the model's keeps over an expected number of keeps; ``HOPE`` is added to both numbers.
+    The expected number assumes the optimiser's rate of keeps since the model's first experiment.  In other words, the
+    factor estimates the ratio of the two rates of keeps, with a gamma prior of mean 1 and shape ``HOPE``.  A model that
+    never gains is asked ever more rarely, but never given up.  The factor is 1 as long as the model or the optimiser
+    has no experiment.
     """
     tried = [e for e in history.experiments if e.number > 0 and e.status != "interrupted"]
     models = [e for e in tried if e.talk.get("agent") == model]
@@ -212,8 +212,8 @@ def _keeps(experiments: Sequence[Experiment]) -> int:
 def affordable(history: History, model: str) -> bool:
     """Return whether one more answer keeps the model's share of the session's time below ``TIME_SHARE``.
 
-    An answer is expected to take a little longer than the longest of the last three answers; the first answer is always
-    allowed.
+    The next answer is expected to take ``MARGIN`` times as long as the longest of the last three answers.  The first
+    answer is always allowed.
     """
     spent = [_answering(e) for e in history.experiments if e.talk.get("agent") == model]
     if not spent:
@@ -224,14 +224,14 @@ def affordable(history: History, model: str) -> bool:
 
 
 def seconds_for_an_answer(history: History, share: float) -> float | None:
-    """Return how long each answer may take when the model answers in ``share`` of the experiments.
+    """Return how many seconds an answer may take if ``share`` is the model's share of the experiments.
 
-    Returns None before anything was measured.
+    Returns None before any experiment was measured, and for a share of 0.
     """
     measured = [e.seconds["measure"] for e in history.experiments[-20:] if e.seconds.get("measure")]
     return TIME_SHARE * sum(measured) / len(measured) / share if measured and share > 0 else None
 
 
 def _answering(e: Experiment) -> float:
-    """Return the seconds that an experiment waited for its model: asking it, and unloading it."""
+    """Return the seconds that an experiment waited for its model to answer and to be unloaded."""
     return e.seconds.get("propose", 0.0) + e.seconds.get("unload", 0.0)

@@ -36,21 +36,21 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """The services and settings that an agent gets; they are made once for each run."""
+    """The services and settings that an agent gets besides the context."""
 
     settings: AgentSettings = field(default_factory=AgentSettings)
     seed: int = 0
     folder: Path | None = None
     """The session's folder, which keeps conversations and ideas; None means that nothing is kept."""
     lend: Callable[[str], AbstractContextManager[Path]] | None = None
-    """Function for ``with lend(commit) as tree``, which lends the lab's directory in our worktree to a coding agent."""
+    """Function that lends a coding agent the lab's folder in the session's worktree: ``with lend(commit) as tree``."""
     may_edit: Callable[[str], bool] | None = None
-    """Function that tells whether experiments may change a path of the lab; None means that only existing editable
-    files may change."""
+    """Function that takes a path of the lab and returns whether experiments may change it.  None means that only
+    existing editable files may change."""
     say: Callable[[str], None] = _quiet
     """Function that prints one line for the person at the terminal."""
     memory_bytes: int | None = None
-    """Main memory of this machine in bytes; on a Mac it is shared with the GPU."""
+    """Main memory of this machine in bytes; a Mac's GPU uses the same memory."""
     caps: Callable[[], Caps] | None = None
     """Function that returns the current caps, which the user may change during a run; None means the settings' caps."""
 
@@ -62,9 +62,9 @@ class Office:
     minutes: Callable[[], Sequence[Minute]] = tuple
     """Function that returns the record of the session's team so far: each brief with its outcome."""
     carry: Callable[[Files, Files, Files], Files | str] = _uncarried
-    """Function that carries changed files from one version to another; it returns the carried files, or the reason why
-    they cannot be carried."""
+    """Function that merges an edit into newer files: ``carry(edited, base, newer)``.  It returns the merged files, or
+    the reason why a merge is not possible."""
 
     def most(self) -> Caps:
-        """Return what the session may spend on models; called before each call to a model."""
+        """Return the present caps on tokens and money; an agent asks before each call to a model."""
         return self.caps() if self.caps is not None else Caps(self.settings.max_tokens_total, self.settings.max_cost)

@@ -21,24 +21,26 @@ class Preset:
     install: str
     """The command that installs the agent."""
     ran: str
-    """The version of the agent with which the line was tested."""
+    """The version of the agent with which ``line`` was tested."""
     line: str
-    """Shell line that reads the prompt from standard input; ``{more}`` is the place for a user's own options."""
+    """Shell line that reads the prompt from standard input; ``{more}`` stands for a user's own options."""
     drives: str
-    """Shell line that starts the agent as the driver of the session, so that it may also run commands; ``{tool}`` is
+    """Shell line that puts the agent in charge of the session, where it may also run commands; ``{tool}`` stands for
     the path of autoresearch-mlx."""
     needs: str = ""
     """The option in ``line`` that lets the agent edit files; empty if no option is needed."""
     allows: str = ""
-    """Pattern of the options that let the agent edit files; a user's own line needs one of them."""
+    """Pattern that matches every option with which the agent may edit files; a user's own line needs such an option."""
 
     def shell_line(self, options: str = "") -> str:
         """Return the shell line with a user's own options."""
         return self.line.replace("{more}", f" {options}" if options else "")
 
     def driving_line(self, tool: str, options: str = "") -> str:
-        """Return the shell line that starts the agent as the driver of the session; ``tool`` is the path of
-        autoresearch-mlx."""
+        """Return the shell line that puts the agent in charge of the session.
+
+        ``tool`` is the path of autoresearch-mlx.
+        """
         return self.drives.replace("{tool}", tool).replace("{more}", f" {options}" if options else "")
 
 
@@ -111,7 +113,7 @@ PRESETS = (
         "mini",
         install="pip install mini-swe-agent",
         ran="2.4.6",
-        # One argument has at most 128 KiB on Linux; a longer prompt is read from its file.
+        # On Linux an argument has at most 128 KiB, so the agent reads a longer prompt from its file.
         line='MSWEA_COST_TRACKING=ignore_errors mini -y --exit-immediately{more} -t "$(if test'
         ' $(wc -c < $AUTORESEARCH_PROMPT) -lt 100000; then cat; else echo "Read and do: $AUTORESEARCH_PROMPT"; fi)"',
         drives='MSWEA_COST_TRACKING=ignore_errors mini -y --exit-immediately{more} -t "$(cat)"',
@@ -132,7 +134,7 @@ def find_preset(name: str) -> Preset | None:
 def preset_line(name: str) -> str | None:
     """Return the shell line of an agent such as ``claude`` or ``claude:--model opus``; None for an unknown name.
 
-    The options after the colon are passed to the program; they begin with a dash.
+    The text after the colon is passed to the program as options, so it begins with a dash.
     """
     kind, colon, options = name.partition(":")
     preset = _BY_NAME.get(kind)
@@ -142,9 +144,9 @@ def preset_line(name: str) -> str | None:
 
 
 def driving_line(name: str, tool: str) -> str | None:
-    """Return the shell line that starts an agent as the driver of the session; None for an unknown name.
+    """Return the shell line that puts an agent in charge of the session; None for an unknown name.
 
-    The agent is named as in :func:`preset_line`, or as ``command:LINE``.
+    ``name`` has the form that :func:`preset_line` takes, or the form ``command:LINE``.
     """
     kind, _, options = name.partition(":")
     if kind == "command" and options:
@@ -153,9 +155,9 @@ def driving_line(name: str, tool: str) -> str | None:
 
 
 def command_line(name: str) -> str | None:
-    """Return the shell line of a coding agent, named with or without ``hybrid:``; None for another kind of agent.
+    """Return the shell line of a coding agent; None for an agent of another kind.
 
-    For ``command`` alone the line is empty, because lab.toml has it.
+    A prefix ``hybrid:`` is ignored.  For the name ``command``, the line is empty, because lab.toml has the line.
     """
     kind, _, rest = name.removeprefix("hybrid:").partition(":")
     return rest if kind == "command" else preset_line(name.removeprefix("hybrid:"))
@@ -173,8 +175,10 @@ def program_of(line: str) -> str:
 
 
 def lacks_permission(line: str) -> str:
-    """Return a sentence about the option that a coding agent needs to edit files and that its shell line lacks; return
-    an empty string if no option is known to be missing."""
+    """Return a sentence about the option that this shell line lacks, so that its coding agent cannot edit files.
+
+    Returns an empty string if no option is known to be missing.
+    """
     preset = _BY_NAME.get(program_of(line))
     if preset is None or not preset.allows or re.search(preset.allows, line):
         return ""

@@ -6,8 +6,8 @@ The file is JSONL with one step per line, or JSON: a list of steps or ``{"steps"
     {"title": "new file", "files": {"train_mlx.py": "..."}}
     {"title": "SiLU", "search": "nn.relu(x)", "replace": "nn.silu(x)", "path": "train_mlx.py"}
 
-``path`` may be left out when only one file has the text or the knob.  Step k belongs to experiment k, so a resumed
-session continues with the right step.
+``path`` may be left out when the text or the knob occurs in only one file.  Step k belongs to experiment k, so a
+resumed session continues with the right step.
 """
 
 from __future__ import annotations
@@ -36,21 +36,19 @@ class Step:
 
 
 class Scripted:
-    """An agent that takes its proposals from a file, which is read and checked once, at the start."""
+    """An agent that takes its proposals from a file; the file is read and checked once, at the start."""
 
     name = "scripted"
 
     def __init__(self, path: Path) -> None:
-        """Read the script.  Raises AgentError when the file cannot be read, naming the line and the field that is
-        wrong."""
+        """Read and check the script.  Raises AgentError, which names the wrong line and field."""
         self._steps = read_script(path)
 
     def propose(self, context: Context) -> Proposal:
-        """Return the step for this experiment's number, and the same step again after a refusal.
+        """Return the step with this experiment's number; after a refusal, return the same step again.
 
         Raises AgentError after the last step, and for a step that does not fit the files.  While other experiments are
-        running, a step that does not fit raises AgentWaits instead, because it may need an edit that is not decided
-        yet.
+        running, a step that does not fit raises AgentWaits instead, because the step may need one of their edits.
         """
         if not 1 <= context.number <= len(self._steps):
             raise AgentError(
@@ -112,7 +110,7 @@ def _with_knobs(step: Step, files: Mapping[str, str]) -> dict[str, str]:
 
 
 def _path(step: Step, having: list[str], what: str, files: Mapping[str, str]) -> str:
-    """Return the file that a step refers to: the file it names, or the only file with the text or the knob."""
+    """Return the file that a step changes: the file that the step names, or the only file with the text or knob."""
     named = step.fields.get("path")
     if named is not None and named in files:
         return str(named)
@@ -125,7 +123,7 @@ def _path(step: Step, having: list[str], what: str, files: Mapping[str, str]) ->
 
 
 def read_script(path: Path) -> tuple[Step, ...]:
-    """Read all steps of a file.  Raises AgentError for an unreadable file or a step that cannot be used."""
+    """Return all steps of a file.  Raises AgentError for an unreadable file or a step that cannot be used."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -148,7 +146,7 @@ def _raw_steps(path: Path, text: str) -> Iterator[tuple[str, Any]]:
 
 
 def _whole(text: str) -> list[Any] | None:
-    """Return the steps of a JSON file; ``None`` when the text must be read line by line."""
+    """Return the steps of a JSON file; ``None`` when the file is JSONL, to be read line by line."""
     try:
         data = json.loads(text)
     except ValueError:

@@ -1,7 +1,7 @@
 """Make calls to one endpoint: retry failed calls, keep to the session's caps, store every call.
 
-A server that is down, busy or hung, or that breaks off a reply, is asked again after a pause, which doubles each time.
-A request that the server rejects is not repeated.  Each try that ends in a reply or an error is stored as a file under
+If a server is down, busy or hung, or breaks off a reply, the call is repeated after a pause.  Each pause is twice as
+long as the pause before.  A request that the server rejects is not repeated.  Each try is stored as a file under
 ``talks/``.
 """
 
@@ -25,11 +25,11 @@ Answer = TypeVar("Answer")
 _PASSING = ("unreachable", "busy", "hung", "dropped", "garbled")
 """Kinds of failure that may disappear on another try."""
 _AT_ONCE = ("dropped", "garbled")
-"""Kinds of failure after which the call is repeated one time without a pause, even if ``patience`` is 0, because the
-server is alive."""
+"""Kinds of failure that show that the server is alive.  After such a failure, the call is repeated one time without a
+pause, even if ``patience`` is 0."""
 _LONGEST_PAUSE = 60.0
 _SECRET = 8
-"""Minimum length, in characters, of an environment variable's value that is treated as a key."""
+"""A shorter value of an environment variable (in characters) is not treated as a key."""
 
 
 class Spending(AgentError):
@@ -37,7 +37,7 @@ class Spending(AgentError):
 
 
 class Calls:
-    """Makes the calls to one endpoint, adds up what they cost, and stores each conversation in a file."""
+    """Makes the calls to one endpoint, adds up the tokens and the money spent, and stores each call in a file."""
 
     def __init__(self, endpoint: Endpoint, office: Office, patience_seconds: float | None = None) -> None:
         self._endpoint = endpoint
@@ -49,8 +49,7 @@ class Calls:
         self._closed = False
 
     def make(self, experiment: int, purpose: str, ask: Ask, cut: Sequence[str] = ()) -> tuple[Reply, str | None]:
-        """Return one reply, and the name of the file in which the call is stored; the name is None without a session's
-        folder.
+        """Return a reply, and the name of the file in which the call is stored (None without a session's folder).
 
         Raises Spending before a call that the caps forbid.  Raises EndpointError when the time for retries is over, or
         when another try would not help.
@@ -133,8 +132,7 @@ class Calls:
             error=error,
             prompt_tokens=reply.prompt_tokens if reply else None,
             completion_tokens=reply.completion_tokens if reply else None,
-            # A call without a reply is counted without prompt tokens, because we cannot tell whether the server read
-            # any.
+            # A call without a reply counts no prompt tokens, because nobody knows whether the server read the prompt.
             estimated_prompt_tokens=ask.prompt_tokens if text else 0,
             load_seconds=reply.load_seconds if reply else None,
             think_seconds=round(reply.think_seconds if reply else time.monotonic() - began, 3),
@@ -171,10 +169,10 @@ class Calls:
 def secrets_of(settings: AgentSettings, environment: Callable[[str], str | None] = os.environ.get) -> tuple[str, ...]:
     """Return the values of the variables that may hold a key, so that they can be removed from all stored texts."""
     names = dict.fromkeys(name for name in (settings.api_key_env, "OPENAI_API_KEY") if name)
-    # The value is stripped, because the key is sent stripped.
+    # Blanks around the value are removed, because they are not sent to the server either.
     return tuple(value for name in names if len(value := (environment(name) or "").strip()) >= _SECRET)
 
 
 def _without(reply: Reply, secrets: Sequence[str]) -> Reply:
-    """Remove every key that the server repeated in its reply, because replies end up in titles, files and commits."""
+    """Return the reply without the keys that the server repeated in it; replies become titles, files and commits."""
     return replace(reply, text=talks.blotted(reply.text, secrets), reasoning=talks.blotted(reply.reasoning, secrets))

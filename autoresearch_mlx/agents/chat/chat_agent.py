@@ -1,10 +1,9 @@
-"""Let a model behind an endpoint propose edits: ask in the form that suits the model, read the answer, and handle bad
-answers.
+"""Let a model on a server propose edits: ask in a form that suits the model, read the answer, and handle bad answers.
 
 A small model chooses from a menu; a capable model writes code (:mod:`ladder`).  The model sends the fields of an idea
-as JSON; the server enforces a schema if it can.  The model sends code in fences, either together with the fields or in
-the reply to a second call.  After a bad answer, the model gets the answer back with the reason why it cannot be used,
-or a question in a simpler form; after a limited number of such repairs the loop logs the experiment as invalid.
+as JSON, and the server enforces a schema if it can.  The model sends code in fences, either together with the fields or
+in the reply to a second call.  After a bad answer, the model gets this answer back with the reason why it cannot be
+used, or gets a simpler question.  After a limited number of repairs, the loop logs the experiment as invalid.
 """
 
 from __future__ import annotations
@@ -35,13 +34,15 @@ LOST_IN_A_ROW = 3
 MOST_OVERFLOWS = 4
 """Number of times that the server may refuse a prompt as too long before the agent gives up."""
 MOST_CUT_OFFS = 2
-"""Number of endless or stalled replies in one experiment after which the model is not asked again."""
+"""After this many endless or stalled replies in one experiment, the model is not asked again."""
 _NO_EDIT = "no usable answer"
 
 
 class Chat:
-    """An agent that lets a model propose.  With ``patience_seconds`` 0, the agent raises EndpointError for a silent
-    server."""
+    """An agent that lets a model propose.
+
+    If ``patience_seconds`` is 0, the agent raises EndpointError at once when the server gives no answer.
+    """
 
     def __init__(self, endpoint: Endpoint, office: Office, patience_seconds: float | None = None) -> None:
         self.name = endpoint.name
@@ -51,13 +52,13 @@ class Chat:
         self._tasks = TaskSource(office, self._calls, endpoint.name)
         self._opener = Opener(endpoint.name, office, self._tasks)
         self._learned: int | None = None
-        """Context length, in our own estimate of tokens, that the server gave when it refused a prompt."""
+        """Context length, in tokens as we estimate them, that was learned when the server refused a prompt."""
         self._asked_tokens = 0
         self._stock = SpareEdits()
         self._thread: Thread | None = None
         self._silent: tuple[int, Proposal] | None = None
-        """The last experiment in which the model gave no answer: its number, and the proposal that was made instead.
-        If the loop asks again, it gets the same proposal."""
+        """The last experiment in which the model gave no answer: its number, and the proposal without an edit.  If the
+        loop asks again in this experiment, the agent returns the same proposal."""
         self._lost = 0
 
     # --- what the loop calls
@@ -65,8 +66,8 @@ class Chat:
     def propose(self, context: Context) -> Proposal:
         """Return an edit, or a Proposal whose ``problem`` tells the model what is wrong.
 
-        Raises AgentError when asking again cannot help: caps reached, a refused key or model, a prompt that does not
-        fit, a server that stays silent.
+        Raises AgentError when it is useless to ask again: the caps are reached, the server refuses the key or the
+        model, the prompt does not fit, or the server stays silent.
         """
         if not context.feedback and (stocked := self._from_stock(context)) is not None:
             return stocked
@@ -85,14 +86,14 @@ class Chat:
         return thread.proposal
 
     def allow(self, seconds: float | None) -> None:
-        """Set the longest time in seconds that an answer with code may take; with a slower model, code is not tried.
+        """Set the longest time in seconds that an answer with code may take; None sets no limit.
 
-        None sets no limit.
+        If an answer with code is expected to take longer, the model is not asked for code.
         """
         self._opener.seconds = seconds
 
     def insist(self, context: Context) -> Proposal:
-        """Propose when no other agent can: wait for the server as long as the settings allow."""
+        """Return a proposal when no other agent has one: wait for the server as long as the settings allow."""
         before = self._patient, self._calls.patience
         self._patient, self._calls.patience = True, self._office.settings.patience_seconds
         try:
@@ -119,7 +120,7 @@ class Chat:
         return {} if spent is None else {"unload": spent}
 
     def memory_words(self, history: History) -> str:
-        """Say what :meth:`make_room` would do before the next run."""
+        """Return what :meth:`make_room` would do before the next run, in words."""
         try:
             return self._lodging(self._endpoint.facts(), history)[1]
         except EndpointError as error:
@@ -140,7 +141,7 @@ class Chat:
         return False, f"unloads before training: {found.words}"
 
     def ahead_refused(self, context: Context) -> str | None:
-        """Say why the model must not be asked while an experiment is measured; None when it may be asked."""
+        """Return why the model must not be asked while an experiment is measured; None when it may be asked."""
         wanted = self._office.settings.think_ahead
         if wanted is False:
             return "think_ahead is false"
@@ -157,7 +158,7 @@ class Chat:
         return None if found.fits else found.words
 
     def ahead(self, context: Context) -> Proposal | None:
-        """Propose while the experiments in ``context.running`` are measured.  Raises the errors of :meth:`propose`."""
+        """Return a proposal while the experiments in ``context.running`` are measured.  Raises as :meth:`propose`."""
         return self.propose(context)
 
     def close(self) -> None:
@@ -165,7 +166,7 @@ class Chat:
         self._endpoint.close()
 
     def next_brief(self, context: Context) -> Brief:
-        """Return the exact prompt of the next call without sending it."""
+        """Return the exact prompt of the next call, without a call to the model."""
         facts = self._facts(looking=True)
         return self._opener.open(context, facts, self._most(facts), looking=True).brief
 
@@ -175,7 +176,7 @@ class Chat:
         return self._opener.in_form(form, context, facts, self._most(facts)).brief
 
     def forms(self, context: Context) -> tuple[FormSize, ...]:
-        """Return the size of the next question in each form, or why it cannot be asked in that form."""
+        """Return the size of the next question in each form; for a form that cannot be used, return the reason."""
         facts = self._facts(looking=True)
         return self._opener.sizes(context, facts, self._most(facts))
 
@@ -186,14 +187,14 @@ class Chat:
     # --- the conversation of one experiment
 
     def _given_up(self, context: Context) -> Proposal | None:
-        """Return the last proposal again after too many endless replies, so that the loop stops asking."""
+        """Return the last proposal again after too many endless replies, so that the loop stops asking; else None."""
         old = self._thread
         if old is None or old.number != context.number or not context.feedback or old.cut_offs < MOST_CUT_OFFS:
             return None
         return old.proposal
 
     def _answered(self, context: Context) -> tuple[Thread, Edit]:
-        """Return the model's answer; shorten a prompt that the server refuses as too long, and ask again."""
+        """Return the model's answer.  If the server refuses a prompt as too long, shorten the prompt and ask again."""
         refused: EndpointError | None = None
         for _ in range(MOST_OVERFLOWS):
             try:
@@ -212,10 +213,10 @@ class Chat:
         raise refused
 
     def _learn(self, refused: EndpointError) -> None:
-        """Learn the length of the context from a refusal; if the refusal states no length, assume half of the refused
-        prompt's length.
+        """Learn the context length from a refusal.
 
-        The server counts tokens differently from our estimate, so its limit is converted to our tokens.
+        If the refusal states no length, half of the refused prompt's length is assumed.  The server counts tokens
+        differently from our estimate, so the stated length is converted to our tokens.
         """
         asked = self._asked_tokens
         limit = refused.context_tokens or asked // 2
@@ -229,7 +230,7 @@ class Chat:
         self._office.say(f"{self.name} refused the prompt: {said}; {shorter}")
 
     def _thread_of(self, context: Context) -> Thread:
-        """Return a new conversation, or the current one with the reason why the loop refused its last answer."""
+        """Return a new conversation, or, after a refusal, the current conversation with the reason of the refusal."""
         old, facts = self._thread, self._facts(looking=False)
         if old is not None and old.number == context.number and context.feedback and old.proposal is not None:
             lower = self._opener.lower(old, context, facts)
@@ -257,7 +258,7 @@ class Chat:
         return edit
 
     def _read(self, thread: Thread, reply: Reply) -> Edit:
-        """Return the first edit of a reply; further edits in it are kept for the next experiments."""
+        """Return the first edit of a reply; the other edits of the reply are kept for the next experiments."""
         chosen, problem = _chosen(thread, reply)
         if chosen is not None:
             return chosen
@@ -274,8 +275,10 @@ class Chat:
         return first
 
     def _unusable(self, thread: Thread, reply: Reply) -> str | None:
-        """Tell the model why its reply cannot be read at all, and change the settings of the next call to prevent
-        the same fault."""
+        """Return why a reply cannot be read at all, for the model; None if it can be read.
+
+        The settings of the next call are changed to prevent the same fault.
+        """
         if reply.finish == "refused":
             return f"The request was refused: {reply.text.strip()[:500] or 'no reason was given'}"
         if reply.finish == "length":
@@ -314,15 +317,16 @@ class Chat:
         except EndpointError as error:
             if error.kind != "hung" or not error.partial.strip():
                 raise
-            # The part that arrived is read like a cut-off reply, because the question would stall again if it were
-            # repeated.
+            # The same question would stall again, so the part that arrived is read like a reply that was cut off.
             reply, file = Reply(error.partial, "length", self.name, think_seconds=time.monotonic() - began), None
         thread.heard(reply, file)
         return reply
 
     def _unanswered(self, context: Context, error: EndpointError) -> Proposal:
-        """Return a proposal without an edit when the server gave no answer.  Raises AgentError if waiting is
-        useless."""
+        """Return a proposal without an edit when the server gave no answer.
+
+        Raises AgentError after ``LOST_IN_A_ROW`` such experiments in a row, and for an error that waiting cannot solve.
+        """
         if not self._patient or error.kind in ("refused", "overflow"):
             raise error
         self._lost += 1
@@ -336,9 +340,9 @@ class Chat:
         return self._silent[1]
 
     def _from_stock(self, context: Context) -> Proposal | None:
-        """Return an edit left over from an earlier reply.
+        """Return an edit that is left over from an earlier reply.
 
-        Return None if no edit is left over, or while one of the user's ideas is waiting.
+        Returns None if no edit is left over, or if an idea of the user is waiting.
         """
         if self._tasks.wished(context) or (edit := self._stock.pick(context.files)) is None:
             return None
@@ -375,9 +379,9 @@ class Chat:
 
 
 def _chosen(thread: Thread, reply: Reply) -> tuple[Edit | None, str]:
-    """Return the edit of the menu entry that a reply chooses, or a description of what is wrong with the reply.
+    """Return the edit of the menu entry that a reply chooses, and the problem if the reply chooses no entry.
 
-    The edit is None and the description empty if no menu was shown, or if the reply is a whole proposal.
+    There is neither edit nor problem if no menu was shown, or if the reply is a whole proposal.
     """
     if not thread.choices or reply.finish == "refused" or read_fields(reply.text)[0] is not None or OPENS in reply.text:
         return None, ""

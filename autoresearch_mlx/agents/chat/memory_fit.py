@@ -1,4 +1,4 @@
-"""Decide whether the model and a training run fit into memory together; on a Mac both share one memory."""
+"""Decide whether the model and a training run fit into memory together; on a Mac, both use the main memory."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from autoresearch_mlx.models.wire import ModelFacts
 
 GB = 2**30
 LOADED = 1.2
-"""Ratio of a loaded model's memory to the size of its weights; the memory beyond the weights is the key-value cache and
-buffers."""
+"""Ratio of a loaded model's memory to the size of its weights.  The other memory is the key-value cache and buffers."""
 RESERVE = 0.25
-"""Share of main memory left to the system and other programs; Metal recommends using at most three quarters."""
+"""Share of main memory left to the system and other programs; Metal recommends that a program uses at most 0.75."""
 
 FREE_RESERVE = 0.05
 """Share of main memory that must stay free while a run and a loaded model use the rest."""
@@ -21,23 +20,23 @@ FREE_RESERVE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The decision: ``fits`` is None if a size is unknown; ``words`` state the sum, or name the unknown sizes."""
+    """The decision.  ``fits`` is None if a size is unknown.  ``words`` give the sizes, or name the unknown sizes."""
 
     fits: bool | None
     words: str
 
 
 def run_bytes(history: History) -> int | None:
-    """Return the largest memory peak of the last measured runs, in bytes."""
+    """Return the largest memory peak of the last measured runs, in bytes; None before any peak was measured."""
     recent = [m.peak_memory_mb for e in history.experiments[-8:] for m in e.measurements if m.peak_memory_mb]
     return int(max(recent) * 2**20) if recent else None
 
 
 def room_beside(facts: ModelFacts, history: History, office: Office) -> Fit:
-    """Say whether a model that stays on this machine may answer while an experiment is measured.
+    """Decide whether a model on this machine may answer while an experiment is measured.
 
-    If the server neither reports the model's size nor can unload the model, we assume that the model is in memory
-    already and that a run must fit into the memory that is free now.
+    Some servers neither report the model's size nor can unload the model.  Then the model counts as loaded already, and
+    a run must fit into the memory that is free now.
     """
     found = fit(facts, history, office)
     run = run_bytes(history)

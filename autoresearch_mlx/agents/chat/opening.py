@@ -25,15 +25,15 @@ from autoresearch_mlx.models.wire import ModelFacts
 from autoresearch_mlx.store.forms import LADDER
 
 TAIL = 1 / 8
-"""Share of the context reserved for a bad answer and the explanation of what is wrong with it."""
+"""Share of the context that is reserved for a bad answer and an explanation of its problem."""
 SHORT_TAIL = 600
-"""Tokens reserved for a bad answer and its explanation in a form without code, where answers are short."""
+"""Tokens that are reserved for a bad answer and an explanation in a form without code, where answers are short."""
 
 MENU = 5
 """Number of moves on a menu.
 
-With ten moves the prompt would be a quarter longer, and moves that were drawn at random from ten were kept no more
-often than moves drawn from five (docs/log.md).
+A menu of ten moves would make the prompt a quarter longer without being better: random moves from ten were not kept
+more often than random moves from five (docs/log.md).
 """
 
 
@@ -43,14 +43,14 @@ class NothingToChoose(PromptTooLong):
 
 @dataclass(frozen=True, slots=True)
 class FormSize:
-    """The size of the next question in one form and its reply's limit, in tokens; or why the form cannot be used."""
+    """The tokens of the next question in one form and the limit of its reply; or why the form cannot be used."""
 
     form: Form
     tokens: int | None
     reply_tokens: int | None
     problem: str = ""
     next: bool = False
-    """Whether the next question uses this form."""
+    """True if the next question uses this form."""
 
 
 class Opener:
@@ -59,10 +59,10 @@ class Opener:
     def __init__(self, name: str, office: Office, tasks: TaskSource) -> None:
         self._name, self._office, self._tasks = name, office, tasks
         self.thinks = False
-        """Whether this model has been seen to think before it answers."""
+        """True if this model has been seen to think before it answers."""
         self._wishes_fit = True
         self.seconds: float | None = None
-        """Seconds that one answer may take before a form on trial counts as too slow; None for no limit."""
+        """Longest expected time of an answer, in seconds, with which a form on trial is used; None for no limit."""
 
     def open(self, context: Context, facts: ModelFacts, most: int, looking: bool = False) -> Thread:
         """Return the conversation of the next experiment, in the first form that fits a context of ``most`` tokens.
@@ -93,10 +93,10 @@ class Opener:
         return self._wishes_fit and self._tasks.wished(context)
 
     def lower(self, old: Thread, context: Context, facts: ModelFacts) -> Thread | None:
-        """Return a conversation in a simpler form after an answer without a usable edit; None if a repair comes first.
+        """Return a conversation in a simpler form after a bad answer; None if the model should repair the answer.
 
-        A form that is still on trial is given up after its first bad answer.  A model that writes values may repair one
-        answer, then gets the menu.
+        A form on trial is given up after its first bad answer.  A model that is asked for values may repair one answer;
+        after that, it gets the menu.
         """
         if old.form == "menu" or (old.short and not old.repairs and self._proven(old.form, context, facts)):
             return None
@@ -141,7 +141,7 @@ class Opener:
     def _first_fitting(
         self, context: Context, facts: ModelFacts, most: int, forms: Sequence[Form], task: Task, wish: bool
     ) -> Thread:
-        """Return the conversation in the first of these forms that fits, and that is not too slow for a trial."""
+        """Return the conversation in the first of these forms whose prompt fits; skip forms on trial that are slow."""
         slow: Thread | None = None
         failures: list[PromptTooLong] = []
         for form in forms:

@@ -13,29 +13,31 @@ from autoresearch_mlx.models.wire import ModelFacts
 from autoresearch_mlx.store.forms import asked_of
 
 USUAL_CONTEXT = 32_768
-"""Default number of tokens for prompt and reply together: room for the whole file, a table and an answer."""
+"""Default number of tokens for prompt and reply together: enough for the whole file, a table and an answer."""
 FIELDS = 400
 """Maximum number of tokens of a reply without code: a few fields, each a sentence at most."""
 CHOICE = 100
-"""Maximum number of tokens of a choice from a menu where the server enforces its schema: a number and a short reason.
-A small model may fill the gaps of the schema with spaces, and each space costs as much time as any other token."""
+"""Maximum number of tokens of a choice from a menu (a number and a short reason) if the server enforces the schema.
+Without a low limit, a small model may write many spaces, which the schema allows, and each space takes time."""
 CODE = 1.5
 """Maximum number of tokens of a reply with code, as a multiple of the tokens of the largest file."""
 LEAST_CODE = 1000
-"""Lower bound of the maximum for code, because a model may add much to a small file."""
+"""Lower bound of this maximum for small files, because a model may add much code to a small file."""
 RESERVED = 2048
 """Tokens that a prompt leaves free for search/replace blocks, which seldom need more."""
 THOUGHTS = 4096
-"""Tokens for the thoughts of a model that was seen to think; they count as part of the reply."""
+"""Tokens for the thoughts of a model that was seen to think; the thoughts are part of the reply."""
 SLOW_LOAD = 15.0
-"""Loading time in seconds above which one call asks for several ideas."""
+"""If loading the model takes at least this many seconds, one call asks for several ideas."""
 AT_ONCE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The limits of a question for code in a context of ``most`` tokens; ``setting`` is the user's own limit on the
-    reply."""
+    """The limits of a question for code in a context of ``most`` tokens.
+
+    ``setting`` is the user's own limit on the reply; None for no limit.
+    """
 
     form: Form
     files: Mapping[str, str]
@@ -62,10 +64,10 @@ class Room:
 
 
 def reply_limit(form: Form, files: Mapping[str, str], setting: int | None, thinks: bool, strict: bool = False) -> int:
-    """Return the maximum number of tokens of a reply: a constant for a few fields, and 1.5 times the largest
-    file's tokens for code.
+    """Return the maximum number of tokens of a reply.
 
-    ``strict`` says whether the server enforces a schema, so that a choice cannot begin with other words.
+    For code, this is 1.5 times the tokens of the largest file; for the other forms, it is a constant.  ``strict`` says
+    whether the server enforces a schema; then a choice needs fewer tokens.
     """
     thoughts = THOUGHTS if thinks else 0
     wanted = CHOICE if strict and form == "menu" else FIELDS
@@ -81,7 +83,7 @@ def own_limit(settings: AgentSettings) -> int | None:
 
 
 def context_tokens(settings: AgentSettings, facts: ModelFacts, learned: int | None) -> int:
-    """Return the smallest known context length in tokens, whether configured, reported, or learned from refusals."""
+    """Return the smallest of the context lengths in the settings, in the server's report, and learned from refusals."""
     wanted = settings.context_tokens
     known = [facts.context_tokens or USUAL_CONTEXT, USUAL_CONTEXT if wanted == "auto" else wanted]
     return min([*known, learned] if learned is not None else known)
@@ -95,9 +97,9 @@ def count_at_once(history: History, agent: str, form: Form) -> bool:
 
 
 def predicted_seconds(history: History, agent: str, tokens: int) -> float | None:
-    """Predict from a model's last answers how many seconds it takes for ``tokens``, the sum of prompt and reply.
+    """Return how many seconds the model is expected to take for a prompt and a reply of ``tokens`` together.
 
-    Returns None if the model has not answered yet.
+    The model's last answers show its speed.  Returns None if the model has not answered yet.
     """
     told = [e.talk for e in asked_of(history, agent)][-5:]
     known = [t for t in told if t.get("think_seconds") and (t.get("prompt_tokens") or 0) > 0]

@@ -1,4 +1,4 @@
-"""Choose the task for the model, from a backlog of ideas that is refilled when it runs out."""
+"""Choose the model's task from a backlog of ideas; when the backlog runs out, ask the model for new ideas."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TaskSource:
     def __init__(self, office: Office, calls: Calls, source: str) -> None:
         self._office, self._calls, self._source = office, calls, source
         self.load_seconds: float | None = None
-        """Seconds spent loading the model, if choosing the last task needed a refill."""
+        """Seconds spent loading the model, if the model was asked for ideas before the last task; None otherwise."""
 
     def look(self, context: Context) -> Task:
         """Return the next task without marking its idea as taken and without asking the model."""
@@ -54,8 +54,10 @@ class TaskSource:
             take(self._office.folder, task.idea, number)
 
     def wished(self, context: Context) -> bool:
-        """Return whether one of the user's own ideas is waiting, on an axis that is not among the brief's
-        ``must_not``."""
+        """Return whether an idea of the user is waiting.
+
+        In a team, ideas on an axis in the brief's ``must_not`` do not count.
+        """
         brief = brief_of(context)
         others = () if brief is None else brief.must_not
         return any(idea.source == YOU and idea.axis not in others for idea in self._open(context))
@@ -64,7 +66,7 @@ class TaskSource:
         return open_ideas(self._office.folder, context.history) if self._office.folder is not None else ()
 
     def _refill(self, context: Context) -> None:
-        """Ask the model for eight ideas on different axes; an unusable answer leaves the backlog as it is."""
+        """Ask the model for eight ideas on different axes.  After an unusable answer, the backlog stays as it is."""
         assert self._office.folder is not None
         request, schema = refill_request(context, known_axes(context, self._open(context)))
         messages = (Message("system", _SYSTEM), Message("user", request))
@@ -83,7 +85,7 @@ class TaskSource:
         except EndpointError as error:
             if error.kind != "overflow":
                 raise
-            text = ""  # this request is too long for the model; the prompt of an experiment will be cut to fit
+            text = ""  # this request is too long for the model, so there are no new ideas
         else:
             self.load_seconds, text = reply.load_seconds, reply.text
         drafts, _ = read_ideas(text)
@@ -91,7 +93,7 @@ class TaskSource:
 
 
 class SpareEdits:
-    """Edits that earlier replies contained besides their first edit; they wait in a queue."""
+    """A queue of edits from earlier replies: all edits of a reply except its first edit."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[str, int]] = []

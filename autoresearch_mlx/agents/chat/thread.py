@@ -1,4 +1,4 @@
-"""Hold the conversation of one experiment: what was asked, the last answer, and what it cost."""
+"""Define the conversation of one experiment: the question, the last answer, and its cost."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from autoresearch_mlx.models.wire import Message, Reply
 _LONGEST_ECHO = 8_000
 """Maximum number of tokens of a bad reply that are sent back to the model, together with the error message."""
 _LONGEST_SHORT_ECHO = 200
-"""Maximum number of tokens of a bad reply to a menu that are sent back, because the rest of an endless reply helps
-nobody."""
+"""Maximum number of tokens of a bad reply to a menu that are sent back; the end of an endless reply is no help."""
 
 
 @dataclass(slots=True)
@@ -47,9 +46,9 @@ class Thread:
     loading: float | None = None
     """Seconds spent loading the model for an earlier call, before this conversation began."""
     thinking: bool = True
-    """Whether the model may think; False after it has spent a whole reply on thinking."""
+    """True if the model may think; False after the model has spent a whole reply on thinking."""
     fields: Fields | None = None
-    """Fields of a proposal whose code is still being asked for."""
+    """Fields of a proposal that has no code yet, while the model is asked for the code."""
     tail: tuple[Message, ...] = ()
     mismatches: int = 0
     offered: int = 1
@@ -77,12 +76,12 @@ class Thread:
             self.files_kept.append(file)
 
     def want_code(self, fields: Fields, said: str) -> None:
-        """Ask for the code of an idea whose fields have arrived."""
+        """Add a message that asks for the code of an idea whose fields have arrived."""
         self.fields, self.schema, self.max_tokens = fields, None, max(self.max_tokens, self.code_tokens)
         self._end_with(said, ask_for_code(fitting(said, self.room // 2), self.form))
 
     def want_repair(self, problem: str) -> None:
-        """Ask for a repair of the last answer and say why it contained no usable edit."""
+        """Add a message that asks for a repair of the last answer, and says why this answer has no usable edit."""
         said = self.replies[-1].text if self.replies else ""
         self.repairs += 1
         if self.short:
@@ -94,7 +93,7 @@ class Thread:
 
     @property
     def short(self) -> bool:
-        """Whether the model only chooses from what the prompt offers, and sees no file."""
+        """True if the model only chooses from what the prompt offers, and sees no file."""
         return self.form in ("menu", "values")
 
     def _end_with(self, said: str, question: str) -> None:

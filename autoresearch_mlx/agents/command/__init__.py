@@ -2,9 +2,9 @@
 
 coding_agent       start here: one proposal from one or more calls
 shell              one call: prompt on standard input, a time limit, stored output; git cannot change branches
-worktree_changes   what the call changed in the directory: the edit, ignored files, problems; title and reason
-patience           whether a call without an edit is made again later, and when
-outages            usage limits and outages in a program's output, and when the service answers again
+worktree_changes   what a call changed: the edit, ignored files, problems; the title and the reason in the output
+patience           whether a call without an edit is repeated later, and when
+outages            usage limits and outages that a program's output reports, and when the service answers again
 standby            the optimiser, which proposes while the agent is away
 """
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from autoresearch_mlx.agents.prompt.brief import Brief
 
 NAMED = 5
-"""Number of ignored paths that a message names; further paths are only counted."""
+"""Number of ignored paths that a message names; of further paths, the message gives only the number."""
 LOST_IN_A_ROW = 5
 """Number of experiments in a row without an edit after which the agent gives up."""
 _NOT_STARTED = (126, 127)
@@ -59,8 +59,8 @@ class _Asked:
 class CodingAgent:
     """An agent that runs a shell command and proposes the changes that the command made to the files.
 
-    ``lend(commit)`` gives the agent the lab's directory in our own worktree, and restores the directory afterwards.
-    ``may_edit`` decides which new files belong to the edit; None means that no new file does.
+    ``lend(commit)`` lends the agent the lab's directory in the session's worktree, and restores the directory
+    afterwards.  ``may_edit`` decides which new files belong to the edit; with None, no new file belongs to the edit.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class CodingAgent:
             self._asked = _Asked(context.number)
             self._refuse_to_go_on()
         elif self._asked.last is not None and self._is_in_vain(self._asked.last):
-            return self._asked.last  # returning the same answer again ends the experiment without another paid call
+            return self._asked.last  # the same answer again ends the experiment without another call, which costs money
         prompt = self._prompt(context)
         with self._log() as log, self._lend(_incumbent(context)) as tree:
             try:
@@ -125,7 +125,7 @@ class CodingAgent:
 
     @contextmanager
     def _log(self) -> Iterator[Path]:
-        """Yield the file for the output: one of the session's conversations, or a temporary file without a session."""
+        """Yield the path of a log for the output: in the session's folder, or a temporary file without a session."""
         if self._office.folder is None:
             with tempfile.TemporaryDirectory() as nowhere:
                 yield Path(nowhere) / "output.log"
@@ -199,8 +199,7 @@ class CodingAgent:
         return problem
 
     def _is_in_vain(self, last: Proposal) -> bool:
-        """Return whether asking again is useless, because the agent made no edit now and none in the experiment
-        before."""
+        """Return whether it is useless to ask again: the agent made no edit now and in the experiment before."""
         return self._asked.number in self._lost and len(self._lost) > 1 and not last.files
 
     def _refuse_to_go_on(self) -> None:
@@ -238,7 +237,7 @@ class CodingAgent:
 
 
 def _remedy(line: str) -> str:
-    """Return what the user can do about an agent that makes no edit."""
+    """Return what the user can do if the agent makes no edit."""
     lacking = lacks_permission(line)
     known = f"{lacking}; `--agent {program_of(line)}` passes that option" if lacking else ""
     sandbox = "its sandbox may be read-only, or it may lack the permission to edit without asking"
@@ -276,8 +275,10 @@ def _described(context: Context, found: Changes) -> str:
 
 
 def _same_layout(before: Mapping[str, str], after: Mapping[str, str]) -> None:
-    """Raise WorkspaceError if a call changed git's filters, because the files of later runs would differ from their
-    commits."""
+    """Raise WorkspaceError if a call changed git's filters.
+
+    With other filters, the files of later runs would differ from their commits.
+    """
     if changed := sorted(name for name in {*before, *after} if before.get(name) != after.get(name)):
         hint = "undo that change (`git config --list --show-origin` names the files), then run again"
         raise WorkspaceError(f"the coding agent changed how git writes files: {named(changed)}", hint)

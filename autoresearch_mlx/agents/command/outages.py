@@ -48,7 +48,7 @@ _PERSON = re.compile(
     r"unknown (option|argument|command)|unrecognized|invalid option|unexpected argument|usage:|not found|no such",
     re.IGNORECASE,
 )
-"""Pattern of problems that only the user can solve, so that waiting does not help."""
+"""Pattern of problems that only the user can solve; waiting does not help."""
 
 _EPOCH = re.compile(r"(?:limit reached\||\bresets?(?:[_-]?at)?\W{1,4})(\d{10})\b", re.IGNORECASE)
 _IN = re.compile(
@@ -78,7 +78,7 @@ _AT = re.compile(
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _ZONES = {"U": "UTC", "G": "UTC", "P": "America/Los_Angeles", "E": "America/New_York", "C": "Europe/Paris"}
-"""Time zones by the first letter of the abbreviations in ``_AT``."""
+"""Time zones by the first letter of an abbreviation that ``_AT`` matches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +87,14 @@ class Outage:
 
     words: str
     seconds: float | None
-    """Seconds until the service will answer again, as its message says; None when the message names no time."""
+    """Seconds until the service answers again, as the message says; None when the message names no time."""
 
 
 def outage(output: str, now: datetime | None = None) -> Outage | None:
-    """Return the outage or the usage limit that the last lines of an output report; None when they report none.
+    """Return the outage or usage limit that the last lines of an output report; None when there is no such report.
 
-    ``now`` is the current time with its zone, from which a time of day gets its date; if ``now`` is None, the clock is
-    read.
+    ``now`` is the current time with its zone; it gives a time of day in the output its date.  If ``now`` is None, the
+    clock is read.
     """
     lines = [line.strip() for line in output.splitlines() if line.strip()][-_LINES:]
     for pattern in (_LIMITS, _OVERLOADED, _UNREACHABLE):
@@ -110,7 +110,7 @@ def asks_for_a_person(output: str) -> bool:
 
 
 def _until(text: str, now: datetime) -> float | None:
-    """Return the seconds until the latest time that the text names for another try."""
+    """Return the seconds until the latest time that the text names for another try; None if it names no time."""
     text = _ONE.sub(lambda match: "0.5 " if match[1] else "1 ", text)
     found = [
         seconds
@@ -170,8 +170,10 @@ def _hours(text: str, now: datetime) -> Iterator[float]:
 
 
 def _days_until(day: str, now: datetime, at: datetime) -> int:
-    """Return the days until ``tomorrow`` or a day of the week; today's weekday is seven days away if the time ``at``
-    has passed."""
+    """Return the days until ``tomorrow`` or a day of the week.
+
+    Today's weekday is 0 days away, or 7 days if the time ``at`` has passed.
+    """
     if day == "tomorrow":
         return 1
     ahead = (_WEEKDAYS.index(day[:3]) - now.weekday()) % 7

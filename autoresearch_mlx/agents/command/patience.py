@@ -13,18 +13,19 @@ from autoresearch_mlx.trial.autopsy import how_it_ended
 from autoresearch_mlx.trial.blame import blame
 
 FIRST_REST, LONGEST_REST = 30.0, 1800.0
-"""Seconds until a service that names no time is asked again: the first value, doubled each time up to the second."""
+"""Seconds until a service that names no time is asked again: ``FIRST_REST`` after the first failure, and twice as long
+after each further failure, up to ``LONGEST_REST``."""
 _AT_ONCE_SECONDS = 2.0
-"""Longest time in seconds of a call that the service refuses at once, so that the program only starts and ends."""
+"""A call that ends within this many seconds counts as ended at once: the program only started and ended."""
 _ANSWER_LINES = 5
-"""Number of lines above which the output of a call that ended without an error counts as an answer, not as an
+"""If a call ends without an error, and its output has more lines than this, the output counts as an answer, not as an
 outage."""
 
 
 class Patience:
     """Decides how long to wait for one coding agent.
 
-    ``seconds`` is the longest time that one experiment waits for a program that ends at once.
+    ``seconds`` is the longest time that an experiment waits if the program keeps ending at once.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,16 +33,16 @@ class Patience:
         self._rest = FIRST_REST
         self._worked = False
         self._since: float | None = None
-        """Start of the latest series of calls that ended at once for no known reason; None if that series is over."""
+        """Start of the present series of calls that ended at once without a known reason; None between such series."""
 
     def answered(self) -> None:
         """Note that the agent has made an edit."""
         self._worked, self._since, self._rest = True, None, FIRST_REST
 
     def check(self, called: Called, log: Path, worked: bool) -> None:
-        """Raise AgentAway if the call made no edit for a reason that will pass by itself, such as an outage.
+        """Raise AgentAway if the call made no edit because of something that ends by itself, such as an outage.
 
-        ``worked`` says whether the agent has made an edit before in this session.
+        ``worked`` is true if the agent has made an edit before in this session.
         """
         ended, failed = called.ended, called.ended.returncode != 0
         whose = blame(ended, log) if failed else None
@@ -57,9 +58,9 @@ class Patience:
             self._wait_a_while(how_it_ended(ended.returncode, log))
 
     def _wait_a_while(self, how: str) -> None:
-        """Raise AgentAway as long as the experiment may still wait.
+        """Raise AgentAway until the experiment has waited ``seconds``.
 
-        When that time is over, the experiment is lost, and the next experiment may wait again.
+        After that, the experiment is lost, and the next experiment may wait again.
         """
         now = self._clock()
         self._since = now if self._since is None else self._since

@@ -1,7 +1,7 @@
-"""Call a coding agent's shell command once, in a directory that we own.
+"""Call a coding agent's shell command once, in a worktree of its own.
 
-The directory is a worktree of the user's repository and shares its branches, tags and stashes.  A hook keeps the
-agent's git from changing branches, tags and stashes; the agent may still commit on the detached HEAD.
+The worktree has the same branches, tags and stashes as the user's repository.  A hook prevents that the agent changes
+branches, tags and stashes with git; the agent may still commit on the detached HEAD.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from autoresearch_mlx.trial.runner import Ended, Log, child_process_environment,
 from autoresearch_mlx.trial.sandbox.limits import MARKER, Limits, Watch
 
 EXPERIMENT_ENV, PROMPT_ENV = "AUTORESEARCH_EXPERIMENT", "AUTORESEARCH_PROMPT"
-"""Environment variables of a call: one has the experiment's number, the other the path of a file with the prompt."""
+"""Environment variables of a call: the experiment's number, and the path of a file with the prompt."""
 _HOOK = """\
 #!/bin/sh
 # Git calls this script when refs change: with the state as its argument, and the refs on standard input.
@@ -37,8 +37,7 @@ done
 """
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
 _SECRET = 8
-"""Minimum length, in characters, of a value that is treated as a secret, because shorter values could be ordinary
-words."""
+"""A shorter value (in characters) is not treated as a secret, because it could be an ordinary word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +51,14 @@ class Called:
 def call(
     line: str, tree: Path, prompt: str, number: int, seconds: float, log: Path, files: Sequence[str] = ()
 ) -> Called:
-    """Run the shell command in ``tree`` and write its output to ``log``.  No process that the command starts survives
-    the call.
+    """Run the shell command in ``tree`` and write its output to ``log``.
 
-    ``files`` has the paths of the editable files, which the shell command can use as ``"$@"``.  Raises OSError when the
-    log cannot be written.
+    All processes that the command started are ended after the call.  ``files`` has the paths of the editable files,
+    which the shell command can use as ``"$@"``.  Raises OSError when the log cannot be written.
     """
     end, began, marker = time.monotonic() + seconds, time.time(), uuid.uuid4().hex
     with tempfile.NamedTemporaryFile() as told, _short_lead(tree) as leash, Log(log) as kept:
-        # The prompt comes from a file, not a pipe, so a program that does not read all of it cannot block us.
+        # The prompt comes from a file and not from a pipe, so a program that does not read all of it blocks nothing.
         told.write(prompt.encode(errors="replace"))
         told.seek(0)
         known = {EXPERIMENT_ENV: str(number), PROMPT_ENV: told.name, MARKER: marker}
@@ -86,7 +84,7 @@ def secrets(environment: Mapping[str, str]) -> list[str]:
 
 
 def _blotted(log: Path, values: list[str]) -> str:
-    """Return the log's text without the keys that the program printed; rewrite the log if it contained any."""
+    """Return the log's text without the keys that the program printed; if there are keys, rewrite the log as well."""
     data = log.read_bytes()
     clean = data
     for value in values:
@@ -98,8 +96,10 @@ def _blotted(log: Path, values: list[str]) -> str:
 
 @contextmanager
 def _short_lead(tree: Path) -> Iterator[dict[str, str]]:
-    """Yield environment variables that, within the block, keep git inside the worktree and keep it from changing
-    refs."""
+    """Yield environment variables with which git stays inside the worktree and changes no refs.
+
+    The variables work only inside the ``with`` block.
+    """
     with tempfile.TemporaryDirectory() as hooks:
         hook = Path(hooks) / "reference-transaction"
         hook.write_text(_HOOK)
@@ -107,8 +107,7 @@ def _short_lead(tree: Path) -> Iterator[dict[str, str]]:
         known = os.environ.get("GIT_CONFIG_COUNT", "")
         count = int(known) if known.isdigit() else 0
         yield {
-            # Without this variable, git in a worktree that has lost its `.git` file would use the user's checkout
-            # around the worktree.
+            # If the worktree's `.git` file is lost, this variable prevents that git uses the user's checkout around it.
             "GIT_CEILING_DIRECTORIES": str(_top(tree).resolve().parent),
             "GIT_CONFIG_COUNT": str(count + 1),
             f"GIT_CONFIG_KEY_{count}": "core.hooksPath",

@@ -1,4 +1,4 @@
-"""Let the optimiser propose while a coding agent is away (an outage, a usage limit), or in turns with the agent."""
+"""Let the optimiser propose while a coding agent is away (an outage, a usage limit), or let both take turns."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from autoresearch_mlx.agents.prompt.brief import Brief
 
 DEFAULT_SECONDS = 60.0
-"""Seconds until an agent that names no time is asked again."""
+"""Seconds until an agent is asked again, if it does not say when it will be back."""
 
 
 class Standby:
-    """A coding agent, and the optimiser that replaces the agent while it is away.
+    """A coding agent, and the optimiser, which proposes while the agent is away.
 
     ``share`` is the agent's share of the proposals.  If ``share`` is below 1, the agent and the optimiser take turns as
     in ``hybrid``, and the optimiser continues alone when the agent gives up.
@@ -58,7 +58,7 @@ class Standby:
         return there and (self._share >= 1 or turn(context.number, share_now(self._share, context.history)))
 
     def next_brief(self, context: Context) -> Brief:
-        """Return the coding agent's next prompt, whether or not the agent is away."""
+        """Return the coding agent's next prompt, even while the agent is away."""
         return self._agent.next_brief(context)
 
     def _ask_agent(self, context: Context) -> Proposal:

@@ -21,10 +21,10 @@ _LONGEST_WHY = 1000
 _LONGEST_LINE = 10_000
 _SAID = re.compile(r"[\s>#-]*([*_`]*)(TITLE|WHY)[*_`]*:[*_`]*\s*(.*)")
 LARGEST = 2**20
-"""Largest editable file in bytes; source code that is written by hand is shorter."""
+"""Largest editable file in bytes; a file of source code that a person wrote is smaller."""
 _NOBODYS = frozenset({".git", "__pycache__"})
 Stamps: TypeAlias = Mapping[str, tuple[int, ...]]
-"""For each path, facts that show whether the file at this path was replaced or changed."""
+"""Facts about each file, by its path; different facts at a later time show that the file was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Changes:
     files: Mapping[str, str]
     problems: tuple[str, ...]
     ignored: tuple[str, ...]
-    """Other paths that were made, changed or deleted; they are not part of the edit."""
+    """Other paths that the call made, changed or deleted; these changes are not part of the edit."""
 
 
 class _Unusable(Exception):
@@ -42,7 +42,7 @@ class _Unusable(Exception):
 
 
 def write_exactly(tree: Path, files: Mapping[str, str]) -> None:
-    """Write the files byte for byte as in the commit; git's filters may have changed their line ends."""
+    """Write the files as they are in the commit, because git's filters may have changed line ends at the checkout."""
     for path, text in files.items():
         data = text.encode()
         if (tree / path).read_bytes() != data:
@@ -71,8 +71,10 @@ def _stamps(folder: Path, prefix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def changes(tree: Path, before: Mapping[str, str], old: Stamps, may_edit: Callable[[str], bool]) -> Changes:
-    """Compare the tree with an earlier state: ``before`` has the texts of the editable files, ``old`` the stamps of all
-    files."""
+    """Return what changed in ``tree``.
+
+    ``before`` has the earlier texts of the editable files, and ``old`` has the earlier stamps of all files.
+    """
     new = stamps(tree)
     touched = [path for path in sorted({*old, *new}) if old.get(path) != new.get(path) and path not in before]
     made = [path for path in touched if path in new and may_edit(path)]
@@ -90,12 +92,12 @@ def changes(tree: Path, before: Mapping[str, str], old: Stamps, may_edit: Callab
 
 
 def _read(tree: Path, path: str) -> str:
-    """Return the text of a regular file.  Raises _Unusable."""
+    """Return the text of a regular file.  Raises _Unusable for a link, or a file that is missing, large or not text."""
     folder = tree.resolve() / PurePosixPath(path).parent
     if folder.resolve() != folder:
         raise _Unusable(f"{path}: its folder is a symbolic link now, which is not followed")
     try:
-        # The flags refuse a link, and prevent a pipe without a writer from blocking us.
+        # With these flags, a link is refused, and opening a pipe without a writer does not block.
         descriptor = os.open(tree / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         raise _Unusable(f"{path} was deleted; it has to stay, as a regular file") from None
@@ -115,9 +117,9 @@ def _read(tree: Path, path: str) -> str:
 
 
 def _with_ends_of(before: str | None, text: str) -> str:
-    """Return the text with line feeds, as in the commit, if every line now ends with CR LF.
+    """Return the text with line feeds if every line ends with CR LF now but not in the commit.
 
-    Git's filters write CR LF when the agent calls ``git checkout``, and replace it by LF when git stores the file.
+    The cause is usually a ``git checkout`` by the agent: with some filters, it writes CR LF, and git stores LF.
     """
     turned = before is not None and "\r" not in before and text.count("\r\n") == text.count("\n") == text.count("\r")
     return text.replace("\r\n", "\n") if turned else text
@@ -134,7 +136,10 @@ def _whole(descriptor: int, path: str) -> bytes:
 
 
 def title_of(output: str, prompt: str) -> str:
-    """Return the text of the last line ``TITLE: ...`` of the output, else its last short line, else an empty string."""
+    """Return the text of the last line ``TITLE: ...`` in the output.
+
+    If there is none, return the last short line; if there is no short line, return an empty string.
+    """
     lines = _own_lines(output, prompt)
     titles = _said(lines, "TITLE")
     short = [line for line in lines if len(line) <= LONGEST_TITLE and any(c.isalnum() for c in line)]
@@ -158,8 +163,10 @@ def _said(lines: list[str], word: str) -> list[str]:
 
 
 def _own_lines(output: str, prompt: str) -> list[str]:
-    """Return the output's lines except those of the prompt, because some programs repeat the prompt, which contains
-    ``TITLE:``."""
+    """Return the output's lines without the prompt's lines.
+
+    Some programs repeat the prompt, and the prompt contains ``TITLE:``.
+    """
     told = set(_lines(prompt))
     return [line for line in _lines(output) if line not in told]
 

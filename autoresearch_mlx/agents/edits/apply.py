@@ -1,6 +1,6 @@
 """Apply the code and the knobs of one proposal to the files, and return new texts or a problem for its author.
 
-Code is applied to the original texts first, then the knobs; a knob that the code itself has set keeps that value.
+Code is applied to the original texts first, then the knobs.  A knob that the code has changed keeps the code's value.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HOW_TO_SEND = (
 )
 
 _STATEMENT = re.compile(r"^(?:@|(?:def|class|import|from|if|for|with|try|async)\b)", re.MULTILINE)
-"""Pattern of a statement; this quick test makes a second parse unnecessary for most whole files."""
+"""Pattern of a statement.  Most whole files match it, so they need not be parsed a second time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Outcome:
     mismatch: bool = False
     has_code: bool = False
     beyond: knob_values.Beyond = frozenset()
-    """The values that were refused because they lie outside the range of their knob's comment."""
+    """The refused values: each lies outside the range in its knob's comment."""
 
 
 def changed(
@@ -49,9 +49,9 @@ def changed(
     knobs: Mapping[str, Any],
     insisted: knob_values.Beyond = frozenset(),
 ) -> tuple[dict[str, str], Outcome]:
-    """Return the complete new text of every file that differs, and the outcome of the code without the knobs.
+    """Return the complete new text of every changed file, and the outcome of the code without the knobs.
 
-    ``insisted`` has values outside a knob's range that were refused once and are accepted when they are sent again.
+    ``insisted`` has values outside a knob's range that were refused before.  They are accepted now.
     """
     outcome = _code(part, page, originals, beside_knobs=bool(knobs))
     if outcome.problem:
@@ -90,7 +90,7 @@ def _code(part: Part, page: Page, originals: Mapping[str, Original], beside_knob
 
 
 def _illustrates(fence: Fence, originals: Mapping[str, Original]) -> bool:
-    """Return whether a fence without a path only illustrates the knobs, because it has no statements or constants."""
+    """Return whether a fence without a path is only an illustration: it has no statements and no constants."""
     text = "\n".join(fence.lines)
     constants = (_constants(text, original) for original in originals.values())
     return not _STATEMENT.search(text) and all(c is None for c in constants)
@@ -99,7 +99,10 @@ def _illustrates(fence: Fence, originals: Mapping[str, Original]) -> bool:
 def _sorted_out(
     part: Part, page: Page, fences: list[tuple[Fence, Aim]], originals: Mapping[str, Original]
 ) -> tuple[dict[str, list[Block]], dict[str, Fence], str]:
-    """Group blocks and fences by file; return a problem for a file that is unknown, not editable, or given twice."""
+    """Return the blocks and the fences by file, and a problem.
+
+    A file that is unknown, not editable, or given twice is a problem.
+    """
     blocks: dict[str, list[Block]] = {}
     wholes: dict[str, Fence] = {}
     for block in part.blocks:
@@ -171,7 +174,7 @@ def _constants(text: str, original: Original) -> dict[str, Any] | None:
 
 
 def refuse(text: str, original: Original, originals: Mapping[str, Original], is_whole: bool) -> str | None:
-    """Return why a new text of a file cannot be measured, if that can be seen without a run; None otherwise."""
+    """Return why a file's new text must not be measured; None if no reason can be seen without a run."""
     path = original.path
     try:
         text.encode()
@@ -206,8 +209,10 @@ def _refuse_python(text: str, original: Original, originals: Mapping[str, Origin
 def _beyond(
     texts: Mapping[str, str], originals: Mapping[str, Original], insisted: knob_values.Beyond
 ) -> tuple[str, knob_values.Beyond]:
-    """List the values that the code sets outside a knob's range; a knob is left out if the code changes its range
-    comment too."""
+    """Return a problem and the values that the code sets outside their knob's range.
+
+    A knob is left out if the code also changes its range comment.
+    """
     found: dict[tuple[str, str], str] = {}
     for path, text in texts.items():
         had, has = originals[path].knobs, read_knobs(text)
@@ -223,7 +228,7 @@ def _beyond(
 def _tune(
     texts: dict[str, str], originals: Mapping[str, Original], knobs: Mapping[str, Any], insisted: knob_values.Beyond
 ) -> tuple[str, knob_values.Beyond]:
-    """Set knobs in the texts; return what is wrong with the wanted values, and which of them are out of range."""
+    """Set knobs in the texts.  Return a problem if there are wrong values, and the values that are out of range."""
     if not knobs:
         return "", frozenset()
     now = {path: read_knobs(texts[path]) if path in texts else original.knobs for path, original in originals.items()}

@@ -3,8 +3,9 @@
 A block is tried in three ways, in this order:
 
 - its lines match lines of the file exactly;
-- they match except for blanks and one common shift of the indentation, which then applies to the replacement too;
-- if it has only one line, this line is part of a line of the file.
+- its lines match lines of the file if blanks and the indentation are ignored, and the indentation differs by the same
+  number of columns on all lines; then the replacement is shifted by this number too;
+- it has only one line, and this line is part of a line of the file.
 
 A block that fits nowhere or in several places is a problem.  Positions refer to the original text, so the order of the
 blocks does not matter.  Either all blocks are applied or none.
@@ -24,12 +25,12 @@ from autoresearch_mlx.agents.edits.reply_parts import Original, folded
 _MOST_LINES = 40
 _WIDTH = 160
 _COMMON = 8
-"""Number of occurrences in the file above which a line is too common to help find the position."""
+"""A line that occurs more often than this in the file does not help find the position."""
 _COMPARED = 2000
 _TIED = 20
 _OFF = 5
-"""Number of lines by which the window of nearest lines may be widened at either end, because the model may have
-left out or invented lines."""
+"""Number of lines that may be added at each end of the window of nearest lines, because the model may have left out or
+invented lines."""
 MOST = 100
 _SHOWN = 3
 _TAB = 4
@@ -122,8 +123,10 @@ def _shifted(original: Original, block: Block) -> list[Place]:
 
 
 def _within(original: Original, block: Block) -> list[Place]:
-    """Find a search text of one line that is part of a line of the file; usually the model left out the comment at
-    its end."""
+    """Find the places where a search text of one line is a part of a line of the file.
+
+    Usually the model left out the comment at the end of the line.
+    """
     search, replace = _without_blank_ends(block.search, block.replace)
     needle, instead = search[0].strip(), replace[0].strip() if len(replace) == 1 else ""
     if len(search) > 1 or not instead:
@@ -165,7 +168,7 @@ def _text(lines: Sequence[str]) -> str:
 
 
 def _without_blank_ends(search: Sequence[str], replace: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Strip the blank lines at both ends of the first text, and at most as many from the second text."""
+    """Return both texts without blank lines at the ends; ``replace`` loses at most as many as ``search``."""
     old, new = list(search), list(replace)
     for end in (0, -1):
         while old and not old[end].strip():
@@ -184,20 +187,20 @@ def _margin(line: str) -> str:
 
 
 def _shift(search: Sequence[str], lines: Sequence[str]) -> int | None:
-    """Return how many columns further the file's lines are indented than the lines sent; None if that varies."""
+    """Return by how many columns the file's lines are indented more than the model's lines; None if this varies."""
     shifts = {_indent(there) - _indent(here) for here, there in zip(search, lines, strict=True) if here.strip()}
     return shifts.pop() if len(shifts) == 1 else None
 
 
 def _moved(line: str, shift: int, tabs: bool) -> str:
-    """Return the line with its indentation shifted; tabs become blanks when the file has no tabs."""
+    """Return the line with its indentation shifted; tabs are kept only if ``tabs`` is true and the shift is 0."""
     if not line.strip() or (shift == 0 and (tabs or "\t" not in _margin(line))):
         return line
     return " " * max(0, _indent(line) + shift) + line.lstrip()
 
 
 def show_nearest(lines: Sequence[str], folded: Sequence[str], search: Sequence[str]) -> str:
-    """Show the nearest lines of the file with their numbers, and the search text where it differs from them."""
+    """Return the nearest lines of the file with their numbers, and the lines of the search text that differ."""
     wanted = [" ".join(line[: 2 * _WIDTH].split())[:_WIDTH] for line in search[:_MOST_LINES]]
     at = _nearest([line[:_WIDTH] for line in folded], wanted)
     if at is None:
@@ -211,7 +214,8 @@ def show_nearest(lines: Sequence[str], folded: Sequence[str], search: Sequence[s
 def _nearest(folded: Sequence[str], wanted: Sequence[str]) -> int | None:
     """Return the index of the first line of the nearest window.
 
-    The nearest window shares the largest number of lines with the search text, or else has the most similar line.
+    The nearest window has the most lines in common with the search text.  If no window has a line in common, the
+    nearest window has the most similar line.
     """
     votes = _votes(folded, wanted)
     if votes:
@@ -224,7 +228,7 @@ def _nearest(folded: Sequence[str], wanted: Sequence[str]) -> int | None:
 
 
 def _widened(folded: Sequence[str], wanted: Sequence[str], at: int) -> tuple[int, int]:
-    """Widen the window so that it reaches from the first wanted line to the last, if these are only a few lines off."""
+    """Return the window's first line and end, moved outwards to the first and last wanted line if these are near."""
     end = min(len(folded), at + len(wanted))
     before, behind = max(0, at - _OFF), min(len(folded), end + _OFF)
     at = next((k for k in range(before, at) if wanted[0] and folded[k] == wanted[0]), at)

@@ -15,8 +15,8 @@ from autoresearch_mlx.terms import one_line
 WHY = 200
 """Maximum length of a reason, in characters."""
 SHORT_WHY = 120
-"""Maximum length of the reason for a choice from a menu; a short reason is enough, because the choice is soon
-measured."""
+"""Maximum length of the reason for a choice from a menu, in characters.  A short reason is enough, because the choice
+is measured soon."""
 _FIELD = re.compile(r'"?\bchoice"?\s*[:=]\s*"?(?:number\s*)?(\d{1,3})\b', re.IGNORECASE)
 _FIRST = re.compile(
     r"\W*(?:(?:my|the|your) )?(?:i (?:would )?(?:choose|pick|select) )?(?:best )?"
@@ -28,13 +28,15 @@ _WHY = re.compile(r'"why"\s*:\s*"((?:[^"\\]|\\.)*)', re.DOTALL)
 
 
 def menu_schema(count: int) -> dict[str, Any]:
-    """Return the schema of a choice among ``count`` entries.  The number comes first, so that even a reply that is cut
-    off has it."""
+    """Return the schema of a choice among ``count`` entries.
+
+    The number of the entry comes first, so that a reply that is cut off still contains the number.
+    """
     return closed_object(choice={"type": "integer", "enum": list(range(1, count + 1))}, why=text_of(SHORT_WHY))
 
 
 def values_schema(knobs: Sequence[KnobValues]) -> dict[str, Any]:
-    """Return the schema of new values: one branch for each knob, with that knob's own values."""
+    """Return the schema of new values, with a branch for each knob that lists the values offered for this knob."""
     branches = [
         closed_object(name={"type": "string", "enum": [k.name]}, value={"enum": [_plain(v) for v in k.values]})
         for k in knobs
@@ -51,7 +53,7 @@ def read_choice(text: str, count: int) -> tuple[int | None, str, str]:
     """Return the chosen entry (1 to ``count``), the model's reason, and, if the reply chooses nothing, the problem.
 
     The number may be a field of an object or the beginning of the reply.  If the reply names only one entry, the number
-    may be anywhere in it.
+    may be anywhere in the reply.
     """
     prose = read_page(text).prose or text
     named = _FIELD.search(prose) or _FIRST.match(prose)
@@ -64,7 +66,7 @@ def read_choice(text: str, count: int) -> tuple[int | None, str, str]:
 
 
 def _only(text: str, count: int) -> int | None:
-    """Return the entry that a text names; None if it names none, or several."""
+    """Return the only entry that a text names; None if the text names no entry, or several entries."""
     found = {int(match[1]) for match in _ANY.finditer(text)}
     named = [number for number in found if 1 <= number <= count]
     return named[0] if len(named) == 1 else None

@@ -1,8 +1,8 @@
-"""Make the example of an answer from the lab's own knobs, and recognise it when a model sends it back.
+"""Make the example of an answer from the lab's own knobs, and recognise a copy of the example in a reply.
 
-Small models copy examples.  If the example is about another program, a small model proposes the knob of that program,
-which does not exist in the lab, or a title and an axis that mean nothing for the lab.  So the example is about a knob
-of the lab at hand, and a copy of it is refused.
+Small models copy examples.  If the example is about another program, a small model proposes a knob, a title and an axis
+of this other program, which mean nothing in the lab.  So the example is about a knob of the lab, and a copy of the
+example is refused.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ OTHER_TITLE, OTHER_AXIS, OTHER_WHY = "pour twice", "pouring", "Less runs over."
 """Fields of the example for a lab without knobs; this example is about another program."""
 WHY = "It should do more in the same time."
 _FINE = 0.1
-"""If a step of 1 is at most this share of an integer knob's range, the example uses the far end of the range, which a
-model would hardly propose by itself."""
+"""If a step of 1 is at most this share of an integer knob's range, the example's value is the far end of the range.  A
+model would hardly propose this value by itself."""
 _STEP = 0.037
-"""Distance of the example's value from the present value, as a share of the knob's range.  A model would hardly propose
-a value at exactly this distance by itself, so a copy of the example is recognised."""
+"""Distance from the present value to the example's value, as a share of the knob's range.  A model would hardly propose
+exactly this distance by itself, so a copy of the example is recognised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Example:
 
 
 def example_for(files: Mapping[str, str]) -> Example | None:
-    """Return the example for these files; None when they have no knob that may move."""
+    """Return the example for these files; None when the files have no knob that may move."""
     return _example(tuple(sorted(files.items())))
 
 
@@ -67,7 +67,7 @@ def _after(d: Dimension) -> Any:
 
 
 def sample(files: Mapping[str, str]) -> str:
-    """Return an object with all fields, as an example for a message about a bad answer."""
+    """Return a JSON object with all fields, as an example for a message about a bad answer."""
     found = example_for(files)
     if found is None:
         return (
@@ -78,7 +78,7 @@ def sample(files: Mapping[str, str]) -> str:
 
 
 def is_copy(files: Mapping[str, str], changes: Mapping[str, tuple[Any, Any]]) -> bool:
-    """Return whether these changes of knobs are exactly the example's."""
+    """Return whether these changes of knobs are exactly the change of the example."""
     found = example_for(files)
     return found is not None and dict(changes) == {found.knob: (found.before, found.after)}
 
@@ -88,5 +88,5 @@ PLACEHOLDERS = frozenset({OTHER_TITLE, OTHER_AXIS, OTHER_WHY.lower(), WHY.lower(
 
 
 def own_words(text: str) -> str:
-    """Return a text as it is, or an empty string when it only repeats a placeholder of the prompt."""
+    """Return the text, or an empty string if the text only repeats a placeholder of the prompt."""
     return "" if text.strip().lower() in PLACEHOLDERS else text

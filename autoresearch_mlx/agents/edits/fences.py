@@ -23,7 +23,7 @@ HEADING = re.compile(
     r"[ \t]*[#№]?[ \t]*\d{1,3}\b(.{0,300})",
     re.IGNORECASE,
 )
-"""Pattern of the heading of one proposal among several; the group is the rest of the line."""
+"""Pattern of a proposal's heading in a reply with several proposals; the group is the rest of the line."""
 _PATH = re.compile(r"[\w.~/\\+-]{1,300}")
 _SUFFIX = re.compile(r"\.(?:py|pyi|toml|txt|json|yaml|yml|md|cfg|ini|sh|c|cc|cpp|h|hpp|metal|cu|rs|go|js|ts)$")
 _PREFIX = re.compile(r"(?:file|filename|path|title|name|src)\s*[:=]\s*", re.IGNORECASE)
@@ -33,7 +33,7 @@ PYTHON = frozenset({"python", "py", "python3", "py3"})
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """One fence: the numbers of its lines in the reply, counted from 0, and its contents without its indentation."""
+    """A fence: the numbers of its lines in the reply, counted from 0, and its contents without the indentation."""
 
     start: int
     end: int
@@ -47,7 +47,7 @@ class Fence:
 
     @property
     def inner(self) -> range:
-        """The numbers of the reply's lines that are inside the fence."""
+        """The numbers of the lines inside the fence, counted from 0 in the reply."""
         return range(self.start + 1, self.start + 1 + len(self.lines))
 
 
@@ -94,9 +94,9 @@ def _fence(lines: Sequence[str], opened: tuple[int, re.Match[str]], last: int, e
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """The path of the file that a fence or block is for, and whether the author named it.
+    """The path of the file that a fence or block is for; ``said`` is true if the author named this path.
 
-    The path is None if neither the fence nor the text around it says which file is meant.
+    The path is None if neither the fence nor the text around it names a file, and there are several files.
     """
 
     path: str | None
@@ -120,7 +120,7 @@ def aim_of_fence(fence: Fence, lines: Sequence[str], files: Collection[str]) -> 
 
 
 def first_comment(fence: Fence) -> str | None:
-    """Return the path in the first line of a fence, such as ``# train_mlx.py``; None if there is none."""
+    """Return the path in the first line of a fence, such as ``# train_mlx.py``; None if this line has no path."""
     first = fence.lines[0].strip() if fence.lines else ""
     return path_alone(first) if first.startswith(("#", "//")) else None
 
@@ -134,15 +134,17 @@ def _unsaid(above: str, files: Collection[str]) -> Aim:
 
 
 def _above(lines: Sequence[str], at: int) -> str:
-    """Return the line directly above line ``at``, or the line above that if one empty line lies between."""
+    """Return the line above line ``at``; if that line is empty, return the line before it."""
     return next((line for line in reversed(lines[max(0, at - 2) : at]) if line.strip()), "")
 
 
 def code_fences(
     fences: Sequence[Fence], blocks: Sequence[Block], lines: Sequence[str], files: Collection[str]
 ) -> list[tuple[Fence, Aim]]:
-    """Return the fences that contain whole files.  If there are blocks, a fence without a path is only an
-    illustration."""
+    """Return the fences that contain whole files, each with the file that it is for.
+
+    If there are blocks, a fence without a path is only an illustration, and is left out.
+    """
     found: list[tuple[Fence, Aim]] = []
     all_python = all(path.endswith((".py", ".pyi")) for path in files)
     for fence in fences:

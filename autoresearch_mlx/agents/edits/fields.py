@@ -1,5 +1,4 @@
-"""Read and check the fields of a proposal in a JSON object, and define the schema of the fields for servers that
-enforce a schema."""
+"""Read and check the fields of a proposal in a JSON object, and define their schema for servers that enforce one."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ _ENTRIES = 64
 _REASON = 400
 """Maximum length of a hypothesis in a schema, in characters."""
 MOST_CHANGES = 3
-"""Maximum number of knobs that a schema lets one proposal change: no more than a person can reason about."""
+"""Maximum number of knobs that the schema lets a proposal change.  A person cannot reason about more at once."""
 
 Text: TypeAlias = Annotated[str, Field(strict=True, max_length=_TEXT)]
 Scalar: TypeAlias = StrictBool | StrictInt | StrictFloat | Text
@@ -62,7 +61,7 @@ def _number(value: Any) -> Any:
 
 
 def _pairs(value: Any) -> Any:
-    """Read knobs from an object, or from the list of names and values in the schema; null means no change."""
+    """Return the knobs of an object, or of a list of names and values as in the schema; null means no change."""
     if value is None:
         return {}
     if isinstance(value, list):
@@ -89,15 +88,15 @@ class Fields(BaseModel):
     knobs: Annotated[Mapping[str, Value], Field(max_length=_KNOBS), BeforeValidator(_pairs)] = Field(
         default_factory=dict
     )
-    """New values of knobs as the model wrote them; they are checked against the file when they are set."""
+    """New values of knobs as the model wrote them; :mod:`apply` checks whether the values fit the file."""
 
 
 def schema(knobs: Sequence[str] = ()) -> dict[str, Any]:
-    """Return a JSON schema of the fields, in the subset that grammar engines and strict modes have in common.
+    """Return a JSON schema of the fields, in the part of JSON schema that all servers can enforce.
 
-    The strict modes of servers do not allow objects with arbitrary keys, so the schema has knobs as a list of names and
-    values.  ``knobs`` has the names of the files' knobs; if it is given, no other name is allowed.  Each string has a
-    maximum length, because a small model might otherwise never end it.
+    Some servers do not allow objects with arbitrary keys, so the schema has knobs as a list of names and values.
+    ``knobs`` has the names of the files' knobs; if it is given, no other name is allowed.  Each string has a maximum
+    length, because a small model might otherwise write it without end.
     """
     value = {
         "anyOf": [
@@ -123,9 +122,9 @@ def text_of(most: int) -> dict[str, Any]:
 
 
 def read_fields(text: str) -> tuple[Fields | None, str]:
-    """Return the fields of the first object in a reply that has any of them, or a problem for the model to read.
+    """Return the fields of the first JSON object in a reply that has at least one field, or a problem for the model.
 
-    The object may be the whole text, lie in a JSON fence, or lie anywhere outside code.
+    The object may be the whole text, or be in a JSON fence, or be anywhere outside code.
     """
     found = next(iter(objects(read_page(text).prose)), None)
     if found is None:
@@ -134,7 +133,7 @@ def read_fields(text: str) -> tuple[Fields | None, str]:
 
 
 def check(value: Mapping[str, Any]) -> tuple[Fields | None, str]:
-    """Return the fields of an object, or a problem that names every wrong field and what it must be."""
+    """Return the fields of an object, or a problem that says for each wrong field what the field must be."""
     try:
         return Fields.model_validate(value), ""
     except ValidationError as error:

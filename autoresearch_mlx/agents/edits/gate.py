@@ -1,6 +1,6 @@
 """Refuse an edit before it runs: code that does not parse, undefined names, modules that are not installed.
 
-Nothing is imported or run here.  The target itself checks whether the file still fulfils the target's contract.
+Nothing is imported or run here.  The target checks later whether the file still defines what the target needs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Survey:
     names: frozenset[str] = frozenset()
     """Every name that the file reads or assigns, in any scope."""
     imports: Mapping[str, int] = field(default_factory=dict)
-    """Imported modules by full name, each with its first line, without relative imports and those inside ``try``."""
+    """Full names of the imported modules, each with the line of its first import.  Relative imports and imports inside
+    ``try`` are left out."""
 
 
 def survey(tree: ast.Module) -> Survey:
@@ -49,14 +50,13 @@ def survey(tree: ast.Module) -> Survey:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             imports.setdefault(node.module, node.lineno)
     names = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
-    # Names inside quoted annotations are left out, because nothing evaluates them, and `"batch heads"` may name a
-    # shape.
+    # Names inside quoted annotations are left out: nothing evaluates them, and `"batch heads"` may describe a shape.
     undefined = {name: line for name, line in _undefined(tree).items() if name in names}
     return Survey(undefined, names, imports)
 
 
 def _undefined(tree: ast.Module) -> dict[str, int]:
-    """Return the undefined names that pyflakes finds; empty if the code is nested too deeply for it."""
+    """Return the undefined names that pyflakes finds; no names if the code is nested too deeply for pyflakes."""
     from pyflakes.checker import Checker
     from pyflakes.messages import UndefinedName
 
@@ -71,7 +71,7 @@ def _undefined(tree: ast.Module) -> dict[str, int]:
 
 
 def parse(text: str) -> ast.Module | str:
-    """Return the syntax tree of a Python text, or a message that says why it does not parse and shows the lines."""
+    """Return the syntax tree of a Python text, or a message that says why the text does not parse."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings about string escapes in the edit would appear on the terminal
@@ -93,10 +93,10 @@ def _excerpt(text: str, at: int) -> str:
 
 
 def missing_names(new: Survey, old: Survey) -> str | None:
-    """Report the names that the new text uses but nothing defines, because each would be a NameError when its line
-    runs.
+    """Return a message about the names that the new text uses but does not define; None if there are no such names.
 
-    Names that were already undefined in the old text are not reported, as they are not the edit's fault.
+    Such a name would be a NameError when its line runs.  Names that were undefined in the old text are not reported,
+    because they are not the edit's fault.
     """
     missing = {name: line for name, line in new.undefined.items() if name not in old.undefined}
     lost = [f"{name} (line {line})" for name, line in missing.items() if name in old.names][:_SHOWN]
@@ -107,10 +107,10 @@ def missing_names(new: Survey, old: Survey) -> str | None:
 
 
 def missing_modules(new: Survey, old: Survey, beside: Collection[str]) -> str | None:
-    """Report the imported modules that are not installed here, and say which modules are.
+    """Return a message that names imported modules that are not installed, and modules that are; None if all are.
 
-    Modules that the file imported before, the editable files themselves, and imports that the code expects to fail
-    (inside ``try``) are allowed.  ``beside`` has the names of modules in the file's own folder.
+    Three kinds of import are allowed in any case: modules that the file imported before, the editable files, and
+    imports inside ``try``.  ``beside`` has the names of the modules in the file's own folder.
     """
     trusted = {*beside, *(name.partition(".")[0] for name in old.imports)}
     missing = [
@@ -126,7 +126,7 @@ def missing_modules(new: Survey, old: Survey, beside: Collection[str]) -> str | 
 
 
 def _is_there(name: str, trusted: Collection[str]) -> bool:
-    """Return whether the file of a module can be found, also inside packages."""
+    """Return whether the file of a module can be found; the module may be inside a package."""
     top, *inner = name.split(".")
     if top in sys.stdlib_module_names or top == "__main__":
         return True

@@ -1,7 +1,8 @@
-"""Turn knob values as a model writes them into values that fit the file.
+"""Turn the knob values that a model writes into values that fit the file.
 
 The present value decides the type: a whole number stays whole, any other number stays a number, and a string stays a
-string.  ``"2**14"`` and ``"0.05"`` are read as numbers, ``8.0`` as a whole number; anything else is a problem.
+string.  ``"2**14"`` and ``"0.05"`` are read as numbers, and ``8.0`` as a whole number.  A value of another type is a
+problem.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _LARGEST = 2**63
 _SHOWN = 60
 
 Beyond: TypeAlias = frozenset[tuple[str, str]]
-"""Knobs with values outside their ranges, each value as it is written in Python."""
+"""Pairs of a knob and a value outside the knob's range, both as text; the value is written as in Python."""
 
 
 class Unfit(Exception):
@@ -30,10 +31,9 @@ class Unfit(Exception):
 
 
 def place(name: str, files: Mapping[str, Mapping[str, Knob]]) -> tuple[str, str]:
-    """Return the path and the knob that a name in a model's reply refers to: ``MATRIX_LR``, or
-    ``train_mlx.py:MATRIX_LR``.
+    """Return the path and the knob for a name in a reply, such as ``MATRIX_LR`` or ``train_mlx.py:MATRIX_LR``.
 
-    Raises Unfit, naming the most similar knobs.
+    Raises Unfit for a name that fits no knob, or knobs in several files.
     """
     path, _, bare = name.strip().rpartition(":")
     within = {p: knobs for p, knobs in files.items() if not path or p == path}
@@ -58,7 +58,10 @@ def _unknown(name: str, files: Mapping[str, Mapping[str, Knob]]) -> str:
 
 
 def fit(knob: Knob, value: Any) -> Any:
-    """Return the value in the knob's own type.  Raises Unfit, whose message says which values the knob can have."""
+    """Return the value in the knob's own type.
+
+    Raises Unfit for a value of another type; the message says which values the knob can have.
+    """
     try:
         return _fit(knob.value, value)
     except Unfit as error:
@@ -133,7 +136,7 @@ def _number(value: Any) -> int | float | None:
 
 
 def _literal(text: str) -> Any:
-    """Return the value of a Python literal or a small power in one line; None for anything else."""
+    """Return the value of a line with a Python literal or a small power; None for any other text."""
     text = text.strip()
     if len(text) > 2 * _SHOWN + 80 or any(mark in text for mark in "\n\r;#="):
         return None

@@ -29,7 +29,8 @@ _LONE_CLOSE = re.compile(r"[ \t]*>{5,}[ \t]*(?:REPLACE|UPDATED)\b.{0,300}", re.I
 class Block:
     """One block, with the numbers of its lines in the reply, counted from 0.
 
-    ``search`` has the lines to find and ``replace`` those to put in their place.  A broken block has a ``problem``.
+    ``search`` has the lines to find, and ``replace`` has the lines that replace them.  A broken block has a
+    ``problem``.
     """
 
     start: int
@@ -77,7 +78,7 @@ def _closed(
 ) -> Block:
     if (
         len(dividers) > 1
-    ):  # the code has a heading underlined with =====; the real divider is as long as the other marks
+    ):  # the code contains a line of =====, as under a heading; the real divider is as long as the other marks
         dividers = [d for d in dividers if len(d[1]) == len(opening[1])]
     if len(dividers) != 1:
         many = "more than one line" if dividers else "no line"

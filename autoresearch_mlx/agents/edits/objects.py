@@ -1,8 +1,8 @@
 """Find the JSON objects in a text that have a proposal's fields.
 
-An object is first read as JSON.  If it is not valid JSON, clear mistakes outside strings are corrected: trailing
-commas, comments, ``None``/``True``/``False``, powers such as ``2**14``, and round brackets around a list.  Line ends
-inside strings are kept.
+An object is first read as JSON.  If it is not valid JSON, five kinds of mistakes outside strings are corrected:
+trailing commas, comments, ``None``/``True``/``False``, powers such as ``2**14``, and round brackets around a list.
+Strings may contain line ends.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _MENDED = re.compile(
 )
 _WORDS = {"None": "null", "True": "true", "False": "false", "(": "[", ")": "]"}
 _MOST_WORK = 2_000_000
-"""Number of characters after which the search ends without a result, because nested open braces take quadratic time."""
+"""Number of characters after which the search for objects ends, because nested open braces take quadratic time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One object and its position in the text; or, for text that only resembles an object, why it cannot be read."""
+    """An object and its position in the text.  If the object cannot be read, ``problem`` says why."""
 
     start: int
     end: int
@@ -40,7 +40,10 @@ class Found:
 
 
 def objects(text: str) -> tuple[Found, ...]:
-    """Return every outermost object with one of the fields, readable or not, in the order of the text."""
+    """Return the outermost objects that have a proposal's fields, in the order of the text.
+
+    Objects that cannot be read are returned too, with a problem.
+    """
     return tuple(_objects(text))
 
 
@@ -62,8 +65,10 @@ def _objects(text: str) -> Iterator[Found]:
 
 
 def _read(text: str, start: int) -> tuple[Any, int, int]:
-    """Return the value, the end and the number of characters read; the value is None if correction does not make the
-    text JSON."""
+    """Return the value, its end in the text, and the number of characters read.
+
+    The value is None if the text is not JSON even after the corrections.
+    """
     try:
         value, end = json.JSONDecoder(strict=False).raw_decode(text, start)
         return value, end, end - start
@@ -79,8 +84,10 @@ def _read(text: str, start: int) -> tuple[Any, int, int]:
 
 
 def _balanced(text: str, start: int) -> int:
-    """Return the position after the brace that closes the brace at ``start``, or the end of the text if it is never
-    closed."""
+    """Return the position after the brace that closes the brace at ``start``.
+
+    If there is no such brace, return the end of the text.
+    """
     depth = 0
     for token in _BRACES.finditer(text, start):
         depth += {"{": 1, "}": -1}.get(token.group(), 0)

@@ -1,7 +1,7 @@
 """Turn a model's reply and the editable files into edits, each with new texts or with a problem.
 
-A reply is prose, then one or more proposals.  Each proposal has a heading (``## Proposal 1``) or an object of its own,
-and contains
+A reply is prose, then one or more proposals.  Each proposal begins with a heading (``## Proposal 1``) or with its JSON
+object, and contains
 
     a JSON object   title, axis, hypothesis, expected_gain, knobs
     code            search/replace blocks, or a whole file in a fence
@@ -35,7 +35,7 @@ _UNTITLED = "an edit without a title"
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One proposal as it was understood: new texts of files, a problem, or an idea that still needs code."""
+    """A proposal after reading: it has new texts of files, or a problem, or an idea that still needs code."""
 
     title: str
     axis: str | None
@@ -44,23 +44,23 @@ class Edit:
     files: Mapping[str, str]
     """Complete new text of each changed file; empty when there is a problem."""
     problem: str = ""
-    """The problem, told to the model, and what the model should send instead."""
+    """What is wrong, and what the model should send instead; empty if nothing is wrong.  The model gets this text."""
     mismatch: bool = False
     """True when search/replace blocks did not fit the file, or were incomplete."""
     wants_code: bool = False
     """True when the fields are fine, but there are neither knobs nor code."""
     beyond: Beyond = frozenset()
-    """The knobs for which a value outside the range of their comment was refused, each with that value."""
+    """The refused values outside a knob's range comment, each with its knob."""
 
 
 def read_reply(
     text: str, files: Mapping[str, str], fields: Fields | None = None, insisted: Beyond = frozenset()
 ) -> tuple[Edit, ...]:
-    """Return the proposals of a reply, at least one and at most 16.  Raises nothing, whatever the text.
+    """Return the proposals of a reply, at least one and at most 16.  No text makes this function raise an error.
 
     ``files`` maps the path of every file that may change to its text.  ``fields`` are the fields from an earlier call.
     If ``fields`` are given, the text is read as the code for these fields, and JSON objects in the text are ignored.
-    ``insisted`` has the values outside a knob's range that were refused before; a value that is sent again is accepted.
+    ``insisted`` has the values outside a knob's range that were refused before.  Such a value is accepted now.
     """
     if len(text) > MOST_CHARACTERS:
         said = f"The reply has {len(text):,} characters; at most {MOST_CHARACTERS:,} are read. Send a shorter one."
@@ -73,7 +73,7 @@ def read_reply(
 
 
 def _read(part: Part, page: Page, originals: Mapping[str, Original], insisted: Beyond) -> Edit:
-    """Read one proposal with its own fields; code without a JSON object is an edit too."""
+    """Return the edit of a proposal with its own fields; code without a JSON object also makes an edit."""
     if part.found is None:
         return _edit(part, page, originals, Fields(), True, insisted)
     if part.found.value is None:
@@ -97,7 +97,7 @@ def _own(fields: Fields) -> Fields:
 def _edit(
     part: Part, page: Page, originals: Mapping[str, Original], fields: Fields, asked: bool, insisted: Beyond
 ) -> Edit:
-    """Make the edit of one proposal.  If code was ``asked`` for, a reply without code is a problem."""
+    """Return the edit of a proposal.  If ``asked`` is true, the model was asked for code, so no code is a problem."""
     files, outcome = changed(part, page, originals, fields.knobs, insisted)
     if outcome.problem:
         return _refused(fields, part.heading, outcome.problem, outcome.mismatch, outcome.beyond)
@@ -122,8 +122,10 @@ def _edit(
 
 
 def _of_knobs(fields: Fields, moved: KnobChanges, files: Mapping[str, str]) -> Edit:
-    """Make an edit that changes only knobs; title and axis are derived from the change, and the model's own are
-    ignored."""
+    """Return an edit that changes only knobs.
+
+    Title and axis come from the changed knobs; the model's title and axis are ignored.
+    """
     order = {name.rsplit(":", 1)[-1].upper(): at for at, name in enumerate(fields.knobs)}
     return Edit(
         title=_short(describe(moved)),
@@ -164,7 +166,7 @@ def _already(fields: Fields) -> str:
 
 
 def _axis(fields: Fields, before: Mapping[str, str], after: Mapping[str, str]) -> str | None:
-    """Return the axis that the model named, else the axis of the first changed knob in the model's list."""
+    """Return the axis that the model named, or else the axis of the changed knob that the model listed first."""
     said = (fields.axis or "").lower()
     if _AXIS.fullmatch(said):
         return said

@@ -16,20 +16,19 @@ from autoresearch_mlx.agents.edits.objects import Found, objects
 from autoresearch_mlx.lab.source import MARK, Knob, read_knobs
 
 MOST = 16
-"""Maximum number of proposals read from one reply; further proposals are ignored."""
+"""Maximum number of proposals that are read from a reply; further proposals are ignored."""
 
 
 class Original:
     """A file before the edit.
 
-    ``text`` has only line feeds as line ends, and no byte order mark; :meth:`restored` gives a new text the line ends
-    and the mark of the file.
+    ``text`` has only line feeds as line ends, and no byte order mark.  :meth:`restored` gives a new text the file's
+    line ends and byte order mark.
     """
 
     def __init__(self, path: str, raw: str) -> None:
         self.path, self.raw = path, raw
-        # True only when every line ends in CR LF, because in a file with mixed line ends each line keeps its own line
-        # end.
+        # True only when every line ends in CR LF.  If a file has several kinds of line end, each line keeps its own.
         self._crlf = "\r" in raw and raw.count("\r\n") == raw.count("\n") == raw.count("\r")
         self._mark = MARK if raw.startswith(MARK) else ""
         text = raw.removeprefix(MARK)
@@ -53,7 +52,7 @@ class Original:
 
     @cached_property
     def starts(self) -> list[int]:
-        """Offset of each line in ``text``, followed by the offset at which another line would begin."""
+        """Offset of each line in ``text``; the last entry is the offset of a line after the end."""
         return list(accumulate((len(line) + 1 for line in self.lines), initial=0))
 
     @cached_property
@@ -62,7 +61,7 @@ class Original:
 
     @cached_property
     def tree(self) -> ast.Module | None:
-        """Syntax tree of the file; None when it is not Python or does not parse."""
+        """Syntax tree of the file; None when the file is not Python or does not parse."""
         found = parse(self.text) if self.is_python else ""
         return found if isinstance(found, ast.Module) else None
 
@@ -72,7 +71,7 @@ class Original:
 
 
 def folded(line: str) -> str:
-    """Return a line with single blanks between its words, and none at its ends."""
+    """Return a line with single blanks between its words, and no blanks at its ends."""
     return " ".join(line.split())
 
 
@@ -82,7 +81,7 @@ class Page:
     blocks: tuple[Block, ...]
     fences: tuple[Fence, ...]
     prose: str
-    """The text with blanks in place of code, so that offsets and lines stay the same; fences with JSON are kept."""
+    """The reply with blanks instead of code, so that offsets and lines stay the same.  Fences with JSON are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ class Part:
 
 
 def read_page(text: str) -> Page:
-    """Find the lines, blocks, fences and prose of a reply; a line may end with LF, CR LF or CR."""
+    """Return the lines, blocks, fences and prose of a reply; a line may end with LF, CR LF or CR."""
     lines = tuple(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
     blocks = read_blocks(lines)
     fences = read_fences(lines, blocks)
@@ -116,7 +115,7 @@ def _prose(lines: tuple[str, ...], blocks: tuple[Block, ...], fences: tuple[Fenc
 
 
 def _may_hold_json(fence: Fence) -> bool:
-    """Return whether a fence may contain JSON, judged by its first line and not by its info string."""
+    """Return whether the first line inside a fence looks like JSON; the info string is ignored."""
     first = next((line.strip() for line in fence.lines if line.strip()), "")
     return first.startswith(("{", "["))
 
@@ -165,7 +164,7 @@ def _begun(headings: Mapping[int, str], found: Sequence[tuple[int, Found]]) -> l
 
 
 def whole_part(page: Page) -> Part:
-    """Read a reply as the code of one proposal; JSON objects in it are ignored."""
+    """Return a whole reply as the code of one proposal; JSON objects in the reply are ignored."""
     return Part("", None, page.blocks, _code(page.fences, _lines_of(page, objects(page.prose)), 0, len(page.lines)))
 
 

@@ -1,7 +1,7 @@
-"""Check whether a whole new file in one fence is really complete.
+"""Check whether a new file in a fence is complete.
 
-Some models replace unchanged code by a comment that says so, or send only the part that they worked on.  Both kinds of
-reply would silently delete the rest of the file.
+Some models replace unchanged code by a comment such as "rest unchanged", or send only the part that they changed.  If
+such a reply were taken as the whole file, the rest of the file would be deleted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FEW_NAMES = 3
 
 
 def code_left_out(text: str, original: str) -> str | None:
-    """Describe the first line that stands for omitted code; return None when there is no such line.
+    """Return a message about the first line that stands for omitted code; None when there is no such line.
 
     Lines that are also in the original are ignored.
     """
@@ -61,7 +61,7 @@ def _stands_for_code(line: str) -> bool:
 
 
 def body_left_out(tree: ast.Module, original: ast.Module | None) -> str | None:
-    """Describe a bare ``...`` where the original has code; return None when there is none."""
+    """Return a message about a line ``...`` where the original has code; None when there is no such line."""
     had = {name: _is_stub(node) for name, node in _bodies(original)} if original is not None else {}
     for name, node in _bodies(tree):
         if _is_stub(node) and not had.get(name, True):
@@ -92,7 +92,7 @@ def _is_stub(node: Any) -> bool:
 
 
 def only_an_excerpt(tree: ast.Module, original: ast.Module) -> str | None:
-    """Say that a text is only a part of the file, because it lacks most top-level names; return None otherwise."""
+    """Return a message if a text lacks most top-level names of the file, so that it is only a part; None otherwise."""
     had, has = top_names(original), top_names(tree)
     lacking = [name for name in had if name not in has]
     if len(had) < _FEW_NAMES or 3 * len(lacking) <= 2 * len(had):
@@ -113,8 +113,10 @@ def top_names(tree: ast.Module) -> dict[str, int]:
 
 
 def only_constants(text: str, tree: ast.Module, original: str) -> dict[str, Any] | None:
-    """Return the values in a text that consists only of knobs of a file; None if the text has more, or the file has
-    nothing else."""
+    """Return the values in a text that has only knobs of a file; None if the text has anything else.
+
+    If the text has all knobs of the file, None is returned, because the text may be the whole file.
+    """
     had, has = read_knobs(original), read_knobs(text)
     if not has or len(has) != len(tree.body) or any(name not in had for name in has) or len(has) == len(had):
         return None

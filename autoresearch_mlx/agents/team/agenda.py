@@ -1,5 +1,4 @@
-"""Work out the chief's agenda from the history alone, so that a session that was killed continues with the agenda that
-it had."""
+"""Work out the chief's agenda from the history alone, so that a killed session continues with the same agenda."""
 
 from __future__ import annotations
 
@@ -13,10 +12,10 @@ from autoresearch_mlx.agents.ideas.misses import near_misses
 from autoresearch_mlx.experiment import Context, Experiment
 
 COLLAPSE = 5
-"""Number of experiments in a row that each gained less than three sigma, after which their class of axes is stale."""
+"""If this many experiments in a row on a class of axes each gain less than three sigma, the class is stale."""
 _PRIOR = 2.0
-"""Weight of the prior, a gain of 0, as a number of experiments; the prior keeps one lucky gain from raising the
-expectation."""
+"""Number of imagined experiments with a gain of 0 on each axis.  They keep the expected gain low after one lucky
+gain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class AxisNote:
     keeps: float
     """Number of keeps on this axis; older keeps count less."""
     expected_gain: float
-    """Mean gain of the axis's tries, shrunk towards 0, in the metric's unit."""
+    """Mean gain of the experiments on this axis, shrunk towards 0, in the metric's unit."""
     exhausted: bool
 
 
@@ -38,14 +37,16 @@ class Agenda:
 
     axes: tuple[AxisNote, ...]
     stale: tuple[str, ...]
-    """Classes of axes (``lr`` for ``lr.matrix``) on which no experiment gains at present."""
+    """Classes of axes, such as ``lr`` for ``lr.matrix``, on which no experiment gains at present."""
     misses: tuple[int, ...]
-    """Numbers of the discarded experiments whose effect is too small to tell from zero."""
+    """Numbers of the near misses: discarded experiments whose effect cannot be told from zero."""
     keeps: tuple[int, ...]
 
     def free(self, taken: Collection[str]) -> tuple[str, ...]:
-        """Return the axes that a new brief may have; exhausted and stale axes are returned only if no other axes are
-        left."""
+        """Return the axes that a new brief may have: all axes that are not ``taken``, exhausted or stale.
+
+        If no such axis is left, the exhausted and stale axes that are not ``taken`` are returned.
+        """
         left = [note for note in self.axes if note.axis not in taken]
         fresh = [note for note in left if not note.exhausted and class_of(note.axis) not in self.stale]
         return tuple(note.axis for note in fresh or left)
@@ -79,14 +80,16 @@ def agenda_of(context: Context) -> Agenda:
 
 
 def class_of(axis: str) -> str:
-    """Return the class of an axis; the axis of a constant that is in no table is a class of its own."""
+    """Return the class of an axis: its first word, or the whole axis for ``knob.NAME``, a constant in no table."""
     head = axis.split(".")[0]
     return axis if head == "knob" else head
 
 
 def _stale(context: Context, notes: list[AxisNote]) -> tuple[str, ...]:
-    """Return the classes whose axes are exhausted, and the class of the last ``COLLAPSE`` experiments if none of these
-    gained."""
+    """Return the classes whose axes are all exhausted, and the class of the last ``COLLAPSE`` experiments.
+
+    This last class is stale only if all these experiments belong to it, and none of them gained.
+    """
     classes: dict[str, list[AxisNote]] = {}
     for note in notes:
         classes.setdefault(class_of(note.axis), []).append(note)

@@ -16,7 +16,7 @@ _STEPS = (("midpoint", -0.5), ("half overshoot", 0.5))
 
 @dataclass(frozen=True, slots=True)
 class Bracket:
-    """One follow-up: the number of the experiment that gained, the new point on its step, and the edit."""
+    """A follow-up: the number of the experiment that gained, the name of the new point, and the edit."""
 
     of: int
     side: str
@@ -27,8 +27,8 @@ class Bracket:
 def brackets(context: Context) -> Iterator[Bracket]:
     """Yield the follow-ups that no experiment has tried, oldest gain first.
 
-    A gain is followed up as long as the incumbent has the values that gained, or the values of a follow-up.  A change
-    of several constants is scaled as a whole; a change of code or of a string has no midpoint.
+    A gain is followed up as long as the incumbent still has the values of this gain, or of one of its follow-ups.  A
+    change of several constants is scaled as a whole.  A change of code or of a string is not followed up.
     """
     done = {tuple(told) for e in context.history.experiments if isinstance(told := e.talk.get("bracket"), list)}
     for e in context.history.experiments:

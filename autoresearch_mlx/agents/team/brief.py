@@ -55,7 +55,7 @@ class Briefed(Context):
 
 
 def briefed(context: Context, brief: Brief) -> Briefed:
-    """Return the context with a brief in it."""
+    """Return a copy of the context with a brief added."""
     plain: Mapping[str, Any] = {f.name: getattr(context, f.name) for f in fields(Context)}
     return Briefed(**{**plain, "brief": brief})
 

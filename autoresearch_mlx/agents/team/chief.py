@@ -27,8 +27,8 @@ from autoresearch_mlx.models.wire import Ask, Endpoint, Message
 _SHARES: Mapping[BriefKind, float] = {"explore": 0.5, "refine": 0.25, "combine": 0.15, "ablate": 0.1}
 _LONGEST = 300
 _NAMES_AN_EDIT = re.compile(r"```|\b[A-Za-z_]\w*\s*(:=|=|->|→)\s*\S|(?<![#\w.])[-+]?\d")
-"""Pattern of a question that names an edit, which a chief must not do; such a question contains code, or a number that
-is not an experiment's."""
+"""Pattern that finds an edit in a question of the chief: code, or a number other than an experiment's number.  A chief
+must not name an edit."""
 _REPLY_TOKENS = 800
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
@@ -40,7 +40,10 @@ class Voice(Protocol):
     def name(self) -> str: ...
 
     def answer(self, number: int, purpose: str, system: str, user: str) -> Mapping[str, Any]:
-        """Return the JSON object in the reply; empty if there is none.  Raises AgentError."""
+        """Return the JSON object in the model's reply, or an empty mapping if the reply has no JSON object.
+
+        Raises AgentError when the model does not answer.
+        """
         ...
 
     def close(self) -> None: ...
@@ -60,8 +63,8 @@ class Order:
 
 @dataclass(slots=True)
 class Chief:
-    """The chief, which writes briefs.  ``voice`` is the model that words the questions; if it is None, fixed texts are
-    used."""
+    """The chief writes briefs.  ``voice`` is the model that words the questions; if it is None, the questions are fixed
+    texts."""
 
     seed: int
     voice: Voice | None = None
@@ -107,8 +110,10 @@ class Chief:
         return Order("explore", axis, words, _last(tried))
 
     def _wished(self, context: Context, free: Sequence[str]) -> str | None:
-        """Return the axis that the user's newest note names, either by the axis's name or by the name of one of its
-        constants."""
+        """Return the free axis that the user's newest note names; None if there is no such axis.
+
+        A note may name an axis itself, or a constant that belongs to the axis.
+        """
         if not context.notes:
             return None
         note = context.notes[-1].lower()
@@ -123,7 +128,7 @@ class Chief:
         return next((axis for axis, words in names.items() if words & said), None)
 
     def _advice(self, context: Context, agenda: Agenda, free: Sequence[str]) -> Mapping[str, Any]:
-        """Return the model's advice on this experiment's briefs, or an empty mapping.
+        """Return the model's advice on the briefs for this experiment; an empty mapping if there is no advice.
 
         The model is asked once for each experiment.
         """
@@ -198,11 +203,13 @@ class ModelVoice:
 
 
 class ScriptedVoice:
-    """A voice that takes its answers from a JSON file: a list of objects, one for each question; the last object is
-    repeated."""
+    """A voice that takes its answers from a JSON file: a list of objects, one object for each question.
+
+    After the end of the list, the last object is repeated.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Read the file.  Raises AgentError when the file does not contain a list of objects."""
+        """Read the file.  Raises AgentError when the file cannot be read, or is not a list of objects."""
         self.name = f"scripted:{path}"
         try:
             found = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Let a model drop or reorder proposals before they are measured; the model can neither edit nor keep a proposal."""
+"""Let a model drop or reorder proposals before they are measured; the model cannot edit them or decide a verdict."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from autoresearch_mlx.errors import AgentError
 from autoresearch_mlx.experiment import Context, Proposal
 
 MOST_DROPS = 3
-"""Number of proposals in a row that the critic may drop; the next proposal is measured in any case."""
+"""Number of proposals in a row that the critic may drop; the critic cannot drop the proposal after these."""
 _LONGEST = 200
 _SYSTEM = "You review proposals for experiments before they are run. You answer with JSON only."
 
 
 @dataclass(slots=True)
 class Critic:
-    """Reviews each proposal once.  A critic that does not answer, or answers unreadably, changes nothing."""
+    """Reviews each proposal once.  If the critic does not answer, or its answer cannot be read, nothing changes."""
 
     voice: Voice
     say: Callable[[str], None]

@@ -18,9 +18,11 @@ POLICY = "policy"
 
 
 def hire_team(model: str, office: Office, load: Callable[[str, Office], Agent]) -> Agent:
-    """Return the team that the settings describe; ``model`` advises the chief, and is a junior if no juniors are named.
+    """Return the team that the settings describe.
 
-    A single junior is returned as it is when the chief has no model and there is no critic.  Raises AgentError.
+    ``model`` advises the chief.  If the settings name no juniors, ``model`` is also a junior.  If the chief has no
+    model and there is no critic, a single junior is returned without a team around it.  Raises AgentError when a member
+    of the team cannot be made.
     """
     wanted = office.team
     chief = model or wanted.chief
@@ -37,7 +39,7 @@ def hire_team(model: str, office: Office, load: Callable[[str, Office], Agent]) 
 
 
 def _usual(model: str, office: Office) -> tuple[str, ...]:
-    """Return the default juniors: the optimiser, and a model if a suitable model is found."""
+    """Return the default juniors: the optimiser, and a model if a suitable one is found."""
     named = model or office.settings.model
     if named is not None:
         return ("knobs", named)

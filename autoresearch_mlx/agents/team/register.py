@@ -15,7 +15,7 @@ from autoresearch_mlx.lab.source import axis_of, changed_knobs
 
 @dataclass(slots=True)
 class Out:
-    """An open brief, the axes that it occupies, and the number of its experiment, if it has one already."""
+    """An open brief, the axes that it occupies, and the number of its experiment (None before it is measured)."""
 
     brief: Brief
     axes: frozenset[str]
@@ -24,7 +24,7 @@ class Out:
 
 
 class Register:
-    """The briefs of one run.  At the start, a brief that a dead process left open is closed as ``lost``."""
+    """The open briefs of one command `run`.  At the start, briefs that an earlier process left open end as ``lost``."""
 
     def __init__(self, office: Office) -> None:
         self._office = office
@@ -51,7 +51,7 @@ class Register:
         return frozenset().union(*out, *busy)
 
     def issue(self, brief: Brief, axes: frozenset[str], context: Context, note: str | None = None) -> None:
-        """Write a brief into the ledger, and the agenda too if it has changed since the last brief."""
+        """Write a brief into the ledger; if the agenda has changed since the last brief, write the agenda as well."""
         self.next_number = brief.number + 1
         self.out[brief.number] = Out(brief, axes, note=note)
         agenda = agenda_of(context)
@@ -62,7 +62,7 @@ class Register:
         self._office.record("brief", brief.fields())
 
     def end(self, brief: Brief, outcome: str, reason: str) -> None:
-        """Record that no experiment came of a brief, and the reason."""
+        """Close a brief that led to no experiment, and record the reason."""
         self.out.pop(brief.number, None)
         self._record(brief.number, outcome, reason)
 

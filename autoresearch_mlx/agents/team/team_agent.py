@@ -1,8 +1,8 @@
 """Let a chief give briefs to juniors, and hand their proposals to the loop one after the other.
 
-A brief is out (open) from the moment it is written until its experiment has ended; no two briefs that are out share an
-axis.  A junior that may be asked while an experiment is measured has a thread of its own; all other juniors are asked
-in turn between experiments.  The loop measures and judges as with any agent, so no part of a team can keep an edit.
+A brief is open from the moment it is written to the end of its experiment.  Two open briefs never have an axis in
+common.  A junior that may be asked while an experiment is measured has a thread of its own.  All other juniors are
+asked in turn between experiments.  The loop measures and judges each proposal, so a team cannot keep an edit itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CHIEF = "chief"
 """Name of the author of bracket proposals, which need no junior."""
 _LOOK_SECONDS = 0.05
 _MOST_TRIES = 24
-"""Maximum number of attempts that an agent without a model has for one brief, to propose something on free axes."""
+"""Maximum number of proposals that an agent without a model makes for a brief, until a proposal is on free axes."""
 _FIRST_REST, _LONGEST_REST = 10.0, 1800.0
 _BUSY_SECONDS = 1.0
 
@@ -54,7 +54,7 @@ class Junior:
     name: str
     agent: Agent
     thinks: bool
-    """Whether the agent asks a model; its proposals then count towards the model's ``share``."""
+    """True if the agent asks a model; its proposals then count towards the model's ``share``."""
     work: Work | None = None
     away_until: float = 0.0
     rest: float = _FIRST_REST
@@ -77,8 +77,7 @@ class Team:
         self._bracketed: set[tuple[int, str]] = set()
         self._order: list[int] = []
         self._insisted: set[tuple[str, str]] = set()
-        """Junior and title of each proposal that the ledger shows as refused because its axes belonged to other
-        work."""
+        """Junior and title of each proposal that was refused and recorded because its axes belonged to other work."""
         self._error: AgentError | None = None
         self._closed = False
 
@@ -98,13 +97,12 @@ class Team:
         raise self._error
 
     def ahead_refused(self, context: Context) -> str | None:
-        """Say why no junior may be asked while an experiment is measured; None when a junior may be asked."""
+        """Return why no junior may be asked while an experiment is measured; None when a junior may be asked."""
         may = any(junior.may_think(context) for junior in self._juniors)
         return None if may else "no junior may be asked during a run"
 
     def ahead(self, context: Context) -> Proposal | None:
-        """Return a proposal while an experiment is measured; None if the next proposal needs the result of that
-        experiment."""
+        """Return a proposal while an experiment is measured; None if the next proposal has to wait for its result."""
         if context.feedback and self._last is not None and self._last[0] == context.number:
             return self._again(context)
         return self._next(context, beside=True)
@@ -182,7 +180,7 @@ class Team:
     # --- juniors that are asked during a run
 
     def _dispatch(self, context: Context, thinkers: Sequence[Junior], others: Sequence[Junior], now: bool) -> None:
-        """Give briefs to idle juniors, as many as are needed soon to keep the model's share."""
+        """Give briefs to idle juniors: as many briefs as the model's share will need soon."""
         share = share_now(self._office.settings.share, context.history)
         soon = range(context.number, context.number + len(self._juniors) + 1)
         due = len(thinkers) if not others else sum(turn(number, share) for number in soon)
@@ -220,7 +218,7 @@ class Team:
         work.done.set()
 
     def _take(self, context: Context) -> Proposal | None:
-        """Wait for a proposal from the juniors that are at work, and return it; None if no proposal comes."""
+        """Wait for a proposal from the juniors that have briefs, and return it; None if no proposal comes."""
         while not self._closed:
             working = [junior for junior in self._juniors if junior.work is not None]
             ready = [(j, j.work) for j in working if j.work is not None and j.work.done.is_set()]
@@ -258,8 +256,10 @@ class Team:
                 self._book.end(work.brief, "dropped", f"by the critic: {reason}")
 
     def _fitting(self, work: Work, context: Context) -> Proposal | None:
-        """Return the proposal as an edit of the present files.  If the proposal no longer fits the files, end its brief
-        and return None."""
+        """Return the proposal as an edit of the present files.
+
+        If the proposal no longer fits the files, end its brief and return None.
+        """
         proposal, brief = work.proposal, work.brief
         assert proposal is not None
         if proposal.problem:
@@ -314,7 +314,7 @@ class Team:
         return self._handed(proposal, junior, brief, context)
 
     def _answer(self, junior: Junior, brief: Brief, context: Context, tries: int, ahead: bool) -> Proposal:
-        """Ask a junior; ask again with the reason if its answer is not an edit, or changes another brief's axis."""
+        """Ask a junior.  If the answer has no edit, or changes an axis of another brief, ask again with the reason."""
         feedback: tuple[str, ...] = ()
         proposal: Proposal | None = None
         think = getattr(junior.agent, "ahead", None) if ahead else None
@@ -335,7 +335,7 @@ class Team:
     def _again(self, context: Context) -> Proposal | None:
         """Ask the author of a refused proposal for another proposal.
 
-        Return None for a bracket, because its author has no other proposal.
+        Returns None for a follow-up of :mod:`bracket`, which has no junior to ask.
         """
         assert self._last is not None
         _, junior, brief = self._last
@@ -365,7 +365,7 @@ class Team:
     def _failed(self, junior: Junior, brief: Brief, error: AgentError) -> None:
         """End a brief whose junior gave no answer.
 
-        The junior then gets no brief for a while; if the error is permanent, the junior gets no brief in this run.
+        The junior then gets no brief for a while, or, if the error is permanent, for the rest of the run.
         """
         self._error = error
         passing = isinstance(error, AgentAway) or (
