@@ -1,2 +1,1 @@
-"""Compare sessions of several machines: say what a session on an H100 found, and whether the same is true on this
-machine."""
+"""Compare sessions of several machines: say which changes helped on an H100, and whether they help on this machine."""

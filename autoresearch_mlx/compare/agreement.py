@@ -1,4 +1,5 @@
-"""Measure how well two logs agree on the changes that both tried: signs, ranks, and the largest disagreements."""
+"""Measure how well two logs agree on the changes that they have in common: signs, ranks, and the largest
+disagreements."""
 
 from __future__ import annotations
 
@@ -25,15 +26,16 @@ class Agreement:
 
     pairs: int
     signed: int
-    """Number of pairs with a gain or a loss on both sides; exact zeros have no sign."""
+    """Number of pairs in which neither effect is exactly zero, so that both effects have a sign."""
     same: int
-    """Number of pairs with two gains or two losses."""
+    """Number of pairs in which both effects are gains or both are losses."""
     share: float | None
     """``same / signed``."""
     share_interval: tuple[float, float] | None
     """Interval of the share of equal signs, by Wilson's score (JASA 22, 1927)."""
     chance: float | None
-    """The share of equal signs to expect by chance, if the gains in the two logs were independent of each other."""
+    """The share of equal signs to expect by chance, that is, if the gains in one log were independent of those in the
+    other."""
     rank: float | None
     """Spearman's correlation of the gains in percent."""
     rank_interval: tuple[float, float] | None
@@ -68,7 +70,7 @@ def _chance(points: Sequence[tuple[float, float]]) -> float:
 
 
 def disagreements(found: Sequence[Pair]) -> tuple[Pair, ...]:
-    """Return the pairs of opposite sign, largest first, five at most.
+    """Return the pairs whose effects have opposite signs, at most five, with the largest disagreement first.
 
     The size of a disagreement is the smaller of the pair's two effects, in percent.
     """
@@ -81,9 +83,9 @@ def _weaker(pair: Pair) -> float:
 
 
 def spearman(points: Sequence[tuple[float, float]]) -> float | None:
-    """Return Spearman's rank correlation, where equal values share their mean rank.
+    """Return Spearman's rank correlation of the pairs of values; equal values get their mean rank.
 
-    Returns None if all values of one side are equal.
+    Returns None if all first values are equal, or all second values.
     """
     a, b = (_ranks([point[side] for point in points]) for side in (0, 1))
     mean_a, mean_b = fmean(a), fmean(b)

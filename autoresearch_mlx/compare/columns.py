@@ -1,4 +1,5 @@
-"""Lay out tables in plain text for a width in characters, and leave out the least important columns first."""
+"""Lay out tables as plain text; if a table is too wide for the terminal, leave out the least important columns
+first."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ class Column:
     lead: int = 2
     """Number of spaces before the column."""
     cut: bool = False
-    """Whether the column may be narrowed, once no more columns can be left out."""
+    """Whether the column may be narrowed if the table is too wide and no more columns can be left out."""
 
     @property
     def width(self) -> int:
@@ -59,7 +60,8 @@ def _fit(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def _cut_to(columns: list[Column], width: int) -> list[Column]:
-    """Return the columns; columns that may be cut are narrowed until the table fits or no column can get narrower."""
+    """Return the columns, narrowed until the table fits or no column can get narrower; only columns with ``cut`` are
+    narrowed."""
     wanted = sum(column.width for column in columns) - width
     soft = [column for column in columns if column.cut]
     while wanted > 0 and (longest := max(soft, key=lambda c: c.width, default=None)):
@@ -76,7 +78,7 @@ def _cut_to(columns: list[Column], width: int) -> list[Column]:
 
 
 def _group_line(columns: Sequence[Column]) -> str:
-    """Return a line with each group's name above the left end of its columns, cut to their total width."""
+    """Return a line with each group's name above the group's columns, cut to the width of these columns."""
     line = ""
     for group in dict.fromkeys(column.group for column in columns if column.group):
         first = next(i for i, column in enumerate(columns) if column.group == group)
@@ -105,7 +107,7 @@ def signed(value: float | None) -> str:
 
 
 def percentage(value: float | None) -> str:
-    """Format a percentage with three decimals; 100 percent or more has no decimals."""
+    """Format a percentage with three decimals, or without decimals if it is 100 percent or more."""
     return UNKNOWN if value is None else f"{value:+.3f}" if abs(value) < 100 else f"{value:+.0f}"
 
 

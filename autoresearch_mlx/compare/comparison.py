@@ -1,7 +1,7 @@
 """Compare two logs in figures, and write the result as JSON.
 
-The verdict on an effect states no more than its intervals allow.  Wherever a comparison is shown, its remarks are shown
-too.
+The verdict on a change states no more than the intervals of its effects allow.  Every display of a comparison also
+shows the comparison's remarks.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ SAME = (
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One session in a few figures; ``best`` is the value of its last incumbent, and ``kept`` includes the baseline.
+    """One session in a few figures.  ``best`` is the value of the session's last incumbent; ``kept`` counts the
+    baseline too.
 
-    If a log has later runs of baseline and incumbent, ``baseline`` and ``best`` are estimates from all their runs, as
-    in ``status``.
+    If the log has later runs of the baseline and the incumbent, ``baseline`` and ``best`` are estimates from all runs
+    of these versions, as in ``status``.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Side:
     kept: int
     discarded: int
     failed: int
-    """Number of runs without a verdict, including interrupted ones."""
+    """Number of runs without a verdict, including interrupted runs."""
     interrupted: int
     left_out: int
     """Number of runs whose effects cannot be compared."""
@@ -66,9 +67,9 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class AxisRow:
-    """One axis on both sides; ``there`` or ``here`` is None if that side did not try the axis.
+    """One axis in both logs; ``there`` or ``here`` is None if the log has no run on the axis.
 
-    The verdict is about the best effect of each side.
+    The verdict compares the best effects of the two logs.
     """
 
     axis: str
@@ -81,7 +82,7 @@ class AxisRow:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One change that both logs tried."""
+    """One change that is in both logs."""
 
     there: Judged
     here: Judged
@@ -90,7 +91,8 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The comparison of two logs.  If the logs have different metrics, ``there`` is None and nothing is compared."""
+    """The comparison of two logs: ``there`` is the reference, ``here`` is this session.  ``there`` is None if the logs
+    have different metrics, because then nothing is compared."""
 
     metric: str
     reference: str
@@ -103,7 +105,7 @@ class Comparison:
     disagreements: tuple[Match, ...]
     """The largest disagreements that are not within noise, at most five."""
     untried: tuple[Effect, ...]
-    """The reference's largest gain on each axis, largest first, without changes that this session tried too."""
+    """The reference's largest gain on each axis, in descending order, without changes that this session tried too."""
     absolute: bool
     """True if the values themselves can be compared, and not only the effects."""
     reasons: tuple[str, ...]
@@ -113,7 +115,7 @@ class Comparison:
 
 
 def compare_logs(here: Log, there: Log) -> Comparison:
-    """Return the comparison of two logs: a few figures for each, and their effects one by one."""
+    """Return the comparison of two logs: a few figures for each log, and the effects of the changes one by one."""
     applies = here.metric == there.metric == METRIC and here.direction == there.direction == "min"
     ours, theirs = (here.effects, there.effects) if applies else ((), ())
     found = match.pairs(theirs, ours)
@@ -142,7 +144,8 @@ def compare_logs(here: Log, there: Log) -> Comparison:
 
 
 def untried(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Effect, ...]:
-    """Return the largest kept gain of ``there`` on each axis, largest first, without changes that ``here`` tried too.
+    """Return the largest kept gain of ``there`` on each axis, in descending order, without changes that ``here`` tried
+    too.
 
     ``here`` tried a change of knobs if a run of ``here`` moved the same knobs in the same direction, whatever the
     result was. ``here`` tried a change of code if a run of ``here`` has the same axis.
@@ -151,7 +154,7 @@ def untried(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Effect, ..
 
 
 def best_wins(found: Sequence[Effect]) -> tuple[Effect, ...]:
-    """Return the largest kept gain on each axis, largest first."""
+    """Return the largest kept gain on each axis, in descending order."""
     wins = [e for e in found if e.run.status == "keep" and (e.gain or 0) > 0 and e.run.axis not in NULL_AXES]
     best = [axis.best for axis in by_axis(wins).values() if axis.best is not None]
     return tuple(sorted(best, key=lambda e: -(e.gain or 0.0)))
@@ -208,7 +211,7 @@ def _side(log: Log) -> Side:
 
 
 def _axes(theirs: Sequence[Effect], ours: Sequence[Effect], there: Noise, here: Noise) -> tuple[AxisRow, ...]:
-    """Return the axes, sorted by the reference's best effect, then by our best effect, then by name.
+    """Return the axes, sorted by the best effect in the reference, then by the best effect in our log, then by name.
 
     Axes without a value come last.
     """
@@ -236,7 +239,8 @@ def _rank(side: AxisEffect | None) -> float:
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
-    """Return the comparison as JSON: gains in the metric's unit, positive is better; null is unknown."""
+    """Return the comparison as JSON.  Gains are in the metric's unit, and a positive gain is better; null means
+    unknown."""
     return {
         "metric": comparison.metric,
         "applies": comparison.there is not None,

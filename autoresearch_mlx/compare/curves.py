@@ -1,4 +1,4 @@
-"""Turn a session into a curve: the incumbent's value against experiments, hours, tokens and operations.
+"""Turn a session into a curve: the incumbent's value after so many experiments, hours, tokens and operations.
 
 Values of different machines cannot be compared (:mod:`measured_under` says when values can).  The gain over a log's
 own baseline, in percent, can be compared roughly.
@@ -22,7 +22,7 @@ FLOPS_PER_PARAMETER = 6
 Kaplan et al., "Scaling laws for neural language models", arXiv 2001.08361, section 2.1.
 """
 MARKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""Numbers of experiments after which the table has a row; the last row is always shown."""
+"""The table has a row after each of these numbers of experiments, and a row after the last experiment."""
 REMARK = (
     "gain: how much better the incumbent is than the log's own baseline, in percent. Values of different machines "
     "cannot be compared, because each machine trains a different amount in the same time. FLOPs: 6 for each "
@@ -34,8 +34,8 @@ REMARK = (
 class Point:
     """The state after one experiment.
 
-    ``hours``, ``tokens`` and ``flops`` are sums from the baseline on. If a sum is unknown for one experiment, it is
-    None for that experiment and for all later ones.
+    ``hours``, ``tokens`` and ``flops`` are sums from the baseline on.  If a number is unknown for one experiment, the
+    sum is None for this experiment and for all later experiments.
     """
 
     number: int
@@ -49,7 +49,7 @@ class Point:
     The gain is None if incumbent and baseline have different comparability keys.
     """
     hours: float | None
-    """Wall-clock hours of all experiments so far, each from start to end; pauses between them are left out."""
+    """Wall-clock hours of all experiments so far, without the pauses between experiments."""
     tokens: int | None
     """Number of tokens trained on, in all runs so far."""
     flops: float | None
@@ -65,13 +65,14 @@ class Course:
 
 
 def course_of(log: Log) -> Course:
-    """Return the curve of any log; its hours are calculated from the budget, if the budget is known."""
+    """Return the curve of any log; the hours are calculated from the budget, and are None if the budget is unknown."""
     budget = log.conditions.get("budget_seconds")
     return Course(log.name, of_log(log, budget if isinstance(budget, int | float) else None))
 
 
 def of_history(history: History) -> tuple[Point, ...]:
-    """Return the curve of one of our sessions, oldest first; interrupted and duplicate proposals are in it too."""
+    """Return the curve of one of our sessions, oldest point first; interrupted and duplicate proposals have points
+    too."""
     runs = [from_experiment(e) for e in history.experiments]
     hours = _sums([_hours(e) for e in history.experiments])
     tokens = _sums([_total([m.tokens for m in _trained(e)]) for e in history.experiments])
@@ -85,7 +86,7 @@ def of_history(history: History) -> tuple[Point, ...]:
 def of_log(log: Log, budget_seconds: float | None = None) -> tuple[Point, ...]:
     """Return the curve of any log.
 
-    With a budget in seconds, each run adds the whole budget to the hours, even if it crashed.
+    With a budget in seconds, each run adds the whole budget to the hours, even a run that crashed.
     """
     spent = None if budget_seconds is None else budget_seconds / 3600
     return tuple(
@@ -95,7 +96,7 @@ def of_log(log: Log, budget_seconds: float | None = None) -> tuple[Point, ...]:
 
 
 def _course(runs: Sequence[Run], direction: Direction) -> Iterator[tuple[Run, float | None, float | None]]:
-    """Yield, for each run, the run itself, the incumbent's value after it, and the gain of that value over the
+    """Yield for each run a triple: the run, the incumbent's value after the run, and the incumbent's gain over the
     baseline in percent."""
     first: Run | None = None
     best: Run | None = None
@@ -149,7 +150,7 @@ def render_courses(courses: Sequence[Course]) -> str:
 
 
 def to_json(courses: Sequence[Course]) -> dict[str, Any]:
-    """Return the points of each curve by the name of its log."""
+    """Return ``{"curves": {name of the log: points of the curve}}``."""
     return {"curves": {course.name: [asdict(point) for point in course.points] for course in courses}}
 
 

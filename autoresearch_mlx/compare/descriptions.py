@@ -1,8 +1,8 @@
 """Read a one-line description of an experiment: its axis, its knobs, and their values before and after.
 
 A line is read only if all of it is understood: ``matrix LR 0.04 -> 0.06``, ``halve batch to 2^14``,
-``WARMDOWN_RATIO=0.7 (slightly worse)``.  A line with words or figures that may be a further change gets the axis
-``other`` and no knobs, so that it is never compared with a different change.
+``WARMDOWN_RATIO=0.7 (slightly worse)``.  If words or figures of a line may be a further change, the line gets the axis
+``other`` and no knobs, so that no comparison uses it.
 """
 
 from __future__ import annotations
@@ -31,20 +31,22 @@ _AXES = {"ADAM_BETA1": "adam.betas", "ADAM_BETA2": "adam.betas"}
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """The change that a description states.  ``note`` is in our own words; it is empty if the knobs say everything."""
+    """The change that a description states.  ``note`` describes the change in our own words, and is empty if the knobs
+    say everything."""
 
     axis: str
     changes: KnobChanges
     note: str = ""
     mentioned: KnobChanges = field(default_factory=dict)
-    """Knobs that a line names, with their values, if the line is not fully understood; None is an unknown value."""
+    """Knobs, with their values, that a line names although the line is not fully understood; None is an unknown
+    value."""
 
 
 def read_description(text: str, standing: Mapping[str, Any] | None = None) -> Described:
     """Return the change that a description states.
 
-    ``standing`` holds the known values before the change.  A value that is neither in ``standing`` nor in the line is
-    None.  Never raises.
+    ``standing`` has the known values of knobs before the change.  A value that is neither in ``standing`` nor in the
+    text is None.  Never raises.
     """
     known = dict(standing or {})
     changes: dict[str, tuple[Any, Any]] = {}
@@ -81,7 +83,7 @@ def _read(line: Line, changes: dict[str, tuple[Any, Any]], known: dict[str, Any]
 
 
 def _repeats_value(piece: str, changes: KnobChanges) -> bool:
-    """Return whether an aside names only knobs whose values the line itself gives."""
+    """Return whether an aside names knobs, and the line outside the aside gives the values of all of them."""
     names = {name for name, *_ in names_in(piece.lower())}
     return bool(names) and names <= changes.keys()
 
@@ -89,10 +91,11 @@ def _repeats_value(piece: str, changes: KnobChanges) -> bool:
 def read_descriptions(
     lines: Iterable[tuple[str, bool]], standing: Mapping[str, Any] | None = None
 ) -> tuple[Described, ...]:
-    """Return the changes in a whole log; lines are (description, whether it was kept), the baseline first.
+    """Return the changes in a whole log.  ``lines`` are pairs of a description and whether the run was kept, the
+    baseline first.
 
-    A knob's value before a change is the value that the last keep gave it.  If no keep moved it, its value is taken
-    from the first line that names an old value.
+    A knob's value before a change is the value that the last kept change gave to the knob.  If no kept change moved the
+    knob, the value comes from the first line that names an old value.
     """
     rows = list(lines)
     known = {**_opening(rows), **(standing or {})}
@@ -143,18 +146,20 @@ def _described(changed: Mapping[str, tuple[Any, Any]], codes: Sequence[tuple[str
 
 
 def _leading(changes: Mapping[str, Any]) -> str:
-    """Return the knob that the axis is named after; the device's batch size is chosen only if it is the only knob."""
+    """Return the knob that gives the axis its name: the first knob, but the device's batch size only if there is no
+    other."""
     return next((name for name in changes if name != "DEVICE_BATCH_SIZE"), "DEVICE_BATCH_SIZE")
 
 
 def _mentioned(line: Line, changed: KnobChanges) -> KnobChanges:
-    """Return the knobs in a line that is not understood, each with its value; an unreadable value is None."""
+    """Return the knobs in a line that is not fully understood, each with its value; an unreadable value is None."""
     named = {name: (None, None) for piece in (line.main, *line.sets) for name, *_ in names_in(piece.lower())}
     return {**named, **changed}
 
 
 def _repeats(piece: str, given: set[str]) -> bool:
-    """Return whether a part only repeats the knobs of an aside, as in ``halve batch (TOTAL_BATCH_SIZE=2^13)``."""
+    """Return whether a part of a line only repeats the knobs of an aside, as in ``halve batch
+    (TOTAL_BATCH_SIZE=2^13)``."""
     lower = piece.lower()
     places = list(names_in(lower))
     rest = "".join(c for at, c in enumerate(lower) if not any(start <= at < end for _, start, end in places))
@@ -199,7 +204,7 @@ def _states_a_change(remark: str, line: Line) -> bool:
 def _is_setting(remark: str, line: Line) -> bool:
     """Return whether a remark consists of a name and a value only: ``depth 8->9; lr 0.03``, ``depth 9 (lr also 0.03)``.
 
-    In parentheses and after "at", a name and a value only say with which settings the change was tried.
+    If the name and the value are in parentheses or follow "at", they only say with which settings the change was tried.
     """
     lower = remark.lower()
     named = [(start, end) for _, start, end in names_in(lower)] or [match.span() for match in _RATE.finditer(lower)]

@@ -1,8 +1,8 @@
 """Find the axes of a change in its diff: constants by their names, code by its functions and words.
 
 A title may say anything; the diff shows what was changed.  For each function that differs, the added or removed words
-decide the axis (``silu``, ``softcap``, ``x0``), else the function's own name (``Attention``, ``lr_factor``).  The diffs
-of many commits are read from one call of ``git log``.
+decide the axis (``silu``, ``softcap``, ``x0``).  If these words say nothing, the function's name decides
+(``Attention``, ``lr_factor``).  One call of ``git log`` gives the diffs of many commits.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from autoresearch_mlx.lab.source import UNPARSABLE, axis_of, changed_knobs, pars
 
 _WHOLE = "-U1000000"
 ARGUMENTS = ("--no-walk=unsorted", "--ignore-missing", "--format=%x00%H", "-p", "--no-ext-diff", "--no-color", _WHOLE)
-"""Arguments of ``git log``, to be followed by commits; :func:`read_patches` reads the output."""
+"""Arguments of ``git log``, after which the caller puts commits; :func:`read_patches` reads the output."""
 _FILE = re.compile(r"^diff --git ", re.MULTILINE)
 _HUNK = re.compile(r"^@@ [^\n]*@@[^\n]*\n", re.MULTILINE)
 
 
 def read_patches(text: str) -> dict[str, tuple[tuple[str, str], ...]]:
-    """Return ``{commit: ((before, after), ...)}``, a pair of texts for each Python file that the commit changed."""
+    """Return ``{commit: ((before, after), ...)}`` from git's output: a pair of texts for each Python file that a commit
+    changed."""
     patches: dict[str, tuple[tuple[str, str], ...]] = {}
     for piece in text.split("\0")[1:]:
         commit, _, patch = piece.partition("\n")
@@ -89,11 +90,11 @@ _TOP = re.compile(r"(?!(?:else|elif|except|finally|case)\b)[A-Za-z_@]")
 
 
 def axes_of_diff(before: str, after: str) -> tuple[str, ...]:
-    """Return the axes that a change of a Python text touches: well-known constants first, then code, then other
+    """Return the axes of a change of a Python text: first of well-known constants, then of code, then of other
     constants.
 
-    A change that fits no pattern has the axis ``code``.  The result is empty for equal programs and for texts that do
-    not parse.
+    A change of code that fits no pattern has the axis ``code``.  The result is empty for equal programs and for texts
+    that do not parse.
     """
     for old, new in (_cores(before, after), (before, after)):
         try:
@@ -112,7 +113,7 @@ def _touched(before: str, after: str) -> tuple[str, ...]:
 
 
 def _cores(before: str, after: str) -> tuple[str, str]:
-    """Return both texts without the top-level statements that they share at either end, because parsing is slow."""
+    """Return both texts without the equal top-level statements at the start and at the end; this saves slow parsing."""
     old, new = before.split("\n"), after.split("\n")
     same = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
     start = max((i for i in range(same) if _TOP.match(old[i])), default=0)
@@ -123,7 +124,8 @@ def _cores(before: str, after: str) -> tuple[str, str]:
 
 
 def _axes(name: str, old: str | None, new: str | None) -> list[str]:
-    """Return the axes of one function that differs: by the words that were added or removed, else by its name."""
+    """Return the axes of one function that differs: by the words that were added or removed, else by the function's
+    name."""
     was, now = Counter(_names(old)), Counter(_names(new))
     moved = {*(was - now), *(now - was)} if old is not None and new is not None else set()
     named = [axis for pattern, axis in _WORDS if any(pattern.search(word.lower()) for word in moved)]
@@ -131,7 +133,7 @@ def _axes(name: str, old: str | None, new: str | None) -> list[str]:
 
 
 def _names(dump: str | None) -> list[str]:
-    """Return every identifier and string of a dumped piece of code."""
+    """Return every identifier and string in the output of ``ast.dump``."""
     return re.findall(r"(?:id|attr|arg|value)='([^']*)'", dump or "")
 
 

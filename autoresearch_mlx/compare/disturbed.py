@@ -15,11 +15,11 @@ _OTHER = "each run of these experiments was disturbed"
 
 
 def why_left_out(experiment: Experiment) -> str:
-    """Return why the effect of an experiment cannot be compared, or an empty string if it can be.
+    """Return why the effect of an experiment cannot be compared, or an empty string if it can be compared.
 
-    The effect cannot be compared if the machine disturbed every run, or so many runs that the experiment is invalid. It
-    cannot be compared either if most of the effect's error is due to the machine's speed, unless the experiment was
-    kept: later experiments were compared with a kept one.
+    There are two reasons.  The first is that the machine disturbed every run, or so many runs that the experiment is
+    invalid.  The second is that most of the effect's error is due to the machine's speed.  The second reason does not
+    count for a kept experiment, because later experiments were compared with it.
     """
     e = experiment
     disturbed = [m for m in e.measurements if m.tainted]

@@ -1,6 +1,6 @@
 """Compute the effect of each run of a session: its difference from the incumbent of that time.
 
-Effects, unlike values, can be compared between machines, because an effect is a difference within one log, on the same
+Effects can be compared between machines, although values cannot.  An effect is a difference within one log, on the same
 data, evaluation and hardware.
 """
 
@@ -16,8 +16,8 @@ from autoresearch_mlx.experiment import Direction, Experiment, KnobChanges
 from autoresearch_mlx.lab.source import axis_of
 
 UNTRIED = frozenset({"duplicate", "interrupted"})
-"""Statuses of proposals that were never measured: a duplicate is refused, and an interrupted experiment was ended from
-outside."""
+"""Statuses of proposals without a measurement: a duplicate is refused, and an interrupted experiment was stopped
+early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +32,19 @@ class Run:
     changes: KnobChanges
     note: str
     comparable: bool = True
-    """Whether the run's effect can be compared; if not, the run never becomes the incumbent."""
+    """Whether the run's effect can be compared; a run without this property never becomes the incumbent."""
     measured: tuple[float, float] | None = None
-    """Gain and standard error from all runs of candidate and incumbent, if the session measured them repeatedly."""
+    """Gain and standard error from all runs of candidate and incumbent, or None if the log does not give them."""
     key: str | None = None
-    """Mark of the comparability key, or None if the key is unknown; values under two different marks cannot be
+    """Name of the run's comparability key, or None if the key is unknown.  Values under different keys cannot be
     compared."""
     opens: bool = False
-    """True for a baseline in a table: the baseline has no effect, and later effects are measured from it."""
+    """True for a baseline in a table.  A baseline has no effect; the effects of later runs are differences from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """The effect of one run, compared with the last kept run before it; positive is better.
+    """The effect of one run: the difference from the last kept run before it; positive is better.
 
     ``gain`` is in the metric's unit; ``percent`` is the gain in percent of the incumbent's value.  ``gain`` and
     ``percent`` are None if the run or the incumbent has no value.
@@ -55,7 +55,7 @@ class Effect:
     gain: float | None
     percent: float | None
     error: float | None = None
-    """Standard error of the gain, if repeats show it."""
+    """Standard error of the gain, or None if there are no repeats that show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,8 @@ def from_reference(run: ReferenceRun) -> Run:
 
 
 def from_experiment(experiment: Experiment, code: Sequence[str] = ()) -> Run:
-    """Return an experiment of ours as a run; ``code`` holds the axes that its diff shows, if the diff was read."""
+    """Return an experiment of ours as a run; ``code`` has the axes that the diff shows, or is empty if no diff was
+    read."""
     return Run(
         order=experiment.number,
         commit=experiment.commit,
@@ -90,9 +91,9 @@ def from_experiment(experiment: Experiment, code: Sequence[str] = ()) -> Run:
 
 
 def _measured(effect: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return the measured difference and its standard error.
+    """Return the measured gain and its standard error from a recorded effect, or None if one of the two is missing.
 
-    The difference is not shrunk, so that both logs are treated alike.
+    The gain is not shrunk towards zero, because the gains of other logs are not shrunk either.
     """
     raw, error = effect.get("raw"), effect.get("error")
     return (float(raw), float(error)) if isinstance(raw, int | float) and isinstance(error, int | float) else None
@@ -101,8 +102,8 @@ def _measured(effect: Mapping[str, Any]) -> tuple[float, float] | None:
 def axis_of_change(experiment: Experiment, code: Sequence[str]) -> str:
     """Return the axis that the diff shows, else the axis that the agent named.
 
-    The diff shows the axis of the one well-known knob that it changes.  If the diff does not change exactly one
-    well-known knob, it shows the axis of the changed code.
+    A diff that changes exactly one well-known knob shows the axis of this knob.  Every other diff shows the axis of the
+    changed code.
     """
     known = [axis for axis in map(axis_of, experiment.knobs) if not axis.startswith("knob.")]
     told = known if len(known) == 1 else [axis for axis in code if not axis.startswith("knob.") and axis != "code"]
@@ -112,8 +113,8 @@ def axis_of_change(experiment: Experiment, code: Sequence[str]) -> str:
 def axis_of_experiment(experiment: Experiment) -> str:
     """Return the axis of an experiment.
 
-    If a single well-known knob changed, the axis is that knob's axis; else the axis that the agent named, else the axis
-    of the first knob, else ``code``.
+    If a single well-known knob changed, its axis is returned.  Otherwise the first of these that exists is returned:
+    the axis that the agent named, the axis of the first knob, ``code``.
     """
     axes = [axis_of(name) for name in experiment.knobs]
     if len(axes) == 1 and not axes[0].startswith("knob."):
@@ -122,7 +123,8 @@ def axis_of_experiment(experiment: Experiment) -> str:
 
 
 def effects(runs: Iterable[Run], direction: Direction) -> tuple[Effect, ...]:
-    """Return an effect for each run except the baseline and runs that were never measured.
+    """Return an effect for each run except baselines, runs that cannot be compared, and proposals that were never
+    measured.
 
     ``runs`` are ordered oldest first.
     """
@@ -148,9 +150,9 @@ def apart(a: str | None, b: str | None) -> bool:
 
 
 def _elsewhere(run: Run, direction: Direction) -> float | None:
-    """Return the incumbent's value under this run's own comparability key.
+    """Return the value that the incumbent has under the run's comparability key.
 
-    The value is calculated from the run's gain, so it is None without a gain.
+    The value is calculated from the run's value and gain, and is None if one of the two is unknown.
     """
     if run.value is None or run.measured is None:
         return None
@@ -174,12 +176,14 @@ def _gather(axis: str, found: Sequence[Effect]) -> AxisEffect:
 
 
 def difference(value: float | None, over: float | None, direction: Direction) -> float | None:
-    """Return how much better ``value`` is than ``over``, in the metric's unit, or None if either is unknown."""
+    """Return how much better ``value`` is than ``over``, in the metric's unit, or None if one of the values is
+    unknown."""
     if value is None or over is None:
         return None
     return over - value if direction == "min" else value - over
 
 
 def percent(gain: float | None, of: float | None) -> float | None:
-    """Return a gain in percent of the value ``of``, or None if either is unknown or that value is 0."""
+    """Return a gain in percent of the value ``of``.  Returns None if the gain or the value is unknown, or if the value
+    is 0."""
     return None if gain is None or not of else 100 * gain / abs(of)

@@ -1,8 +1,8 @@
 """Distinguish words that only comment on a change from words that may be part of it.
 
-A description is understood when all words besides its changes are in these lists.  If a word is missing in these lists,
-a line that contains the word is unclear, and one row is lost. If a word is in a list by mistake, a line may be read as
-a change that nobody made.
+A description is understood if all its words, apart from the change, are in these lists.  If a harmless word is missing,
+a line with this word is unclear, and the comparison loses one row.  If a word is in a list by mistake, a line may be
+read as a change that nobody made.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ unembedding variant warmdown wd weight weights wte
 FILLERS = frozenset(word for words in (_VERBS, _LINKS, _VERDICTS, _MEASURES, _SUBJECTS) for word in words.split())
 """Words that do not name a change."""
 CODE_FILLERS = FILLERS | frozenset(_CODE.split())
-"""More words that may stand in a description of changed code."""
+"""These words, and further words that do not name a change in a description of changed code."""
 
 _NOTHING_MORE = re.compile(
     r"\b(?:no|without|not (?:an?|much|any)?|zero|little)\s+(?:\w+\s+)?"
@@ -69,7 +69,8 @@ _MARKS = re.compile(r"[^\w\s=<>→^*/%+~.-]")
 
 
 def without_verdicts(text: str) -> str:
-    """Return the text without verdicts such as "no improvement", whose negation is about the result."""
+    """Return the text without verdicts such as "no improvement"; the "no" of a verdict is about the result, not the
+    change."""
     return _NOTHING_MORE.sub(" ", text)
 
 

@@ -24,8 +24,8 @@ from autoresearch_mlx.store.ledger import read
 def read_log(path: Path, hardware: str = "", metric: str | None = None, direction: Direction | None = None) -> Log:
     """Read the log in a file.
 
-    ``metric`` is the column with the values, in case the header does not show it; ``direction`` says whether lower or
-    higher values are better.  Raises TableError with file and line for a line that cannot be understood.
+    ``metric`` names the column of values, for a header that does not show this column.  ``direction`` says whether
+    lower or higher values are better.  Raises TableError with file and line for a line that cannot be understood.
     """
     text = _text(path)
     if path.suffix == ".jsonl" or text.lstrip().startswith("{"):
@@ -95,7 +95,8 @@ def _about_metric(columns: Columns) -> Iterator[str]:
 
 
 def _kept(runs: Sequence[Run]) -> list[float]:
-    """Return the kept values of the longest part of the table; a part begins with a baseline."""
+    """Return the values of kept runs from the part of the table that has most of them; a new part begins at each
+    baseline."""
     parts: list[list[float]] = [[]]
     for run in runs:
         if run.opens:
@@ -106,12 +107,12 @@ def _kept(runs: Sequence[Run]) -> list[float]:
 
 
 def _tried(runs: Sequence[Run]) -> bool:
-    """Return whether any run other than a baseline has a value, and so an effect."""
+    """Return whether any run other than a baseline has a value, and therefore an effect."""
     return any(run.value is not None and run.comparable and not run.opens for run in runs)
 
 
 def _gains(columns: Columns) -> Iterator[tuple[float, float]]:
-    """For each row with a gain and a value in one of our own tables, yield the gain, and the value minus the
+    """Yield two numbers for each row of our own tables that has a gain and a value: the gain, and the value minus the
     incumbent's value."""
     incumbent: float | None = None
     for row in columns.rows if columns.ours else ():
@@ -126,7 +127,7 @@ def _gains(columns: Columns) -> Iterator[tuple[float, float]]:
 def _ends(runs: Sequence[Run]) -> tuple[float, float] | None:
     """Return the values of the last baseline and of the last kept run.
 
-    Return None for a table with only one baseline, because its rows already show the values of baseline and incumbent.
+    Return None for a table with only one baseline, because the rows of such a table already show both values.
     """
     opened = [run for run in runs if run.opens]
     kept = [run for run in runs if run.status == "keep" and run.comparable]

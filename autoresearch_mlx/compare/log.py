@@ -1,4 +1,4 @@
-"""Define a log: one session, our own or someone else's, as one side of a comparison."""
+"""Define a log: a session, our own or someone else's, in the form in which two sessions are compared."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class Log:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     """Data, tokenizer, validation rows, budget and hardware, as far as they are known."""
     caveats: tuple[str, ...] = ()
-    """Sentences about what a reader should know before using the log's rows."""
+    """Sentences that a reader should know before using the log's rows."""
     ends: tuple[float, float] | None = None
-    """Values of baseline and incumbent that the judge estimates from all their runs; None means that the values in the
-    table's rows are used."""
+    """Values of baseline and incumbent, estimated from all runs of the two versions.  None means that the values in the
+    rows are used."""
 
     @property
     def effects(self) -> tuple[Effect, ...]:
-        """The effects of the comparable runs, oldest first."""
+        """The effects of the runs that can be compared, oldest first."""
         return effects(self.runs, self.direction)
 
 
 def of_reference(reference: Reference) -> Log:
-    """Return the log of a session in a table; a caveat of several rows is given once, with their count."""
+    """Return the log of a session in a table; a caveat of several rows is given once, with the number of rows."""
     runs = tuple(from_reference(run) for run in reference.runs)
     told = [run.caveat for run in reference.runs if run.caveat]
     counts = {caveat: told.count(caveat) for caveat in told}

@@ -1,7 +1,7 @@
 """Estimate how much the values of a log vary by chance: from repeats, or else from runs that change nothing.
 
-Other people's logs have one run of each change.  Some logs have runs that change nothing, such as runs with another
-seed.  In logs without repeats, only the differences between runs that change nothing and the incumbent show the noise.
+Other people's logs have one run of each change.  But some have runs that change nothing, such as runs with another
+seed.  In a log without repeats, only the differences between such runs and the incumbent show the noise.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ COVERAGE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """The standard deviation of one run, in the metric's unit, or None if the log does not show it."""
+    """The noise of a log: ``sigma`` is the standard deviation of one run, in the metric's unit, or None if it is
+    unknown."""
 
     sigma: float | None
     dof: int
@@ -37,14 +38,15 @@ class Noise:
         return bool(self.sigma) and self.dof > 0
 
     def error(self, effect: Effect) -> float | None:
-        """Return the standard error of a gain: the recorded one, or else the standard error of a difference of two
-        runs."""
+        """Return the standard error of a gain: the recorded error, or else that of the difference of two runs.  None
+        means unknown."""
         if effect.error is not None:
             return effect.error
         return self.sigma * math.sqrt(2) if self.known and self.sigma is not None else None
 
     def interval(self, effect: Effect) -> tuple[float, float] | None:
-        """Return the ends of a gain's 90 % interval, which is not shrunk, or None if the gain or sigma is unknown."""
+        """Return the ends of the 90 % interval of a gain, without shrinking, or None if the gain or sigma is
+        unknown."""
         error = self.error(effect)
         if effect.gain is None or error is None or self.dof < 1:
             return None
@@ -52,7 +54,7 @@ class Noise:
         return effect.gain - reach, effect.gain + reach
 
     def sigmas(self, gain: float | None) -> float | None:
-        """Return a gain in standard deviations of one run, or None if either is unknown."""
+        """Return a gain in standard deviations of one run, or None if the gain or sigma is unknown."""
         return gain / self.sigma if gain is not None and self.known and self.sigma else None
 
 
@@ -60,7 +62,7 @@ UNKNOWN = Noise(None, 0, False, "no run was repeated, so the noise is unknown")
 
 
 def of_history(history: History, found: Sequence[Effect]) -> Noise:
-    """Return the noise of one of our sessions: from its repeats if there are any, else by :func:`of_effects`."""
+    """Return the noise of one of our sessions: from repeated runs if there are any, else by :func:`of_effects`."""
     sigma = sigma_of(history)
     if sigma.known:
         return Noise(sigma.value, sigma.dof, False, sigma.source)
@@ -68,7 +70,8 @@ def of_history(history: History, found: Sequence[Effect]) -> Noise:
 
 
 def of_effects(found: Sequence[Effect]) -> Noise:
-    """Return an estimate from the runs that change nothing: sqrt(mean square of their differences / 2).
+    """Return an estimate from the runs that change nothing: sqrt(mean square of their differences from the incumbent /
+    2).
 
     The estimate is somewhat too large, because the incumbent was kept for a good value, and a good value is partly
     luck.

@@ -1,6 +1,8 @@
-"""Compare the machines of a fleet, from one session: which change helps where, and how much the machines differ.
+"""Compare the machines of a fleet in one session: say which change helps on which machine, and how much machines
+differ.
 
-Values of two machines are never compared.  An effect is a difference from the incumbent's runs on the same machine.
+Values of two machines are never compared.  Only effects are: an effect is a difference from the incumbent's runs on the
+same machine.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ Where: TypeAlias = Literal[
     "gains on all", "loses on all", "on one chip alone", "differs", "within noise", "one machine"
 ]
 DIFFERS = 0.1
-"""Probability of Cochran's Q below which machines are said to differ."""
+"""Machines are said to differ if the probability of Cochran's Q is below this value."""
 IN_WORDS = (
     "Where it holds. Gains on all, loses on all: the 90 % interval of the mean over the machines excludes 0, and every "
     "machine has the same sign. On one chip alone: the change wins there, and the other machines have no gain. "
@@ -42,19 +44,21 @@ class MachineSide:
     machine: str
     chip: str
     runs: int
-    """Number of the machine's runs, including disturbed and failed ones."""
+    """Number of the machine's runs, including disturbed and failed runs."""
     baseline: float | None
     incumbent: float | None
     sigma: float | None
     gain: float | None
     low: float | None
     high: float | None
-    """Gain of the incumbent over the baseline on this machine, with its 90 % interval, or None if either has no run."""
+    """Gain of the incumbent over the baseline on this machine, with a 90 % interval, or None if one of the two has no
+    run here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A change that two or more machines have measured, and the machines on which its effect holds."""
+    """A change that two or more machines have measured, with the effect on each machine and a verdict on where it
+    holds."""
 
     number: int
     title: str
@@ -65,17 +69,17 @@ class Held:
     """Mean effect of the change over the machines, in sigma."""
     where: Where
     chip: str | None
-    """The chip, if the change wins on one kind of chip alone, or None for every other change."""
+    """The kind of chip on which alone the change wins, or None if there is no such kind."""
 
     @property
     def where_in_words(self) -> str:
-        """Text about where the effect holds; if that is one kind of chip alone, the text names the chip."""
+        """Where the effect holds, in words; the text names the chip if the change wins on one kind of chip alone."""
         return f"on {self.chip} alone" if self.chip is not None else self.where
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A change that one machine has measured, as one cell of the machine's strip."""
+    """A change that one machine has measured, as one cell of a strip (the row of the machine's changes)."""
 
     number: int
     title: str
@@ -133,11 +137,11 @@ def fleetwide(history: History) -> Fleetwide | None:
 
 
 def levelled(history: History) -> dict[int, float]:
-    """Return a value for each experiment of a fleet, shifted to the first machine's level, so that one plot can show
-    all of them.
+    """Return {experiment's number: value}, with all values shifted to the first machine's level, so that one plot can
+    show all of them.
 
-    The shift subtracts the difference between the baselines of the experiment's machine and of the first machine.  The
-    result is empty if fewer than two machines have measured the baseline.
+    The shift of a machine's values is the difference between its baseline and the first machine's baseline.  The result
+    is empty if fewer than two machines have measured the baseline.
     """
     seen = views(history)
     levels = {view.machine: level for view in seen if (level := _mean(view, history.baseline)) is not None}
@@ -188,7 +192,7 @@ def _side(view: View, sigma: Sigma, head: MachineEffect | None) -> MachineSide:
 
 
 def _mean(view: View, experiment: Experiment | None) -> float | None:
-    """Return the mean of an experiment's undisturbed runs, in the machine's newest regime with an undisturbed run."""
+    """Return the mean of an experiment's undisturbed runs in the newest regime that has any, or None if none has."""
     if experiment is None:
         return None
     own = view.history.own or frozenset()
@@ -216,7 +220,7 @@ def _where(effects: Sequence[MachineEffect], total: Combined, chip: str | None) 
 
 
 def to_json(found: Fleetwide) -> dict[str, Any]:
-    """Return the document for ``--json``; an unknown value is null."""
+    """Return the object that ``--json`` prints; an unknown value is null."""
     return {
         "metric": found.metric,
         "direction": found.direction,
@@ -276,7 +280,7 @@ def render(found: Fleetwide, width: int) -> str:
 
 
 def remarks(found: Fleetwide) -> tuple[str, ...]:
-    """Return the sentences below the table: in which changes the machines agree, and how to read the table."""
+    """Return the sentences below the table: how far the machines agree, and how to read the table."""
     said = [_agreement(found)]
     if found.elsewhere:
         one = len(found.elsewhere) == 1

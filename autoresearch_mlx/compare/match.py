@@ -1,7 +1,7 @@
-"""Match the changes of two logs: same knobs, same direction, similar ratio.
+"""Match the changes of two logs: find changes of the same knobs in the same direction by a similar ratio.
 
-``MATRIX_LR 0.04 -> 0.03`` in one log and ``0.02 -> 0.015`` in the other are the same change.  Ratios are similar when
-their logarithms are within a factor of 2: halving matches anything from x0.71 to x0.25.
+``MATRIX_LR 0.04 -> 0.03`` in one log and ``MATRIX_LR 0.02 -> 0.015`` in the other log are the same change.  Ratios are
+similar when their logarithms are within a factor of 2: halving matches anything from x0.71 to x0.25.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ ONE_CHANGE = frozenset(
         "weight_tying",
     )
 )
-"""Axes that each mean one particular change of code, so two runs on one of these axes made the same change."""
+"""Axes that stand for one particular change of code.  Two runs on the same one of these axes made the same change."""
 _MEMORY = frozenset({"DEVICE_BATCH_SIZE"})
-"""Knobs that only make a batch fit into memory; two changes may differ in them and still match."""
+"""Knobs that only make a batch fit into memory; two changes match even if these knobs differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The same change in two logs; ``apart`` is 0 for equal ratios and log 2 for ratios that barely match."""
+    """The same change in two logs.  ``apart`` says how much the ratios differ: 0 if equal, log 2 if they barely
+    match."""
 
     there: Effect
     here: Effect
@@ -49,8 +50,8 @@ class Pair:
 def pairs(there: Sequence[Effect], here: Sequence[Effect]) -> tuple[Pair, ...]:
     """Return each measured change of ``there`` with the most similar change of ``here``; no change is used twice.
 
-    The most similar pair is matched first; among equally similar pairs, the earliest.  Choosing by the gain would make
-    the agreement look better than it is.
+    The most similar pair is matched first, and the earliest of equally similar pairs.  A choice by gain would make the
+    agreement look better than it is.
     """
     near = sorted(_candidates(there, here), key=lambda p: (p.apart, p.there.run.order, p.here.run.order))
     taken: set[tuple[str, int]] = set()
@@ -72,9 +73,9 @@ def _candidates(there: Sequence[Effect], here: Sequence[Effect]) -> Iterator[Pai
 
 
 def distance(a: Run, b: Run) -> float | None:
-    """Return how much the changes of two runs differ, as a number of at least 0.
+    """Return how much the changes of two runs differ, from 0 (equal ratios) up.
 
-    Returns None if the two are different changes.
+    Returns None if the two runs made different changes.
     """
     ours, theirs = _moves(a), _moves(b)
     if not ours and not theirs:
@@ -86,7 +87,7 @@ def distance(a: Run, b: Run) -> float | None:
 
 
 def same_way(a: Run, b: Run) -> bool:
-    """Return whether ``b`` moved all knobs of ``a`` in the same direction, by any ratio.
+    """Return whether ``b`` moved all knobs that ``a`` moved, in the same directions and by any ratio.
 
     ``b`` may have moved other knobs too.
     """
@@ -97,8 +98,8 @@ def same_way(a: Run, b: Run) -> bool:
 
 
 def _moves(run: Run) -> dict[str, tuple[Any, Any]]:
-    """Return a run's changes of knobs, without knobs that only make a batch fit into memory. Each changed item of a
-    tuple counts as a separate knob."""
+    """Return a run's changes of knobs, without knobs that only make a batch fit into memory.  If a knob's value is a
+    tuple, each changed item is returned as a separate knob."""
     moves: dict[str, tuple[Any, Any]] = {}
     for name, (was, now) in run.changes.items():
         plain = name.rsplit(":", 1)[-1]

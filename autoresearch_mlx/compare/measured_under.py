@@ -13,15 +13,16 @@ from autoresearch_mlx.store.ledger import Journal
 from autoresearch_mlx.store.regimes import newest_machine
 
 FACTS = {name: NAMES[name] for name in ("data", "tokenizer", "rows", "seq_len", "budget", "machine")}
-"""The parts of the comparability key on which the values of any log depend."""
+"""The parts of the comparability key that must be known and equal before the values of two logs are compared."""
 FINER = {name: NAMES[name] for name in ("split", "device", "gpu_cores", "blas", "mlx")}
-"""Parts that only a ledger has; if both sides have one of these parts, it must be equal on both sides."""
+"""Parts that only a ledger has.  If both logs have such a part, the two must be equal; a missing part does not
+count."""
 
 
 def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
     """Return whether values measured under ``a`` and ``b`` can be compared, and the reasons if they cannot.
 
-    All of :data:`FACTS` must be known on both sides and equal.
+    All of :data:`FACTS` must be known in both logs and equal.
     """
     reasons = [reason for key, name in FACTS.items() if (reason := _reason(name, a.get(key), b.get(key)))]
     finer = [_reason(FINER[key], a[key], b[key]) for key in differing(a, b) if key in FINER]
@@ -41,8 +42,7 @@ def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[st
 
     The parts come from the first line of the session's ledger, and from the machine that the measurements record.
 
-    The result is empty for a session that measures a program other than a training, because such a session has no
-    conditions in common with any table.
+    The result is empty for a session that does not train a model, because no table has such conditions.
     """
     conditions = record.get("conditions") or {}
     if conditions.get("data_sha256") is None:
@@ -54,14 +54,14 @@ def of_session(record: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[st
 def of_journal(journal: Journal) -> dict[str, Any]:
     """Return a ledger's parts of the comparability key.
 
-    The parts are the conditions of the session's current regime, or else the facts of its newest measurement.
+    The parts come from the session's current regime, or else from the newest measurement.
     """
     found = of_session(journal.session, newest_machine(journal.history))
     return {**found, **(journal.comparability or {})} if found else {}
 
 
 def of_table(facts: Mapping[str, str], hardware: str = "") -> dict[str, Any]:
-    """Return the parts that the comment lines of a table give, and the hardware of its runs.
+    """Return the parts that the comment lines of a table give, and with ``hardware`` the part ``machine``.
 
     A text that can be read as a number becomes a number.
     """

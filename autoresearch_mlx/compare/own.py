@@ -1,4 +1,4 @@
-"""Turn one of our sessions into a log, with the axes that its diffs show."""
+"""Turn one of our sessions into a log; the axes of changed code come from the diffs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _AT_ONCE = 200
 
 
 def own_log(journal: Journal, root: Path, name: str, source: str = "") -> tuple[Log, str]:
-    """Return the log of a session of the lab at ``root``, and the reason why its diffs could not be read.
+    """Return the log of a session of the lab at ``root``, and a sentence on why the diffs could not be read.
 
-    The reason is empty if the diffs could be read.
+    The sentence is empty if the diffs could be read.
     """
     conditions = of_journal(journal)
     code, trouble = {}, ""
@@ -33,9 +33,10 @@ def own_log(journal: Journal, root: Path, name: str, source: str = "") -> tuple[
 
 
 def _axes_of_code(root: Path, experiments: Sequence[Experiment]) -> dict[int, tuple[str, ...]]:
-    """Return the axes of each change that moves more than one knob, by the experiment's number.
+    """Return {experiment's number: axes that the diff shows}, except for experiments that change a single well-known
+    knob.
 
-    A commit that is gone is left out.
+    An experiment whose commit no longer exists is left out.
     """
     wanted = {e.commit: e.number for e in experiments if e.number and e.commit and len(_known(e)) != 1}
     # A foreign ledger could contain a name that git reads as an option.

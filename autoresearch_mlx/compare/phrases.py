@@ -1,4 +1,4 @@
-"""List patterns for the words by which people name a constant, or a change of code, in a one-line description.
+"""List patterns for the words with which people name a constant or a change of code in a one-line description.
 
 Patterns are matched against the line in lower case.  The first pattern that fits decides, so a longer name comes before
 a shorter name that it contains (``unembedding lr`` before ``embedding lr``).
@@ -49,7 +49,7 @@ NAMES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 )
 
 REPEAT = re.compile(r"\bre-?verif|\bre-?runs?\b|no logic change|\bno changes\b|same config again|the same again")
-"""Pattern of the descriptions of runs that repeat the incumbent, and so show the noise."""
+"""Pattern of a description that says that the run repeats the incumbent; such a run shows the noise."""
 
 CODE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     (re.compile(pattern), axis, note)
@@ -104,7 +104,7 @@ CODE: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (r"^(?:\w+ )*baseline\b", "baseline", "as it was"),
     )
 )
-"""The changes of code: each with its pattern, its axis, and a description in our own words."""
+"""The known changes of code: for each, a pattern, an axis, and a description in our own words."""
 
 
 @dataclass(frozen=True, slots=True)

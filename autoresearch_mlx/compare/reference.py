@@ -1,9 +1,9 @@
 """Find and read the logs that come with the tool (``data/*.tsv``).
 
-A table begins with comment lines ``# key: text`` (``name`` and ``source`` are required).  After the comment lines come
-the column names, and one row for each run, the baseline of each log first.  A table may contain several logs; then each
-row also names its log, source and hardware, and says whether its effect can be compared.  Tables are written by hand,
-so anything malformed is refused with file and line number.
+A table begins with comment lines ``# key: text`` (``name`` and ``source`` are required).  Then come the column names,
+and one row for each run, the baseline of each log first.  If a table has several logs, each row also names its log,
+source and hardware, and says whether the run's effect can be compared.  Tables are written by hand, so a malformed line
+is refused with file and line number.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from autoresearch_mlx.lab.assets import asset
 APPLE_TABLE = "data/apple_runs.tsv"
 TABLES = ("data/cuda_baseline.tsv", "data/cuda_runs.tsv", APPLE_TABLE)
 H100 = "H100"
-"""Name of the log of the whole published session of 126 runs."""
+"""Name of the log of the published session on an H100, with all its 126 runs."""
 
 
 def references() -> tuple[Reference, ...]:
@@ -35,7 +35,8 @@ def references() -> tuple[Reference, ...]:
 
 
 def h100() -> Reference:
-    """Return the H100's session, with which everything is compared by default.  Raises LabError, TableError."""
+    """Return the log of the session on the H100, with which a session is compared by default.  Raises LabError,
+    TableError."""
     return find(H100)
 
 
@@ -59,8 +60,7 @@ def find(name: str) -> Reference:
 
 
 ReferenceStatus: TypeAlias = Literal["keep", "discard", "crash", "trial"]
-"""Status of a row.  A ``trial`` was measured without a decision; only runs whose effect cannot be compared have this
-status."""
+"""Status of a row.  A ``trial`` is a run that was measured without a decision; its effect cannot be compared."""
 
 COLUMNS = ("order", "commit", "val_bpb", "memory_gb", "status", "axis", "knob", "from", "to", "note")
 ORIGIN = ("log", "source", "hardware", "comparable", "caveat")
@@ -75,7 +75,8 @@ _FACT = re.compile(r"#\s*(\w+):\s*(.+)")
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRun:
-    """One row; ``val_bpb`` is in bits per byte, ``memory_gb`` the peak in GB.  Unknown values are None."""
+    """One row of a table.  ``val_bpb`` is in bits per byte, and ``memory_gb`` is the peak in GB.  Unknown values are
+    None."""
 
     order: int
     commit: str
@@ -90,15 +91,14 @@ class ReferenceRun:
     """Address at which this row was published, or an empty string if the table's address applies."""
     hardware: str = ""
     comparable: bool = True
-    """Whether the run was measured under the same conditions as its log's incumbent, so that the two can be
-    compared."""
+    """Whether the run had the same conditions as the incumbent of its log, so that the two can be compared."""
     caveat: str = ""
-    """Reason why the run cannot be compared with the incumbent, or another caveat."""
+    """Why the run cannot be compared with the incumbent, or any other caveat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A whole session, oldest run first; order 0 is its kept baseline."""
+    """A whole session, oldest run first; the run with order 0 is the kept baseline."""
 
     name: str
     source: str
@@ -126,7 +126,8 @@ class _Line:
 
 
 def read_reference(path: Path) -> Reference:
-    """Read the only session in a table.  Raises TableError with file and line for anything malformed."""
+    """Read a table with a single session.  Raises TableError for several sessions, and with file and line for a
+    malformed line."""
     found = read_references(path)
     if len(found) > 1:
         raise TableError(
@@ -136,7 +137,7 @@ def read_reference(path: Path) -> Reference:
 
 
 def read_references(path: Path) -> tuple[Reference, ...]:
-    """Read all sessions in a table, in the order of their first rows.  Raises TableError for anything malformed."""
+    """Read all sessions in a table, in the order of their first rows.  Raises TableError for a malformed table."""
     lines = _lines(path)
     head = next((i for i, line in enumerate(lines) if not line.text.startswith("#")), len(lines))
     facts = _facts(lines[:head])
@@ -172,7 +173,7 @@ def _lines(path: Path) -> list[_Line]:
 
 
 def _facts(lines: list[_Line]) -> dict[str, str]:
-    """Return the text of the first line for each key; later lines with the same key are comments."""
+    """Return {key: text} from the comment lines; only the first line of a key counts."""
     facts: dict[str, str] = {}
     for line in lines:
         if match := _FACT.fullmatch(line.text):
@@ -283,7 +284,7 @@ def _changes(row: Mapping[str, str], line: _Line) -> dict[str, tuple[Any, Any]]:
 
 
 def _literal(cell: str, line: _Line) -> Any:
-    """Return a number, a tuple, or a bare word such as SSSL; return None for ``?``, an unknown value."""
+    """Return the value in a cell: a number, a tuple, a bare word such as SSSL, or None for ``?`` (unknown)."""
     if cell == "?":
         return None
     if _WORD.fullmatch(cell):

@@ -1,4 +1,4 @@
-"""Split a description into the change that it states, its asides in parentheses, and the remarks that follow."""
+"""Split a description into the statement of the change, the asides in parentheses, and the remarks that follow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ONLY = re.compile(
     r"|\b(?:after|during|until|before)\s+(?:the )?(?:steps?|epochs?|first|last|\d+\s?(?:%|steps?))",
     re.IGNORECASE,
 )
-"""Words that limit a change to a part of the run, or to one of several parts."""
+"""Words such as "only for" or "during the first", which limit a change to a part of the model or of the run."""
 _BESIDES = re.compile(
     r"\b(?:combined|along|together) with\b|\bin addition\b|\bas well as\b|^also (?!too)|^(?:\+|and|plus)\s",
     re.IGNORECASE,
@@ -31,7 +31,7 @@ _DOES_MORE = re.compile(
 )
 """Pattern of the beginning of a remark that names another change."""
 _REPLACES = re.compile(r"replac(?:e|ed)\b", re.IGNORECASE)
-"""Pattern of the beginning of a remark that names another change, or, in parentheses, what is replaced."""
+"""Pattern of the beginning of an aside that says what the change replaces."""
 _SETS = re.compile(r"(?:[A-Z][A-Z0-9_]{2,}\s*=\s*[0-9.^*]+[\s,+]*)+")
 _JOINT = re.compile(r"(\s\+\s|\band\b|\bplus\b|\s&\s|,\s(?=[a-zA-Z0-9])|\bwith\b|\bthen\b)")
 _PURPOSE = (
@@ -48,7 +48,7 @@ _CONTEXT = re.compile(
     r"\d+-?min(?:ute)? budget(?: no cap)?",
     re.IGNORECASE,
 )
-"""Words that may follow "with" in a description although the change does not concern them."""
+"""Words after "with" that only describe the circumstances of a change."""
 _EXPLAINS = re.compile(
     r"(?:hypothesis|evidence|because|since|vs\.?|note|e\.g\.|like|as|expected|expect|see|re:|from|was|"
     r"up from|down from)\b",
@@ -63,17 +63,18 @@ class Line:
     main: str
     """The statement, without asides and remarks."""
     parts: list[str]
-    """The statements that ``main`` joins by "and", "+", "with" or commas."""
+    """The statements in ``main``, which are joined there by "and", "+", "with" or commas."""
     asides: list[str]
     sets: list[str]
-    """Asides that only give constants their values, as in ``TOTAL_BATCH_SIZE=2^13``, and so belong to the change."""
+    """Asides that only give values to constants, such as ``TOTAL_BATCH_SIZE=2^13``; they belong to the change."""
     remarks: list[str]
     """Text that explains or judges the change; it may still state another change."""
     sentences: list[str]
-    """The remarks that follow a mark such as a semicolon or a dash; a remark after a word such as "at" is not among
-    them."""
+    """The remarks after a punctuation mark such as a semicolon or a dash, without the remarks after a word such as
+    "at"."""
     more: bool
-    """True if the line says that something else was changed too, or that the change affects only a part."""
+    """True if the line says that there was a further change, or that the change affects only a part of the model or
+    run."""
 
 
 def split_line(text: str) -> Line:
@@ -108,11 +109,11 @@ def _is_limited(text: str) -> bool:
 
 
 def _without_asides(text: str) -> tuple[str, list[str]]:
-    """Return the text without its asides in parentheses or brackets, and the asides.
+    """Return two values: the text without asides in parentheses or brackets, and the asides.
 
     A call such as ``tanh(x)`` is not an aside.
 
-    If the log has cut off an aside before its end, the aside extends to the end of the line.
+    An aside without a closing bracket, as in a line that was cut off, extends to the end of the line.
     """
     left, asides, at = "", [], 0
     while at < len(text):

@@ -1,6 +1,6 @@
 """Read one statement of a description, such as ``depth 9 aspect_ratio 57``, ``SSSL pattern`` or ``SwiGLU MLP``.
 
-A statement is clear when it names one change, and all its other words are comments.
+A statement is clear if it names one change and all its other words are comments.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ _AMOUNT = {
     "loss.z": re.compile(r"(?<=\s)(?:1e-\d+|0?\.\d+)\b(?!\s*(?:->|→|to))"),
     "optimizer.clip": re.compile(r"\b(?:max_norm\s*=?\s*|at )?\d+(?:\.\d+)?\b(?!\s*(?:->|→|to))"),
 }
-"""Axis -> pattern of the figure, for each change of code that is described with a figure."""
+"""Axis -> pattern of the figure that people give with this change of code."""
 _HOLE = "¦"
-"""Placeholder for a change that was already read at this place in the text; only the end of a word may follow it."""
+"""Placeholder for a change that was already read at this place in the text.  A statement with letters directly beside
+the placeholder is unclear."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """The change that a statement names: knobs, or code as axis and note, or nothing if its words are only a comment.
+    """The change that a statement names: knobs, or code as (axis, note), or neither if the statement is only a comment.
 
     ``clear`` is False if the statement may name a different change, or more than one change.
     """
@@ -51,8 +52,8 @@ class Statement:
 def read_statement(text: str, known: Mapping[str, Any], width_follows: bool = False) -> Statement:
     """Return the change in a statement.
 
-    ``known`` holds the values of knobs before the change.  ``width_follows`` is True if the line gives ASPECT_RATIO
-    elsewhere, which implies a width.  Never raises.
+    ``known`` has the values of knobs before the change.  ``width_follows`` is True if another part of the line gives
+    ASPECT_RATIO, so that a width in this statement is no change of its own.  Never raises.
     """
     if window := _window(text, known):
         return window
@@ -68,7 +69,7 @@ def read_statement(text: str, known: Mapping[str, Any], width_follows: bool = Fa
 def _knobs(
     text: str, places: Sequence[tuple[str, int, int]], known: Mapping[str, Any], width_follows: bool
 ) -> Statement | None:
-    """Return all knobs of one part; return None if the value of one of them cannot be read."""
+    """Return a statement with all knobs that are named at ``places``, or None if the value of a knob cannot be read."""
     changes: dict[str, tuple[Any, Any]] = {}
     left, opens = text, 0
     for at, (name, start, end) in enumerate(places):
@@ -102,7 +103,7 @@ def _negated(text: str) -> bool:
 
 
 def names_in(text: str) -> Iterator[tuple[str, int, int]]:
-    """Yield (knob, start, end) of the names in a text, from left to right; no name lies inside another."""
+    """Yield (knob, start, end) for each name of a knob in a text, from left to right.  The names do not overlap."""
     taken: list[tuple[str, int, int]] = []
     for name, pattern in NAMES:
         for match in pattern.finditer(text):
@@ -134,7 +135,7 @@ def _code(part: str) -> Statement | None:
 
 
 _WAS_THERE = re.compile(r"\b(?:replac\w*|from|instead of)\s+(?:\w+\s+){0,3}$")
-"""Words before the name of something that is removed."""
+"""Words before the name of something that the change removes."""
 _PARTS = frozenset(("value_embedding", "residual.x0", "residual.resid"))
 _OF_A_RATE = re.compile(r"\b(?:lrs?|warmup|warmdown|momentum|ramp)\b")
 """Words which show that a "window" belongs to the schedule, not to attention."""
@@ -143,7 +144,7 @@ _OF_A_PART = re.compile(r"\b(?:lrs?|rates?|wd|decay|betas?\d?|std)\b")
 
 
 def _one_change_of_code(axis: str, text: str, rest: str) -> bool:
-    """Return whether a line names this change of code alone, and neither its opposite nor a possible second change."""
+    """Return whether a line names this change of code alone: not the opposite change, and no possible second change."""
     negations = len(_NEGATION.findall(without_verdicts(text)))
     if (axis in REMOVALS.always and negations != 1) or (axis in REMOVALS.never and negations):
         return False

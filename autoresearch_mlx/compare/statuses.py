@@ -25,7 +25,8 @@ _TAKEN_BACK = re.compile(r"\b(?:revert|discard|reject|undo|undone|rolled back|no
 
 
 def status_in(cell: str) -> str | None:
-    """Return the status that a cell names, or None if it names no known status, or two that contradict each other."""
+    """Return the status that a cell names, or None if it names no known status, or two statuses that contradict each
+    other."""
     head = _REMARK.sub("", cell)
     word = re.sub(r"[^a-z]+", "_", head.lower()).strip("_")
     found = next((status for status, words in _STATUSES.items() if word in words), None)
@@ -34,5 +35,5 @@ def status_in(cell: str) -> str | None:
 
 
 def says_baseline(cell: str) -> bool:
-    """Return whether a row's status calls it a baseline."""
+    """Return whether the status of a row calls the row a baseline."""
     return re.sub(r"[^a-z]+", "_", _REMARK.sub("", cell).lower()).strip("_") in _BASELINES

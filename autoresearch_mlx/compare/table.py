@@ -1,4 +1,4 @@
-"""Write a comparison as plain text, with figures that the user can check by hand."""
+"""Write a comparison as plain text, with all figures that the user needs to check it by hand."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _tables(comparison: Comparison, labels: Sequence[str], there: Side, width: i
 
 
 def in_words(found: Agreement) -> str:
-    """Return the agreement of signs and ranks, with intervals, in a sentence or two."""
+    """Describe in a sentence or two how far the signs and ranks of the effects agree, with intervals."""
     if not found.pairs:
         return "No change was tried on both sides, so their agreement is unknown."
     text = f"Matching changes: {found.pairs}."

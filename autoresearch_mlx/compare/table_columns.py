@@ -1,7 +1,7 @@
-"""Find the columns of a results table, the metric that it is about, and whether lower or higher is better.
+"""Find the columns of a results table, the table's metric, and whether lower or higher values are better.
 
-Nothing is guessed.  A column that is only called ``metric`` is not read as ``val_bpb``.  If neither the file nor its
-kept rows show the direction, the user has to give it.
+Nothing is guessed.  A column that is only called ``metric`` is not read as ``val_bpb``.  If neither the file nor the
+kept rows show the direction, the user has to name it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "description": ("description", "desc", "title", "change", "experiment", "idea", "hypothesis", "notes"),
 }
 _OURS = ("commit", "value", "memory", "status", "description")
-"""Columns of upstream's table and of our own, in order; the second column may have any name."""
+"""Columns of upstream's table and of our own tables, in order; the second column may have any name."""
 _COMMIT = re.compile(r"[0-9a-f]{7,40}", re.IGNORECASE)
 _MOST_BITS = 8.0
 """Bits per byte of a model that has learnt nothing."""
@@ -37,14 +37,13 @@ _LOWER = re.compile(r"\b(?:lower|min|minim\w*|down|smaller)\b|lower_is_better")
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The place of each column, by our own name for it; ``gain`` is the column of gains that only our own tables
-    have."""
+    """Our name of each column -> its position in a row.  Only our own tables have the column ``gain``."""
 
     places: Mapping[str, int]
     metric: str
     rows: Sequence[Row]
     direction: Direction | None = None
-    """The direction that the file itself states, or None if it states none."""
+    """The direction that the file states, or None if the file states no direction."""
     ours: bool = False
 
     @property
@@ -56,7 +55,8 @@ class Columns:
 
 
 def find_columns(lines: Lines, metric: str | None = None) -> Columns:
-    """Return the columns of a table; ``metric`` is the name of its column of values, if the caller knows it.
+    """Return the columns of a table; ``metric`` is the name of the column of values, or None if the caller does not
+    know it.
 
     Raises TableError for a table without values, statuses or descriptions.
     """
@@ -126,7 +126,8 @@ def _stated(lines: Lines, places: Mapping[str, int]) -> Direction | None:
 
 
 def _without_header(lines: Lines) -> Columns:
-    """Return upstream's columns for a table without a header, if the table's cells fit them."""
+    """Return upstream's columns for a table without a header.  Raises TableError if the table's cells do not fit
+    them."""
     first = lines.rows[0]
     for names in (_OURS, ("commit", "value", "status", "description")):
         if len(first.cells) >= len(names) and status_in(first.cells[names.index("status")]):
@@ -146,7 +147,7 @@ def _without_header(lines: Lines) -> Columns:
 
 
 def _fits(columns: Columns, row: Row) -> bool:
-    """Return whether a row begins with a commit and, if its status says that it was measured, has bits per byte."""
+    """Return whether a row begins with a commit, and whether its value may be bits per byte if its run was measured."""
     commit, status = columns.cell(row, "commit"), status_in(columns.cell(row, "status"))
     value = number_in(columns.cell(row, "value"))
     named = _COMMIT.fullmatch(commit) is not None or commit.lower() in ("", "-", "baseline", "n/a", "none")
@@ -173,9 +174,9 @@ def direction_of(
 ) -> Direction:
     """Return whether lower or higher values are better.
 
-    ``kept`` holds the values of the kept rows, oldest first.  ``gains`` holds two numbers for each row of our own
-    table: its gain, and its value minus the incumbent's value.  ``tried`` is True if any run other than a baseline has
-    a value.  Raises TableError if neither the file nor its rows show the direction.
+    ``kept`` has the values of the kept rows, oldest first.  ``gains`` has two numbers for each row of our own tables:
+    the gain, and the value minus the incumbent's value.  ``tried`` is True if any run other than a baseline has a
+    value.  Raises TableError if neither the file nor the rows show the direction.
     """
     if columns.direction is not None:
         return columns.direction

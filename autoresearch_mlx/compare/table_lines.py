@@ -1,4 +1,4 @@
-"""Split the text of a results table into rows of cells, with line numbers for messages, and its comments."""
+"""Split the text of a results table into comments and rows of cells; keep the line numbers for messages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """The rows of a table, the header among them, and its comment lines."""
+    """The rows of a table, including the header, and the comment lines."""
 
     rows: tuple[Row, ...]
     comments: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Read the rows of a results table as runs: value, status and description, and which of them are baselines."""
+"""Read the rows of a results table as runs, each with value, status and description, and find the baselines."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _MEASURE = re.compile(
 )
 """Pattern of a number with a unit.
 
-A comma is read only before groups of three digits, because ``3,4567`` may have a decimal comma.
+A comma is allowed only before groups of three digits, because the comma in ``3,4567`` may be a decimal comma.
 """
 _MOST_BITS = 64
-"""Smallest number of bits per byte that is refused as a value; a model that has learnt anything is below 8."""
+"""A value of this many bits per byte or more is refused; a model that has learnt anything needs less than 8."""
 _MACHINE = r"m\d(?: ?(?:pro|max|ultra))?|[ahblt]\d{1,3}0?0?|rtx ?\d+|macbook|mac ?mini|mac ?studio|laptop|machine"
 _BASELINE = re.compile(
     r"[\[(*`\"']*(?:(?:the|a|new|fresh|clean|vanilla|updated|first|second|third|concurrent|upstream|original|default|"
@@ -39,12 +39,12 @@ _BASELINE = re.compile(
     r"(?=$|\s*[(\[—–:;,.\])*`\"']|\s+-|\s+(?:on|at|for|in|after|since|with|for)\b)",
     re.IGNORECASE,
 )
-"""Pattern that matches a description of a baseline itself, but not one of a change to a baseline."""
+"""Pattern that matches the description of a baseline, but not the description of a change to a baseline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The runs of a table, where the first baseline has order 0; ``caveats`` says what was left out."""
+    """The runs of a table; the first baseline has order 0.  ``caveats`` says which rows were left out."""
 
     runs: tuple[Run, ...]
     caveats: tuple[str, ...]
@@ -128,8 +128,8 @@ def _is_baseline(run: Run, named: bool) -> bool:
 def _description(columns: Columns, row: Row) -> str:
     """Return the description without control characters, which do not belong in a terminal.
 
-    If the description is the last column, all further cells belong to it, so that a stray separator does not cut it
-    off.
+    If the description is the last column, all further cells belong to it, so that a separator in the text does not cut
+    it off.
     """
     at = columns.places["description"]
     last = at == max(columns.places.values()) and len(columns.places) >= 4
@@ -139,7 +139,8 @@ def _description(columns: Columns, row: Row) -> str:
 
 
 def _value(columns: Columns, row: Row) -> tuple[float | None, str]:
-    """Return a row's value and its unit; bits per byte have no unit, and a value of 0 means that the run failed."""
+    """Return a row's value and unit.  The unit of bits per byte is an empty string, and 0 bits per byte mean a failed
+    run."""
     cell = columns.cell(row, "value")
     if cell.lower() in _NOTHING:
         return None, ""
@@ -158,9 +159,9 @@ def _value(columns: Columns, row: Row) -> tuple[float | None, str]:
 
 
 def _memory(row: Row, cell: str) -> None:
-    """Raise TableError if the memory is not a number, because then the columns were misread.
+    """Raise TableError if the cell of the memory is not a number, because then the columns were misread.
 
-    Only this check uses the memory.
+    The memory has no other use here.
     """
     plain = _UNIT.sub("", cell)
     number = number_in(plain)

@@ -44,12 +44,12 @@ _ABSENT = frozenset(("WARMUP_RATIO", "WEIGHT_DECAY"))
 """Knobs whose value is 0 before an "add" and after a "remove"."""
 _ADDED, _REMOVED = re.compile(r"\badd\b"), re.compile(r"\b(?:remove|no)\s*$")
 _FEWEST_TOKENS = 1024
-"""Number below which a batch size is read as a number of rows, like the device's batch size."""
+"""A batch size below this number is read as a number of rows, which is how the device's batch size is counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The change of one knob; None is an unknown value.  ``start`` and ``end`` are its place in the text."""
+    """The change of one knob; None is an unknown value.  The text states the change from ``start`` to ``end``."""
 
     knob: str
     was: Any
@@ -59,10 +59,10 @@ class Reading:
 
 
 def read_value(name: str, text: str, place: tuple[int, int, int, int], known: Mapping[str, Any]) -> Reading | None:
-    """Return the change of a knob, or None if the text does not give it plainly.
+    """Return the change of a knob, or None if the text does not state a value plainly.
 
-    ``place`` holds four positions: the start of the text before the name, the start and the end of the name, and the
-    end of the text after it.  ``known`` holds the knobs' values before the change.
+    ``place`` has four positions: the start of the text before the name, the start and the end of the name, and the end
+    of the text after the name.  ``known`` has the values of knobs before the change.
     """
     opens, start, end, stop = place
     before, after = text[opens:start], text[end:stop]
@@ -104,8 +104,8 @@ def _in_words(
 
 
 def _behind(text: str, *places: int) -> str:
-    """Return the first unit that directly follows one of these places in the text, or an empty string without a
-    unit."""
+    """Return the first unit that directly follows one of these positions in the text, or an empty string if no unit
+    does."""
     units = (_UNIT.match(text, place) for place in places)
     return next((match[1] for match in units if match), "")
 
@@ -116,10 +116,9 @@ def _pair(name: str, was: str, now: str, unit: str) -> tuple[Any, Any] | None:
 
 
 def _sized(read: Reading, known: Mapping[str, Any]) -> Reading | None:
-    """Return the reading; if its number is a number of rows, return it as a reading of the device's batch size.
+    """Return the reading, or the same figures as a reading of the device's batch size if they are numbers of rows.
 
-    In a reading of the device's batch size, the earlier value is a size of the device's batch too.  Returns None if it
-    is unclear which batch is meant.
+    Returns None if it is unclear which of the two batch sizes is meant.
     """
     if read.knob != "TOTAL_BATCH_SIZE" or read.now >= _FEWEST_TOKENS:
         return read
@@ -130,7 +129,7 @@ def _sized(read: Reading, known: Mapping[str, Any]) -> Reading | None:
 
 
 def _number(name: str, text: str, unit: str) -> Any:
-    """Return the text as a value of this knob, or None if it cannot be one."""
+    """Return the figure in a text as a value of this knob, or None if the knob cannot have such a value."""
     if unit and unit.rstrip("s") not in {word.rstrip("s") for word in _UNITS.get(name, "").split()}:
         return None
     text = text.replace(" ", "").replace("**", "^").replace("percent", "%")
@@ -163,6 +162,6 @@ def _suits(name: str, suffix: str, value: float) -> bool:
 
 
 def _round_thousands(value: float, name: str) -> float:
-    """Return the exact number for a value in thousands: a batch of 65K is 65,536 tokens, a wavelength of 200K is
+    """Return the exact number for a value in thousands: a batch of 65K is 65,536 tokens, and a wavelength of 200K is
     200,000."""
     return float(2 ** round(math.log2(value * 1000))) if name in BATCHES else value * 1000

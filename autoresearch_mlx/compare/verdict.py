@@ -1,4 +1,4 @@
-"""Give an effect its interval, and decide from two effects whether a change carries over to another machine."""
+"""Compute the interval of an effect, and decide from two effects whether a change carries over to another machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ IN_WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An effect with its 90 % interval and its size in sigmas; both are None if its log's noise is unknown."""
+    """An effect with its 90 % interval and its size in sigmas.  Interval and size are None if the noise of the log is
+    unknown."""
 
     effect: Effect
     low: float | None
@@ -54,7 +55,7 @@ def judged(effect: Effect, noise: Noise) -> Judged:
 
 
 def verdict(there: Judged | None, here: Judged | None) -> Word:
-    """Return the verdict on an effect; a side is None if it did not try the change.
+    """Return the verdict on a change from its effects there and here; None means that the log does not have the change.
 
     An effect of exactly zero is within noise.
     """

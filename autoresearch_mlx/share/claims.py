@@ -26,8 +26,8 @@ FILE = "claim.json"
 _SCHEMA, _KIND = 1, "claim"
 _MOST_BYTES = 4096
 LEAST_SECONDS, MOST_SECONDS = 600.0, 12 * 3600.0
-"""Shortest and longest duration of a claim in seconds; even a claim of the shortest duration leaves other labs time to
-pull the result."""
+"""Shortest and longest duration of a claim in seconds.  Even the shortest duration leaves other labs time to pull the
+result."""
 _CREATED = {
     **{f"GIT_{who}_NAME": "autoresearch-mlx" for who in ("AUTHOR", "COMMITTER")},
     **{f"GIT_{who}_EMAIL": "autoresearch-mlx@localhost" for who in ("AUTHOR", "COMMITTER")},
@@ -55,7 +55,7 @@ class Claims:
     seen: dict[str, float] = field(default_factory=dict)
     """Commit of a claim -> time when this machine first saw it, in seconds since 1970."""
     held: dict[str, tuple[str, float]] = field(default_factory=dict)
-    """The claims that this lab holds: ref -> (commit, end of the claim in seconds since 1970)."""
+    """The current claims of this lab: ref -> (commit, end of the claim in seconds since 1970)."""
 
     def __post_init__(self) -> None:
         """Read from the journal the claims that earlier runs of this lab have left on the remote."""
@@ -92,8 +92,8 @@ class Claims:
         return "another lab has just claimed the edit"
 
     def _taken(self, ref: str, commit: str, now: float) -> str | None:
-        """Return a sentence about how long another lab still holds a claim, or None if the claim is over, unreadable
-        or our own."""
+        """Return a sentence that says when another lab's claim ends, or None if the claim is over, unreadable or our
+        own."""
         claim = self._read(ref, commit)
         if claim is None or claim.lab == self.place.lab:
             return None
@@ -122,7 +122,7 @@ class Claims:
         return git(pool, "commit-tree", tree, "-m", "claim", env={**_CREATED, **when}).strip()
 
     def _read(self, ref: str, commit: str) -> Claim | None:
-        """Return the claim at a ref, or None if there is no readable claim."""
+        """Fetch and return the claim at a ref, or return None if there is no readable claim."""
         if self.remote.fetch({ref: commit}):
             return None
         try:

@@ -4,8 +4,8 @@
 
 The commit has one file, ``result.json``.  If the edit won, two commits precede it: one with the changed files as they
 were before the edit, and one with the same files after the edit.  These commits are the whole history of the ref, so
-nothing else in the repository is published.  We never change a ref once it exists, and we ignore changes that others
-make to it.
+nothing else in the repository is published.  This program never changes an existing ref, and ignores changes that
+others make to a ref.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def push(source: Source, remote: Remote) -> Sent:
 
 
 def write_commits(place: Place, results: Sequence[Outgoing]) -> dict[str, str]:
-    """Write results into the pool; return a mapping of names to commits.  The same result gives the same commit."""
+    """Write results into the pool; return {name of a result: commit}.  The same result always gives the same commit."""
     if not results:
         return {}
     refs = {each.result.name: f"refs/outgoing/{each.result.name}" for each in results}
@@ -133,7 +133,7 @@ def _data(text: bytes) -> bytes:
 def pull(place: Place, remote: Remote) -> Received:
     """Fetch the new results of other labs.  Raises RemoteAway, LedgerError.
 
-    If an object is not a result, the reason is noted, and the object is not fetched again.
+    If an object is not a result, the journal gets the reason, and the object is not fetched again.
     """
     mark = mark_of(remote)
     with place.alone():
@@ -172,7 +172,7 @@ def pull(place: Place, remote: Remote) -> Received:
 
 
 def _in_turns(wanted: Mapping[str, Sequence[str]], kept: Mapping[str, int], room: int) -> tuple[list[str], int]:
-    """Return the refs to fetch now, taken from each lab in turn, and the number left for later.
+    """Return the refs to fetch now, taken from each lab in turn, and the number of refs that are left for a later pull.
 
     Without turns, a lab with thousands of results would make all other labs wait.
     """
@@ -200,8 +200,8 @@ def _checked(ref: str, text: bytes | str) -> Result | str:
 
 
 def _read(place: Place, commits: Mapping[str, str]) -> dict[str, bytes | str]:
-    """Return the JSON text of each commit's result, or the reason why the commit has no such text.  Sizes are checked
-    first."""
+    """Return {ref: JSON text of the result, or the reason why there is none}.  The size of a text is checked before the
+    text is read."""
     names = {ref: f"{commit}:{FILE}" for ref, commit in commits.items()}
     listed = _batch(place, "--batch-check=%(objecttype) %(objectsize)", names.values())
     found: dict[str, bytes | str] = {}
@@ -220,7 +220,7 @@ def _read(place: Place, commits: Mapping[str, str]) -> dict[str, bytes | str]:
 
 
 def read_files(pool: Path, pulled: Pulled) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the texts of a winning edit's files before the edit and after it, each by path.
+    """Return the files of a winning edit as two tables {path: text}: before the edit, and after the edit.
 
     Raises LabError if a file is missing, too large, or not UTF-8 text.
     """

@@ -1,7 +1,7 @@
 """Turn what other labs published into hints for prompts and ideas for the backlog.
 
-Words of another lab are quoted and attributed. The numbers are gains of each lab over its own incumbent; the values of
-the metric are left out.
+Words of another lab are quoted, with the lab's name.  The numbers are gains, each over the incumbent of the same lab;
+the values of the metric are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _OPEN = 4
 
 
 def hints(state: Path, journal: Journal, root: Path) -> tuple[str, ...]:
-    """Return a line about each result of other labs for the same question, wins first; ``state`` is ``.autoresearch``.
+    """Return a line for each of the newest results of other labs on the same question, wins first; ``state`` is
+    ``.autoresearch``.
 
     Raises LedgerError.
     """
@@ -71,7 +72,8 @@ def _value(value: object) -> str:
 
 
 def outcome(result: Result) -> str:
-    """Return a result's status and its gain in its own lab: ``keep, gain there +0.0021 (90 %: +0.0008 to +0.0034)``."""
+    """Return a result's status and its gain in the other lab: ``keep, gain there +0.0021 (90 %: +0.0008 to
+    +0.0034)``."""
     return f"{result.status}, gain there {effect_in_words(result.effect)}" if result.effect else result.status
 
 
@@ -85,10 +87,11 @@ def effect_in_words(effect: Effect | None) -> str:
 
 
 def add_to_backlog(folder: Path, new: Sequence[Pulled], journal: Journal, files: Mapping[str, str], root: Path) -> int:
-    """Add an idea for each win of another lab that can be tried here; return how many were added.
+    """Add an idea for each win of another lab that can be tried here; return the number of added ideas.
 
-    The title becomes a task for a model, so we make it from the knobs; the other lab's words are quoted as the
-    reason.  The idea has no expected gain, because the gain was measured on another machine.  Raises LedgerError.
+    An idea's title becomes a task for a model, so it is made from the knobs.  The other lab's words are quoted in the
+    idea's reason only.  The idea has no expected gain, because the gain was measured on another machine.  Raises
+    LedgerError.
     """
     asked = question_here(journal.comparability or {}, journal, root)
     room = _OPEN - sum(idea.source.startswith(SOURCE) for idea in open_ideas(folder, journal.history))

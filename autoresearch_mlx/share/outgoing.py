@@ -30,7 +30,7 @@ class Outgoing:
 
     result: Result
     before: Mapping[str, str] = field(default_factory=dict)
-    """The files of a winning edit as they were before it, by their path in the lab; empty for other results."""
+    """The files of a winning edit as they were before the edit, as {path in the lab: text}; empty for other results."""
     after: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -112,7 +112,8 @@ class Source:
         return Outgoing(checked, before if won else {}, after if won else {})
 
     def _change(self, e: Experiment) -> tuple[dict[str, str], dict[str, str]]:
-        """Return all editable files before an experiment, and the changed files as they were after it."""
+        """Return two tables {path: text}: all editable files before an experiment, and the changed files after the
+        experiment."""
         if e.commit is None or e.base is None:
             return {}, {}
         before = self.workspace.read(e.base)
@@ -151,7 +152,8 @@ def _clean(value: Any, clean: Callable[[str], str]) -> Any:
 
 
 def _as_read(result: Result) -> Result:
-    """Return the result as other labs will read it, without the edit if they would refuse a result with this edit."""
+    """Return the result as other labs will read it.  If other labs would refuse the result because of the edit, the
+    edit is left out."""
     read_back = result_from(result_to(result))
     if isinstance(read_back, Result):
         return read_back

@@ -21,7 +21,7 @@ from autoresearch_mlx.store.git import git
 _PATH = re.compile(
     r"""(?:(?<![\w./<])~|(?<![\w./<])[A-Za-z]:(?=[\\/])|(?<![\w.<]))[\\/](?:[^\s'"<>:,;|()\\/]+[\\/])+"""
 )
-"""Pattern that matches the folders of an absolute path, but not the name at its end."""
+"""Pattern that matches all folders of an absolute path, but not the last name in the path."""
 _EMAIL = re.compile(r"[\w.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 _LOCAL = re.compile(r"\b[\w-]+\.(?:local|lan|home|internal|fritz\.box)\b", re.IGNORECASE)
 _ADDRESS = re.compile(

@@ -1,4 +1,4 @@
-"""Keep a lab's public identity, and the record of what it sent to other labs and received from them.
+"""Keep a lab's public identity, and the record of the results that the lab sent and received.
 
 The folder is ``.autoresearch/.share``:
 
@@ -79,11 +79,12 @@ class Place:
         return done.stdout
 
     def session_id(self, tag: str) -> str:
-        """Return the public name of a session; the tag itself may reveal something about its owner."""
+        """Return the public name of a session.  The tag is not published, because it may reveal something about the
+        lab's owner."""
         return self._named("session", tag)
 
     def machine_id(self, machine: Mapping[str, Any]) -> str:
-        """Return the public name of a machine, from its description in the measurements."""
+        """Return the public name of a machine, made from the machine's description in the measurements."""
         facts = (machine.get(name) for name in ("chip", "gpu", "gpu_cores", "memory_gb"))
         return self._named("machine", json.dumps([str(fact) for fact in facts]))
 

@@ -29,8 +29,8 @@ def question_of(parts: Mapping[str, Any], target: str, root: Path) -> str:
     """Return the hash of a question, twelve hexadecimal digits, from the ``parts`` of a comparability key.
 
     If the target is a program, its command line identifies the question poorly, so the first commit of the lab's
-    repository is included too.  With that commit, clones of one project ask the same question, but two projects that
-    both have a ``bench.py`` do not.
+    repository is included too.  With that commit, clones of one project have the same hash, and two projects that both
+    have a ``bench.py`` have different hashes.
     """
     asked = {name: part for name, part in parts.items() if name not in _OF_THE_MACHINE}
     first = None if asked.get("data") is not None else _first_commit(root)
@@ -40,7 +40,7 @@ def question_of(parts: Mapping[str, Any], target: str, root: Path) -> str:
 def question_here(parts: Mapping[str, Any], journal: Journal, root: Path) -> str:
     """Return the hash of a session's question, from the parts of its runs' comparability key.
 
-    Absolute paths are used without their folders, because Python lies in a different folder in each lab.
+    Only the last name of an absolute path goes into the hash, because Python lies in a different folder in each lab.
     """
     plain = {name: without_folders(part) if isinstance(part, str) else part for name, part in parts.items()}
     return question_of(plain, str(journal.session["target"]), root)
@@ -71,7 +71,7 @@ def tried(question: str, before: Mapping[str, str], after: Mapping[str, str]) ->
 
 
 def knobs_alone(before: Mapping[str, str], after: Mapping[str, str]) -> KnobChanges:
-    """Return the knobs that an edit changes, or nothing if the edit also changes other text."""
+    """Return the knobs that an edit changes, or an empty table if the edit also changes other text."""
     if not all(path in before and only_knobs_differ(before[path], text) for path, text in after.items()):
         return {}
     return {name: c for path, text in after.items() for name, c in changed_knobs(before[path], text).items()}

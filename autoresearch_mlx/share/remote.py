@@ -44,7 +44,7 @@ _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 class RemoteAway(LabError):
-    """Raised when the remote does not do what was asked; the text is git's message."""
+    """Raised when the remote does not do what was asked; the message includes git's message."""
 
 
 class TooLarge(RemoteAway):
@@ -81,16 +81,16 @@ class Remote:
         return cut(one_line(_USERINFO.sub("", self.address)), 80)
 
     def refs(self, pattern: str) -> dict[str, str]:
-        """Return the commits of the refs that match a pattern, by ref.  Raises RemoteAway."""
+        """Return {ref: commit} for the refs that match a pattern.  Raises RemoteAway."""
         listed = self._git("ls-remote", "--refs", "--", self.address, pattern, most=_LIST_BYTES)
         pairs = (line.split("\t") for line in listed.splitlines())
         return {pair[1]: pair[0] for pair in pairs if len(pair) == 2 and _HEX.fullmatch(pair[0])}
 
     def fetch(self, refs: Mapping[str, str]) -> dict[str, str]:
-        """Fetch the commits of ``refs`` (ref -> commit) into the pool; return the refs that failed, with the reasons.
+        """Fetch the commits of ``refs`` (ref -> commit) into the pool; return {failed ref: reason}.
 
-        A batch that fails is halved until the damaged or oversized object is found, so all other commits still
-        arrive.  Raises RemoteAway if the remote itself does not answer.
+        A batch that fails is halved until the damaged or oversized object is found, so that all other commits arrive.
+        Raises RemoteAway if the remote itself does not answer.
         """
         failed: dict[str, str] = {}
         names = list(refs)
@@ -115,7 +115,7 @@ class Remote:
             self._fetch(names[half:], refs, failed)
 
     def push(self, pushes: Sequence[Push]) -> dict[str, bool]:
-        """Push each ref for which the remote has the expected commit; return for each ref whether it was accepted.
+        """Push each ref for which the remote has the expected commit; return {ref: whether the remote accepted it}.
 
         The remote checks and writes in one step: if several labs push the same new ref, exactly one succeeds.  Raises
         RemoteAway if nothing was pushed at all.
@@ -131,7 +131,7 @@ class Remote:
         return {push.ref: flags.get(push.ref, "!").strip() != "!" for push in pushes}
 
     def _git(self, *arguments: str, most: int, refusable: bool = False) -> str:
-        """Run git in the pool and return its output; no file that it writes may be larger than ``most`` bytes.
+        """Run git in the pool and return git's output; git may not write a file of more than ``most`` bytes.
 
         With ``refusable`` the output is returned even if git reports a failure.  Raises RemoteAway.
         """
@@ -198,7 +198,7 @@ def _read(file: Iterable[bytes]) -> str:
 def find_remote(name: str, root: Path, pool: Path, *, asks: bool = True, seconds: float = 120.0) -> Remote:
     """Return the remote with this name in the lab's repository, or the remote at this address or path.
 
-    Raises ConfigError for an empty name, or for one that git would take for an option.
+    Raises ConfigError for an empty name, or for a name that git would take for an option.
     """
     if not name.strip() or name.startswith("-") or any(c in name for c in "\n\0"):
         raise ConfigError(f"{name!r} is not a git remote", "give the name of a remote, an address or a path")

@@ -24,7 +24,7 @@ MOST_BYTES = 64 * 1024
 """Largest size in bytes of a result's JSON text; larger texts are not read."""
 Published: TypeAlias = Literal["keep", "discard", "crash", "timeout"]
 STATUSES = frozenset(get_args(Published))
-"""The statuses that are published, because these statuses show what the edit did."""
+"""Experiments with these statuses are published, because the statuses show what the edit did."""
 _TITLE, _NOTE, _FACT, _VALUE = 120, 500, 120, 200
 _PATCH = 16_000
 _MOST_KNOBS, _MOST_FACTS, _MOST_FILES, _MOST_ITEMS = 32, 24, 16, 16
@@ -65,7 +65,7 @@ class Result:
     title: str
     note: str
     hypothesis: str
-    """Hash of the question and the edit, which is the same in every lab that tries this edit."""
+    """Hash of the question and the edit; every lab that tries this edit gets the same hash."""
     finished: str
     """Time in UTC at which the experiment ended, by its author's clock."""
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -77,9 +77,9 @@ class Result:
     """The change as a unified diff.  The diff is empty if the knobs describe the whole change, or if the change was not
     published."""
     files: tuple[str, ...] = ()
-    """Paths of the files that are published whole, before and after a winning edit."""
+    """Paths of the files of a winning edit, which are published whole, both as before and as after the edit."""
     withheld: str = ""
-    """Reason why the change was not published."""
+    """Why the change was not published, or an empty string if it was published."""
 
     @property
     def name(self) -> str:

@@ -103,10 +103,10 @@ class Sharing:
             self.say(f"share: {terms.plural(len(received.new), 'result')} of other labs{more}")
 
     def claim(self, before: Mapping[str, str], after: Mapping[str, str], history: History) -> str | None:
-        """Claim an edit before it is measured; return None if it may be measured, or the reason why it may not.
+        """Claim an edit before it is measured; return why the edit may not be measured, or None if it may.
 
-        ``before`` holds all files before the edit, and ``after`` the changed files.  If the remote does not answer, the
-        edit is measured.
+        ``before`` has all files before the edit, and ``after`` has the changed files.  If the remote does not answer,
+        the edit may be measured.
         """
         with self.one_at_a_time:
             return self._claim(before, after, history)
@@ -127,8 +127,8 @@ class Sharing:
         return f"the same edit is being measured elsewhere: {taken}" if taken is not None else None
 
     def _measured_elsewhere(self, hypothesis: str) -> str | None:
-        """Return a sentence that names another lab which measured this edit in the last ``_NIGHT_SECONDS``, or None
-        if none did."""
+        """Return a sentence that names another lab which measured this edit in the last ``_NIGHT_SECONDS``, or None if
+        there is no such lab."""
         for each in reversed(self.source.place.pulled()):
             if each.result.hypothesis == hypothesis and _age(each.time) < _NIGHT_SECONDS:
                 result = each.result
@@ -148,7 +148,7 @@ class Sharing:
 
 
 def _pace(history: History) -> float | None:
-    """Return the mean duration of an experiment in seconds, or None if none has finished."""
+    """Return the mean duration of an experiment in seconds, or None if no experiment has finished."""
     times = [(_moment(e.started), _moment(e.finished)) for e in history.experiments if e.number > 0]
     spans = [end - begin for begin, end in times if begin is not None and end is not None]
     return sum(spans) / len(spans) if spans else None

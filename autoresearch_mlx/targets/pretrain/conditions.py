@@ -45,7 +45,7 @@ class PretrainConditions:
     """Memory limit in bytes that MLX gets; None means MLX's own limit."""
 
     text_closed: bool = False
-    """Whether something keeps the edited code from reading the held-out text; False in old ledgers."""
+    """Whether the held-out text is out of reach of the edited code; False in old ledgers."""
 
     @property
     def training_seconds(self) -> float | None:

@@ -49,7 +49,7 @@ def test_rows_that_score_have_no_near_copy_elsewhere(tmp_path, cache, say, said,
         text = make_story(number % 80, 120)
         (place / f"{number}.txt").write_text(text if number < 80 or number % 4 else f"Told again: {text.upper()}")
     corpus = prepare(Request("folder", path=place, vocab_size=300, seq_len=512, val_rows=8, hidden_rows=8), cache, say)
-    assert corpus.manifest.source_detail["near_copies"] > 0 and any("nearly the same" in line for line in said)
+    assert corpus.manifest.source_detail["near_copies"] > 0 and any("near copies of others" in line for line in said)
     train = [text.lower() for text in texts(corpus, "train")]
     held = [text.lower() for split in ("val", "hidden") for text in texts(corpus, split)]
     assert not any(copied(held, [train]))
