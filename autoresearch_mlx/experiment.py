@@ -261,8 +261,8 @@ class Stopper(Protocol):
         """Decide whether the run has lost, by its loss curve and by the number of tokens trained on so far.
 
         ``tokens`` is None if the clock does not end the run.  Returns None to let the run go on.  Otherwise the result
-        has ``reason``, ``share`` of the budget used, ``gap`` to the incumbent's loss, and ``audit``, which is True if
-        the run should go on all the same, to check this rule.
+        has ``reason``, ``share`` of the budget used, ``gap`` to the incumbent's loss, and ``audit``.  If ``audit`` is
+        True, the run should go on all the same, to check this rule.
         """
 
 
@@ -270,8 +270,8 @@ class Stopper(Protocol):
 class Usual:
     """The longest times of the baseline's runs in this regime, in seconds, as the parent process measured them.
 
-    The limits of later runs are derived from these figures.  A figure is None when it is not known.  Names that end in
-    ``_cpu`` are processor seconds, the others wall-clock seconds.
+    The limits of later runs are derived from these figures.  A figure is None when it is not known.  Times whose names
+    end in ``_cpu`` are processor seconds, all other times wall-clock seconds.
     """
 
     start: float | None = None

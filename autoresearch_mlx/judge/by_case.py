@@ -52,9 +52,9 @@ class ByCase:
 
 
 def by_case(candidate: Sequence[Run], against: Sequence[Run], direction: Direction) -> ByCase | None:
-    """Return the comparison case by case.
+    """Compare the candidate with the incumbent case by case, on the cases that all runs scored.
 
-    It needs two cases or more that all runs scored.  Returns None if there are fewer, or if a run names no cases.
+    Returns None if there are fewer than two such cases, or if a run names no cases.
     """
     ours, theirs = ([run.cases for run in side if run.cases is not None] for side in (candidate, against))
     if not ours or len(ours) < len(candidate) or not theirs or len(theirs) < len(against):

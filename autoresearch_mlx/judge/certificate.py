@@ -132,8 +132,8 @@ def abba(a1: float, b1: float, b2: float, a2: float) -> float:
 
 
 def evidence_ratio(z: float, pairs: int) -> float:
-    """Return the likelihood of the pairs under a normal mixture of effects, divided by their likelihood without an
-    effect.
+    """Return the likelihood of the pairs under a normal mixture of effects, divided by the likelihood of the pairs
+    without an effect.
 
     The ratio is the statistic of the mixture sequential probability ratio test (Robbins, "Statistical methods related
     to the law of the iterated logarithm", 1970; Johari et al., arXiv 1512.04922).  The mixture's variance equals the

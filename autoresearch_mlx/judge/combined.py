@@ -1,13 +1,14 @@
 """Combine the effects of one change on several machines into one effect, and say how much the machines differ.
 
 The model is the usual model of a meta-analysis with random effects.  The gain of a change on one machine is the sum of
-three parts: the mean effect of the change over all machines, a part that belongs to this machine (standard deviation
-tau), and the error of the measurement.  Each machine is weighted by the inverse of the variance of the last two parts.
+three parts.  They are the mean effect of the change over all machines, a part that belongs to this machine (standard
+deviation tau), and the error of the measurement.  Each machine is weighted by the inverse of the variance of the last
+two parts.
 
 With a handful of machines, one change alone reveals little about tau, so :func:`combine` has two forms.  For a single
-change, tau^2 is the estimate of Paule and Mandel (Journal of Research of the NBS 87, 1982), and the standard error is
-that of Hartung and Knapp (Statistics in Medicine 20, 2001), or the plain standard error if that is larger.  This rule
-suits few machines (Röver, Knapp and Friede, arXiv 1508.01227).  In a session in which many changes ran on several
+change, tau^2 is the estimate of Paule and Mandel (Journal of Research of the NBS 87, 1982).  The standard error is then
+the larger of two: the error of Hartung and Knapp (Statistics in Medicine 20, 2001), and the plain standard error.  This
+rule suits few machines (Röver, Knapp and Friede, arXiv 1508.01227).  In a session in which many changes ran on several
 machines, tau^2 is pooled over the changes (:func:`between`), by the moments of DerSimonian and Laird (Controlled
 Clinical Trials 7, 1986).
 """

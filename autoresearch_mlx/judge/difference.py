@@ -35,7 +35,7 @@ freedom."""
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How much better the candidate measured than the incumbent, in the metric's unit; positive is better."""
+    """How much better the candidate is than the incumbent, as measured, in the metric's unit; positive is better."""
 
     gain: float
     error: float
@@ -86,8 +86,10 @@ def counted(evidence: Evidence) -> Evidence:
 
 
 def newest_unselected(incumbent: Sequence[Run], most: int) -> tuple[Run, ...]:
-    """Return the incumbent's newest unselected runs (``Run.fresh``), at most ``most``; if none is unselected, the
-    newest."""
+    """Return at most ``most`` of the incumbent's unselected runs (``Run.fresh``), the newest ones.
+
+    If no run is unselected, the newest runs are returned.
+    """
     fresh = [run for run in incumbent if run.fresh]
     return tuple((fresh or incumbent)[-most:])
 
@@ -149,8 +151,8 @@ def _of_pairs(evidence: Evidence, against: Sequence[Run], means: Difference) -> 
 def _at_like_speed(evidence: Evidence, most: int) -> Difference | None:
     """Compare the candidate with those runs of the incumbent that ran at about the candidate's speed.
 
-    Returns None if all of the incumbent's runs had about this speed, or none that is unselected, or if sigma is
-    unknown.
+    Returns None if sigma is unknown, if all of the incumbent's runs had about this speed, or if no unselected run had
+    it.
     """
     speed = fmean([run.log_work for run in evidence.candidate])
     like = [run for run in evidence.incumbent if abs(run.log_work - speed) <= STEADY]

@@ -92,8 +92,8 @@ def should_stop(
 
 
 def pace(curve: Curve, tokens: int | None, whole: int | None) -> float:
-    """Return the work that a run has done so far, as a share of the work that the incumbent had done at the same share
-    of the budget; at most 1.
+    """Return the work that a run has done so far, relative to the incumbent's work at the same share of the budget; at
+    most 1.
 
     ``tokens`` is the number of tokens trained on so far, ``whole`` the number in the incumbent's whole run.  On a
     slower machine a run falls behind the incumbent although its file is not to blame.  Returns 1 if the tokens are

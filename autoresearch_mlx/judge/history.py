@@ -103,7 +103,7 @@ def _all_runs(experiment: Experiment, later: Sequence[Measurement]) -> tuple[Run
 
 
 def _later(history: History) -> Mapping[int, Sequence[Measurement]]:
-    """Return the repeats by the number of their experiment, in one pass over the history."""
+    """Return the repeats of each experiment, by the experiment's number."""
     found: defaultdict[int, list[Measurement]] = defaultdict(list)
     for repeat in history.repeats:
         found[repeat.number].append(repeat.measurement)
@@ -190,10 +190,10 @@ def standing(history: History, experiment: Experiment) -> float:
 def levelled(history: History, experiment: Experiment) -> float | None:
     """Estimate the value that a version would have in the current regime, from its runs in other regimes.
 
-    The same file has a different value on each machine of a fleet, so the version's difference from the baseline in
-    another regime is added to the baseline's value in the current regime.  Returns None if the version has runs in the
-    current regime.  Returns None also if the baseline lacks runs, in the current regime or in every regime in which the
-    version ran.
+    The same file has a different value on each machine of a fleet.  So the difference between version and baseline is
+    taken in another regime, and added to the baseline's value in the current regime.  Returns None if the version has
+    runs in the current regime.  Returns None also if the baseline lacks runs, in the current regime or in every regime
+    in which the version ran.
     """
     own = _means(runs_of(history, experiment))
     if history.regime in own or history.baseline is None:

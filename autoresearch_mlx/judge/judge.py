@@ -1,4 +1,4 @@
-"""Judge a session's cases: gather the evidence for the statistical rules, and return a verdict or what to measure
+"""Judge a session's candidates: gather the evidence for the statistical rules, and return a verdict or what to measure
 next."""
 
 from __future__ import annotations

@@ -58,8 +58,10 @@ def runs_of_baseline(machines: int, replicates: int) -> tuple[int, int]:
 
 
 def runs_to_learn(replicates: int, repeats: int) -> int:
-    """Return how many runs of the baseline a machine that joins later makes at its start, if the other machines'
-    repeats have ``repeats`` degrees of freedom."""
+    """Return how many runs of the baseline a machine makes if it joins the fleet later.
+
+    ``repeats`` is the number of degrees of freedom of the other machines' repeats.
+    """
     return min(replicates, 2) if repeats >= _LEARNING * (replicates - 1) else replicates
 
 
@@ -159,7 +161,8 @@ def decide_on_machines(
 
 
 def _without_runs(side: OnMachine) -> OnMachine:
-    """Return the side without the candidate's runs; these count only after the machine has run the incumbent too."""
+    """Return the side without the candidate's runs; these runs count only after the machine has run the incumbent
+    too."""
     return replace(side, evidence=replace(side.evidence, candidate=()))
 
 
@@ -288,8 +291,8 @@ def _not_for_all(effects: Sequence[MachineEffect], spread: Between, bound: float
 def platform_of(effects: Sequence[MachineEffect], spread: Between, bound: float) -> str | None:
     """Return the chip if a change wins on one kind of chip alone, else None.
 
-    The change wins on a kind of chip if its effect on that kind is at least ``bound`` standard errors above 0 and
-    clearly above the effect on all other machines, which have no gain.
+    The change wins on a kind of chip if its effect on that kind is at least ``bound`` standard errors above 0, and
+    clearly above the effect on all other machines.  The combined effect on the other machines must not be a gain.
     """
     for chip in dict.fromkeys(each.chip for each in effects):
         there = [each for each in effects if each.chip == chip]

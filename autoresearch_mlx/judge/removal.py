@@ -55,7 +55,8 @@ def decide_removal(evidence: Evidence, rules: Rules | None = None) -> Decision:
     dropped.
 
     One run of the candidate decides.  In simulations against an incumbent with three runs, a change that does nothing
-    is dropped in six of ten trials, and a change that is worth two sigma of a run in about one trial of thirteen.
+    is dropped in six of ten trials.  A change that is worth two sigma of a run is dropped in about one trial of
+    thirteen.
     """
     rules = rules or Rules()
     now = counted(evidence)

@@ -1,6 +1,6 @@
 """Write and read ``now.json``, a note of what a session's process is doing now, for ``status`` and the dashboard.
 
-The screen of a running loop writes the note.  The file is valid only while the process that wrote it is alive, so a
+The screen of a running loop writes the note.  The file is valid only while the process that wrote it is alive.  So a
 reader compares the process id in the file with the id of the process that has the session's lock.
 """
 
@@ -87,7 +87,7 @@ def _running(note: Any) -> Running | None:
 
 
 def write_now(folder: Path, running: Running, time: str, lanes: Sequence[Running] = ()) -> None:
-    """Write the note in one step, in place of the earlier one.
+    """Write the note in one step, in place of the earlier note.
 
     ``time`` is the present time.  Raises OSError when the note cannot be written.
     """

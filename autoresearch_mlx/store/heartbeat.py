@@ -52,7 +52,8 @@ def last_beat(folder: Path, worker: str | None) -> float | None:
 def last_seen(folder: Path, worker: str | None) -> str:
     """Return text that says when a dead worker last reported, and remove the worker's file.
 
-    The text is empty if the time is unknown.  It is appended to the reason for which the worker's experiment is closed.
+    The text is empty if the time is unknown.  The text is added to the reason in the verdict on the worker's
+    experiment.
     """
     at = last_beat(folder, worker)
     forget(folder, worker)

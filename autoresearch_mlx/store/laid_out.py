@@ -1,6 +1,6 @@
 """Prove that a worktree has the files of a commit: first when the commit is checked out, and again after a run.
 
-The content of every file of the commit is compared, because modification times can deceive: a program that has a file
+The content of every file of the commit is compared, because modification times can deceive.  A program that has a file
 mapped into its memory may write into the file without changing its modification time (mmap(2)).  A file larger than
 ``LARGEST`` is read once.  After that, its change time is trusted, because no program can set a change time.
 """

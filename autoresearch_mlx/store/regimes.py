@@ -110,9 +110,9 @@ def after_drift(journal: Journal, takes: int, reason: str, machine: str = "") ->
 def matching(journal: Journal, here: Key, machine: str = "") -> int | None:
     """Return the number of the newest regime whose key agrees with ``here`` in every known part, or None.
 
-    Only the regimes of ``machine`` are searched, the current one first.  A key with unknown parts may match
-    several regimes that differ from each other; then only a regime with exactly these parts is chosen, because any
-    other choice would be a guess.
+    Only the regimes of ``machine`` are searched, the current one first.  A key with unknown parts may match several
+    regimes that differ from each other.  Then only a regime with exactly these parts is chosen, because any other
+    choice would be a guess.
     """
     current = journal.newest.get(machine, -1) if machine else journal.history.regime
     numbers = [number for number, regime in journal.regimes.items() if regime.machine == machine]

@@ -3,9 +3,9 @@
     tries/0005.json     experiment 5: the process that measures it, and how that process ended
     tries/0005.log      the messages and the verdict that the process printed
 
-The experiment itself is in the ledger.  The note has two facts that the ledger cannot have: the number that was
-reported to the caller while the baseline was still being measured, and the error of a try that did not become an
-experiment.
+The experiment itself is in the ledger.  The note has two facts that the ledger cannot have.  One is the number that was
+reported to the caller while the baseline was still being measured.  The other is the error of a try that did not become
+an experiment.
 """
 
 from __future__ import annotations

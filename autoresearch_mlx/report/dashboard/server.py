@@ -77,7 +77,7 @@ def bound(host: str, port: int) -> Iterator[Bound]:
 def _addresses(host: str) -> list[str]:
     """Return the names that a browser may send in its Host header.
 
-    For 0.0.0.0 these are all addresses of this machine.
+    For 0.0.0.0, these names are all addresses of this machine.
     """
     if host not in _WILD:
         return [f"[{host}]" if ":" in host else host]

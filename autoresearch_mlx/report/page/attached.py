@@ -117,7 +117,8 @@ def _fitted(text: str | None, most: int, first: bool) -> Text:
 
 
 def embedded(value: object) -> str:
-    """Write JSON that is safe inside an HTML element, because it can neither end that element nor begin another one."""
+    """Write JSON that is safe inside an HTML element, because the JSON can neither end that element nor begin another
+    element."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return _MARKUP.sub(r"\\u003c", text)
 
