@@ -103,7 +103,7 @@ exp.vjp(lambda x, upstream, output: upstream * output)  # the gradient of exp is
 
 
 def attend(q: mx.array, k: mx.array, v: mx.array, mask: Any) -> mx.array:
-    """Return softmax(q k^T / sqrt(D)) v for q, k, v [B, H, T, D]; on a GPU that is one fused kernel."""
+    """Return softmax(q k^T / sqrt(D)) v for q, k, v [B, H, T, D]; on a GPU, one fused kernel does this."""
     if on_gpu():
         return mx.fast.scaled_dot_product_attention(q, k, v, scale=HEAD_DIM**-0.5, mask=mask)
     length = q.shape[2]
@@ -273,8 +273,8 @@ def flat(model: nn.Module) -> dict[str, mx.array]:
 # Optimiser
 
 # Coefficients of the five steps of Polar Express (arXiv:2505.16932).  Each step applies a x + b x^3 + c x^5 to all
-# singular values at once, by matrix products alone; the polynomials are those that best drive values in (0, 1] towards
-# 1 in five steps.  Muon's first version used one polynomial, (3.4445, -4.7750, 2.0315), five times.
+# singular values at once, by matrix products alone.  In five steps, these polynomials drive values in (0, 1] towards 1
+# as far as possible.  Muon's first version used one polynomial, (3.4445, -4.7750, 2.0315), five times.
 POLAR_EXPRESS = (
     (8.156554524902461, -22.48329292557795, 15.878769915207462),
     (4.042929935166739, -2.808917465908714, 0.5000178451051316),

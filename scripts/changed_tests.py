@@ -39,7 +39,8 @@ def main(base: str) -> None:
 
 
 def changed_since(base: str) -> list[str]:
-    """Return the files that differ from the commit where this branch left ``base``, and untracked files."""
+    """Return the files that differ from the commit where this branch left ``base``, and the files that git does not
+    track."""
     start = git("merge-base", "HEAD", base).strip()
     return [*git("diff", "--name-only", start).splitlines(), *git("ls-files", "-o", "--exclude-standard").splitlines()]
 

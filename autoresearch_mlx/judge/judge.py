@@ -337,7 +337,7 @@ def _uncounted(decision: Decision, history: History, case: Case) -> Decision:
     A budget of tokens or operations does not count several passes over a batch, or a layer used twice; both cost time.
     A person must say whether the script is better or only trains longer.
     """
-    # The smallest value counts, because other programs on the machine can only add to it.
+    # The smallest value counts, because other programs on the machine can only add to this time.
     taken = min((float(m.extra["operation_time"]) for m in case.measurements if "operation_time" in m.extra), default=0)
     if not isinstance(decision, Verdict) or decision.status != "keep" or taken < UNCOUNTED_SAID:
         return decision

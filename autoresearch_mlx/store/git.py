@@ -42,7 +42,7 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
         raise NoAnswer(f"git does not answer: {said}", "`git --version` shows why") from None
     # -C, because GitPython would expand `$` and `~` in `cwd`, and use the current folder if `cwd` does not exist.
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
-    # GitPython can only add variables, so the program `env` removes those that name another repository.
+    # GitPython can only add variables, so the program `env` removes the variables that name another repository.
     inherited = [name for name in GIT_PLACES if name in os.environ and name not in (env or {})]
     without = ["env", *(word for name in inherited for word in ("-u", name))] if inherited else []
     command = [*without, "git", "-C", str(cwd), *settings, *arguments]

@@ -1,7 +1,7 @@
 """Read and write journals: files of JSON lines to which lines are only appended.
 
-The ledger, the user's notes, the user's orders and the list of calls to models are journals.  Three rules make them
-safe if the process dies at any moment:
+The ledger, the user's notes, the user's orders and the list of calls to models are journals.  Three rules keep a
+journal whole if a process dies at any moment:
 
 - a line is written in full and synced to the disk before work continues, or no part of it stays in the file;
 - a last line without a line end was cut off when a process died: readers skip it, and the next writer removes it;
@@ -124,7 +124,7 @@ class Events:
 
 
 def read_events(path: Path) -> Events:
-    """Return the events of all complete lines; no events when there is no file.  Raises LedgerError."""
+    """Return the events of all complete lines, or no events when there is no file.  Raises LedgerError."""
     try:
         read = [(number, _event(line)) for number, line in whole_lines(path)]
     except FileNotFoundError:
@@ -136,14 +136,15 @@ def read_events(path: Path) -> Events:
 
 
 class Writer:
-    """A journal that is open for writing: its events, and a method that adds one."""
+    """A journal that is open for writing: its events, and a method that adds an event."""
 
     def __init__(self, path: Path, file: IO[bytes]) -> None:
         self._path, self._file = path, file
         self.events = read_events(path).events
 
     def append(self, kind: str, **fields: Any) -> None:
-        """Add one event with its time.  Raises LedgerError when it cannot be written; then nothing was added."""
+        """Add one event with the present time.  Raises LedgerError, and adds nothing, when the event cannot be
+        written."""
         line = json.dumps({"schema": SCHEMA, "event": kind, "time": now(), **fields}, allow_nan=False)
         try:
             append(self._file, line.encode())

@@ -77,7 +77,7 @@ class LaidOut:
         """Return the files that were written, replaced or removed since the checkout, including files whose old content
         is back.
 
-        Added files are left out, because most programs write some.
+        Added files are left out, because most programs write some files.
         """
         return tuple(path for path, before in self._prints.items() if not self._same(path, before))
 

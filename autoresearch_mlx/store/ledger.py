@@ -1,4 +1,4 @@
-"""Keep the ledger, the journal of a session: append-only JSON lines that are replayed into values.
+"""Keep the ledger, the journal of a session: JSON lines that are only appended; all values are computed from them.
 
     session     once, first: tag, target, metric, direction, conditions
     started     before any work on an experiment: its number, its base commit and, with several lanes, its worker
@@ -23,8 +23,8 @@
     alone       one run of a single change of a session, or of the baseline for comparison (`finalize`)
     finalized   the findings of `finalize`, and the branches that it made
 
-Every line is on the disk before work continues (:mod:`journal`).  A process that dies leaves ``started``
-without ``finished``.  Lines and keys that this version does not know stay as they are.  ``results.tsv`` is a view,
+Every line is on the disk before work continues (:mod:`journal`).  A process that dies leaves ``started`` without
+``finished``.  Lines and keys that this version does not know stay as they are.  ``results.tsv`` is a table that is
 rewritten from the ledger.
 """
 
@@ -124,7 +124,7 @@ class Journal:
     def next_number(self) -> int:
         """Number of the next experiment.
 
-        It is 0 until a baseline is kept, so that a failed baseline is measured again under the same number.
+        The number is 0 until a baseline is kept, so that a failed baseline is measured again under the same number.
         """
         if self.history.baseline is None:
             return 0

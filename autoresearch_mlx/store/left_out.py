@@ -1,7 +1,7 @@
 """Find the parts of the user's checkout that are missing in a session: uncommitted edits, newer commits, empty files.
 
 A session measures the files of the commit at which it began, with the changes kept since.  ``lab.toml`` and
-``program.md`` are read from the checkout, so they are never left out.
+``program.md`` are read from the checkout, so these two files are never left out.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ from autoresearch_mlx.store.tries import try_of
 
 
 def take_lock(file: IO[str], seconds: float = 1.0) -> bool:
-    """Take the exclusive lock of an open file; return whether that worked within ``seconds``.
+    """Take the exclusive lock of an open file; return False if the lock does not become free within ``seconds``.
 
-    The function keeps trying, because another process may hold the lock for only a moment: a process that asks who
-    holds it (:func:`holder`), or a run that is just ending.
+    The function keeps trying, because another process may hold the lock for only a moment.  Such a process asks who
+    holds the lock (:func:`holder`), or ends a run.
     """
     end = time.monotonic() + seconds
     while True:

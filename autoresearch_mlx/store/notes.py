@@ -34,12 +34,12 @@ def add_note(folder: Path, text: str) -> str:
 
 
 def read_notes(folder: Path) -> tuple[str, ...]:
-    """Return the notes that have not been withdrawn, oldest first.  Raises LedgerError when they cannot be read."""
+    """Return the notes that have not been withdrawn, oldest first.  Raises LedgerError when the file cannot be read."""
     return _in_force(read_events(folder / FILE).events)
 
 
 def clear_notes(folder: Path) -> int:
-    """Withdraw all notes; return their number.  Their lines stay in the file.  Raises LedgerError."""
+    """Withdraw all notes; return their number.  The lines of withdrawn notes stay in the file.  Raises LedgerError."""
     if not read_notes(folder):
         return 0
     with writing(folder / FILE) as journal:

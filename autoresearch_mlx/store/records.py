@@ -73,7 +73,7 @@ def measurement_from(event: Mapping[str, Any]) -> Measurement:
 
 
 def _count(number: Any) -> int:
-    """Return an experiment's number.  Raises ValueError unless it is a whole number that is 0 or more."""
+    """Return an experiment's number.  Raises ValueError for anything but a whole number of 0 or more."""
     if type(number) is not int or number < 0:
         raise ValueError(f"{number!r} cannot be the number of an experiment")
     return number

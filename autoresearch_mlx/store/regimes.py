@@ -98,7 +98,7 @@ def after_drift(journal: Journal, takes: int, reason: str, machine: str = "") ->
     """Return the fields of the event ``epoch`` that opens a new regime under the same key.
 
     The last ``takes`` repeats in the ledger showed the drift; for a machine of a fleet, these are the last repeats of
-    ``machine``.  They become the first runs of the new regime.
+    ``machine``.  These repeats become the first runs of the new regime.
     """
     found = {"epoch": _next(journal), "takes": takes, "reason": reason, "time": now()}
     if machine:
@@ -127,7 +127,8 @@ def matching(journal: Journal, here: Key, machine: str = "") -> int | None:
 
 
 def newest_machine(history: History, regimes: Mapping[int, Any] | None = None) -> Mapping[str, Any]:
-    """Return the newest description of a machine that a measurement has; it is empty if no measurement has one.
+    """Return the machine's description in the newest measurement that has one; empty if no measurement has a
+    description.
 
     ``regimes`` limits the search to measurements of these regimes; None means all regimes.
     """

@@ -13,7 +13,7 @@ RESULTS = "results.tsv"
 
 
 def write_results(folder: Path, history: History) -> None:
-    """Rewrite ``results.tsv``: first the five columns of karpathy/autoresearch, then seven of our own.
+    """Rewrite ``results.tsv``: first the five columns of karpathy/autoresearch, then seven columns of this project.
 
     A failure is written as upstream writes a crash (0.000000, 0.0, crash), so that existing notebooks read the file;
     the sixth column has the status as in the ledger.

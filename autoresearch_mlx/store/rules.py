@@ -43,7 +43,7 @@ def enter_rules(ledger: Ledger, here: Mapping[str, Any], say: Callable[[str], No
 def mark_of(journal: Journal) -> str:
     """Return the words that are added to each new verdict.
 
-    They describe how the rules differ from those at the session's start, and are empty if nothing differs.
+    The words describe how the rules differ from the rules at the session's start; they are empty if nothing differs.
     """
     start = journal.session.get("rules")
     if start is None or journal.rules is None:
