@@ -1,8 +1,8 @@
 """Measure this machine in about a minute, with the child processes, the sandbox and the script of a normal run.
 
-The probe times matrix products and memory.  The times of steps, compilation and evaluation come from short runs of
-the shipped training script, with this machine's preset and in a temporary folder
-(:mod:`autoresearch_mlx.setup.timing`).
+The probe times matrix products and memory.  Short runs of the shipped training script give the times of steps,
+compilation and evaluation (:mod:`autoresearch_mlx.setup.timing`).  They use this machine's preset and a temporary
+folder.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from autoresearch_mlx.trial.conditions import Conditions
 Say = Callable[[str], None]
 
 _DTYPES: Mapping[str, tuple[str, ...]] = {"cpu": ("float32",), "gpu": ("bfloat16", "float16", "float32")}
-"""Types of the matrix products.  On a CPU only float32 is measured, because training on a CPU uses only float32, and
-the BLAS has no smaller type."""
+"""Number types of the matrix products to time.  On a CPU only float32 is timed, because training on a CPU uses only
+float32."""
 _SIZE = {"cpu": 1024, "gpu": 4096}
-"""Number of rows, and of columns, of the matrices."""
+"""Number of rows of the matrices, which are square."""
 _MEMORY_MB = {"cpu": 128, "gpu": 512}
-"""Amount of memory read and written to measure the bandwidth, in units of 2**20 bytes: far more than any cache."""
+"""Size in MiB of the array that is read and written to measure the bandwidth; it is far larger than any cache."""
 
 
 def calibrate_here(
@@ -55,11 +55,11 @@ def calibrate_here(
     cache: Path | None = None,
     patience: Patience | None = None,
 ) -> Calibration:
-    """Measure this machine, and keep the calibration in ``cache``, by default the user's cache.
+    """Measure this machine; write the calibration into ``cache`` (by default the user's cache) and return it.
 
-    If the lab's text has not been prepared yet, it is prepared before anything is measured.  Raises LabError when no
-    step could be timed or the cache cannot be written, LockedError while another command measures on the GPU,
-    ConfigError for wrong settings, and CorpusError for unusable text.
+    If the lab's text is not prepared yet, it is prepared first.  Raises LabError when no step could be timed or the
+    cache cannot be written, LockedError while another command measures on the GPU, ConfigError for wrong settings, and
+    CorpusError for unusable text.
     """
     timed = settings.budget.model_copy(update={"seconds": "auto"})
     settings = settings.model_copy(update={"target": TargetSettings(), "budget": timed})
@@ -79,9 +79,9 @@ def calibrate_here(
 
 
 def calibrate_from(start: Path, say: Say) -> Calibration:
-    """Calibrate for the lab at ``start``; if there is none, for a lab with default settings.
+    """Measure this machine for the lab at ``start``, or with default settings if there is no lab.
 
-    Raises ConfigError, and the errors of :func:`calibrate_here`.
+    Raises the errors of :func:`calibrate_here`.
     """
     lab, settings = Lab(start), Settings()
     with suppress(LabError):
@@ -93,11 +93,12 @@ def calibrate_from(start: Path, say: Say) -> Calibration:
 
 
 def before_first_run(lab: Lab, resolved: Resolved, tag: str | None, say: Say, machine: Machine | None = None) -> None:
-    """Calibrate before the first session on a GPU that was never measured, and print a message about it.
+    """Before the first run of a session, calibrate a machine whose GPU has no valid calibration, and print a message.
 
-    ``machine`` is this machine by default.  Nothing is measured when the settings name a budget or a profile, or on a
-    CPU, where a whole experiment takes less time than a calibration.  If the calibration fails, a message says why, and
-    the profile's values are used.  Raises ConfigError for a target that cannot be loaded.
+    Nothing is measured when the settings name a budget or a profile.  Nothing is measured on a CPU either, because
+    there a whole experiment takes less time than a calibration.  If the calibration fails, a message says why, and the
+    profile's values are used.  ``machine`` is this machine by default.  Raises ConfigError for a target that cannot be
+    loaded.
     """
     settings = resolved.settings
     begun = [known for known in lab.tags() if known == (tag or lab.current())]
@@ -118,7 +119,7 @@ def before_first_run(lab: Lab, resolved: Resolved, tag: str | None, say: Say, ma
 def calibrate(
     conditions: Conditions, basis: Basis, profile: Profile, say: Say, patience: Patience | None = None
 ) -> Calibration:
-    """Make the measurements and return them.  Raises LabError when no step could be timed."""
+    """Measure this machine and return the calibration.  Raises LabError when no step could be timed."""
     began, patience = time.monotonic(), patience or Patience()
     if (busy := _busy()) is not None:
         say(busy)
@@ -148,7 +149,7 @@ def calibrate(
 
 
 def _busy() -> str | None:
-    """Return a warning if other programs keep at least half of the cores busy, or else None."""
+    """Return a warning if the load is at least half the number of cores; else None."""
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     if load < cores / 2:
         return None
@@ -159,9 +160,9 @@ def _busy() -> str | None:
 
 
 def _probe(conditions: Conditions, say: Say) -> tuple[tuple[Product, ...], float | None, Mapping[str, Any]]:
-    """Return three facts: the matrix products by type, the memory's GB/s, and MLX's description of the device.
+    """Return three facts: the rates of matrix products, the memory's GB/s, and MLX's description of the device.
 
-    A measurement that fails is left out.
+    A rate that cannot be measured is left out; the memory's GB/s is then None.
     """
     products: list[Product] = []
     bandwidth: float | None = None

@@ -1,6 +1,6 @@
-"""Try a lab before a night: with five runs of the unedited commit, with some changed knobs, and with a broken program.
+"""Try a lab before a night: measure the unedited commit several times, then changed knobs, then a broken program.
 
-The check runs in a temporary copy of the commit and without a session, so nothing is written into the lab.
+The check works in a temporary copy of the commit and without a session, so nothing is written into the lab.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ _KNOBS = 3
 _NIGHT_HOURS = 8
 _SIGMAS = 3.0
 _SURE = 0.995
-"""Quantile of Student's t above which a difference is more than noise; noise alone exceeds it once in 100 times."""
+"""Probability for the quantile of Student's t.  A larger difference is not noise, except once in 100 times."""
 _RUNS = 2
-"""Number of runs of an edit on which the sentence about the smallest detectable gain is based."""
+"""Number of runs of an edit for which the smallest gain that they can show is printed."""
 _LONG = 10.0
-"""Length of the first run in seconds above which a message says how long all runs will take."""
+"""If the first run takes longer, in seconds, a message says how long the other runs will take."""
 SECTION = "check"
 Files = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class _Lab:
-    """A temporary copy of a lab, and the target that measures there."""
+    """A temporary copy of a lab, and the target that measures the copy."""
 
     target: Target
     tree: Path
@@ -60,12 +60,12 @@ class _Lab:
     renew: Callable[[], None]
     """Function that resets the copy to the commit, so that a run does not find the files of an earlier run."""
     guarded: bool
-    """Whether the target can have a guard."""
+    """True if the target can have a guard."""
     took: list[float] = field(default_factory=list)
     """Wall-clock seconds of each run."""
 
     def measure(self, name: str, files: Files, seed: int) -> Measurement:
-        """Measure a new copy of the commit with these files in it."""
+        """Reset the copy to the commit, write ``files`` into it, and measure it; ``name`` is shown to the user."""
         folder = self.runs / str(sum(1 for _ in self.runs.iterdir()))
         folder.mkdir()
         self.renew()
@@ -83,10 +83,10 @@ class _Lab:
 
 @contextmanager
 def _temporary(inside: Path | None) -> Iterator[Path]:
-    """Make a temporary folder; at the end, stop the processes that still work in it, and remove it.
+    """Make a temporary folder; at the end of the block, stop the processes that still work in the folder and remove it.
 
-    Processes are found by their working folder and not by their id, because an id is not known yet if a signal arrives
-    while the process is being started.
+    Processes are found by their working folder and not by their id.  If a signal arrives while a process is being
+    started, its id is not known yet.
     """
     with tempfile.TemporaryDirectory(prefix="autoresearch-check-", dir=inside) as temporary:
         try:
@@ -98,12 +98,12 @@ def _temporary(inside: Path | None) -> Iterator[Path]:
 def check(
     place: Place, runs: int, say: Say, worse: Files | None = None, inside: Path | None = None
 ) -> Iterator[Finding]:
-    """Yield the findings of the runs, one at a time; a ``fail`` means that a night would be a waste of time.
+    """Measure the lab and yield each finding as soon as it is known; ``fail`` means that a night would be in vain.
 
     ``runs`` is the number of runs of the unedited commit, at least 2.  ``worse`` has editable files with a change that
     must make the number worse; if it is given, no knobs are changed.  ``inside`` is the folder in which the copy is
     made, by default the system's folder for temporary files.  Raises LabError when the lab has no commit or no editable
-    file, and the errors of the target.
+    file; the target may raise further errors.
     """
     root = place.lab.root
     if top_of(root) is None:
@@ -140,7 +140,7 @@ def check(
 
 
 def _copied(place: Place, start: str, temporary: Path, say: Say) -> _Lab:
-    """Copy a commit with its submodules and LFS files, and write this machine's preset into the editable files."""
+    """Return a copy of a commit, with submodules and LFS files; the editable files get this machine's preset."""
     kind, root = kind_of(place.settings, place.lab.root), place.lab.root
     place = replace(place, profile=kind.fit(place))
     workspace = Workspace(root, temporary, "check", place.settings.target.editable)
@@ -176,8 +176,10 @@ def _copied(place: Place, start: str, temporary: Path, say: Say) -> _Lab:
 
 
 def _not_committed(root: Path, start: str, reason: str) -> str:
-    """Return a hint if a failure names a file that exists in the checkout but not in the commit, else an empty
-    string."""
+    """Return a hint if ``reason``, the reason of a failure, names a file that is in the checkout but not in the commit.
+
+    Else return an empty string.
+    """
     has = entries_of(root, start)
     for word in re.findall(r"[\w./-]+", reason):
         for path in (word, f"{word.replace('.', '/')}.py"):
@@ -212,7 +214,7 @@ def _number(lab: _Lab, values: list[float]) -> Iterator[Finding]:
 
 
 def _limits(limits: Sequence[Limit], taken: Sequence[Measurement]) -> Iterator[Finding]:
-    """Yield the figures that have limits, and whether the unedited commit is within the limits."""
+    """Yield a finding for each figure with a limit: is the unedited commit within the limit?"""
     for limit in limits:
         value = mean_of(limit.name, taken)
         if (broken := limit.broken_by(value, value)) is not None:
@@ -223,14 +225,14 @@ def _limits(limits: Sequence[Limit], taken: Sequence[Measurement]) -> Iterator[F
 
 
 def _about(number: float) -> str:
-    """Return a whole number, rounded to two significant digits."""
+    """Return a number as text, rounded to a whole number with two significant digits."""
     return terms.count(int(float(f"{number:.2g}")))
 
 
 def _follows(lab: _Lab, values: list[float]) -> Generator[Finding, None, bool | None]:
-    """Change some knobs, one at a time, and measure each change.
+    """Change some knobs, one at a time, until the lab's number changes; yield a finding about the result.
 
-    Returns whether the number changed with one of the knobs, or None if there are no knobs.
+    Returns True if a knob changed the number, False if no knob did, and None if there are no knobs.
     """
     moves = list(_moves(lab.files))[:_KNOBS]
     noise = quantile(_SURE, len(values) - 1) * stdev(values) * (1 + 1 / len(values)) ** 0.5
@@ -253,7 +255,10 @@ def _follows(lab: _Lab, values: list[float]) -> Generator[Finding, None, bool | 
 
 
 def _feels(lab: _Lab, values: list[float], worse: Files) -> Generator[Finding, None, bool | None]:
-    """Measure a change that must make the number worse; return whether it did, or None if it could not be measured."""
+    """Measure ``worse``, a change that must make the number worse; yield a finding about the result.
+
+    Returns whether the number became worse, or None if the change could not be measured.
+    """
     m = lab.measure("a change that must make the number worse", {**lab.files, **worse}, lab.seed)
     paths, span = ", ".join(worse), max(values) - min(values)
     if m.value is None:
@@ -270,7 +275,7 @@ def _feels(lab: _Lab, values: list[float], worse: Files) -> Generator[Finding, N
 
 
 def _moves(files: Files) -> Iterator[tuple[str, str, object, str]]:
-    """Yield (knob, path, other value, text with that value) for each knob that has a range."""
+    """Yield (knob, path, new value, text of the file with the new value) for each knob that has a range."""
     for path, text in files.items():
         for name, knob in read_knobs(text).items() if path.endswith(".py") else ():
             found = range_of(knob)
@@ -284,7 +289,10 @@ def _moves(files: Files) -> Iterator[tuple[str, str, object, str]]:
 
 
 def _broken(lab: _Lab, taken: Sequence[Measurement], moved: bool | None, limits: Sequence[Limit]) -> Iterator[Finding]:
-    """Break the program, and report whether its number is still as good as before and within the limits."""
+    """Break the program on purpose, measure it, and yield a finding: would a night keep such an edit?
+
+    ``moved`` is False if changed knobs did not change the number.
+    """
     values = [m.value for m in taken if m.value is not None]
     what, files = broken(lab.files)
     m = lab.measure(f"the lab {what}", files, lab.seed)
@@ -313,11 +321,9 @@ def _broken(lab: _Lab, taken: Sequence[Measurement], moved: bool | None, limits:
 
 
 def _ends_at_once(lab: _Lab, taken: Sequence[Measurement], limits: Sequence[Limit]) -> Iterator[Finding]:
-    """Report whether a Python program that ends its own process with exit code 0 passes the guard and gets a good
-    number.
+    """Measure a Python program that ends its own process with exit code 0; yield a finding if a night would keep it.
 
-    Many test runners understand exit code 0 as "nothing has failed".  Yields nothing when such an edit would not be
-    kept.
+    Many test runners understand exit code 0 as "nothing has failed".
     """
     ended = {path: _ENDS for path in lab.files if path.endswith(".py")}
     if not lab.guarded or not ended:
@@ -340,7 +346,7 @@ _ENDS = "import os\n\nos._exit(0)\n"
 def broken(files: Files) -> tuple[str, Files]:
     """Return a description of the damage, and the broken files.
 
-    In a broken file all functions return at once, or the file is empty.
+    In Python files all functions return at once.  If no Python file has a function, all files are empty.
     """
     found = {path: text for path, text in files.items() if path.endswith(".py")}
     emptied = {path: _without_bodies(text) for path, text in found.items()}
@@ -351,7 +357,7 @@ def broken(files: Files) -> tuple[str, Files]:
 
 
 def _without_bodies(text: str) -> str | None:
-    """Return the Python text with ``return None`` as the body of each function, or None if the text has no function."""
+    """Return the Python text with ``return None`` as the body of each function; None if the text has no function."""
     try:
         tree = parse(text)
     except UNPARSABLE:

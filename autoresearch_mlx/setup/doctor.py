@@ -37,7 +37,10 @@ from autoresearch_mlx.targets.registry import kind_of, with_defaults
 
 
 def examine(start: Path) -> Iterator[Finding]:
-    """Yield a finding for each thing that is examined; a fault becomes a finding, never an exception."""
+    """Examine the machine, the lab at ``start``, its target and its settings; yield the findings.
+
+    A fault becomes a finding, never an exception.
+    """
     machine = read_machine()
     here = _here(start)
     settings = here[1].settings if here is not None else Settings()
@@ -66,10 +69,7 @@ def examine(start: Path) -> Iterator[Finding]:
 
 
 def _here(start: Path) -> tuple[Lab, Resolved] | None:
-    """Return the lab with its settings.
-
-    Returns None when the lab or its settings are broken; a separate finding says so.
-    """
+    """Return the lab at ``start`` and its settings; None if there is no lab, or if the settings are wrong."""
     try:
         lab = find_lab(start)
         return lab, load_settings(lab.root)
@@ -110,9 +110,9 @@ def _machine(machine: Machine, profile: Profile) -> Iterator[Finding]:
 
 
 def _matmul(machine: Machine, profile: Profile, info: dict[str, Any]) -> Iterator[Finding]:
-    """Multiply matrices in a child process, in the environment of a training run.
+    """Time a matrix product in a child process, in the environment of a training run; yield the speed and the BLAS.
 
-    ``info`` is filled with the facts that MLX reports.
+    The facts that MLX reports about the device are added to ``info``.
     """
     try:
         blas = find_blas(corpora.default_cache(), machine)
@@ -174,7 +174,7 @@ def _lab(lab: Lab) -> Iterator[Finding]:
 
 
 def _target(lab: Lab, resolved: Resolved, machine: Machine, profile: Profile) -> Iterator[Finding]:
-    """Yield the target's own findings, such as those on its data and its sandbox."""
+    """Yield the target's own findings, for example on its data and its sandbox."""
     try:
         kind = kind_of(resolved.settings, lab.root)
     except AutoresearchError as error:
@@ -186,7 +186,7 @@ def _target(lab: Lab, resolved: Resolved, machine: Machine, profile: Profile) ->
 
 
 def _committed(lab: Lab, editable: Sequence[str]) -> Iterator[Finding]:
-    """Yield the faults of the editable files in the last commit, from which a session starts."""
+    """Yield the faults of the editable files in the last commit; a new session starts from that commit."""
     head = resolve(lab.root, "HEAD") if top_of(lab.root) is not None else None
     workspace = Workspace(lab.root, lab.state, "doctor", editable)
     files = workspace.read(head) if head is not None else {}
@@ -198,9 +198,9 @@ def _committed(lab: Lab, editable: Sequence[str]) -> Iterator[Finding]:
 
 
 def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:
-    """Yield findings on the agent that would propose edits.
+    """Yield findings on the agent that `run` would use.
 
-    A server is asked only for the list of its models, not for any text.
+    A model's server is asked only for the list of its models; no model writes text.
     """
     said: list[str] = []
     settings = resolved.settings.agent
@@ -218,8 +218,7 @@ def _agent(resolved: Resolved, machine: Machine) -> Iterator[Finding]:
 
 
 def _command(name: str, line: str) -> Finding:
-    """Return a finding on a coding agent: its shell line, whether its program is on PATH, and whether it may edit
-    files."""
+    """Return a finding on a coding agent: its shell line, and a hint if its program is missing or may not edit."""
     shown = f"command: {line}" if name.startswith(("command", "hybrid:command")) else f"{name}: {line}"
     program = program_of(line)
     if not program:
@@ -235,7 +234,7 @@ def _command(name: str, line: str) -> Finding:
 
 
 def _coding_agents() -> Iterator[Finding]:
-    """Yield a finding for each coding agent on PATH, with the shell line that lets it edit."""
+    """Yield a finding for each coding agent on PATH, with the shell line that permits the agent to edit."""
     found = [(preset, where) for preset in PRESETS if (where := shutil.which(preset.name)) is not None]
     for preset, where in found:
         may = f"`--agent {preset.name}` lets it edit: {preset.shell_line()}"
@@ -246,10 +245,7 @@ def _coding_agents() -> Iterator[Finding]:
 
 
 def _settings(lab: Lab, resolved: Resolved) -> Iterator[Finding]:
-    """Yield every setting with its source.
-
-    If the target has its own default, that value is shown.
-    """
+    """Yield every setting with its source.  For a setting that is not given, the target's own default is shown."""
     with suppress(AutoresearchError):
         kind = kind_of(resolved.settings, lab.root)
         resolved = resolved.model_copy(update={"settings": with_defaults(resolved.settings, kind)})
@@ -259,7 +255,7 @@ def _settings(lab: Lab, resolved: Resolved) -> Iterator[Finding]:
 
 
 def _shown(value: Any) -> str:
-    """Format a setting as it is written in lab.toml; ``-`` when it is not set."""
+    """Return a setting's value as text; ``-`` if it is not set."""
     if isinstance(value, tuple):
         return ", ".join(each["name"] if isinstance(each, dict) else each for each in value) or terms.UNKNOWN
     return str(value).lower() if isinstance(value, bool) else terms.UNKNOWN if value in (None, "") else str(value)

@@ -1,7 +1,7 @@
 """Pack a session into one file, which another machine can check and unpack.
 
-    manifest.json     the first member: size and SHA-256 of every other member, and the files that were left out
-    session.bundle    the branch and every experiment's ref, with their history, as git packs them
+    manifest.json     comes first: size and SHA-256 of each file that follows, and the files that were left out
+    session.bundle    a git bundle: the session's branch and the refs of its experiments, with their history
     session/...       the session's folder: ledger, results, logs, talks, journals
 
 The archive is a gzipped tar of plain files.  The worktree and the lock are left out.  Weights are left out unless the
@@ -37,16 +37,16 @@ from autoresearch_mlx.trial.spec import WEIGHTS
 KIND, FORMAT = "autoresearch-mlx session", 1
 MANIFEST, BUNDLE, SESSION = "manifest.json", "session.bundle", "session"
 _STAY = ("worktree", "lock", "now.json", SAID)
-"""Files that matter only on this machine and while the session runs."""
+"""Names in a session's folder that are not packed, because they matter only on this machine."""
 SCRATCH = tempfile.gettempprefix()
 """Prefix of the names of temporary folders in a session's folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of the archive as it was when its hash was computed.
+    """A file to put into the archive: its path, its size in bytes and its hash.
 
-    If a journal grows later, the new lines are left out.
+    Only that many bytes are packed, even if the file grows in the meantime.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A file that is not in the archive, with the reason."""
+    """A file that was not packed, and the reason."""
 
     name: str
     bytes: int
@@ -65,7 +65,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """An archive that was written."""
+    """Facts about an archive that was written."""
 
     file: Path
     bytes: int
@@ -75,10 +75,10 @@ class Packed:
 
 
 def archive(lab: Lab, tag: str, target: Path, weights: bool) -> Packed:
-    """Write a session to ``target``, which must not exist.
+    """Write a session to the file ``target``.
 
-    Raises LockedError when the session is in use, WorkspaceError for a clone without the whole history, LedgerError
-    when the ledger cannot be read, and LabError when another file cannot be read or written.
+    Raises LockedError when the session is in use, WorkspaceError for a clone without the whole history, and LedgerError
+    when the ledger cannot be read.  Raises LabError when ``target`` exists, or when a file cannot be read or written.
     """
     folder = lab.folder(tag)
     if target.exists():
@@ -115,7 +115,7 @@ def _manifest(
 
 
 def _choose(folder: Path, journal: Journal, weights: bool) -> tuple[dict[str, Path], list[LeftOut]]:
-    """Return the files of a session's folder that go into its archive, by name, and the files that are left out."""
+    """Return the files of a session's folder to pack, by name, and the files to leave out."""
     best, files, left_out = journal.history.incumbent, dict[str, Path](), list[LeftOut]()
     for path in sorted(_walk(folder)):
         name = path.relative_to(folder).as_posix()
@@ -133,8 +133,7 @@ def _choose(folder: Path, journal: Journal, weights: bool) -> tuple[dict[str, Pa
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Yield all files of a session, except those in :data:`_STAY`, further worktrees, and leftovers of killed
-    processes."""
+    """Yield all files of a session's folder except :data:`_STAY`, all worktrees, and leftovers of killed processes."""
     for path in folder.rglob("*"):
         first = path.relative_to(folder).parts[0]
         if (
@@ -152,7 +151,7 @@ def _member(path: Path) -> Member:
 
 
 def _sha256(file: IO[bytes], size: int) -> str:
-    """Return the SHA-256 of the next ``size`` bytes."""
+    """Return the SHA-256 of the next ``size`` bytes of a file, as hexadecimal digits."""
     digest = hashlib.sha256()
     while size > 0 and (block := file.read(min(size, 1 << 20))):
         digest.update(block)
@@ -161,7 +160,7 @@ def _sha256(file: IO[bytes], size: int) -> str:
 
 
 def _write(target: Path, told: dict[str, Any], members: dict[str, Member]) -> int:
-    """Write the complete archive or no file at all, and return the size in bytes."""
+    """Write the archive and return its size in bytes; after an error, no file stays."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with part.open("xb") as file:
@@ -180,9 +179,9 @@ def _write(target: Path, told: dict[str, Any], members: dict[str, Member]) -> in
 
 
 def _add(tar: tarfile.TarFile, name: str, source: IO[bytes], size: int, like: Path | None) -> None:
-    """Add a plain file without owner and permissions.
+    """Add ``size`` bytes of ``source`` to the archive as a plain file without owner and permissions.
 
-    The file's modification time is kept, because `gc` needs it.
+    The modification time is that of ``like``, because `gc` needs it.
     """
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o644

@@ -1,9 +1,9 @@
-"""Restore a session from an archive: check everything in a temporary folder, then put the session in place.
+"""Restore a session from an archive: check everything in a temporary folder, then put the session into the lab.
 
-    .autoresearch/.restoring-<pid>/   the members while they are checked; refs.json names the refs before they are made
+    .autoresearch/.restoring-<pid>/   the temporary folder; its refs.json names the git refs before they are made
 
-The session's folder is put in place last, by one rename.  If a restore is killed, the next restore removes the files
-and refs of the killed restore.
+The last step renames the temporary folder's session to its final name.  If a restore is killed, the next restore
+removes the files and refs of the killed restore.
 """
 
 from __future__ import annotations
@@ -44,21 +44,22 @@ _TROUBLE = (tarfile.TarError, EOFError, zlib.error, ValueError)
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A restored session."""
+    """Facts about a restored session."""
 
     tag: str
     experiments: int
     left_out: int
     """Number of files that were left out of the archive."""
     elsewhere: str | None
-    """Host and chip of the machine on which the session was measured, or None when it is this machine."""
+    """Host and chip of the machine that packed the session; None for this machine."""
 
 
 def restore(lab: Lab, file: Path, tag: str | None) -> Restored:
-    """Restore a session of this lab from an archive, under its own name or ``tag``.
+    """Restore a session from an archive, as a session of this lab named ``tag``; None keeps the session's own name.
 
-    Raises LabError, and leaves nothing behind, in these cases: the file is not an archive or is damaged; the archived
-    lab has another path in its repository; a session, branch or ref of that name exists; or the disk cannot be written.
+    Raises LabError when the file is not a whole archive, when the archived lab has a different path in its repository,
+    when a session, branch or ref of that name exists, or when the disk cannot be written.  An error leaves nothing
+    behind.
     """
     lab.make_state()
     _sweep(lab)
@@ -76,10 +77,7 @@ def restore(lab: Lab, file: Path, tag: str | None) -> Restored:
 
 
 def missing_here(lab: Lab, tag: str) -> AutoresearchError | None:
-    """Return an error if this machine lacks something that the session needs, such as a corpus.
-
-    The error says what is missing.  Returns None if nothing is missing.
-    """
+    """Return an error that says what the session needs and this machine lacks, such as a corpus; None if nothing."""
     record = read(lab.folder(tag) / FILE).session
     try:
         kind = find_kind(str(record.get("target")), lab.root)
@@ -92,7 +90,7 @@ def missing_here(lab: Lab, tag: str) -> AutoresearchError | None:
 
 
 def _take(file: Path, begun: Path) -> dict[str, Any]:
-    """Unpack and check everything; return the manifest."""
+    """Unpack the archive ``file`` into the folder ``begun``, check every part, and return the manifest."""
     try:
         with tarfile.open(file, "r:gz") as tar:
             told = _manifest(file, tar)
@@ -112,7 +110,7 @@ def _take(file: Path, begun: Path) -> dict[str, Any]:
 
 
 def _manifest(file: Path, tar: tarfile.TarFile) -> dict[str, Any]:
-    """Return the manifest, which is the first member, after checking the parts that we use.  Raises ValueError."""
+    """Return the manifest, the first file of the archive.  Raises ValueError if a part that is used here is wrong."""
     first = tar.next()
     source = tar.extractfile(first) if first is not None and first.isreg() and first.name == MANIFEST else None
     if first is None or source is None or first.size > _LARGEST_MANIFEST:
@@ -138,7 +136,7 @@ def _manifest(file: Path, tar: tarfile.TarFile) -> dict[str, Any]:
 
 
 def _refuse_path(name: str) -> None:
-    """Raise ValueError for a path that could lead out of the folder."""
+    """Raise ValueError for a path that could lead out of the folder into which the archive is unpacked."""
     path = PurePosixPath(name)
     plain = path.as_posix() == name and name.isprintable() and "\\" not in name
     if not plain or path.is_absolute() or ".." in path.parts or path.parts[0] not in (BUNDLE, SESSION):
@@ -146,7 +144,7 @@ def _refuse_path(name: str) -> None:
 
 
 def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, wanted: Mapping[str, Any] | None, begun: Path) -> None:
-    """Write one member if it is the plain file that the manifest names.  Raises ValueError."""
+    """Write one file of the archive.  Raises ValueError if it is not the plain file that the manifest names."""
     if wanted is None or not member.isreg() or member.issparse() or member.size != wanted["bytes"]:
         raise ValueError(f"it contains {member.name!r}, which its {MANIFEST} does not list")
     if hasattr(tarfile, "data_filter"):  # Python's own check; old releases do not have it
@@ -190,9 +188,9 @@ def _refuse_what_is_here(lab: Lab, tag: str, told: Mapping[str, Any]) -> None:
 
 
 def _publish(lab: Lab, begun: Path, tag: str, told: Mapping[str, Any]) -> int:
-    """Make the refs, then put the session's folder in place; return the number of experiments.
+    """Make the refs, then put the session's folder into the lab; return the number of experiments.
 
-    Raises LabError when the parts of the archive do not fit together.
+    Raises LabError when the manifest, the ledger and the git bundle contradict each other.
     """
     session, bundle = begun / SESSION, begun / BUNDLE
     names = _renamed(heads_of(lab.root, bundle), told, tag)
@@ -218,7 +216,7 @@ def _is_here(lab: Lab, sha: Any) -> bool:
 
 
 def _renamed(heads: Mapping[str, str], told: Mapping[str, Any], tag: str) -> dict[str, str]:
-    """Return ``{ref in the bundle: ref here}``.
+    """Return the ref to make in this repository for each ref in the bundle.
 
     Raises LabError for a ref that does not belong to the archived session.
     """
@@ -236,7 +234,10 @@ def _renamed(heads: Mapping[str, str], told: Mapping[str, Any], tag: str) -> dic
 
 
 def _readdress(session: Path, was: str, tag: str) -> None:
-    """Change only the tag and the refs in the ledger of a session that gets another name."""
+    """If the session gets a new name, replace its old name in the ledger: in the tag, the branch and the refs.
+
+    Raises LedgerError when the ledger cannot be read.
+    """
     read(session / FILE)
     if was == tag:
         return
@@ -251,7 +252,7 @@ def _readdress(session: Path, was: str, tag: str) -> None:
 
 
 def _elsewhere(told: Mapping[str, Any]) -> str | None:
-    """Return the archive's host and chip as text, or None when they are this machine's."""
+    """Return the host and chip on which the archive was made, as text; None for this machine."""
     machine, was = read_machine(), told.get("machine")
     chip = was.get("chip") if isinstance(was, dict) else None
     if told.get("host") == platform.node() and chip == machine.chip:
@@ -263,17 +264,14 @@ def _elsewhere(told: Mapping[str, Any]) -> str | None:
 
 
 def _sweep(lab: Lab) -> None:
-    """Remove the folders of killed restores.
-
-    A running restore holds the lock of its folder, so its folder stays.
-    """
+    """Remove the folders and refs of killed restores; the folder of a running restore is locked, and stays."""
     for begun in lab.state.glob(f"{_BEGUN}*"):
         if holder(begun) is None:
             _undo(lab, begun)
 
 
 def _undo(lab: Lab, begun: Path) -> None:
-    """Remove a restore's folder, and its refs unless their session was put in place."""
+    """Remove a restore's folder.  If its session is not in the lab, also remove the refs that the restore made."""
     with suppress(OSError, ValueError, LookupError, AttributeError, WorkspaceError):
         made = json.loads((begun / _REFS).read_text())
         if not lab.folder(made["tag"]).exists():

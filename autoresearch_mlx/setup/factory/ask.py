@@ -1,4 +1,4 @@
-"""Ask a shipped agent one question, in its sandbox, in the same way as a test case."""
+"""Ask a shipped agent one question, in a sandbox and with the budget of a test case."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Answered:
 
     answer: Any
     error: str
-    """Why there is no answer, or an empty string if there is an answer."""
+    """Why there is no answer; empty if there is an answer."""
     seconds: float
     tokens: int | None
-    """Number of tokens of all calls to the model, or None when the server does not report it."""
+    """Number of tokens of all calls to the model; None if the server does not report it."""
     calls: int
 
 
 def ask(folder: Path, question: str, say: Say) -> Answered:
-    """Return the answer of the agent in a folder.
+    """Ask the agent in ``folder`` a question and return its answer.
 
     Raises LabError when there is no agent or no sandbox, and EndpointError when the model's server does not answer.
     """

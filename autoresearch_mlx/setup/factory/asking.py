@@ -1,4 +1,4 @@
-"""Ask a model for a reply that a program can check, and tell the model the fault of a reply that does not fit."""
+"""Ask a model for a reply in a form that a program can check; if the form is wrong, tell the model and ask again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autoresearch_mlx.models.wire import Ask, Endpoint, Message
 Value = TypeVar("Value")
 _TRIES = 3
 _REPLY_TOKENS, _LEAST_REPLY = 6000, 500
-"""Longest reply in tokens, and the length that a reply may always have, even if the prompt nearly fills the context."""
+"""Longest reply in tokens, and the length that a reply may have even if the prompt nearly fills the context."""
 _LONGEST_FAULT = 600
 SYSTEM = (
     "You help to find problems in posts and to build small programs that solve them. Text between lines that carry a "
@@ -25,19 +25,19 @@ SYSTEM = (
 
 
 class Unfit(Exception):
-    """Raised when a reply does not fit; the message tells the model what is wrong."""
+    """Raised when a reply does not have the form that was asked for; the message tells the model what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[Value]):
-    """A model's answer: a value, or the fault of its last reply."""
+    """What a model's replies gave: a value, or None and the fault of the last reply."""
 
     value: Value | None
     fault: str = ""
 
 
 class Asker:
-    """Calls one model, and stores every call in the factory's folder under ``work/talks``."""
+    """Asks one model, and stores every call in the factory's folder ``work/talks``."""
 
     def __init__(self, endpoint: Endpoint, office: Office) -> None:
         self.endpoint, self._office = endpoint, office
@@ -51,11 +51,11 @@ class Asker:
         read: Callable[[str], Value],
         schema: Mapping[str, Any] | None = None,
     ) -> Answer[Value]:
-        """Return the value that ``read`` finds in a reply.
+        """Ask the model, and return the value that ``read`` finds in its reply.
 
-        A reply that does not fit goes back to the model with its fault.  ``number`` is the problem's number, under
-        which the call is counted.  Raises EndpointError when the server does not answer, and Spending when no more
-        tokens may be spent.
+        ``read`` raises Unfit for a reply in a wrong form; the model is then told the fault and asked again, at most
+        twice.  The cost of the calls is counted for the problem ``number``.  Raises EndpointError when the server does
+        not answer, and Spending when no more tokens may be spent.
         """
         messages = [Message("system", SYSTEM), Message("user", prompt)]
         fault = ""
@@ -89,7 +89,10 @@ class Asker:
 
 
 def object_in(text: str) -> dict[str, Any]:
-    """Return the JSON object in a reply, which may be in a code block or between sentences.  Raises Unfit."""
+    """Return the JSON object in a reply.  Raises Unfit if there is none.
+
+    The object may be in a code block or between sentences.
+    """
     decoder = json.JSONDecoder(parse_constant=_no_number)
     fault = "there is no JSON object in it"
     for found in list(re.finditer(r"\{", text))[:200]:
@@ -110,7 +113,7 @@ def _no_number(name: str) -> Any:
 
 
 def _encodable(value: Any) -> Any:
-    """Return the value without halves of surrogate pairs, which UTF-8 cannot encode."""
+    """Return the value with ``?`` for each half of a surrogate pair, because UTF-8 cannot encode such a half."""
     if isinstance(value, str):
         return value.encode(errors="replace").decode()
     if isinstance(value, dict):
@@ -119,7 +122,7 @@ def _encodable(value: Any) -> Any:
 
 
 def fitting(text: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the JSON object of a reply if it fits the schema.  Raises Unfit, which names the first fault."""
+    """Return the JSON object of a reply.  Raises Unfit, which names the first fault, if it does not fit the schema."""
     from jsonschema import Draft202012Validator
 
     value = object_in(text)

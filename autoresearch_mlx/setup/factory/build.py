@@ -1,7 +1,7 @@
-"""Carry out the stage ``build``: a model writes an agent by changing agent.py and prompts in a copy of the template.
+"""Carry out the stage ``build``: a model writes an agent, that is, its agent.py and the prompts that it uses.
 
-All other files in the lab (tools, settings, cases) come from the template and from earlier stages.  Before anything is
-measured, the hash of these other files is compared with the hash in the ledger.
+The other files of the lab (tools, settings, cases) come from the template and from earlier stages.  Before a
+measurement, a hash of these files is compared with the hash in the ledger.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from autoresearch_mlx.targets.evals.cases import Case, read_cases, split
 AGENT, TOOLS, PROMPT = "agent.py", "tools.py", "prompts/system.md"
 _TEMPLATE = "examples/agent-template"
 _SOURCES = {AGENT: "examples/tool-agent/agent.py", TOOLS: f"{_TEMPLATE}/{TOOLS}", PROMPT: f"{_TEMPLATE}/{PROMPT}"}
-"""Files of the template, and the place of each in this package."""
+"""Files of the template, each with the path of the file in this package."""
 _WRITABLE = re.compile(r"agent\.py|prompts/[\w-]{1,40}\.md")
 _NAMED = re.compile(
     r"^[#*`\s]*(?:file:?\s*)?`?(?P<path>agent\.py|prompts/[\w-]{1,40}\.md)`?[*:`\s]*\n+"
@@ -50,7 +50,7 @@ def template() -> dict[str, str]:
 
 
 def tools() -> dict[str, str]:
-    """Return the names of the template's tools, each with a line that describes it."""
+    """Return the template's tools: a line that describes the tool, by the tool's name."""
     found = {}
     for node in ast.parse(template()[TOOLS]).body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
@@ -60,26 +60,26 @@ def tools() -> dict[str, str]:
 
 
 def described(names: Iterable[str]) -> str:
-    """Return the lines that describe these tools, for a prompt."""
+    """Return the lines that describe the tools ``names`` in a prompt."""
     known = tools()
     return "\n".join(known[name] for name in names if name in known) or "- none"
 
 
 @dataclass(frozen=True, slots=True)
 class AgentModel:
-    """The model that the agents ask, on a server with OpenAI's API."""
+    """The model that the built agents ask, on a server with OpenAI's API."""
 
     name: str
     endpoint: str
     api_key_env: str = ""
     patience_seconds: float = 600.0
-    """Seconds for which a measurement waits for the model's server if the server does not answer."""
+    """Longest time, in seconds, that a measurement waits for a server that does not answer."""
 
 
 def write_agent(asker: Asker, problem: Problem, cases: Path, refused: str) -> Answer[dict[str, str]]:
-    """Return the files that the model wants to change, by path.
+    """Ask the model to write an agent; return the files that it changes, by path.
 
-    ``refused`` says why the last build was refused.
+    ``refused`` says why the last build was refused; it is empty for the first build.
     """
     assert problem.spec is not None
     dev = split(read_cases(cases), DEV_SHARE, GUARD_SHARE)["dev"]
@@ -109,7 +109,7 @@ def files_in(text: str) -> dict[str, str]:
 
 
 def parse_fault(files: Mapping[str, str]) -> str:
-    """Return why the agent's file is not a program with the entry function, or an empty string if it is one."""
+    """Return why agent.py cannot be the agent's program; an empty string if it defines the function ``run``."""
     try:
         tree = parse(files[AGENT])
     except UNPARSABLE as error:
@@ -120,11 +120,14 @@ def parse_fault(files: Mapping[str, str]) -> str:
 
 
 def lay_out(problem: Problem, lab: Path, cases: Path, files: Mapping[str, str], model: AgentModel) -> None:
-    """Write the lab from the template, cases, settings and the model's files, as a new git repository."""
+    """Make the agent's lab in the folder ``lab``: template, cases, settings and the model's files, in a git repository.
+
+    An older folder is removed first.
+    """
     shutil.rmtree(lab, ignore_errors=True)
     lab.mkdir(parents=True)
     shutil.copyfile(cases, lab / FILE)
-    for own in cases.parent.glob("*.py"):  # checks that the person has written
+    for own in cases.parent.glob("*.py"):  # checks that the user has written
         shutil.copyfile(own, lab / own.name)
     (lab / SETTINGS).write_text(settings_text(model), encoding="utf-8")
     (lab / PROGRAM).write_text(program_text(problem), encoding="utf-8")
@@ -136,7 +139,7 @@ def lay_out(problem: Problem, lab: Path, cases: Path, files: Mapping[str, str], 
 
 
 def settings_text(model: AgentModel) -> str:
-    """Return the lab.toml of an agent's lab."""
+    """Return the text of the lab.toml of an agent's lab."""
     key = f"api_key_env = {json.dumps(model.api_key_env)}\n" if model.api_key_env else ""
     return f"""\
 [target]
@@ -163,7 +166,7 @@ replicates = 2
 
 
 def program_text(problem: Problem) -> str:
-    """Return the program.md of an agent's lab: its specification."""
+    """Return the text of the program.md of an agent's lab: the task and the agent's specification."""
     spec: Mapping[str, Any] = problem.spec or {}
     return f"""\
 Make the agent answer more questions right. `agent.py` asks the model and calls the tools, `prompts/system.md` tells the

@@ -1,7 +1,8 @@
-"""Carry out the stage ``cases``: before anything is built, a model in a separate call, or the user, writes the cases.
+"""Carry out the stage ``cases``: the user or a model writes the test cases, before an agent is built.
 
-The model that builds an agent sees neither its guard cases nor its hidden cases.  The split is made by a hash, as in
-every lab of the target `evals`; the ids are chosen so that each part gets its share.
+The model that builds an agent sees neither the guard cases nor the hidden cases.  A hash of its id puts each case into
+a part (dev, guard or hidden), as in every lab of the target `evals`.  The ids of a model's cases are chosen so that
+each part gets its share.
 """
 
 from __future__ import annotations
@@ -50,12 +51,12 @@ SCHEMA: Mapping[str, Any] = {
     },
 }
 _ALLOWED = ("exact", "number", "regex", "schema")
-"""Checks that a model may write; all other checks run code or ask a model."""
+"""Kinds of checks that a model may write; checks of the other kinds run code or ask a model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """Cases that passed the examination, or the reason why there are none."""
+    """Cases that can be used; or None, and the reason why there are no such cases."""
 
     examined: Examined | None
     fault: str = ""
@@ -66,9 +67,10 @@ class Cases:
 
 
 def written_by_user(folder: Path, work: Path) -> Cases | None:
-    """Return the cases that the user has put into a problem's folder, or None if there are none.
+    """Return the cases that the user has put into a problem's folder; None if there is no such file.
 
-    Raises ConfigError, which names the faulty line.  A user's checks may be functions of a file beside the cases.
+    A check may be a function in a Python file beside the cases.  Raises ConfigError, which names the faulty line, for
+    a wrong file, and ConfigError for cases that test too little.
     """
     path = folder / FILE
     if not path.is_file():
@@ -81,8 +83,10 @@ def written_by_user(folder: Path, work: Path) -> Cases | None:
 
 
 def written_by_model(asker: Asker, problem: Problem, wanted: int, work: Path) -> Cases:
-    """Ask for cases until there are enough; return the cases that test something, or the reason why all were
-    refused."""
+    """Ask a model for cases until there are ``wanted`` cases; return the cases that test something.
+
+    If these are too few, return the reason instead.
+    """
     assert problem.spec is not None
     drafts: dict[str, Draft] = {}
     fault = ""
@@ -136,8 +140,7 @@ def _drafts(text: str) -> list[Draft]:
 
 
 def _refers(value: Any) -> bool:
-    """Return whether a schema refers to another document; this is refused, because the library would fetch it from
-    the network."""
+    """Return whether a JSON schema refers to another document, which the library would fetch from the network."""
     if isinstance(value, dict):
         named = ("$ref", "$dynamicRef", "$recursiveRef", "$id", "$schema")
         away = any(isinstance(value.get(name), str) and not value[name].startswith("#") for name in named)
@@ -146,9 +149,9 @@ def _refers(value: Any) -> bool:
 
 
 def _numbered(examined: Examined) -> Examined:
-    """Give each case an id that puts it into its part: dev, guard or hidden.
+    """Give each case a new id whose hash puts the case into its part: dev, guard or hidden.
 
-    The cases are dealt out in an order that depends on hashes of their questions.
+    The cases are sorted by hashes of their questions, then given to the parts in turn.
     """
     cases = sorted(examined.cases, key=lambda case: hashlib.sha256(json.dumps(case.input).encode()).digest())
     found, passed = [], set()
@@ -164,7 +167,7 @@ def _numbered(examined: Examined) -> Examined:
 
 
 def _too_weak(examined: Examined) -> str:
-    """Return why these cases test too little, or an empty string if they are good enough."""
+    """Return why the cases test too little; an empty string if they are good enough."""
     dropped = f"; {len(examined.dropped)} were dropped" if examined.dropped else ""
     why = f": {examined.dropped[0][1]}" if examined.dropped else ""
     counts = split(examined.cases, DEV_SHARE, GUARD_SHARE)
@@ -178,6 +181,6 @@ def _too_weak(examined: Examined) -> str:
 
 
 def text_of(cases: Sequence[Case]) -> str:
-    """Return the text of a file with these cases."""
+    """Return the text of a file ``cases.jsonl`` with these cases."""
     entries = ({"id": c.id, "tags": list(c.tags), "input": c.input, "check": dict(c.check)} for c in cases)
     return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)

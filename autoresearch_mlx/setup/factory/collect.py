@@ -1,7 +1,7 @@
 """Read the posts that the user supplies: as folders, texts, JSON, JSON lines, feeds or exports of forums.
 
-A file that cannot be read is skipped and counted with the reason; all other files are still read.  Symbolic links are
-not followed.
+A file that cannot be read is skipped, and counted under the reason; the other files are still read.  Symbolic links
+are not followed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from autoresearch_mlx.setup.factory.feeds import fetched, is_feed, posts_in_feed
 from autoresearch_mlx.setup.factory.posts import Post, post
 
 MOST_BYTES = 2**28
-"""Size in bytes of the longest file that is read as a whole, and of the longest line of a file of JSON lines."""
+"""Largest size in bytes of a file that is read as a whole, and of a line in a file of JSON lines."""
 MOST_POSTS = 200_000
 _HEAD = re.compile(r"^(author|from|by|date|url|link|address|title|subject)\s*:\s*(.+)$", re.IGNORECASE)
 _NAMES = {"from": "author", "by": "author", "link": "url", "address": "url", "subject": "title"}
@@ -31,7 +31,7 @@ _LINES = (".jsonl", ".ndjson")
 
 @dataclass(slots=True)
 class Source:
-    """A source of posts, and the posts that were found there."""
+    """A source of posts (a path or an address), and the posts that were found in it."""
 
     name: str
     posts: list[Post] = field(default_factory=list)
@@ -57,7 +57,10 @@ class Source:
 
 
 def collect(paths: Sequence[Path], urls: Sequence[str]) -> list[Source]:
-    """Return the posts of files, folders and addresses.  Raises LabError for a path or address without posts."""
+    """Read the posts of files, folders and web addresses; return one source for each.
+
+    Raises LabError for a path that does not exist, and for an address without posts.
+    """
     return [*map(_from_path, paths), *map(_from_url, urls)]
 
 
@@ -87,9 +90,9 @@ def _from_path(path: Path) -> Source:
 
 
 def _files(path: Path, source: Source) -> Iterator[Path]:
-    """Yield the files of a folder in the order of their names, without hidden files.
+    """Yield the files in a folder and its subfolders, in the order of their names; hidden files are left out.
 
-    If the path is a file, only that file is yielded.
+    If the path is a file, yield only this file.
     """
     if path.is_file():
         yield path
@@ -153,7 +156,7 @@ def _from_lines(source: Source, file: Path, name: str) -> Iterator[Post | None]:
 
 
 def _text(data: bytes) -> str | None:
-    """Decode bytes as text, or return None when they are not text."""
+    """Return bytes as text; None if they are not text."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace")
     if b"\0" in data[:65536]:

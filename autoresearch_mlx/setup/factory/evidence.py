@@ -17,7 +17,7 @@ QUOTE = 500
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One piece of evidence: a post that is not a copy of an earlier one."""
+    """One piece of evidence: a post that is not a copy of an earlier post."""
 
     id: int
     text: str
@@ -25,22 +25,22 @@ class Piece:
     author: str
     date: str
     copies: int = 0
-    """Number of further posts with the text of this post, or nearly the same text."""
+    """Number of later posts whose text is equal or nearly equal to this text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """The evidence of a factory, and the number of posts that were copies."""
+    """The posts of a factory without copies, and the number of copies."""
 
     pieces: tuple[Piece, ...]
     same: int
-    """Number of posts with the same text as an earlier one, apart from case, punctuation and layout."""
+    """Number of posts whose words are equal to the words of an earlier post, apart from upper and lower case."""
     near: int
-    """Number of posts with nearly the same text as an earlier one (MinHash)."""
+    """Number of posts whose words are nearly equal to the words of an earlier post (MinHash)."""
 
 
 def sort_out(posts: Iterable[Post]) -> Sorted:
-    """Leave out posts that are copies of earlier posts, and keep the order of all other posts."""
+    """Leave out posts that are copies of earlier posts; the remaining posts keep their order."""
     known: dict[str, int] = {}
     near, kept = Near(), list[Post]()
     copies: dict[int, int] = {}
@@ -69,28 +69,26 @@ def sort_out(posts: Iterable[Post]) -> Sorted:
 
 
 def quoted(piece: Piece, quote: str) -> str | None:
-    """Return the quote, cut to the allowed length, if the piece contains it.
+    """Return a model's quote as it is written in the piece, at most :data:`QUOTE` characters.
 
-    Return None if the model has invented the words.
-
-    The quote may differ from the piece in layout and case.
+    Returns None if the quote is not in the piece, or is shorter than 8 characters.  Layout and case may differ.
     """
     wanted = " ".join(quote.split())[:QUOTE]
-    # casefold() would change the length of a text with a sharp s, and with it the position of the quote.
+    # casefold() would change the length of a text with a sharp s, and so the position of the quote.
     found = re.search(re.escape(wanted), " ".join(piece.text.split()), re.IGNORECASE)
     return None if len(wanted) < 8 or found is None else found[0]
 
 
 def evidence_of(piece: Piece, quote: str) -> dict[str, Any]:
-    """Return the entry of the ledger for one piece of evidence of a problem."""
+    """Return one piece of evidence of a problem in the form that the ledger stores."""
     return {"piece": piece.id, "quote": quote, "address": piece.address, "author": piece.author, "date": piece.date}
 
 
 def independent(evidence: Sequence[Mapping[str, Any]]) -> int:
-    """Return the number of independent pieces: pieces that share an author or an address count as one piece.
+    """Return the number of independent pieces of evidence; pieces with the same author or address count as one.
 
-    Pieces of one file that have neither an author nor a web address count as one piece too, because nothing shows that
-    different people wrote them.
+    Pieces of one file with neither an author nor a web address also count as one, because nothing shows that different
+    people wrote them.
     """
     groups: list[set[str]] = []
     for entry in evidence:

@@ -1,7 +1,7 @@
 """Find posts in JSON that programs such as Reddit, Hacker News, Discourse and GitHub export.
 
-Every object that has a text is read as a post.  Its fields are found by the names that these programs use.  An object
-without a text, such as a page of results, is searched for objects inside it.
+Every object that has a text is read as a post, whose fields have the names that these programs use.  The values of
+every object are searched for further posts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DEEPEST = 60
 def posts_in(value: Any, where: str) -> Iterator[Post | None]:
     """Yield the posts in a JSON value, and None for each object whose text has no words.
 
-    ``where`` is the file's address, which is used for posts without an address.
+    A post without an address of its own gets ``where``, the address of the file.
     """
     yield from _walk(value, where, "", 0)
 
@@ -32,7 +32,7 @@ def posts_in(value: Any, where: str) -> Iterator[Post | None]:
 def _walk(value: Any, where: str, above: str, depth: int) -> Iterator[Post | None]:
     """Yield the posts in one value.
 
-    ``above`` is the address of the thread that contains the value, or an empty string if it is unknown.
+    ``above`` is the address of the thread that contains the value; it is empty if unknown.
     """
     if depth > _DEEPEST:
         return
@@ -55,8 +55,7 @@ def _first(value: Mapping[str, Any], names: tuple[str, ...]) -> str:
 
 
 def _address(value: Mapping[str, Any], where: str, above: str) -> str:
-    """Return the post's own address; else the address of its thread, with the post's number; else the address of the
-    file."""
+    """Return the post's own address, else the address of its thread or of the file, with the post's number if known."""
     if own := _first(value, _ADDRESSES):
         return own
     number = next((str(value[name]) for name in _IDS if isinstance(value.get(name), str | int)), "")

@@ -16,7 +16,7 @@ MOST_BYTES = 20 * 2**20
 
 
 def is_feed(head: bytes) -> bool:
-    """Return whether a file that begins with these bytes is a feed in XML."""
+    """Return whether ``head``, the first bytes of a file, is the beginning of an RSS or Atom feed."""
     start = head[:2000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return start.startswith(b"<") and any(mark in start for mark in (b"<rss", b"<feed", b"<rdf:rdf"))
 
@@ -30,7 +30,7 @@ def posts_in_feed(data: bytes, where: str) -> Iterator[Post | None]:
         import feedparser
     except ImportError:
         raise LabError(f"{where} is a feed, and the library that reads feeds is not installed", EXTRA) from None
-    # The library gets an open file, because it would fetch a text that looks like an address.
+    # The library gets an open file and not the text, because it would fetch a text that looks like an address.
     found: Any = feedparser.parse(io.BytesIO(data))
     for entry in found.get("entries", ()):
         parts = [str(part.get("value", "")) for part in entry.get("content", ())]
@@ -41,7 +41,10 @@ def posts_in_feed(data: bytes, where: str) -> Iterator[Post | None]:
 
 
 def fetched(url: str) -> bytes:
-    """Fetch a web address and return the body of the answer.  Raises LabError if there is no usable answer."""
+    """Fetch a web address and return the body of the server's answer.
+
+    Raises LabError if the server does not answer with status 200, or if the body is longer than ``MOST_BYTES``.
+    """
     import httpx2
 
     try:

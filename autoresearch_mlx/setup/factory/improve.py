@@ -38,11 +38,11 @@ class Improved:
     after: float
     commit: str
     tokens: int
-    """Number of tokens that were used for the proposals of this loop."""
+    """Number of tokens that this loop's proposals used."""
     money: float | None
-    """Cost of the tokens, in the currency of the prices in lab.toml, or None without prices."""
+    """Cost of the tokens, in the currency of the prices in lab.toml; None if lab.toml has no prices."""
     estimated: bool
-    """Whether ``tokens`` is partly an estimate, because a server gave no counts."""
+    """True if ``tokens`` is partly an estimate, because a server gave no counts."""
     reason: str
     """Why the loop ended."""
 
@@ -79,11 +79,11 @@ class _Lines:
 def improve(
     root: Path, wanted: int, agent: AgentSettings, private: tuple[Path, ...], say: Say
 ) -> tuple[Improved | None, str]:
-    """Run the experiments that are still missing; the session's ledger has the experiments of earlier calls.
+    """Run the loop in the agent's lab ``root`` until its session has ``wanted`` experiments.
 
-    Returns the result and an empty reason, or None and the reason why the agent's baseline failed.  ``agent`` has the
-    settings of the model that proposes.  Raises EndpointError when the model's server does not answer, and LabError for
-    a fault that is not the agent's, such as a full disk.
+    ``agent`` has the settings of the model that proposes edits.  No run may open the paths in ``private``.  Returns the
+    result and an empty text, or None and the reason why the agent's baseline failed.  Raises EndpointError when the
+    model's server does not answer, and LabError for a fault that is not the agent's, such as a full disk.
     """
     lab = Lab(root)
     resolved = load_settings(root)
@@ -119,7 +119,7 @@ def _run(session: Session, settings: AgentSettings, office: Office, missing: int
 
 
 def _failed_baseline(session: Session) -> str | None:
-    """Return a description of the baseline's failure, or None if it did not fail or if the machine is to blame."""
+    """Return how the baseline failed; None if it did not fail, or if the machine was to blame."""
     first = next((e for e in session.journal().history.experiments if e.number == 0), None)
     if first is None or first.status in ("keep", "interrupted"):
         return None

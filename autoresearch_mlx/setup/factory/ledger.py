@@ -1,8 +1,8 @@
-"""Keep the ledger of a factory, and replay it into one value.
+"""Write the ledger of a factory, and compute the factory's state from it.
 
 The ledger is a journal of events (``store/journal.py``).  Each stage first writes its results into a folder and then
-appends its event.  If a factory is killed at any moment, the next call continues with the first stage that has no
-event.
+appends its event to the ledger.  So after a kill at any moment, the next call continues with the first stage that has
+no event.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STAGES: tuple[Stage, ...] = ("collect", "evidence", "problem", "spec", "cases", 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options that the user may set.  A later call may change an option, and the ledger has each change."""
+    """The options that the user may set.  A later call may change an option; the ledger records every change."""
 
     pieces: int = 3
     """Number of independent pieces of evidence that a problem needs."""
@@ -40,9 +40,9 @@ class Options:
     read: int = 500
     """Largest number of pieces of evidence that the model reads; the newest pieces are chosen."""
     builds: int = 2
-    """Number of builds of one agent before its problem is discarded."""
+    """Largest number of builds of one agent; then its problem is discarded."""
     bar: float = 0.5
-    """Smallest score on the hidden cases with which an agent is shipped."""
+    """Lowest score on the hidden cases with which an agent is shipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Problem:
 
     @property
     def stage(self) -> Stage:
-        """The problem's next stage, or its last stage if the problem is finished."""
+        """The problem's next stage; if the problem is shipped or discarded, its last stage."""
         if self.discarded is not None:
             found: Stage = self.discarded["stage"]
             return found
@@ -92,7 +92,7 @@ class Problem:
 
     @property
     def state(self) -> str:
-        """``shipped``, ``discarded``, ``too little evidence``, or the stage that comes next."""
+        """``shipped``, ``discarded``, ``too little evidence``, or the name of the next stage."""
         if not self.enough:
             return "too little evidence"
         return "shipped" if self.shipped else "discarded" if self.discarded else self.stage
@@ -100,26 +100,28 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Factory:
-    """The state of a factory, as replayed from its ledger."""
+    """The state of a factory, computed from its ledger."""
 
     options: Options = Options()
     began: str = ""
     collected: Event | None = None
     evidence: Event | None = None
     batches: tuple[Event, ...] = ()
-    """Batches of posts that the model has read for problems, in order."""
+    """One event for each batch of posts in which the model has looked for problems, in order."""
     same: list[list[str]] | None = None
-    """Groups of problems that differ only in wording, or None if the model was not asked yet."""
+    """Groups of ids of problems that differ only in wording; None if the model was not asked yet."""
     listed: bool = False
-    """Whether the stage ``problem`` is over: all batches were read, and all problems are in the ledger."""
+    """True if the stage ``problem`` is over: all batches were read, and all problems are in the ledger."""
     problems: tuple[Problem, ...] = ()
     damaged: tuple[int, ...] = ()
     """Numbers of the ledger's lines that do not contain an event."""
 
     @property
     def taken(self) -> tuple[Problem, ...]:
-        """The problems with enough evidence; if there are more than the options allow, the problems with the most
-        evidence."""
+        """The problems for which an agent is made: those with enough evidence, at most ``options.problems``.
+
+        Problems with more evidence come first.
+        """
         return tuple(problem for problem in self.problems if problem.enough)[: self.options.problems]
 
     @property
@@ -128,7 +130,7 @@ class Factory:
 
     @property
     def stage(self) -> str:
-        """The stage that comes next, or ``done``."""
+        """The name of the next stage, or ``done``."""
         if self.collected is None:
             return "collect"
         if self.evidence is None:
@@ -139,9 +141,9 @@ class Factory:
 
 
 def replay(events: Sequence[Event], damaged: Sequence[int] = ()) -> Factory:
-    """Return the state after these events; events that only a later version of this tool knows are ignored.
+    """Return the state of a factory after these events; events of an unknown kind are ignored.
 
-    Raises LedgerError for an event that lacks a field.
+    ``damaged`` has the numbers of lines that could not be read.  Raises LedgerError for an event that lacks a field.
     """
     state = Factory(damaged=tuple(damaged))
     problems: dict[str, Problem] = {}
@@ -156,10 +158,7 @@ def replay(events: Sequence[Event], damaged: Sequence[int] = ()) -> Factory:
 
 
 def _after(state: Factory, problems: dict[str, Problem], event: Event) -> Factory:
-    """Return the state after one more event.
-
-    If the event is about a problem, the table ``problems`` is changed in place.
-    """
+    """Return the state after one more event; an event about a problem changes ``problems`` in place."""
     kind = event["event"]
     if kind in ("began", "set"):
         known = {name: value for name, value in event["options"].items() if name in Options.__slots__}
@@ -195,7 +194,7 @@ def _with(problem: Problem, kind: str, event: Event) -> Problem:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """The folder of a factory, and its ledger."""
+    """The folder of a factory: the paths in it, and functions that read and write its ledger."""
 
     root: Path
 
@@ -205,7 +204,7 @@ class Book:
 
     @property
     def work(self) -> Path:
-        """The folder with the posts as they were read, the calls to models, and runs."""
+        """The folder with the posts, the calls to models, and the runs."""
         return self.root / WORK
 
     @property
@@ -225,12 +224,12 @@ class Book:
         return self.folder(problem) / "lab"
 
     def read(self) -> Factory:
-        """Return the state.  Raises LedgerError."""
+        """Return the factory's state.  Raises LedgerError when the ledger cannot be read."""
         found = read_events(self.path)
         return replay(found.events, found.damaged)
 
     def append(self, kind: str, **fields: Any) -> None:
-        """Write one event.  Raises LedgerError."""
+        """Append one event to the ledger.  Raises LedgerError when it cannot be written."""
         with writing(self.path) as writer:
             writer.append(kind, **fields)
 
@@ -244,7 +243,7 @@ def open_book(root: Path) -> Book:
 
 @contextmanager
 def held(root: Path) -> Iterator[Book]:
-    """Make the folder if needed, and hold the factory's lock for this process.
+    """Lock the factory in the folder ``root`` until the end of the block; make the folder if it does not exist.
 
     Raises LockedError when another process works on the factory, and LabError when the folder cannot be made.
     """
@@ -258,7 +257,7 @@ def held(root: Path) -> Iterator[Book]:
         if not take_lock(lock):
             lock.seek(0)
             said = f"another process works on this factory: {lock.read().strip() or 'unknown'}"
-            raise LockedError(said, "wait for it, or stop it with Ctrl-C in its terminal")
+            raise LockedError(said, "wait until that process ends, or stop it with Ctrl-C in its terminal")
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()

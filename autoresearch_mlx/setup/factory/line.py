@@ -1,7 +1,7 @@
-"""Run the whole line, stage after stage: from posts to agents that are shipped or discarded.
+"""Run all stages of a factory in order, from posts to agents that are shipped or discarded.
 
-The result of a stage is on the disk before its event is in the ledger.  If a line is killed at any moment, the next
-call begins again with the first stage that has no event.
+The results of a stage are on the disk before the stage's event is in the ledger.  So after a kill at any moment, the
+next call continues with the first stage that has no event.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from autoresearch_mlx.trial.orphans import end_orphans
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The user's wishes for one call."""
+    """The options of one call of ``factory DIR``."""
 
     posts: tuple[Path, ...] = ()
     fetch: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
-    """The options that were given, by the names of :class:`Options`."""
+    """Values for fields of :class:`Options` that the user gave, by name."""
     agent: str | None = None
     examiner: str | None = None
     agents_model: str | None = None
@@ -44,13 +44,13 @@ class Wanted:
 
 
 def run_line(root: Path, wanted: Wanted, say: Say) -> Factory:
-    """Run all stages that are not done, and return the state at the end.
+    """Run all stages that are not done yet, and return the factory's state at the end.
 
-    ``say`` is called with one line after each event.  Raises LabError, AgentError and EndpointError when the line
-    cannot go on; the next call continues at that point.
+    ``say`` is called with one line after each event.  Raises LabError, AgentError and EndpointError when a stage cannot
+    be finished; the next call continues with this stage.
     """
     root = root.resolve()
-    _paths(root, wanted)  # checked first, so that nothing is made in a folder without posts
+    _paths(root, wanted)  # raises before a file is written if there are no posts
     with held(root) as book:
         _Line(book, wanted, say).go()
         return book.read()
@@ -95,7 +95,7 @@ class _Line:
             write_page(self._book)
 
     def _settle_options(self) -> None:
-        """Write the options that differ from those in the ledger."""
+        """Write the options into the ledger if they are new or have changed."""
         state = self._book.read()
         options = replace(state.options, **self._wanted.options)
         if not state.began:
@@ -107,7 +107,7 @@ class _Line:
         return STAGES.index(stage) <= STAGES.index(self._wanted.until)
 
     def _events(self) -> Iterator[str]:
-        """Carry out the stages, and yield a line after each event."""
+        """Run the stages, and yield a line for the user after each event."""
         book = self._book
         state = book.read()
         if state.collected is None:
@@ -132,12 +132,12 @@ class _Line:
 
     @property
     def staff(self) -> Staff:
-        """The models, which are searched for when the first stage needs one."""
+        """The models of the factory; they are looked for when a stage first needs one."""
         if self._staff is None:
             w = self._wanted
             self._staff = staff(self._book.root, self._book.work, w.agent, w.examiner, self._say)
             if self._allowed("build"):
-                self._agent_model()  # if no agent could reach its model, this raises now and not hours later
+                self._agent_model()  # raises now, and not hours later, if the built agents have no model to ask
         return self._staff
 
     def _agent_model(self) -> AgentModel:

@@ -1,4 +1,4 @@
-"""Choose the model of a factory in the same way as ``run``, and the model that the built agents will ask."""
+"""Choose the models of a factory: those that write and build, and the model that the built agents ask."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Cost:
 
     tokens: int
     money: float | None
-    """Amount in the currency of the prices in lab.toml, or None without prices."""
+    """Amount in the currency of the prices in lab.toml; None if lab.toml has no prices."""
     estimated: bool
-    """Whether the tokens of some calls are estimates, because a server gave no counts."""
+    """True if the tokens of some calls are estimates, because a server gave no counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Staff:
     work: Path
 
     def spent(self, problem: Problem) -> Cost:
-        """Return the cost so far of making the agent of a problem, including the loop's proposals."""
+        """Return what the agent of a problem has cost so far, including the loop's proposals."""
         calls = spent(self.work, problem.number)
         loop = problem.improved or {}
         money = calls.cost(self.settings.price_in, self.settings.price_out)
@@ -62,17 +62,16 @@ class Staff:
         form = "blocks" if self.settings.format == "auto" else self.settings.format
         most = self.settings.max_tokens_total
         left = None if most is None else max(1, most - spent(self.work).tokens)
-        # Between two proposals the agents ask the model that proposes, so unloading this model would only take time.
+        # The built agents may ask the same model between two proposals, so unloading it would only take time.
         loaded = True if self.settings.keep_loaded == "auto" else self.settings.keep_loaded
         told = {"name": "chat", "model": endpoint.name, "format": form, "max_tokens_total": left, "keep_loaded": loaded}
         return self.settings.model_copy(update={**told, **update})
 
     def agent_model(self, name: str | None, endpoint: str | None) -> AgentModel:
-        """Return the model that the built agents ask: the model ``name`` or else the writer's model, on the server
-        ``endpoint`` or else the writer's server.
+        """Return the model that the built agents ask: ``name`` on the server ``endpoint``.
 
-        Raises AgentError for a model whose server this program starts itself, because that server ends with the
-        factory.
+        If one of these is None, the writer's model or server is used.  Raises AgentError if this program itself starts
+        the writer's server, because that server ends with the factory.
         """
         own, patience = self.writer.endpoint, self.settings.patience_seconds
         if name and endpoint:
@@ -92,7 +91,7 @@ class Staff:
         return "OPENAI_API_KEY" if public and os.environ.get("OPENAI_API_KEY") else None
 
     def must_answer(self) -> None:
-        """Ask the writer for one word.  Raises EndpointError when its server does not answer."""
+        """Ask the writer for one word, to test its server.  Raises EndpointError when the server does not answer."""
         settings = self.settings
         ask = Ask((Message("user", "Say ok."),), 10, 16, min(60.0, settings.timeout_seconds), temperature=0.0)
         try:
@@ -102,16 +101,17 @@ class Staff:
                 raise
 
     def close(self) -> None:
-        """Stop the servers that this program has started; the next call starts them again."""
+        """Stop the models' servers that this program has started; the next call to a model starts its server again."""
         for each in {id(asker.endpoint): asker.endpoint for asker in (self.writer, self.examiner)}.values():
             each.close()
 
 
 def staff(root: Path, work: Path, agent: str | None, examiner: str | None, say: Say) -> Staff:
-    """Return the models of a factory.
+    """Return the models of the factory in ``root``.
 
-    The models are the named models, or else the models of ``[agent]`` in the folder's lab.toml, or else the model that
-    ``run`` would choose.  Raises AgentError when there is no model.
+    The writer is the model named ``agent``, else the model of ``[agent]`` in the folder's lab.toml, else the model that
+    ``run`` would choose.  The examiner is the model named ``examiner``, else the writer.  Raises AgentError when there
+    is no model.
     """
     settings = load_settings(root).settings.agent
     office = Office(settings, folder=work, say=say, memory_bytes=read_machine().memory_bytes)

@@ -1,9 +1,9 @@
-"""Use MinHash to find posts that are nearly equal.
+"""Find posts that are nearly equal, by MinHash.
 
-A post becomes the set of all its sequences of three words.  The share of equal minima under many hash functions
-estimates the Jaccard similarity of two such sets (Broder, "On the resemblance and containment of documents", 1997).
-Bands of minima find the candidates, so that not every pair is compared (Leskovec, Rajaraman and Ullman, "Mining of
-Massive Datasets", section 3.4).
+A post is represented by the set of all its sequences of three words.  For each of many hash functions, the smallest
+hash of the set is computed (a minimum).  The share of equal minima of two posts estimates the Jaccard similarity of
+their sets (Broder, "On the resemblance and containment of documents", 1997).  The minima are divided into bands, and
+only posts with an equal band are compared (Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", section 3.4).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Minima = npt.NDArray[np.uint32]
 WORDS = 3
 """Number of words in each sequence that is compared."""
 SIMILAR = 0.5
-"""Smallest share of sequences that two nearly equal posts have in common."""
+"""Smallest similarity (share of equal minima) at which two posts are nearly equal."""
 _BANDS, _ROWS = 20, 3
-"""Number of bands, and of minima in each band.  At a similarity of 0.7 a pair has an equal band in 999 of 1000 cases,
-at 0.5 in 93 of 100, at 0.1 in 2 of 100."""
+"""Number of bands, and number of minima in each band.  Two posts of similarity 0.7 have an equal band in 999 of 1000
+cases; of similarity 0.5, in 93 of 100; of similarity 0.1, in 2 of 100."""
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -49,29 +49,32 @@ def minima(text: str) -> Minima:
 
 @cache
 def _functions() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """Return an odd factor and an offset for each hash function, as columns."""
+    """Return the odd factors and the offsets of the hash functions, as two columns."""
     drawn = np.random.default_rng(0).integers(0, 2**64, (2, _BANDS * _ROWS, 1), np.uint64)
     return drawn[0] | np.uint64(1), drawn[1]
 
 
 class Near:
-    """Keeps the posts so far, and finds an earlier post that is nearly equal to a new one."""
+    """Stores the minima of posts, and finds an earlier post that is nearly equal to a new post."""
 
     def __init__(self) -> None:
         self._minima: list[Minima] = []
         self._first: dict[int, int] = {}
-        """Maps each band of minima to the number of the first post that has it.  Lists of all posts would need
-        several times the memory."""
+        """Number of the first post with a band of minima, by the hash of that band.  Lists of all posts with the band
+        would need several times the memory."""
 
     def find(self, own: Minima) -> int | None:
-        """Return the number (from 0) of an earlier post that is nearly equal, or None when there is none."""
+        """Return the number (from 0) of an earlier post that is nearly equal to the post with the minima ``own``.
+
+        Returns None if there is no such post.
+        """
         for at in sorted({self._first[key] for key in _keys(own) if key in self._first}):
             if float((self._minima[at] == own).mean()) >= SIMILAR:
                 return at
         return None
 
     def add(self, own: Minima) -> None:
-        """Add a post; the posts are numbered in the order in which they are added."""
+        """Store the minima of a post; posts are numbered in the order in which they are added."""
         for key in _keys(own):
             self._first.setdefault(key, len(self._minima))
         self._minima.append(own)

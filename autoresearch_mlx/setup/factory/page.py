@@ -26,7 +26,7 @@ _TEMPLATES = Path(__file__).parent / "pages"
 
 
 def status_json(book: Book, state: Factory) -> dict[str, Any]:
-    """Return the state as one JSON document."""
+    """Return the state of a factory as the JSON document of ``factory status --json``."""
     return {
         "folder": str(book.root),
         "stage": state.stage,
@@ -46,7 +46,7 @@ def _problem_json(problem: Problem) -> dict[str, Any]:
 
 
 def status_lines(book: Book, state: Factory, width: int) -> list[str]:
-    """Return the state as lines of text."""
+    """Return the state of a factory as lines of at most ``width`` columns."""
     lines = [f"factory {book.root}: {_where(state, book.root)}"]
     if state.collected is not None:
         lines.append(f"collect   {terms.plural(state.collected['posts'], 'post')}")
@@ -90,7 +90,7 @@ def _row(problem: Problem) -> tuple[str, str, str, str]:
 
 
 def _story(problem: Problem) -> list[tuple[str, str]]:
-    """Return the history of one problem: the name of each stage that is over, with a text about it."""
+    """Return the history of one problem: (name, text) for each finished stage and each refused build."""
     lines = []
     if problem.cases is not None:
         counts = ", ".join(f"{n} {part}" for part, n in problem.cases["counts"].items())
@@ -114,12 +114,12 @@ def _story(problem: Problem) -> list[tuple[str, str]]:
 
 
 def write_page(book: Book) -> None:
-    """Write the page of a factory, completely or not at all.  Raises OSError."""
+    """Write factory.html, completely or not at all.  Raises OSError."""
     write_whole(book.root / PAGE, render(book, book.read()))
 
 
 def render(book: Book, state: Factory) -> str:
-    """Return the page as one document."""
+    """Return the text of factory.html for this state."""
     from markupsafe import Markup
 
     style = (_TEMPLATES / "factory.css").read_text(encoding="utf-8")
@@ -149,9 +149,9 @@ def _environment() -> Environment:
 
 
 def _is_web(address: str) -> bool:
-    """Return whether an address is a web address and may become a link.
+    """Return whether an address begins with http: or https:, so that the page may link to it.
 
-    Addresses of other kinds, such as javascript:, could run code.
+    A link such as javascript: could run code.
     """
     try:
         return urlsplit(address).scheme in ("http", "https")

@@ -1,4 +1,4 @@
-"""Define a post, the common form of all sources, and the rules that make its text harmless and limit its length."""
+"""Define a post, the form into which every source is read; remove markup and control codes, and limit its length."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row")
 LONGEST = 20_000
-"""Largest number of characters of a post that are kept."""
+"""Largest number of characters of a post; the rest of a longer post is cut off."""
 _SHORT = 300
 """Largest number of characters of an address, an author or a date."""
 _NOBODY = frozenset({"[deleted]", "deleted", "anonymous", "unknown", "none", "null", "ghost", "n/a"})
@@ -32,19 +32,19 @@ _BLOCKS = frozenset({"p", "br", "div", "li", "pre", "blockquote", "tr", "h1", "h
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One text that a person wrote in one place."""
+    """One text that a person wrote, such as a message in a forum."""
 
     text: str
     address: str
-    """Where the post can be found: a URL, or a file and a position in it."""
+    """Where the post can be found: a URL, or a file's name and the post's number in the file."""
     author: str = ""
-    """Name of the author, or an empty string if it is unknown."""
+    """Name of the author; empty if unknown."""
     date: str = ""
-    """Date in the form of the source, or an empty string if it is unknown."""
+    """Date as the source writes it; empty if unknown."""
 
 
 def post(text: str, address: str, author: str = "", date: str = "", title: str = "") -> Post | None:
-    """Return a post without markup and control codes, cut to the allowed length, or None if the text has no words."""
+    """Return a post without markup and control codes, cut to :data:`LONGEST`; None if the text has no words."""
     whole = f"{title}\n\n{text}" if title and title.strip() not in text else text
     plain = terms.printable(_without_markup(whole[: 4 * LONGEST])).strip()
     plain = re.sub(r"\n{3,}", "\n\n", plain)[:LONGEST]
@@ -56,7 +56,7 @@ def post(text: str, address: str, author: str = "", date: str = "", title: str =
 
 
 def write_rows(path: Path, rows: Iterable[DataclassInstance]) -> None:
-    """Write each value as a JSON object on its own line, either all of them or none.  Raises OSError."""
+    """Write each row as a JSON object on its own line; after an error, the file is as before.  Raises OSError."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
@@ -64,9 +64,9 @@ def write_rows(path: Path, rows: Iterable[DataclassInstance]) -> None:
 
 
 def read_rows(path: Path, made: Callable[..., Row]) -> Iterator[Row]:
-    """Yield the values that :func:`write_rows` wrote; ``made`` is their type.
+    """Yield the rows that :func:`write_rows` wrote, as values of the type ``made``.
 
-    Raises OSError, and LabError for a line that somebody has changed.
+    Raises OSError when the file cannot be read, and LabError for a damaged line.
     """
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):

@@ -1,6 +1,6 @@
 """Carry out the stage ``problem``: a model reads the evidence in batches and finds the problems that people describe.
 
-The model's quotes are compared with the posts, and a quote that is not in its post is dropped.
+The model quotes the posts that describe a problem.  A quote that is not in its post is dropped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from autoresearch_mlx.setup.factory.prompts import SHOWN, merge_prompt, problems
 _BATCH_POSTS, _BATCH_CHARACTERS = 20, 12_000
 _TITLE, _STATEMENT = 120, 600
 _MOST = 40
-"""Largest number of problems in one reply, and of known problems in one question."""
+"""Largest number of problems in one reply, and largest number of known problems in one prompt."""
 _MOST_ENTERED = 100
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -55,7 +55,7 @@ SAME_SCHEMA: Mapping[str, Any] = {
 
 
 def chosen(pieces: Sequence[Piece], most: int) -> list[Piece]:
-    """Return the pieces that the model reads, in their order: all of them, or if there are too many, the newest."""
+    """Return the pieces that the model reads, in their order: all pieces, or the ``most`` newest if there are more."""
     if len(pieces) <= most:
         return list(pieces)
     newest = sorted(pieces, key=lambda piece: (_day(piece.date), -piece.id), reverse=True)[:most]
@@ -89,9 +89,10 @@ def batches(pieces: Sequence[Piece]) -> list[list[Piece]]:
 
 
 def read_batch(asker: Asker, batch: Sequence[Piece], known: Sequence[Mapping[str, Any]]) -> tuple[list[Any], str]:
-    """Return the problems that one batch describes, in the form of the ledger, and the fault of the reply.
+    """Ask the model for the problems in one batch; return the problems, and the fault of the reply (empty if none).
 
-    An entry has ``id`` (empty for a new problem), ``title``, ``statement`` and ``evidence``.
+    Each problem has ``id`` (empty for a new problem), ``title``, ``statement`` and ``evidence``, as in the ledger.
+    ``known`` has the problems of earlier batches.
     """
     by_id = {piece.id: piece for piece in batch}
     known = sorted(known, key=lambda each: -len(each["evidence"]))[:_MOST]
@@ -123,7 +124,7 @@ def _found(entry: Mapping[str, Any], pieces: Mapping[int, Piece], known: set[str
 
 
 def merged(read: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the problems that the batches so far describe, with all their evidence.  The ids are p1, p2 and so on."""
+    """Return the problems of all batches in ``read``, each with all of its evidence.  The ids are p1, p2 and so on."""
     found: dict[str, dict[str, Any]] = {}
     for event in read:
         for entry in event["found"]:
@@ -135,7 +136,7 @@ def merged(read: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def equal_problems(asker: Asker, problems: Sequence[Mapping[str, Any]]) -> tuple[list[list[str]], str]:
-    """Return groups of ids of problems that differ only in wording, and the fault of the reply."""
+    """Ask the model which problems differ only in wording; return groups of ids, and the fault of the reply."""
     if len(problems) < 2:
         return [], ""
     shown = sorted(problems, key=lambda each: -len(each["evidence"]))[:_MOST]
@@ -155,7 +156,7 @@ def equal_problems(asker: Asker, problems: Sequence[Mapping[str, Any]]) -> tuple
 
 
 def joined(problems: Sequence[Mapping[str, Any]], groups: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """Return the problems with each group joined into one, under the id and the words of its first problem."""
+    """Return the problems, with each group joined into one problem; it gets the id and words of the group's first."""
     into = {name: group[0] for group in groups for name in group}
     found: dict[str, dict[str, Any]] = {}
     for each in sorted(problems, key=lambda each: into.get(each["id"], each["id"]) != each["id"]):
@@ -170,7 +171,7 @@ def _same_title(found: Mapping[str, Mapping[str, Any]], title: str) -> str:
 
 
 def find_problems(book: Book, state: Factory, asker: Asker, pieces: Sequence[Piece]) -> Iterator[str]:
-    """Let the model read the batches that it has not read, log the problems, and yield a line for each event."""
+    """Let the model read the remaining batches, write the problems into the ledger, and yield a line for each event."""
     todo = batches(chosen(pieces, state.options.read))
     read = list(state.batches)
     for at in range(len(read), len(todo)):

@@ -1,4 +1,4 @@
-"""Write the questions to the model.  Text from posts is put between two lines with a random mark."""
+"""Write the prompts for the model.  Text from posts is put between two lines with a random mark."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHOWN = 1500
 
 
 def fenced(text: str, about: str = "") -> str:
-    """Return a text between two lines with a random mark, which the text's author cannot know."""
+    """Return a text between two lines with a random mark; the text's author cannot know the mark."""
     mark = secrets.token_hex(6)
     return f"<<{mark}{' ' + about if about else ''}\n{text}\n{mark}>>"
 

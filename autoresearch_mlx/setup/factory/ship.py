@@ -1,8 +1,8 @@
-"""Carry out the stage ``ship``: measure the agent on hidden cases, then write its folder with a card, or return the
-reason why it is not shipped.
+"""Carry out the stage ``ship``: measure the agent on the hidden cases; write its folder if the score is good enough.
 
 The hidden cases were not used before, so they had no influence on the agent.  The agent is shipped if its score on the
-hidden cases reaches the user's limit and is clearly above the score of a constant answer.
+hidden cases reaches the user's limit and is clearly above the score of a constant answer.  The folder has a card with
+the scores, the costs and the known failures.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ _COVERAGE = 0.95
 def ship(
     book: Book, state: Factory, problem: Problem, made_by: str, cost: Cost, private: tuple[Path, ...], say: Say
 ) -> tuple[dict[str, Any] | None, str]:
-    """Measure the agent; return the card and an empty reason, or None and the reason why it is not shipped.
+    """Measure the agent; return its card and an empty text, or None and the reason why the agent is not shipped.
 
-    ``cost`` is the cost of all calls to models for this problem.  Raises LabError and EndpointError.
+    ``made_by`` names the model that built the agent.  ``cost`` is the cost of all calls to models for this problem.
+    Raises LabError and EndpointError.
     """
     assert problem.improved is not None and problem.cases is not None
     lab, runs = book.lab(problem), book.work / "runs" / problem.id
@@ -106,7 +107,7 @@ def _short(value: Any) -> str:
 
 
 def _write(book: Book, problem: Problem, tree: Path, card: Mapping[str, Any]) -> str:
-    """Write the folder completely or not at all; return its path in the factory's folder."""
+    """Write the agent's folder, completely or not at all; return its path relative to the factory's folder."""
     assert problem.spec is not None
     name = f"{problem.id}-{slug(problem.spec['title'])}"
     shipped = book.root / SHIPPED
@@ -124,7 +125,7 @@ def _write(book: Book, problem: Problem, tree: Path, card: Mapping[str, Any]) ->
 
 
 def slug(title: str) -> str:
-    """Return a short name for a folder, with only letters, digits and hyphens."""
+    """Return a title as a short name for a folder: only letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40].strip("-") or "agent"
 
 
@@ -176,9 +177,7 @@ def card_text(problem: Problem, card: Mapping[str, Any]) -> str:
 
 
 def _priced(cost: Mapping[str, Any]) -> str:
-    """Return the text that follows the number of tokens: whether some of them are estimates, and the price if lab.toml
-    has prices.
-    """
+    """Return the text after the number of tokens: a note if counts are estimates, and the cost if prices are known."""
     said = ", some of them estimated" if cost["tokens_estimated"] else ""
     return said if cost["money_to_make"] is None else f"{said}, which cost {cost['money_to_make']:.4f}"
 
@@ -189,7 +188,7 @@ def _quoted(entry: Mapping[str, Any]) -> str:
 
 
 def _safe(text: Any) -> str:
-    """Return one line of text in which Markdown and HTML are escaped."""
+    """Return a value as one line of text in which the characters of Markdown and HTML are escaped."""
     line = terms.one_line(text if isinstance(text, str) else json.dumps(text, ensure_ascii=False))
     return (
         re.sub(r"([\\`*_{}\[\]()#+!|~])", r"\\\1", line).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

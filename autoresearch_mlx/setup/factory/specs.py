@@ -33,7 +33,10 @@ def spec_text(spec: Mapping[str, Any]) -> str:
 
 
 def write_spec(asker: Asker, problem: Problem) -> Answer[dict[str, Any]]:
-    """Return the specification for a problem, without tools that the template does not have."""
+    """Ask the model for the specification of an agent for a problem, and return it.
+
+    Tools that the template does not have are left out.
+    """
     known = tools()
 
     def read(text: str) -> dict[str, Any]:

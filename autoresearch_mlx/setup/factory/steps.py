@@ -1,6 +1,6 @@
-"""Carry out the stages of one problem, from its specification to the folder that is shipped.
+"""Carry out the stages of one problem, from its specification to the shipped agent.
 
-Each stage returns the line to print, and appends its event when its work is on the disk.
+Each stage writes its results to the disk, then appends its event to the ledger, and returns a line for the user.
 """
 
 from __future__ import annotations
@@ -37,14 +37,15 @@ class Steps:
     """Carries out the stages of a factory's problems."""
 
     def __init__(self, book: Book, staff: Callable[[], Staff], agent_model: Callable[[], AgentModel], say: Say) -> None:
-        """Store the functions that find the models.
+        """Store the arguments.
 
-        ``staff`` and ``agent_model`` are called when a stage needs a model, because finding one takes time.
+        ``staff`` and ``agent_model`` are functions that find the models.  They are called only when a stage needs a
+        model, because the search takes time.
         """
         self._book, self._staff, self._agent_model, self._say = book, staff, agent_model, say
 
     def next(self, state: Factory, problem: Problem) -> str:
-        """Carry out the next stage of a problem, and return the line to print."""
+        """Carry out the next stage of a problem, and return a line for the user."""
         steps = {
             "spec": self._spec,
             "cases": self._cases,
@@ -135,7 +136,7 @@ class Steps:
         return f"wrote {' and '.join(sorted(answer.value))}, build {attempt} of at most {state.options.builds}"
 
     def _private(self, problem: Problem) -> tuple[Path, ...]:
-        """Return the paths that no agent may open, besides the cases in its lab."""
+        """Return the paths outside the agent's lab that the agent may not open."""
         return (self._book.path, self._book.posts, self._case_folder(problem) / FILE)
 
     def _verify(self, state: Factory, problem: Problem) -> str:
