@@ -23,7 +23,7 @@ class Column:
     cells: tuple[str, ...]
     left: bool = False
     drop: int = 0
-    """0 if the column is always shown.  Columns with larger numbers are left out first."""
+    """0 for a column that is always shown.  Of the other columns, those with the largest number are left out first."""
     lead: int = 2
     """Number of spaces before the column."""
     cut: bool = False

@@ -32,14 +32,14 @@ class Run:
     changes: KnobChanges
     note: str
     comparable: bool = True
-    """Whether the run's effect can be compared; a run without this property never becomes the incumbent."""
+    """Whether the run's effect can be compared.  A run that cannot be compared never becomes the incumbent."""
     measured: tuple[float, float] | None = None
     """Gain and standard error from all runs of candidate and incumbent, or None if the log does not give them."""
     key: str | None = None
     """Name of the run's comparability key, or None if the key is unknown.  Values under different keys cannot be
     compared."""
     opens: bool = False
-    """True for a baseline in a table.  A baseline has no effect; the effects of later runs are differences from it."""
+    """True for a baseline in a table.  A baseline has no effect, and is the first incumbent for the runs after it."""
 
 
 @dataclass(frozen=True, slots=True)

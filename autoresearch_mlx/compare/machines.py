@@ -69,7 +69,7 @@ class Held:
     """Mean effect of the change over the machines, in sigma."""
     where: Where
     chip: str | None
-    """The kind of chip on which alone the change wins, or None if there is no such kind."""
+    """The only kind of chip on which the change wins, or None if there is no single such kind."""
 
     @property
     def where_in_words(self) -> str:

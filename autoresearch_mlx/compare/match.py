@@ -32,7 +32,7 @@ ONE_CHANGE = frozenset(
         "weight_tying",
     )
 )
-"""Axes that stand for one particular change of code.  Two runs on the same one of these axes made the same change."""
+"""Each of these axes stands for one particular change of code, so two runs on one axis made the same change."""
 _MEMORY = frozenset({"DEVICE_BATCH_SIZE"})
 """Knobs that only make a batch fit into memory; two changes match even if these knobs differ."""
 

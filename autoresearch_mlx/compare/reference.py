@@ -229,7 +229,7 @@ def _comparable(row: Mapping[str, str], line: _Line) -> bool:
         if not row[column]:
             raise line.error(f"no {column}")
     if row["comparable"] not in ("yes", "no"):
-        raise line.error(f"comparable is yes or no, not {row['comparable']!r}")
+        raise line.error(f"comparable must be yes or no, not {row['comparable']!r}")
     if row["comparable"] == "no" and not row["caveat"]:
         raise line.error("comparable is no, and no caveat says why")
     return row["comparable"] == "yes"
@@ -251,10 +251,10 @@ def _order(cell: str, line: _Line) -> int:
 def _value(cell: str, status: ReferenceStatus, line: _Line) -> float | None:
     if status == "crash":
         if cell:
-            raise line.error(f"status crash with the value {cell}")
+            raise line.error(f"a run with the status crash has no value, but here it is {cell}")
         return None
     if not cell:
-        raise line.error(f"status {status} without a value")
+        raise line.error(f"a run with the status {status} needs a value")
     return _number(cell, "val_bpb", line)
 
 

@@ -140,7 +140,7 @@ def _without_header(lines: Lines) -> Columns:
                 raise first.error(said, "write a first line with the columns' names")
             said = "the table has no header, and this row does not have commit, val_bpb, memory_gb, status, description"
             raise strange.error(said, "write a first line with the columns' names")
-    said = "neither a header nor upstream's columns commit, val_bpb, memory_gb, status, description"
+    said = "this is neither a header nor a row with upstream's columns commit, val_bpb, memory_gb, status, description"
     count = len(first.cells)
     said = f"{said}; found {count} cell{'' if count == 1 else 's'}"
     raise first.error(said, "separate the cells by tabs or commas") if count == 1 else first.error(said)
@@ -192,5 +192,5 @@ def direction_of(
         return "max" if 2 * ups > len(signs) else "min"
     path = columns.rows[0].path
     why = "kept rows went up and down" if signs else "no kept row differs from the baseline"
-    said = f"{path}: whether lower or higher {columns.metric} is better cannot be seen: {why}"
+    said = f"{path}: the table does not show whether lower or higher {columns.metric} is better: {why}"
     raise TableError(said, "give `--direction min` or `--direction max`")

@@ -90,7 +90,7 @@ def _left_out(unknown: Counter[str], before: int, runs: Sequence[Run]) -> Iterat
 
 def _run(columns: Columns, row: Row, status: str, value: float | None) -> Run:
     if status == "keep" and value is None:
-        raise row.error("kept without a value")
+        raise row.error("the run was kept, but has no value")
     for name in ("memory", "memory_mb"):
         _memory(row, columns.cell(row, name))
     status = "crash" if value is None and status == "discard" else status

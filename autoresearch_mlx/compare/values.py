@@ -61,8 +61,8 @@ class Reading:
 def read_value(name: str, text: str, place: tuple[int, int, int, int], known: Mapping[str, Any]) -> Reading | None:
     """Return the change of a knob, or None if the text does not state a value plainly.
 
-    ``place`` has four positions: the start of the text before the name, the start and the end of the name, and the end
-    of the text after the name.  ``known`` has the values of knobs before the change.
+    ``place`` has four positions: start of the text before the name, start of the name, end of the name, and end of the
+    text after the name.  ``known`` has the values of knobs before the change.
     """
     opens, start, end, stop = place
     before, after = text[opens:start], text[end:stop]

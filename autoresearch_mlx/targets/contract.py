@@ -113,8 +113,8 @@ class TargetKind(ABC, Generic[C]):
     def settle(self, place: Place) -> C:
         """Return the conditions of a new session; by default they come from the table ``[target.options]``.
 
-        Raises ConfigError if a name or a value in ``[target.options]`` does not fit the class of the conditions, and
-        another AutoresearchError if something that the target needs is missing.
+        Raises ConfigError if a name or a value in ``[target.options]`` does not fit the class of the conditions.
+        Raises another AutoresearchError if something that the target needs is missing.
         """
         options = place.settings.target.options
         names = [field.name for field in dataclasses.fields(self.conditions)]
@@ -239,8 +239,8 @@ class Rescoring:
     tokens: int
     """Number of tokens in the rows that the evaluation scores."""
     score: Callable[[Assignment], Measurement]
-    """Function that scores the kept file in the assignment's folder.  If this fails, the returned measurement says
-    why."""
+    """Function that scores the kept file in the assignment's folder.  If the scoring fails, the returned measurement
+    says why."""
 
 
 @runtime_checkable

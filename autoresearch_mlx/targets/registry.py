@@ -48,7 +48,7 @@ def find_kind(name: str, root: Path) -> TargetKind[Any]:
     try:
         found = import_named(where, root)()
     except (Exception, SystemExit) as error:
-        hint = f"{where} should be importable, and its class callable without arguments; CONTRIBUTING.md has an example"
+        hint = f"{where} must be importable, and its class callable without arguments; CONTRIBUTING.md has an example"
         raise ConfigError(f"cannot load the target {name!r}: {said(error)}", hint) from error
     if not isinstance(found, TargetKind):
         hint = "subclass autoresearch_mlx.targets.contract.TargetKind; CONTRIBUTING.md has an example"

@@ -69,8 +69,8 @@ def test_a_change_of_code_has_no_knobs(tmp_path: Path) -> None:
         ("1\tabc\t0.000000\t40.0\tdiscard\tdepth\t\t\t\t", "val_bpb '0.000000' is not a positive decimal number"),
         ("1\tabc\t0.9\t0.0\tkeep\tdepth\t\t\t\t", "memory_gb '0.0' is not a positive decimal number"),
         ("1\tabc\t0.9\t40.0\tkept\tdepth\t\t\t\t", "unknown status 'kept' (known: keep, discard, crash, trial)"),
-        ("1\tabc\t0.9\t\tcrash\tdepth\t\t\t\t", "status crash with the value 0.9"),
-        ("1\tabc\t\t40.0\tdiscard\tdepth\t\t\t\t", "status discard without a value"),
+        ("1\tabc\t0.9\t\tcrash\tdepth\t\t\t\t", "a run with the status crash has no value, but here it is 0.9"),
+        ("1\tabc\t\t40.0\tdiscard\tdepth\t\t\t\t", "a run with the status discard needs a value"),
         ("1\tabc\t0.9\t40.0\tkeep\t\t\t\t\t", "'' is not an axis (lower-case words joined by dots)"),
         ("1\tabc\t0.9\t40.0\tkeep\tdepth\tDEPTH+WIDTH\t8\t9\t", "2 knobs with 1 values before and 1 after"),
         ("1\tabc\t0.9\t40.0\tkeep\tdepth\tDEPTH\t\t9\t", "1 knobs with 0 values before and 1 after"),
@@ -113,7 +113,7 @@ def test_one_session_is_not_read_from_a_table_of_several(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("bad", "fact"),
     [
-        (row("B200", 1, comparable="perhaps"), "comparable is yes or no, not 'perhaps'"),
+        (row("B200", 1, comparable="perhaps"), "comparable must be yes or no, not 'perhaps'"),
         (row("B200", 1, comparable="no"), "comparable is no, and no caveat says why"),
         (row("B200", 1, "trial"), "status trial needs comparable = no, because nobody decided about the run"),
         (row("B200", 1).replace("one B200", ""), "no hardware"),

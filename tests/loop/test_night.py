@@ -166,7 +166,7 @@ def test_kept_weights_are_scored_again_on_more_rows_and_on_hidden_ones(night: Ni
     assert hidden["val_bpb"] != same["val_bpb"] and hidden["rows"] > 0
     full = command_line("evaluate", "--full", cwd=lab, AUTORESEARCH_CACHE=str(cache))
     assert full.returncode == 1
-    assert "655,360 are wanted" in full.stderr and "hint: prepare more: [data] eval_rows = 655360" in full.stderr
+    assert "655,360 are wanted" in full.stderr and "hint: write eval_rows = 655360 under [data]" in full.stderr
 
 
 def test_the_sizes_of_another_machine_can_be_asked_for(lab: Path, cache: Path) -> None:

@@ -166,7 +166,7 @@ def _split(
     if drop:
         held, dropped = _without_copies(held, training(), bench.say)
     if not held:
-        why = "all of its documents are nearly the same as others" if dropped else "training can read all of it"
+        why = "each of its documents is a near copy of others" if dropped else "training can read all of it"
         raise (NearCopies if dropped else TooFewRows)(f"no text of {_subject(bench.request)} can be held out: {why}")
     documents = chain.from_iterable(bpe.encode(tokenizer, batched(held)))
     per_row = _bytes_per_row(tokenizer, held, bench.width)

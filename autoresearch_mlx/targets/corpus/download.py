@@ -168,7 +168,7 @@ def _check(remote: Remote, part: Path) -> None:
         wrong = f"SHA-256 {found[:12]}..., not {remote.etag[:12]}..."
     if wrong:
         part.unlink()
-        raise CorpusError(f"{remote.name} arrived with {wrong}; it has been removed", OFFLINE)
+        raise CorpusError(f"{remote.name} arrived with {wrong}; the file has been removed", OFFLINE)
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Find near copies of documents by sketches of their text.
 
-A sketch is a sample of hashes.  Layout and case are removed from the text, each window of 48 bytes is hashed, and the
-hashes divisible by 16 are kept.  (Broder, "On the resemblance and containment of documents", 1997: a sample by modulus
-preserves containment, which MinHash does not.) Equal passages have equal samples wherever they occur, so a copy is
-found even if it was cut, indented or extended.
+A sketch is a sample of hashes.  To make a sketch, layout and case are removed from the text, and each window of 48
+bytes is hashed.  The sketch keeps the hashes that are divisible by 16.  (Broder, "On the resemblance and containment of
+documents", 1997: a sample by modulus preserves containment, which MinHash does not.) Equal passages have equal samples
+wherever they occur, so a copy is found even if it was cut, indented or extended.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def _load(path: Path, source: str, memory_map: bool) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
     except PermissionError as error:
         raise CorpusError(
-            f"cannot read {path}: {error.strerror}", "This process is not allowed to read the file."
+            f"cannot read {path}: {error.strerror}", "Give this process the right to read the file."
         ) from error
     except (OSError, ValueError) as error:
         raise CorpusError(f"cannot read {path}: {error}", _again(source)) from error

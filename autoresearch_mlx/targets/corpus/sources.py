@@ -178,9 +178,9 @@ def folder_files(path: Path) -> list[Path]:
 def fingerprint(source: str, path: Path | None, shards: int) -> str:
     """Return a text that changes with everything that defines a source besides the source's name.
 
-    Raises CorpusError.  The text must be quick to compute, because every start computes it.  So it describes a folder
-    by the names, sizes and times of change of the files, and Python's own library by Python's version and the names and
-    sizes of the files.
+    Raises CorpusError.  The text must be quick to compute, because every start computes it.  So the files of a folder
+    are described by name, size and time of change.  Python's own library is described by Python's version and the names
+    and sizes of its files.
     """
     if source == "climbmix":
         return f"{CLIMBMIX} {shards}"

@@ -77,8 +77,8 @@ def encode(tokenizer: Tokenizer, batches: Iterable[list[str]]) -> Iterator[list[
 def token_bytes(tokenizer: Tokenizer) -> npt.NDArray[np.int32]:
     """Return each token's number of bytes of text, int32 ``[vocab_size]``, 0 for special tokens.
 
-    The tokenizer writes a token with one letter for each byte, so the number of letters is the number of bytes, even
-    if the bytes are an incomplete piece of UTF-8.
+    The tokenizer writes a token with one letter for each byte.  So the number of letters is the number of bytes, even
+    for an incomplete piece of UTF-8.
     """
     weights = np.zeros(tokenizer.get_vocab_size(), dtype=np.int32)
     for token, index in tokenizer.get_vocab().items():

@@ -51,7 +51,7 @@ def appraised(runs: Sequence[Measurement]) -> list[Finding]:
         found.append(Finding(_SECTION, "cases", said, "note", hint))
     found += _spread(tables, means, n)
     if not found:
-        said = f"{right}; an edit must win {LEAST_FIXED} more of them, {LEAST_FIXED / n:.2g} of the score"
+        said = f"{right}; an edit must win {LEAST_FIXED} more cases, or {LEAST_FIXED / n:.2g} of the score"
         found.append(Finding(_SECTION, "cases", said))
     return found
 
@@ -72,7 +72,7 @@ def _spread(tables: Sequence[Mapping[str, float]], means: Mapping[str, float], n
     if needed <= n:
         return []
     hint = "write more cases, raise repeats, or set temperature = 0"
-    words = f"{said}: to see a gain of {_GAIN:g} nine times in ten takes about {needed} dev cases, and there are {n}"
+    words = f"{said}: to see a gain of {_GAIN:g} nine times in ten, about {needed} dev cases are needed; there are {n}"
     return [Finding(_SECTION, "spread", words, "note", hint)]
 
 

@@ -136,7 +136,7 @@ def _wrong(kind: str, check: Mapping[str, Any]) -> str | None:
     if kind == "number":
         numbers = [value, *(check[name] for name in ("tolerance", "relative") if name in check)]
         sound = all(_is_number(n) for n in numbers) and all(n >= 0 for n in numbers[1:])
-        return None if sound else "number, tolerance and relative must be finite numbers, the last two not below 0"
+        return None if sound else "number, tolerance and relative must be finite numbers, the last two 0 or more"
     if kind == "schema":
         return _wrong_schema(value)
     if not isinstance(value, str) or not value.strip():

@@ -59,8 +59,8 @@ class EvalsConditions:
     tokens_limit: float | None = None
     seconds_limit: float | None = None
     errors_limit: float | None = None
-    """Limit for the rise of errors: an edit above it is not kept.  A share of the incumbent's errors, or None for no
-    limit.  ``tokens_limit`` and ``seconds_limit`` limit the rise of tokens and seconds in the same way."""
+    """An edit is not kept if its errors rise by more than this share of the incumbent's errors; None means no limit.
+    ``tokens_limit`` and ``seconds_limit`` limit the rise of tokens and seconds in the same way."""
     judge_model: str = ""
     judge_endpoint: str = ""
     """Server of ``judge_model``, the model that judges rubrics; if both are empty strings, the agent's model judges."""
@@ -84,14 +84,17 @@ def wrong_with(c: EvalsConditions) -> str | None:
     if not c.model:
         return 'target.options.model is missing: name a model of the server, or a file as "scripted:model.py"'
     if c.script == "":
-        return 'target.options.model is "scripted:", and needs the file of the model: "scripted:model.py"'
+        return (
+            'target.options.model is "scripted:" without a file: name the file of the model, as in "scripted:model.py"'
+        )
     for model, endpoint, name in ((c.model, c.endpoint, ""), (c.judge_model, c.judge_endpoint, "judge_")):
         if model and not model.startswith(SCRIPTED) and not _is_address(endpoint):
             return f"target.options.{name}endpoint is {endpoint!r}, not the address of a server"
     if c.judge_model.startswith(SCRIPTED) and c.judge_model != c.model:
         return "target.options.judge_model names a script that is not the agent's model; leave judge_model out"
     if not c.dev_share > 0 or c.guard_share < 0 or c.dev_share + c.guard_share > 1:
-        return f"dev_share {c.dev_share:g} and guard_share {c.guard_share:g} are not shares with a sum of at most 1"
+        said = f"dev_share is {c.dev_share:g} and guard_share is {c.guard_share:g}"
+        return f"{said}: dev_share must be above 0, guard_share 0 or more, and their sum at most 1"
     if min(c.repeats, c.calls, c.tokens, c.votes, c.max_tokens) < 1 or c.tool_calls < 0 or not c.seconds > 0:
         return "repeats, votes, max_tokens and the budget of a case (calls, tokens, seconds) must be above 0"
     if c.repeats > MOST_REPEATS or c.votes > MOST_REPEATS:
@@ -100,7 +103,7 @@ def wrong_with(c: EvalsConditions) -> str | None:
     limits = {"tokens_limit": c.tokens_limit, "seconds_limit": c.seconds_limit, "errors_limit": c.errors_limit}
     for name, value in (finite | limits).items():
         if value is not None and not (math.isfinite(value) and value >= 0):
-            return f"target.options.{name} is {value:g}, and must be a finite number that is not below 0"
+            return f"target.options.{name} is {value:g}, not a finite number of 0 or more"
     file, colon, function = c.entry.rpartition(":")
     outside = Path(file).is_absolute() or ".." in Path(file).parts
     if not colon or not file.endswith(".py") or outside or not function.isidentifier():
@@ -165,8 +168,8 @@ def _is_address(endpoint: str) -> bool:
 
 
 def _own_wrong(data: bytes, name: str, c: EvalsConditions, cases: tuple[Case, ...]) -> str | None:
-    """Return why a file of the user's code cannot be used, or None if it can: for example, it does not parse, or lacks
-    a function that is needed."""
+    """Return why a file of the user's code cannot be used, or None if it can be used.  The file must be Python that
+    parses, and must define the functions that are needed."""
     if not name.endswith(".py"):
         return "it is not a Python file"
     try:

@@ -1,4 +1,5 @@
-"""Read a candidate, the file ``kernel.py``, without running it, and refuse it if it does more than compute.
+"""Read a candidate (the file ``kernel.py``) without running the file, and refuse a candidate that does more than
+compute.
 
 A candidate has one or more of three forms.  The form ``kernel(...)`` composes functions of ``mx`` and runs on every
 machine.  The forms ``METAL`` and ``CUDA`` are the bodies of kernels; ``launch(shapes)`` returns the launch geometry,

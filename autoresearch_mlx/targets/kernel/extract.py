@@ -61,9 +61,9 @@ def row_named(profile: Profile, name: str) -> Row | FunctionRow:
         if name in (function.name, function.function):
             return function
     some = [*(f"{f.name} ({f.function})" for f in profile.functions[:6])]
-    said = f"the profile has no row {name!r}: operations are 1 to {len(profile.rows)}"
+    said = f"the profile has no row {name!r}; its operations have the numbers 1 to {len(profile.rows)}"
     raise LabError(
-        said, f"functions are {', '.join(some)}" if some else "the script has no function that takes arrays only"
+        said, f"its functions are {', '.join(some)}" if some else "the script has no function that takes arrays only"
     )
 
 

@@ -20,8 +20,8 @@ def trials_of(task: Task, chance: random.Random, timed: Sizes, hidden: bool) -> 
     """Return the sets of inputs on which a candidate must be right.  ``chance`` draws their seeds, after the candidate
     was frozen.
 
-    The inputs have three kinds of sizes: the sizes at which the candidate is timed (with usual, small and large
-    values), the task's odd sizes, and sizes drawn for this run.
+    There are three kinds of sizes: those at which the candidate is timed, the task's odd sizes, and sizes drawn for
+    this run.  At the timed sizes there are inputs with usual, small and large values.
     """
 
     def seed() -> int:

@@ -38,7 +38,7 @@ class Order:
     """Folder for the outputs."""
     trials: tuple[Trial, ...]
     timed: Sizes
-    """Sizes on which the candidate is timed."""
+    """Sizes at which the candidate is timed."""
     seed: int
     """Seed of the timed inputs."""
 

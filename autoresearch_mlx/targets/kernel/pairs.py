@@ -13,14 +13,14 @@ class Ratio:
     """The speed of our function relative to another function (theirs), from pairs of timed blocks."""
 
     log: float
-    """Median of ln(their time / our time) over the pairs; above 0 if our function is faster."""
+    """Median of ln(their time / our time) over the pairs; it is above 0 if our function is faster."""
     low: float
     high: float
     """Upper end of the 90 % interval for the mean of the pairs; ``low`` is the lower end."""
     pairs: int
     theirs: float
     ours: float
-    """Median of ln(their time / our time) over the pairs; it is above 0 if our function is faster."""
+    """Median seconds of one call of our function; ``theirs`` is the median for their function."""
 
     @property
     def factor(self) -> float:

@@ -30,8 +30,8 @@ def recorded_corpus(conditions: PretrainConditions, cache: Path) -> Corpus:
     if (found := corpora.find_by_hash(wanted, cache)) is not None:
         return found
     if here is not None:
-        said = f"the corpus in {place} is not the one that this session began with"
-        raise CorpusError(said, "start another session with --tag")
+        said = f"the corpus in {place} is not the corpus with which this session began"
+        raise CorpusError(said, "start another session with --tag NAME")
     source = "folder PATH" if conditions.source == "folder" else conditions.source
     again = f"prepare {source} --vocab-size {conditions.vocab_size} --seq-len {conditions.seq_len}"
     hint = f"copy the corpus into {cache / 'corpora'}, or prepare the same corpus again: `autoresearch-mlx {again}`"

@@ -35,7 +35,7 @@ _INSIDE = (
     "Library/Frameworks/Python3.framework/Versions/*/lib/python*",
 )
 _UNCLOSED = (
-    "held-out rows come from text of Python's library that training can read; `prepare stdlib` may make better ones"
+    "held-out rows come from text of Python's library that training can read; `prepare stdlib` may make better rows"
 )
 
 

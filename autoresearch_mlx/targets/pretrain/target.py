@@ -52,7 +52,7 @@ _SMOKE_ROWS = 4
 FULL_TOKENS = 40 * 524_288
 """Number of tokens that karpathy/autoresearch scores (EVAL_TOKENS in its prepare.py)."""
 _SECONDS_EACH = 60.0
-"""Further seconds for scoring a run again: the time limit is that of an evaluation, plus these for each ``eval_rows``
+"""When a run is scored again, the time limit of an evaluation grows by this many seconds for every ``eval_rows``
 rows."""
 _EXTRA = ("loss", "num_params", "matrix_params")
 _MEASURED = ("tables", "ending_seconds", "ending_cpu_seconds", "train_cpu_seconds")
@@ -228,7 +228,7 @@ class Pretrain(TargetBase):
         wanted = FULL_TOKENS // c.seq_len if full else there if rows is None else rows
         if wanted > there:
             said = f"the {split} split has {there:,} rows of {c.seq_len} tokens, but {wanted:,} are wanted"
-            hint = f"prepare more: [data] eval_rows = {wanted} in lab.toml, then a session with another --tag"
+            hint = f"write eval_rows = {wanted} under [data] in lab.toml, then start another session with --tag NAME"
             raise LabError(said, hint)
         seconds = c.evaluate_seconds + _SECONDS_EACH * wanted / c.eval_rows
         ordered = replace(c, eval_rows=wanted, evaluate_seconds=seconds)

@@ -1,4 +1,4 @@
-"""Run the agent that is being improved on one case after the other, with a new process for each case:
+"""Run the agent under improvement: let it answer one case after the other, each in a new process:
 
     python -P -m autoresearch_mlx.targets.evals.inside.agent_process FILE:FUNCTION DESCRIPTOR
 

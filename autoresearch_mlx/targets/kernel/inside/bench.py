@@ -2,8 +2,8 @@
 
     python -P -m autoresearch_mlx.targets.kernel.inside.bench ORDER
 
-ORDER is the path of an Order.  The parent writes one command in each line to standard input, and times each block
-itself, by its own clock or by the processor time that the operating system counts for this process.  This process
+ORDER is the path of an Order.  The parent writes one command in each line to standard input.  The parent also times
+each block, by its own clock or by the processor time that the operating system counts for this process.  This process
 never reports a time or a verdict: it only computes, and saves outputs for the referee.
 """
 

@@ -3,8 +3,8 @@
     python -P -m autoresearch_mlx.targets.kernel.inside.steps REQUEST RESULT
 
 REQUEST is the JSON of a Steps.  RESULT gets either the reason why nothing could be measured, or the measurements.
-These are the seconds of a step in each block and the losses, for the script without kernels and for the script with
-them, and how often each kernel was used.
+These are the seconds of a step in each block, the losses, and how often each kernel was used.  Seconds and losses are
+there twice: for the script without kernels, and for the script with kernels.
 """
 
 from __future__ import annotations

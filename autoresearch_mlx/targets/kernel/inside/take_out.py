@@ -2,9 +2,9 @@
 
     python -P -m autoresearch_mlx.targets.kernel.inside.take_out REQUEST RESULT
 
-REQUEST is the JSON of a TakeOut.  RESULT gets either the reason why no task can be made, or the parts of a task: the
-arrays with their spread, the sizes that may change, odd sizes (see ``_odd``), tolerances, and the versions of the
-reference that work.
+REQUEST is the JSON of a TakeOut.  RESULT gets either the reason why no task can be made, or the parts of a task.  The
+parts are the arrays with their spread, the sizes that may change, odd sizes (see ``_odd``), tolerances, and the
+versions of the reference that work.
 """
 
 from __future__ import annotations
