@@ -21,8 +21,7 @@ _Z = NormalDist().inv_cdf((1 + COVERAGE) / 2)
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Shares and correlations with their 90 % intervals; each figure is None if there are too few pairs to compute
-    it."""
+    """Shares and correlations with their 90 % intervals; a figure is None if there are too few pairs."""
 
     pairs: int
     signed: int
@@ -85,7 +84,7 @@ def _weaker(pair: Pair) -> float:
 def spearman(points: Sequence[tuple[float, float]]) -> float | None:
     """Return Spearman's rank correlation of the pairs of values; equal values get their mean rank.
 
-    Returns None if all first values are equal, or all second values.
+    Returns None if all first values are equal, or if all second values are equal.
     """
     a, b = (_ranks([point[side] for point in points]) for side in (0, 1))
     mean_a, mean_b = fmean(a), fmean(b)

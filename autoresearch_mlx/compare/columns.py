@@ -16,7 +16,7 @@ _SHORTEST = 12
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its cells as text, and whether it may be left out or cut when the table is too wide."""
+    """One column: the cells as text, and whether the column may be left out or cut if the table is too wide."""
 
     group: str
     title: str
@@ -42,7 +42,7 @@ class Column:
 def lines(columns: Sequence[Column], width: int, grouped: bool = True) -> str:
     """Return the table as text, if possible at most ``width`` characters wide.
 
-    ``grouped`` adds a line above the titles that names the groups.
+    With ``grouped``, a line with the names of the groups comes before the line with the titles.
     """
     fitting = _fit(columns, width)
     rows = [[column.title for column in fitting], *zip(*(column.cells for column in fitting), strict=True)]

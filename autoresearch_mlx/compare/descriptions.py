@@ -1,4 +1,4 @@
-"""Read a one-line description of an experiment: its axis, its knobs, and their values before and after.
+"""Read from a one-line description of an experiment the axis, the knobs, and the knobs' values before and after.
 
 A line is read only if all of it is understood: ``matrix LR 0.04 -> 0.06``, ``halve batch to 2^14``,
 ``WARMDOWN_RATIO=0.7 (slightly worse)``.  If words or figures of a line may be a further change, the line gets the axis

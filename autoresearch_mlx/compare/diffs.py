@@ -1,4 +1,5 @@
-"""Find the axes of a change in its diff: constants by their names, code by its functions and words.
+"""Find the axes of a change from its diff: a constant's name shows its axis, and functions and words show the axis of
+code.
 
 A title may say anything; the diff shows what was changed.  For each function that differs, the added or removed words
 decide the axis (``silu``, ``softcap``, ``x0``).  If these words say nothing, the function's name decides

@@ -38,8 +38,8 @@ class Noise:
         return bool(self.sigma) and self.dof > 0
 
     def error(self, effect: Effect) -> float | None:
-        """Return the standard error of a gain: the recorded error, or else that of the difference of two runs.  None
-        means unknown."""
+        """Return the standard error of a gain: the recorded error, or else the error of the difference of two runs.
+        None means unknown."""
         if effect.error is not None:
             return effect.error
         return self.sigma * math.sqrt(2) if self.known and self.sigma is not None else None

@@ -1,8 +1,7 @@
 """Compare the machines of a fleet in one session: say which change helps on which machine, and how much machines
 differ.
 
-Values of two machines are never compared.  Only effects are: an effect is a difference from the incumbent's runs on the
-same machine.
+Effects are compared, but never values.  A machine's effect is a difference from the incumbent's runs on that machine.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ count."""
 
 
 def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:
-    """Return whether values measured under ``a`` and ``b`` can be compared, and the reasons if they cannot.
+    """Return two values: whether values measured under ``a`` and ``b`` can be compared, and the reasons why not.
 
     All of :data:`FACTS` must be known in both logs and equal.
     """

@@ -94,7 +94,7 @@ def read_value(name: str, text: str, place: tuple[int, int, int, int], known: Ma
 def _in_words(
     name: str, before: str, after: str, factor: float | None, was: Any, reach: tuple[int, int]
 ) -> Reading | None:
-    """Read ``halve batch``, if the value before the change is known, and ``remove weight decay``."""
+    """Read words such as ``remove weight decay``, or ``halve batch`` if the value before the change is known."""
     if factor and isinstance(was, int | float):
         now = was * factor
         return Reading(name, was, int(now) if name in BATCHES | _WHOLE else now, *reach)

@@ -49,7 +49,7 @@ class Judged:
 
 
 def judged(effect: Effect, noise: Noise) -> Judged:
-    """Return an effect with its interval, which is calculated from the noise of its log."""
+    """Return an effect with the interval and the size in sigmas that follow from the noise of the log."""
     low, high = noise.interval(effect) or (None, None)
     return Judged(effect, low, high, noise.sigmas(effect.gain))
 

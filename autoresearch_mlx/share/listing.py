@@ -32,7 +32,7 @@ class Beside:
 
 
 def beside(pulled: Sequence[Pulled], journal: Journal | None, root: Path) -> list[Beside]:
-    """Pair each result with this session's own experiment on the same edit, if there is one."""
+    """Pair each result with this session's experiment on the same edit, or with None if there is no such experiment."""
     if journal is None:
         return [Beside(each, None, None) for each in pulled]
     asked = question_here(journal.comparability or {}, journal, root)
@@ -47,7 +47,7 @@ def beside(pulled: Sequence[Pulled], journal: Journal | None, root: Path) -> lis
 
 
 def render(rows: Sequence[Beside], width: int) -> str:
-    """Return a table with a line for each result: the gain in its lab, the gain here, and the edit."""
+    """Return a table with a line for each result: the gain in the other lab, the gain here, and the edit."""
     if not rows:
         return "no results of other labs (your own are not listed); `autoresearch-mlx share REMOTE pull` fetches theirs"
     head = ("N", "lab", "machine", "conditions", "status", "gain there", "gain here", "edit")

@@ -166,7 +166,7 @@ def _as_read(result: Result) -> Result:
 
 
 def _patch(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Return the change as a unified diff, or an empty string if it is too long."""
+    """Return the change as a unified diff, or an empty string if the diff is too long."""
     lines: list[str] = []
     for path, text in sorted(after.items()):
         was, now = before.get(path, "").splitlines(keepends=True), text.splitlines(keepends=True)

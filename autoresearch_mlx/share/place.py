@@ -2,7 +2,7 @@
 
 The folder is ``.autoresearch/.share``:
 
-    identity.json   the lab's public name, and a salt for the names of its sessions and machines; both are random
+    identity.json   the lab's random public name, and a random salt for the public names of sessions and machines
     pool.git        a separate bare repository, so that no stranger's object enters the user's repository
     journal.jsonl   what was pushed and what was pulled
 """

@@ -64,7 +64,8 @@ def tried_by_code(question: str, fingerprint: str) -> str:
 
 
 def tried(question: str, before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Return the hash of an edit, sixteen hexadecimal digits; ``after`` has the changed files, ``before`` all files."""
+    """Return the hash of an edit, sixteen hexadecimal digits; ``before`` has all files, and ``after`` the changed
+    files."""
     if knobs := knobs_alone(before, after):
         return tried_by_knobs(question, knobs)
     return tried_by_code(question, fingerprint({**before, **after}))

@@ -185,7 +185,7 @@ class Remote:
 
 
 def _cut_off(words: str) -> bool:
-    """Return whether git reports that its child process, which writes the received data, hit the size limit."""
+    """Return whether git's message says that the process which writes the received data hit the size limit."""
     ended = "invalid index-pack output" in words or f"died of signal {int(signal.SIGXFSZ)}" in words
     return "File too large" in words or (ended and "fsck" not in words)
 

@@ -97,7 +97,8 @@ class GuardedKind(TargetKind[Any]):
         return guarded(self._ask("build", self.inner.build, conditions, place), self.where)
 
     def doctor_rows(self, place: Place) -> Iterator[Finding]:
-        """Yield the kind's lines for `doctor`; an error becomes a line, so that `doctor` can still show the others."""
+        """Yield the kind's lines for `doctor`; an error becomes a line, so that `doctor` can still show the other
+        lines."""
         try:
             for row in self._ask("doctor_rows", lambda: list(self.inner.doctor_rows(place))):
                 if not isinstance(row, Finding):

@@ -26,7 +26,7 @@ BUILT_IN = {
 
 
 def kind_of(settings: Settings, root: Path) -> TargetKind[Any]:
-    """Return the kind of target that the settings name, after it has checked the settings.
+    """Return the kind of target that the settings name, after this kind has checked the settings.
 
     ``root`` is the lab's folder, which may contain the module that defines the target's class.  Raises ConfigError.
     """

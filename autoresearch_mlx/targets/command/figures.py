@@ -44,7 +44,7 @@ class Taken:
     values: dict[str, list[float]] = field(default_factory=dict)
     """Name of each declared figure -> its values, one for each run, in the order of the runs."""
     undeclared: dict[str, float] = field(default_factory=dict)
-    """Name of each other figure that was printed -> its last value."""
+    """Name of each figure that was printed but not declared -> its last value."""
     seconds: float = 0.0
     """Wall-clock seconds of all runs together."""
     peak_memory_mb: float | None = None

@@ -1,4 +1,4 @@
-"""Define the conditions of a session of the target ``command``: the shell commands that it runs."""
+"""Define the conditions of a session of the target ``command``: the shell commands that measure and check."""
 
 from __future__ import annotations
 

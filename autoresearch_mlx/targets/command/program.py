@@ -65,7 +65,7 @@ class Command(TargetBase):
     name: str = "command"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Return why a Python file is refused: it does not parse.  Files in other languages are not checked."""
+        """Return why an edit is refused: a Python file does not parse.  Returns None for every other edit."""
         for path, text in files.items():
             if path.endswith(".py"):
                 try:

@@ -187,7 +187,8 @@ def _split(
 
 
 def _without_copies(held: list[str], rest: Batches, say: Say) -> tuple[list[str], int]:
-    """Drop documents that are nearly the same as other held-out documents or as part of the training text."""
+    """Drop near copies of other held-out documents or of parts of the training text; return the rest and the number
+    dropped."""
     flags = copied(held, rest)
     kept = [text for text, near in zip(held, flags, strict=True) if not near]
     if dropped := len(held) - len(kept):
@@ -196,7 +197,7 @@ def _without_copies(held: list[str], rest: Batches, say: Say) -> tuple[list[str]
 
 
 def _train(batches: Batches, bench: Bench, size: str) -> tuple[Any, int]:
-    """Train and save the tokenizer; return it with the id of BOS, the token that begins a document."""
+    """Train and save the tokenizer; return the tokenizer, and the id of BOS, the token that begins a document."""
     bench.say(
         f"training the tokenizer ({bench.request.vocab_size} tokens) on {size} of text, "
         f"at most {bpe.DOCUMENT_CHARS:,} characters of a document"

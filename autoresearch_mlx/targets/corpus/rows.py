@@ -63,7 +63,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """An opened corpus; its rows are read only when they are needed."""
+    """An opened corpus; rows are read from the disk only when they are needed."""
 
     folder: Path
     manifest: Manifest

@@ -84,7 +84,7 @@ class Pooled:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """Three streams, one for each of the publisher's splits; each call starts a stream from its beginning."""
+    """A source that its publisher has split: three functions, each of which starts the stream of one split."""
 
     train: Callable[[], Batches]
     val: Callable[[], Batches]

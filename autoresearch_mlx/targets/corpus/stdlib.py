@@ -48,7 +48,7 @@ def has_tests() -> bool:
 
 
 def docstrings() -> Iterator[str]:
-    """Yield one text for each module written in C: its docstring and the docstrings of its members."""
+    """Yield one text for each module written in C: the docstrings of the module and of its members."""
     for name in IN_C:
         try:
             module = importlib.import_module(name)

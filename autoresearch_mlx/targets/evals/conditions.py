@@ -63,7 +63,8 @@ class EvalsConditions:
     ``tokens_limit`` and ``seconds_limit`` limit the rise of tokens and seconds in the same way."""
     judge_model: str = ""
     judge_endpoint: str = ""
-    """Server of ``judge_model``, the model that judges rubrics; if both are empty strings, the agent's model judges."""
+    """Server of ``judge_model``, the model that judges rubrics.  If server and model are empty strings, the agent's
+    model judges."""
     votes: int = 2
     """Number of votes on a rubric; in each vote the judge is asked two opposite questions."""
     patience_seconds: float = 600.0

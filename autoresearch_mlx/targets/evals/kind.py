@@ -1,4 +1,4 @@
-"""Define the kind ``evals``: check a session's options, record them in the ledger, and build the target from them."""
+"""Define the kind ``evals``: check and record a session's options, and build the target from the options."""
 
 from __future__ import annotations
 

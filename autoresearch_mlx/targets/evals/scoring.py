@@ -1,4 +1,4 @@
-"""Score answers by a check in the scorer's process or by a model that judges a rubric."""
+"""Score answers: the scorer's process runs a check, or a model judges the answer by a rubric."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _scored(each: Answered, scorer: Scorer, judge: Upstream, c: EvalsConditions,
     found = scorer.ask(do="check", check=dict(case.check), answer=each.answer, case=told)
     if "error" not in found:
         return Scored(each, *Score(float(found["score"]), str(found["why"])))
-    # An answer is wrong if the user's check raises an error for it, or if a regular expression runs too long.
+    # An answer is wrong if the user's check raises an error for the answer, or if a regular expression runs too long.
     return Scored(each, 0.0, f"the check failed: {found['error']}")
 
 

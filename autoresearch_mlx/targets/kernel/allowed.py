@@ -1,5 +1,5 @@
 """List the names that a candidate may use.  With these names, a candidate cannot read an array's values, a clock or a
-file, choose a stream, or reach Python internals."""
+file.  Nor can it choose a stream or reach Python internals."""
 
 from __future__ import annotations
 

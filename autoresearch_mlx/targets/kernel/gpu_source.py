@@ -26,7 +26,8 @@ _NAMES = re.compile(r"[A-Z_][A-Z0-9_]*")
 _MOST_THREADS, _MOST_GRID = 1024, 2**31 - 1
 _LONGEST = 60_000
 NEEDED_MLX = (0, 32, 2)
-"""Oldest version of MLX in which two kernels with the same name do not share a cache entry (mlx pull 3833, 4273)."""
+"""Oldest version of MLX in which two kernels with the same name have separate cache entries (MLX's pull requests 3833
+and 4273)."""
 
 
 def why_refused(name: str, constants: Mapping[str, Any], task: Task) -> str | None:

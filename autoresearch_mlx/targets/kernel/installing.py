@@ -45,7 +45,7 @@ class Installed:
     end: int
     """Position in the text at which the kernel's block of lines ends.
 
-    The block begins at ``start``, with the blank lines before it.
+    The block begins at ``start``, which is before the blank lines above the first marker.
     """
 
 
@@ -232,7 +232,7 @@ def _seal(body: str) -> str:
 
 
 def _seal_of(block: str) -> str:
-    """Return the hash of a block's lines as they are now; the block begins with its marker and its seal."""
+    """Return the present hash of a block's lines, without the marker and the seal, which are the first two lines."""
     return _seal("".join(block.splitlines(keepends=True)[2:]))
 
 

@@ -1,4 +1,4 @@
-"""Define the operations of a traced step, and the JSON form in which a child process sends them to its parent."""
+"""Define the operations of a traced step, and the JSON form in which a child process sends operations to its parent."""
 
 from __future__ import annotations
 

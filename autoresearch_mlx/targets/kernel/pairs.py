@@ -1,4 +1,4 @@
-"""Compute the paired log ratio of two times from blocks that were timed in alternation."""
+"""Compute how much faster one of two functions is, from blocks of calls that were timed in alternation."""
 
 from __future__ import annotations
 

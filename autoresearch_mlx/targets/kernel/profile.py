@@ -12,7 +12,7 @@ from autoresearch_mlx.targets.kernel.operations import Operation, Shape, operati
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the profile: all calls of one operation in a step with the same shapes and number type."""
+    """One row of the profile: all calls of one operation in a step that have the same shapes and number type."""
 
     number: int
     op: str

@@ -34,7 +34,7 @@ def sliced(text: str, function: str, script: str) -> str:
             if node not in wanted:
                 wanted.append(node)
                 waiting += _reads(node)
-        # A statement such as `exp.vjp(...)` is kept together with the definition of its first name.
+        # A statement such as `exp.vjp(...)` is copied together with the definition of its first name.
         for node in tree.body:
             if isinstance(node, ast.Expr) and _first_name(node) == name and node not in wanted:
                 wanted.append(node)

@@ -22,7 +22,7 @@ MOST_APART = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """The two versions of a script to compare, and the sizes of its inputs."""
+    """The two versions of a script to compare, and the sizes of the script's inputs."""
 
     name: str
     """The script's file name."""

@@ -43,7 +43,8 @@ from autoresearch_mlx.trial.sandbox.permissions import TMP
 
 _REFEREE_SECONDS = 120.0
 _FASTER_THAN_A_COPY = 0.5
-"""A call that takes less than this share of the time for copying its inputs (the measured roofline) is not believed."""
+"""A call is not believed if it takes less than this share of the time for copying its inputs (the measured
+roofline)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ class KernelTarget(TargetBase):
         return self._measured(assignment, short=True)
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Test a candidate with all gates, and time it.  A failure is returned as data that names the gate."""
+        """Test a candidate with all gates, and time it.  A failure is returned as a measurement that names the failed
+        gate."""
         return self._measured(assignment, short=False)
 
     # --- one measurement

@@ -70,7 +70,7 @@ class Task:
     baselines: tuple[Baseline, ...]
     """Versions of the reference; a candidate must beat the fastest version."""
     script: str = ""
-    """Name of the script that the function was taken from, or an empty string for a starter."""
+    """Name of the script that has the function, or an empty string for a starter."""
     row: Mapping[str, Any] | None = None
     """The function's row of the profile, or None if there is no profile."""
     made_on: Mapping[str, str] | None = None

@@ -42,7 +42,7 @@ def choose_corpus(settings: Settings, lab: Lab, profile: Profile, say: Say) -> C
     """Return the corpus that a new session trains on.
 
     The settings may name the corpus.  Otherwise, the session trains on the corpus that was prepared last for the lab.
-    If there is none, the text of the standard library is prepared now.  Raises CorpusError.
+    If no corpus was prepared, the text of the standard library is prepared now.  Raises CorpusError.
     """
     if settings.data.source == "auto" and (last := last_corpus(lab)) is not None:
         return last

@@ -35,11 +35,11 @@ class BudgetSpent(Exception):
 
 
 class CallFailed(Exception):
-    """Raised when the model or a tool answers with an error; the message is that of the error."""
+    """Raised when the model or a tool answers with an error; the exception has the error's message."""
 
 
 class Tools:
-    """What an agent may use in one case: the model, and the lab's tools, each of them a method.
+    """What an agent may use in one case: the model and the lab's tools.  Each tool is a method.
 
     ``tools.model(messages)`` returns the text of the model's reply.  ``tools.calculator(expression="2+2")`` calls the
     tool ``calculator``, and so does ``tools.call("calculator", expression="2+2")``.
@@ -105,7 +105,7 @@ def main(entry: str, descriptor: int) -> None:
             if not child:
                 _one_case(run, case, events)
             _, status = os.waitpid(child, 0)
-            # Of two lines about a case the parent takes the first, so this line counts only if the agent wrote none.
+            # The parent takes the first line about a case, so this line counts only if the agent has written no line.
             _say(events, {"case": case["token"], "error": f"its process {_ended(status)}"})
 
 

@@ -123,7 +123,7 @@ class Bench:
         worthless."""
 
         def nothing(*arrays: mx.array) -> list[mx.array]:
-            # The product makes the no-op depend on its inputs, so that its gradient exists.
+            # The product makes the no-op depend on its inputs, so that the no-op has a gradient.
             like = self.reference(*arrays)
             touched = sum(mx.sum(each.astype(mx.float32)) * 0 for each in arrays)
             return [(mx.full(each.shape, float("nan")) + touched).astype(each.dtype) for each in like]

@@ -74,7 +74,7 @@ def _space(candidate: Candidate) -> dict[str, Any]:
 
     names = {name: getattr(builtins, name) for name in allowed.BUILT_IN}
     space: dict[str, Any] = {"__builtins__": {**names, "__import__": only}, "mx": mx, "math": math}
-    # With this compiler flag annotations stay texts; without it Python would run the code in annotations.
+    # This compiler flag keeps annotations as texts; otherwise Python would run the code in annotations.
     exec(compile(candidate.source, "kernel.py", "exec", __future__.annotations.compiler_flag), space)
     space["mx"] = mx
     return space

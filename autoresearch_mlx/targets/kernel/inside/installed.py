@@ -66,7 +66,7 @@ class _Kernel:
             for value in given.values()
         )
         if key not in self.known:
-            if len(self.known) >= _MOST_KNOWN:  # as when a constant changes in each step
+            if len(self.known) >= _MOST_KNOWN:  # for example, a constant changes in each step
                 self.known.clear()
             self.known[key] = self._tried(given)
         found = self.known[key]
@@ -79,7 +79,7 @@ class _Kernel:
     def _tried(self, given: Mapping[str, Any]) -> Callable[..., Any] | None:
         try:
             why, kernel = self._why_not(given)
-        except Exception as error:  # any error of the kernel, because none may end the training
+        except Exception as error:  # no error of the kernel may end the training
             why, kernel = f"it cannot be built or run: {type(error).__name__}: {error}".splitlines()[0][:300], None
         if why:
             self.uses.why = self.uses.why or why
