@@ -1,4 +1,4 @@
-"""Turn a session into a curve: the incumbent's value after so many experiments, hours, tokens and operations.
+"""Turn a session into a curve: for each experiment, the incumbent's value, and the hours, tokens and operations so far.
 
 Values of different machines cannot be compared (:mod:`measured_under` says when values can).  The gain over a log's
 own baseline, in percent, can be compared roughly.

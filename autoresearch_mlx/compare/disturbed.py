@@ -1,4 +1,4 @@
-"""Find the experiments of a session that the machine disturbed so much that their effects cannot be compared."""
+"""Find the experiments that the machine disturbed so much that their effects cannot be compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compute the effect of each run of a session: its difference from the incumbent of that time.
+"""Compute the effect of each run of a session: the difference from the incumbent at the time of the run.
 
 Effects can be compared between machines, although values cannot.  An effect is a difference within one log, on the same
 data, evaluation and hardware.

@@ -95,7 +95,7 @@ def _about_metric(columns: Columns) -> Iterator[str]:
 
 
 def _kept(runs: Sequence[Run]) -> list[float]:
-    """Return the values of kept runs from the part of the table that has most of them; a new part begins at each
+    """Return the values of kept runs from the part of the table with most kept runs; a new part begins at each
     baseline."""
     parts: list[list[float]] = [[]]
     for run in runs:

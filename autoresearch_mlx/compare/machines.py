@@ -38,7 +38,8 @@ NOT_COMPARED = (
 
 @dataclass(frozen=True, slots=True)
 class MachineSide:
-    """One machine's part of the session; values are means, gains are in the metric's unit, positive is better."""
+    """One machine's part of the session.  Values are means.  Gains are in the metric's unit, and a positive gain is
+    better."""
 
     machine: str
     chip: str

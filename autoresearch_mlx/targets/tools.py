@@ -36,8 +36,8 @@ class Tools:
         return {"PATH": path, "AUTORESEARCH_TOOLS": str(self.folder)}
 
     def found(self, need: str) -> str | None:
-        """Return the path of the first program in ``need``, such as ``node|bun``, that exists, or None if none
-        exists."""
+        """Return the path of the first program that exists, out of the alternatives in ``need`` such as ``node|bun``,
+        or None."""
         return next(filter(None, map(self._one, need.split("|"))), None)
 
     def _one(self, name: str) -> str | None:

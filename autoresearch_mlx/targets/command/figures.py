@@ -117,8 +117,8 @@ class Figures:
         return None
 
     def _printed_instead(self) -> str:
-        """Return the end of the message, which shows what was printed instead of the metric; empty if nothing resembles
-        it."""
+        """Return the end of the message, which shows what was printed instead of the metric; empty if nothing similar
+        was printed."""
         if self._pattern is not None:
             return ""
         if self._near:

@@ -126,7 +126,8 @@ def _jsonl(path: Path) -> Iterator[str]:
 
 
 def _plain(path: Path) -> str | None:
-    """Return the text of a file, or None if it is not text in the encoding that it declares (UTF-8 by default)."""
+    """Return the text of a file, or None if the file is not text in the encoding that it declares (UTF-8 by
+    default)."""
     try:
         with _reading(path), _text_file(path) as file:
             text = file.read()

@@ -70,7 +70,7 @@ def shuffle_rows(path: Path, seed: int) -> None:
 
 
 def count(rows: Rows, weights: npt.NDArray[np.int32], bos: int) -> tuple[int, int]:
-    """Return how many bytes of text ``rows`` encode, and how many BOS tokens they contain.
+    """Return the number of bytes of text that ``rows`` encode, and the number of BOS tokens in ``rows``.
 
     ``rows`` is uint16 ``[count, width]``; ``weights`` is int32 ``[vocab_size]``, the number of bytes of each token.
     """

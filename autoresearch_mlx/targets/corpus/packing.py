@@ -45,8 +45,8 @@ class Shelf:
         self._arrivals += 1
 
     def take(self, room: int) -> Tokens:
-        """Remove and return the longest document of at most ``room`` tokens; if every document is longer, the
-        shortest one."""
+        """Remove and return the longest document of at most ``room`` tokens, or the shortest document if all are
+        longer."""
         fits = bisect_right(self._keys, (room, self._arrivals))
         first = bisect_left(self._keys, (self._keys[fits - 1][0], -1)) if fits else 0
         return self._documents.pop(self._keys.pop(first)[1])

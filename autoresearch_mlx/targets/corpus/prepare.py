@@ -39,7 +39,8 @@ def default_cache() -> Path:
 
 
 def find(request: Request, cache: Path) -> Corpus | None:
-    """Return the corpus for this request, or None if there is none.  Raises CorpusError if the corpus is damaged."""
+    """Return the corpus for this request, or None if no such corpus was built.  Raises CorpusError if the corpus is
+    damaged."""
     place = _place(request, cache)
     return open_corpus(place) if place.exists() else None
 
@@ -55,7 +56,7 @@ def find_by_hash(sha256: Mapping[str, str], cache: Path) -> Corpus | None:
 
 
 def prepare(request: Request, cache: Path, say: Say, endpoint: str | None = None) -> Corpus:
-    """Return the corpus for this request; build it first if there is none.
+    """Return the corpus for this request; build the corpus first if it does not exist.
 
     ``endpoint`` replaces the hub's address.  Raises CorpusError, after which only finished or resumable downloads are
     left.

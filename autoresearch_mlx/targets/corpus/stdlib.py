@@ -42,7 +42,7 @@ def is_closed(file: Path) -> bool:
 
 
 def has_tests() -> bool:
-    """Return whether the ``test`` package is installed, which has over half of the text; some systems ship it
+    """Return whether the ``test`` package, which has over half of the text, is installed; some systems ship it
     separately."""
     return (root() / "test" / "test_grammar.py").exists()
 

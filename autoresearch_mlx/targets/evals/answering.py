@@ -82,7 +82,7 @@ def answer_cases(
     progress: Callable[[int], None],
     tools: Sequence[Mapping[str, Any]],
 ) -> list[Answered]:
-    """Let the agent answer cases in the given order; each pair has a case and the number of the repeat.
+    """Let the agent answer the cases in the given order; ``cases`` has pairs of a case and the number of the repeat.
 
     ``progress`` is called with the number of answers so far.  If the model's server does not answer, the case is
     repeated later.  Raises Broken if the agent cannot run, EndpointError if the server stays silent, and

@@ -145,7 +145,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a broken connection, because the process at its other end was killed."""
+        """Ignore a broken connection: the agent's process at the other end was killed."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -17,7 +17,7 @@ _PASSED_ON = ("messages", "tools", "tool_choice", "response_format", "stop")
 
 
 class Away(Exception):
-    """Raised when the model's server does not answer, which is not the agent's fault."""
+    """Raised when the model's server does not answer; the agent is not to blame."""
 
 
 class Refused(Exception):

@@ -48,7 +48,8 @@ class Candidate:
         return json.dumps(asdict(self))
 
     def form_for(self, back_end: str | None) -> Form | None:
-        """Return the candidate's form for a back end (metal, cuda, or None), or None if it has no such form."""
+        """Return the candidate's form that runs on a back end (metal, cuda, or None for neither), or None if there is
+        no such form."""
         if back_end is not None and back_end in self.forms:
             return next(form for form in self.forms if form == back_end)
         return "mlx" if "mlx" in self.forms else None
@@ -97,8 +98,8 @@ def read_candidate(text: str, task: Task) -> Candidate:
 
 
 def _top_level(tree: ast.Module) -> tuple[dict[str, Any], dict[str, ast.FunctionDef]]:
-    """Return the constants and functions of the file.  Raises Refused for a statement that defines nothing of the
-    kind."""
+    """Return the constants and functions of the file.  Raises Refused for a statement that defines neither a constant
+    nor a function."""
     constants: dict[str, Any] = {}
     functions: dict[str, ast.FunctionDef] = {}
     for node in tree.body:

@@ -70,7 +70,7 @@ def row_named(profile: Profile, name: str) -> Row | FunctionRow:
 def wanted_of(row: Row | FunctionRow, script: Path) -> Wanted:
     """Return the function or operation that a row of the profile names.
 
-    Raises LabError if it cannot be made a task.
+    Raises LabError if no task can be made from it.
     """
     if isinstance(row, FunctionRow):
         text = sliced(script.read_text(encoding="utf-8"), row.function, script.name)

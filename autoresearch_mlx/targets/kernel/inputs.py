@@ -1,4 +1,4 @@
-"""Make the inputs of a task from a seed, equal in every process."""
+"""Make the inputs of a task from a seed; every process that uses the seed gets equal inputs."""
 
 from __future__ import annotations
 

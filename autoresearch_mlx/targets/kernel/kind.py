@@ -99,8 +99,8 @@ class KernelKind(TargetKind[KernelConditions]):
         }
 
     def key_parts(self, conditions: KernelConditions, machine: Machine) -> Mapping[str, Any]:
-        """Return the facts on which a value depends.  MLX's version is one, because it affects speed as much as a
-        kernel does."""
+        """Return the facts on which a value depends.  MLX's version is one of these facts, because it affects speed as
+        much as a kernel does."""
         limits = {"believe": (conditions.believe, _BELIEVED), "timeout": (conditions.timeout_seconds, _TIMEOUT)}
         others = "".join(f", {name} {value:g}" for name, (value, usual) in limits.items() if value != usual)
         said = f"kernel {conditions.task_sha256} against {conditions.baseline}{others}"

@@ -75,7 +75,7 @@ def converse(
     """Start a bench, and send it the commands that ``talk`` yields; each reply is sent back into ``talk``.
 
     ``look`` is called about ten times a second with the seconds left, and an exception from it ends the process.
-    Returns two values: why the conversation ended early (None if all commands were sent), and how the process ended.
+    Returns two values: why the conversation ended early (None if it did not end early), and how the process ended.
     """
     path = folder / "order.json"
     path.write_text(order.to_json(), encoding="utf-8")

@@ -108,7 +108,7 @@ def contradiction(
     """Return a sentence that says which set of rows contradicts the score, and how; None if no set does.
 
     ``gains`` are the gains over the incumbent on the rows of each set.  Rows differ in difficulty far more than two
-    models differ on one row.  So known gains decide; without gains, the values on the sets are compared.
+    models differ on one row.  So the gains decide; only if the gains are unknown, the values on the sets are compared.
     """
     found = sets[VALIDATION]
     again, slack = found["value"], _ERRORS * found["lookahead_error"] + _SAME * abs(value)

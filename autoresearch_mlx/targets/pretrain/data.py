@@ -21,7 +21,7 @@ _SCARCE_EVAL_TOKENS = 2**19
 def recorded_corpus(conditions: PretrainConditions, cache: Path) -> Corpus:
     """Return a session's corpus from the recorded folder, or else a corpus in ``cache`` with the recorded hashes.
 
-    Raises CorpusError if neither of the two has such a corpus.
+    Raises CorpusError if neither the folder nor ``cache`` has a corpus with these hashes.
     """
     place, wanted = Path(conditions.corpus), conditions.data_sha256
     here = open_corpus(place) if place.exists() else None

@@ -39,8 +39,8 @@ class PretrainKind(TargetKind[PretrainConditions]):
     conditions = PretrainConditions
 
     def check(self, settings: Settings) -> None:
-        """Refuse more than one lane at once; the target itself would refuse only after the slow preparation of the
-        text."""
+        """Refuse settings with several lanes before the text is prepared, which may take long; the target refuses only
+        later."""
         if (lanes := settings.run.lanes) > 1:
             why = "two trainings on one machine slow each other down, so neither could be measured"
             said = f"the target pretrain cannot have {lanes} lanes: {why}"

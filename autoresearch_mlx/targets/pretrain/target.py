@@ -101,8 +101,8 @@ class Pretrain(TargetBase):
         return None if self.open_text is None else f"this is demonstration text: {self.open_text}"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
-        """Return why an edit is refused, without running it: a file does not parse, or the script lacks a needed
-        function."""
+        """Return why an edit is refused: a file does not parse, or the script lacks a needed function.  Nothing is
+        run."""
         for path, text in files.items():
             if not path.endswith(".py"):
                 continue

@@ -23,7 +23,7 @@ class Score(NamedTuple):
 
 
 def checked(check: Mapping[str, Any], answer: Any, case: Mapping[str, Any], own: Callable[[str], Any]) -> Score:
-    """Return the score that a check, which is not a rubric, gives to an answer.
+    """Return the score of an answer.  The check may be of any kind except a rubric.
 
     ``own`` finds the user's function by a name such as ``checks.py:is_sorted``.  The function gets the answer and the
     case (id and input), and returns True, False, or a number from 0 to 1.  An exception of the function is not caught.
@@ -85,7 +85,8 @@ def _by_function(function: Any, answer: Any, case: Mapping[str, Any]) -> Score:
 
 
 def _text(answer: Any) -> str | None:
-    """Return an answer as text, with a single space for any white space, or None if there is no answer."""
+    """Return an answer as text, with one space in place of each stretch of white space, or None if there is no
+    answer."""
     if answer is None:
         return None
     return " ".join((answer if isinstance(answer, str) else json.dumps(answer)).split())

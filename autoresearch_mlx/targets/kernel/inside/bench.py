@@ -119,8 +119,7 @@ class Bench:
         return {"changed": changed}
 
     def ghost(self, trial: Trial) -> dict[str, Any]:
-        """Save the outputs of a function that computes nothing; if the gates accept these outputs, the gates are
-        worthless."""
+        """Save the outputs of a function that computes nothing; the referee must refuse these outputs."""
 
         def nothing(*arrays: mx.array) -> list[mx.array]:
             # The product makes the no-op depend on its inputs, so that the no-op has a gradient.

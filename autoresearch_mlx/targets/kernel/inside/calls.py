@@ -21,7 +21,8 @@ _CONTRACT = ("build_model", "train")
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a function of the script with arrays and constants as arguments."""
+    """A recorded call of one of the script's functions: its name, its arguments (arrays and constants), and its
+    outputs."""
 
     name: str
     arguments: tuple[tuple[str, Argument], ...]

@@ -60,7 +60,7 @@ class _Kernel:
     built: tuple[Callable[..., Any], OfArrays] | None = None
 
     def chosen(self, given: Mapping[str, Any]) -> Callable[..., Any]:
-        """Return the function to call with these arguments: the kernel, or the plain one."""
+        """Return the function to call with these arguments: the kernel, or the plain function."""
         key = tuple(
             (value.shape, value.dtype) if isinstance(value, mx.array) else (type(value), repr(value))
             for value in given.values()

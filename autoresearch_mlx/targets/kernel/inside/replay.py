@@ -147,7 +147,7 @@ def sample(spec: Spec, seed: int, limit: int = 2) -> mx.array:
 
 
 def _index_limit(op: Operation) -> int:
-    """Return a bound for the indices of an operation; each index must be below it."""
+    """Return a bound for the indices of an operation; each index must be below the bound."""
     if op.name in ("Gather", "Scatter", "GatherAxis", "ScatterAxis") and op.inputs and op.inputs[0].seen.shape:
         return min(op.inputs[0].seen.shape[axis] for axis in _axes(op))
     return 2

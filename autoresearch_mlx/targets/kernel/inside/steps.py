@@ -43,7 +43,8 @@ def main(request_path: str, result_path: str) -> None:
 
 
 def timed(request: Request) -> dict[str, Any]:
-    """Return the timed blocks without and with kernels.  Raises ScriptFailed if the step does not use a kernel."""
+    """Return the timed blocks without and with kernels, or only a reason if the step does not use a kernel.  Raises
+    ScriptFailed if the script cannot be run."""
     sides = {True: load(Path(request.plain), "plain_script"), False: load(Path(request.changed), "changed_script")}
     for module in sides.values():
         needs(module, "build_model", "train")

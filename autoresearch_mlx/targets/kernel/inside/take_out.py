@@ -128,7 +128,7 @@ def _listed(value: Any) -> Any:
 def _arrays(
     arguments: list[list[Any]], seen: Mapping[str, Any]
 ) -> tuple[tuple[Array, ...], dict[str, int], dict[str, Any]]:
-    """Return the arrays, the model's sizes, and the constants; equal sizes share a name."""
+    """Return the arrays, the model's sizes, and the constants; equal sizes get the same name."""
     sizes: dict[str, int] = {}
     names: dict[int, str] = {}
     arrays, constants = [], {}
