@@ -53,7 +53,7 @@ def _taken(file: IO[str]) -> LockedError:
         whom = f"process {holder['pid']}, session {holder['session']} of the lab in {holder['lab']}"
     except (ValueError, LookupError, TypeError):
         whom = "another process"
-    hint = 'wait until it ends, or stop it in its lab; with [machine] exclusive = "never" in lab.toml, both can run'
+    hint = 'wait until that process ends, or stop it; with [machine] exclusive = "never" in lab.toml, both can run'
     return LockedError(f"this machine is in use for another measurement: {whom}", hint)
 
 

@@ -119,7 +119,7 @@ def check(
             if m.value is None:
                 said = f"run {run + 1} of the unedited commit ended as {m.failure}: {m.reason}"
                 hint = _not_committed(root, start, m.reason)
-                hint = hint or "correct that first, because a night would begin with the same run"
+                hint = hint or "correct the cause first, because a night would begin with the same run"
                 yield Finding(SECTION, "number", said, "fail", hint)
                 return
             taken.append(m)

@@ -17,7 +17,7 @@ from autoresearch_mlx.targets.kernel.task import REFERENCE
 
 
 def install(kept: Sequence[Kept], script: Path, on: bool) -> list[str]:
-    """Put kernels into a script, and return lines with the facts about each kernel.  Raises LabError."""
+    """Put kernels into a script; return lines for the user about each kernel.  Raises LabError."""
     was = script_text(script)
     text, lines = was, list[str]()
     for each in kept:
@@ -42,13 +42,15 @@ def _known(kept: Kept, text: str, script: Path) -> Iterator[str]:
     if kept.task.script and function_text(text.replace("\r\n", "\n"), function) != was.replace("\r\n", "\n"):
         yield (
             f"{function}() has changed since the kernel lab was made; at its first call the kernel is compared with the"
-            " present function, and it is not used if the results differ"
+            " present function, and if the results differ, the kernel is not used"
         )
 
 
 def remove(functions: Sequence[str], script: Path) -> list[str]:
-    """Take the named kernels out of a script, or all kernels if none is named, and return the names of their functions.
-    Raises LabError."""
+    """Take the kernels of these functions out of a script, or all kernels if ``functions`` is empty.
+
+    Returns the functions whose kernels were taken out.  Raises LabError if the script has no installed kernel.
+    """
     was = script_text(script)
     wanted = list(functions) or [each.function for each in installed_in(was)]
     if not wanted:
@@ -61,10 +63,10 @@ def remove(functions: Sequence[str], script: Path) -> list[str]:
 
 
 def write_script(script: Path, was: str, text: str) -> None:
-    """Replace a script's text completely or not at all, and keep its permissions.
+    """Replace a script's text ``was`` by ``text``, completely or not at all; the file keeps its permissions.
 
-    ``was`` is the text from which the new text was made.  Raises LabError when the file no longer has the text ``was``,
-    or is write-protected.
+    Raises LabError when the file no longer has the text ``was``, when it is write-protected, or when it cannot be
+    written.
     """
     script = script.resolve()
     if not script.stat().st_mode & 0o200:

@@ -54,7 +54,10 @@ class Made:
 
 
 def profile_here(lab: Lab, mode: Mode, script: Path | None, **sizes: int | None) -> Profile:
-    """Profile a script of this lab, and keep the profile of a whole step for `kernel extract`.  Raises LabError."""
+    """Profile a script of this lab and return the profile; a profile of a whole step is stored for `kernel extract`.
+
+    ``sizes`` has the sizes of inputs that the user named.  Raises LabError.
+    """
     machine, settings = read_machine(), load_settings(lab.root).settings
     fit = choose_profile(machine, settings.hardware.profile)
     path = script_of(lab.root, script)
@@ -71,7 +74,10 @@ def profile_here(lab: Lab, mode: Mode, script: Path | None, **sizes: int | None)
 def new_kernel_lab(
     lab: Lab, row: str, folder: Path | None, first: Path | None, script: Path | None, say: Callable[[str], None]
 ) -> Made:
-    """Make a kernel lab, a separate git repository, from a row of the profile.  Raises LabError."""
+    """Make a kernel lab for a row of the profile, as a separate git repository; profile the script first if needed.
+
+    Raises LabError.
+    """
     path = script_of(lab.root, script)
     machine, settings = read_machine(), load_settings(lab.root).settings
     fit = choose_profile(machine, settings.hardware.profile)
@@ -94,7 +100,7 @@ def new_kernel_lab(
 
 
 def new_starter_lab(lab: Lab, name: str, folder: Path | None, first: Path | None) -> Made:
-    """Make a kernel lab from a starter, with sizes for this machine's device.  Raises LabError."""
+    """Make a kernel lab for the starter ``name``, with sizes for this machine's device.  Raises LabError."""
     starter = starter_named(name)
     target = (folder if folder is not None else lab.root / FOLDER / starter.name).resolve()
     machine, settings = read_machine(), load_settings(lab.root).settings
@@ -108,9 +114,10 @@ def new_starter_lab(lab: Lab, name: str, folder: Path | None, first: Path | None
 
 
 def _committed(target: Path, task: Task, files: Sequence[str], ours: bool) -> Made:
-    """Make the folder a git repository.
+    """Make the folder ``target`` a git repository with one commit.
 
-    With ``ours``, the folder is in a folder of kernel labs, which git is told to ignore.
+    ``ours`` is true if the folder is in the script's folder ``kernels/``; the outer repository is then told to ignore
+    ``kernels/``.
     """
     if ours and not (target.parent / ".gitignore").exists():
         (target.parent / ".gitignore").write_text("*\n", encoding="utf-8")

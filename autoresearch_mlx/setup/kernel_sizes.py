@@ -1,4 +1,4 @@
-"""Choose the sizes for profiling a script and for timing its step: the sizes of the lab's session, if it has one."""
+"""Choose the sizes at which a script is profiled and its step is timed: those of the lab's session, if it has one."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ _PRETRAIN = "pretrain"
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """A script's text at the sizes to measure, and the sizes of its inputs."""
+    """A script's text with the sizes to measure, and the sizes of its inputs."""
 
     text: str
-    """The script's text with the preset of the session, or of the machine, as in a session's baseline."""
+    """The script's text with the preset of the session or of this machine."""
     inputs: Mapping[str, int]
     """Sizes of the inputs by name: ``vocab_size``, ``seq_len`` and ``rows`` (of a forward pass)."""
     words: str
+    """The sizes and their source, as a line for the user."""
 
 
 def sized(
     lab: Lab, path: Path, text: str, settings: Settings, fit: Profile, wanted: Mapping[str, int | None] | None = None
 ) -> Sized:
-    """Return a script with the sizes of the lab's session, or with the sizes that a session begun now would have.
+    """Return a script with the sizes of the lab's session; without a session, with those that a new session would have.
 
-    The preset is written only into the lab's own train_mlx.py, and there only into knobs that still have their shipped
-    value.  ``wanted`` has the sizes of inputs that the user named.
+    Only the lab's own train_mlx.py gets the preset, and only in knobs that still have their shipped value.  ``wanted``
+    has the sizes of inputs that the user named.
     """
     inputs = sizes_of(settings, fit, wanted or {})
     preset, source = dict(fit.knobs), f"this machine's preset {fit.name}"
@@ -57,9 +58,9 @@ def sized(
 
 
 def _session_of(lab: Lab) -> Mapping[str, Any] | None:
-    """Return the first line of the ledger of the last session.
+    """Return the first event in the ledger of the last session: its preset and conditions.
 
-    Returns None if there is no session, or if it does not train a script.
+    Returns None if there is no session, or if the session does not train a script.
     """
     tag = lab.current()
     session = read(lab.folder(tag) / FILE).session if tag is not None else {}
@@ -68,9 +69,9 @@ def _session_of(lab: Lab) -> Mapping[str, Any] | None:
 
 @contextmanager
 def at_its_sizes(path: Path, text: str) -> Iterator[Path]:
-    """Yield the path of a file with this text and the script's name.
+    """Yield the path of a file that has this text and the script's name.
 
-    The file is the script itself if the script has this text, or else a temporary file.
+    This is the script itself if it has this text; else it is a temporary file.
     """
     if path.read_bytes().decode("utf-8", errors="replace") == text:
         yield path

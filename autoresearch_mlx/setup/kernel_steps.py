@@ -46,11 +46,11 @@ class Kept:
     """Conditions of the session that kept the kernel."""
 
     def expired(self) -> str:
-        """Return a warning if the kernel was kept with another chip or MLX version, or an empty string if not."""
+        """Return a warning if the kernel was kept on another chip or with another MLX; else an empty string."""
         was, here = self.conditions, read_machine()
         if was.get("mlx", mlx_version()) == mlx_version() and was.get("chip", _chip(here)) == _chip(here):
             return ""
-        return f"it was kept with MLX {was.get('mlx')} on {was.get('chip')}, so its gain may differ on this machine"
+        return f"the kernel was kept with MLX {was.get('mlx')} on {was.get('chip')}; its gain may differ here"
 
     @property
     def words(self) -> str:
@@ -59,31 +59,31 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class InStep:
-    """The effect of one kernel, or of several together, on the whole step."""
+    """The effect on the whole step of one kernel, or of several kernels together."""
 
     kernels: tuple[str, ...]
     """Descriptions of the kernels."""
     functions: tuple[str, ...]
     script: str
     factor: float | None
-    """Time of a plain step divided by the time of a step with the kernels, or None if it could not be measured."""
+    """Time of a plain step divided by the time of a step with the kernels; None if it could not be measured."""
     low: float | None
     high: float | None
-    """Upper end of the factor's 90 % interval, from the differences between processes; ``low`` is the lower end."""
+    """``low`` and ``high`` are the ends of the factor's 90 % interval, computed from the processes' results."""
     processes: int
     pairs: int
     plain_seconds: float | None
     seconds: float | None
-    """Seconds of one step with the kernels; ``plain_seconds`` is the time of a step without them."""
+    """Seconds of one step with the kernels; ``plain_seconds`` is the time of a plain step."""
     clock: str
-    """How time was measured: ``processor`` means the processor time of the process, ``clock`` means wall-clock time."""
+    """What was measured: ``processor`` means the processor time of the process, ``clock`` means wall-clock time."""
     apart: float | None
     mlx: str
     chip: str
     unused: str
-    """Reason why the step was not measured, or an empty string if it was measured."""
+    """Why the step was not measured; empty if it was measured."""
     partly: str = ""
-    """Remark on functions whose kernel is used in only some calls of the step, with the reason."""
+    """A note that names the functions for which only some calls in the step use the kernel, and says why."""
 
     @property
     def verdict(self) -> str:
@@ -107,7 +107,7 @@ class InStep:
 
 
 def script_here(lab: Lab, script: Path | None) -> Path:
-    """Return the script into which kernels are put: ``script``, or else the lab's own script.
+    """Return the path of the script that gets the kernels: ``script`` if given, else the lab's own script.
 
     The script of a kernel lab is two folders above the lab.  Raises LabError when the script does not exist.
     """
@@ -121,7 +121,9 @@ def script_here(lab: Lab, script: Path | None) -> Path:
 
 
 def kernel_labs(lab: Lab, named: Sequence[Path], script: Path) -> list[Lab]:
-    """Return the named kernel labs, or else this lab if it is a kernel lab, or else all kernel labs in ``kernels/``.
+    """Return the kernel labs in the folders ``named``.
+
+    Without a folder, return this lab if it is a kernel lab, else all kernel labs in ``kernels/`` beside the script.
     Raises LabError when no kernel lab is found.
     """
     folders = [path.resolve() for path in named]
@@ -130,15 +132,14 @@ def kernel_labs(lab: Lab, named: Sequence[Path], script: Path) -> list[Lab]:
     folders = folders or sorted(path.parent for path in (script.parent / FOLDER).glob(f"*/{TASK}"))
     if not folders:
         said = f"there is no kernel lab in {script.parent / FOLDER}"
-        raise LabError(said, "`autoresearch-mlx kernel extract f1` makes one; `run` there looks for a faster kernel")
+        raise LabError(said, "`autoresearch-mlx kernel extract f1` makes a kernel lab for the function f1")
     for folder in folders:
         read_task(folder)
     return [Lab(folder) for folder in folders]
 
 
 def kept_in(lab: Lab, tag: str | None, every: bool) -> list[Kept]:
-    """Return the newest kernel that a lab's session has kept, or with ``every`` all kernels that it has kept, oldest
-    first.
+    """Return the newest kernel that a lab's session has kept; with ``every``, all kept kernels, the oldest first.
 
     Raises LabError when the session has kept no kernel.
     """
@@ -171,9 +172,9 @@ def kept_of(
     say: Callable[[str], None],
     every: bool = False,
 ) -> tuple[Path, list[Kept]]:
-    """Return the script, and the kept kernels to put into it.
+    """Return the script, and the kept kernels of the kernel labs.
 
-    A message names each lab that has kept no kernel.  Raises LabError when no lab has kept one.
+    A message names each lab that has kept no kernel.  Raises LabError when no lab has kept a kernel.
     """
     path = script_here(lab, script)
     labs = kernel_labs(lab, named, path)
@@ -202,7 +203,7 @@ def plain_text(script: Path, functions: Sequence[str]) -> str:
 
 
 def in_step(kept: Sequence[Kept], script: Path, processes: int, pairs: int, say: Callable[[str], None]) -> InStep:
-    """Measure one kernel, or several together, in the step of a script.  Raises LabError."""
+    """Measure how much the kernels in ``kept``, all together, change the time of a script's step.  Raises LabError."""
     functions = tuple(each.task.function for each in kept)
     lab = find_lab(script.parent)
     machine, settings = read_machine(), load_settings(lab.root).settings
@@ -260,10 +261,9 @@ def _in_step(
 
 
 def verify(kept: Kept, script: Path, processes: int, pairs: int, say: Callable[[str], None]) -> InStep:
-    """Measure one kernel in the step, and write the result into the ledger of the session that kept it.
+    """Measure one kernel in the step, and write the result into the ledger of the kernel's session.
 
-    During the measurement, no other process can use that session.  Raises LabError, and LockedError when the session is
-    already in use.
+    The session is locked during the measurement.  Raises LabError, and LockedError when the session is in use.
     """
     with locked(kept.session):
         found = in_step([kept], script, processes, pairs, say)

@@ -1,4 +1,7 @@
-"""Plan a night: say how many experiments fit, from times that were measured by this session or the calibration."""
+"""Plan a night: say how many experiments fit into the time.
+
+The times were measured in the session's experiments or by the calibration; nothing is guessed.
+"""
 
 from __future__ import annotations
 
@@ -27,53 +30,53 @@ GB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Facts known before a night, as the basis of a forecast; None means unknown."""
+    """What is known before a night, for a forecast; None means unknown."""
 
     training_seconds: float | None
-    """Training time of one run, in seconds, or None if no clock ends the run."""
+    """Training time of one run, in seconds; None if the run's length is not a time."""
     overhead_seconds: float | None = None
     """Seconds of one run besides its training."""
     overhead_source: str | None = None
-    """Text that says when or where the overhead was measured."""
+    """When or where the overhead was measured, as text."""
     each_seconds: float | None = None
-    """Average time of one experiment of this session, including repeats, proposals and failures."""
+    """Mean seconds of one experiment of this session, with repeats, proposals and failures."""
     each_source: str | None = None
     runs_each: float | None = None
-    """Average number of runs for one experiment of this session."""
+    """Mean number of runs of one experiment of this session."""
     timeout_seconds: float | None = None
     """Longest time that a run of a program may take."""
     baseline_runs: int = 0
     """Number of runs of the baseline before the first experiment."""
     seconds_left: float | None = None
-    """Time until the end of the night."""
+    """Seconds until the end of the night."""
     until: str | None = None
     """The time of day at which the night ends, such as ``07:00``."""
     experiments: int | None = None
     peak_bytes: int | None = None
-    """Largest memory that was measured for a run."""
+    """Largest number of bytes of memory that a run was measured to use."""
     limit_bytes: int | None = None
-    """The memory that a run may use."""
+    """Bytes of memory that a run may use."""
     memory_bytes: int | None = None
-    """The machine's memory, which the run shares with all other programs."""
+    """Bytes of the machine's memory; the run shares this memory with all other programs."""
     agent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Predictions from an outlook; None means unknown."""
+    """What is predicted from an outlook; None means unknown."""
 
     each_seconds: float | None
     """Seconds of one experiment."""
     experiments: int | None
     """Number of experiments until the end."""
     bounded: bool
-    """Whether a part of the time is unknown, so that the number of experiments is an upper bound."""
+    """True if a part of the time is unknown, so that the number of experiments is only an upper bound."""
     seconds: float | None
     """Seconds until the end."""
 
 
 def forecast(outlook: Outlook) -> Forecast:
-    """Return how many experiments fit.
+    """Return how many experiments fit into the time, and how long they take.
 
     If both the time and the number are limited, the limit that is reached first decides.
     """
@@ -91,7 +94,7 @@ def forecast(outlook: Outlook) -> Forecast:
 
 
 def lines(outlook: Outlook) -> Iterator[str]:
-    """Yield the plan in two lines: time and count, then memory and agent."""
+    """Yield the plan in two lines: first the time and the number of experiments, then the memory and the agent."""
     yield f"{_each_words(outlook)}: {_count_words(outlook, forecast(outlook))}"
     yield "; ".join(part for part in (_memory_words(outlook), _agent_words(outlook)) if part)
 
@@ -103,7 +106,10 @@ def _run_seconds(outlook: Outlook) -> float | None:
 
 
 def _each_words(outlook: Outlook) -> str:
-    """Return text such as ``5:00 training + 0:22 overhead (calibrated 2026-11-25)``, or a program's measured time."""
+    """Return the time of one run as text, such as ``5:00 training + 0:22 overhead (calibrated 2026-11-25)``.
+
+    If the run's length is not a time, return the measured time of an experiment instead.
+    """
     training = outlook.training_seconds
     if training is None:
         if outlook.each_seconds is not None:
@@ -116,7 +122,7 @@ def _each_words(outlook: Outlook) -> str:
 
 
 def _count_words(outlook: Outlook, found: Forecast) -> str:
-    """Return text such as ``about 74 experiments by 07:00; 1.4 runs each so far``."""
+    """Return the number of experiments as text, such as ``about 74 experiments by 07:00; 1.4 runs each so far``."""
     if found.each_seconds is None:
         wanted = None if outlook.experiments is None else plural(outlook.experiments, "experiment")
         if wanted and outlook.seconds_left is None:
@@ -168,7 +174,7 @@ def _memory_words(outlook: Outlook) -> str:
 
 
 def _long(seconds: float) -> str:
-    """Return a duration with its unit, as in ``45 s``, ``3 min`` or ``2:05 h``."""
+    """Return a duration as text with its unit, such as ``45 s``, ``3 min`` or ``2:05 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -184,18 +190,17 @@ _MB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a run: seconds from now, that moment as a time of day, and a number of experiments.
-
-    None means no limit.
-    """
+    """The limits of a run in time and in experiments; None means no limit."""
 
     seconds: float | None = None
+    """Seconds from now."""
     until: str | None = None
+    """The time of day at which ``seconds`` are over, such as ``07:00``."""
     experiments: int | None = None
 
 
 def opening_lines(session: Session, settings: Settings, agent: Agent, policy: Policy) -> Iterator[str]:
-    """Yield the plan of a run that begins now, and the faults in the range comments of the run's files."""
+    """Yield the faults in the range comments of the run's files, then the plan of a run that begins now."""
     yield from notes_on_ranges(session.start_files())
     limits = limits_in(policy.eta_seconds(0, None), policy.experiments)
     history = session.journal().history
@@ -203,13 +208,13 @@ def opening_lines(session: Session, settings: Settings, agent: Agent, policy: Po
 
 
 def limits_in(seconds: float | None, experiments: int | None) -> Limits:
-    """Return the limits, with the time of day at which the time limit is reached."""
+    """Return the limits; the time of day is computed from ``seconds``."""
     end = None if seconds is None else time.time() + seconds
     return Limits(seconds, None if end is None else time.strftime("%H:%M", time.localtime(end)), experiments)
 
 
 def of_session(session: Session, settings: Settings, agent: str | None, limits: Limits) -> Outlook:
-    """Return the plan of a session that has begun, under the conditions in its ledger."""
+    """Return the outlook of a session that has begun, from the conditions and experiments in its ledger."""
     machine = read_machine()
     profile, history = choose_profile(machine, settings.hardware.profile), session.journal().history
     runs = 0 if history.baseline is not None else _first_runs(session.judge.mode, session.judge.replicates)
@@ -218,7 +223,7 @@ def of_session(session: Session, settings: Settings, agent: str | None, limits: 
 
 
 def before_session(lab: Lab, settings: Settings, agent: str | None, limits: Limits) -> Outlook:
-    """Return the plan of a session that would begin now, without starting anything.  Raises ConfigError."""
+    """Return the outlook of a session that would begin now; no session is begun.  Raises ConfigError."""
     machine = read_machine()
     kind = kind_of(settings, lab.root)
     place = Place(with_defaults(settings, kind), lab, machine, choose_profile(machine, settings.hardware.profile))
@@ -230,7 +235,7 @@ def before_session(lab: Lab, settings: Settings, agent: str | None, limits: Limi
 def planned(
     facts: PlanFacts, machine: Machine, limit_bytes: int | None, baseline_runs: int, agent: str | None, limits: Limits
 ) -> Outlook:
-    """Return the plan for runs, computed from the facts that the target gives.
+    """Return the outlook for the runs of a target, from the facts that the target gives.
 
     ``limit_bytes`` is the memory that a run may use.
     """
@@ -251,15 +256,14 @@ def planned(
 
 
 def _first_runs(mode: str, replicates: int) -> int:
-    """Return how often the baseline is run before the first experiment."""
+    """Return the number of runs of the baseline before the first experiment."""
     return replicates if mode != "margin" else 1
 
 
 def _memory(machine: Machine, facts: PlanFacts) -> int | None:
-    """Return the size in bytes of the memory in which a run keeps its data.
+    """Return the size in bytes of the memory that limits a run; None if it is unknown.
 
-    On most machines a run uses the main memory, which a Mac's GPU shares with the processor.  With a CUDA GPU, the
-    result is the size of the GPU's memory, or None if MLX did not report it.
+    This is the main memory, also on a Mac, whose GPU uses the main memory.  With a CUDA GPU, it is the GPU's memory.
     """
     if machine.gpu is None or machine.gpu.kind != "cuda":
         return machine.memory_bytes
@@ -267,7 +271,7 @@ def _memory(machine: Machine, facts: PlanFacts) -> int | None:
 
 
 def _measured(outlook: Outlook, history: History) -> Outlook:
-    """Return the outlook, with the figures that this session's own experiments have shown."""
+    """Return the outlook with the figures that were measured in the session's experiments."""
     whole = [e for e in history.experiments if e.measurements and e.seconds and not e.cut_off]
     if not whole:
         return outlook
@@ -282,8 +286,7 @@ def _measured(outlook: Outlook, history: History) -> Outlook:
 
 
 def _each(outlook: Outlook, tried: Sequence[Experiment]) -> Outlook:
-    """Return the outlook with averages over all experiments; the baseline is left out, because its runs are not
-    typical."""
+    """Return the outlook with means over the experiments in ``tried``, which exclude the baseline."""
     if not tried:
         return outlook
     return replace(
@@ -295,6 +298,6 @@ def _each(outlook: Outlook, tried: Sequence[Experiment]) -> Outlook:
 
 
 def _overhead(experiment: Experiment) -> float:
-    """Return the seconds that one run takes besides its training, including the time of the agent, the loop and git."""
+    """Return the seconds of one run besides its training, with the time of the agent, the loop and git."""
     trained = sum(m.seconds.train or 0.0 for m in experiment.measurements)
     return max(0.0, sum(experiment.seconds.values()) - trained) / len(experiment.measurements)

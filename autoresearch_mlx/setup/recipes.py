@@ -1,22 +1,21 @@
-"""Read the recipes in this package: labs, each with a measuring script, for numbers other than a training loss.
+"""Read the recipes in this package.  A recipe is a lab with a script that measures a number other than a training loss.
 
-A recipe is a folder of ``recipes/`` with the recipe's name: ``recipe.toml`` has its description, and ``lab/`` has the
-files of the new lab.  The recipes are found by their folders, and the wheel contains all of ``recipes/``.  To add a
-recipe:
+The folder ``recipes/NAME`` is the recipe NAME: ``recipe.toml`` has its description, and ``lab/`` has the files of the
+new lab.  Every such folder is found, and the wheel contains all of ``recipes/``.  To add a recipe:
 
-1. Write ``recipes/NAME/recipe.toml``.  ``init --recipe list`` prints ``number``, ``tool`` and ``guard`` from this file.
-   ``refused_by`` in this file has words from the reason for which the second edit (see step 2) is refused.
+1. Write ``recipes/NAME/recipe.toml``.  ``init --recipe list`` prints its ``number``, ``tool`` and ``guard``.  Its
+   ``refused_by`` has words from the reason for which the second edit (see step 2) is refused.
 2. Put the lab into ``recipes/NAME/lab/``: ``lab.toml``, ``program.md`` for the agents, a small example that can be
    improved, the scripts that measure and check (not in ``editable``), a file ``gitignore`` (written as ``.gitignore``),
-   and ``edits.jsonl`` with three edits for the agent ``scripted``.  The second edit cheats and is refused; the first or
-   the third is an improvement that is kept.  A file that several recipes share lies in ``recipes/shared``, and
-   ``shared`` in ``recipe.toml`` names the file.
-3. If the lab needs a tool, pin the tool: ``[tools]`` in ``lab.toml`` has ``needs``, and ``install``, a shell line that
-   installs the tool into ``.tools`` of the lab.  The lab's scripts find the tool on PATH, or in the folder
-   AUTORESEARCH_TOOLS.
+   and ``edits.jsonl`` with three edits for the agent ``scripted``.  The second edit cheats and is refused.  The first
+   or the third edit is an improvement and is kept.  A file of several recipes is in ``recipes/shared``, and ``shared``
+   in ``recipe.toml`` names the file.
+3. If the lab needs a tool, name the tool and its version in ``[tools]`` of ``lab.toml``: ``needs``, and ``install``, a
+   shell line that installs the tool into the lab's folder ``.tools``.  The lab's scripts find the tool on PATH, or in
+   the folder AUTORESEARCH_TOOLS.
 4. Run ``python -m bench.recipe_nights NAME``: ``init``, ``check`` and a night of three experiments.  Describe the
    recipe in ``docs/recipes.md`` with the output of these commands.  ``tests/test_docs.py`` runs the described commands
-   where the tool is installed.
+   if the tool is installed.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from autoresearch_mlx.lab.tool_settings import ToolSettings
 from autoresearch_mlx.targets.tools import Tools, names_of
 
 _WRITTEN_AS = {"gitignore": ".gitignore"}
-"""Files that have another name in this package, because the real name would have an effect on this repository."""
+"""Files with a different name in this package than in the lab; git would obey a file with the real name here."""
 _MADE_BY_RUNS = ("__pycache__", ".pytest_cache", ".ruff_cache")
 
 
@@ -49,15 +48,15 @@ class Recipe:
     tool: str
     """Description of the tool that measures the number, with the tool's version."""
     guard: str
-    """Description of the purpose of the checks."""
+    """Description of what the checks refuse."""
     refused_by: str
-    """Words from the reason for which the second edit of ``edits.jsonl``, which cheats, is refused."""
+    """Words from the reason for which the second edit of ``edits.jsonl`` is refused; this edit cheats."""
     shared: tuple[str, ...]
-    """Names of further files of the lab, which are in ``recipes/shared`` because several recipes use them."""
+    """Names of the lab's files that are in ``recipes/shared``, because several recipes have these files."""
     folder: Path
 
     def files(self) -> Mapping[str, bytes]:
-        """Return the files of the lab, by their path in it."""
+        """Return the contents of the lab's files, by their paths in the lab."""
         lab = self.folder / "lab"
         paths = sorted(path for path in lab.rglob("*") if path.is_file())
         named = ((path.relative_to(lab), path) for path in paths)
@@ -72,7 +71,7 @@ class Recipe:
 
 
 def recipes() -> tuple[Recipe, ...]:
-    """Return all recipes, by name.  Raises LabError when the installation lacks the recipes."""
+    """Return all recipes, sorted by name.  Raises LabError when the recipes are missing from the installation."""
     folders = sorted(path.parent for path in asset("recipes").glob("*/recipe.toml"))
     return tuple(_read(folder) for folder in folders)
 
@@ -84,7 +83,7 @@ def _read(folder: Path) -> Recipe:
 
 
 def find_recipe(name: str) -> Recipe:
-    """Return a recipe by its name.  Raises LabError, with the nearest name, when there is no such recipe."""
+    """Return the recipe with this name.  Raises LabError, which suggests a similar name, if there is no such recipe."""
     known = {recipe.name: recipe for recipe in recipes()}
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
@@ -107,7 +106,7 @@ _INDENT = 11
 
 
 def _needs(wanted: ToolSettings) -> str:
-    """Return the names of the programs that a lab needs, and say of each whether this machine has it."""
+    """Return the programs that a lab needs as text, each followed by ``(here)`` or ``(not here yet)``."""
     if not wanted.all:
         return "Python, which is here"
     on_path = Tools(Path("no folder"), wanted)  # a lab that does not exist yet has no tools of its own

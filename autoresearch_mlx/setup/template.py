@@ -55,11 +55,11 @@ LAB_TOML = """\
 
 
 def make_lab(directory: Path, say: Callable[[str], None], recipe: Recipe | None = None) -> Iterator[str]:
-    """Write the files of a lab that are missing, and yield one line for each thing done.
+    """Write the files that the lab in ``directory`` lacks, put them under git, and yield a line for each action.
 
-    ``recipe`` is the recipe from which the lab is made; None means a lab that trains. Raises LabError when the
-    directory cannot be written or another file is in the way, and WorkspaceError when git refuses.  After an error no
-    file of the lab stays.
+    ``recipe`` is the recipe from which the lab is made; None means a lab that trains.  Raises LabError when the
+    directory cannot be written or already has a different file of the same name, and WorkspaceError when git refuses.
+    After an error no new file of the lab stays.
     """
     _refuse_bare(directory)
     files = _of_training(directory) if recipe is None else _unopposed(directory, recipe)
@@ -92,20 +92,22 @@ def _first_command(directory: Path, recipe: Recipe | None) -> str:
 
 
 def _unopposed(directory: Path, recipe: Recipe) -> Mapping[str, bytes]:
-    """Return the files of a recipe; raise LabError when the directory already has a different file with one of their
-    names."""
+    """Return the files of a recipe.
+
+    Raises LabError if the directory already has a file of the same name with different contents.
+    """
     files = recipe.files()
     for name, content in files.items():
         path = directory / name
         if path.exists() and not (path.is_file() and path.read_bytes() == content):
-            said = f"{path} is there already, and the recipe {recipe.name} has a different file of that name"
+            said = f"{path} is there already, and differs from the file of that name in the recipe {recipe.name}"
             raise LabError(said, f"choose a new folder: autoresearch-mlx init --recipe {recipe.name} DIRECTORY")
     return files
 
 
 @contextmanager
 def all_or_nothing(directory: Path) -> Iterator[list[Path]]:
-    """Yield a list to which the caller adds the paths that it makes, and remove these paths if the block fails."""
+    """Yield a list to which the caller adds each path that it makes; if the block fails, remove these paths."""
     missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     made: list[Path] = []
     try:
@@ -121,7 +123,7 @@ def all_or_nothing(directory: Path) -> Iterator[list[Path]]:
 
 
 def _refuse_bare(directory: Path) -> None:
-    """Raise LabError inside a bare repository, which has no checkout: a lab would lie among git's own files."""
+    """Raise LabError if the directory is in a bare repository; a lab there would be among git's own files."""
     near = next(each for each in (directory, *directory.resolve().parents) if each.is_dir())
     if top_of(near) is not None:
         return
@@ -133,7 +135,7 @@ def _refuse_bare(directory: Path) -> None:
 
 
 def _of_training(directory: Path) -> Mapping[str, bytes]:
-    """Return the files of a lab that trains; raise LabError when the directory is a lab of another target."""
+    """Return the files of a lab that trains.  Raises LabError if the directory is a lab with a different target."""
     if (directory / SETTINGS).is_file():
         kind = load_settings(directory).settings.target.kind
         if kind != TargetSettings().kind:
@@ -153,9 +155,9 @@ def _files() -> Mapping[str, bytes]:
 
 def _write(path: Path, content: bytes) -> bool:
     if path.is_dir():
-        raise LabError(f"{path} is a folder, and a lab needs a file there", "move it away, then init again")
+        raise LabError(f"{path} is a folder, and a lab needs a file there", "move the folder away, then init again")
     if path.is_symlink() and not path.exists():
-        raise LabError(f"{path} is a link to a file that is missing", "remove it, then init again")
+        raise LabError(f"{path} is a link to a file that is missing", "remove the link, then init again")
     if path.exists():
         return False
     path.write_bytes(content)
@@ -163,15 +165,15 @@ def _write(path: Path, content: bytes) -> bool:
 
 
 def _put_under_git(directory: Path, made: list[Path], names: Sequence[str]) -> list[str]:
-    """Commit the files in a new repository.
+    """If the directory is in no repository, make one and commit the files; return lines that tell the user.
 
-    If the lab is already inside a repository, the returned lines say what the user has to do.
+    If it is in a repository, the returned line asks the user to commit the files.
     """
     top = top_of(directory)
     if top is None:
         if (directory / ".git").is_file():
             said = f"{directory / '.git'} does not lead to a repository that git can read"
-            raise LabError(said, "remove it, or put the repository back; then init again")
+            raise LabError(said, "remove the file, or put the repository back; then init again")
         if not (directory / ".git").exists():
             made.append(directory / ".git")
         init_repository(directory)

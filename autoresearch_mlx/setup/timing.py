@@ -1,8 +1,8 @@
 """Time short runs of the shipped training script: a step at several batch and head sizes, and the evaluation.
 
-The times are measured by the parent process.  The mean step time is the training time without the first step, divided
-by the number of steps without the first.  The spread of the step times is computed from the moments at which the parent
-received the message about each step.
+The parent process measures the times.  The first step is left out: the mean step time is the time of the other steps
+divided by their number.  The spread of the step times is computed from the moments at which the parent received the
+message about each step.
 """
 
 from __future__ import annotations
@@ -29,36 +29,36 @@ from autoresearch_mlx.trial.training import Training
 Say = Callable[[str], None]
 
 _FIRST_STEPS = 4
-"""Number of steps of the first run, which only shows how long a step takes."""
+"""Number of steps of the first run, which only finds out how long a step takes."""
 _LEAST_STEPS, _MOST_STEPS = 4, 2000
 _GROWTH = 8
-"""Largest ratio of an evaluation's rows to the rows of the evaluation before it."""
+"""Largest factor by which the number of rows grows from one evaluation to the next."""
 _MOST_SECONDS = 60.0
-"""Number of seconds up to which a short run is planned; the run is killed after three times as long."""
+"""Longest planned time of a short run, in seconds; the run is killed after three times as long."""
 _SEED = 42
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds that the parts of a calibration should take; with slow steps or evaluations the parts take longer."""
+    """Planned seconds for the parts of a calibration; on a slow machine the parts take longer."""
 
     pace: float = 10.0
-    """Time for the steps with the preset's batch; each other batch gets half of this time."""
+    """Seconds of steps with the preset's batch; steps with any other batch get half of this time."""
     evaluation: float = 12.0
-    """Time for one evaluation."""
+    """Seconds of one evaluation."""
     another: float = 40.0
-    """Time since the start of the calibration after which no third batch is tried."""
+    """Seconds since the start of the calibration after which no third batch is tried."""
 
     def half(self) -> Patience:
-        """Return the planned seconds for a run that is only compared with the first run, with half the time for the
-        steps."""
+        """Return the same plan with half the seconds for the steps."""
         return replace(self, pace=self.pace / 2)
 
 
 def paces_of(runs: Runs, profile: Profile, patience: Patience, began: float) -> Iterator[Pace]:
-    """Yield the pace of the preset's batch, then of a smaller batch, then of a third if neither gives enough steps.
+    """Yield the step times with the preset's batch, then with a smaller batch.
 
-    ``began`` is the start of the calibration by ``time.monotonic``, in seconds.
+    If neither batch gives enough steps, and if time is left, yield the step times with a third batch.  ``began`` is the
+    start of the calibration by ``time.monotonic``, in seconds.
     """
     timed: list[Pace] = []
     for rows, tokens in batches(profile):
@@ -70,14 +70,16 @@ def paces_of(runs: Runs, profile: Profile, patience: Patience, began: float) -> 
 
 
 def pace_of_head(runs: Runs, head_dim: int, paces: Sequence[Pace], patience: Patience) -> Pace | None:
-    """Return the pace with another head size, at the first batch in ``paces`` that was timed, or None if no batch was
-    timed."""
+    """Return the step times with the head size ``head_dim``, at the first batch in ``paces`` that was timed.
+
+    Returns None if no batch was timed.
+    """
     own = next((pace for pace in paces if pace.seconds is not None), None)
     return None if own is None else runs.pace(own.rows, own.tokens, patience.half(), head_dim)
 
 
 class Runs:
-    """Makes short runs of the shipped script, one after the other, and keeps their results."""
+    """Makes short runs of the shipped script, one after another, and stores their results."""
 
     def __init__(self, conditions: Conditions, folder: Path, profile: Profile, say: Say) -> None:
         self.start: float | None = None
@@ -86,22 +88,22 @@ class Runs:
         self._conditions, self._folder, self._say = conditions, folder, say
         self._text = set_knobs(asset(SCRIPT).read_text(encoding="utf-8"), profile.knobs)
         self._token_seconds: float | None = None
-        """Seconds of training for one token, or None until the first run."""
+        """Seconds of training for one token; None before the first run."""
         self._scored: list[tuple[int, float]] = []
         self._count = 0
 
     def scored(self) -> Scored | None:
-        """Return the largest and the smallest evaluation that succeeded, or None when there is none."""
+        """Return the times of the largest and of the smallest evaluation; None if no evaluation succeeded."""
         if not self._scored:
             return None
         most, least = max(self._scored), min(self._scored)
         return Scored(most[0], most[1], least[0], least[1])
 
     def pace(self, rows: int, tokens: int, patience: Patience, head_dim: int | None = None) -> Pace:
-        """Time one batch size with as many steps as fit into the time.
+        """Return the step times with a batch of ``tokens`` tokens in passes of ``rows`` rows.
 
-        Without ``head_dim``, the heads have the profile's size.  Before it times anything, the first call makes a run
-        of a few steps, to find out how long a step takes.
+        As many steps are made as fit into ``patience.pace``.  The first call begins with a run of a few steps, to find
+        out how long a step takes.  Without ``head_dim``, the heads have the profile's size.
         """
         if self._token_seconds is None:
             least = min(8, self._conditions.eval_rows)
@@ -115,9 +117,9 @@ class Runs:
         return self._run(rows, tokens, steps, more, head_dim)
 
     def _more_rows(self, seconds: float) -> int | None:
-        """Return the number of rows for one more evaluation that fits into the time, or None once all rows were scored.
+        """Return the number of rows for one more evaluation of at most ``seconds``; None if no more is needed.
 
-        A small evaluation spends most of its time on the start-up.  A second, larger evaluation is always made, to
+        A small evaluation spends most of its time on the start-up.  So a second, larger evaluation is always made, to
         separate the start-up from the time for the rows.  Further evaluations are made while rows and time are left.
         """
         if not self._scored:
@@ -160,7 +162,7 @@ class Runs:
         return pace
 
     def _assign(self, rows: int, tokens: int, head_dim: int | None, watch: _Beats) -> Assignment:
-        """Return an assignment with a new folder, and with a new tree in which the script has these sizes."""
+        """Return an assignment with a new folder for the run, and a new folder with a script of these sizes."""
         self._count += 1
         tree, run = (self._folder / f"{self._count}-{name}" for name in ("tree", "run"))
         tree.mkdir()
@@ -183,8 +185,7 @@ class Runs:
 
 
 class _Beats:
-    """Records when the parent receives the message about each step; the gaps between these moments are the step
-    times."""
+    """Records when the parent receives the message about each step, to compute the step times."""
 
     def __init__(self) -> None:
         self._heard: list[tuple[float, int]] = []
@@ -196,9 +197,9 @@ class _Beats:
             self._heard.append((time.monotonic(), progress.step))
 
     def spread(self) -> tuple[float | None, float | None]:
-        """Return the median step time and half the interquartile range, in seconds, or None if there are too few steps.
+        """Return the median step time and half the interquartile range, in seconds; None for too few steps.
 
-        The first gap is left out, because it includes the start of the run.
+        The time before the second step is left out, because it includes the start of the run.
         """
         gaps = [(b - a) / (m - n) for (a, n), (b, m) in pairwise(self._heard[1:])]
         if len(gaps) < 4:

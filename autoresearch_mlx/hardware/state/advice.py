@@ -48,7 +48,7 @@ def _power(state: State) -> Iterator[tuple[str, str]]:
 
 
 def _heat(state: State) -> Iterator[tuple[str, str]]:
-    then = "give the machine air; with [machine] wait_for_cooling = true, runs wait until it is cool"
+    then = "give the machine air; with [machine] wait_for_cooling = true, runs wait until the machine is cool"
     if state.thermal not in (None, "nominal"):
         yield "heat", f"thermal pressure is {state.thermal}: runs are slower than on a cool machine; {then}"
     elif state.cpu_speed_percent is not None and state.cpu_speed_percent < 100:
@@ -68,13 +68,13 @@ def _memory(state: State, first: State) -> Iterator[tuple[str, str]]:
 def _gpu(state: State) -> Iterator[tuple[str, str]]:
     if state.display_on:
         why = "with an awake display macOS may end long GPU work"
-        yield "display", f"the display is awake: {why}; `pmset displaysleepnow` puts it to sleep, and the run continues"
+        yield "display", f"the display is awake: {why}; `pmset displaysleepnow` switches the display off"
     if state.gpu.processes:
         named = ", ".join(state.gpu.processes[:3])
-        yield "gpu", f"other programs use the GPU: {named}; they make runs slower"
+        yield "gpu", f"other programs use the GPU: {named}; these programs make runs slower"
     elif state.gpu.busy_percent is not None and state.gpu.busy_percent >= BUSY_PERCENT:
         busy = f"the GPU is busy at {state.gpu.busy_percent:.0f} % before the run begins"
-        yield "gpu", f"{busy}: another program uses it, which makes runs slower"
+        yield "gpu", f"{busy}: another program uses the GPU, and runs are slower"
 
 
 def unusual_speed(speed: float, known: list[float]) -> str | None:
@@ -87,7 +87,7 @@ def unusual_speed(speed: float, known: list[float]) -> str | None:
         return None
     word = "slower" if change < 0 else "faster"
     said = f"the speed probe is {abs(change):.0%} {word} than usual here ({speed:.0f} against {usual:.0f} GFLOP/s)"
-    return f"{said}: runs cannot be compared well with earlier ones"
+    return f"{said}: runs cannot be compared well with earlier runs"
 
 
 def reason_to_wait(state: State, mains: bool, cooling: bool) -> str | None:

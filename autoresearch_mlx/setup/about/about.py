@@ -79,7 +79,9 @@ def find_lab(
     each finding of the proof.  Raises LabError when there is nothing to measure, or when no plan could be proved.
     """
     if not wanted.sentence.strip():
-        raise LabError("the sentence is empty", 'give one, as in --about "make the parser in src/parse.py faster"')
+        raise LabError(
+            "the sentence is empty", 'give a sentence, as in --about "make the parser in src/parse.py faster"'
+        )
     refuse_existing(directory)
     tree = read_tree(directory)
     say(f"read: {tree.words()}")
@@ -131,7 +133,7 @@ def refuse_existing(directory: Path) -> None:
     """Raise LabError if the folder is a lab already."""
     for name in (SETTINGS, FOLDER):
         if (directory / name).exists() or (directory / name).is_symlink():
-            hint = "`autoresearch-mlx check` tests the lab that is there; move that lab away to make a new one"
+            hint = "`autoresearch-mlx check` tests the lab that is there; move that lab away to make a new lab"
             raise LabError(f"{directory / name} is there already", hint)
 
 
@@ -203,6 +205,6 @@ def _nothing_proved(number: Number, failed: Sequence[Proof], tried: Tried) -> La
         return LabError(f"there is no way here to measure the {MEANINGS[number]}{without}", hint)
     last = failed[-1]
     hints = [finding.hint for finding in last.findings if finding.state == "fail" and finding.hint]
-    hint = hints[0] if hints else "correct that, and init again; nothing was written"
+    hint = hints[0] if hints else "correct the cause, and init again; nothing was written"
     ways = "; ".join(f"by `{proof.plan.run}`: {proof.problem}" for proof in failed)
     return LabError(f"nothing was written, because no way to measure the {MEANINGS[number]} was proved: {ways}", hint)

@@ -128,7 +128,9 @@ def copied(tree: Tree) -> Iterator[Copy]:
             git(there, "checkout", "--quiet", "--detach", tree.head)
             fillings = fillings_of(top, common_of(top), tree.head, entries_of(top, tree.head))
             if lacking := list(fillings.empty()):
-                raise LabError(f"a copy of the repository would lack the {lacking[0]}", "fetch it, then init again")
+                raise LabError(
+                    f"a copy of the repository would lack the {lacking[0]}", "fetch the missing part, then init again"
+                )
             fill(there, fillings)
             copy = Copy(there / tree.root.resolve().relative_to(top), folder, tools_in(tree.root))
             above = (tree.root.resolve(), *tree.root.resolve().parents)

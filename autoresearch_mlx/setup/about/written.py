@@ -32,7 +32,7 @@ def write_lab(directory: Path, proof: Proof) -> Iterator[Path]:
                 path.write_bytes(content)
         except OSError as error:
             said = f"{directory} cannot be written: {error.strerror}"
-            raise LabError(said, "correct that, and init again; no file of the lab was written") from None
+            raise LabError(said, "correct the cause, and init again; no file of the lab was written") from None
     yield from made
 
 

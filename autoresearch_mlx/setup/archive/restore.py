@@ -162,7 +162,9 @@ def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, wanted: Mapping[str, 
 
 
 def _no_archive(file: Path, why: str) -> LabError:
-    return LabError(f"{file} is not a complete archive of a session: {why}", "`autoresearch-mlx archive` writes one")
+    return LabError(
+        f"{file} is not a complete archive of a session: {why}", "`autoresearch-mlx archive` writes an archive"
+    )
 
 
 def _refuse_without_room(begun: Path, size: int) -> None:
@@ -179,7 +181,7 @@ def _refuse_what_is_here(lab: Lab, tag: str, told: Mapping[str, Any]) -> None:
     here, there = prefix_of(lab.root), told.get("prefix")
     if here != there:
         said = f"the session's lab is at {there!r} in its repository, but this lab is at {here!r}"
-        raise LabError(said, "restore in a lab at the same place, for example in a clone of that repository")
+        raise LabError(said, "restore in a lab at the same path, for example in a clone of that repository")
     other = "`autoresearch-mlx restore FILE --tag NAME` gives the session another name"
     if lab.folder(tag).exists():
         raise LabError(f"session {tag} is here already, in {lab.folder(tag)}", other)

@@ -1,9 +1,7 @@
-"""Answer cases with three trivial agents that must fail: one gives an empty answer, one repeats the question, and one
-gives a constant answer.
+"""Try the cases with three trivial agents: one answers nothing, one repeats the question, one gives a constant answer.
 
-A case tests nothing if an empty answer or the question itself passes it; such a case is dropped.  A case is also
-dropped if its own right answer fails the check.  All cases are refused if one constant answer passes a large share of
-them.
+A case is dropped if an empty answer or the question itself passes its check, or if its own right answer fails the
+check.  All cases are refused if one constant answer passes more than :data:`CONSTANT` of the cases.
 """
 
 from __future__ import annotations
@@ -25,21 +23,20 @@ _MOST_CONSTANTS = 60
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A case that has been written but not examined yet."""
+    """A case that is written but not tried yet."""
 
     case: Case
     answer: Any = None
-    """The right answer according to the case's author, or None if there is none, as for cases that a user has
-    written."""
+    """The right answer that the model gave with the case; None for a case that a user has written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """The remaining cases, the dropped cases, and the scores of trivial agents on the remaining ones."""
+    """The remaining cases, the dropped cases, and how many remaining cases the best constant answer passes."""
 
     cases: tuple[Case, ...]
     dropped: tuple[tuple[str, str], ...]
-    """Pairs of the question of a dropped case and the reason why it was dropped."""
+    """For each dropped case: its question, and the reason."""
     constant: str = ""
     """The constant answer that passes the most cases."""
     constant_passes: frozenset[str] = frozenset()
@@ -51,10 +48,10 @@ class Examined:
 
 
 def examine(drafts: Sequence[Draft], root: Path, folder: Path) -> Examined:
-    """Answer the cases with trivial agents, in the process that also scores agents.
+    """Try the cases with trivial agents, in the process that also scores agents.
 
-    ``root`` has the files of the user's own checks; ``folder`` is for the output of the process.  A rubric, which only
-    a model can check, is refused here, because the model that wrote the case would grade its own work.
+    ``root`` has the files of the user's own checks; ``folder`` is for the output of the process.  A case with a rubric
+    is dropped: only a model can check a rubric, and the model that wrote the case would grade its own work.
     """
     kept: list[Draft] = []
     dropped: list[tuple[str, str]] = []
@@ -88,7 +85,7 @@ def _shown(case: Case) -> str:
 
 
 def _tests_nothing(draft: Draft, passes: Any) -> str:
-    """Return why a case tests nothing, or an empty string if it is sound."""
+    """Return why a case must be dropped; an empty string if it can be used."""
     case = draft.case
     if "rubric" in case.check:
         return "a rubric: a model would have to judge, and no program can"
@@ -104,7 +101,7 @@ def _tests_nothing(draft: Draft, passes: Any) -> str:
 
 
 def _constants(drafts: Sequence[Draft]) -> list[str]:
-    """Return the constant answers to try: usual answers, and the right answers of the cases."""
+    """Return the constant answers to try: common answers such as "yes", and the right answers of the cases."""
     known = [d.answer if d.answer is not None else _wanted(d.case.check) for d in drafts]
     texts = [
         each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in known if each is not None

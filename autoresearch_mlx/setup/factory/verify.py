@@ -1,7 +1,7 @@
-"""Carry out the stage ``verify``: check that a build starts, that it is confined, and that it answers new questions.
+"""Carry out the stage ``verify``: check that a built agent starts, is confined, and answers new questions.
 
-The builder saw the dev cases but not the guard cases.  A build with hard-coded answers has a high dev score and a low
-guard score.  The hidden cases stay unused until the stage ``ship``.
+The model that built the agent saw the dev cases but not the guard cases.  An agent with hard-coded answers has a high
+dev score and a low guard score.  The hidden cases stay unused until the stage ``ship``.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from autoresearch_mlx.targets.registry import with_defaults
 
 _SEED = 42
 _PASSES = 0.5
-"""Share of the dev score that the guard score must reach; a lower score shows hard-coded answers."""
+"""Smallest ratio of the guard score to the dev score; a smaller ratio shows hard-coded answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The results of the checks of one build; ``fault`` is empty if the build passed all of them."""
+    """The results of the checks of one build; ``fault`` is empty if the build passed every check."""
 
     checks: tuple[tuple[str, str], ...] = ()
-    """Pairs of a check's name and its result."""
+    """The checks that were passed, as (name, result)."""
     dev: float | None = None
     guard: float | None = None
     tokens: float | None = None
-    """Mean number of tokens for a dev case, or None when the server does not report it."""
+    """Mean number of tokens for a dev case; None if the server does not report it."""
     seconds: float | None = None
     """Mean number of seconds for a dev case."""
     fault: str = ""
@@ -53,9 +53,10 @@ class Verified:
 
 
 def target_of(lab: Lab, private: tuple[Path, ...], say: Say) -> Evals:
-    """Return the target of an agent's lab.
+    """Return the target that measures the agent in ``lab``.
 
-    Raises LabError when there is no sandbox, because code that a model has written runs only in a sandbox.
+    The sandbox hides the paths in ``private`` from the agent.  Raises LabError when there is no sandbox, because code
+    that a model has written runs only in a sandbox.
     """
     settings = load_settings(lab.root).settings
     kind = EvalsKind()
@@ -63,12 +64,15 @@ def target_of(lab: Lab, private: tuple[Path, ...], say: Say) -> Evals:
     target = kind.build(kind.settle(place), place)
     if (why := target.unconfined_because(private)) is not None:
         hint = "docs/sandbox.md says what a sandbox needs; the factory goes on where it stopped"
-        raise LabError(f"agents that a model wrote cannot be run here, because there is no sandbox: {why}", hint)
+        raise LabError(f"agents that a model wrote cannot be run here without a sandbox: {why}", hint)
     return target
 
 
 def measured(target: Evals, tree: Path, folder: Path, split: Split = "val") -> Measurement:
-    """Make one run in an empty folder.  Raises EndpointError when the model's server does not answer."""
+    """Measure the agent in ``tree`` once, with ``folder`` emptied for the run's files.
+
+    Raises EndpointError when the model's server does not answer.
+    """
     return target.measure(_assignment(tree, folder, split))
 
 
@@ -79,7 +83,10 @@ def _assignment(tree: Path, folder: Path, split: Split = "val") -> Assignment:
 
 
 def verify(problem: Problem, lab: Path, folder: Path, private: tuple[Path, ...], say: Say) -> Verified:
-    """Check one build, with the files of its runs in ``folder``.  Raises LabError and EndpointError."""
+    """Check the last build of a problem's agent; the files of its runs go into ``folder``.
+
+    Raises LabError and EndpointError.
+    """
     assert problem.cases is not None and problem.builds
     found = Verified()
     build = problem.builds[-1]

@@ -1,6 +1,6 @@
 """Remove from a text the names, serial numbers, addresses and paths that identify a person or a machine.
 
-The text is meant for a public issue.  When in doubt, the rules remove too much rather than too little.
+The text is meant for a public issue.  In doubtful cases, the rules remove a word.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ _COMMON = frozenset({
     "mobile", "name", "none", "power", "pro", "root", "runner", "server", "studio", "system", "test", "ubuntu",
     "user", "users", "work",
 })  # fmt: skip
-"""Names that identify nobody and that the report needs."""
+"""Common names: they identify nobody, and the report needs such words."""
 _SHORT = 4
-"""Number of letters from which a name is removed inside other words too; a shorter name is removed only where it is a
-whole word."""
+"""A name with fewer letters is removed only where it is a whole word; a longer name is removed inside words too."""
 _SYSTEM = (
     "/usr/",
     "/bin/",
@@ -73,10 +72,10 @@ _RULES = (
 
 @dataclass(frozen=True, slots=True)
 class Blot:
-    """Removes from a text, when called, the names and paths that identify this person and this machine."""
+    """A function that removes from a text the names and paths that identify this person and this machine."""
 
     names: tuple[str, ...] = ()
-    """Names of the person and of the machine, and serial numbers, in any order."""
+    """Names of the person and of the machine, and the machine's serial numbers, in any order."""
     paths: tuple[str, ...] = ()
     """Folders whose paths are removed as a whole, even if they contain spaces."""
 
@@ -106,10 +105,10 @@ class Blot:
 
 
 def _pattern(name: str) -> re.Pattern[str]:
-    """Return the pattern of a name.
+    """Return a pattern that finds a name.
 
-    For a long name the pattern covers the whole word in which it occurs, because the rest of the word could reveal the
-    name.
+    The pattern of a long name covers the whole word that contains the name, because the rest of the word could reveal
+    the name.
     """
     if len(name) < _SHORT:
         return re.compile(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", re.IGNORECASE)
@@ -121,9 +120,9 @@ def _is_system(path: str) -> bool:
 
 
 def blot_of(start: Path) -> Blot:
-    """Return the names and paths that identify this person and this machine.
+    """Return the :class:`Blot` for this person and this machine.
 
-    ``start`` is the directory of the command.
+    ``start`` is the directory in which the user gave the command.
     """
     names = [*_of_person(), *_of_machine(), *_of_git(start)]
     folders = [Path.home(), start, Path(tempfile.gettempdir()), Path(sys.prefix), Path(sys.base_prefix)]
@@ -162,7 +161,7 @@ def _of_git(start: Path) -> Iterator[str]:
 
 
 def _said(*command: str) -> str:
-    """Return the one-line output of a command, or an empty string if the command fails or is slow."""
+    """Return the output of a command; an empty string if the command fails or is slow."""
     with suppress(OSError, ValueError, subprocess.SubprocessError):
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_SECONDS

@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 State: TypeAlias = Literal["ok", "note", "fail", "absent"]
-"""``note`` means that the part works but the user should look at it; ``absent`` means that there is nothing to check
-on this system or in this call."""
+"""``note`` means that the user should read the result, although nothing failed; ``absent`` means that there is nothing
+to check on this system or in this call."""
 Doing: TypeAlias = Callable[[str], None]
-"""Function that a check calls to say what it is doing; if the check hangs, the report quotes the check's last
+"""Function that a check calls with a message about what it is doing.  If the check hangs, the report quotes the last
 message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The output of a program of the system, or the text of one of the system's files."""
+    """The output of a program of the system, or the text of a system file."""
 
     command: str
     text: str
     seconds: float | None = None
-    """Seconds that the program took, or None for a file."""
+    """Seconds that the program took; None for a file."""
     read: str = ""
     """The facts that were read from the output, as text."""
 
@@ -34,7 +34,7 @@ class Result:
     state: State
     words: str
     outputs: tuple[Output, ...] = ()
-    """Raw outputs that the reader of the report needs to see."""
+    """Outputs of programs, unchanged, for the reader of the report."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -50,13 +50,13 @@ class Ground:
     """The conditions under which a check runs."""
 
     folder: Path
-    """An empty folder for this check, which is removed afterwards."""
+    """An empty folder for this check; it is removed after the check."""
     start: Path
-    """The directory in which the user gave the command; its lab's settings are used, if it has a lab."""
+    """The directory in which the user gave the command; if it is in a lab, the lab's settings are used."""
     may_sleep: bool = False
-    """Whether the user allows the check to put the machine to sleep for a moment."""
+    """True if the check may put the machine to sleep for a moment."""
     seconds: float = 20.0
-    """Seconds of training, in the check that compares the compiled step with the plain step."""
+    """Seconds of training in the check that compares a compiled step with a plain step."""
     evaluations: int = 20
     """Number of evaluations that the check of evaluations makes in a row."""
     probes: int = 10

@@ -20,14 +20,14 @@ CHECKS = (
     Check("outputs", "the outputs of the system's programs are read", 30, check_outputs),
     Check("text", "there is text to train on", 240, check_text),
     Check("products", "MLX's results agree with numpy's", 90, check_products),
-    Check("sandbox", "the sandbox holds, and MLX works in it", 150, check_the_sandbox),
+    Check("sandbox", "the sandbox refuses forbidden access, and MLX works in it", 150, check_the_sandbox),
     Check("memory", "a run that takes too much memory is ended", 60, check_memory),
     Check("awake", "the helper that keeps the machine awake works", 30, check_awake),
     Check("clocks", "a sleep of the machine is noticed", 240, check_clocks),
     Check("speed", "the speed probe gives the same figure again and again", 120, check_speed),
-    Check("evaluations", "twenty evaluations in a row end, with one score", 240, check_evaluations),
-    Check("training", "a compiled step trains as a plain step does", 300, check_training),
-    Check("resume", "a run goes on after kill -9, without loss", 300, check_resume),
+    Check("evaluations", "twenty evaluations of the same weights give the same score", 240, check_evaluations),
+    Check("training", "a compiled step and a plain step train equally well", 300, check_training),
+    Check("resume", "a run continues after kill -9 and loses nothing", 300, check_resume),
     Check("agent", "the agent, or a server of models, is found", 60, check_agent),
 )
 

@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 
 
 def selftest(checks: Sequence[Check], start: Path, may_sleep: bool, say: Say) -> Iterator[Finding]:
-    """Yield a finding for each check, while the machine is kept awake and reserved as for a run.
+    """Run the checks and yield a finding for each check; meanwhile the machine is kept awake and reserved as for a run.
 
     ``start`` is the directory in which the user gave the command.  Raises LockedError while another command measures
     on the GPU.
@@ -42,10 +42,10 @@ def selftest(checks: Sequence[Check], start: Path, may_sleep: bool, say: Say) ->
 
 
 def conduct(checks: Sequence[Check], ground: Ground, say: Say) -> Iterator[Finding]:
-    """Yield a finding for each check, and report through ``say`` what a check is doing.
+    """Run the checks and yield a finding for each check; ``say`` is called with messages about what a check is doing.
 
-    ``ground`` has the conditions for the checks; each check gets an empty folder of its own in ``ground.folder``.
-    However the iteration ends, no process and no file of a check remains.
+    ``ground`` has the conditions for the checks; each check gets an empty folder of its own in ``ground.folder``.  No
+    process and no file of a check remains, even after an exception.
     """
     for check in checks:
         with tempfile.TemporaryDirectory(

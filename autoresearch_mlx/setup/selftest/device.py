@@ -1,9 +1,9 @@
-"""Compare MLX's results on this device with numpy's.  This is a separate program, in the environment of a training:
+"""Compare MLX's results on a device with numpy's.  This is a separate program, run in the environment of a training:
 
     python -P -m autoresearch_mlx.setup.selftest.device gpu
 
-The program prints a line of JSON for each comparison: its name, the largest difference as a share of the largest value,
-and the difference that is allowed.  The numbers are random and differ from call to call.
+The program prints a line of JSON for each comparison: a name, the largest difference divided by the largest value, and
+the limit for this ratio.  The numbers are random and differ from call to call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 _ALLOWED = {"float32": 0.002, "float16": 0.01, "bfloat16": 0.02}
-"""Largest allowed difference by number type.  Products of TF32 numbers on NVIDIA stay within the limit for float32."""
+"""Largest allowed difference, divided by the largest value, by number type.  NVIDIA's products in TF32 stay within the
+limit for float32."""
 _ROUNDS = 3
 _SHAPES = (
     (1, 512, 64),
@@ -31,9 +32,8 @@ _SHAPES = (
     (2048, 128, 512),
     (512, 512, 1024),
 )
-"""Sizes of the products: rows, inner size and columns.  For sixteen rows, MLX has a special kernel on some chips; this
-kernel was wrong in some builds.  The list also has a vector, sizes that are not a multiple of any tile, and sizes that
-occur in a training."""
+"""Sizes of the matrix products: rows, inner size and columns.  For sixteen rows, MLX has a special kernel on some
+chips, which was wrong in some builds.  The list also has a vector, odd sizes, and sizes that occur in a training."""
 _SIDE = 64
 
 
@@ -50,7 +50,7 @@ def main(device: str) -> None:
 
 
 def comparisons(kind: str, rng: np.random.Generator) -> Iterator[tuple[str, Floats, Floats]]:
-    """Yield the name of an operation, MLX's result and numpy's."""
+    """Yield (name of an operation, MLX's result, numpy's result) for every operation to compare."""
     for _ in range(_ROUNDS):
         yield from products(kind, rng, _SHAPES)
     stack, other = _made(kind, rng, 6, _SIDE, 32), _made(kind, rng, 6, 32, _SIDE)
@@ -67,7 +67,10 @@ def comparisons(kind: str, rng: np.random.Generator) -> Iterator[tuple[str, Floa
 def products(
     kind: str, rng: np.random.Generator, shapes: Sequence[tuple[int, int, int]]
 ) -> Iterator[tuple[str, Floats, Floats]]:
-    """Yield products of matrices with these shapes: first as they are, then with the second matrix transposed."""
+    """Yield (name, MLX's result, numpy's result) for products of matrices with these shapes.
+
+    Each shape is computed twice: with the second matrix as it is stored, and transposed.
+    """
     for rows, inner, columns in shapes:
         left, right = _made(kind, rng, rows, inner), _made(kind, rng, inner, columns)
         name = f"product of {rows} x {inner} and {inner} x {columns}"
@@ -85,7 +88,7 @@ def _attention(kind: str, rng: np.random.Generator) -> Iterator[tuple[str, Float
 
 
 def _compiled(kind: str, rng: np.random.Generator) -> Iterator[tuple[str, Floats, Floats]]:
-    """Yield the results of a compiled expression and of a compiled gradient, whose kernels are built from source."""
+    """Yield the results of a compiled expression and of a compiled gradient; MLX builds their kernels from source."""
     x, w = _made(kind, rng, 16, _SIDE), _made(kind, rng, _SIDE, _SIDE)
 
     def value(weight: mx.array) -> mx.array:

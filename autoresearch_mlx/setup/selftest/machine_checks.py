@@ -1,4 +1,4 @@
-"""Check the machine: MLX's results, the sandbox, memory limits, the helper that prevents sleep, clocks and speed."""
+"""Check the machine: MLX's results, the sandbox, memory limits, the command that prevents sleep, clocks and speed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GB = 2**30
 
 
 def check_text(ground: Ground, doing: Doing) -> Result:
-    """Find the text of Python's own library as rows of tokens, or turn the text into rows."""
+    """Check that there is text to train on; if it was never prepared, turn it into rows of tokens."""
     began = time.monotonic()
     scene = scene_of(ground, doing)
     c = scene.conditions
@@ -43,7 +43,7 @@ def check_text(ground: Ground, doing: Doing) -> Result:
 
 
 def check_products(ground: Ground, doing: Doing) -> Result:
-    """Compare MLX's products of random numbers, and results of compiled functions, with numpy's."""
+    """Check that MLX's results for random matrices agree with numpy's."""
     doing("comparing MLX's results with numpy's")
     device = device_of(ground.start)
     command = python_command("-m", "autoresearch_mlx.setup.selftest.device", device.name)
@@ -64,7 +64,7 @@ def check_products(ground: Ground, doing: Doing) -> Result:
 
 
 def judge_products(printed: str, returncode: int, errors: str, device: str) -> Result:
-    """Read the lines that the program ``device.py`` printed, and say which results were wrong."""
+    """Return the result of the check of products, from the lines that the program ``device.py`` printed."""
     lines = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     wrong = [f"{each['name']}: off by {each['off']:.2g}" for each in lines if not each["off"] <= each["allowed"]]
     if wrong:
@@ -81,7 +81,7 @@ def judge_products(printed: str, returncode: int, errors: str, device: str) -> R
 
 
 def check_the_sandbox(ground: Ground, doing: Doing) -> Result:
-    """Try in the sandbox what must fail (forbidden accesses) and what must succeed, such as a product in MLX."""
+    """Check the sandbox: forbidden accesses must fail in it, and a product in MLX must succeed."""
     scene = scene_of(ground, doing)
     sandbox = scene.conditions.sandbox
     if sandbox is None:
@@ -147,8 +147,9 @@ def check_memory(ground: Ground, doing: Doing) -> Result:
             watch=watch,
         )
     if ended.exceeded is None:
-        peak = f"{ended.peak_memory_mb:.0f} MB were seen" if ended.peak_memory_mb else "the self-test saw none of it"
-        return Result("fail", f"a process took {3 * _LIMIT_MB} MB, its limit was {_LIMIT_MB} MB, and {peak}")
+        peak = f"saw {ended.peak_memory_mb:.0f} MB" if ended.peak_memory_mb else "saw none of this memory"
+        said = f"a process with a limit of {_LIMIT_MB} MB took {3 * _LIMIT_MB} MB and was not ended"
+        return Result("fail", f"{said}; the self-test {peak}")
     doing("counting the memory of an array of MLX")
     device = device_of(ground.start)
     limit = device.profile.memory_limit_bytes if device.name == "gpu" else None
@@ -168,8 +169,8 @@ def check_memory(ground: Ground, doing: Doing) -> Result:
 def judge_memory(array: Mapping[str, Any], seconds: float, limit: int | None) -> Result:
     """Return the result of the check of memory.
 
-    ``array`` has the figures of MLX and of the system about an array of ``_ARRAY_MB``, and ``limit`` is MLX's limit in
-    bytes.
+    ``array`` has the sizes that MLX and the system report for an array of ``_ARRAY_MB``.  ``seconds`` is the time until
+    a process with too much memory was ended.  ``limit`` is MLX's limit in bytes.
     """
     said = [f"a process over its limit of {_LIMIT_MB} MB was ended after {seconds:.1f} s"]
     said.append(
@@ -192,13 +193,13 @@ def judge_memory(array: Mapping[str, Any], seconds: float, limit: int | None) ->
 # --- sleep
 
 _SEEN_SECONDS = 3.0
-"""Seconds within which the system's list must show that the helper has started, or that it has ended."""
+"""Seconds within which the system's list must show that the helper has started or ended."""
 _LISTS = {"Darwin": ("pmset", "-g", "assertions"), "Linux": ("systemd-inhibit", "--list", "--no-pager")}
 _HOLDERS = {"Darwin": r"pid (\d+)\(caffeinate\)", "Linux": r"autoresearch-mlx\s+\d+\s+\S+\s+(\d+)\s"}
 
 
 def check_awake(ground: Ground, doing: Doing, system: str = "") -> Result:
-    """Start the helper that keeps the machine awake, and check that the system lists the helper."""
+    """Check that the helper, the command that keeps the machine awake, works: the system must list it while it runs."""
     system = system or platform.system()
     command = _LISTS.get(system)
     if command is None or shutil.which(command[0]) is None:
@@ -222,14 +223,14 @@ def check_awake(ground: Ground, doing: Doing, system: str = "") -> Result:
 
 
 def holders(text: str, system: str) -> set[str]:
-    """Return the numbers of the processes that keep the machine awake with our helper's command."""
+    """Return the ids of the processes that keep the machine awake by the same command as our helper."""
     return set(re.findall(_HOLDERS[system], text))
 
 
 def _until(command: Sequence[str], system: str, so: Any) -> tuple[Output, bool]:
-    """Repeat the command for a few seconds until the list is as expected.
+    """Repeat the command, for a few seconds at most, until ``so`` is true for the processes that it lists.
 
-    Returns the last output, and whether it is as expected.
+    Returns the last output, and True if ``so`` was true for it.
     """
     end = time.monotonic() + _SEEN_SECONDS
     while True:
@@ -246,9 +247,9 @@ _OFF_SECONDS = 0.05
 
 
 def check_clocks(ground: Ground, doing: Doing, system: str = "") -> Result:
-    """Compare the clock that counts sleep with the clock that does not.
+    """Check that a sleep of the machine is noticed, by a clock that counts sleep and a clock that does not.
 
-    With --sleep, the machine is put to sleep for a moment between two readings.
+    With --sleep, the machine is put to sleep for a moment.
     """
     before, wall = read_clocks(), time.time()
     if before.total is None:
@@ -285,7 +286,7 @@ def _nap(doing: Doing, system: str, before: Clocks, wall: float) -> Result:
 
 
 def check_speed(ground: Ground, doing: Doing) -> Result:
-    """Run the speed probe several times, and report how much the results differ."""
+    """Check that the speed probe gives nearly the same figure in several runs."""
     device = device_of(ground.start)
     speed = Speed(python_command(*probe_arguments(device.name)), trusted_environment(device.environment))
     found: list[float] = []
@@ -304,5 +305,5 @@ def judge_speed(found: Sequence[float], device: str) -> Result:
     said = f"{len(found)} probes on the {device}: {middle:,.0f} GFLOP/s ({100 * low:+.0f} to {100 * high:+.0f} %)"
     if max(-low, high) > SLOWER:
         load = f", the load is {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-        return Result("note", f"{said}; another program uses the machine, or the machine is warm{load}")
+        return Result("note", f"{said}; perhaps another program uses the machine, or the machine is warm{load}")
     return Result("ok", said)

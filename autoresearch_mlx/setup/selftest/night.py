@@ -51,17 +51,17 @@ probe = "never"
 """
 _RUN = ("run", "--tag", _TAG, "--agent", "knobs", "--experiments", "1", "--no-calibrate")
 _MOST_SECONDS, _INTO_SECONDS, _GONE_SECONDS = 120.0, 1.0, 5.0
-"""Longest time until the first edit is being measured, time from then to the kill, and longest time until all
-processes have ended, in seconds."""
+"""Three times in seconds: the longest wait for the measurement of the first edit, the time from its start to the kill,
+and the longest wait until all processes have ended."""
 _IDENTITY = ("-c", "user.name=self-test", "-c", "user.email=self-test", "-c", "commit.gpgsign=false")
 
 
 def check_resume(ground: Ground, doing: Doing) -> Result:
-    """Kill a run in the middle of an experiment (kill -9), run it again, and count the experiments in its ledger."""
+    """Check that a killed run continues: kill it in an experiment, start it again, and count its experiments."""
     lab = _lab(ground.folder)
     temporary = ground.folder / "tmp"
     temporary.mkdir()
-    # A killed run leaves its temporary files behind, so they lie in the folder that is removed after the check.
+    # A killed run leaves its temporary files behind, so they are put into the folder that is removed after the check.
     added = {"AUTORESEARCH_CACHE": str(ground.folder / "cache"), "TMPDIR": str(temporary)}
     environment = {**child_process_environment({}), **added}
     command, said = python_command("-m", "autoresearch_mlx", *_RUN), ground.folder / "said.txt"
@@ -89,14 +89,14 @@ def check_resume(ground: Ground, doing: Doing) -> Result:
             command, cwd=lab.root, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
         ).returncode
     if code != 0:
-        return Result("fail", f"after kill -9 the run did not go on: {_last_line(said)}")
+        return Result("fail", f"after kill -9 the run did not continue: {_last_line(said)}")
     return judge_resume(_journal(lab), _left(lab.root))
 
 
 def judge_resume(journal: Journal | None, left: int) -> Result:
     """Return the result of the check, from the experiments in the ledger.
 
-    ``left`` is the number of processes that the runs left behind.
+    ``journal`` is None if the ledger cannot be read.  ``left`` is the number of processes that the runs left behind.
     """
     if journal is None:
         return Result("fail", "after kill -9 the ledger could not be read")
@@ -113,7 +113,7 @@ def judge_resume(journal: Journal | None, left: int) -> Result:
 
 
 def _lab(folder: Path) -> Lab:
-    """Make a lab with a tiny model and a little text: some of this package's own source."""
+    """Make a lab with a tiny model and a little text, namely some source files of this package."""
     root, text = folder / "lab", folder / "text"
     root.mkdir()
     source = Path(corpus.__file__).parent
@@ -127,7 +127,7 @@ def _lab(folder: Path) -> Lab:
 
 
 def _wait_for_edit(lab: Lab, run: subprocess.Popen[bytes]) -> bool:
-    """Wait until the run has begun to measure its first edit and is in the middle of it."""
+    """Wait until the run is in the middle of measuring its first edit; return False if it never is."""
     end = time.monotonic() + _MOST_SECONDS
     while time.monotonic() < end and run.poll() is None:
         journal = _journal(lab)
@@ -147,7 +147,7 @@ def _journal(lab: Lab) -> Journal | None:
 
 
 def _left(root: Path) -> int:
-    """Count the processes that work below ``root``, after a few seconds in which they may end."""
+    """Return the number of processes that still work below ``root``; they get a few seconds to end."""
     end = time.monotonic() + _GONE_SECONDS
     while (
         count := sum(_works_below(process, root.resolve()) for process in psutil.process_iter())
@@ -169,7 +169,7 @@ def _last_line(path: Path) -> str:
 
 
 def check_agent(ground: Ground, doing: Doing) -> Result:
-    """Look for the agent that the settings name, and for a server of models, without asking a model."""
+    """Check that the agent in the settings, or a server of models, is found; no model is asked."""
     settings = settings_here(ground.start).agent
     said: list[str] = []
     doing(f"looking for the agent {settings.name}")

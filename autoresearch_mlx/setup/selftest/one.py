@@ -2,8 +2,8 @@
 
     python -P -m autoresearch_mlx.setup.selftest.one NAME GROUND
 
-GROUND is the JSON of a :class:`Ground`.  The result is written into the ground's folder as ``result.json``.  Messages
-about the check's current work go to the parent process as events.
+NAME is the check's name, and GROUND is the JSON of a :class:`Ground`.  The result is written into the ground's folder
+as ``result.json``.  Messages about what the check is doing go to the parent process as events.
 """
 
 from __future__ import annotations

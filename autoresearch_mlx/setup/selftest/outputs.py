@@ -1,8 +1,7 @@
-"""Run each program of the system whose output this package parses, and report the facts that were read.
+"""Run the programs of the system whose outputs this package parses, and report what the parsers read.
 
-The parsers are the ones that a run uses (``hardware/machine.py``, ``hardware/state/``).  During a night, an output that
-the parsers cannot read gives unknown facts and no error, so that the night goes on.  The self-test reports each output
-that the parsers cannot read.
+A run uses the same parsers (``hardware/machine.py``, ``hardware/state/``).  During a night, an output that the parsers
+cannot read gives unknown facts and no error, so that the night goes on.  The self-test reports such outputs.
 """
 
 from __future__ import annotations
@@ -33,19 +32,18 @@ from autoresearch_mlx.setup.selftest.check import Doing, Ground, Output, Result
 from autoresearch_mlx.setup.selftest.check import State as Kind
 
 LATE_SECONDS = 2.0
-"""Seconds that a reading of the machine's state waits for all programs of the system together
-(``hardware/state/commands.py``)."""
+"""Seconds for which a run waits for the outputs of the system's programs (``hardware/state/commands.py``)."""
 _SECONDS = 10.0
-"""Seconds after which a program that still runs is ended."""
+"""Seconds after which the self-test ends a program that still runs."""
 _ENDED = "ended with"
 _SHOWN = 100
-"""Number of characters of an unreadable output that the report's line quotes."""
+"""Number of characters that a line of the report quotes from an output that cannot be read."""
 Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The facts that were read from one output, or the reason why it could not be read."""
+    """What was read from one output, or why the output could not be read."""
 
     state: Kind
     words: str
@@ -53,25 +51,25 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program of the system, and the facts that are read from its output."""
+    """A program of the system, and how its output is read."""
 
     name: str
     line: tuple[str, ...]
     facts: Callable[[str], Facts]
-    """Function that returns the facts in an output by name, with None for a fact that the output does not contain."""
+    """Function that returns the facts in an output, by name; a fact that the output does not contain is None."""
     optional: frozenset[str] = frozenset()
     """Facts that some machines do not have."""
     shape: str = ""
-    """Regular expression for a correct output without any facts; empty if every correct output contains facts."""
+    """Regular expression that matches a correct output without facts; empty if every correct output has facts."""
     silent: bool = False
-    """Whether the program prints nothing on some machines."""
+    """True if the program prints nothing on some machines."""
 
     @property
     def command(self) -> str:
         return " ".join(self.line)
 
     def judge(self, text: str) -> Verdict:
-        """Return a verdict with the facts in an output, or with the reason why it could not be read."""
+        """Return the verdict on an output."""
         facts = self.facts(text)
         known = {name: value for name, value in facts.items() if value is not None}
         missing = [name for name in facts if name not in known and name not in self.optional]
@@ -87,7 +85,7 @@ class Program:
 
 
 def programs_of(system: str = "") -> tuple[Program, ...]:
-    """Return the programs of this system whose output is parsed."""
+    """Return the programs whose outputs are parsed on the system ``system``, by default this system."""
     common = (Program("git", ("git", "--version"), _git),)
     if (system or platform.system()) == "Darwin":
         return (*_MAC, *common)
@@ -95,9 +93,9 @@ def programs_of(system: str = "") -> tuple[Program, ...]:
 
 
 def check_outputs(ground: Ground, doing: Doing, system: str = "", root: Path = Path("/")) -> Result:
-    """Run the programs and read the files of this system, and report the facts.
+    """Check that this package can read the outputs of the system's programs and the system's files.
 
-    ``system`` can name a system other than this one.
+    ``system`` and ``root`` let a test check a recording of another system.
     """
     doing("running the programs of the system")
     found: list[Verdict] = []
@@ -111,7 +109,7 @@ def check_outputs(ground: Ground, doing: Doing, system: str = "", root: Path = P
         outputs.append(replace(output, read=verdict.words))
         found.append(replace(verdict, words=f"`{program.command}` {verdict.words}"))
         if verdict.state == "ok" and (output.seconds or 0) > LATE_SECONDS and program.name in macos.COMMANDS:
-            late = f"takes {output.seconds:.1f} s; a run waits {LATE_SECONDS:g} s for it, and then goes on without it"
+            late = f"takes {output.seconds:.1f} s; a run waits only {LATE_SECONDS:g} s, then goes on without the output"
             found.append(Verdict("note", f"`{program.command}` {late}"))
     if (system or platform.system()) != "Darwin":
         found += _files(root)
@@ -133,9 +131,9 @@ def _run_all(programs: Sequence[Program]) -> list[tuple[Output, str]]:
 
 
 def run_program(line: Sequence[str], seconds: float = _SECONDS) -> tuple[Output, str]:
-    """Run a program; return its output, and a message about why it failed, or an empty string if it did not.
+    """Run a program; return its output, and a message about why it failed (empty if it did not fail).
 
-    A program that takes too long is ended, with all processes that it started.  Raises nothing.
+    A program that takes longer than ``seconds`` is ended, with all processes that it started.  Raises nothing.
     """
     began, said = time.monotonic(), " ".join(line)
     try:
@@ -176,8 +174,10 @@ def _state(name: str) -> Callable[[str], State]:
 
 
 def _of_state(name: str, **fields: str) -> Callable[[str], Facts]:
-    """Return a function that reads these fields of the machine's state; ``fields`` maps the name that people see to
-    the field."""
+    """Return a function that reads fields of the machine's state from the output of the command ``name``.
+
+    ``fields`` maps the name that the report shows to the field of :class:`State`.
+    """
 
     def facts(text: str) -> Facts:
         state = _state(name)(text)
@@ -245,9 +245,9 @@ _NVIDIA = (
 
 
 def _files(root: Path) -> Iterator[Verdict]:
-    """Yield a verdict on each system file that a run reads on Linux.
+    """Yield a verdict on each fact that could not be read from the files of a Linux system.
 
-    Only memory, load and processor are known on every machine.
+    Processor, memory and load must be known on every machine; other facts may be missing.
     """
     state, cpu = linux.read(root), _text(root / "proc/cpuinfo")
     needed = {
@@ -267,7 +267,7 @@ def _files(root: Path) -> Iterator[Verdict]:
 
 
 def _shown_files(root: Path) -> Iterator[Output]:
-    """Yield the lines that a run reads from the files of a Linux machine."""
+    """Yield, for each file of a Linux system that a run reads, the lines that the run uses."""
     for file, pattern in {
         "etc/os-release": "^PRETTY_NAME.*",
         "proc/cpuinfo": r"^(?:model name.*|flags\s*:)|\b(?:avx512f|avx512bw|avx512dq|avx512vl|avx2|fma)\b",

@@ -1,4 +1,4 @@
-"""Write the report of the self-test, which can be pasted into an issue: a line for each check, then a code block."""
+"""Write the report of the self-test: a line for each check, then a code block.  It can be pasted into an issue."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def summary(findings: Sequence[Finding]) -> str:
 
 
 def block(findings: Sequence[Finding], machine: Machine, blot: Blot) -> str:
-    """Return the code block: the machine, the versions, and the raw outputs of all programs whose output we parse."""
+    """Return the code block of the report: the machine, the versions, and the outputs of the system's programs."""
     lines = [f"{name}: {value}" for name, value in facts(machine).items()]
     for output in outputs(findings):
         lines += ["", *_shown(output)]
@@ -47,7 +47,7 @@ def block(findings: Sequence[Finding], machine: Machine, blot: Blot) -> str:
 
 
 def facts(machine: Machine) -> dict[str, str]:
-    """Return the facts about the machine that a reader needs, by name."""
+    """Return the facts about the machine that the report shows, by name."""
     wheels = [
         f"{name} {version}{tag}"
         for name in _PACKAGES
@@ -114,7 +114,7 @@ def _version(name: str) -> str | None:
 
 
 def _tag(name: str) -> str | None:
-    """Return the tag of the wheel from which a package was installed, such as `` (cp311-cp311-macosx_14_0_arm64)``."""
+    """Return the tags of a package's wheel, such as `` (cp311-cp311-macosx_14_0_arm64)``; empty if unknown."""
     with suppress(importlib.metadata.PackageNotFoundError, OSError):
         text = importlib.metadata.distribution(name).read_text("WHEEL") or ""
         tags = [line.removeprefix("Tag: ").strip() for line in text.splitlines() if line.startswith("Tag: ")]

@@ -1,4 +1,4 @@
-"""Check trainings and evaluations: compare a compiled step with a plain one, and make many evaluations in a row."""
+"""Check trainings and evaluations: compare a compiled step with a plain step, and make many evaluations in a row."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ from autoresearch_mlx.trial.spec import WEIGHTS
 
 _EVALUATED_ROWS, _COMPARED_ROWS = 8, 64
 _ANSWER_SECONDS = 20.0
-"""Seconds without a message after which an evaluation of the self-test is ended as hung; in a run, the limit is a
-minute."""
+"""Seconds without a message after which an evaluation is ended as hung (a minute in a run)."""
 _FIRST_STEPS = 4
 _LEAST_STEPS, _MOST_STEPS = 4, 4000
 _WEIGHTS_OFF = 0.002
-"""On a CPU: the allowed difference between the changes that four steps made to the weights, as a share of these
-changes.  On a GPU only the losses are compared, because Muon amplifies rounding errors of bfloat16 there until they
-are as large as the update itself."""
+"""Largest allowed difference between the weights after four compiled steps and after four plain steps, divided by the
+change that these steps made; for a CPU.  On a GPU only the losses are compared, because Muon amplifies the rounding
+errors of bfloat16 until they are as large as the change."""
 _LOSSES_OFF = {"cpu": 0.0005, "gpu": 0.02}
-"""Allowed difference between the losses of the fourth step, as a share."""
+"""Largest allowed relative difference between the losses of the fourth step."""
 _VALUES_OFF = 0.02
-"""Allowed difference between the val_bpb of two trainings on the same rows, as a share.  Rounding errors grow from step
-to step.  With different seeds, the standard deviation of five trainings was 0.55 percent (README)."""
+"""Largest allowed relative difference between the val_bpb of two trainings on the same rows.  Rounding errors grow from
+step to step.  With different seeds, the standard deviation of five trainings was 0.55 percent (README)."""
 _SAME_OFF = {"cpu": 0.0005, "gpu": 0.01}
-"""Allowed difference between evaluations of the same weights, as a share: the sum of their rounding errors."""
+"""Largest allowed relative difference between evaluations of the same weights; rounding errors differ."""
 _PLAIN = {"MLX_DISABLE_COMPILE": "1"}
-"""Environment variable that keeps MLX from compiling anything (mlx/compile.cpp)."""
+"""Environment variable with which MLX compiles nothing (mlx/compile.cpp)."""
 
 
 def check_evaluations(ground: Ground, doing: Doing) -> Result:
-    """Evaluate the same weights many times, each time in new processes."""
+    """Check that many evaluations of the same weights, each in new processes, end and give the same score."""
     scene = scene_of(ground, doing)
     doing("training for two steps")
     try:
@@ -64,10 +63,10 @@ def judge_evaluations(found: list[Scored], device: str) -> Result:
 
 
 def check_training(ground: Ground, doing: Doing) -> Result:
-    """Train on the same rows with a compiled and with a plain step, and compare weights and scores.
+    """Check that training with a compiled step and with a plain step, on the same rows, gives the same model.
 
-    On a GPU the shipped script compiles the whole step.  On a CPU, a compiled step would gain nothing, so MLX compiles
-    only single functions there, such as nn.relu.
+    On a GPU the shipped script compiles the whole step.  On a CPU only single functions such as nn.relu are compiled,
+    because a compiled step would not be faster.
     """
     scene = scene_of(ground, doing)
     try:
@@ -99,13 +98,14 @@ def _compared(scene: Scene, ground: Ground, doing: Doing) -> Result:
 
 
 def judge_steps(quick: float, slow: float, off: float, device: str) -> Result | None:
-    """Compare the losses of the fourth step of a compiled and a plain training; return a result only if they differ.
+    """Compare four compiled steps with four plain steps; return a failed result, or None if they agree.
 
-    ``off`` is the difference of the weights, as :func:`weights_off` returns it.
+    ``quick`` and ``slow`` are the losses of the fourth step.  ``off`` is the difference of the weights, as
+    :func:`weights_off` returns it.
     """
     after = f"after {_FIRST_STEPS} steps"
     if not abs(quick - slow) <= _LOSSES_OFF[device] * abs(slow):
-        said = f"{after} the losses of a compiled step ({quick:.4f}) and a plain step ({slow:.4f}) must be the same"
+        said = f"{after} the losses of a compiled step ({quick:.4f}) and a plain step ({slow:.4f}) differ too much"
         return Result("fail", said)
     if device == "cpu" and not off <= _WEIGHTS_OFF:
         said = f"{after} the weights of a compiled and a plain step differ by {off:.2g}; {_WEIGHTS_OFF:g} is allowed"
@@ -126,7 +126,7 @@ def judge_training(fast: Trained, other: Trained, values: tuple[float, float], o
 
 
 def _tokens_for(seconds: float, quick: Trained) -> int:
-    """Return how many tokens, in whole steps, fit into ``seconds`` at the pace of a short training."""
+    """Return how many tokens, in whole steps, fit into ``seconds`` at the speed of the short training ``quick``."""
     spent = quick.seconds["train"] or 0.0
     each = quick.tokens // quick.steps
     pace = max(spent, 1e-3) / max(1, quick.steps - 1)
@@ -134,9 +134,9 @@ def _tokens_for(seconds: float, quick: Trained) -> int:
 
 
 def weights_off(one: Path, two: Path, start: Path) -> float:
-    """Return how far two files of weights are apart, as a share of the distance from ``start`` to the second file.
+    """Return how much the weights in two files differ, divided by how much file ``two`` differs from file ``start``.
 
-    The result is the largest share among all matrices.
+    This ratio is computed for each matrix, and the largest ratio is returned.
     """
     left, right, begun = read_weights(one), read_weights(two), read_weights(start)
     worst = 0.0
@@ -151,7 +151,10 @@ def weights_off(one: Path, two: Path, start: Path) -> float:
 
 
 def read_weights(path: Path) -> dict[str, npt.NDArray[np.float64]]:
-    """Read a safetensors file of float32 arrays (github.com/huggingface/safetensors#format).  Raises ValueError."""
+    """Return the arrays in a safetensors file (github.com/huggingface/safetensors#format), by name.
+
+    Raises ValueError for an array that is not of float32.
+    """
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     header: dict[str, Any] = json.loads(data[8 : 8 + length])

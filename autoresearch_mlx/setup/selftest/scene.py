@@ -1,4 +1,4 @@
-"""Prepare the checks of training and evaluation: make a lab and its conditions, and make short runs."""
+"""Prepare the checks of training and evaluation: find the device, the text and the settings, and make short runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SEED = 42
 
 
 def settings_here(start: Path) -> Settings:
-    """Return the settings of the lab at ``start``, or the defaults if there is no lab.  Raises ConfigError."""
+    """Return the settings of the lab at ``start``; without a lab, the default settings.  Raises ConfigError."""
     try:
         lab = find_lab(start)
     except LabError:
@@ -39,7 +39,7 @@ def settings_here(start: Path) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """The device on which MLX computes here, in the environment of a training."""
+    """The device on which a training computes, and the environment that a training gets."""
 
     machine: Machine
     profile: Profile
@@ -59,7 +59,7 @@ def device_of(start: Path) -> Device:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """This machine, its profile and its text, as a training would use them."""
+    """What a training on this machine needs: profile, conditions (with the text to train on) and script."""
 
     machine: Machine
     profile: Profile
@@ -69,7 +69,7 @@ class Scene:
 
 
 def scene_of(ground: Ground, doing: Doing) -> Scene:
-    """Return the scene; if the text was never prepared, prepare it now.
+    """Return the scene of a check; if the text to train on was never prepared, prepare it first.
 
     The text comes from Python's own library or from the folder that the lab names; nothing is downloaded.  Raises
     CorpusError or ConfigError.
@@ -89,7 +89,7 @@ def scene_of(ground: Ground, doing: Doing) -> Scene:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A short training."""
+    """The results of a short training."""
 
     assignment: Assignment
     seconds: Mapping[str, float | None]
@@ -100,11 +100,11 @@ class Trained:
 
 
 class Broken(Exception):
-    """Raised when a run of a check has failed; the message says how."""
+    """Raised when a training or an evaluation of a check has failed; the message says how."""
 
 
 def train(conditions: Conditions, text: str, folder: Path) -> Trained:
-    """Train the script ``text`` in a new ``folder``.  Raises Broken."""
+    """Run the training script ``text`` in the new folder ``folder``.  Raises Broken if the training fails."""
     tree, run = folder / "tree", folder / "run"
     tree.mkdir(parents=True)
     run.mkdir()
@@ -123,16 +123,16 @@ def train(conditions: Conditions, text: str, folder: Path) -> Trained:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One evaluation."""
+    """The result of one evaluation."""
 
     value: float
-    """Bits per byte without the correction for looking ahead; that correction is a random estimate, which would hide
+    """Bits per byte without the correction for looking ahead.  This correction is a random estimate, and would hide
     small differences."""
     seconds: float
 
 
 def score(conditions: Conditions, trained: Trained, rows: int) -> Scored:
-    """Evaluate the weights of a training on ``rows`` rows.  Raises Broken."""
+    """Evaluate the weights of a training on at most ``rows`` rows.  Raises Broken if the evaluation fails."""
     ordered = replace(conditions, eval_rows=min(rows, conditions.eval_rows))
     evaluation, log = Evaluation(ordered, trained.assignment), trained.assignment.folder / "log.txt"
     with Log(log) as file:
