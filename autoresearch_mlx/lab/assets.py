@@ -17,8 +17,9 @@ Row = TypeVar("Row")
 def read_rows(path: Path, columns: tuple[str, ...], made: Callable[[Mapping[str, str]], Row]) -> tuple[Row, ...]:
     """Return the rows of a tab-separated table.
 
-    ``made`` gets the cells of one line by column name and returns the row; it raises ValueError for a malformed line.
-    Lines above the column names that begin with ``#`` are comments.  Raises TableError, which names the file and line.
+    ``made`` gets the cells of a line by column name and returns the row; ``made`` raises ValueError for a malformed
+    line.  Lines that begin with ``#`` above the column names are comments.  Raises TableError, which names the file
+    and the line.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -40,14 +41,14 @@ def read_rows(path: Path, columns: tuple[str, ...], made: Callable[[Mapping[str,
 
 
 def text(row: Mapping[str, str], name: str) -> str:
-    """Return the cell in this column.  Raises ValueError when it is empty."""
+    """Return the cell in the column ``name``.  Raises ValueError when the cell is empty."""
     if not row[name]:
         raise ValueError(f"no {name}")
     return row[name]
 
 
 def positive(row: Mapping[str, str], name: str) -> float:
-    """Return the cell in this column as a number.  Raises ValueError unless it is finite and above 0."""
+    """Return the cell in the column ``name`` as a number.  Raises ValueError unless it is finite and above 0."""
     value = float(row[name])
     if not 0 < value < float("inf"):
         raise ValueError(f"{name} {row[name]!r} is not a positive number")
@@ -57,8 +58,8 @@ def positive(row: Mapping[str, str], name: str) -> float:
 def asset(name: str, package: Path | None = None) -> Path:
     """Return the path of ``train_mlx.py``, ``program.md`` or a table such as ``data/cuda_baseline.tsv``.
 
-    ``package`` is the folder of ``autoresearch_mlx`` (default: the one that is running).  Raises LabError when
-    the file is in neither place.
+    ``package`` is the folder of ``autoresearch_mlx``, by default the folder of the running program.  Raises LabError
+    when the file is neither inside the package nor beside it.
     """
     home = package or Path(__file__).resolve().parents[1]
     for place in (home / "_lab" / name, home.parent / name):

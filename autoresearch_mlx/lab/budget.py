@@ -1,12 +1,12 @@
 """Define the budget of one experiment's training: a time, a number of tokens, or a number of operations.
 
     300                   seconds
-    match-tokens:500M     the same number of tokens for every experiment, however long it takes
+    match-tokens:500M     the same number of tokens for every experiment, whatever time this takes
     match-tokens:h100     as many tokens as upstream's baseline saw in its five minutes
     match-flops:2e15      the same number of operations, counted as 6 per matrix parameter and token
 
-lab.toml and the command line write a budget in one form, the ledger in another, and messages as a phrase; this module
-reads and writes all of them.
+A budget is written in three ways: one in lab.toml and on the command line, one in the ledger, and one in messages.
+This module reads and writes all three.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class Budget:
 
 
 def read(value: Any) -> Budget | None:
-    """Read a budget in the form that users write; return None for ``auto``.
+    """Return the budget that a user wrote; None for ``auto``.
 
-    Raises ValueError, which names what is valid.
+    Raises ValueError for anything else; the message says what is valid.
     """
     if value == "auto":
         return None
@@ -97,7 +97,7 @@ def _amount(kind: str, text: str) -> float:
 
 
 def _of_h100(kind: str) -> float:
-    """Return the tokens of upstream's baseline on an H100, from the table in ``data/``, which names its source."""
+    """Return the number of tokens that upstream's baseline saw on an H100, as a comment of the H100's table says."""
     if kind != "match-tokens":
         said = "match-flops has no figure for h100, because upstream also counts attention and this program does not"
         raise ValueError(f"{said}; use match-tokens:h100, or a number such as match-flops:2e15")
@@ -108,7 +108,10 @@ def _of_h100(kind: str) -> float:
 
 
 def normal(value: Any) -> float | str:
-    """Return a written budget in its standard form: ``500M`` and ``5e8`` become the same.  Raises ValueError."""
+    """Return a budget that a user wrote in its standard form, which is the same for ``500M`` and ``5e8``.
+
+    Raises the errors of :func:`read`.
+    """
     budget = read(value)
     return "auto" if budget is None else budget.said()
 
@@ -124,9 +127,9 @@ def to_conditions(budget: Budget, most_seconds: float) -> dict[str, Any]:
 
 
 def of_conditions(conditions: Mapping[str, Any]) -> Budget | None:
-    """Return the budget in a session's conditions; None if they have no budget, or one of an unknown kind.
+    """Return the budget in a session's conditions; None if the budget is missing or of an unknown kind.
 
-    Conditions that name no kind of budget have a budget of seconds.
+    If the conditions name no kind, the budget is in seconds.
     """
     kind = conditions.get("budget_kind", "seconds")
     amount = conditions.get(_KEYS.get(kind, ""))
@@ -136,7 +139,7 @@ def of_conditions(conditions: Mapping[str, Any]) -> Budget | None:
 
 
 def short(amount: float) -> str:
-    """Write a count: ``65,536``, ``499.6 M``, ``2.5 B``; powers of ten from 1e12 on."""
+    """Return a count as text, such as ``65,536``, ``499.6 M`` or ``2.5 B``; from 1e12 on, use a power of ten."""
     for size, unit in ((1e12, ""), (1e9, "B"), (1e6, "M")):
         if amount >= size:
             return f"{amount / size:.4g} {unit}" if unit else f"{amount:.4g}"

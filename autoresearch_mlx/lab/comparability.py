@@ -1,7 +1,7 @@
-"""Compute the comparability key: the facts, besides the edited file, on which a value depends, as parts and as one
-short hash.
+"""Compute the comparability key: the facts, besides the edited file, on which a value depends.
 
-Two values can be compared only if their marks (the hashes) are equal; if they are not, the parts show the difference.
+A key has parts, and a mark, which is a hash of the parts.  Two values can be compared only if their marks are equal; if
+the marks differ, the parts show the difference.
 The parts come from a session's record in the ledger and from a description of the machine.  An unknown part is
 ``None``, never a guess.
 """
@@ -34,7 +34,7 @@ NAMES: Mapping[str, str] = {
     "mlx": "MLX",
     "mlx_wheel": "MLX's build",
 }
-"""The parts in the order in which they are shown, and their names for people."""
+"""Names of the parts for people, in the order in which the parts are shown."""
 _LENGTH = 12
 
 
@@ -50,19 +50,19 @@ class Key:
 
     @property
     def mark(self) -> str:
-        """Twelve hexadecimal digits of a SHA-256, the same for the same parts on any machine."""
+        """Twelve hexadecimal digits of a SHA-256 of the parts; equal parts give equal marks on any machine."""
         return _digest(self.parts)
 
     def on(self, split: str) -> Key:
-        """Return the key of values on another split; for a target without splits, return this key."""
+        """Return the key of values on the split ``split``; for a target without splits, return this key."""
         return replace(self, parts={**self.parts, "split": split}) if "split" in self.parts else self
 
 
 def key_of(record: Mapping[str, Any], machine: Mapping[str, Any]) -> Key:
-    """Return the key of a session whose ledger does not state one, computed from the facts in the ledger.
+    """Return the key of a session whose ledger has no key, computed from the facts in the ledger.
 
-    ``record`` is the first line of the ledger.  ``machine`` is the description of the machine in a measurement; a
-    missing entry means that the part is unknown.
+    ``record`` is the first line of the ledger.  ``machine`` is the description of the machine in a measurement; if an
+    entry is missing, the part is unknown.
     """
     conditions = record.get("conditions") or {}
     parts = trained_parts if "data_sha256" in conditions else program_parts
@@ -70,7 +70,7 @@ def key_of(record: Mapping[str, Any], machine: Mapping[str, Any]) -> Key:
 
 
 def program_parts(conditions: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts for a program's number: its shell line, the pattern that finds the number, and the chip."""
+    """Return the parts for a number that a program prints: the program with the pattern of the number, and the chip."""
     program = " | ".join(str(conditions[k]) for k in ("run", "pattern") if conditions.get(k))
     return {"program": program or None, "machine": machine.get("chip")}
 
@@ -81,7 +81,7 @@ def trained_parts(conditions: Mapping[str, Any], machine: Mapping[str, Any]) -> 
 
 
 def parts_of(conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts that a session fixes: data, rows and budget.  Hashes of the files stand for the data."""
+    """Return the parts that a session fixes: data, rows and budget.  The data are described by hashes of the files."""
     ends = of_conditions(conditions)
     hashes = conditions.get("data_sha256")
     return {
@@ -95,9 +95,9 @@ def parts_of(conditions: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _corpus(hashes: Any, *files: str) -> str:
-    """Return one short hash over the named files of a corpus.
+    """Return a short hash of the named files of a corpus.
 
-    If no file is named, or if a named file has no hash, the hash covers all files.
+    If no file is named, or a named file has no hash, return a hash of all files.
     """
     if not isinstance(hashes, Mapping):
         return str(hashes)[:_LENGTH]
@@ -116,26 +116,28 @@ def budget_in_words(said: float | str) -> str:
 
 
 def _hardware(device: Any, machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts that describe the machine, with the number of GPU cores, or with the BLAS if a CPU trains."""
+    """Return the parts that describe the machine.  If a CPU trains, these include the BLAS, or else the GPU's cores."""
     chip, gpu = machine.get("chip"), machine.get("gpu")
     named = gpu if device == "gpu" and gpu and gpu != chip else None
     own: dict[str, Any] = {"blas": machine.get("blas")} if device == "cpu" else {"gpu_cores": machine.get("gpu_cores")}
     parts = [part for part in (chip, named) if part]
-    # On a Mac one of several builds of MLX is installed, each with its own kernels; on other systems the key does not
-    # have this part.
+    # On a Mac one of several builds of MLX is installed, each with other kernels.  On other systems, the key does not
+    # have the part ``mlx_wheel``.
     build = {"mlx_wheel": wheel} if device == "gpu" and (wheel := machine.get("mlx_wheel")) else {}
     return {"device": device, "machine": ", ".join(parts) or None, **own, "mlx": minor(machine.get("mlx")), **build}
 
 
 def minor(version: Any) -> str | None:
-    """Return ``0.32`` for ``0.32.4``, because patch releases are assumed to give the same values."""
+    """Return ``0.32`` for ``0.32.4``, because all patch releases of a version are assumed to give the same values."""
     found = re.match(r"\d+\.\d+", version) if isinstance(version, str) else None
     return found.group() if found else None
 
 
 def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
-    """Name the parts that are known in both ``a`` and ``b`` and differ, in the order of :data:`NAMES`; other names come
-    last."""
+    """Return the names of the parts that are known in ``a`` and in ``b``, and differ.
+
+    The names are in the order of :data:`NAMES`; names that are not in this table come last.
+    """
     names = dict.fromkeys((*NAMES, *sorted({*a, *b} - {*NAMES})))
     known = (name for name in names if a.get(name) is not None and b.get(name) is not None)
     return tuple(name for name in known if a[name] != b[name])

@@ -1,7 +1,7 @@
-"""Read lab.toml and the command's options into frozen settings; each value remembers where it came from.
+"""Read lab.toml and the command's options into frozen settings, each with the source of its value.
 
-Everything has a default, so a lab without lab.toml works.  Most settings whose value is "auto" later get a value from
-the machine's profile.
+Every setting has a default, so a lab without lab.toml works.  Most settings with the value "auto" later get a value
+from the machine's profile.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TargetSettings(Frozen):
     metric: str = "val_bpb"
     direction: Literal["min", "max"] = "min"
     run: str | None = None
-    """Shell line that prints the metric; only for the kind ``command``, like the next three settings."""
+    """Shell line that prints the metric.  This setting and the next three are only for the kind ``command``."""
     guard: str | None = None
     """Shell line that must exit with status 0 for the metric to count."""
     pattern: str | None = None
@@ -43,7 +43,7 @@ class TargetSettings(Frozen):
     timeout_seconds: Positive = 600.0
     """Longest time in seconds that the program or its guard may run."""
     options: Mapping[str, Any] = {}
-    """Settings for a target of the user's own; the target gets this table as it is written, and checks it itself."""
+    """Settings for a target that the user wrote; the target gets this table unchanged, and checks it itself."""
 
     @model_validator(mode="after")
     def _complete(self) -> TargetSettings:
@@ -65,18 +65,18 @@ class BudgetSettings(Frozen):
     """Settings of the budget, which ends a measurement."""
 
     seconds: Annotated[float | str, BeforeValidator(budget.normal)] = "auto"
-    """Training time of a run in seconds, or a number of tokens (``match-tokens:500M``) or of operations
-    (``match-flops:2e15``) that is the same for every run."""
+    """Training of a run: a time in seconds, a number of tokens (``match-tokens:500M``), or a number of operations
+    (``match-flops:2e15``)."""
     max_seconds: Positive = 43_200.0
     """Longest training, in seconds, under a budget of tokens or operations."""
     compile_seconds: Positive | Auto = "auto"
-    """Seconds that the first step may take on top of the budget."""
+    """Seconds that the first step may take in addition to the budget."""
     evaluate_seconds: Positive = 1200.0
-    """The longest time of an evaluation in seconds; a second limit is five times the baseline's time plus one
-    minute."""
+    """Longest time of an evaluation in seconds.  An evaluation is also limited to five times the baseline's time plus
+    one minute."""
     smoke: Literal["code", "always", "never"] = "code"
-    """When a trial run of two steps is made before the real run.  With ``code``, it is made only if an edit changes
-    more than values of knobs."""
+    """When a smoke run of two steps is made before the real run.  With ``code``, a smoke run is made only if an edit
+    changes more than values of knobs."""
 
 
 class DataSettings(Frozen):
@@ -95,11 +95,11 @@ class JudgeSettings(Frozen):
     """Settings of the judge, which decides whether a result is better."""
 
     mode: Literal["auto", "fast", "adaptive", "strict", "margin"] = "auto"
-    """How an edit is judged.  ``auto`` makes one run per edit while gains are large compared with the noise, and
-    repeats runs later; ``margin`` makes one run and uses no statistics."""
+    """How an edit is judged.  ``auto`` makes one run for each edit while gains are large compared with the noise, and
+    more runs later.  ``margin`` always makes one run, and uses no statistics."""
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False), Number] | Auto = "auto"
-    """Smallest gain to keep, in the metric's unit.  ``auto`` means any gain that stands out from the noise, or the
-    margin of the profile while the noise is unknown."""
+    """Smallest gain to keep, in the metric's unit.  With ``auto``, every gain that is clearly larger than the noise is
+    kept; while the noise is unknown, the profile's margin is used."""
     replicates: Count = 3
     """Number of runs of the baseline at the start, from which the noise of one run is estimated."""
     refresh_every: Count = 10
@@ -107,9 +107,9 @@ class JudgeSettings(Frozen):
     removal_every: Count = 8
     """Number of kept experiments after which the loop tries to remove weakly supported edits."""
     calibrated_steps: bool = False
-    """Whether repeats end after a fixed number of steps, taken from an earlier run, instead of after a fixed time."""
+    """If true, a repeated run ends after as many steps as an earlier run made, instead of after a fixed time."""
     early_stop: bool = True
-    """Whether a run that has clearly lost is stopped at six tenths of its budget."""
+    """If true, a run that has clearly lost is stopped at six tenths of its budget."""
 
 
 class AgentSettings(Frozen):
@@ -123,37 +123,38 @@ class AgentSettings(Frozen):
     base_url: str | None = None
     """Address of an OpenAI-compatible server for chat and hybrid, such as ``http://127.0.0.1:8080/v1``."""
     model: str | None = None
-    """Name of the model on that server, or a name that includes the server, such as ``ollama:qwen3-coder:30b``."""
+    """Name of the model at ``base_url``, or a name that includes the server, such as ``ollama:qwen3-coder:30b``."""
     api_key_env: str | None = None
-    """Environment variable that holds the key; the key itself is never written anywhere."""
+    """Name of the environment variable with the key.  The key itself is never written anywhere."""
     share: Annotated[float, Field(ge=0, le=1), Number] = 0.3
-    """For the agent hybrid, the share of its proposals that come from the model."""
+    """Share of the agent hybrid's proposals that come from the model."""
     format: Literal["auto", "menu", "values", "blocks", "whole"] = "auto"
     """How the model answers: it chooses from a menu, or sends values of knobs, edit blocks or whole files.  With
     ``auto``, the form depends on how the model has answered so far (docs/models.md)."""
     temperature: Annotated[float, Field(ge=0, le=2), Number] = 0.7
     context_tokens: Count | Auto = "auto"
-    """Maximum number of tokens of prompt and reply together; with ``auto``, as many as the model and the memory
-    allow."""
+    """Maximum number of tokens of prompt and reply together.  With ``auto``, the model and the memory set this
+    limit."""
     reply_tokens: Count | Auto = "auto"
-    """Maximum number of tokens of one reply with its thinking; with ``auto``, as many as the form of the answer
-    needs (docs/models.md)."""
+    """Maximum number of tokens of one reply with its thinking.  With ``auto``, the form of the answer sets this limit
+    (docs/models.md)."""
     think: Literal["auto", "off", "low", "medium", "high"] = "auto"
     timeout_seconds: Positive = 900.0
     """Longest time of one call in seconds, which includes loading the model and reading the prompt."""
     patience_seconds: NotNegative = 600.0
     """Seconds that one experiment waits for a server that is down or busy."""
     proposals: Annotated[int, Field(ge=1, le=8), Number] | Auto = "auto"
-    """Number of ideas asked for in one call; ``auto`` asks for more than one when the model loads slowly."""
+    """Number of ideas that one call asks for.  With ``auto``, a call asks for several ideas if the model loads
+    slowly."""
     keep_loaded: bool | Auto = "auto"
-    """Whether the model stays in memory during a training run; with ``auto``, when the model and the run both fit."""
+    """If true, the model stays in memory during a training run; ``auto`` means true if model and run fit together."""
     think_ahead: bool | Auto = "auto"
-    """Whether a model prepares the next proposal while an experiment is measured.  With ``auto``, the model does so
-    when it runs elsewhere, or when the model and the run both fit into memory (docs/team.md)."""
+    """If true, a model prepares the next proposal while an experiment is measured.  ``auto`` means true if the model
+    runs on another machine, or if the model and the run fit into memory together (docs/team.md)."""
     max_tokens_total: Count | None = None
     """Number of tokens that a session may spend on prompts and replies together."""
     max_cost: Positive | None = None
-    """Money that a session may spend; this limit needs the two prices below."""
+    """Money that a session may spend; this limit needs ``price_in`` and ``price_out``."""
     price_in: NotNegative | None = None
     """Price of a million prompt tokens."""
     price_out: NotNegative | None = None
@@ -163,7 +164,8 @@ class AgentSettings(Frozen):
     command_seconds: Positive = 1800.0
     """Longest time of one call of a coding agent, in seconds."""
     meanwhile: Literal["knobs", "wait"] = "knobs"
-    """Who proposes while a coding agent's service has an outage or its limit is used up; ``wait`` means nobody."""
+    """What happens while a coding agent's service has an outage or a used-up limit: the optimiser proposes, or `run`
+    waits."""
 
     @model_validator(mode="after")
     def _priced(self) -> AgentSettings:
@@ -173,13 +175,13 @@ class AgentSettings(Frozen):
 
 
 class TeamSettings(Frozen):
-    """Settings of a team, which has a chief and juniors; if juniors are named, the agent ``auto`` is a team
-    (docs/team.md)."""
+    """Settings of a team of a chief and juniors (docs/team.md).  If ``juniors`` names agents, the agent ``auto`` is a
+    team."""
 
     chief: str = "policy"
     """Name of the chief: ``policy``, or a model that words the questions and orders the axes (``ollama:qwen3:8b``)."""
     juniors: tuple[str, ...] = ()
-    """Names of the junior agents; if none is named, the juniors are knobs and a suitable model, if one is found."""
+    """Names of the junior agents; by default, the juniors are knobs and, if there is one, a suitable model."""
     critic: str | None = None
     """Model that may drop or reorder proposals before they are measured; None means no critic."""
 
@@ -188,9 +190,9 @@ class SandboxSettings(Frozen):
     """Settings of the sandbox that confines edited code."""
 
     enabled: Literal["auto", "never"] = "auto"
-    """Whether edited code is confined; with ``auto``, wherever the system has a sandbox that passes its self-test."""
+    """When edited code is confined.  ``auto`` means on every system with a sandbox that passes its self-test."""
     require: bool = False
-    """Whether the tool refuses to measure without a sandbox."""
+    """If true, the tool refuses to measure without a sandbox."""
 
     @model_validator(mode="after")
     def _possible(self) -> SandboxSettings:
@@ -203,9 +205,9 @@ class LimitSettings(Frozen):
     """Limits of one run, in GB of 1000 MB; ``auto`` means a limit that is chosen for the machine."""
 
     memory_gb: Positive | Auto = "auto"
-    """Maximum of main memory that all processes of the run may use together."""
+    """Main memory that all processes of the run together may use at most."""
     folder_gb: Positive | Auto = "auto"
-    """Maximum that a run may write into its folder."""
+    """Amount of data that a run may write into its folder at most."""
     free_disk_gb: NotNegative | Auto = "auto"
     """Space that must stay free on the disk."""
 
@@ -216,9 +218,9 @@ class LiteralSettings(Frozen):
     edit_bytes: Count | Auto = "auto"
     """Largest number of bytes that one edit may add; strings and numbers may take a third of it."""
     file_bytes: Count | Auto = "auto"
-    """Largest number of bytes that a whole file may hold, unless it held more before."""
+    """Largest number of bytes in a whole file; a file that had more before the edit may keep its number."""
     statement_bytes: Count | Auto = "auto"
-    """Largest number of bytes that one new statement may hold."""
+    """Largest number of bytes in one new statement."""
 
 
 class HardwareSettings(Frozen):
@@ -227,9 +229,8 @@ class HardwareSettings(Frozen):
     profile: str = "auto"
     """The profile whose sizes are used: auto, cpu, mac-8gb, mac-base, mac-pro, mac-max, mac-ultra, cuda (upstream)."""
     calibrate: Literal["auto", "never"] = "auto"
-    """Whether the machine's speed is measured.  With ``auto``, a machine with a GPU is measured before its first
-    session, and new sessions start from the result.  With ``never``, it is not measured, and no earlier result is
-    used."""
+    """When the machine's speed is measured.  With ``auto``, a machine with a GPU is measured before its first session,
+    and new sessions use the result.  With ``never``, no machine is measured, and no earlier result is used."""
 
 
 class RunSettings(Frozen):
@@ -243,10 +244,10 @@ class EndSettings(Frozen):
     """Settings for what happens after the last experiment of a run."""
 
     certify_pairs: Annotated[int, Field(ge=0, le=LARGEST, multiple_of=2), Number] = 0
-    """Number of pairs of runs that certify the best version; time is reserved for these runs. 0 means no
-    certification."""
+    """Number of pairs of runs that certify the best version; 0 means no certification.  Time is reserved for these
+    runs."""
     report: Literal["auto", "always", "never"] = "auto"
-    """Whether the report page is written; with ``auto``, when the clock ended the run."""
+    """When the report page is written; ``auto`` means if `run` ended because its time was over."""
     notify: str = ""
     """How to notify the user: ``desktop``, or a shell line that reads the outcome from its standard input."""
 
@@ -255,22 +256,21 @@ class MachineSettings(Frozen):
     """Settings for the machine at night; docs/night.md explains them."""
 
     wait_for_mains: bool = False
-    """Whether experiments wait until the machine is no longer on battery."""
+    """If true, experiments wait until the machine is no longer on battery."""
     wait_for_cooling: bool = False
-    """Whether experiments wait, at most a quarter of an hour, while heat slows the system down."""
+    """If true, experiments wait while heat slows the system down, at most a quarter of an hour."""
     keep_awake: Literal["auto", "never"] = "auto"
-    """Whether the machine is kept awake while something is measured; with ``auto``, where the system allows it."""
+    """When the machine is kept awake during measurements; ``auto`` means if the system allows it."""
     exclusive: Literal["auto", "always", "never"] = "auto"
-    """Whether only one command measures on this machine at a time; with ``auto``, where a GPU trains."""
+    """When only one command at a time may measure on this machine; ``auto`` means if a GPU trains."""
     clock: Literal["reference", "wall"] = "reference"
-    """How the seconds of a budget are counted where a CPU trains.  ``reference`` means seconds of a machine that is
-    as fast as it was during the baseline: a run on a busy machine then trains as much as on a quiet one, but takes
-    longer."""
+    """How the seconds of a budget are counted if a CPU trains.  With ``reference``, the budget is in reference seconds:
+    a run on a busy machine trains as much as a run on a quiet machine, but takes longer."""
     quiet_seconds: NotNegative = 60.0
     """Longest wait in seconds for a quiet machine, before the baseline and before a disturbed run is repeated."""
     probe: Literal["auto", "never"] = "auto"
-    """Whether the machine's speed is measured before and after each run; with ``auto``, on a GPU, and on a CPU for
-    budgets of a minute or more."""
+    """When the machine's speed is measured before and after each run.  ``auto`` means if a GPU trains, or if a CPU
+    trains with a budget of a minute or more."""
 
 
 class Settings(Frozen):
@@ -309,7 +309,7 @@ class Resolved(Frozen):
 
 
 def load_settings(root: Path, options: Mapping[str, Any] | None = None) -> Resolved:
-    """Read ``root/lab.toml``; options that are not None replace its values, by their dotted names.
+    """Return the settings in ``root/lab.toml``.  ``options`` replace settings, by dotted name, unless they are None.
 
     Raises ConfigError, which names the file, the key, and the nearest valid key.
     """
@@ -348,7 +348,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 _FREE = "target.options."
-"""Prefix of the settings that only a target of the user's own reads."""
+"""Prefix of the settings that only a target that the user wrote reads."""
 
 
 def _check_names(written: Mapping[str, Any], path: Path) -> None:
@@ -383,7 +383,7 @@ def _put(values: dict[str, Any], name: str, value: Any) -> None:
 
 def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
     first = error.errors()[0]
-    # For a union, pydantic adds the name of an alternative to the setting's name; the message leaves that name out.
+    # If a setting allows several types, pydantic adds the type to the setting's name; the message leaves the type out.
     arms = ("constrained", "literal", "function")
     name = ".".join(str(part) for part in first["loc"] if not str(part).startswith(arms))
     name = next((known for known in sorted(sources, key=len, reverse=True) if name.startswith(known)), name)

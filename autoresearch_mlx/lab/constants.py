@@ -1,6 +1,6 @@
 """Evaluate the constants of a Python file: literals, and arithmetic on numbers such as ``64 * 1024``.
 
-Nothing of the file is run, and no result may be so large that computing it takes long.
+No code of the file is run.  Large results are refused, because computing them may take long.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 _LARGEST_POWER = 64
 _LARGEST = 2**128
-"""Numbers beyond this are not evaluated, because nobody needs them and their powers take long to compute."""
+"""Largest number that is evaluated; powers of larger numbers take long to compute."""
 _OPERATIONS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -27,7 +27,7 @@ _OPERATIONS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 def literal_of(node: ast.expr) -> Any:
-    """Return the value of a literal, or of a power such as ``2**16``, the usual way to write a batch size.
+    """Return the value of a literal, or of a small power such as ``2**16``, as batch sizes are often written.
 
     Raises ValueError, TypeError, MemoryError or RecursionError for anything else.
     """
@@ -67,7 +67,7 @@ def _bounded(value: Any) -> int | float:
 
 
 def fits_json(value: Any) -> bool:
-    """Return whether JSON can hold a value: finite numbers, strings, True, False, None, and lists or dicts of them."""
+    """Return whether JSON can store a value: finite numbers, strings, True, False, None; lists and dicts of these."""
     if isinstance(value, list | tuple):
         return all(map(fits_json, value))
     if isinstance(value, dict):

@@ -16,8 +16,8 @@ SCRIPT = "train_mlx.py"
 PROGRAM = "program.md"
 SETTINGS = "lab.toml"
 CURRENT, CORPUS = "current", "corpus"
-"""Files beside the sessions' folders: the tag of the session that was used last, and the corpus that `prepare` made
-last."""
+"""Two files beside the sessions' folders: one has the tag of the session that was used last, the other names the corpus
+that `prepare` made last."""
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Pattern of a valid tag, which names a folder, a branch and refs."""
 _LONGEST_TAG = 100
@@ -54,10 +54,9 @@ class Lab:
         return tag if tag in tags else tags[-1] if tags else None
 
     def set_current(self, tag: str) -> None:
-        """Remember the tag of the session that is being used.
+        """Write the tag of the session that is being used into the file ``current``.
 
-        Raises LabError when a folder has the note's name.  Earlier versions allowed a session with that name,
-        ``current``.
+        Raises LabError when ``current`` is a folder, because earlier versions allowed a session of this name.
         """
         self.make_state()
         note = self.state / CURRENT
@@ -69,7 +68,7 @@ class Lab:
     def make_state(self) -> None:
         """Make the folder of the sessions.
 
-        The folder contains its own .gitignore, so the user's .gitignore needs no line for it.
+        The folder contains a .gitignore of its own, so the user's .gitignore needs no line for the folder.
         """
         self.state.mkdir(exist_ok=True)
         ignore = self.state / ".gitignore"
@@ -83,7 +82,7 @@ class Lab:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write the whole file or nothing, even when this process is killed.  Raises OSError."""
+    """Write a file.  If this process is killed, the file has its old text or the whole new text.  Raises OSError."""
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
@@ -92,7 +91,7 @@ def write_whole(path: Path, text: str) -> None:
 def find_lab(start: Path) -> Lab:
     """Return the lab of the nearest folder, from ``start`` upwards, that has a lab.toml or a train_mlx.py.
 
-    Raises LabError when there is none.
+    Raises LabError when no folder has one.
     """
     for directory in (start.resolve(), *start.resolve().parents):
         if _is_worktree(directory):
@@ -104,13 +103,16 @@ def find_lab(start: Path) -> Lab:
 
 
 def _is_worktree(directory: Path) -> bool:
-    """Return whether a folder lies in a worktree of a session, such as ``worktree`` or, with lanes, ``worktree-2``."""
+    """Return whether a folder is inside a worktree of a session (``worktree``; with lanes also ``worktree-2``)."""
     places = (directory, *directory.parents)
     return any(p.name.startswith("worktree") and p.parent.parent.name == STATE for p in places)
 
 
 def find_session(lab: Lab, tag: str | None) -> Path:
-    """Return the folder of a session, by default of the session used last.  Raises LabError when there is none."""
+    """Return the folder of the session ``tag``, or of the session used last if ``tag`` is None.
+
+    Raises LabError when there is no such session.
+    """
     tags = lab.tags()
     if tag is not None and tag not in tags:
         known = f"sessions here: {', '.join(tags)}" if tags else "`autoresearch-mlx run` starts one"
@@ -125,7 +127,7 @@ _EXAMPLE = "letters, digits, - and _; for example --tag batch-2"
 
 
 def refuse_form(tag: str) -> None:
-    """Raise ConfigError for a tag that can name neither a folder nor a branch."""
+    """Raise ConfigError for a tag that is not a valid name for a folder and a branch."""
     if not _TAG.fullmatch(tag) or ".." in tag or tag.endswith(".") or tag.casefold().endswith(".lock"):
         raise ConfigError(f"{tag[:_LONGEST_TAG]!r} cannot name a session", _EXAMPLE)
     if len(tag) > _LONGEST_TAG:
@@ -133,9 +135,9 @@ def refuse_form(tag: str) -> None:
 
 
 def refuse_tag(lab: Lab, tag: str) -> None:
-    """Raise ConfigError for a tag that cannot name a session of this lab, or that names a file of the lab itself.
+    """Raise ConfigError for a tag that is not valid, or is already the name of a file or another session of the lab.
 
-    Names that differ only in case count as equal, because they are the same name on most disks of Macs.
+    Names that differ only in case count as equal, because most disks of Macs do not tell such names apart.
     """
     refuse_form(tag)
     known = lab.tags()
@@ -154,7 +156,7 @@ def refuse_tag(lab: Lab, tag: str) -> None:
 def new_tag(lab: Lab, taken: Collection[str] = ()) -> str:
     """Return an unused tag made from today's date, in upstream's style: ``nov23``, then ``nov23-2``.
 
-    ``taken`` has further tags that are in use, such as those of other labs in the same repository.
+    ``taken`` has further tags that are in use, such as the tags of other labs in the same repository.
     """
     today = date.today().strftime("%b%d").lower()
     gone = {tag.casefold() for tag in (*lab.tags(), *taken)}

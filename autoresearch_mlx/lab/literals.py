@@ -1,7 +1,7 @@
-"""Limit the data that an edit may write into a file: text, numbers and comments that could carry knowledge.
+"""Limit the data that an edit may write into a file: strings, numbers and comments.
 
-A validation row or a trained weight in the source would score without any training.  Only the bytes that an edit adds
-to the version from which it starts are counted.
+Such data could contain validation rows or trained weights, which would improve the score without any training.  Only
+bytes that are new, compared with the version before the edit, are counted.
 """
 
 from __future__ import annotations
@@ -19,28 +19,29 @@ from dataclasses import dataclass
 from autoresearch_mlx.lab.source import MARK, UNPARSABLE
 
 _RUN = 64
-"""Length from which a piece of text without blanks is checked for its entropy; a hexadecimal hash has 64 characters."""
+"""Smallest length of a text without blanks whose entropy is checked; a hexadecimal hash has 64 characters."""
 _RUN_BITS = 3.2
-"""Highest entropy of a long piece of text without blanks, in bits per character: random hexadecimal has 4, one repeated
-character has 0."""
+"""Highest allowed entropy of a long text without blanks, in bits per character.  Random hexadecimal text has 4; a
+repeated character has 0."""
 _DIGITS = 40
-"""Maximum number of digits of one number: 128 bits need 39."""
+"""Maximum number of digits of a number; a number of 128 bits has 39."""
 _NUMBERS = 64
 """Maximum number of numbers in one statement."""
 _STRANGE = 32
-"""Maximum number of characters that cannot be typed on an English keyboard, in one literal."""
+"""Maximum number of characters in one literal that cannot be typed on an English keyboard."""
 _PROSE = 512
-"""Number of bytes above which the comments that an edit adds must look like words."""
+"""If an edit adds more bytes of comments than this, the comments must look like words."""
 _PROSE_PACKED, _PROSE_DIGITS = 0.70, 0.25
-"""Size of added comments after compression, as the largest allowed share of their size before, and the largest allowed
-share of digits in them.
+"""Two limits on added comments: the largest ratio of their compressed size to their size, and the largest share of
+digits in them.
 
-English shrinks to 0.6 of its size or less and base64 to 0.77; English has few digits, hexadecimal has five in eight.
+English text has a ratio of at most 0.6 and few digits.  Base64 has a ratio of 0.77, and hexadecimal text has five
+digits in eight characters.
 """
 _NAMES_FREE = 4096
-"""Number of bytes of new names that a large honest edit may need."""
+"""Number of bytes of new names that are not counted, because a large honest edit may need them."""
 _DATA_SHARE = 3
-"""Divisor for the limit on an edit's strings and numbers: they may take a third of the bytes that the edit may add."""
+"""An edit's strings and numbers may take one third of the bytes that the edit may add."""
 _ADDRESS = re.compile(r"https?://\S{1,200}")
 
 
@@ -49,11 +50,11 @@ class Bounds:
     """Maximum number of bytes of literals and comments."""
 
     edit_bytes: int = 6144
-    """Maximum that one edit may add to a file; strings and numbers may take a third of it."""
+    """Maximum that one edit may add to a file; strings and numbers may take a third of this."""
     file_bytes: int = 24_576
-    """Maximum that a whole file may hold, unless it held more before."""
+    """Maximum in a whole file; a file that had more before the edit may keep its number."""
     statement_bytes: int = 1024
-    """Maximum that one new statement may hold."""
+    """Maximum in one new statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,9 @@ class _Found:
     """Comments, docstrings, and blanks at line ends."""
     names: frozenset[str]
     statements: Mapping[str, tuple[int, int, int]]
-    """Line, bytes of literals and count of numbers of each statement, by the statement's text."""
+    """For each statement, by its text: its line, the bytes of its literals, and the number of its numbers."""
     packed: int
-    """Size of the whole compressed file in bytes."""
+    """Compressed size of the whole file in bytes."""
 
     def bytes(self) -> int:
         """Return the number of bytes of all literals and comments."""
@@ -77,9 +78,9 @@ class _Found:
 
 
 def added_bytes(old: str, new: str) -> int:
-    """Return how many compressed bytes an edit adds, whether as data, names, comments or code.
+    """Return how many bytes an edit adds to a file after compression; data, names, comments and code count.
 
-    This is the compressed size of the new text for a reader who has the old one.  The edits in
+    This is the size of the new text after compression with the old text as a dictionary.  The edits in
     `tests/trial/test_seal_honest.py`, such as a mixture of experts, add 70 to 190 bytes.
     """
     return max(0, _packed(old, new) - _packed(old, old))
@@ -92,9 +93,9 @@ def _packed(known: str, text: str) -> int:
 
 
 def too_much(path: str, old: str, new: str, bounds: Bounds) -> str | None:
-    """Return a sentence if an edit of a Python file carries too much data, with the size; return None if it does not.
+    """Return a sentence with the size if an edit of a Python file adds too much data, or else None.
 
-    Also returns None for a file that does not parse, which another check refuses.
+    For a file that does not parse, None is returned, because another check refuses this file.
     """
     try:
         before, after = _find(old), _find(new)
@@ -127,8 +128,7 @@ def _why(before: _Found, after: _Found, bounds: Bounds) -> str | None:
 
 
 def _pools(before: _Found, after: _Found, data: int, prose: Counter[str], bounds: Bounds) -> str | None:
-    """Return a sentence if the total of the added literals, or of the whole file, exceeds a bound; return None if
-    neither does.
+    """Return a sentence if the added literals together, or those of the whole file, exceed a bound, or else None.
 
     ``data`` is the number of bytes of the added strings and numbers.
     """
@@ -153,7 +153,7 @@ def _pools(before: _Found, after: _Found, data: int, prose: Counter[str], bounds
 
 
 def _dense(literal: str) -> str | None:
-    """Say what is wrong with a single string: strange characters, or a long run of random characters."""
+    """Return what is wrong with a string: unusual characters, or a long text of random characters; None if nothing."""
     strange = sum(not (" " <= character <= "~" or character in "\t\n\r") for character in literal)
     strange += len(re.findall(r"\\x|\\[0-7]{2,3}|\\u|\\U|\\N", literal))
     if strange > _STRANGE:
@@ -206,8 +206,10 @@ def _docstrings(tree: ast.Module) -> Iterator[ast.Expr]:
 
 
 def _of_statement(node: ast.AST, docstrings: set[int]) -> tuple[int, int, int] | None:
-    """Return a statement's line, the bytes of its literals and the number of its numbers, without the statements inside
-    it; None if it has no literal."""
+    """Return a statement's line, the bytes of its literals, and the number of its numbers.
+
+    Statements inside this statement are left out.  Returns None if the statement has no literal.
+    """
     if not isinstance(node, ast.stmt) or (isinstance(node, ast.Expr) and id(node.value) in docstrings):
         return None
     own = [each.value for each in _inside(node) if isinstance(each, ast.Constant) and _counts(each.value)]

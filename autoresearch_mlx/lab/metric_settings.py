@@ -17,24 +17,22 @@ _PERCENT = re.compile(r"([+-]?)\s*(\d+(?:\.\d+)?)\s*%")
 class MetricSettings(Frozen):
     """One figure of a run.
 
-    It is either the primary one, which the loop improves, or another one, which may have a limit.
+    The loop improves the primary figure.  All other figures may have a limit.
     """
 
     name: str
-    """Name in the line ``METRIC name=value``, or name of a figure that every run has, such as peak_memory_mb or
-    tokens_per_second."""
+    """Name in a line ``METRIC name=value``, or name of a figure that every run has, such as peak_memory_mb."""
     primary: bool = False
-    """Whether the loop improves this metric, which then takes the place of target.metric and its direction."""
+    """If true, the loop improves this metric.  Then target.metric and its direction are taken from this block."""
     direction: Literal["min", "max"] = "min"
     unit: str = ""
     """Unit that is shown to people, such as ``ms``."""
     repeats: Count = 1
-    """Number of times that the program of a target ``command`` runs for one value; the value is the median of these
-    runs."""
+    """Number of runs of the program of a target ``command`` for one value; the value is the median of these runs."""
     limit: (
         Annotated[float, Field(allow_inf_nan=False, strict=True)] | Annotated[int, Field(strict=True)] | str | None
     ) = None
-    """Worst value that an edit may have: a number, or a change relative to the session's first version (``+5 %``)."""
+    """Worst allowed value: a number, or a change relative to the value of the session's first version (``+5 %``)."""
     run: str | None = None
     """Shell line that prints this metric in a target ``command``; None means that target.run prints it."""
 
@@ -66,7 +64,7 @@ class MetricSettings(Frozen):
 
     @property
     def worse_by(self) -> float | None:
-        """Share of the first version's value by which an edit's value may be worse; None for any other limit."""
+        """The relative limit as a share, such as 0.05 for ``+5 %`` or ``-5 %``; None for a limit that is a number."""
         return self._parts(self.limit)[1] if isinstance(self.limit, str) else None
 
 
@@ -91,7 +89,7 @@ _BLOCKS: Mapping[str, type[Frozen]] = {"metric": MetricSettings, "check": CheckS
 
 
 def wrong_blocks(written: Mapping[str, Any]) -> str | None:
-    """Return the fault in the blocks of a lab.toml as text, or None if there is none."""
+    """Return what is wrong with the blocks of a lab.toml, as text; None if nothing is wrong."""
     for kind, model in _BLOCKS.items():
         blocks = written.get(kind, [])
         if not isinstance(blocks, list) or not all(isinstance(each, Mapping) for each in blocks):
@@ -113,8 +111,10 @@ def wrong_blocks(written: Mapping[str, Any]) -> str | None:
 
 
 def put_primary(written: dict[str, Any]) -> str | None:
-    """Copy name and direction of the primary block into ``target`` of a lab.toml; return the fault as text, or None
-    if there is none."""
+    """Copy name and direction of the primary block into the section ``target`` of a lab.toml.
+
+    Returns what is wrong with the blocks, as text; None if nothing is wrong.
+    """
     blocks, target = written.get("metric", []), written.setdefault("target", {})
     primary = [each for each in blocks if each.get("primary") is True]
     if len(primary) > 1:

@@ -1,4 +1,4 @@
-"""Load a user's own classes: offered by an installed package as an entry point, or named as ``module:Class``."""
+"""Load classes that users wrote: entry points of an installed package, or classes named as ``module:Class``."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def offered(group: str) -> Mapping[str, str]:
 def import_named(where: str, folder: Path) -> Any:
     """Import ``module:Class`` and return the class.
 
-    An installed command searches neither the current directory nor the lab, where a user's own module usually lies, so
-    both are added to the end of the search path.  Any error that the module raises while it is imported passes through.
+    A user's module is usually in the current directory or in the lab, where an installed command does not search.  So
+    the current directory and ``folder``, the lab, are added to the end of the search path.  Errors that the module
+    raises during the import are not caught.
     """
     for place in (str(Path.cwd()), str(folder)):
         if place not in sys.path:
@@ -39,5 +40,5 @@ def import_named(where: str, folder: Path) -> Any:
 
 
 def said(error: BaseException) -> str:
-    """Return an error raised by other people's code as one line: its class and its message."""
+    """Return the class and the message of an error that a user's code raised, as one line."""
     return f"{type(error).__name__}: {error}"

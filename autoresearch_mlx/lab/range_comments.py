@@ -1,4 +1,4 @@
-"""Find the ``# knob:`` comments that belong to no knob, each with the reason, so that the user can correct them."""
+"""Find the ``# knob:`` comments that belong to no knob, and the reason for each, so that users can correct them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _CAPITALS = re.compile(r"[A-Z][A-Z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """One comment that gives no range to any knob: its line in the file, and the reason as text."""
+    """A comment that gives no knob a range: its line in the file, and the reason as text."""
 
     line: int
     reason: str
 
 
 def unread_comments(text: str) -> tuple[Unread, ...]:
-    """Return the range comments of a Python text that belong to no knob; empty when the text does not parse."""
+    """Return the range comments that belong to no knob in a Python text; an empty tuple if the text does not parse."""
     text = text.removeprefix(MARK)
     try:
         tree = parse(text)
@@ -41,14 +41,17 @@ def unread_comments(text: str) -> tuple[Unread, ...]:
 
 
 def _comments(text: str) -> Iterator[tuple[int, str, bool]]:
-    """Yield three values for each comment: its line, its text, and whether it has the line to itself."""
+    """Yield the line and the text of each comment, and whether the line has nothing else."""
     for token in tokenize.generate_tokens(io.StringIO(text, newline="").readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string, not token.line[: token.start[1]].strip()
 
 
 def _gives_range(comment: str, alone: bool) -> bool:
-    """Return whether a comment is meant as a range; some comments on lines of their own only mention ``# knob:``."""
+    """Return whether a comment is meant to give a range.
+
+    A comment ``alone`` on its line must begin with ``# knob:``, because prose may mention ``# knob:`` later in a line.
+    """
     return bool(
         RANGE.match(comment) or _ALMOST.match(comment) if alone else RANGE.search(comment) or _ALMOST.search(comment)
     )
@@ -81,5 +84,5 @@ def _target(node: ast.stmt) -> str | None:
 
 
 def _capitals(name: str) -> str:
-    """Return the name as a constant is written: ``BATCH_SIZE`` for ``batch_size`` and for ``batchSize``."""
+    """Return the name in capitals, as for a constant: ``BATCH_SIZE`` for ``batch_size`` and for ``batchSize``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).upper().strip("_")

@@ -1,6 +1,6 @@
 """Find out whether an edit changes only the random seed.
 
-A lucky seed looks like a gain, but it is not one.  The harness fixes the seed; a file that sets another one only
+A lucky seed looks like a gain, but is none.  The harness fixes the seed, so an edit that sets another seed only
 searches for luck.
 """
 
@@ -21,8 +21,8 @@ def only_seeds_differ(before: str, after: str) -> bool:
     """Return whether two Python texts differ only in their seeds.
 
     Seeds are variables with names such as ``SEED``, calls such as ``mx.random.seed``, and whole numbers in the
-    arguments of calls such as ``mx.random.key``.  Returns False for two texts that do the same thing, and for a text
-    that does not parse.
+    arguments of calls such as ``mx.random.key``.  Returns False if both texts do the same thing, and if a text does not
+    parse.
     """
     try:
         one, two = parse(before), parse(after)
@@ -34,7 +34,7 @@ def only_seeds_differ(before: str, after: str) -> bool:
 
 
 def only_seeds_changed(before: Mapping[str, str], after: Mapping[str, str]) -> bool:
-    """Return whether every changed file of an edit, ``{path: text}``, is Python and differs only in its seeds."""
+    """Return whether an edit changes only seeds; all changed files must be Python.  Files are ``{path: text}``."""
     changed = {path for path, text in after.items() if before.get(path) != text}
     return bool(changed) and all(
         path.endswith(".py") and path in before and only_seeds_differ(before[path], after[path]) for path in changed
@@ -42,7 +42,7 @@ def only_seeds_changed(before: Mapping[str, str], after: Mapping[str, str]) -> b
 
 
 class _Seedless(ast.NodeTransformer):
-    """Remove the choice of a seed from a syntax tree."""
+    """Remove every choice of a seed from a syntax tree."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         """Remove a statement that only sets the seed."""
@@ -97,7 +97,7 @@ def _whole_number(node: ast.AST) -> bool:
 
 
 def _name(node: ast.AST) -> str:
-    """Return the dotted name of a function; empty when it has none."""
+    """Return the dotted name of a function, or an empty string for an expression without a name."""
     if isinstance(node, ast.Attribute):
         return f"{_name(node.value)}.{node.attr}"
     return node.id if isinstance(node, ast.Name) else ""

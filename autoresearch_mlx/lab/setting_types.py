@@ -11,11 +11,11 @@ METRIC_NAME = re.compile(r"[A-Za-z_][\w.]*")
 """Pattern of the names that a line ``METRIC name=value`` can have."""
 
 LARGEST = 10**15
-"""Largest number in lab.toml, so that no amount of seconds or bytes is too large for any part of the tool."""
+"""Largest number allowed in lab.toml; all parts of the tool can handle this number of seconds or bytes."""
 
 
 def _no_boolean(given: Any) -> Any:
-    """Return ``given`` unless it is true or false, which pydantic would take for the numbers 1 and 0."""
+    """Return ``given``.  Raises ValueError for true and false, which pydantic would read as the numbers 1 and 0."""
     if isinstance(given, bool):
         raise ValueError("should be a number, not true or false")
     return given
@@ -29,6 +29,6 @@ Auto = Literal["auto"]
 
 
 class Frozen(BaseModel):
-    """A section of settings, which cannot be changed and refuses unknown names."""
+    """Base class of a section of settings.  Its values cannot be changed, and unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

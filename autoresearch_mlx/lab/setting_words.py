@@ -8,7 +8,7 @@ from datetime import date, time
 from pydantic_core import ErrorDetails
 
 _LONGEST = 60
-"""Characters of a wrong value that a message quotes."""
+"""Maximum number of characters that a message quotes of a wrong value."""
 
 _WORDS: Mapping[str, str] = {
     **dict.fromkeys(("int_parsing", "int_parsing_size", "int_type", "int_from_float"), "a whole number"),
@@ -24,14 +24,13 @@ _WORDS: Mapping[str, str] = {
     "less_than_equal": "at most {le}",
     "multiple_of": "a multiple of {multiple_of}",
 }
-"""Pydantic's name of an error -> what the value should be, with fields from the error's context."""
+"""What a value should be, by pydantic's name of the error; names in braces are fields of the error's context."""
 
 
 def in_words(errors: Sequence[ErrorDetails]) -> str:
-    """Return what the first of pydantic's errors says, as ``should be a number or 'auto'``.
+    """Return what the value of the first wrong setting should be, such as ``should be a number or 'auto'``.
 
-    A setting that allows several kinds of value has one error for each kind; these errors follow one another and name
-    the same place.
+    If a setting allows several kinds of value, pydantic gives one error for each kind, one after the other.
     """
     first = errors[0]
     kind = _WORDS.get(first["type"])
@@ -48,7 +47,7 @@ def _filled(words: str, error: ErrorDetails) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as lab.toml has it, shortened if it is long."""
+    """Return a value as it is written in lab.toml, shortened to ``_LONGEST`` characters."""
     if isinstance(value, bool):
         return str(value).lower()
     text = str(value) if isinstance(value, date | time) else repr(value)

@@ -1,7 +1,7 @@
-"""Read the text of an editable file: its knobs, and a hash that is equal for two texts that do the same thing.
+"""Read the text of an editable file: its knobs, and a hash that is equal for texts that do the same thing.
 
-A knob is a top-level line ``ALL_CAPS = literal``.  A comment ``# knob: KIND ...`` after it may give its
-range: ``log LOW HIGH``, ``lin LOW HIGH``, ``int LOW HIGH``, ``pow2 LOW HIGH``, ``choice A B C``.
+A knob is a top-level line ``ALL_CAPS = literal``.  A comment ``# knob: KIND ...`` after the literal may give a range:
+``log LOW HIGH``, ``lin LOW HIGH``, ``int LOW HIGH``, ``pow2 LOW HIGH`` or ``choice A B C``.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ _AXES: dict[str, tuple[str, ...]] = {
 
 
 _COSTLESS = frozenset({"lr", "weight_decay", "adam", "schedule", "rope", "softcap", "residual", "init", "seed"})
-"""First words of the axes whose knobs change only numbers in a step, but not the amount of computation."""
+"""First words of axes whose knobs change numbers in a step, but not how much the step computes."""
 _SWITCHES = frozenset({"softcap", "residual", "rope"})
-"""First words of the ``_COSTLESS`` axes on which the value 0 may switch off a part of the step."""
+"""First words of the ``_COSTLESS`` axes on which a value of 0 may leave out a part of the step."""
 
 
 def axis_of(knob_name: str) -> str:
     """Return the axis of a knob: ``depth`` for ``DEPTH``; ``knob.name`` for a knob NAME that is not in the table.
 
-    A name qualified by its file (``model.py:DEPTH``) counts as the bare name.
+    A file before the name (``model.py:DEPTH``) is ignored.
     """
     name = knob_name.rsplit(":", 1)[-1]
     if "SEED" in name.split("_"):
@@ -97,26 +97,26 @@ def why_unparsable(error: BaseException) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """One constant: its value, the position of its literal, and the words of its range comment."""
+    """A constant: its value, the position of its literal, and the words of its range comment."""
 
     name: str
     value: Any
     line: int
     span: tuple[int, int]
-    """Positions where the literal begins in its first line and ends in its last line, in bytes of UTF-8."""
+    """Start of the literal in its first line, and end of the literal in its last line, in bytes of UTF-8."""
     kind: str | None = None
     words: tuple[str, ...] = ()
     last_line: int = 0
     commented: int = 0
-    """Line number of the knob's range comment; 0 if it has none."""
+    """Line number of the knob's range comment; 0 if the knob has no range comment."""
 
 
 def read_knobs(text: str) -> dict[str, Knob]:
-    """Return every knob of a Python source text, in order; empty when the text does not parse.
+    """Return every knob of a Python text by its name, in order; an empty dict when the text does not parse.
 
-    Two sorts of constant do not count as knobs: values that JSON cannot hold (infinities, sets, bytes), and literals of
-    several lines, which cannot be replaced in place.  Arithmetic on numbers (``64 * 1024``) is a knob only if a range
-    comment follows it; then it may span several lines, but may contain no other comment.
+    Two sorts of constant are not knobs: values that JSON cannot store (infinities, sets, bytes), and literals of
+    several lines, which cannot be replaced in place.  Arithmetic on numbers (``64 * 1024``) is a knob only with a range
+    comment after it; then it may have several lines, but no other comment inside.
     """
     return dict(_knobs(text))
 
@@ -157,14 +157,20 @@ def _knobs(text: str) -> dict[str, Knob]:
 
 
 def _comment_after(line: str, place: int) -> str:
-    """Return the comment after a position in a line, counted in bytes of UTF-8; empty if other code lies between."""
+    """Return the comment after a position in a line; empty if there is code before the comment.
+
+    The position is in bytes of UTF-8.
+    """
     rest = line.encode()[place:].decode().lstrip(" \t\f)")
     return rest if rest.startswith("#") else ""
 
 
 def _words(comment: re.Match[str]) -> tuple[str, ...]:
-    """Return the words of a range comment.  Commas may separate choices (``choice relu, gelu``); in any other range a
-    remark follows the comma."""
+    """Return the words of a range comment.
+
+    In a choice, commas may separate the options (``choice relu, gelu``).  In any other range, the text after a comma is
+    a remark, which is left out.
+    """
     words = tuple(comment[2].split())
     if comment[1] != "choice" or len(words) != 1:
         return words
@@ -176,8 +182,10 @@ _NOTHING = object()
 
 
 def _value(node: ast.expr, ranged: bool) -> Any:
-    """Return the value of a constant, or ``_NOTHING`` if the expression is not constant; ``ranged`` says whether a
-    range comment follows."""
+    """Return the value of a constant, or ``_NOTHING`` if the expression is not constant.
+
+    ``ranged`` is true if a range comment follows.
+    """
     if node.lineno == node.end_lineno:
         try:
             value = literal_of(node)
@@ -204,14 +212,14 @@ def _assignment(node: ast.stmt) -> tuple[str | None, ast.expr | None]:
 
 
 def set_knobs(text: str, values: Mapping[str, Any]) -> str:
-    """Return the text with these knobs set and everything else unchanged.
+    """Return the text with new values of these knobs; all other text is unchanged.
 
     Raises KeyError for a name that is not a knob of the text.
     """
     mark, text = (MARK, text.removeprefix(MARK)) if text.startswith(MARK) else ("", text)
     knobs = read_knobs(text)
     lines = lines_of(text)
-    # From the last to the first, so that a replacement never moves the span of the next one.
+    # The last knob is replaced first, so that the positions of earlier knobs stay correct.
     for knob in sorted((knobs[name] for name in values), key=lambda k: (k.line, k.span), reverse=True):
         first, last = lines[knob.line - 1].encode(), lines[knob.last_line - 1].encode()
         start, end = knob.span
@@ -221,13 +229,15 @@ def set_knobs(text: str, values: Mapping[str, Any]) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """Split a text into lines as Python's parser does; ``splitlines`` would also break at form feeds and U+2028."""
+    """Return the lines of a text as Python's parser reads them; ``splitlines`` would also split at form feeds."""
     return list(io.StringIO(text, newline=""))
 
 
 def literal(value: Any) -> str:
-    """Write a value as a programmer would: a large power of two as ``2**16``, other numbers with six significant
-    digits."""
+    """Return a value as a programmer would write it in Python.
+
+    A large power of two becomes ``2**16``, and a number with a fraction gets at most six significant digits.
+    """
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -257,7 +267,7 @@ def changed_knobs(before: str, after: str) -> dict[str, tuple[Any, Any]]:
 
 
 def only_knobs_differ(before: str, after: str) -> bool:
-    """Return whether two Python texts differ only in the values of knobs that both have."""
+    """Return whether the only difference between two Python texts is in the values of knobs that both texts have."""
     shared = {name: now for name, (was, now) in changed_knobs(before, after).items() if name in read_knobs(before)}
     if any(name not in read_knobs(after) for name in shared):
         return False
@@ -265,7 +275,7 @@ def only_knobs_differ(before: str, after: str) -> bool:
 
 
 def same_work(before: Mapping[str, str], edited: Mapping[str, str]) -> bool:
-    """Return whether an edit changes only numbers, such as rates, that do not change how much a step computes."""
+    """Return whether a step computes as much after an edit as before, because only knobs such as rates changed."""
     for path, text in edited.items():
         was = before.get(path)
         if was is None or not only_knobs_differ(was, text):
@@ -297,12 +307,12 @@ def _code_lines(text: str) -> int:
 
 
 def describe(changes: KnobChanges) -> str:
-    """Write the changes in one line: ``MATRIX_LR 0.04 -> 0.03, DEPTH 4 -> 5``."""
+    """Return the changes as one line, such as ``MATRIX_LR 0.04 -> 0.03, DEPTH 4 -> 5``."""
     return ", ".join(f"{name} {literal(was)} -> {literal(now)}" for name, (was, now) in changes.items())
 
 
 def fingerprint(files: Mapping[str, str]) -> str:
-    """Return a SHA-256 of what the files do: in Python, comments, blank lines and docstrings do not count."""
+    """Return a SHA-256 of the files that ignores comments, blank lines and docstrings in Python."""
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.encode() + b"\0" + _normal(path, files[path]).encode() + b"\0")

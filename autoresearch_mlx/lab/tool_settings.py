@@ -1,5 +1,4 @@
-"""Define the settings of the programs that a lab needs to measure, and of the programs that run around each
-experiment."""
+"""Define the settings of two sorts of programs: tools that a lab needs to measure, and hooks around each experiment."""
 
 from __future__ import annotations
 
@@ -14,17 +13,17 @@ class ToolSettings(Frozen):
     """The programs with which a lab measures, and the shell line that installs them into a folder of the lab."""
 
     folder: str = ".tools"
-    """Folder of the lab's own tools, relative to the lab; its ``bin`` and ``node_modules/.bin`` come first on PATH."""
+    """Folder of the lab's tools, relative to the lab.  Its ``bin`` and ``node_modules/.bin`` come first on PATH."""
     needs: tuple[str, ...] = ()
-    """Tools that must be installed before anything is measured: names of programs, or paths of files below
-    ``folder``.  A ``|`` separates alternatives, such as ``chromium | google-chrome``; one may be an absolute path,
-    or a variable that holds one (``$CHROME_PATH``)."""
+    """Tools that must be installed before anything is measured.  An entry names a program, or a file below ``folder``.
+    A ``|`` separates alternatives, such as ``chromium | google-chrome``.  An alternative may also be an absolute path,
+    or a variable with an absolute path (``$CHROME_PATH``)."""
     system: tuple[str, ...] = ()
-    """Programs, written as in ``needs``, that must already be on the system, because ``install`` does not install
-    them: node or a browser, for example."""
+    """Programs that the user must install on the system, such as node or a browser, because ``install`` does not
+    install them.  The entries are written as in ``needs``."""
     install: str | None = None
-    """Shell line that installs the missing tools in the lab's folder; it is shown to the user and never run by this
-    program."""
+    """Shell line that installs the missing tools in the lab's folder.  It is shown to the user; this program never
+    runs it."""
 
     @model_validator(mode="after")
     def _possible(self) -> ToolSettings:
@@ -37,7 +36,7 @@ class ToolSettings(Frozen):
 
     @property
     def all(self) -> tuple[str, ...]:
-        """The entries of ``system``, then those of ``needs``."""
+        """The entries of ``system``, followed by the entries of ``needs``."""
         return (*self.system, *self.needs)
 
 
@@ -45,9 +44,9 @@ class HookSettings(Frozen):
     """The user's own shell lines, which run before and after each experiment of `run` (docs/hooks.md)."""
 
     before: str | None = None
-    """Shell line that runs before a proposal is asked for; the agent that proposes gets its output."""
+    """Shell line that runs before an agent is asked for a proposal; the agent gets the output."""
     after: str | None = None
-    """Shell line that runs after each experiment; the agent that makes the next proposal gets its output."""
+    """Shell line that runs after each experiment; the agent that makes the next proposal gets the output."""
 
     @field_validator("before", "after")
     @classmethod

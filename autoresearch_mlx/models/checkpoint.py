@@ -1,4 +1,4 @@
-"""Read the facts about a model from its checkpoint's files: size, parameters, context.  No weights are read."""
+"""Read the facts about a model from the files of its checkpoint: size, parameters, context.  No weights are read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADER_LIMIT = 100 * 2**20
 
 
 def read_facts(model: str, folder: Path) -> ModelFacts:
-    """Read the facts of the checkpoint in ``folder``; a fact that is not in the files is None.
+    """Return the facts about the model whose checkpoint is in ``folder``; a fact that is not in the files is None.
 
     Raises EndpointError (refused) when config.json is missing or cannot be read.
     """
@@ -50,8 +50,10 @@ def _config(folder: Path) -> Mapping[str, Any]:
 
 
 def _context(config: Mapping[str, Any]) -> int | None:
-    """Return the context length in tokens.  The files of models that also read images or sound have the context length
-    in a section for text."""
+    """Return the context length in tokens; None if it is unknown.
+
+    If a model also reads images or sound, its config has the context length in a section for text.
+    """
     text = config.get("text_config")
     for section in (config, text if isinstance(text, dict) else {}):
         tokens = section.get("max_position_embeddings")
@@ -73,7 +75,10 @@ def _thinks(folder: Path) -> bool | None:
 
 
 def _said_parameters(folder: Path) -> int | None:
-    """Return the number of parameters that mlx_lm wrote into the index; it is correct for quantised weights too."""
+    """Return the number of parameters that mlx_lm wrote into the index; None if there is no such number.
+
+    This number is also correct for quantised weights.
+    """
     try:
         said = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
         total = said["metadata"]["total_parameters"]
@@ -83,9 +88,9 @@ def _said_parameters(folder: Path) -> int | None:
 
 
 def _counted_parameters(weights: list[Path], config: Mapping[str, Any]) -> int | None:
-    """Count the elements of all tensors.
+    """Return the number of elements of all tensors; None if it cannot be computed.
 
-    In a quantised layer, the packed numbers are counted, but not its scales and biases.
+    In a quantised layer, the packed numbers are counted; scales and biases are not counted.
     """
     shapes = {name: shape for path in weights for name, shape in _shapes(path)}
     total = 0
@@ -103,7 +108,7 @@ def _counted_parameters(weights: list[Path], config: Mapping[str, Any]) -> int |
 
 
 def _bits(config: Mapping[str, Any], layer: str) -> int | None:
-    """Return the bits of one number in a quantised layer; each layer may have its own setting."""
+    """Return the bits of a number in a quantised layer; None if they are unknown.  Layers may have different bits."""
     settings = config.get("quantization") or config.get("quantization_config")
     if not isinstance(settings, dict):
         return None
@@ -113,7 +118,7 @@ def _bits(config: Mapping[str, Any], layer: str) -> int | None:
 
 
 def _shapes(path: Path) -> Iterator[tuple[str, list[int]]]:
-    """Yield the name and shape of each tensor in a safetensors file; nothing for a damaged file.
+    """Yield the name and shape of each tensor in a safetensors file; yield nothing for a damaged file.
 
     The file begins with eight bytes that give the length of a JSON header.
     """

@@ -1,5 +1,4 @@
-"""Use LM Studio through OpenAI's API for questions, and through LM Studio's own API for facts about models and for
-unloading them."""
+"""Use LM Studio: ask questions through OpenAI's API, and get facts and unload models through LM Studio's own API."""
 
 from __future__ import annotations
 
@@ -17,8 +16,7 @@ _POLL_SECONDS = 0.1
 
 
 class LmStudio(OpenAICompatible):
-    """One model in LM Studio.  Versions of LM Studio before 0.4 report fewer facts and cannot be asked to unload a
-    model."""
+    """One model in LM Studio.  Versions before 0.4 report fewer facts, and cannot unload a model on request."""
 
     _start = "start LM Studio's server: `lms server start`"
 
@@ -28,7 +26,7 @@ class LmStudio(OpenAICompatible):
         return self._facts
 
     def release(self, seconds: float = 30.0) -> float | None:
-        """Unload every instance of the model, wait until none is listed, and return the seconds that this took.
+        """Unload every instance of the model, wait until no instance is listed, and return the seconds until then.
 
         Returns None when no instance was loaded, or when this version of LM Studio cannot unload a model.  Raises
         EndpointError (hung) when an instance is still listed after ``seconds``.
@@ -57,7 +55,7 @@ class LmStudio(OpenAICompatible):
         if entry is None:
             return None
         words = entry.get("params_string")
-        # The context of the loaded instance counts, because a longer context would mean loading the model again.
+        # The context of the loaded instance is used, because for a longer context the model would be loaded again.
         contexts = [first_number(config, "context_length") for config in _configs(entry)]
         return ModelFacts(
             model=self.model,
@@ -70,9 +68,9 @@ class LmStudio(OpenAICompatible):
         )
 
     def _entry(self, path: str, listing: str, key: str) -> dict[str, Any] | None:
-        """Return this model's entry in LM Studio's own list; None when the entry or the list is missing.
+        """Return this model's entry in LM Studio's list at ``path``; None when the entry or the list is missing.
 
-        A version of LM Studio without this list answers the unknown path with status 200.
+        A version of LM Studio that has no such list answers with status 200, but without the list.
         """
         data = self.get(self._root + path).data
         entries = data.get(listing) if isinstance(data, dict) else None

@@ -1,13 +1,13 @@
 """Serve ``mlx:MODEL_OR_PATH`` with mlx_lm.server as a child process, started for a question and ended before training.
 
-The model shares the machine's memory with the training run, so :meth:`MlxServer.release` ends the process; the next
-question starts it again.  A child that died between two questions is started again too; the reply's ``load_seconds``
-then includes that start.
+The model shares the machine's memory with the training run, so :meth:`MlxServer.release` ends the process.  The next
+question starts a new process, and so does a question after the process has died.  The reply's ``load_seconds`` include
+this start.
 
-This module makes up for three gaps in mlx_lm.server 0.32.  The server accepts a prompt of any length, so prompt and
-reply are checked against the context before anything is sent.  The server loads whatever model a request names, even
-from the network, so requests only ever name the model that it was started with.  The server keeps listening when its
-model could not be loaded, so this module waits until the server has produced one token.
+This module makes up for three gaps in mlx_lm.server 0.32.  The server accepts a prompt of any length, so this module
+compares prompt and reply with the context before it sends anything.  The server loads any model that a request names,
+even from the network, so all requests name the model of the server's start.  The server keeps listening if its model
+could not be loaded, so this module waits until the server has produced one token.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ LOG = "mlx-server.log"
 _SERVED = "default_model"
 """mlx_lm.server's name for the model that it was started with."""
 _PROMPT_CACHES = 4
-"""Number of prompts that the server caches; a few are enough, because a repair continues the last prompt, and older
-prompts only take memory."""
+"""Number of prompts that the server caches.  A few are enough: a repair continues the last prompt, and older prompts
+only take memory."""
 _TICK_SECONDS = 0.05
 _DYING_SECONDS = 1.0
-"""Seconds to wait for the end of a process that no longer listens, because a killed process closes its sockets before
-it ends."""
+"""Seconds to wait for the end of a process that no longer listens; a killed process closes its sockets before it
+ends."""
 _LAST_LINES = 4
 _NAME, _NEVER = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*[\w]", re.ASCII), re.compile(r"--|\.\.|\.git$")
-"""Pattern of the names that Hugging Face accepts: ``org/name``."""
+"""Patterns of names on Hugging Face (``org/name``): the form of a name, and what a name must not contain."""
 _NOTES = (
     r"^\s|^127\.0\.0\.1|^Traceback|^The above exception|^During handling| - INFO - |UserWarning:|PyTorch was not found"
 )
@@ -46,15 +46,15 @@ _NOTES = (
 
 
 class MlxServer:
-    """One local model behind an mlx_lm.server that this program starts."""
+    """One model on this machine, served by an mlx_lm.server that this program starts."""
 
     def __init__(self, model: str, folder: Path | None = None, seconds_to_start: float = 600.0) -> None:
         """Store the arguments; start nothing yet.
 
         ``model`` is a folder, or the name of a model on Hugging Face, ``org/name``.  ``folder`` is the session's
-        folder, where the server's output goes to ``talks/mlx-server.log``; without a folder the output is not kept.
-        ``seconds_to_start`` is the longest time from the start of the process to its first token, within the deadline
-        of the question.
+        folder, where the server's output is written to ``talks/mlx-server.log``; without a folder, the output is not
+        kept.  ``seconds_to_start`` is the longest time from the start of the process to its first token; the deadline
+        of the question may end this time earlier.
         """
         self.model = model
         self._log = folder / "talks" / LOG if folder is not None else None
@@ -67,9 +67,9 @@ class MlxServer:
         return f"mlx:{self.model}"
 
     def facts(self) -> ModelFacts:
-        """Return the facts in the checkpoint's files, without starting anything.
+        """Return the facts in the checkpoint's files; the server is not started.
 
-        Nothing is known about a Hugging Face model that has not been downloaded.  Raises EndpointError (refused) when
+        All facts are None for a Hugging Face model that has not been downloaded.  Raises EndpointError (refused) when
         ``model`` is neither a checkpoint nor a name on Hugging Face.
         """
         if self._facts is None:
@@ -81,13 +81,12 @@ class MlxServer:
         return self._facts
 
     def ask(self, ask: Ask) -> Reply:
-        """Make one call, starting the server first when none is running; ``load_seconds`` tells how long the start
-        took.
+        """Make one call.  If no server is running, start one first; the reply's ``load_seconds`` is the time of this.
 
-        Raises EndpointError if the call fails.  The error's kind is overflow (found before anything is sent),
-        unreachable (the server does not start), dropped (the server ended during the call) or hung (a deadline passed).
-        If the kind is unreachable or dropped, the error contains the last lines of the server's log.  After a call that
-        hung, the server is ended too, because it may go on reading the prompt for minutes.
+        Raises EndpointError if the call fails.  The error's kind is overflow (the prompt is too long, and nothing was
+        sent), unreachable (the server does not start), dropped (the server ended during the call) or hung (a deadline
+        passed).  If the kind is unreachable or dropped, the error contains the last lines of the server's log.  After a
+        call that hung, the server is ended, because it may go on reading the prompt for minutes.
         """
         self._check_room(ask)
         loaded = 0.0 if self._running() else self._start(ask.seconds)
@@ -96,7 +95,7 @@ class MlxServer:
         return replace(reply, model=self.model, load_seconds=loaded, context_tokens=known)
 
     def release(self) -> float | None:
-        """End the server, wait until its memory is free, and return the seconds that this took.
+        """End the server, wait until its memory is free, and return the seconds until then.
 
         Returns None if no server was running.
         """
@@ -108,7 +107,7 @@ class MlxServer:
         return None if ended_before else seconds
 
     def close(self) -> None:
-        """Do what :meth:`release` does, but raise no error."""
+        """End the server as :meth:`release` does, but raise no error."""
         with contextlib.suppress(OSError):
             self.release()
 
@@ -140,10 +139,10 @@ class MlxServer:
             )
 
     def _running(self) -> bool:
-        """Return whether our child process is running and listening; if it is not, end it.
+        """Return whether our child process is running and listening; end a process that is not listening.
 
-        The process and its port are both checked, because a killed process with threads closes its sockets a little
-        before it ends.
+        A process that runs may have been killed: a killed process with threads closes its sockets shortly before it
+        ends.  So the port is checked as well.
         """
         if self._child is not None and (self._child.ended() is not None or not self._child.listens()):
             self.release()
@@ -170,7 +169,10 @@ class MlxServer:
         return time.monotonic() - began
 
     def _await_first_token(self, child: Child, deadline: float) -> None:
-        """Wait until the model is loaded.  Raises EndpointError when the server ends or refuses, or at the deadline."""
+        """Wait until the model is loaded.
+
+        Raises EndpointError when the server ends, when it refuses to produce a token, or at the deadline.
+        """
         while not child.listens():
             if child.ended() is not None:
                 raise self._failed(child, "mlx_lm.server ended while starting")
@@ -216,10 +218,10 @@ class MlxServer:
 
 
 def _makes_a_token(port: int, seconds: float) -> bool:
-    """Return whether the server produces a token, which it can do only after its model is loaded; False if it refuses.
+    """Return whether the server produces a token; this shows that its model is loaded.  Returns False if it refuses.
 
     The request asks for the completion of a plain text, so that the chat template does not matter.  Raises OSError and
-    HTTPException.
+    HTTPException when the connection fails.
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
@@ -237,7 +239,7 @@ def _last_lines(output: str) -> str:
 
 
 def _downloaded(name: str) -> Path | None:
-    """Return the newest snapshot of a model in the Hugging Face cache, without asking a server."""
+    """Return the newest snapshot of a model in the Hugging Face cache on this machine; None if there is none."""
     from huggingface_hub import try_to_load_from_cache
 
     config = try_to_load_from_cache(name, "config.json")
@@ -245,7 +247,7 @@ def _downloaded(name: str) -> Path | None:
 
 
 def _make_hub_cache() -> None:
-    """Make the cache folder, because mlx_lm.server reads it to list its models and fails when it is missing."""
+    """Make the folder of the Hugging Face cache, because mlx_lm.server reads this folder and fails without it."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     with contextlib.suppress(OSError):

@@ -1,8 +1,8 @@
 """Run ``mlx_lm.server`` as a child process that never outlives this program.
 
-A server left behind after a ``kill -9`` would take memory from the next session.  So the child runs this module, which
-ends its own process group as soon as its standard input, a pipe, closes; only the parent holds the other end of the
-pipe.
+If the parent is killed by ``kill -9`` and its server runs on, the server takes memory from the next session.  So the
+child runs this module, whose standard input is a pipe from the parent.  When the parent ends, the pipe closes, and this
+module ends its own process group.
 
     python -P -m autoresearch_mlx.models.mlx_child --model PATH --port 8080
 """
@@ -23,18 +23,17 @@ from pathlib import Path
 from typing import IO
 
 LOG_LIMIT = 2**20
-"""Size of a log in bytes above which the next start replaces it."""
+"""If a log is larger than this, in bytes, the next start of a server replaces the log."""
 _GENTLE_SECONDS = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 _TAIL_BYTES = 65536
 
 
 class Child:
-    """One running server.  The server's output is appended to a log, and the part since the server's start can be read
-    back."""
+    """One running server.  The server's output is appended to a log; :meth:`output` returns the server's own part."""
 
     def __init__(self, arguments: Sequence[str], log: Path | None) -> None:
-        """Start the server on a free port of 127.0.0.1; without a log its output goes to a temporary file.
+        """Start the server on a free port of 127.0.0.1; without a log, the output is written to a temporary file.
 
         Raises OSError when the log cannot be written or the process cannot be started.
         """
@@ -60,16 +59,16 @@ class Child:
         return self._process.pid
 
     def ended(self, within: float = 0.0) -> int | None:
-        """Wait up to ``within`` seconds for the server to end.
+        """Wait up to ``within`` seconds for the server to end, and return its exit status (negative for a signal).
 
-        Returns its exit status (negative for a signal), or None while it is still running.
+        Returns None if the server is still running.
         """
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._process.wait(within)
         return None
 
     def listens(self) -> bool:
-        """Return whether this process listens on the port, and not another process that took the port first."""
+        """Return whether the server's process listens on the port; another process may have taken the port first."""
         import psutil
 
         with contextlib.suppress(psutil.Error):
@@ -84,7 +83,7 @@ class Child:
         return os.pread(self._log.fileno(), end - start, start).decode(errors="replace")
 
     def stop(self) -> float:
-        """End the process and its whole group, wait until it has ended, and return the seconds that this took."""
+        """End the server's process group, wait until the process has ended, and return the seconds until then."""
         began = time.monotonic()
         if self.ended() is None:
             self._signal(signal.SIGTERM)
@@ -97,7 +96,7 @@ class Child:
         return time.monotonic() - began
 
     def _signal(self, number: signal.Signals) -> None:
-        # macOS raises PermissionError for a group of which only a zombie is left.
+        # macOS raises PermissionError if only a zombie is left of the group.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
@@ -118,7 +117,7 @@ def _opened(log: Path | None) -> IO[bytes]:
 
 
 def main() -> None:
-    """Run in the child: serve until SIGTERM, or until the parent is gone."""
+    """Serve in the child process until SIGTERM, or until the parent has ended."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.argv[0] = "mlx_lm.server"
     from mlx_lm import server

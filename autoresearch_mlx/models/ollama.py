@@ -1,7 +1,7 @@
-"""Use Ollama's own API, which can set the context length, list loaded models and unload them; /v1 cannot.
+"""Use Ollama's own API: unlike its /v1 API, it can set the context length, list the loaded models and unload them.
 
-Ollama reports no error when it cuts a prompt that is longer than the loaded context.  So each call asks for a context
-with room for prompt and reply, asks Ollama not to cut, and compares the number of tokens read with our estimate.
+If a prompt is longer than the context, Ollama cuts the prompt without an error.  So each call asks for a context that
+is long enough for prompt and reply, asks Ollama not to cut, and compares the number of tokens read with our estimate.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from autoresearch_mlx.models.web import (
 from autoresearch_mlx.models.wire import Ask, Finish, ModelFacts, Reply, TokenMeter, split_thoughts, whole_number
 
 KEEP_ALIVE = "30m"
-"""How long a model stays loaded after a call: longer than a usual training run, but not forever."""
+"""Time for which a model stays loaded after a call: longer than a usual training run, but limited."""
 _STEP = 4096
 _POLL_SECONDS = 0.1
 _NANO = 1e-9
@@ -62,9 +62,9 @@ class Ollama:
     ) -> None:
         """Store the arguments; contact no server yet.
 
-        ``host`` is by default OLLAMA_HOST, or else 127.0.0.1:11434.  ``keep_alive`` is the time that the model stays
-        loaded after a call, in seconds or as a duration such as ``30m``.  ``most_context`` is the largest context to
-        ask for, in tokens.
+        ``host`` is by default OLLAMA_HOST, or 127.0.0.1:11434 if this variable is not set.  ``keep_alive`` is the time
+        for which the model stays loaded after a call, in seconds or as a duration such as ``30m``.  ``most_context`` is
+        the largest context to ask for, in tokens.
         """
         self.model = model
         self.address = host_address(host or os.environ.get("OLLAMA_HOST", ""))
@@ -85,7 +85,8 @@ class Ollama:
     def facts(self, seconds: float = _FACTS_SECONDS) -> ModelFacts:
         """Return what Ollama reports about the model.
 
-        Raises EndpointError: unreachable, or refused with a list of the models that Ollama has.
+        Raises EndpointError (unreachable) if Ollama does not answer, and EndpointError (refused) with a list of
+        Ollama's models if this model is missing.
         """
         if self._facts is None:
             shown = self.show(seconds=seconds)
@@ -96,14 +97,14 @@ class Ollama:
         return self._facts
 
     def ask(self, ask: Ask) -> Reply:
-        """Make one call, in a context with room for prompt and reply.
+        """Make one call, in a context that is long enough for prompt and reply.
 
-        Raises EndpointError, also if the model replied without having read the whole prompt (overflow).
+        Raises EndpointError if the call fails, or if the model replied but did not read the whole prompt (overflow).
         """
         deadline = Deadline(ask.seconds, ask.idle_seconds)
         self.facts(min(ask.seconds, _FACTS_SECONDS))
         context = self._context_for(ask)
-        while True:  # at most two rounds: the second leaves out a refused ``think``
+        while True:  # at most two rounds; the second round leaves out ``think``, if the model refused it
             heard = StreamedChat()
             body = request(self.model, ask, context, self._keep_alive, self._thinks_on_request)
             failure = self._converse(body, heard, deadline, ask.most_characters)
@@ -113,7 +114,7 @@ class Ollama:
                 raise failure
 
     def release(self, seconds: float = 30.0) -> float | None:
-        """Unload the model, wait until /api/ps no longer lists it, and return the seconds that this took.
+        """Unload the model, wait until /api/ps no longer lists it, and return the seconds until then.
 
         Other models stay loaded.  Returns None when the model was not loaded or is not on this machine.  Raises
         EndpointError (hung) when the model is still listed after ``seconds``.
@@ -139,7 +140,7 @@ class Ollama:
         """Do nothing, because this program did not start the server."""
 
     def list_models(self, seconds: float = _FACTS_SECONDS, connect_seconds: float = 10.0) -> list[Installed]:
-        """Return all models that this Ollama has, including cloud and embedding models."""
+        """Return all models of this Ollama server, including cloud models and embedding models."""
         return installed_of(self._call("/api/tags", seconds=seconds, connect_seconds=connect_seconds))
 
     def loaded(self) -> list[Loaded]:
@@ -154,8 +155,10 @@ class Ollama:
     # -- asking ---------------------------------------------------------------------------------------------------
 
     def _context_for(self, ask: Ask) -> int:
-        """Return the context to ask for, in tokens.  The context never shrinks, because Ollama loads the model again
-        for every new size."""
+        """Return the context to ask for, in tokens.
+
+        The context never shrinks, because Ollama loads the model again for each new length.
+        """
         caps = [cap for cap in (self.facts().context_tokens, self._most_context) if cap]
         most = min(caps, default=None)
         if most is not None and ask.prompt_tokens >= most:
@@ -173,7 +176,7 @@ class Ollama:
     ) -> EndpointError | None:
         """Make one request.  Return the failure, or None when ``heard`` contains a reply.
 
-        A reply that runs on past ``most`` characters is cut off at that length.
+        A reply of more than ``most`` characters is cut off at this length.
         """
         import httpx2
 
@@ -243,15 +246,14 @@ class Ollama:
             raise EndpointError("overflow", f"{self.where}: {missing}", _ROOM_HINT, context_tokens=context)
 
     def _leaves_cache_out(self) -> bool:
-        """Return whether this version of Ollama leaves cached tokens out of its count, as 0.30 did (ollama pull
-        16428)."""
+        """Return whether this version of Ollama does not count cached tokens, as version 0.30 (ollama pull 16428)."""
         if self._version is None:
             found = self._call("/api/version")
             self._version = str(found.get("version", "")) if isinstance(found, dict) else ""
         return self._version.startswith("0.30.")
 
     def _given(self) -> int | None:
-        """Return the context in tokens with which the model is loaded, as /api/ps lists it; None when unknown."""
+        """Return the context length, in tokens, of the loaded model, as /api/ps lists it; None when it is unknown."""
         try:
             listed = self.loaded() if self.here else []
         except EndpointError:

@@ -1,4 +1,7 @@
-"""Build Ollama's requests and read its answers: a chat, installed and loaded models, a model's facts.  No network."""
+"""Build Ollama's requests and read its answers: a chat, the installed and loaded models, the facts about a model.
+
+This module does not use the network.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ PORT = 11434
 def request(model: str, ask: Ask, context: int, keep_alive: str | int, thinks: bool) -> dict[str, Any]:
     """Return the body for /api/chat.
 
-    ``context`` is the number of tokens of prompt and reply together; ``thinks`` says whether the ``think`` field may be
+    ``context`` is the number of tokens of prompt and reply together.  ``thinks`` is true if the ``think`` field may be
     sent.
     """
     room = max(1, context - ask.prompt_tokens)
@@ -87,15 +90,15 @@ class Installed:
     size_bytes: int | None
     billions: float | None
     cloud: bool
-    """Whether the model runs in the cloud and not on this machine."""
+    """True if the model runs in the cloud and not on this machine."""
     capabilities: tuple[str, ...] | None
-    """Names of the model's capabilities.  Only newer versions of Ollama list the capabilities here; ``/api/show`` has
-    them in every version."""
+    """Names of the model's capabilities; None for older versions of Ollama, which give the capabilities only in
+    ``/api/show``."""
     family: str = ""
 
     @property
     def embeds(self) -> bool:
-        """Whether the model only makes embeddings and cannot answer."""
+        """True if the model only makes embeddings, and cannot answer."""
         if self.capabilities is not None:
             return "completion" not in self.capabilities and "embedding" in self.capabilities
         return "bert" in self.family or "embed" in self.name
@@ -111,7 +114,7 @@ class Loaded:
 
 
 def full_name(name: str) -> str:
-    """Return the name with its tag: ``qwen3`` and ``qwen3:latest`` are the same model."""
+    """Return the name with its tag: ``qwen3`` becomes ``qwen3:latest``, which is the same model."""
     return (name if ":" in name.rpartition("/")[2] else f"{name}:latest").lower()
 
 
@@ -122,7 +125,7 @@ def is_cloud(name: str) -> bool:
 
 
 def installed_of(data: Any) -> list[Installed]:
-    """Read the answer of ``/api/tags``."""
+    """Return the installed models in an answer of ``/api/tags``."""
     return [
         Installed(
             name=entry["name"],
@@ -137,7 +140,7 @@ def installed_of(data: Any) -> list[Installed]:
 
 
 def loaded_of(data: Any) -> list[Loaded]:
-    """Read the answer of ``/api/ps``."""
+    """Return the loaded models in an answer of ``/api/ps``."""
     return [
         Loaded(entry["name"], first_number(entry, "size"), first_number(entry, "context_length"))
         for entry in _models(data)
@@ -145,7 +148,7 @@ def loaded_of(data: Any) -> list[Loaded]:
 
 
 def facts_of(model: str, shown: Any, size_bytes: int | None, here: bool) -> ModelFacts:
-    """Read the answer of ``/api/show``; ``size_bytes`` comes from the list of installed models."""
+    """Return the facts in an answer of ``/api/show``; ``size_bytes`` comes from the list of installed models."""
     shown = shown if isinstance(shown, dict) else {}
     info = _dict(shown, "model_info")
     lengths = [key for key in info if key.endswith(".context_length")]
@@ -164,19 +167,19 @@ def facts_of(model: str, shown: Any, size_bytes: int | None, here: bool) -> Mode
 
 
 def completes(shown: Any) -> bool:
-    """Return whether the model can answer, and not only make embeddings.
+    """Return whether the model can answer in a chat, according to an answer of ``/api/show``.
 
-    Returns True also if this version of Ollama lists no capabilities.
+    Returns True if this version of Ollama lists no capabilities.
     """
     capabilities = _capabilities(shown) if isinstance(shown, dict) else None
     return capabilities is None or "completion" in capabilities
 
 
 def host_address(host: str) -> str:
-    """Turn ``OLLAMA_HOST``, in any form that Ollama accepts, into a URL without a slash at its end.
+    """Return the URL for ``OLLAMA_HOST`` in any form that Ollama accepts; the URL has no slash at its end.
 
-    ``0.0.0.0`` means that a server listens on all addresses; it becomes 127.0.0.1, which can be called.  The default
-    port is Ollama's own or, after ``http://`` or ``https://``, the default port of that scheme.  Ollama itself reads
+    ``0.0.0.0``, with which a server listens on all addresses, becomes 127.0.0.1, which can be called.  Without a port,
+    Ollama's own port is used, or, after ``http://`` or ``https://``, the default port of HTTP or HTTPS.  Ollama reads
     ``OLLAMA_HOST`` in the same way.  Raises AgentError when ``host`` is not an address.
     """
     host = host.strip().strip("\"'")

@@ -1,7 +1,7 @@
 """Use any OpenAI-compatible server: llama-server, mlx_lm.server, vLLM, a cloud.
 
-Servers differ in the request fields that they know.  A field that a server refuses by name is left out from then on,
-and the same call is repeated at once; every other failure is raised to the caller.
+Servers know different request fields.  If a server refuses a field by name, the call is repeated at once without this
+field, and the field is never sent again.  Every other failure is raised to the caller.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 
 PUBLIC_URL = "https://api.openai.com/v1"
 ANY = "any"
-"""Name that stands for any model that a server has."""
+"""Model name with which the user accepts any model of a server."""
 _STARTED_WITH = "default_model"
 """mlx_lm.server's name for the model that it was started with; servers with one model ignore the name."""
 _NO_KEY = "none"
-"""Placeholder for servers that need no key, so that the client does not send them OPENAI_API_KEY."""
+"""Key for servers that need no key; without this placeholder, the client would send them OPENAI_API_KEY."""
 _HEADERS = {"accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "host"}
 _NEWER_LIMIT = "max_completion_tokens"
 _OPTIONAL = {
@@ -57,7 +57,7 @@ _OPTIONAL = {
     "temperature": ("temperature",),
     "seed": ("seed",),
 }
-"""Request fields that a server may refuse, each with the words that name it in an error."""
+"""Request fields that a server may refuse, each with words that name the field in an error."""
 
 
 class OpenAICompatible:
@@ -77,8 +77,8 @@ class OpenAICompatible:
     ) -> None:
         """Store the arguments; contact no server yet.
 
-        ``here`` says whether the model uses this machine's memory, and ``schema`` whether JSON schemas may be sent.
-        ``key_env`` is the environment variable that the key came from, for hints.
+        ``here`` is true if the model uses this machine's memory.  ``schema`` is true if JSON schemas may be sent.
+        ``key_env`` is the environment variable with the key; it is named in hints.
         """
         self._name = name
         self.base_url = base_url.rstrip("/")
@@ -99,9 +99,9 @@ class OpenAICompatible:
         return self._name
 
     def ask(self, ask: Ask) -> Reply:
-        """Make one call; repeat it within its deadline only if the server has refused a field by name."""
+        """Make one call.  Repeat the call, within its deadline, only if the server refused a field by name."""
         if self.model == ANY:
-            self.facts()  # the facts tell by what name the server knows its model
+            self.facts()  # this call finds the server's name for its model
         deadline = Deadline(ask.seconds, ask.idle_seconds)
         while True:  # the loop ends, because each round removes one field
             heard, failure, status = self._converse(ask, deadline)
@@ -125,7 +125,7 @@ class OpenAICompatible:
     # -- asking ---------------------------------------------------------------------------------------------------
 
     def _converse(self, ask: Ask, deadline: Deadline) -> tuple[StreamedReply, EndpointError | None, int | None]:
-        """Make one request; return the reply so far, the failure if any, and its HTTP status if it has one."""
+        """Make one request; return the reply so far, the failure (or None), and the failure's HTTP status (or None)."""
         import httpx2
         import openai
 
@@ -170,12 +170,12 @@ class OpenAICompatible:
         if ask.think != "auto":
             fields["reasoning_effort"] = "none" if ask.think == "off" else ask.think
         if ask.think == "off" and self.here:
-            # llama-server and mlx_lm.server pass this field on to the chat template, which decides about thinking.
+            # llama-server and mlx_lm.server give this field to the chat template, which switches thinking off.
             fields["chat_template_kwargs"] = {"enable_thinking": False}
         return {key: value for key, value in fields.items() if value is not None and key not in self._unwanted}
 
     def _listen(self, stream: Any, heard: StreamedReply, deadline: Deadline, most: int) -> EndpointError | None:
-        """Read a streamed answer to its end, or to ``most`` characters, at which the connection is closed."""
+        """Read a streamed answer to its end; after ``most`` characters, close the connection."""
         kind = stream.response.headers.get("content-type", "")
         if "html" in kind or "json" in kind:
             return self._whole(stream.response.read().decode(errors="replace"), heard)
@@ -195,10 +195,9 @@ class OpenAICompatible:
         return None
 
     def _cut(self, error: BaseException | None, heard: StreamedReply, deadline: Deadline) -> EndpointError | None:
-        """Turn the end of a connection into an error.
+        """Return the end of a connection as an error; None if the reply was complete.
 
-        Returns None if the reply was complete, because some servers then keep the connection open until the deadline
-        cuts it.
+        Some servers keep the connection open after a complete reply, until the deadline cuts it.
         """
         if heard.finished:
             return None
@@ -240,8 +239,7 @@ class OpenAICompatible:
     # -- refusals -------------------------------------------------------------------------------------------------
 
     def _learned(self, ask: Ask, status: int | None, text: str) -> bool:
-        """Return whether the call should be repeated without a field that the server refused; that field is then
-        never sent again."""
+        """Return whether to repeat the call without a field that the server refused; mark the field as refused."""
         if status not in (400, 404, 422, 500, 501) or overflowed(text):
             return False
         sent = self._fields(ask)
@@ -265,7 +263,7 @@ class OpenAICompatible:
         return self.refused(status, text, response.headers)
 
     def refused(self, status: int, text: str, headers: Mapping[str, str]) -> EndpointError:
-        """Turn an HTTP status into an error that quotes the server's message and says what to do."""
+        """Return the error for an HTTP status; the error quotes the server's message and says what to do."""
         kind = kind_of(status, text)
         said = f"{self.where} answered {status}: {quote(words_of(text) or 'no message', self._key)}"
         if kind == "overflow":
@@ -320,10 +318,10 @@ class OpenAICompatible:
         )
 
     def _find(self) -> Mapping[str, Any]:
-        """Return the server's entry for this model, and ask for the model by that entry's name from now on.
+        """Return the server's entry for this model, and store the name with which requests ask for the model.
 
-        If a server lists a single model, that model is used, whatever its name.  The name ``any`` stands for the model
-        that a server was started with; mlx_lm.server lists that model by its path, among all models on the disk.
+        If a server lists only one model, this model is used, whatever its name is.  For the name ``any``, the model of
+        the server's start is used; mlx_lm.server lists it by its path, among all models on the disk.
         """
         listed = [entry for entry in self._listed() if isinstance(entry.get("id"), str)]
         found = next((entry for entry in listed if self.model in (entry["id"], *_aliases(entry))), None)
@@ -337,7 +335,7 @@ class OpenAICompatible:
         return found or {}
 
     def _slot_context(self) -> int | None:
-        """Return the context of one request to llama-server, which divides its whole context among several requests."""
+        """Return the context for one request, in tokens; llama-server divides its context among parallel requests."""
         try:
             data = self.get(self.base_url.removesuffix("/v1") + "/props").data
         except EndpointError:
@@ -362,11 +360,11 @@ class OpenAICompatible:
         return [entry for entry in data or () if isinstance(entry, dict)] if isinstance(data, list) else []
 
     def models(self) -> list[str]:
-        """Return the names of the models that the server lists.  Raises EndpointError."""
+        """Return the names of the models that the server lists.  Raises the errors of :meth:`_listed`."""
         return [entry["id"] for entry in self._listed() if isinstance(entry.get("id"), str)]
 
     def model_there(self) -> str:
-        """Return the name by which the server knows this model.  Raises EndpointError."""
+        """Return the name by which the server knows this model.  Raises the errors of :meth:`facts`."""
         self.facts()
         return self._served
 
@@ -377,11 +375,11 @@ class OpenAICompatible:
             return []
 
     def get(self, url: str, body: Mapping[str, Any] | None = None) -> Answer:
-        """Make one plain call, with the key.  Raises EndpointError when the server cannot be reached."""
+        """Make one call that is not a chat, with the key.  Raises EndpointError when the server cannot be reached."""
         return fetch(url, self.where, body, {"authorization": f"Bearer {self._key}"}, start=self._start)
 
     def _may_have_environment(self) -> bool:
-        """Return whether the headers that the client takes from environment variables are meant for this server."""
+        """Return whether this server may get the headers that the client makes from environment variables."""
         return self.base_url in (PUBLIC_URL, os.environ.get("OPENAI_BASE_URL", "").rstrip("/"))
 
 
@@ -393,8 +391,8 @@ def _aliases(entry: Mapping[str, Any]) -> list[Any]:
 def _strip(request: httpx2.Request) -> None:
     """Remove headers that HTTP does not need.
 
-    The client adds OpenAI's organisation, project and custom headers from environment variables, and these must not go
-    to another server.
+    The client adds OpenAI's organisation, project and custom headers from environment variables.  Other servers must
+    not get these headers.
     """
     for name in set(request.headers) - _HEADERS:
         del request.headers[name]

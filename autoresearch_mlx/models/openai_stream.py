@@ -35,7 +35,7 @@ class StreamedReply:
 
     @property
     def finished(self) -> bool:
-        """Whether the reply is complete: the finish reason has come, or the token counts, which come last."""
+        """True if the reply is complete: the finish reason has arrived, or the token counts, which are sent last."""
         return self.reason is not None or self.completion_tokens is not None
 
     @property
@@ -46,7 +46,7 @@ class StreamedReply:
         return known.get(self.reason, "unknown")
 
     def take(self, chunk: Any) -> None:
-        """Add one chunk of the stream.  Raises ValueError for anything that is not a chunk."""
+        """Add one chunk of the stream to the reply.  Raises ValueError if ``chunk`` is malformed."""
         if not isinstance(chunk, dict):
             raise ValueError(f"a chunk is {chunk!r}")
         self.chunks += 1
@@ -87,7 +87,7 @@ def _count(value: Any, otherwise: int | None) -> int | None:
 
 
 def words_of(text: str) -> str:
-    """Return the message inside an error's JSON, in any of the usual shapes, or the text itself if there is none."""
+    """Return the message in an error's JSON, in any of the usual forms; if there is no message, return the text."""
     data = as_json(text)
     error = data.get("error", data) if isinstance(data, dict) else None
     if isinstance(error, str):

@@ -1,7 +1,7 @@
-"""Make one HTTP call to a model's server, without proxies; cut the connection at one deadline for the whole call.
+"""Make one HTTP call to a model's server, without proxies; cut the connection at the deadline of the call.
 
-A read timeout is not enough, because a server that sends one byte a minute never triggers it.  After a plain timeout,
-moreover, the server may go on generating text, but it stops at its next write when the connection is cut.  The second
+A read timeout is not enough, because a server that sends one byte a minute never triggers it.  Also, after a read
+timeout the server may go on generating text; if the connection is cut, the server stops at its next write.  The second
 half of this file sorts failures into kinds of EndpointError.
 """
 
@@ -30,7 +30,7 @@ START = "start the server there"
 CONNECT_SECONDS = 10.0
 _LONGEST = 400
 _LOOK_SECONDS = 1.0
-"""Seconds between two checks of a deadline, which moves forward while a reply is coming."""
+"""Seconds between two checks of a deadline; each part of a reply that arrives may move the deadline."""
 _OVERFLOW = re.compile(
     r"context[ _](length|size|window)|exceed_context|maximum context|prompt is too long|too many (input )?tokens"
     r"|input length .* exceeds|longer than the context",
@@ -39,14 +39,13 @@ _OVERFLOW = re.compile(
 _BEARER = re.compile(r"(Bearer\s+)\S+", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^/@\s]+@")
 _SHORTEST_KEY = 5
-"""Shortest real key in characters; anything shorter is a placeholder, and may be an ordinary word in a message."""
+"""Smallest length of a real key in characters.  A shorter key is a placeholder, which may be an ordinary word."""
 
 
 class Deadline:
     """The time by which a call must be over, on the monotonic clock.
 
-    With ``idle_seconds``, the deadline also passes when nothing has arrived for that many seconds since the last call
-    of :meth:`hear`.
+    If ``idle_seconds`` is given, the deadline also passes this many seconds after the last call of :meth:`hear`.
     """
 
     def __init__(self, seconds: float, idle_seconds: float | None = None) -> None:
@@ -73,7 +72,7 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds left; never 0, which some clients read as no limit."""
+        """Seconds until the deadline, at least 0.001, because some clients read 0 as no limit."""
         return max(self._end - monotonic(), 0.001)
 
     @property
@@ -82,14 +81,14 @@ class Deadline:
 
     @property
     def in_words(self) -> str:
-        """The server's failure to meet this deadline, as text."""
+        """How the server failed to meet this deadline, as text."""
         if self._end < self._last_moment:
             return f"sent nothing more for {self._idle_seconds:g} s in the middle of its answer"
         return f"did not finish within {self.seconds:g} s"
 
 
 class _Cutter:
-    """Keeps track of one client's sockets and shuts them all down at the deadline."""
+    """Records the sockets of one client, and shuts down all these sockets at the deadline."""
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
@@ -112,7 +111,7 @@ class _Cutter:
         request.extensions["trace"] = self._trace
 
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:
-        # TLS wraps the first socket in a second socket, and then the second socket must be cut.
+        # With TLS, the first socket is wrapped in a second socket; then the second socket must be cut.
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             self._sockets.append(info["return_value"].get_extra_info("socket"))
             if self._deadline.passed:
@@ -126,10 +125,10 @@ class _Cutter:
 
 @contextmanager
 def web_client(url: str, deadline: Deadline, connect_seconds: float = CONNECT_SECONDS) -> Iterator[httpx2.Client]:
-    """Open a client for one call to a server.
+    """Yield a client for one call to a server.
 
-    Each call gets a new client, because minutes of training lie between two calls and a connection kept that long is
-    often dead.  Redirects are not followed, because the key would be sent along.
+    Each call gets a new client: minutes of training pass between two calls, and a connection that is kept so long is
+    often dead.  Redirects are not followed, because the other address would get the key.
     """
     import httpx2
 
@@ -161,10 +160,10 @@ def fetch(
     connect_seconds: float = CONNECT_SECONDS,
     start: str = START,
 ) -> Answer:
-    """Make one GET call, or a POST call when there is a body, and return the answer whatever its status.
+    """Make one GET call, or a POST call if ``body`` is given, and return the answer with any status.
 
-    ``where`` names the server in errors and ``start`` says how to start it.  Raises EndpointError (unreachable, hung,
-    dropped).
+    ``where`` names the server in errors, and ``start`` says how to start the server.  Raises EndpointError
+    (unreachable, hung, dropped).
     """
     import httpx2
 
@@ -180,7 +179,7 @@ def fetch(
 
 
 def as_json(text: str) -> Any:
-    """Parse JSON; return None for a text that is not JSON or is nested too deeply."""
+    """Return the value of a JSON text; None for a text that is not JSON, or is nested too deeply."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -190,7 +189,7 @@ def as_json(text: str) -> Any:
 def is_here(host: str) -> bool:
     """Return whether a host is this machine: a loopback name, or an address of one of its interfaces.
 
-    Another machine on the same network does not count, because it has its own memory.
+    Another machine in the same network has its own memory, so its addresses do not count.
     """
     name = host.strip("[]").lower()
     if name == "localhost" or name.endswith(".localhost") or name == socket.gethostname().lower():
@@ -211,12 +210,12 @@ def is_here(host: str) -> bool:
 
 
 def hide(text: str, key: str | None) -> str:
-    """Replace the key wherever it occurs in a text."""
+    """Return the text with ``[key]`` instead of the key."""
     return text.replace(key, "[key]") if key and len(key) >= _SHORTEST_KEY else text
 
 
 def quote(text: str, key: str | None = None) -> str:
-    """Quote a server's message on one line, cut to a fixed length, without the key that some servers repeat."""
+    """Return a server's message as one line of limited length, without the key, which some servers repeat."""
     text = " ".join(_USER.sub("", _BEARER.sub(r"\1[key]", hide(text, key))).split())
     return text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
 
@@ -237,8 +236,7 @@ _ASKED = (r'"n_prompt_tokens"\s*:\s*(\d+)', r"\((\d+) in the messages", r"(?:req
 
 
 def sizes_in(text: str) -> tuple[int | None, int | None]:
-    """Return the sizes of context and prompt, in tokens, that a refusal states; None for a size that it does not
-    state."""
+    """Return the sizes of context and prompt in a refusal's text, in tokens; None for a size that is not there."""
     return _first_size(_LIMITS, text), _first_size(_ASKED, text)
 
 
@@ -283,9 +281,9 @@ def of_transport(
     key: str | None = None,
     start: str = START,
 ) -> EndpointError:
-    """Turn a failed connection into an error.
+    """Return the error for a failed connection.
 
-    ``partial`` is the reply so far, and ``start`` says how to start the server, for the hint when no server answers.
+    ``partial`` is the reply so far.  ``start`` says how to start the server; it is the hint when no server answers.
     """
     import httpx2
 

@@ -18,8 +18,10 @@ Think: TypeAlias = Literal["auto", "off", "low", "medium", "high"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation.  A message's content is plain text, because some servers turn a list of parts into
-    separate messages."""
+    """One message of a conversation.
+
+    The content is plain text, because some servers turn a list of parts into separate messages.
+    """
 
     role: Role
     content: str
@@ -27,48 +29,47 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One question with everything that the server needs for it, because servers remember nothing between two
-    questions."""
+    """One question, with all earlier messages, because servers remember nothing between two questions."""
 
     messages: tuple[Message, ...]
     prompt_tokens: int
-    """Our own estimate of the tokens in all messages, by which the size of the context is chosen and checked."""
+    """Our estimate of the tokens in all messages; the context's size is chosen and checked with this estimate."""
     max_tokens: int
     """Maximum number of tokens in the reply, thoughts included."""
     seconds: float
     """Deadline of the whole call, which includes connecting, loading the model and reading the prompt."""
     schema: Mapping[str, Any] | None = None
-    """A JSON schema for the reply.  A server may ignore the schema, so the reply is checked in any case."""
+    """JSON schema for the reply, or None.  A server may ignore the schema, so the reply is always checked."""
     temperature: float = 0.7
     seed: int | None = None
     think: Think = "auto"
     idle_seconds: float = 60.0
-    """Longest silence in the middle of the reply, in seconds; after such a silence the call ends with the text that
-    has arrived."""
+    """Longest pause within the reply, in seconds; after a longer pause, the call fails with the text that has
+    arrived."""
 
     @property
     def most_characters(self) -> int:
-        """Length in characters at which a reply has clearly passed ``max_tokens``, which some servers ignore."""
+        """Number of characters above which a reply surely exceeds ``max_tokens``, a limit that some servers ignore."""
         return 16 * self.max_tokens + 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The model's answer, with its thoughts kept apart.  Counts are the server's own; unknown values are None."""
+    """The model's answer, separate from its thoughts.  Counts are the server's counts; unknown values are None."""
 
     text: str
     finish: Finish
     model: str
     reasoning: str = ""
-    """The model's thoughts, from a field of their own or from ``<think>`` tags; at most ``MOST_CHARACTERS``."""
+    """The model's thoughts, from a separate field or from ``<think>`` tags; at most ``MOST_CHARACTERS`` characters."""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     load_seconds: float | None = None
-    """Seconds spent loading the model, where the server reports them or we started the server."""
+    """Seconds spent loading the model; None if the server does not report them and was not started by this program."""
     think_seconds: float = 0.0
     """Wall-clock time of the call in seconds, without loading."""
     context_tokens: int | None = None
-    """Tokens of the context that the model was loaded with, where that is known."""
+    """Context length, in tokens, with which the model was loaded; None if it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +78,19 @@ class ModelFacts:
 
     model: str
     billions: float | None = None
-    """Parameters, in units of 1e9, as the server or the checkpoint reports them; a number in the model's name does not
-    count."""
+    """Number of parameters in 1e9, as the server or the checkpoint reports it; a number in the model's name is not
+    used."""
     context_tokens: int | None = None
     """The longest context in tokens that the model can have."""
     size_bytes: int | None = None
-    """Size of the model's weights in bytes; when loaded, the model takes a little more memory."""
+    """Size of the model's weights in bytes; a loaded model takes a little more memory."""
     thinks: bool | None = None
     enforces_schema: bool = False
-    """Whether the server is known to enforce a schema; replies are validated either way."""
+    """True if the server is known to enforce a schema; the replies are checked in any case."""
     here: bool = True
-    """Whether the model uses the memory of this machine."""
+    """True if the model uses the memory of this machine."""
     unloads: bool = True
-    """Whether the server can be asked to unload the model."""
+    """True if the server can unload the model on request."""
 
 
 class Endpoint(Protocol):
@@ -101,18 +102,24 @@ class Endpoint(Protocol):
         ...
 
     def facts(self) -> ModelFacts:
-        """Return what the server reports about the model; the server is asked only once.  Raises EndpointError."""
+        """Return what the server reports about the model; the server is asked only once.
+
+        Raises EndpointError when the server cannot be asked, or does not have the model.
+        """
         ...
 
     def ask(self, ask: Ask) -> Reply:
-        """Make one call.  A failed call is not repeated, because the caller decides whether to repeat it.  Raises
-        EndpointError."""
+        """Make one call, and return the reply.
+
+        Raises EndpointError when the call fails; the caller decides whether to repeat the call.
+        """
         ...
 
     def release(self) -> float | None:
-        """Unload the model from this machine's memory, wait until it is gone, and return the seconds that this took.
+        """Unload the model from this machine's memory, wait until this is done, and return the seconds that it took.
 
-        Returns None when there was nothing to unload.  Raises EndpointError when the model stays in memory.
+        Returns None when the model was not loaded, or cannot be unloaded.  Raises EndpointError when the model stays in
+        memory.
         """
         ...
 
@@ -122,7 +129,7 @@ class Endpoint(Protocol):
 
 
 def closed_object(**properties: Any) -> dict[str, Any]:
-    """Return the JSON schema of an object that has all of these properties and no others."""
+    """Return the JSON schema of an object that has all these properties, and no other property."""
     return {
         "type": "object",
         "properties": properties,
@@ -138,11 +145,11 @@ _FENCE = "```"
 
 
 def split_thoughts(text: str, apart: str = "") -> tuple[str, str]:
-    """Separate a reply into (answer, thoughts).
+    """Return a reply's answer and its thoughts, as two texts.
 
-    ``apart`` has the thoughts that came in a field of their own; these come first in the result.  Thoughts at the
-    beginning of the text may contain code fences; after that, a ``<think>`` tag that follows a fence is part of the
-    code.  Thoughts are cut at ``MOST_CHARACTERS``, with a note of how much was left out.
+    ``apart`` has the thoughts that the server sent in a separate field; they come first in the result.  Thoughts at the
+    beginning of the text may contain code fences.  After the beginning, a ``<think>`` tag after a fence is part of the
+    code.  Thoughts are cut at ``MOST_CHARACTERS``, with a note that gives the number of characters left out.
     """
     inline: list[str] = []
     first = _TAGGED.match(text.lstrip()) or _CLOSED.match(text)
@@ -165,10 +172,10 @@ _SIZE = re.compile(r"(?<![a-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])"
 
 
 def billions_in(name: str) -> float | None:
-    """Read the number of parameters, in units of 1e9, from a model's name or a server's description.
+    """Return the number of parameters, in 1e9, from a model's name or a server's description; None without a size.
 
-    ``qwen3-coder:30b`` gives 30, ``qwen3.5:35b-a3b`` 35 (all parameters, not only the active ones), ``596.05M``
-    0.59605; a name without a size gives None.
+    ``qwen3-coder:30b`` gives 30, and ``596.05M`` gives 0.59605.  ``qwen3.5:35b-a3b`` gives 35, the number of all
+    parameters, not only the active parameters.
     """
     found = _SIZE.search(name)
     if found is None:
@@ -183,24 +190,27 @@ def whole_number(value: Any) -> int | None:
 
 
 def first_number(entry: Mapping[str, Any], *names: str) -> int | None:
-    """Return the first of these fields that is a positive number, as an int."""
+    """Return the first of the fields ``names`` that is a positive number, as an int; None if there is none."""
     return next((n for n in (whole_number(entry.get(name)) for name in names) if n is not None), None)
 
 
 UNMEASURED = 0.5
-"""Share of our token estimate that the server's count must reach while no earlier call shows how this model counts."""
+"""Before the first whole prompt, a prompt counts as cut if the server's count is below this share of our estimate."""
 MEASURED = 0.85
-"""Share of the expected count that the server's count must reach once earlier calls show how this model counts."""
+"""After the first whole prompt, a prompt counts as cut if the server's count is below this share of the count that
+earlier calls let us expect."""
 SMALLEST = 1024
-"""Length in tokens up to which any prompt fits, because every server's default context is at least twice as long."""
+"""A prompt of at most this many tokens always fits, because every server's default context is at least twice as
+long."""
 _CLEARLY = 0.8
 
 
 def cut_short(expected: float, count: int | None, context: int | None, measured: bool) -> bool:
     """Return whether a server's token count shows that it did not read the whole prompt.
 
-    ``expected``, ``count`` and ``context`` are in tokens.  An unknown count (None or 0) proves nothing.  A prompt that
-    fills the whole context was cut to fit, because it leaves no room for an answer.
+    ``expected`` is the prompt's expected count, ``count`` is the server's count, and ``context`` is the length of the
+    context.  An unknown count (None or 0) shows nothing.  If the count fills the whole context, the prompt was cut,
+    because there is no room for an answer.
     """
     if not count:  # servers leave the count out, or send 0, when the prompt was still in their cache
         return False
@@ -210,10 +220,10 @@ def cut_short(expected: float, count: int | None, context: int | None, measured:
 
 
 class TokenMeter:
-    """Learns how one model's token counts compare with our estimates, from prompts that were clearly read whole.
+    """Learns the ratio of a model's token counts to our estimates, from prompts that were clearly read whole.
 
-    The meter keeps the ratio of count to estimate, rather than characters per token, because the estimate already
-    allows for digits and for scripts other than Latin.
+    The meter does not use characters per token, because our estimate already allows for digits and for scripts other
+    than Latin.
     """
 
     def __init__(self) -> None:
@@ -223,15 +233,15 @@ class TokenMeter:
     def share(self) -> float | None:
         """The smallest ratio of count to estimate so far, at most 1; None before the first whole prompt.
 
-        The smallest ratio is used so that a text with unusually few tokens does not look like a cut prompt.
+        With the smallest ratio, a text with unusually few tokens does not look like a cut prompt.
         """
         return self._least
 
     def missing(self, estimate: int, count: int | None, context: int | None) -> str:
-        """Return a sentence with both counts if they show that part of a prompt was not read; else return an empty
-        string.
+        """Return a sentence if the counts show that a part of a prompt was not read, or else an empty string.
 
-        ``estimate`` is our own count of the prompt, ``count`` the server's; both and ``context`` are in tokens.
+        ``estimate`` is our estimate of the prompt's tokens, ``count`` is the server's count, and ``context`` is the
+        length of the context in tokens.
         """
         expected = estimate * (self._least or 1.0)
         if cut_short(expected, count, context, self._least is not None):
@@ -243,7 +253,9 @@ class TokenMeter:
 
 
 def _clearly_whole(estimate: int, count: int, context: int | None) -> bool:
-    """Return whether a prompt was surely read whole, because a cut prompt would fill half of the context or nearly all
-    of it."""
+    """Return whether a prompt was surely read whole.
+
+    A prompt that was cut would fill half of the context, or nearly the whole context.
+    """
     roomy = context is not None and estimate < context and count < 0.4 * context
     return count >= _CLEARLY * estimate or roomy

@@ -1,8 +1,8 @@
 """Count wins and losses by axis, and choose the axis to try next.
 
 The choice is Thompson sampling: each axis draws from Beta(1 + wins, 1 + losses), and the axis with the highest draw is
-tried.  The older a try is, the less it counts.  An axis that lost four times in a row is banned for a while, never for
-good.  A tenth of all choices is made uniformly at random, so that each axis is tried sometimes.
+tried.  Older tries count less.  An axis that lost four times in a row is banned for a while, but never for good.  A
+tenth of all choices is uniformly random, so that each axis is tried sometimes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from autoresearch_mlx.lab.source import axis_of, read_knobs
 _TOGETHER = (
     # Axes that act on the gradient's noise: more tokens per step allow a larger rate, but leave fewer steps.
     ("batch", "lr", "schedule", "adam", "muon"),
-    # Axes that act on the model's size or depend on it, as the best rate and the initial scale do; depth costs width.
+    # Axes that change the model's size, and axes whose best value depends on the size: the rate and the initial scale.
     ("depth", "width", "mlp", "lr", "init"),
     # Axes of the attention: heads share the width; the window and the encoding of positions belong together.
     ("width", "attention", "rope"),
@@ -35,21 +35,24 @@ _TOGETHER = (
 )
 _PAIRS = frozenset(frozenset(pair) for group in _TOGETHER for pair in combinations(group, 2))
 DECAY = 0.98
-"""Factor by which the weight of a try falls with each later experiment."""
+"""Each later experiment multiplies the weight of a try by this factor."""
 FLOOR = 0.1
-"""Share of choices made uniformly among all axes that are not banned."""
+"""Share of choices that are uniformly random among all axes that are not banned."""
 STREAK = 4
 """Number of losses in a row after which an axis is banned."""
 BAN = 25
 """Number of experiments that a ban lasts, counted from the last loss."""
 _COUNTS = frozenset({"keep", "discard", "crash", "timeout", "invalid"})
-"""Statuses of experiments that count as tries of their axis, if something ran.  A duplicate was not run and an
-interrupted experiment was not finished, so neither counts."""
+"""Statuses of experiments that count as tries of their axis, if something ran.  A duplicate was not run, and an
+interrupted experiment was not finished, so these do not count."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The record of one axis in this session.  ``wins``, ``losses`` and ``failures`` are decayed counts."""
+    """The record of one axis in this session.
+
+    ``wins``, ``losses`` and ``failures`` are sums of weights; older tries weigh less.
+    """
 
     axis: str
     tries: int
@@ -57,15 +60,15 @@ class Record:
     losses: float
     failures: float
     mean_gain: float | None
-    """Decayed mean gain of the tries that were measured, in the metric's unit; positive is better."""
+    """Weighted mean gain of the tries that were measured, in the metric's unit; positive is better."""
     last: int
     """Number of the experiment that last tried this axis."""
     banned_until: int | None
-    """Number of the last experiment under the newest ban, which may be over already; None if there was no ban."""
+    """Number of the last experiment under the newest ban; None if there was no ban.  The ban may be over."""
 
 
 def records(history: History) -> dict[str, Record]:
-    """Return a record for each axis that was really tried, in the order of their first tries."""
+    """Return a record for each axis that was tried, in the order of the first tries."""
     tries: dict[str, list[Experiment]] = {}
     for e in history.experiments:
         if e.number > 0 and was_tried(e) and (axis := axis_tried(e)) is not None:
@@ -103,8 +106,7 @@ def _sum(weights: Sequence[float], counted: Iterable[bool]) -> float:
 def _banned_until(axis: str, tries: Sequence[Experiment], history: History) -> int | None:
     """Return the number of the last experiment under a ban; None if there is no ban.
 
-    A new incumbent ends the bans of all axes that are coupled to the axis that it changed, and earlier losses on these
-    axes no longer count.
+    Losses before a keep on a coupled axis do not count, so this keep also ends a ban.
     """
     kept = (e for e in history.experiments if e.status == "keep" and e.number > 0)
     turns = [e.number for e in kept if any(coupled(axis, other) for other in axes_touched(e))]
@@ -125,7 +127,7 @@ def _resting(seen: Mapping[str, Record], number: int) -> frozenset[str]:
 def choose_axis(known: Sequence[str], history: History, seed: int, number: int) -> str | None:
     """Return the axis for experiment ``number``; None if no axis is known.  Equal arguments give equal answers.
 
-    Each of the n axes that are not banned has a chance of at least FLOOR / n.  When all axes are banned, bans are
+    If n axes are not banned, each of these has a chance of at least FLOOR / n.  If all axes are banned, bans are
     ignored.
     """
     seen = records(history)
@@ -146,10 +148,10 @@ def _draw(record: Record | None, dice: random.Random) -> float:
 
 
 def known_axes(context: Context, ideas: Sequence[Idea] = ()) -> tuple[str, ...]:
-    """Return the axes of the files' knobs, of the history, of the ideas, and of the H100's table if that table has this
-    session's metric.
+    """Return the axes of the files' knobs, of the history, of the ideas, and of the H100's table.
 
-    Raises LabError when the installation lacks the table, and TableError when the table is malformed.
+    The table is left out if its metric is not the session's metric.  Raises LabError when the installation lacks the
+    table, and TableError when the table is malformed.
     """
     knobs = (axis_of(name) for text in context.files.values() for name in read_knobs(text))
     tried = (axis_tried(e) for e in context.history.experiments if was_tried(e))

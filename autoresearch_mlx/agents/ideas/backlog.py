@@ -1,7 +1,7 @@
 """Keep the backlog of ideas: a journal in the session's folder, from which the ideas are read.
 
-``ideas.jsonl`` contains the events ``added``, ``dropped``, ``taken`` and ``refilled``.  The ledger, and not this file,
-records whether an idea is done, in the ``talk`` of the experiment that took the idea.
+``ideas.jsonl`` contains the events ``added``, ``dropped``, ``taken`` and ``refilled``.  Whether an idea is done follows
+from the ledger: from the ``talk`` of the experiment that took the idea.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from autoresearch_mlx.terms import one_line
 
 FILE = "ideas.jsonl"
 MOST_INTERRUPTED = 3
-"""Number of experiments that may take an idea without trying it; then the idea is given up, because it may crash the
-machine or be too hard for the model."""
+"""If this many experiments took an idea without trying it, the idea is dropped: it may crash the machine, or be too
+hard for the model."""
 _TEXTS = ("axis", "title", "hypothesis", "source", "time", "cost")
 
 
 def add_yours(folder: Path, title: str, axis: str | None = None, why: str = "") -> Idea:
-    """Add one of the user's own ideas.
+    """Add an idea of the user to the backlog, and return it.
 
-    Raises ConfigError for an invalid title or axis, or an idea that is open already.  Raises LedgerError when the
+    Raises ConfigError for an invalid title or axis, or if the same idea is open already.  Raises LedgerError when the
     journal cannot be written.
     """
     title = _title(title)
@@ -65,24 +65,28 @@ def _title(text: str) -> str:
 
 
 def read_backlog(folder: Path, history: History | None = None) -> tuple[Idea, ...]:
-    """Return all ideas, oldest first, each in its state after this history.  Raises LedgerError."""
+    """Return all ideas, oldest first, each with the state that follows from the journal and the history.
+
+    Raises LedgerError when the journal cannot be read.
+    """
     return _replay(read_events(folder / FILE).events, history)
 
 
 def open_ideas(folder: Path, history: History | None = None) -> tuple[Idea, ...]:
-    """Return the open ideas, oldest first.  Raises LedgerError.
+    """Return the open ideas, oldest first.  Raises LedgerError when the journal cannot be read.
 
-    An idea is open again when the experiment that took it never tried it.
+    If an experiment took an idea and ended without trying it, the idea is open again.
     """
     return tuple(idea for idea in read_backlog(folder, history) if idea.state == "open")
 
 
 def add_ideas(folder: Path, drafts: Sequence[Draft], source: str) -> tuple[Idea, ...]:
-    """Add the drafts that are new, and return the ideas that were added.  Raises LedgerError.
+    """Add the drafts that are new, and return the ideas that were added.
 
-    Drafts without a title are skipped, and so are drafts that repeat an earlier idea, whether open or not.  The user,
-    however, may repeat an idea that is no longer open; an open idea from another source then becomes the user's own.
-    When there is not room for all drafts, drafts on axes without an open idea come first.
+    Drafts without a title are skipped, and so are drafts that repeat an earlier idea.  The user may repeat an idea: an
+    open idea from another source becomes the user's own, and an idea that is no longer open is added again.  If the
+    backlog gets full, drafts on axes without an open idea are added first.  Raises LedgerError when the journal cannot
+    be read or written.
     """
     new: list[Idea] = []
     with writing(folder / FILE) as journal:
@@ -106,16 +110,19 @@ def _take_over(draft: Draft, ideas: Sequence[Idea], journal: Writer) -> None:
 
 
 def same_open(folder: Path, title: str, source: str) -> Idea | None:
-    """Return the open idea that has this source and title; None if there is no such idea.  Raises LedgerError."""
+    """Return the open idea that has this source and title; None if there is no such idea.
+
+    Raises LedgerError when the journal cannot be read.
+    """
     draft = tidy(Draft(title))
     return next((i for i in open_ideas(folder) if i.source == source and same(draft, i)), None)
 
 
 def drop(folder: Path, id: int, history: History | None = None) -> Idea:
-    """Withdraw an idea.
+    """Mark the idea with this number as dropped, and return it.
 
-    Raises LabError when the number is unknown or the idea is not open, and LedgerError when the journal cannot be read
-    or written.
+    Raises LabError when the number is unknown, or the idea is done or dropped.  Raises LedgerError when the journal
+    cannot be read or written.
     """
     with writing(folder / FILE) as journal:
         idea = _found(_replay(journal.events, history), id, folder)
@@ -127,10 +134,10 @@ def drop(folder: Path, id: int, history: History | None = None) -> Idea:
 
 
 def take(folder: Path, id: int, experiment: int) -> Idea:
-    """Mark an idea as taken by the experiment with this number.
+    """Mark the idea ``id`` as taken by the experiment with this number, and return it.
 
-    The experiment's ``talk`` must name the idea (``{"idea": id}``); otherwise the idea becomes open again.  Raises
-    LedgerError, and LabError when the number is unknown.
+    If the experiment's ``talk`` does not name the idea (``{"idea": id}``), the idea becomes open again after the
+    experiment.  Raises LabError when ``id`` is unknown, and LedgerError when the journal cannot be read or written.
     """
     with writing(folder / FILE) as journal:
         idea = _found(_replay(journal.events, None), id, folder)
@@ -139,7 +146,10 @@ def take(folder: Path, id: int, experiment: int) -> Idea:
 
 
 def refilled(folder: Path) -> str | None:
-    """Return the time at which a model was last asked for ideas, with or without success.  Raises LedgerError."""
+    """Return the time at which a model was last asked for ideas, even if it gave none; None if there is no such time.
+
+    Raises LedgerError when the journal cannot be read.
+    """
     times = [event.get("time") for event in read_events(folder / FILE).events if event["event"] == "refilled"]
     return next((time for time in reversed(times) if isinstance(time, str)), None)
 
@@ -179,7 +189,7 @@ def _settled(idea: Idea, takers: Set[int], finished: Mapping[int, Experiment]) -
 
 
 def _tried(experiment: Experiment, id: int) -> bool:
-    """Return whether an experiment tried the idea: it finished, it used this idea, and the answer was an edit."""
+    """Return whether an experiment tried the idea: its answer is an edit for this idea, and its run was finished."""
     talk = experiment.talk
     if experiment.cut_off or _no_edit(experiment):
         return False
@@ -187,7 +197,7 @@ def _tried(experiment: Experiment, id: int) -> bool:
 
 
 def _no_edit(experiment: Experiment) -> bool:
-    """Return whether the model answered, but with nothing that could be measured."""
+    """Return whether the model answered, but its answer could not be measured."""
     calls = experiment.talk.get("calls")
     return experiment.status == "invalid" and not experiment.measurements and calls != 0
 

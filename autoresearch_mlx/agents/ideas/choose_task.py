@@ -1,8 +1,8 @@
 """Choose the model's task for this experiment.
 
-The user's ideas come first.  If none of them is open, the choice is random, but it depends only on the seed and the
-experiment's number, so that a preview of the prompt is exactly what is sent later.  The longer no edit has been kept,
-the bolder the task.
+The user's ideas come first.  If the user has no open idea, the choice is random.  The choice depends only on the seed
+and the experiment's number, so a preview of the prompt is exactly the prompt that is sent later.  After a long time
+without a keep, the tasks are bolder.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ PUSH = 12
 LEAP = 20
 """Number of experiments without a keep after which the model starts from older versions."""
 ISLAND = 8
-"""Number of experiments in a row that start from an older version; then as many experiments start from the incumbent,
-and so on."""
+"""After ``LEAP``, this many experiments in a row start from older versions, then this many from the incumbent, and so
+on in turns."""
 SHARES = {"improve": 0.6, "combine": 0.2, "simplify": 0.1, "leap": 0.1}
 PUSHED = {"improve": 0.4, "combine": 0.2, "simplify": 0.1, "leap": 0.3}
 _REPAIR = 0.5
 _RECENT = 5
-"""Number of experiments after a crash during which the model may be asked to repair the crashed edit."""
+"""The model may be asked to repair a crashed edit in this many experiments after the crash."""
 _LAST = 3
 """Number of latest tries whose axes the model is told to avoid."""
 
@@ -41,7 +41,7 @@ _LAST = 3
 class Task:
     """A task for the model.
 
-    ``text`` is its wording in the prompt.  ``base`` is the commit to start from; None means the incumbent.
+    ``text`` describes the task in the prompt.  ``base`` is the commit to start from; None means the incumbent.
     """
 
     kind: Kind
@@ -54,11 +54,11 @@ class Task:
 
 
 CHOICE = Task("choice", None, "")
-"""Task of a model that chooses from the optimiser's moves; it has no text, because the prompt lists the moves."""
+"""Task of a model that chooses from the optimiser's moves.  Its text is empty, because the prompt lists the moves."""
 
 
 def choose_task(context: Context, ideas: Sequence[Idea], known_axes: Sequence[str]) -> Task:
-    """Return the task for this experiment; it depends only on history, ideas, seed and number."""
+    """Return the task for this experiment.  Equal histories, ideas, seeds and numbers give the same task."""
     waiting = [idea for idea in ideas if idea.state == "open"]
     if (wish := next((idea for idea in waiting if idea.source == YOU), None)) is not None:
         return _idea(wish, context)
@@ -87,13 +87,13 @@ def stagnation(history: History) -> int:
 
 
 def on_island(history: History) -> bool:
-    """Return whether no edit has been kept for so long that the next experiment should start from an older version."""
+    """Return whether the next experiment should start from an older version (see ``LEAP`` and ``ISLAND``)."""
     over = stagnation(history) - LEAP
     return over >= 0 and (over // ISLAND) % 2 == 0
 
 
 def crashed(history: History) -> Experiment | None:
-    """Return a model's last experiment if it crashed recently and was not itself a repair; else None."""
+    """Return the last experiment of a model if it crashed recently and was not a repair; None otherwise."""
     recent = history.experiments[-_RECENT:]
     last = next((e for e in reversed(recent) if e.talk.get("task", CHOICE.kind) != CHOICE.kind), None)
     return last if last is not None and last.status == "crash" and last.talk["task"] != "repair" else None
@@ -120,8 +120,10 @@ def _idea(idea: Idea, context: Context) -> Task:
 
 
 def _improve(context: Context, waiting: Sequence[Idea], known: Sequence[str], dice: random.Random) -> Task:
-    """Make a task from an open idea on the chosen axis, sometimes from the oldest idea; without such an idea, from
-    the axis alone."""
+    """Return a task on the chosen axis: an open idea on this axis, or else only the axis.
+
+    Sometimes the task is the oldest open idea instead.
+    """
     history = context.history
     resting, candidates = banned(history, context.number), known
     pushed = stagnation(history) >= PUSH
@@ -165,8 +167,10 @@ def _leap(context: Context, known: Sequence[str], dice: random.Random, origin: E
 
 
 def _ancestor(context: Context, dice: random.Random) -> Experiment | None:
-    """Draw an older kept version, preferably a version from which few experiments have started; None if there is no
-    older version."""
+    """Draw an older kept version at random; None if there is no older version.
+
+    A version from which few experiments have started is more likely.
+    """
     history, best = context.history, context.history.incumbent
     leaps = [e.base for e in history.experiments if e.talk.get("task") == "leap"]
     kept = [e for e in history.experiments if e.status == "keep" and e.commit and e is not best]

@@ -19,7 +19,7 @@ from autoresearch_mlx.lab.source import literal
 def h100_ideas(reference: Reference, history: History) -> tuple[Draft, ...]:
     """Return the largest win on each axis of the table, largest first, without wins that this session has tried.
 
-    The ideas mean nothing for a session whose metric is not the table's.
+    The ideas are only useful for a session that has the metric of the table.
     """
     found = best_wins(effects([from_reference(run) for run in reference.runs], "min"))
     return tuple(_from_table(e, reference) for e in found if not any(_alike(e, own) for own in history.experiments))
@@ -37,7 +37,7 @@ def _from_table(effect: Effect, reference: Reference) -> Draft:
 
 
 def _move(was: Any, now: Any) -> str:
-    """Describe a change of numbers as a difference or a factor, and any other change by its new value."""
+    """Return a change as text: a difference or a factor for numbers, and the new value for anything else."""
     if _number(was) and _number(now) and was > 0 and now > 0:
         whole = isinstance(was, int) and isinstance(now, int) and was < 64
         return f"{now - was:+d}" if whole else f"x{now / was:.3g}"
@@ -49,8 +49,10 @@ def _number(value: Any) -> bool:
 
 
 def _alike(effect: Effect, own: Experiment) -> bool:
-    """Return whether an experiment of this session made the change of ``effect``; changes of code are matched by the
-    axes that they touched."""
+    """Return whether an experiment of this session made the change of ``effect``.
+
+    For a change of code, it is enough that the experiment touched the same axis.
+    """
     if own.number == 0 or own.status in UNTRIED or not was_tried(own):
         return False
     if not effect.run.changes:

@@ -27,9 +27,9 @@ class Draft:
     axis: str | None = None
     hypothesis: str = ""
     expected: float | None = None
-    """The gain that its author expects, in the metric's unit; positive is better."""
+    """The gain that the author expects, in the metric's unit; positive is better."""
     cost: str | None = None
-    """The amount of code that the idea touches, in its author's words."""
+    """The amount of code that the idea touches, in the author's words."""
     knobs: Mapping[str, Any] = field(default_factory=dict)
     """New values of constants as ``{name: value}``; empty for a change of code."""
 
@@ -52,7 +52,7 @@ class Idea:
 
 
 def tidy(draft: Draft) -> Draft:
-    """Clean a draft: one-line texts of bounded length, a normalised axis, and finite numbers only."""
+    """Return a cleaned draft: texts are cut to one line, the axis is normalised, and infinite numbers are removed."""
     return Draft(
         title=_line(draft.title, LONGEST_TITLE),
         axis=clean_axis(draft.axis) or axis_in(draft.title),
@@ -72,7 +72,7 @@ def finite(number: Any) -> float | None:
 
 
 def _plain(knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values as JSON stores them; empty when JSON cannot store one of them."""
+    """Return the values as JSON stores them; an empty dict when JSON cannot store all values."""
     try:
         return dict(json.loads(json.dumps(knobs, allow_nan=False)))
     except (TypeError, ValueError, RecursionError):
@@ -85,7 +85,7 @@ def _line(text: str, most: int) -> str:
 
 
 def distinct_axes_first(drafts: Iterable[Draft], ideas: Sequence[Idea]) -> list[Draft]:
-    """Sort drafts: first the drafts on an axis that no open idea and no earlier draft has, then all other drafts."""
+    """Return the drafts in a new order: first a draft for each axis without an open idea, then all other drafts."""
     seen = {idea.axis for idea in ideas if idea.state == "open"}
     first: list[Draft] = []
     later: list[Draft] = []
@@ -106,7 +106,7 @@ def welcome(draft: Draft, ideas: Sequence[Idea], source: str) -> bool:
 
 
 def same(draft: Draft, idea: Idea) -> bool:
-    """Return whether two ideas are the same: by title, or by axis and equal values of knobs."""
+    """Return whether a draft and an idea have the same title, or the same axis and the same values of knobs."""
     if title_key(draft.title) == title_key(idea.title):
         return True
     return bool(draft.knobs) and draft.axis == idea.axis and draft.knobs == idea.knobs

@@ -13,9 +13,9 @@ _LEAST = 20
 
 
 def render_ideas(ideas: Sequence[Idea], all_ideas: int, width: int) -> str:
-    """Return one row per idea, oldest first, with titles cut to the width.
+    """Return a row for each idea, oldest first, with titles cut to the width.
 
-    ``all_ideas`` is the number of all ideas, including those that are not shown.
+    ``all_ideas`` is the number of all ideas of the backlog; a note says how many are not in ``ideas``.
     """
     hidden = all_ideas - len(ideas)
     note = f"{terms.plural(hidden, 'idea')} done or dropped: --all shows them" if hidden else ""

@@ -1,6 +1,6 @@
-"""Find near misses: discarded changes whose effect is too small to tell from zero.
+"""Find near misses: discarded changes whose effect cannot be told from zero.
 
-Two near misses on different axes may win together although neither shows a gain alone.
+Two near misses on different axes may gain together, even if each change alone shows no gain.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ BEST = 8
 
 
 def resolution(context: Context) -> float | None:
-    """Return the smallest difference that is not just noise: sigma of one measurement or, while sigma is unknown, the
-    judge's margin."""
+    """Return the smallest difference that is more than noise; None while it is unknown.
+
+    This is the sigma of one measurement, or, if sigma is unknown, the gain that the judge requires for a keep.
+    """
     if context.sigma:
         return context.sigma
     text = margin_told(context.history)
@@ -36,8 +38,10 @@ def resolution(context: Context) -> float | None:
 
 
 def near_misses(context: Context) -> tuple[Experiment, ...]:
-    """Return the discarded experiments whose effect is smaller than the resolution and whose change is not in the
-    files."""
+    """Return the discarded experiments whose effect is smaller than :func:`resolution`.
+
+    Experiments whose change is in the present files are left out.
+    """
     unit = resolution(context)
     if unit is None:
         return ()
@@ -50,7 +54,7 @@ def near_misses(context: Context) -> tuple[Experiment, ...]:
 
 
 def choose_pair(context: Context, dice: random.Random) -> Pair | None:
-    """Draw a pair of near misses on different axes that were never combined; None when there is no such pair."""
+    """Draw two near misses on different axes that no experiment has combined; None when there is no such pair."""
     misses = near_misses(context)[-NEWEST:]
     pairs = [pair for pair in combinations(misses, 2) if _combinable(*pair, context.history)]
     best = sorted(pairs, key=lambda pair: -sum(e.gain or 0.0 for e in pair))[:BEST]
@@ -65,13 +69,13 @@ def _combinable(one: Experiment, other: Experiment, history: History) -> bool:
 
 
 def _told(experiment: Experiment) -> set[Any]:
-    """Return the numbers of the experiments that this experiment was asked to combine."""
+    """Return the numbers of the experiments that ``experiment`` was asked to combine."""
     talk = experiment.talk
     return set(talk.get("experiments") or ()) if talk.get("task") == "combine" else set()
 
 
 def _changed(e: Experiment, part: Experiment) -> bool:
-    """Return whether experiment ``e`` set the knobs of ``part`` to the values of ``part``."""
+    """Return whether experiment ``e`` set all knobs that ``part`` changed to the same values as ``part``."""
     return _has({name: now for name, (_, now) in e.knobs.items()}, part)
 
 
@@ -81,5 +85,5 @@ def _has(values: Mapping[str, Any], part: Experiment) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Turn tuples into lists, because a knob's value that is a tuple in the file is a list in the ledger."""
+    """Return a tuple as a list, because the ledger stores a knob's tuple as a list."""
     return list(value) if isinstance(value, tuple) else value

@@ -25,12 +25,11 @@ from autoresearch_mlx.models.wire import closed_object
 COSTS = ("constant", "lines", "rewrite")
 """The amounts of code that an idea may touch."""
 _BRIEF, _FILE = 2000, 6000
-"""Maximum number of characters of program.md in the request, and of a file that is shown whole."""
+"""Maximum number of characters in the request: for program.md, and for a file that is shown whole."""
 _ROWS = 20
 FEWEST_OPEN = 2
 EXPERIMENTS = 4
-"""Number of experiments before the first refill, and between two refills, because new ideas should build on new
-results."""
+"""Number of experiments before the first refill, and between two refills.  New ideas should build on new results."""
 MOST_READ = 16
 """Maximum number of ideas taken from one reply."""
 _LONGEST_REPLY = 200_000
@@ -39,10 +38,10 @@ _HYPOTHESIS = 200
 
 
 def refill_due(folder: Path, history: History) -> bool:
-    """Return whether the backlog has fewer than FEWEST_OPEN open ideas and the last refill is at least EXPERIMENTS
-    experiments old.
+    """Return whether a model should be asked for ideas.
 
-    The journal also records refills that added no ideas.  Raises LedgerError.
+    There must be fewer than FEWEST_OPEN open ideas, and at least EXPERIMENTS experiments after the last refill, even if
+    this refill added no ideas.  Raises LedgerError when the journal cannot be read.
     """
     return _dry(read_backlog(folder, history)) and _done_since(refilled(folder), history) >= EXPERIMENTS
 
@@ -75,7 +74,7 @@ def _goal(context: Context) -> str:
 
 
 def _files(context: Context) -> str:
-    """Show short files whole, and long files as an outline with their constants, which is enough for planning."""
+    """Return short files whole, and long files as an outline with their constants, which is enough for planning."""
     return "\n\n".join(_file(path, text) for path, text in context.files.items())
 
 
@@ -123,7 +122,7 @@ def _results(history: History) -> str:
 
 
 def _axes(context: Context, known: Sequence[str]) -> str:
-    """List the axes that may be tried, and those that are banned after several losses."""
+    """Return the lines that name the axes to try, and the axes that are banned after several losses."""
     resting = banned(context.history, context.number)
     free = [f"{axis}{_belonging(axis, context)}" for axis in known if axis not in resting]
     lines = [f"Known: {', '.join(free)}."] if free else []
@@ -179,9 +178,10 @@ def _moment(time: str) -> float:
 
 
 def read_ideas(text: str) -> tuple[tuple[Draft, ...], str]:
-    """Return the ideas in a reply, and a problem for the model to read, which is empty if every idea could be read.
+    """Return the ideas in a reply, and a problem for the model; the problem is empty if every idea could be read.
 
-    The reply may have fences and text around the JSON, contain several objects, or break off.  Raises nothing.
+    The reply may have fences and text around the JSON, contain several objects, or break off.  No text makes this
+    function raise an error.
     """
     found = objects(text[:_LONGEST_REPLY])
     drafts = [draft for f in found if f.value is not None and (draft := _draft(f.value)) is not None]
@@ -193,7 +193,7 @@ def read_ideas(text: str) -> tuple[tuple[Draft, ...], str]:
 
 
 def _draft(value: Mapping[str, Any]) -> Draft | None:
-    """Make a draft from an object.  A wrong field is dropped; only a wrong title drops the whole idea."""
+    """Return an object as a draft.  Wrong fields are ignored; without a title, return None."""
     good = {name: value[name] for name in NAMES if name in value and check({name: value[name]})[0] is not None}
     fields, _ = check(good)
     if fields is None or not own_words(fields.title):

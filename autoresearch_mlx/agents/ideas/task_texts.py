@@ -1,4 +1,4 @@
-"""Write the texts of the tasks, two to six lines each, plain enough for a small model."""
+"""Write the text of each task: two to six lines that a small model can understand."""
 
 from __future__ import annotations
 
@@ -103,8 +103,10 @@ def stalled(experiments: int) -> str:
 
 
 def push(experiments: int, last: Sequence[str], never: Sequence[str]) -> str:
-    """Write the lines that ask the model for something unlike the last tries; ``never`` has the axes untried in this
-    session."""
+    """Return the lines that ask the model for something unlike the last tries.
+
+    ``last`` has the axes of the last tries, and ``never`` has the axes that were not tried in this session.
+    """
     away = f" Make a change of another kind than the last tries ({', '.join(last)})." if last else ""
     return "\n".join([f"{stalled(experiments)}{away}", *([unused(never)] if never else [])])
 

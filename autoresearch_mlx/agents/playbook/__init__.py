@@ -1,9 +1,9 @@
-"""Test whether what won on an H100 and on Macs wins here: each winner alone, then several together.
+"""Test whether changes that won on an H100 and on Macs win here: each winner alone, then several together.
 
 No model is needed.
 
 playbook_agent   start here: chooses the next change from the history alone
-winners          finds the strategies that won in a session, or in several: kept changes of knobs, each with its gain
+winners          finds the changes of knobs that won in one session or in several sessions, each with its gain
 carry            turns a change of a value on another machine into the same relative change of the value here
 """
 

@@ -1,13 +1,12 @@
-"""Carry over a change from another machine: change the value in the files here by the same amount, or by the same
-factor.
+"""Carry over a change from another machine to the files here.  The kind of the knob decides how:
 
-    choice   "SSSL" -> "SSSSL"      carry over the value itself: strings, tuples and switches have no size
-    reached  0.5 -> 0.75 of a run   carry over the new value: a share of the run and a decay constant mean the same on
-                                    every machine; also when the old value is 0 there or here, as 0 has no ratio
-    count    8 -> 9 layers          carry over the difference, if both numbers are whole and below 16 there
-    ratio    524288 -> 262144       carry over the ratio, x0.5: sizes and rates depend on the machine
+    choice   "SSSL" -> "SSSSL"      use the new value: strings, tuples and switches have no size
+    reached  0.5 -> 0.75 of a run   use the new value: a share of the run and a decay constant mean the same on every
+                                    machine; also if the old value is 0 there or here, because 0 has no ratio
+    count    8 -> 9 layers          add the difference, if both numbers there are whole and the old one is below 16
+    ratio    524288 -> 262144       multiply by the ratio, x0.5: sizes and rates depend on the machine
 
-A value outside the range in the knob's comment is clipped to the end of that range.
+A value outside the range in the knob's comment is replaced by the nearest end of the range.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ _DECAYS = ("MOMENTUM", "BETA")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One knob of a play: its new value here, and words that say how it was derived."""
+    """One knob of a play: its new value here, and ``why``, which says how this value follows from the winner."""
 
     path: str
     name: str
     value: Any
     sign: str
-    """The change in short form: ``x0.5``, ``+1``; empty when the value itself is carried over."""
+    """The change in short form, such as ``x0.5`` or ``+1``; empty when the winner's new value is used."""
     why: str
 
 
@@ -47,7 +46,7 @@ class Play:
     """The winner's knobs that cannot be changed here, each with the reason."""
 
     def applied(self, files: Mapping[str, str]) -> dict[str, str] | None:
-        """Return the files that change, with the new values; None when a knob is missing."""
+        """Return the new text of each file that the play changes; None when a knob is missing."""
         edited = dict(files)
         for step in self.steps:
             if step.name not in read_knobs(edited.get(step.path, "")):
@@ -56,7 +55,7 @@ class Play:
         return {path: text for path, text in edited.items() if text != files[path]}
 
     def told(self, files: Mapping[str, str]) -> str:
-        """Describe the play relative to the values in these files: ``TOTAL_BATCH_SIZE x0.5 (2**11 -> 2**10)``."""
+        """Return the play as text for these files, such as ``TOTAL_BATCH_SIZE x0.5 (2**11 -> 2**10)``."""
         return ", ".join(_told(step, read_knobs(files[step.path])[step.name].value) for step in self.steps)
 
 
@@ -66,7 +65,7 @@ def _told(step: Step, was: Any) -> str:
 
 
 def carry(winner: Winner, files: Mapping[str, str]) -> Play:
-    """Return the winner as a play on these files; if it has no steps, ``left_out`` says why."""
+    """Return the winner as a play on these files.  If the play has no steps, ``left_out`` says why."""
     steps: list[Step] = []
     left_out: list[str] = []
     for name, change in winner.changes.items():
@@ -97,8 +96,10 @@ def _step(name: str, change: tuple[Any, Any], files: Mapping[str, str]) -> Step 
 
 
 def _idle(name: str, knobs: Mapping[str, Knob]) -> str | None:
-    """Return the reason why a knob has no effect here, so that a run would only measure noise; None if it may have an
-    effect."""
+    """Return the reason why a knob has no effect here, so that its run would measure only noise.
+
+    Returns None if the knob may have an effect.
+    """
     pattern = knobs["WINDOW_PATTERN"].value if "WINDOW_PATTERN" in knobs else None
     if name == "SHORT_WINDOW" and isinstance(pattern, str) and "S" not in pattern.upper():
         return f"no layer has a short window while WINDOW_PATTERN is {literal(pattern)}"
@@ -114,7 +115,7 @@ def _unlike(knob: Knob, change: tuple[Any, Any]) -> str | None:
 
 
 def _wanted(knob: Knob, was: Any, to: Any) -> tuple[Any, str, str]:
-    """Return (value, change in short form, rule as text) before rounding and clipping."""
+    """Return the new value before rounding and clipping, the change in short form, and the rule as text."""
     here = knob.value
     if not _number(to):
         return to, "", "the value itself"
@@ -147,7 +148,7 @@ def _is_power(value: Any) -> bool:
 
 
 def _clipped(value: Any, knob: Knob) -> tuple[Any, str]:
-    """Clip the value to the range in the knob's comment; return it, and a note if clipping changed it."""
+    """Return the value clipped to the range in the knob's comment, and a note if this changed the value."""
     allowed = range_of(knob) if knob.kind is not None else None
     if allowed is None:
         return value, ""
@@ -159,7 +160,7 @@ def _clipped(value: Any, knob: Knob) -> tuple[Any, str]:
 
 
 def _chosen(value: Any, allowed: Range) -> tuple[Any, str]:
-    """Return the nearest number in a list of choices; a string that is not in the list stays as it is."""
+    """Return the nearest number in a list of choices, and a note.  A string that is not in the list stays as it is."""
     if value in allowed.choices:
         return value, ""
     if not _number(value):

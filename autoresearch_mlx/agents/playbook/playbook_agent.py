@@ -1,12 +1,11 @@
-"""Replay the winners of a table on this machine: each winner alone against the baseline, then several winners on top of
-each other.
+"""Replay the winners of a table on this machine: each winner alone against the baseline, then several together.
 
-Without a table, the agent replays two lists: the winners on the H100, and after them the changes on which several logs
-of Macs agree.  Two winners that lead to the same files here are replayed once, even if they come from different lists.
+Without a table, the agent replays two lists: the winners on the H100, then the changes on which several logs of Macs
+agree.  If two winners lead to the same files here, these files are measured once.
 
-The next play follows from the history alone: a play counts as tried when any agent measured files with the fingerprint
-of the play's files.  So a resumed session continues where it stopped.  A refused play is proposed again unchanged, so
-that the loop logs it, because the fact that a play cannot run here is a result too.
+The next play follows from the history alone, so a resumed session continues where it stopped.  A play counts as tried
+when any agent has measured files with the same fingerprint.  If the loop refuses a play, the agent proposes it again
+unchanged.  Then the loop logs it as invalid: it is a result that this play cannot run here.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from autoresearch_mlx.experiment import Context, Experiment, Proposal
 from autoresearch_mlx.lab.source import describe, fingerprint
 
 _INTERRUPTED = 2
-"""Number of interruptions after which a play is given up."""
+"""A play that was interrupted this many times is given up."""
 
 
 def _quiet(text: str) -> None:
@@ -34,18 +33,18 @@ def _quiet(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Alone:
-    """One play alone on the baseline: the resulting files, and the outcome."""
+    """A play that is applied alone to the baseline: the resulting files, and the outcome."""
 
     play: Play
     files: Mapping[str, str]
     outcome: Experiment | None
-    """The experiment that tried the play; None if the play was not tried yet."""
+    """The experiment that tried the play; None if no experiment has tried it."""
     gain: float | None
     """Gain over the baseline's value, in the metric's unit; positive is better."""
 
 
 class Playbook:
-    """The agent ``playbook``.  Raises TableError for a table that cannot be read, and LabError when it is missing."""
+    """The agent ``playbook``.  Raises TableError for a table that cannot be read, and LabError for a missing table."""
 
     name = "playbook"
 
@@ -60,8 +59,10 @@ class Playbook:
         """Knobs of winners that cannot be changed in this session's files, each with the reason."""
 
     def propose(self, context: Context) -> Proposal:
-        """Return the next play.  Raises AgentError when all plays are done, and for a session whose metric is not the
-        playbook's."""
+        """Return the next play.
+
+        Raises AgentError when all plays are done, and for a session with another metric than the playbook's.
+        """
         baseline, commit = self._baseline(context)
         before = context.read(commit)
         plays = self._plays(before)
@@ -93,7 +94,7 @@ class Playbook:
         return baseline, baseline.commit
 
     def _plays(self, before: Mapping[str, str]) -> list[Play]:
-        """Return the winners that fit these files, and report once those that do not fit."""
+        """Return the winners that fit these files; print once which winners do not fit."""
         plays = [carry(winner, before) for winner in self._winners]
         self.skipped = tuple(reason for play in plays for reason in play.left_out)
         fitting = [play for play in plays if play.steps]
@@ -155,8 +156,10 @@ def _alone(play: Play, before: Mapping[str, str], baseline: Experiment, context:
 
 
 def _outcome(mark: str, context: Context) -> Experiment | None:
-    """Return an earlier experiment whose files have the fingerprint ``mark``, preferably an experiment with a value;
-    None if no experiment has this fingerprint."""
+    """Return an earlier experiment whose files have the fingerprint ``mark``; None if there is no such experiment.
+
+    Experiments with a value are preferred.
+    """
     same = [e for e in context.history.experiments if e.fingerprint == mark]
     measured = [e for e in same if e.value is not None]
     failed = [e for e in same if not e.cut_off]
@@ -171,10 +174,10 @@ def _gained(alone: _Alone) -> bool:
 def _stacked(
     tried: list[_Alone], before: Mapping[str, str], commit: str, context: Context
 ) -> Iterator[tuple[list[Play], dict[str, str]]]:
-    """Yield stacks of the plays that gained alone, best first: each play once on top of the current incumbent.
+    """Yield the combinations to try next: each play that gained alone, best first, on top of the incumbent.
 
-    While the incumbent is still the baseline, each play on top of it has already been measured, so the best play is
-    combined with each other play.
+    If the incumbent is still the baseline, each play on top of it has been measured already.  Then the best play is
+    combined with each of the other plays.
     """
     best_first = _one_a_knob(each.play for each in sorted(tried, key=lambda each: -(each.gain or 0.0)) if _gained(each))
     at_baseline = fingerprint(context.files) == fingerprint(before)
@@ -189,8 +192,10 @@ def _stacked(
 
 
 def _one_a_knob(plays: Iterable[Play]) -> list[Play]:
-    """Leave out each play that changes a knob of an earlier play, because both lists may change the batch, for
-    example."""
+    """Return the plays without those that change a knob of an earlier play.
+
+    For example, the winners of both lists may change the batch.
+    """
     chosen: list[Play] = []
     moved: set[str] = set()
     for play in plays:
@@ -202,7 +207,7 @@ def _one_a_knob(plays: Iterable[Play]) -> list[Play]:
 
 
 def _all_applied(stack: list[Play], files: Mapping[str, str]) -> dict[str, str] | None:
-    """Apply the plays in turn; return None if a knob is missing or a play changes nothing."""
+    """Return the changed files after all plays; None if a knob is missing or a play changes nothing."""
     edited = dict(files)
     for play in stack:
         changed = play.applied(edited)
@@ -213,7 +218,7 @@ def _all_applied(stack: list[Play], files: Mapping[str, str]) -> dict[str, str] 
 
 
 def _was_stacked(play: Play, plays: list[Play], commit: str, context: Context) -> bool:
-    """Return whether this agent has already added this play to an incumbent, or to another play."""
+    """Return whether this agent has measured this play on top of another version, or together with another play."""
     mine = [e for e in context.history.experiments if e.agent == Playbook.name and not e.cut_off]
     return any(_has(e, play) and (e.base != commit or sum(_has(e, p) for p in plays) > 1) for e in mine)
 

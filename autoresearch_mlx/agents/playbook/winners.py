@@ -1,9 +1,9 @@
-"""Find the strategies that won in another session, or in several, each with the size of its gain in that session.
+"""Find the strategies that won in other sessions, each with its gain.
 
-Runs that moved the same knob are one strategy.  A strategy's change goes from the first value to the last, and its gain
-is the sum of the kept gains.  Knobs that once moved together belong to the same strategy.
+All kept runs that moved the same knob are one strategy.  Knobs that moved together in a run belong to one strategy.  A
+strategy changes a knob from its first value to its last value, and its gain is the sum of the kept gains.
 
-Several sessions agree on a knob when it won in the same direction in each of them (:func:`agreed`).
+Sessions agree on a knob when the knob won in the same direction in these sessions (:func:`agreed`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _LEADER, _FOLLOWER = "TOTAL_BATCH_SIZE", "DEVICE_BATCH_SIZE"
 class Winner:
     """A strategy that won.
 
-    ``changes`` has no unknown values.  ``gain`` is the sum of the strategy's kept gains in bits per byte, each over the
-    incumbent at that time.
+    ``changes`` has no unknown values.  ``gain`` is the sum of the strategy's kept gains in bits per byte.  Each of
+    these gains was measured against the incumbent at that time.
     """
 
     axis: str
@@ -37,7 +37,7 @@ class Winner:
     runs: tuple[int, ...]
     """Numbers of the strategy's kept runs in the table."""
     log: str = ""
-    """Name of the log that the change and the gain come from; empty if the playbook has only one log."""
+    """Name of the log with this change and this gain; empty if the playbook has only one log."""
     agree: int = 1
     """Number of logs in which the knob won in this direction."""
     disagree: int = 0
@@ -63,7 +63,10 @@ def _repeatable(effect: Effect) -> bool:
 
 
 def _grouped(kept: Iterable[Effect]) -> list[list[Effect]]:
-    """Group the effects that share a knob, directly or through other effects; each group is sorted oldest first."""
+    """Return groups of effects, each sorted oldest first.
+
+    Two effects with a common knob are in the same group, so a chain of common knobs makes one group.
+    """
     groups: list[list[Effect]] = []
     for effect in kept:
         linked = [group for group in groups if any(set(e.run.changes) & set(effect.run.changes) for e in group)]
@@ -74,7 +77,7 @@ def _grouped(kept: Iterable[Effect]) -> list[list[Effect]]:
 
 
 def _winner(group: Sequence[Effect]) -> Winner | None:
-    """Make a winner from a group of effects; None when the knobs returned to their first values."""
+    """Return a group of effects as a winner; None when all knobs returned to their first values."""
     way: dict[str, tuple[Any, Any]] = {}
     for effect in group:
         for name, (was, now) in effect.run.changes.items():
@@ -91,12 +94,12 @@ def _winner(group: Sequence[Effect]) -> Winner | None:
 
 
 def agreed(logs: Iterable[Reference], least: int = 2) -> tuple[Winner, ...]:
-    """Return the knobs that won in one direction in at least ``least`` logs, and in any other direction in fewer logs.
+    """Return a winner for each knob that won in the same direction in at least ``least`` logs.
 
-    The knob with the most agreeing logs comes first.  The change and the gain of a knob come from one of its logs,
-    namely the log whose change has the median size.  Gains of different logs are not added, because each log has its
-    own data, evaluation and baseline.  A batch per pass that moved along with the batch per step is not a strategy of
-    its own.
+    A knob is left out if it won in another direction in as many logs.  The knob with the most agreeing logs comes
+    first.  A winner's change and gain come from the log in which the change has the median size.  Gains of different
+    logs are not added, because each log has its own data, evaluation and baseline.  If the batch per pass moved
+    together with the batch per step, only the batch per step counts.
     """
     found: dict[str, dict[Any, list[Winner]]] = {}
     for log in logs:
@@ -111,7 +114,7 @@ def agreed(logs: Iterable[Reference], least: int = 2) -> tuple[Winner, ...]:
 
 
 def _agreed(ways: dict[Any, list[Winner]], least: int) -> Winner | None:
-    """Return a winner in the direction that won most often; None in a tie, or if too few logs agree."""
+    """Return a winner in the direction that won most often; None for a tie, or if too few logs agree."""
     first, *others = sorted(ways.values(), key=len, reverse=True)
     if len(first) < least or (others and len(others[0]) == len(first)):
         return None
@@ -120,12 +123,12 @@ def _agreed(ways: dict[Any, list[Winner]], least: int) -> Winner | None:
 
 
 def _direction(was: Any, now: Any) -> Any:
-    """Return "up" or "down" for numbers; for anything else the new value is the direction."""
+    """Return the direction of a change: "up" or "down" for numbers, and the new value for anything else."""
     return ("up" if now > was else "down") if _is_number(was) and _is_number(now) else now
 
 
 def _size(winner: Winner) -> float:
-    """Return how far a number moved: the difference of counts, otherwise the logarithm of the ratio, without sign."""
+    """Return the absolute size of a change: the difference for counts, and the logarithm of the ratio for others."""
     ((was, now),) = winner.changes.values()
     if not (_is_number(was) and _is_number(now)):
         return 0.0

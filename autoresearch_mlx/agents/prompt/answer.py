@@ -1,7 +1,7 @@
-"""Tell a model how to answer: the fields in JSON, the code in fences, never one inside the other.
+"""Tell a model how to answer: the fields in JSON, the code in fences, and no code inside the JSON.
 
-The example changes a knob of the lab at hand; a copy of it is refused (``edits/example.py``).  For a lab without knobs
-the example is about another program.
+The prompt shows an example that changes a knob of the lab; an answer that copies the example is refused
+(``edits/example.py``).  For a lab without knobs the example is about another program.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _last_word(asks: Asks, proposals: int) -> str:
 
 
 def ask_for_code(fields_text: str, form: Form) -> str:
-    """Return the message of the second call, which asks for the code once the fields are known."""
+    """Return the message of the second call, which asks for the code after the first reply gave the fields."""
     return "\n\n".join(
         [
             f"Good. Now write the code of this proposal:\n{block(tame(fields_text.strip()[:_FIELDS_SHOWN]), 'json')}",
@@ -184,7 +184,7 @@ def ask_for_code(fields_text: str, form: Form) -> str:
 
 
 def repair(problem: str, form: Form) -> str:
-    """Return the message after an answer that contains no usable edit: the reason, and what to send instead."""
+    """Return the message after an answer without a usable edit: the problem, and what to send instead."""
     return "\n\n".join(
         [
             f"Your answer cannot be used:\n{block(tame(problem.strip()[:_PROBLEM_SHOWN]), 'text')}",
@@ -195,9 +195,9 @@ def repair(problem: str, form: Form) -> str:
 
 
 def repair_choice(problem: str, entries: int) -> str:
-    """Return the message after an unusable answer where no code was asked for: the reason, and what to send instead.
+    """Return the message after an unusable answer to a short prompt: the problem, and what to send instead.
 
-    ``entries`` is the number of entries on the menu; it is 0 when the answer is an object with fields.
+    ``entries`` is the number of entries on the menu, or 0 if the prompt asked for an object with fields.
     """
     wanted = f"Answer with one number from 1 to {entries}" if entries else "Send one JSON object as asked"
     shown = block(tame(problem.strip()[:_PROBLEM_SHOWN]), "text")

@@ -1,9 +1,9 @@
 """Assemble the whole prompt within a limit of tokens.
 
-Parts that seldom change come first (rules, program.md, the files), so that a server that caches the beginning of a
-prompt need not read it again.  When not everything fits, parts are cut one after the other, in the order of ``CUTS``,
-until the rest fits; the prompt names the cuts.  The rules, the files, the numbers to beat, the newest note, the task,
-and how to answer are never cut.
+Parts that seldom change come first (rules, program.md, the files).  Some servers cache the beginning of a prompt, and
+need not read this beginning again.  If the prompt is too long, parts are cut one after the other, in the order of
+``CUTS``, until the prompt fits.  The prompt names the cuts.  The rules, the files, the numbers to beat, the newest
+note, the task, and how to answer are never cut.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ CUTS: tuple[tuple[Mapping[str, Any], Words], ...] = (
     ({"program": 0.0}, "the rest of program.md"),
     ({"hooks": 0}, "what the hooks printed"),
 )
-"""The cuts in the order in which they are made; a cut that does not change the prompt is not named."""
+"""The cuts in their order, each with its name in the prompt.  A cut that does not change the prompt is not named."""
 
 
 class PromptTooLong(AgentError):
@@ -93,11 +93,11 @@ def write_brief(
     task: str = "",
     optimiser: str = "",
 ) -> Brief:
-    """Write the prompt of the next experiment in at most ``room`` tokens.
+    """Return the prompt of the next experiment, in at most ``room`` tokens.
 
-    ``asks="fields"`` is for the first of two calls, which asks for the JSON alone.  ``task`` is the text of the task;
-    without it the model chooses freely.  ``optimiser`` describes what the optimiser knows.  Raises PromptTooLong when
-    even the shortest prompt does not fit.
+    With ``asks="fields"``, the prompt asks for the JSON only, and a second call asks for the code.  ``task`` is the
+    text of the task; if it is empty, the model chooses freely.  ``optimiser`` describes what the optimiser knows.
+    Raises PromptTooLong when even the shortest prompt does not fit.
     """
     system = answer.system(context)
     material = prompt_sections.gather(context, task, optimiser)
@@ -115,7 +115,7 @@ def write_brief(
 
 
 def _levels() -> Iterator[tuple[Detail, Words]]:
-    """Yield the levels of detail, the most detailed first, each with the name of its cut."""
+    """Yield the levels of detail, most detailed first, each with the name of the cut that leads to it."""
     detail = Detail()
     yield detail, ""
     for change, words in CUTS:
@@ -157,7 +157,7 @@ def _record(material: Material, detail: Detail) -> list[str]:
 
 
 def too_small(context: Context, room: int, least: int, files: bool = True) -> PromptTooLong:
-    """Return the error for a prompt that does not fit; ``files`` says whether it contains the editable files."""
+    """Return the error for a prompt that does not fit; ``files`` is true if the prompt contains the editable files."""
     inside = sum(estimate(text) for text in context.files.values())
     of_them = f", {inside:,} of them {', '.join(context.files)}" if files else ""
     return PromptTooLong(
@@ -167,7 +167,7 @@ def too_small(context: Context, room: int, least: int, files: bool = True) -> Pr
 
 
 def agent_brief(context: Context, task: str = "", optimiser: str = "") -> str:
-    """Write the prompt for a coding agent that works in the lab's directory and reads and edits the files itself.
+    """Return the prompt for a coding agent, which reads and edits the files in the lab's directory itself.
 
     Nothing is cut, because a coding agent manages its own context.
     """

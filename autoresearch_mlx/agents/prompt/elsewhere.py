@@ -1,4 +1,4 @@
-"""Summarise in a few words how a kind of change fared on other machines: on an H100, and on Macs."""
+"""Summarise in a few words how often a kind of change was kept on other machines: on an H100, and on Macs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from autoresearch_mlx.compare.reference import Reference, apple_logs, h100
 
 
 def record_elsewhere(axis: str, metric: str) -> str:
-    """Return how many experiments on an axis were kept, of those tried: ``H100 2/6, Apple 9/41``.
+    """Return how many of the experiments on an axis were kept, as text such as ``H100 2/6, Apple 9/41``.
 
-    The text is empty if the tables have a metric other than the session's.  Raises LabError when the installation lacks
-    a table, and TableError when a table is malformed.
+    The text is empty if ``metric`` is not the metric of the tables.  Raises LabError when the installation lacks a
+    table, and TableError when a table is malformed.
     """
     if metric != METRIC:
         return ""
@@ -25,7 +25,7 @@ def record_elsewhere(axis: str, metric: str) -> str:
 
 @lru_cache(maxsize=1)  # cached, because the tables do not change and every menu asks for ten axes
 def _records() -> tuple[Mapping[str, AxisEffect], ...]:
-    """Return the records by axis: first the record of the H100's log, then the record of each Mac's log."""
+    """Return the effects by axis for each log: first the H100's log, then the logs of Macs."""
     return tuple(_by_axis(log) for log in (h100(), *apple_logs()))
 
 

@@ -1,7 +1,7 @@
 """Make untrusted text (titles, logs, notes, files) safe inside a prompt.
 
 The text may contain fences, headings, the marks of an edit, terminal codes, or the tokens with which a chat template
-marks the speaker; none of these may be mistaken for a part of the prompt.
+marks the speaker.  A model must not mistake any of these for a part of the prompt.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import re
 from autoresearch_mlx.terms import cut, one_line, printable
 
 _RUNS = re.compile(r"`{3,}|~{3,}")
-# `<|im_end|>`, `</s>`, `<think>`, `[INST]`: servers turn these into control tokens wherever they occur.
+# Servers turn `<|im_end|>`, `</s>`, `<think>`, `[INST]` and similar texts into control tokens wherever they occur.
 _TOKENS = re.compile(r"<(?=[|｜]|/?(?:s|bos|eos|think|thinking|start_of_turn|end_of_turn|tool_call)>)|\[(?=/?INST\])")
 
 _LONGEST = 20
-"""Multiple of the wanted width to which a text is cut first, so that an endless line takes no time."""
+"""A text is first cut to this multiple of the wanted width, so that an endless line takes no time."""
 
 
 def tame(text: str) -> str:
@@ -30,7 +30,7 @@ def phrase(text: str, width: int = 100) -> str:
 
 
 def cell(text: str, width: int = 80) -> str:
-    """Return the text as one line without characters that would end the cell of a table."""
+    """Return the text as one line without ``|``, which would end the cell of a table."""
     return phrase(text, width).replace("|", "/")
 
 
@@ -42,6 +42,6 @@ def block(text: str, info: str = "") -> str:
 
 
 def tail(text: str, lines: int, width: int = 240) -> str:
-    """Return the last lines of a log, made safe by :func:`tame`; blank lines are left out, and long lines are cut."""
+    """Return the last lines of a log, made safe by :func:`tame`, without blank lines; long lines are cut."""
     kept = [line.rstrip() for line in tame(text[-_LONGEST * width * lines :]).split("\n") if line.strip()][-lines:]
     return "\n".join(cut(line[: 4 * width], width) for line in kept)

@@ -24,7 +24,7 @@ _WIDTH = 200
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed experiment as text; ``diff`` and ``log`` are empty when there is nothing to show."""
+    """A failed experiment as text; ``diff`` or ``log`` is empty when there is no diff or log to show."""
 
     head: str
     diff: str
@@ -32,7 +32,11 @@ class Failure:
 
 
 def nearest(context: Context, axis: str | None) -> tuple[Failure, ...]:
-    """Return the newest failures of this axis, then of its family (``lr.*``), then of all axes; newest last."""
+    """Return the last ``MOST`` failures in this order, oldest first within each group.
+
+    With an axis, failures on other axes of its family (``lr.*``) come first, then failures on the axis itself; without
+    an axis, all failures are one group.
+    """
     failed = [e for e in context.history.experiments if e.status in _TOLD and e.number > 0]
     if axis is not None:
         failed = _of_axis(failed, axis)
@@ -76,7 +80,7 @@ def _unified(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 
 
 def render(failures: Sequence[Failure], code: bool, logs: bool) -> str:
-    """Write the failures as text; if their code is left out, their logs are left out too."""
+    """Return the failures as text; without their code, the logs are left out as well."""
     return "\n\n".join(_render(failure, code, code and logs) for failure in failures)
 
 
@@ -93,8 +97,8 @@ SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Shares of the budget at which the loss curves are read."""
 TRIES = 3
 _NEAR = 0.06
-"""How far beyond its first and last points a curve may be read, as a share of the budget: a little more than the
-distance between two points."""
+"""Largest distance from a curve's first or last point at which this point's loss is shown, as a share of the budget.
+The distance between two points is a little smaller."""
 _BETTER = {"min": "lower is better", "max": "higher is better"}
 _MARGIN = re.compile(r"\(margin ([^()\s]+)\)")
 
@@ -104,9 +108,10 @@ def better(history: History) -> str:
 
 
 def incumbent(context: Context, short: bool = False) -> str:
-    """Return the numbers to beat; empty before there is a baseline.
+    """Return the numbers to beat as text; empty before there is a baseline.
 
-    If ``short`` is true, sigma, the gain since the baseline, and the steps, speed and memory of the run are left out.
+    If ``short`` is true, some numbers are left out: sigma, the gain since the baseline, and the run's steps, speed and
+    memory.
     """
     history, best = context.history, context.history.incumbent
     if best is None:
@@ -136,14 +141,13 @@ def _noise(context: Context, short: bool) -> list[str]:
 
 
 def margin_told(history: History) -> str | None:
-    """Return the gain that the judge last required for a keep; None if no decision names such a gain."""
+    """Return the gain that the judge required for a keep in its last decision that names one; None if none does."""
     found = (_MARGIN.search(e.reason) for e in reversed(history.experiments))
     return next((phrase(match.group(1), 20) for match in found if match), None)
 
 
 def table(context: Context, rows: int) -> str:
-    """Return a table of the last experiments, oldest first, one experiment per row; empty when there are no
-    experiments."""
+    """Return a table of the last experiments, oldest first; empty when there are no experiments."""
     shown = context.history.experiments[-rows:] if rows else ()
     if not shown:
         return ""
@@ -175,7 +179,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def tries_by_axis(history: History, most: int = 30) -> str:
-    """Return one line for each axis that was tried in the session; the axis tried last comes last."""
+    """Return a line for each axis that was tried in the session, in the order of their last tries."""
     ran = [e for e in history.experiments if e.status != "invalid" or e.measurements]
     found = by_axis(effects([from_experiment(e) for e in ran], history.direction))
     lines = []
@@ -189,7 +193,7 @@ def tries_by_axis(history: History, most: int = 30) -> str:
 
 
 def runs(context: Context) -> str:
-    """Return loss curves, speed and memory of the incumbent and the last tries; empty when none of them was run."""
+    """Return loss curves, speed and memory of the incumbent and the last tries; empty when nothing was run."""
     chosen = [(e, m) for e in _to_show(context.history) if (m := _measured(e)) is not None and (m.curve or m.steps)]
     if not chosen:
         return ""
@@ -216,7 +220,7 @@ def _to_show(history: History) -> list[Experiment]:
 
 
 def _measured(e: Experiment) -> Measurement | None:
-    """Return the run that shows best how training went, which may be a run that crashed halfway."""
+    """Return the run that shows best how training went; it may be a run that crashed halfway."""
     told = [m for m in e.measurements if m.curve or m.steps or m.tokens_per_second or m.peak_memory_mb]
     return max(told, key=lambda m: (not m.tainted, m.value is not None, len(m.curve)), default=None)
 

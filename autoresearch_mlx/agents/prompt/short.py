@@ -1,6 +1,6 @@
-"""Write the two prompts for small models, neither of which contains a file: a numbered menu, and values of the knobs.
+"""Write the two prompts for small models: a numbered menu, and values of the knobs.  The prompts contain no file.
 
-Each prompt names the best result so far, what was tried last, and what the user wishes; then come the choices.
+Each prompt gives the best result so far, the last experiments, and the user's notes; then come the choices.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ NOTES = 3
 HOOKS = 800
 """Maximum number of characters of each text that a hook printed."""
 _LEVELS = ((ROWS, True), (ROWS, False), (0, False))
-"""Levels of detail, longest first: the number of recent experiments, and whether other machines' records are shown."""
+"""Levels of detail, longest first.  Each has the number of recent experiments to show, and whether to show the records
+of other machines."""
 _CUTS = ("records of other machines", "the last experiments")
 
 
 def menu_brief(context: Context, room: int, choices: Sequence[RankedMove], json: bool) -> Brief:
-    """Write the prompt that asks for one entry of a menu, in at most ``room`` tokens.
+    """Return the prompt that asks for one entry of a menu, in at most ``room`` tokens.
 
-    If ``json`` is true, the server enforces a schema, and the answer is asked for as an object.  Raises AgentError when
+    If ``json`` is true, the server enforces a schema, and the prompt asks for a JSON object.  Raises AgentError when
     even the shortest prompt is too long.
     """
     gains = f"the gain in {context.history.metric} that it expects" if any(c.gain is not None for c in choices) else ""
@@ -54,7 +55,7 @@ def menu_brief(context: Context, room: int, choices: Sequence[RankedMove], json:
 
 
 def values_brief(context: Context, room: int, knobs: Sequence[KnobValues], task: str, example: str) -> Brief:
-    """Write the prompt that asks for new values of knobs, in at most ``room`` tokens.
+    """Return the prompt that asks for new values of knobs, in at most ``room`` tokens.
 
     ``task`` is the text of a task, such as the user's own idea.  ``example`` is an answer to show; it is empty when
     the server enforces the schema.  Raises AgentError when even the shortest prompt is too long.
@@ -75,10 +76,10 @@ def values_brief(context: Context, room: int, knobs: Sequence[KnobValues], task:
 
 
 def _values(knob: KnobValues, short: bool) -> str:
-    """List the values of a knob; if ``short``, only the lowest and the highest number.
+    """Return the values of a knob as text; if ``short`` is true, only the lowest and the highest number.
 
-    A short list saves time, because an enforced schema lists every value once more, and a model on a CPU reads only ten
-    to a hundred tokens a second.
+    A short text saves time: a model on a CPU reads only ten to a hundred tokens a second, and the schema, if it is
+    enforced, contains all values.
     """
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in knob.values)
     if short and numbers and len(knob.values) > 2:
@@ -111,7 +112,7 @@ def _system(context: Context) -> str:
 def _user(context: Context, rows: int, body: str, task: str) -> str:
     parts = [
         prompt_sections.machine(context),
-        # What changes least comes first, because a server caches the beginning that two prompts have in common.
+        # Parts that change least come first, because a server caches the beginning that two prompts have in common.
         prompt_sections.wishes(context.notes, NOTES),
         prompt_sections.standing(context, short=True),
         section("The last experiments", _last(context, rows)),
@@ -129,7 +130,7 @@ def _last(context: Context, rows: int) -> str:
 
 
 def _head(choices: Sequence[RankedMove]) -> str:
-    """Introduce the moves; the point that all of them start from is named once."""
+    """Return the line before the menu.  It names the point where all moves start, if this is not the incumbent."""
     name = choices[0].name
     said = "An optimiser would make one of these changes next"
     if name.number is None:
