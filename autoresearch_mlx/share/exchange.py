@@ -226,7 +226,7 @@ def read_files(pool: Path, pulled: Pulled) -> tuple[dict[str, str], dict[str, st
     """
     after, before = (_tree(pool, f"{pulled.commit}{up}", pulled) for up in ("^", "^^"))
     if missing := [path for path in pulled.result.files if path not in after]:
-        raise _unusable(pulled, f"{', '.join(missing)} is not among its files")
+        raise _unusable(pulled, f"{', '.join(missing)} is not among the published files")
     return before, after
 
 

@@ -49,7 +49,9 @@ def beside(pulled: Sequence[Pulled], journal: Journal | None, root: Path) -> lis
 def render(rows: Sequence[Beside], width: int) -> str:
     """Return a table with a line for each result: the gain in the other lab, the gain here, and the edit."""
     if not rows:
-        return "no results of other labs (your own are not listed); `autoresearch-mlx share REMOTE pull` fetches theirs"
+        return (
+            "no results of other labs so far; `autoresearch-mlx share REMOTE pull` fetches them (yours are not listed)"
+        )
     head = ("N", "lab", "machine", "conditions", "status", "gain there", "gain here", "edit")
     cells = [head, *(_row(row) for row in rows)]
     lines = terms.table([[*cell[:7], "|"] for cell in cells], left=(1, 2, 3, 4))

@@ -134,7 +134,7 @@ def _pooled(source: Pooled, bench: Bench) -> tuple[Any, dict[str, Any]]:
     if bench.request.source != "stdlib":  # the user cannot correct Python's own test files
         _tell_skipped(found.skipped, bench.say)
     if not found.bytes:
-        raise CorpusError(f"{_subject(bench.request)} holds no text: its files are empty or not text", ADD_TEXT)
+        raise CorpusError(f"{_subject(bench.request)} holds no text: every file is empty, or is not a text", ADD_TEXT)
     if source.open_text is not None:
         try:
             tokenizer, detail = _split(source, bench, found, source.open_text)

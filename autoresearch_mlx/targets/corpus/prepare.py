@@ -114,7 +114,7 @@ def _usable(place: Path, say: Say) -> Corpus | None:
     try:
         return open_corpus(place)
     except CorpusError as error:
-        say(f"{error}; preparing it again")
+        say(f"{error}; preparing the corpus again")
         with writing(place):
             shutil.rmtree(place)
         return None

@@ -145,7 +145,7 @@ def hashes(c: EvalsConditions, root: Path) -> tuple[str, str]:
 def parts_of(c: EvalsConditions, root: Path) -> Mapping[Part, tuple[Case, ...]]:
     """Return the cases of each part.  Raises ConfigError if dev is empty or a file has changed."""
     if hashes(c, root) != (c.cases_sha256, c.own_sha256):
-        said = "the cases, or the tools, checks or scripted model beside them, have changed since the session began"
+        said = "the cases, the tools, the checks or the scripted model have changed since the session began"
         raise ConfigError(said, "put the files back, or start another session with --tag NAME")
     parts = split(read_cases(cases_path(c, root)), c.dev_share, c.guard_share)
     if not parts["dev"]:

@@ -74,7 +74,7 @@ class Evals(TargetBase):
         if self.sandbox is None:
             return f"the agent runs without a sandbox, so it could read the hidden cases: {self.open_because}"
         if len(self.parts["hidden"]) < 2:
-            return "there are no hidden cases: dev_share and guard_share leave none"
+            return "there are no hidden cases: dev_share and guard_share leave no case over"
         return None
 
     def refuse(self, files: Mapping[str, str]) -> str | None:

@@ -106,6 +106,4 @@ def old_mlx(version: str) -> str | None:
     if parts >= NEEDED_MLX:
         return None
     needed = ".".join(map(str, NEEDED_MLX))
-    return (
-        f"MLX {version} is older than {needed}, in which two kernels with the same name no longer share a cache entry"
-    )
+    return f"MLX {version} is older than {needed} and may run the code of another kernel with the same name: update MLX"

@@ -31,7 +31,7 @@ def lines(profile: Profile, top: int, width: int) -> Iterator[str]:
     yield from sums(profile)
     if profile.functions:
         yield ""
-        yield "functions of the script (one may contain another; `kernel extract f1` takes one out)"
+        yield "functions of the script (a function may contain others; `kernel extract f1` makes a lab for f1)"
         yield from _functions(profile.functions, width)
     for note in profile.notes:
         yield f"note: {note}"

@@ -175,7 +175,7 @@ class KernelTarget(TargetBase):
                 return Failed("invalid", f"on {said}: {verdict['why']}")
         if len(files) > len(found.files) and verdicts[-1]["why"] is None:
             return Failed(
-                "invalid", "ghost replay: a no-op in the candidate's place passes too, so this task measures nothing"
+                "invalid", "ghost replay: a function that computes nothing passes too, so this task measures nothing"
             )
         return None
 
@@ -220,7 +220,7 @@ class KernelTarget(TargetBase):
         if found.copy_seconds and ratio.ours < _FASTER_THAN_A_COPY * found.copy_seconds:
             least = f"only reading the inputs takes {1e6 * found.copy_seconds:.1f} us"
             said = f"{1e6 * ratio.ours:.1f} us for a call, and {least}"
-            return Failed("invalid", f"quarantined: {said}, so the candidate cannot have read them all")
+            return Failed("invalid", f"quarantined: {said}, so the candidate cannot have read all inputs")
         return None
 
     def _measurement(

@@ -205,7 +205,7 @@ def test_a_damaged_corpus_is_named_when_opened_and_built_again_when_prepared(sto
         find(of(stories), cache)
     assert "autoresearch-mlx prepare folder" in caught.value.hint
     verify(prepare(of(stories), cache, say))
-    assert any("preparing it again" in line for line in said)
+    assert any("preparing the corpus again" in line for line in said)
 
 
 def test_rows_and_find_load_none_of_the_heavy_libraries() -> None:

@@ -122,7 +122,7 @@ def _ghost(module: ModuleType, request: Request, right: _Run) -> str | None:
         finally:
             setattr(module, name, plain)
         if ghost.losses == right.losses and ghost.weights == right.weights:
-            return f"wrong results of {name} give the same losses and weights, so the step does not use them"
+            return f"wrong results of {name} give the same losses and weights, so the step does not use the results"
     return None
 
 

@@ -100,7 +100,7 @@ class CustomFunction:
             CustomFunction.marked[number] = name
             return arguments[0] * mx.array(_MARK * number, dtype=arguments[0].dtype)
         if self._vjp is not None:
-            said = f"{name}() is counted with MLX's own gradient, not with its custom one"
+            said = f"{name}() is counted with MLX's own gradient, not with the custom gradient"
             trace.notes.extend([] if said in trace.notes else [said])
         return done
 
