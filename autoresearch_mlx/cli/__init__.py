@@ -30,7 +30,7 @@ _COMMANDS = {
     "wait": ("tries", "Wait for an experiment, and print its verdict."),
     "drive": ("drive", "Put a coding agent in charge: it edits, measures and reads the verdicts."),
     "accept": ("tries", "Keep an experiment that was too good to be believed, if one more run confirms it."),
-    "plan": ("plan", "Say how many experiments fit into the time, and whether they fit into memory."),
+    "plan": ("plan", "Say how many experiments fit into the time, and how much memory a run needs."),
     "certify": ("certify", "Measure the incumbent against an earlier version on fresh seeds and hidden data."),
     "finalize": ("finalize", "Make a branch to merge for each kept change that is a gain on its own."),
     "evaluate": ("evaluate", "Score kept weights again, on more rows or on upstream's number of tokens."),

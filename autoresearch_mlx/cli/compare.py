@@ -31,7 +31,7 @@ _FILE = click.Path(path_type=Path)
     "--direction", type=click.Choice(["min", "max"]), help="Whether lower or higher is better in the imported tables."
 )
 @click.option("--alone", is_flag=True, help="Compare the imported logs instead of this lab's session.")
-@click.option("--queue", is_flag=True, help="Add the H100's winners that were not tried here to the backlog.")
+@click.option("--queue", is_flag=True, help="Add to the backlog the H100's winners that were not tried here.")
 @click.option(
     "--curves",
     is_flag=True,

@@ -88,7 +88,7 @@ def _selftest(names: Sequence[str], sleep: bool, as_json: bool) -> NoReturn:
             )
     checks = [check for check in CHECKS if not names or check.name in names]
     blot, findings = blot_of(Path.cwd()), []
-    say(f"{terms.plural(len(checks), 'check')}, a few minutes in all; Ctrl-C ends them and leaves nothing behind")
+    say(f"{terms.plural(len(checks), 'check')}, a few minutes in all; Ctrl-C ends the checks and leaves nothing behind")
     with interruptible():
         for finding in selftest(checks, Path.cwd(), sleep, _doing):
             findings.append(finding)

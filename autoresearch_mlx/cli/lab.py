@@ -40,7 +40,7 @@ _NUMBERS = ("speed", "size", "test-time", "coverage", "bundle", "page", "terrafo
     show_default=True,
     help="--about: the longest time that the tests may take.",
 )
-@click.option("--yes", is_flag=True, help="--about: write the lab without asking, once it is proved.")
+@click.option("--yes", is_flag=True, help="--about: write the proved lab without asking.")
 @json_option
 def init_command(
     directory: Path, recipe: str | None, about: str | None, yes: bool, as_json: bool, **given: Any
@@ -54,8 +54,8 @@ def init_command(
     example to improve, a script that measures the example, and checks that an edit must pass.
 
     With --about, the command makes a lab of your own repository; the sentence says what should get better.  The command
-    proposes the number, the files to edit, the scripts that measure and the checks.  Before it writes anything, it
-    tries the proposed lab with `check`, in a copy of the last commit.
+    proposes the number, the files to edit, the scripts that measure and the checks.  Before the command writes a
+    file, it tries the proposed lab with `check`, in a copy of the last commit.
 
     \b
     Example:

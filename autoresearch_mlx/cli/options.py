@@ -102,7 +102,7 @@ class TrainingBudget(click.ParamType[str]):
 
 
 class Clock(click.ParamType[float]):
-    """A time of day such as ``07:00``; the value is the next such moment, in seconds since 1970."""
+    """A time of day such as ``07:00``; the value is the next moment with this time of day, in seconds since 1970."""
 
     name = "HH:MM"
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @click.command("prompt")
 @click.option("--agent", metavar="NAME", help="Agent whose prompt is shown; default: the agent of lab.toml.")
 @click.option(
-    "--form", type=click.Choice(LADDER), help="Form of the reply that the prompt asks for; default: the next one used."
+    "--form",
+    type=click.Choice(LADDER),
+    help="Form of the reply that the prompt asks for; default: the form that is next.",
 )
 @tag_option
 @json_option

@@ -153,7 +153,7 @@ def diff_command(number: int, other: int | None, tag: str | None) -> None:
         if wanted not in experiments or experiments[wanted].commit is None:
             raise LabError(
                 f"session {folder.name} has no commit of experiment {wanted}",
-                "`autoresearch-mlx log` lists its experiments",
+                "`autoresearch-mlx log` lists the session's experiments",
             )
         if gone := commit_gone(lab.root, folder, experiments[wanted]):
             raise LabError(f"experiment {wanted}: {gone}", "`autoresearch-mlx show` still has its numbers and knobs")

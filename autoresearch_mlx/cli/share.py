@@ -101,10 +101,11 @@ def _push(name: str, tag: str | None, as_json: bool) -> None:
         return
     click.echo(f"{plural(len(sent.published), 'new result')} on {remote.said}")
     if sent.refused:
-        say(f"{len(sent.refused)} not published: the remote already has different contents under the same names")
+        refused = plural(len(sent.refused), "result")
+        say(f"{refused} not published: the remote already has different contents under the same names")
     if sent.denied:
-        why = "the remote does not accept them, because of a hook or because you may not write these refs"
-        say(f"{len(sent.denied)} not published: {why}; they wait for the next push")
+        why = "the remote refused them, because of a hook or because you may not write these refs"
+        say(f"{plural(len(sent.denied), 'result')} not published: {why}; the next push tries again")
 
 
 def _pull(name: str, tag: str | None, as_json: bool) -> None:

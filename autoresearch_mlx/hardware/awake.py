@@ -52,7 +52,7 @@ def kept_awake(wanted: bool = True, system: str = "") -> Iterator[None]:
 
 
 def works(system: str = "") -> bool | None:
-    """Return whether the machine can be kept awake: try the command for an instant on Linux, look for it on macOS.
+    """Return whether the machine can be kept awake: on Linux try the command, on macOS only look for it.
 
     Returns None if the system has no such command.
     """

@@ -1,9 +1,9 @@
 """Give MLX a fast BLAS on a Linux CPU.
 
-MLX's Linux wheel contains the reference BLAS from netlib.  On two cores it does about 5 GFLOP/s of float32, while
-OpenBLAS does hundreds.  MLX calls only three functions of a BLAS, ``cblas_{s,d,c}gemm``, so a preloaded library that
-exports these functions replaces the reference BLAS (LD_PRELOAD, ld.so(8)).  Only float32 becomes faster, because MLX
-computes float16 and bfloat16 products itself.
+MLX's Linux wheel contains the reference BLAS from netlib.  On two cores the reference BLAS reaches about 5 GFLOP/s of
+float32, and OpenBLAS reaches hundreds.  MLX calls only three functions of a BLAS, ``cblas_{s,d,c}gemm``, so a preloaded
+library that exports these functions replaces the reference BLAS (LD_PRELOAD, ld.so(8)).  Only float32 becomes faster,
+because MLX computes float16 and bfloat16 products itself.
 
     blas = find_blas(cache, read_machine())
     subprocess.run(command, env={**os.environ, **child_environment(blas)})
@@ -183,7 +183,7 @@ def _call(*command: str) -> None:
 
 
 def system_library(root: Path = Path("/")) -> Path | None:
-    """Return the path of the system's OpenBLAS, from the folders where distributions install it; None if not there."""
+    """Return the path of the system's OpenBLAS; None if it is in none of the folders of :data:`SYSTEM_LIBRARIES`."""
     return next((path for pattern in SYSTEM_LIBRARIES for path in sorted(root.glob(pattern))), None)
 
 

@@ -236,7 +236,7 @@ def _usable_memory(root: Path) -> int | None:
 
 
 def _cuda(run: Run, installed: Installed, root: Path) -> Gpu | None:
-    """Return the NVIDIA GPU; None without one, and None if MLX's CUDA package is missing, because MLX needs it."""
+    """Return the NVIDIA GPU that MLX can use; None without a GPU, or without MLX's CUDA package."""
     if not any(installed(name) for name in CUDA_BACKENDS):
         return None
     for card in sorted((root / "proc/driver/nvidia/gpus").glob("*/information")):

@@ -21,7 +21,7 @@ from autoresearch_mlx.lab.config import MachineSettings
 from autoresearch_mlx.trial.runner import python_command, trusted_environment
 
 _STALE_SECONDS = 5.0
-"""Age in seconds up to which a reading is used again, so that runs of milliseconds do not wait for a new one."""
+"""Age in seconds up to which a reading is used again, so that runs of milliseconds do not wait for a new reading."""
 _ECHO_SECONDS = 10.0
 """Seconds after a run for which the GPU's load is ignored, because the run itself may have caused it."""
 _PROBE_FROM_SECONDS = 60.0

@@ -58,8 +58,8 @@ def calibrate_here(
     """Measure this machine; write the calibration into ``cache`` (by default the user's cache) and return it.
 
     If the lab's text is not prepared yet, it is prepared first.  Raises LabError when no step could be timed or the
-    cache cannot be written, LockedError while another command measures on the GPU, ConfigError for wrong settings, and
-    CorpusError for unusable text.
+    cache cannot be written, and LockedError while another command measures on the GPU.  Raises ConfigError for wrong
+    settings, and CorpusError for unusable text.
     """
     timed = settings.budget.model_copy(update={"seconds": "auto"})
     settings = settings.model_copy(update={"target": TargetSettings(), "budget": timed})
@@ -109,7 +109,8 @@ def before_first_run(lab: Lab, resolved: Resolved, tag: str | None, say: Say, ma
     found, why = calibration_here(settings, lab, machine, profile)
     if found is not None or profile.device != "gpu":
         return
-    say(f"{why or 'this machine was never measured'}: it is measured now, in about a minute; --no-calibrate skips that")
+    told = "it is measured now, in about a minute; --no-calibrate skips the measurement"
+    say(f"{why or 'this machine was never measured'}: {told}")
     try:
         calibrate_here(lab, settings, machine, profile, say)
     except AutoresearchError as error:

@@ -248,7 +248,7 @@ def _follows(lab: _Lab, values: list[float]) -> Generator[Finding, None, bool | 
     hint = "let the program use the editable file, or name the right file in `editable`"
     if noise:
         hint = "these knobs may have little effect; if the program does not use the file, correct `editable`"
-        yield Finding(SECTION, "follows", f"with {tried} the number stays the same, within the noise", "note", hint)
+        yield Finding(SECTION, "follows", f"with {tried} the number changes by no more than the noise", "note", hint)
     else:
         yield Finding(SECTION, "follows", f"the number stays {terms.value(values[0])} with {tried}", "fail", hint)
     return False

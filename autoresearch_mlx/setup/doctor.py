@@ -237,7 +237,7 @@ def _coding_agents() -> Iterator[Finding]:
     """Yield a finding for each coding agent on PATH, with the shell line that permits the agent to edit."""
     found = [(preset, where) for preset in PRESETS if (where := shutil.which(preset.name)) is not None]
     for preset, where in found:
-        may = f"`--agent {preset.name}` lets it edit: {preset.shell_line()}"
+        may = f"`--agent {preset.name}` lets this agent edit: {preset.shell_line()}"
         yield Finding("coding agents", preset.name, f"{where}; {may} (tested with {preset.ran})")
     if not found:
         names = ", ".join(preset.name for preset in PRESETS)

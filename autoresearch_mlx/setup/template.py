@@ -38,7 +38,7 @@ LAB_TOML = """\
 
 # [machine]
 # wait_for_mains = true    # start no experiment on battery
-# wait_for_cooling = true  # start none while the machine is too hot for its full speed
+# wait_for_cooling = true  # start no experiment while the machine is too hot for its full speed
 
 # To improve another number than val_bpb, name a program that prints `METRIC name=value`:
 # [target]
@@ -140,7 +140,7 @@ def _of_training(directory: Path) -> Mapping[str, bytes]:
         kind = load_settings(directory).settings.target.kind
         if kind != TargetSettings().kind:
             said = f"{directory / SETTINGS} is there already: this lab has the target {kind}, and needs no {SCRIPT}"
-            raise LabError(said, "`autoresearch-mlx check` tests it; for a lab that trains, name a new folder")
+            raise LabError(said, "`autoresearch-mlx check` tests this lab; for a lab that trains, name a new folder")
     return _files()
 
 

@@ -81,7 +81,7 @@ def test_doctor_names_the_agents_on_path_and_whether_the_chosen_one_may_edit(com
 
     found = said('name = "command"\ncommand = "claude -p"')
     assert found["codex"]["value"].startswith(
-        f"{tmp_path}/bin/codex; `--agent codex` lets it edit: codex exec -s workspace"
+        f"{tmp_path}/bin/codex; `--agent codex` lets this agent edit: codex exec -s workspace"
     )
     assert found["agent"]["state"] == "note"
     assert found["agent"]["hint"].startswith("claude edits no file without --permission-mode acceptEdits")

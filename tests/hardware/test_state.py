@@ -142,7 +142,7 @@ def test_a_calm_or_an_unknown_machine_is_not_worth_a_word() -> None:
         ({"power": "battery"}, "on battery (90 %)"),
         ({"low_power_mode": True}, "Low Power Mode is on"),
         ({"thermal": "moderate"}, "thermal pressure is moderate"),
-        ({"cpu_speed_percent": 72}, "holds the CPU at 72 %"),
+        ({"cpu_speed_percent": 72}, "limits the CPU to 72 %"),
         ({"swap_used_mb": 2048.0}, "swap has grown by 2.0 GB since the run began"),
         ({"memory_pressure": "critical"}, "memory pressure is at critical"),
         ({"display_on": True}, "`pmset displaysleepnow`"),

@@ -83,7 +83,7 @@ def test_a_remote_whose_hook_refuses_the_results_is_said_and_they_still_wait(two
     (hook := remote / "hooks" / "update").write_text("#!/bin/sh\nexit 1\n")
     hook.chmod(0o755)
     done = command_line("share", str(remote), "push", cwd=two.first.root)
-    assert done.stdout.startswith("0 new results") and "3 not published: the remote does not accept" in done.stderr
+    assert done.stdout.startswith("0 new results") and "3 results not published: the remote refused" in done.stderr
     hook.unlink()
     assert command_line("share", str(remote), "push", cwd=two.first.root).stdout.startswith("3 new results")
 

@@ -52,7 +52,7 @@ def _heat(state: State) -> Iterator[tuple[str, str]]:
     if state.thermal not in (None, "nominal"):
         yield "heat", f"thermal pressure is {state.thermal}: runs are slower than on a cool machine; {then}"
     elif state.cpu_speed_percent is not None and state.cpu_speed_percent < 100:
-        yield "speed limit", f"the system holds the CPU at {state.cpu_speed_percent} % of its speed"
+        yield "speed limit", f"the system limits the CPU to {state.cpu_speed_percent} % of its speed"
 
 
 def _memory(state: State, first: State) -> Iterator[tuple[str, str]]:

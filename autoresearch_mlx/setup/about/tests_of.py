@@ -84,7 +84,7 @@ class Tried:
         if re.search(r"No module named|Cannot find module|command not found|: not found", self.failed[0].said):
             place = "install what is missing, for example into .venv or node_modules of the repository"
             return f"{place}, or name another command: --guard 'LINE'"
-        return "mend them, or name a command that passes now and fails when a result is wrong: --guard 'LINE'"
+        return "mend the tests, or name a command that passes now and fails when a result is wrong: --guard 'LINE'"
 
 
 def try_tests(tree: Tree, copy: Copy, guard: str | None, first: tuple[str, ...], seconds: float) -> Tried:

@@ -57,9 +57,9 @@ class Restored:
 def restore(lab: Lab, file: Path, tag: str | None) -> Restored:
     """Restore a session from an archive, as a session of this lab named ``tag``; None keeps the session's own name.
 
-    Raises LabError when the file is not a whole archive, when the archived lab has a different path in its repository,
-    when a session, branch or ref of that name exists, or when the disk cannot be written.  An error leaves nothing
-    behind.
+    Raises LabError when the file is not a whole archive, or when the archived lab has a different path in its
+    repository.  Raises LabError also when a session, branch or ref of that name exists, or when the disk cannot be
+    written.  An error leaves nothing behind.
     """
     lab.make_state()
     _sweep(lab)

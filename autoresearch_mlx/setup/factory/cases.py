@@ -1,8 +1,8 @@
 """Carry out the stage ``cases``: the user or a model writes the test cases, before an agent is built.
 
-The model that builds an agent sees neither the guard cases nor the hidden cases.  A hash of its id puts each case into
-a part (dev, guard or hidden), as in every lab of the target `evals`.  The ids of a model's cases are chosen so that
-each part gets its share.
+The model that builds an agent sees neither the guard cases nor the hidden cases.  The hash of a case's id puts the case
+into a part (dev, guard or hidden), as in every lab of the target `evals`.  The ids of a model's cases are chosen so
+that each part gets its share.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def target_of(lab: Lab, private: tuple[Path, ...], say: Say) -> Evals:
     place = place_of(lab, with_defaults(settings, kind), say)
     target = kind.build(kind.settle(place), place)
     if (why := target.unconfined_because(private)) is not None:
-        hint = "docs/sandbox.md says what a sandbox needs; the factory goes on where it stopped"
+        hint = "docs/sandbox.md says what a sandbox needs; the factory continues where it stopped"
         raise LabError(f"agents that a model wrote cannot be run here without a sandbox: {why}", hint)
     return target
 

@@ -51,8 +51,8 @@ probe = "never"
 """
 _RUN = ("run", "--tag", _TAG, "--agent", "knobs", "--experiments", "1", "--no-calibrate")
 _MOST_SECONDS, _INTO_SECONDS, _GONE_SECONDS = 120.0, 1.0, 5.0
-"""Three times in seconds: the longest wait for the measurement of the first edit, the time from its start to the kill,
-and the longest wait until all processes have ended."""
+"""Three times in seconds: the longest wait until the first edit is being measured, the wait from then to the kill, and
+the longest wait until all processes have ended."""
 _IDENTITY = ("-c", "user.name=self-test", "-c", "user.email=self-test", "-c", "commit.gpgsign=false")
 
 

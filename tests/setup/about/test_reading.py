@@ -184,7 +184,7 @@ BROKEN = {
             "faster",
             [],
             "the tests do not pass as they are",
-            "mend them, or name a command",
+            "mend the tests, or name a command",
         ),
         (
             {**BROKEN, "tests/test_parse.py": BROKEN["tests/test_parse.py"] % "__import__('time').sleep(60)"},
