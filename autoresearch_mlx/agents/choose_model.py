@@ -267,7 +267,7 @@ def _praise(best: Installed, fitting: Sequence[Installed], office: Office) -> st
 
 
 def _lacks(installed: Sequence[Installed], able: Sequence[Installed]) -> str:
-    """Say why no installed model is suitable, model by model."""
+    """Return, as text, the reason for each installed model why it is not suitable."""
     if not installed:
         return "it has no models"
     reasons = []

@@ -1,6 +1,6 @@
 """Find the files that the package carries, such as ``train_mlx.py`` and the tables in ``data/``, and read the tables.
 
-In a checkout these files are beside the package; in an installed wheel they are inside it.
+In a checkout these files are beside the package; in an installed wheel they are inside the package.
 """
 
 from __future__ import annotations

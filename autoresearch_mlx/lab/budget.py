@@ -108,7 +108,7 @@ def _of_h100(kind: str) -> float:
 
 
 def normal(value: Any) -> float | str:
-    """Return a budget that a user wrote in its standard form, which is the same for ``500M`` and ``5e8``.
+    """Return the standard form of a budget that a user wrote; ``500M`` and ``5e8`` have the same standard form.
 
     Raises the errors of :func:`read`.
     """

@@ -70,7 +70,7 @@ def key_of(record: Mapping[str, Any], machine: Mapping[str, Any]) -> Key:
 
 
 def program_parts(conditions: Mapping[str, Any], machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts for a number that a program prints: the program with the pattern of the number, and the chip."""
+    """Return the parts for a number that a program prints: the chip, and the program with the number's pattern."""
     program = " | ".join(str(conditions[k]) for k in ("run", "pattern") if conditions.get(k))
     return {"program": program or None, "machine": machine.get("chip")}
 

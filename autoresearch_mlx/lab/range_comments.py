@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from autoresearch_mlx.lab.source import MARK, RANGE, UNPARSABLE, parse, read_knobs
 
-MISSPELT = "it is written `# knob: KIND ...`, in lower case and with a colon"
+MISSPELT = "a range comment has the form `# knob: KIND ...`, in lower case and with a colon"
 _ALMOST = re.compile(r"#\s*knobs?\s*[:=–-]?\s*(?:log|lin|int|pow2|choice|fixed)\b", re.IGNORECASE)
 _CAPITALS = re.compile(r"[A-Z][A-Z0-9_]*")
 
@@ -60,20 +60,20 @@ def _gives_range(comment: str, alone: bool) -> bool:
 def _reason(tree: ast.Module, line: int) -> str:
     found = next((node for node in tree.body if node.lineno <= line <= (node.end_lineno or node.lineno)), None)
     if found is None:
-        return "there is no constant on its line; write it after NAME = value"
+        return "there is no constant on this line; write the comment after NAME = value"
     if isinstance(found, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.If | ast.With | ast.Try):
         inside = f"class {found.name}" if isinstance(found, ast.ClassDef) else "a block"
-        return f"it is inside {inside}; write NAME = value at the top level of the file, and use NAME there"
+        return f"it is inside {inside}; write NAME = value at the top level of the file, and use NAME here"
     target = _target(found)
     if target is None:
-        return "its line does not set one name; write NAME = value"
+        return "this line does not set exactly one name; write NAME = value"
     if not target.isascii():
         return f"the name {target} has letters other than A to Z"
     if not _CAPITALS.fullmatch(target):
         return f"the name {target} is not in capitals; call it {_capitals(target)}"
     later = [node.lineno for node in tree.body if node is not found and _target(node) == target and node.lineno >= line]
     if later:
-        return f"{target} is set again on line {later[-1]}, and that value counts; write the comment there"
+        return f"{target} is set again on line {later[-1]}, and the later value is used; write the comment there"
     return f"the value of {target} is neither a literal nor arithmetic on numbers, or it contains a comment"
 
 

@@ -143,7 +143,7 @@ def web_client(url: str, deadline: Deadline, connect_seconds: float = CONNECT_SE
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A server's answer with any status; ``data`` is None when the text is not JSON."""
+    """A server's answer, which may have any status.  ``data`` is None when the text is not JSON."""
 
     status: int
     headers: Mapping[str, str]
@@ -292,7 +292,7 @@ def of_transport(
     if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
         return EndpointError("unreachable", f"no server answers at {where}: {said}", start)
     if deadline.passed or isinstance(error, httpx2.TimeoutException):
-        hint = "timeout_seconds in lab.toml gives a call more time; a smaller model needs less"
+        hint = "raise timeout_seconds under [agent] in lab.toml, or use a smaller model"
         return EndpointError("hung", f"{where} {deadline.in_words}", hint, partial=partial)
     if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
         hint = "write the address like http://127.0.0.1:8080/v1"

@@ -148,7 +148,7 @@ def split_thoughts(text: str, apart: str = "") -> tuple[str, str]:
     """Return a reply's answer and its thoughts, as two texts.
 
     ``apart`` has the thoughts that the server sent in a separate field; they come first in the result.  Thoughts at the
-    beginning of the text may contain code fences.  After the beginning, a ``<think>`` tag after a fence is part of the
+    beginning of the text may contain code fences.  Further on, a ``<think>`` tag that follows a fence is part of the
     code.  Thoughts are cut at ``MOST_CHARACTERS``, with a note that gives the number of characters left out.
     """
     inline: list[str] = []

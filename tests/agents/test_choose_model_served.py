@@ -101,5 +101,5 @@ def test_only_a_server_that_can_unload_is_said_to_unload() -> None:
         assert not open_endpoint("any", office(base_url=server.base_url)).facts().unloads
     history = small().history
     stays = chat(Voice("1", facts=replace(FACTS, unloads=False)))
-    assert stays.memory_words(history) == "stays in memory: its server has no call that unloads it"
+    assert stays.memory_words(history) == "stays in memory, because its server cannot unload it"
     assert chat(Voice("1", facts=FACTS)).memory_words(history).startswith("unloads before training")

@@ -156,7 +156,7 @@ def test_a_value_beyond_the_knobs_own_range_is_clipped_and_says_so(
     ("text", "reason"),
     [
         ("Y = 1\n", "X: no such knob in the file"),
-        ("X = 4  # knob: fixed\n", "X: its comment says that it is fixed"),
+        ("X = 4  # knob: fixed\n", "X: the knob's comment says `fixed`"),
         ("X = 'SSSL'\n", 'X: it is "SSSL" here, which is nothing like 9'),
         ("X = True\n", "X: it is True here, which is nothing like 9"),
     ],

@@ -132,7 +132,7 @@ class Chat:
         if not facts.here:
             return True, "takes no memory here"
         if not facts.unloads:
-            return True, "stays in memory: its server has no call that unloads it"
+            return True, "stays in memory, because its server cannot unload it"
         if keep != "auto":
             return keep, f"{'stays in memory' if keep else 'unloads before training'}, as keep_loaded says"
         found = fit(facts, history, self._office)

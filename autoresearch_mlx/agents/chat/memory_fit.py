@@ -50,7 +50,7 @@ def room_beside(facts: ModelFacts, history: History, office: Office) -> Fit:
 
 
 def fit(facts: ModelFacts, history: History, office: Office) -> Fit:
-    """Compare the memory that the model and a run need together with the memory that the machine has for them."""
+    """Decide whether the model and a run together fit into the machine's memory, less the reserve for the system."""
     run, model, memory = run_bytes(history), facts.size_bytes, office.memory_bytes
     if run is None or model is None or memory is None:
         unknown = [name for name, size in (("run", run), ("model", model), ("machine", memory)) if size is None]

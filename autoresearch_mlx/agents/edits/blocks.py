@@ -3,8 +3,8 @@
 A block is tried in three ways, in this order:
 
 - its lines match lines of the file exactly;
-- its lines match lines of the file if blanks and the indentation are ignored, and the indentation differs by the same
-  number of columns on all lines; then the replacement is shifted by this number too;
+- its lines match lines of the file if blanks are ignored, and all lines are shifted by the same number of columns; then
+  the replacement is shifted in the same way;
 - it has only one line, and this line is part of a line of the file.
 
 A block that fits nowhere or in several places is a problem.  Positions refer to the original text, so the order of the

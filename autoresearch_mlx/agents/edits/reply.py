@@ -50,7 +50,7 @@ class Edit:
     wants_code: bool = False
     """True when the fields are fine, but there are neither knobs nor code."""
     beyond: Beyond = frozenset()
-    """The refused values outside a knob's range comment, each with its knob."""
+    """Pairs of a knob and a refused value, which is outside the range in the knob's comment."""
 
 
 def read_reply(

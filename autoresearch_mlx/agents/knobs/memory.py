@@ -79,7 +79,7 @@ def remember(space: Space, history: History, running: Sequence[Running] = ()) ->
     for experiment in history.experiments:
         origin = origins[experiment.number]
         point = _moved(space, origin, experiment.knobs)
-        # Every origin was measured when it was the incumbent, so it need not be proposed again.
+        # Every origin was measured as the incumbent, so no origin is proposed again.
         tried.add(origin)
         if not experiment.cut_off:
             tried.add(point)

@@ -88,7 +88,7 @@ class Outlook:
 
         The rank is log(worth x P(runs)^CAUTION).  The rank is raised for steps of knobs that were not yet moved alone,
         and reduced for knobs that recent trials moved without a keep.  The worth of a move has two terms: its expected
-        improvement beyond ``level``, and ``KEPT`` times the expected gain over the incumbent that the loop keeps.
+        improvement beyond ``level``, and ``KEPT`` times its expected kept gain (:meth:`Surrogate.log_kept_gain`).
         """
         rows = self._rows(moves)
         runs = 1 - self.failures.chance(rows, self._doublings(moves))

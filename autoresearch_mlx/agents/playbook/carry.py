@@ -108,7 +108,7 @@ def _idle(name: str, knobs: Mapping[str, Knob]) -> str | None:
 
 def _unlike(knob: Knob, change: tuple[Any, Any]) -> str | None:
     if range_of(knob) is None and knob.kind is not None:
-        return "its comment says that it is fixed"
+        return "the knob's comment says `fixed`"
     if _family(knob.value) is not _family(change[1]):
         return f"it is {literal(knob.value)} here, which is nothing like {literal(change[1])}"
     return None
