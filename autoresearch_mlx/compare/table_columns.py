@@ -1,7 +1,7 @@
 """Find the columns of a results table, the table's metric, and whether lower or higher values are better.
 
 Nothing is guessed.  A column that is only called ``metric`` is not read as ``val_bpb``.  If neither the file nor the
-kept rows show the direction, the user has to name it.
+kept rows show the direction, the user has to name the direction.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Tools:
         return [str(self.folder / name) for name in _BIN]
 
     def missing(self) -> tuple[str, ...]:
-        """Return each needed tool of which no alternative is installed."""
+        """Return each entry of ``wanted.all`` for which none of the alternative programs is installed."""
         return tuple(need for need in self.wanted.all if self.found(need) is None)
 
     def refuse_missing(self) -> None:

@@ -31,8 +31,8 @@ class Ratio:
 
 
 def order(pairs: int) -> list[bool]:
-    """Return for each block whether the block times their function (A) or not (B): A B B A A B B A, so that drift
-    cancels."""
+    """Return for each block whether it times their function (A) or ours (B); the order A B B A A B B A cancels
+    drift."""
     return [(block % 4) in (0, 3) for block in range(2 * pairs)]
 
 

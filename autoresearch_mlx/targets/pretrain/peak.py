@@ -29,7 +29,7 @@ def calibration_of(
 ) -> Calibration | None:
     """Return this machine's calibration for the shape of a session's rows.
 
-    Returns None if there is no calibration, or if the settings forbid its use.
+    Returns None if there is no calibration, or if the settings forbid calibrations.
     """
     if settings.hardware.calibrate == "never":
         return None

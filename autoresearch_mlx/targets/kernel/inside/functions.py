@@ -58,7 +58,8 @@ def of_arrays(task: Task, function: Callable[..., Any]) -> OfArrays:
 def candidate_function(task: Task, candidate: Candidate, form: Form, reference: OfArrays, poison: bool) -> OfArrays:
     """Return the candidate as a function of the task's arrays.
 
-    With ``poison``, the outputs of a kernel are filled with NaN before the kernel runs, which shows unwritten numbers.
+    With ``poison``, the outputs of a kernel are filled with NaN before the kernel runs, so that unwritten numbers are
+    noticed.
     """
     space = _space(candidate)
     if form == "mlx":
