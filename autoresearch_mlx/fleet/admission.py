@@ -118,7 +118,7 @@ def refusals(wanted: Wanted, facts: Mapping[str, Any]) -> Iterator[str]:
             f"run `pip install autoresearch-mlx=={wanted.version}` here"
         )
     elif facts.get("code") != wanted.code:
-        yield "the package's code differs from the coordinator's: install the same commit on both"
+        yield "the package's code differs from the coordinator's: install the same commit on both machines"
     if facts.get("python") != wanted.python:
         yield f"this machine has Python {facts.get('python')}, the coordinator {wanted.python}: install that version"
     if wanted.mlx is not None and facts.get("mlx") != wanted.mlx:
@@ -126,8 +126,8 @@ def refusals(wanted: Wanted, facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"{have}: run `pip install 'mlx~={wanted.mlx}.0'` here"
     if wanted.wheel is not None and facts.get("wheel") not in (None, wanted.wheel):
         yield (
-            f"MLX's build here is for {facts.get('wheel')}, the coordinator's for {wanted.wheel}, and their kernels "
-            "differ: run `pip install --force-reinstall mlx` on both, under the same macOS"
+            f"MLX is built for {facts.get('wheel')} on this machine and for {wanted.wheel} on the coordinator, and "
+            "the kernels differ: run `pip install --force-reinstall mlx` on both machines, under the same macOS"
         )
     if wanted.corpus is not None and wanted.corpus not in (facts.get("corpora") or ()):
         yield (

@@ -40,7 +40,10 @@ class Lab:
 
 
 def lab_from(found: Mapping[str, Any]) -> Lab:
-    """Return the lab from the JSON values that :meth:`Lab.text` wrote.  Raises TypeError or KeyError for others."""
+    """Return the lab from the JSON values that :meth:`Lab.text` wrote.
+
+    Raises TypeError or KeyError for other values.
+    """
     return Lab(**{**found, "editable": tuple(found["editable"])})
 
 

@@ -33,7 +33,7 @@ def join(pairing: Path, name: str | None, host: str | None, port: int, home: Pat
     need_dask()
     side = read_pairing(pairing)
     if pairing.stat().st_mode & 0o077:
-        say(f"note: other people on this machine may read {pairing}; `chmod 600 {pairing}` keeps it to you")
+        say(f"note: other people on this machine may read {pairing}; `chmod 600 {pairing}` lets only you read it")
     name = name or _own_name(home)
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{name!r} cannot be a machine's name", "use letters, digits, dots and hyphens, 40 at most")

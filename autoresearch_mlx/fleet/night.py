@@ -231,7 +231,7 @@ class Night:
         return self._packed(name, errand)
 
     def _collect(self, idle: Sequence[str]) -> None:
-        """Fetch late results from the machines ``idle``, and log them; they do not count for their experiments."""
+        """Fetch late results from the machines ``idle`` and log them; late results do not count for an experiment."""
         if not self._late:
             return
         with self._lock:

@@ -91,7 +91,7 @@ def fleet_lines(state: FleetState) -> Iterator[str]:
     yield f"session      {state.session or 'none yet'}"
     yield ""
     if not state.members:
-        yield "no machine has joined; `autoresearch-mlx fleet join pairing.json` on a machine lets it take part"
+        yield "no machine has joined; call `autoresearch-mlx fleet join pairing.json` on a machine that should measure"
         return
     head = ("machine", "chip", "state", "does", "runs", "s a run", "sigma", "last report")
     rows = [head, *(_row(member) for member in state.members)]

@@ -35,7 +35,8 @@ def adopt(session: Session, pool: Path, pulled: Pulled, screen: Screen) -> Exper
 def _refuse_other_target(session: Session, pulled: Pulled) -> None:
     theirs, ours = (pulled.result.target, pulled.result.metric), (session.target.name, session.target.metric)
     if theirs != ours:
-        said = f"result {pulled.number} improves {theirs[1]} ({theirs[0]}), and this session {ours[1]} ({ours[0]})"
+        here = f"this session improves {ours[1]} ({ours[0]})"
+        said = f"result {pulled.number} improves {theirs[1]} ({theirs[0]}), and {here}"
         raise LabError(said, "choose another session with --tag, or a result that improves this session's metric")
 
 

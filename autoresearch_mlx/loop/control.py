@@ -233,7 +233,7 @@ class Orders:
         The pause ends after ``seconds``, or when the user orders `resume`.
         """
         self._order("pause")
-        self._say(f"paused: {why}; tries again in {took(seconds)}, `autoresearch-mlx resume` tries now")
+        self._say(f"paused: {why}; the run tries again in {took(seconds)}, or now after `autoresearch-mlx resume`")
         end = time.monotonic() + seconds
         while time.monotonic() < end and (self._folder is None or self.wish().paused):
             if (reason := self.over(sofar)) is not None:

@@ -52,9 +52,9 @@ _PATIENCE_SECONDS = 10
 _MOST_MACHINES = 64
 """Largest number of machines of a fleet that measure at the same time."""
 _MOST_LOST = 2
-"""Number of machines lost during an experiment's runs after which it is given up, because its edit may be the cause."""
+"""Number of machines that may be lost during an experiment's runs until it is given up; its edit may be the cause."""
 _MOST_NOT_TAKEN = 5
-"""Number of times that machines fail to begin an experiment's run after which the experiment is given up."""
+"""Number of failures of machines to begin an experiment's run after which the experiment is given up."""
 _INTERRUPTED = 130
 """Exit code of a process that Ctrl-C has ended."""
 
@@ -296,7 +296,7 @@ class Crew:
             self.session.worker.worktree.ensure()
 
     def _wait_for_lanes(self) -> None:
-        """Wait until no lane measures.  After ten seconds of waiting, Ctrl-C ends this process; until then it does not.
+        """Wait until no lane measures.  During the first ten seconds Ctrl-C is ignored; later it ends this process.
 
         A run ends as soon as it calls its watch.  A user's own target may never call its watch, and Python cannot end a
         thread from outside.  The next start logs the experiments that are still open.
@@ -330,7 +330,7 @@ class Crew:
             if self._again(attempt, lost):
                 self.screen.say(f"experiment {attempt.number} is measured on another machine: {lost}")
                 return wait_for(attempt, avoid=(here,))
-            said = f"{' and '.join(dict.fromkeys((*attempt.lost, here)))} did not come back with the run: {lost}"
+            said = f"{' and '.join(dict.fromkeys((*attempt.lost, here)))} did not deliver the run: {lost}"
             done = attempt.conclude(Verdict("interrupted", said))
         except Skipped as skipped:
             done = attempt.conclude(Verdict("interrupted", str(skipped)))

@@ -48,7 +48,7 @@ def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decisio
     session, sha = staff.session, attempt.sha
     workers = staff.workers
     if not workers:  # the only machine may have left a moment ago
-        raise MachineLost("no machine of the fleet is here")
+        raise MachineLost("no machine of the fleet is connected")
     first, shares = _First(len(workers)), Shares(len(workers), session.judge.baseline_runs)
 
     def log(runs: Sequence[Measurement]) -> None:
@@ -77,7 +77,7 @@ def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decisio
             watch(Progress("waiting", words=f"{first.done} of {done} of the baseline are done"))
     worker, runs = found
     if not runs:
-        raise MachineLost("no machine came back with the runs of the baseline")
+        raise MachineLost("no machine delivered the runs of the baseline")
     for other in first.passed_over:
         log(other)
     if worker.name != attempt.worker.name:

@@ -222,7 +222,7 @@ def repeat(
     """Run a kept experiment once more and log the run.
 
     Without ``seed``, the run gets a seed with which the experiment has not run yet.  A disturbed run is logged and
-    repeated, until there are three runs.
+    repeated; there are at most three runs.
     """
     assert experiment.commit is not None
     history = session.history(worker)

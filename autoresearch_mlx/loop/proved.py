@@ -45,7 +45,8 @@ def proved(
     if before and number == 0:
         return noted
     if before and (history.incumbent is None or number != history.incumbent.number):
-        reason = f"its runs write {named(written)}, which is in the commit and which the incumbent's runs do not write"
+        reason = f"the edit's runs write {named(written)}, which is in the commit and which "
+        reason += "the incumbent's runs do not write"
         return replace(noted, value=None, failure="invalid", reason=reason)
     return _disturbed(noted, f"{named(written)}: written during the run")
 

@@ -73,7 +73,7 @@ def worth_a_smoke(c: Candidate) -> bool:
 def _claimed_elsewhere(c: Candidate) -> str | None:
     """If this run shares its results, tell the other labs that this lab measures the edit.
 
-    Returns the reason if the edit is not worth a run because another lab has measured it or is doing so, else None.
+    Returns the reason if the edit is not worth a run because another lab measures it or has measured it, else None.
     """
     on_purpose = {
         "removes",

@@ -87,7 +87,7 @@ class Session:
     key: Key
     """Present comparability key of this session: the facts, besides the edited file, on which its values depend."""
     rules_changed: str = ""
-    """Words for each verdict that say that the rules have changed since the session's start; empty if they have not."""
+    """Words that each verdict gets if the rules have changed since the session's start; otherwise empty."""
     deciding: threading.RLock = field(default_factory=threading.RLock)
     """Lock for decisions, so that only one lane at a time reads and replaces the incumbent."""
     literals: Bounds | None = None

@@ -74,7 +74,8 @@ def wait_for_agent(away: AgentAway, screen: Screen, orders: Orders, sofar: Calla
     """
     seconds = _AWAY_SECONDS if away.seconds is None else away.seconds
     hint = f" ({away.hint})" if away.hint else ""
-    screen.say(f"waiting: {away}{hint}; asks again in {terms.took(seconds)}; `autoresearch-mlx stop` ends the run")
+    again = f"the agent is asked again in {terms.took(seconds)}"
+    screen.say(f"waiting: {away}{hint}; {again}; `autoresearch-mlx stop` ends the run")
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         if (reason := orders.stop(sofar(), screen.progress)) is not None:
@@ -107,7 +108,8 @@ def measure_anew(session: Session, screen: Screen, orders: Orders | None = None)
     best = session.journal().history.incumbent
     if best is None or not anew_due(session):
         return
-    screen.started(best.number, f"the incumbent again, whose earlier runs do not count here: {best.title}", None, None)
+    why = "the incumbent again, because its earlier runs do not count here"
+    screen.started(best.number, f"{why}: {best.title}", None, None)
     watch = (orders or Orders()).watching(best.number, screen.progress)
     for at in range(1 if session.judge.mode == "margin" else session.judge.replicates):
         repeat(session, session.worker, best, watch, seed=session.seed + at)

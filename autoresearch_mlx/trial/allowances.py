@@ -24,14 +24,14 @@ _CPU_MORE = 0.2
 _GPU_TIMES, _GPU_MORE = 2.0, 1.5
 """Allowance on a GPU, where only the wall-clock time is known: a multiple of the baseline's time, plus some seconds.
 
-It is larger than on a CPU, because other programs can lengthen the wall-clock time.
+This allowance is larger than on a CPU, because other programs can lengthen the wall-clock time.
 """
 _SAVED_BYTES = 1e8
 """Bytes of weights that can be checked and saved in one second."""
 _STEP_SHARE = 0.1
 """Largest time by which the last step may exceed the budget, as a share of the budget."""
 _SCORED_TIMES, _SCORED_MORE = 1.5, 0.3
-"""Allowance for the processor time of an evaluation: a multiple of the baseline's, plus a number of seconds."""
+"""Allowance for the processor time of an evaluation: a multiple of the baseline's time, plus a number of seconds."""
 _MODELS_PART = 4.0
 """Assumed ratio between the growth of a model and the growth of its evaluation's time.
 
@@ -40,7 +40,7 @@ The ratio is above 1 because a part of this time is the same for every model.
 _KILLED_TIMES, _KILLED_MORE = 5.0, 60.0
 """Wall-clock time after which an evaluation is killed: a multiple of the baseline's time, plus a number of seconds."""
 MOST_PARAMS = 16
-"""Maximum number of weights that a model may have, as a multiple of the baseline's."""
+"""Largest number of weights of a model, divided by the baseline's number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +89,14 @@ def after_the_budget(
         wall = _GPU_TIMES * usual.ending + _GPU_MORE + steps + saving
     if spent.wall <= wall:
         return None
-    said = f"the run went on for {spent.wall:.1f} s after its budget, where the baseline took"
+    said = f"the run went on for {spent.wall:.1f} s after its budget, and the baseline for {usual.ending:.1f} s"
     if spent.cpu is None or usual.ending_cpu is None:
-        return f"{said} {usual.ending:.1f} s and {wall:.1f} s are allowed"
+        return f"{said}; {wall:.1f} s are allowed"
     cpu = _END_TIMES * usual.ending_cpu + _CPU_MORE + more * cores_used
     if spent.cpu <= cpu:
         return None  # the run was waiting for the processor or the disk
-    used = f"it used {spent.cpu:.1f} s of processor time, and {cpu:.1f} s are allowed"
-    return f"{said} {usual.ending:.1f} s; {used}"
+    used = f"the run used {spent.cpu:.1f} s of processor time, and {cpu:.1f} s are allowed"
+    return f"{said}; {used}"
 
 
 def step_share(budget_seconds: float) -> float:
@@ -112,12 +112,14 @@ def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
     """
     if usual is None or usual.evaluate is None or (spent.cpu is not None and usual.evaluate_cpu is None):
         return None  # earlier versions did not record the processor time
-    said = f"the evaluation took {spent.wall:.1f} s, where the baseline's took {usual.evaluate:.1f} s"
+    said = f"the evaluation took {spent.wall:.1f} s, and the baseline's took {usual.evaluate:.1f} s"
     if spent.cpu is None or usual.evaluate_cpu is None:
         wall = _GPU_TIMES * usual.evaluate * size + _GPU_MORE
         return f"{said}; {wall:.1f} s are allowed for a model of this size" if spent.wall > wall else None
     cpu = _SCORED_TIMES * usual.evaluate_cpu * size + _SCORED_MORE
-    used = f"it used {spent.cpu:.1f} s of processor time, and {cpu:.1f} s are allowed for a model of this size"
+    used = (
+        f"the evaluation used {spent.cpu:.1f} s of processor time, and {cpu:.1f} s are allowed for a model of this size"
+    )
     return f"{said}; {used}" if spent.cpu > cpu else None
 
 

@@ -42,7 +42,7 @@ _TIGHT = 0.05
 _TAKEN = 0.1
 """Share of the memory that other programs must have taken during a run to explain the failure of the run."""
 _OWN = 0.8
-"""Share of the free memory from which on a run that used it counts as the cause of a shortage."""
+"""A run that used this share of the free memory counts as the cause of a shortage of memory."""
 _GPU_OTHERS = 0.1
 """Share of an NVIDIA GPU's memory that other programs must use to explain why a run could not allocate memory."""
 _DISK_FULL = 2**28
@@ -71,7 +71,8 @@ def blame(ended: Ended, log: Path) -> Blame:
     if ended.exceeded is not None:
         return _disk(ended, ended.exceeded) if DISK_LEFT in ended.exceeded else CANDIDATE
     if ended.killed is not None and _unplugged(ended):
-        return Blame("machine", f"the machine switched to battery power, and the run {ended.killed}", "plug it in")
+        words = f"the machine switched to battery power, and the run {ended.killed}"
+        return Blame("machine", words, "plug the machine in")
     if ended.killed is None and ended.returncode in _KILLS and (taken := _memory_by_others(ended)) is not None:
         return Blame("machine", f"the system ended the run because memory ran out: {taken}", _MEMORY_STEP)
     found = next((known for known in KNOWN if re.search(known.pattern, tail)), None)
@@ -108,7 +109,7 @@ def _memory_by_others(ended: Ended) -> str | None:
     if free - after.memory_free > _TAKEN * whole:
         return f"other programs took {(free - after.memory_free) / 1e9:.1f} GB of it during the run"
     if before.kills is not None and after.kills is not None and after.kills > before.kills:
-        return "the kernel's memory killer was at work, though the run used little"
+        return "the kernel ended processes for lack of memory, although the run used little"
     return None
 
 

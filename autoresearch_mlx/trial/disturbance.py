@@ -74,7 +74,7 @@ def slept(before: Clocks, after: Clocks) -> float:
 
 
 def longest_gap(steps: Sequence[float]) -> float:
-    """Return the seconds of the one interval between steps that is far longer than all others, or 0 without such a one.
+    """Return the seconds of the one interval between steps that is far longer than all others, or 0 if there is none.
 
     ``steps`` are the times at which steps ended, in seconds.  Two long intervals in one run are not a disturbance,
     because the script itself may evaluate now and then, or be short of memory.

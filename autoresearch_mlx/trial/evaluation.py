@@ -33,7 +33,7 @@ from autoresearch_mlx.trial.sandbox.permissions import private_tmp, without_secr
 from autoresearch_mlx.trial.spec import WEIGHTS, EvalSpec, ModelSpec, not_plain, type_of_most, write_spec
 
 _HUNG_STEP = (
-    "on a Mac, restart it if this happens again, because a process can wait for ever for a lock of Metal's shader cache"
+    "if this happens again on a Mac, restart the Mac: a process can wait for ever for a lock of Metal's shader cache"
 )
 
 

@@ -159,7 +159,7 @@ class Respondent:
             os.write(self._asks, ASK.pack(slot, rows))
 
     def answer(self, patience: float = PATIENCE_SECONDS) -> Answer:
-        """Return the answer to the oldest question that has no answer yet; its logits are valid until the next ``ask``.
+        """Return the answer to the oldest open question; the logits in the answer are valid until the next ``ask``.
 
         Raises Died, Invalid, and Hung if the process neither answers nor computes for ``patience`` seconds.
         """

@@ -142,9 +142,9 @@ class ByClock:
         if self._by_steps:
             return None
         if spent < _FLOOR * budget and not facts.get("refused"):
-            return f"training stopped after {spent:.1f} s of its {budget:g} s"
+            return f"training stopped after {spent:.1f} s of its budget of {budget:g} s"
         if not facts.get("held") and spent > budget + max(_OVER_SECONDS, _OVER_SHARE * budget):
-            said = f"training went on for {spent - budget:.1f} s after its {budget:g} s"
+            said = f"training went on for {spent - budget:.1f} s after its budget of {budget:g} s"
             step = facts.get("step_seconds") or 0.0
             return f"{said}: a step takes {step:.1f} s; {_SMALLER}" if step > step_share(budget) else said
         return None
@@ -223,11 +223,10 @@ class ByCount:
             return wrong
         goal = self._goal or 0.0
         if tokens < _FLOOR * goal:
-            return f"training stopped after {tokens:,} of its {self._words()}"
+            return f"training stopped after {tokens:,} of its budget of {self._words()}"
         if tokens > (1 + _OVER_SHARE) * goal:
-            return (
-                f"training went on to {tokens:,} tokens after its {self._words()}: a step is too large for the budget"
-            )
+            said = f"training went on to {tokens:,} tokens after its budget of {self._words()}"
+            return f"{said}: a step is too large for the budget"
         return None
 
     def _resized(self, weights: Path) -> str | None:

@@ -55,8 +55,8 @@ class Ended:
     returncode: int
     """Exit code as :mod:`subprocess` gives it: negative for a signal."""
     killed: str | None
-    """The reason for which ``allowed`` let the child be killed, for example that its time was over; None if it was not
-    killed for such a reason."""
+    """The reason that ``allowed`` returned and for which the child was killed, such as that its time was over, or None.
+    """
     seconds: float
     peak_memory_mb: float | None
     """Largest memory that the child and its descendants were seen to use together, in MiB, without mapped files.

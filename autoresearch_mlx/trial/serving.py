@@ -5,10 +5,13 @@
     rows = Rows(*descriptors, width)                in the child
     rows.take(8)                                    uint16 [8, width]; None once there are no more
 
-A request is the number of rows that the child wants, in four bytes.  The answer has three parts: the number of rows, in
-four bytes; the share of the budget that is used, in eight bytes (NaN if the child itself computes the share); and the
-rows.  An answer with 0 rows ends the training.  Each row is served once per epoch, in an order that depends only on the
-seed.
+A request is the number of rows that the child wants, in four bytes.  An answer has three parts:
+
+- the number of rows, in four bytes; 0 rows end the training
+- the share of the budget that is used, in eight bytes, or NaN if the child itself computes the share
+- the rows
+
+Each row is served once per epoch, in an order that depends only on the seed.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Timing:
     began: dict[Mark, float] = field(default_factory=dict)
     counted: dict[Mark, float] = field(default_factory=dict)
     ended: float | None = None
-    """Time at which the training ended, as the parent saw it, or None until then."""
+    """Time at which the training ended, as the parent saw it, or None before that time."""
     furthest: float = 0.0
     """The largest value that :meth:`spent` has returned so far."""
 

@@ -39,7 +39,7 @@ def tried(experiment: Callable[..., Experiment]) -> Callable[..., Experiment]:
     [
         ("invalid", (BUSY, BUSY, BUSY), "other programs used the processor"),
         ("invalid", (QUIET, BUSY, BUSY, BUSY), "other programs used the processor"),
-        ("invalid", (replace(BUSY, disturbed_by="it was stopped for 40 % of the time"),) * 3, "too slow"),
+        ("invalid", (replace(BUSY, disturbed_by="the run was stopped for 40 % of the time"),) * 3, "too slow"),
         ("invalid", (ASLEEP, ASLEEP), "each run of these experiments was disturbed"),
         ("discard", (BUSY, QUIET), ""),  # the undisturbed run counts
         ("invalid", (QUIET,), ""),  # the fault of its own code

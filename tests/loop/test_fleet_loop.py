@@ -305,7 +305,7 @@ def test_a_fleet_without_a_machine_cannot_begin_and_says_so(lab: Lab) -> None:
     with open_session(lab, settings, "t", print, elsewhere=True) as session:
         worker = Machine("attic").worker(session, ["attic"])
         leaving = replace(session, roster=lambda: [] if session.journal().running else [worker])
-        with pytest.raises(LabError, match="no machine of the fleet is here"):
+        with pytest.raises(LabError, match="no machine of the fleet is connected"):
             research(leaving, Steps({"X": 5.0}), Policy(experiments=1), Recorder())
 
 

@@ -134,7 +134,7 @@ def test_an_edit_whose_runs_write_what_measures_it_is_invalid(command_lab: Lab, 
         research(session, Steps(cheat, {"X": 3.5}), Policy(experiments=2), screen)
     cheated, honest = screen.done[1:]
     assert (cheated.status, cheated.value) == ("invalid", None)
-    assert "its runs write bench.py" in cheated.reason
+    assert "the edit's runs write bench.py" in cheated.reason
     assert (honest.status, honest.value) == ("keep", 10.25)
 
 

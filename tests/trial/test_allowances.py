@@ -51,8 +51,8 @@ def test_after_the_budget(spent: Spent, steps: float, size: int, holds: bool) ->
 def test_the_reason_has_the_figures() -> None:
     said = after_the_budget(USUAL, Spent(16.2, 20.0), 0.0, 0, 1.5)
     assert said is not None
-    assert said.startswith("the run went on for 16.2 s after its budget, where the baseline took 0.4 s; ")
-    assert said.endswith("it used 20.0 s of processor time, and 1.2 s are allowed")
+    assert said.startswith("the run went on for 16.2 s after its budget, and the baseline for 0.4 s; ")
+    assert said.endswith("the run used 20.0 s of processor time, and 1.2 s are allowed")
 
 
 def test_on_a_gpu_the_clock_alone_decides_and_allows_more() -> None:
@@ -67,7 +67,7 @@ def test_an_evaluation_may_take_what_a_model_of_its_size_takes() -> None:
     assert scoring(USUAL, Spent(9.0, 13.0), 3.0) is None
     said = scoring(USUAL, Spent(9.0, 14.0), 1.0)
     assert said is not None
-    assert said.endswith("it used 14.0 s of processor time, and 4.8 s are allowed for a model of this size")
+    assert said.endswith("the evaluation used 14.0 s of processor time, and 4.8 s are allowed for a model of this size")
 
 
 def test_an_evaluation_is_killed_after_five_times_the_baselines_and_a_minute() -> None:

@@ -42,10 +42,10 @@ def test_a_step_that_is_too_long_is_named_with_the_next_step(under: Conditions) 
     clock = ByClock(replace(under, steps=None, budget_seconds=20.0))
     said = clock.fault(25.0, {"refused": True, "step_seconds": 7.1}, WEIGHTS)
     assert said == (
-        "training went on for 5.0 s after its 20 s: a step takes 7.1 s; make a step smaller (TOTAL_BATCH_SIZE in "
-        "train_mlx.py), or raise [budget] seconds in lab.toml"
+        "training went on for 5.0 s after its budget of 20 s: a step takes 7.1 s; make a step smaller "
+        "(TOTAL_BATCH_SIZE in train_mlx.py), or raise [budget] seconds in lab.toml"
     )
     assert clock.fault(25.0, {"refused": True, "step_seconds": 0.1}, WEIGHTS) == (
-        "training went on for 5.0 s after its 20 s"
+        "training went on for 5.0 s after its budget of 20 s"
     )
     assert "if one step takes that long, make a step smaller" in str(clock.overstayed(31.0))

@@ -271,7 +271,7 @@ def watched(folder: Path, line: str, marker: str = "", **limits: Any) -> Ended:
 def test_a_child_that_uses_too_much_is_killed_with_the_reason(tmp_path: Path) -> None:
     ended = watched(tmp_path, "for n in 1 2 3 4 5 6; do sleep 30 & done; wait", processes=4)
     assert (ended.returncode, ended.killed) == (-signal.SIGKILL, None)
-    assert re.fullmatch(r"it had [5-7] processes, and a run may have 4", ended.exceeded or "")
+    assert re.fullmatch(r"the run had [5-7] processes, and a run may have 4", ended.exceeded or "")
 
 
 def test_what_left_the_group_is_killed_when_it_is_watched(tmp_path: Path) -> None:

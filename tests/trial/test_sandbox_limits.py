@@ -32,11 +32,11 @@ LIMITS = Limits(Path("/"), memory_bytes=8 * 10**9, folder_bytes=10**9, free_byte
 @pytest.mark.parametrize(
     ("sample", "said"),
     [
-        (Sample(memory_bytes=9_100_000_000), "it used 9.1 GB of the 8.0 GB of memory that a run may use"),
-        (Sample(processes=200), "it had 200 processes, and a run may have 32"),
-        (Sample(folder_bytes=1_600_000_000), "it wrote 1.6 GB into its folder, and a run may write 1.0 GB"),
+        (Sample(memory_bytes=9_100_000_000), "the run used 9.1 GB of the 8.0 GB of memory that a run may use"),
+        (Sample(processes=200), "the run had 200 processes, and a run may have 32"),
+        (Sample(folder_bytes=1_600_000_000), "the run wrote 1.6 GB into its folder, and a run may write 1.0 GB"),
         (Sample(free_bytes=12_000_000), "12 MB of disk are left, and 2.0 GB must stay free"),
-        (Sample(files=10_000), "it made more than 10,000 files"),
+        (Sample(files=10_000), "the run made more than 10,000 files"),
         (Sample(8 * 10**9, 10**9, 12, 2 * 10**9, 32), None),
         (Sample(), None),
     ],
@@ -96,7 +96,7 @@ def test_a_process_that_eats_memory_is_killed_with_the_reason(tmp_path: Path) ->
 def test_memory_of_its_children_counts(tmp_path: Path) -> None:
     text = f"import subprocess, sys\nsubprocess.run([sys.executable, '-S', '-c', {EATER!r}])"
     with child(text) as process:
-        assert "it used" in (until_killed(process, Watch(Limits(tmp_path, memory_bytes=150_000_000), "")) or "")
+        assert "the run used" in (until_killed(process, Watch(Limits(tmp_path, memory_bytes=150_000_000), "")) or "")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how pages are shared")
@@ -125,7 +125,7 @@ def test_a_fork_bomb_is_killed_whole(tmp_path: Path) -> None:
         assert line(process) == "up"
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) == 150
-        assert until_killed(process, watch) == "it had 151 processes, and a run may have 32"
+        assert until_killed(process, watch) == "the run had 151 processes, and a run may have 32"
         _, alive = psutil.wait_procs(family, timeout=5)
     assert not alive
     assert end_strays(watch) == 0
@@ -137,7 +137,7 @@ def test_filling_the_disk_ends_with_the_reason(tmp_path: Path) -> None:
     )
     with child(text + "time.sleep(20)", cwd=tmp_path) as process:
         reason = until_killed(process, Watch(Limits(tmp_path, folder_bytes=5_000_000), ""))
-        assert reason is not None and reason.startswith("it wrote ") and "may write 5 MB" in reason
+        assert reason is not None and reason.startswith("the run wrote ") and "may write 5 MB" in reason
     assert folder_usage(tmp_path)[0] < 65_000_000
 
 

@@ -111,8 +111,8 @@ def test_a_run_stopped_in_slices_is_seen_and_said(stop: float, go: float) -> Non
     with program("while True: pass") as child, stopped_in_slices(child.pid, stop, go):
         found = watched(child, 3.0)
     assert found.speed is not None and found.speed < 1 - 0.5 * share
-    assert "it was stopped for " in found.disturbed_by
-    told = int(found.disturbed_by.split("it was stopped for ")[1].split(" %")[0]) / 100
+    assert "the run was stopped for " in found.disturbed_by
+    told = int(found.disturbed_by.split("the run was stopped for ")[1].split(" %")[0]) / 100
     assert 0.5 * share < told < 2 * share + 0.1
 
 

@@ -77,7 +77,7 @@ def test_a_script_that_tells_its_own_score_gains_nothing(confined: Conditions, t
 
 def test_a_clock_that_runs_ahead_makes_no_shorter_run(confined: Conditions, tmp_path: Path) -> None:
     done = tiny.measure(earliest(AHEAD), tmp_path, replace(confined, steps=None))
-    ends_as(done, "invalid", r"training stopped after 0\.\d s of its 0\.5 s")
+    ends_as(done, "invalid", r"training stopped after 0\.\d s of its budget of 0\.5 s")
 
 
 @pytest.mark.slow
@@ -102,7 +102,7 @@ def test_a_last_step_padded_with_training_is_invalid(confined: Conditions, tmp_p
     (logs,) = (line for line in text.splitlines() if "trial.log(" in line)
     more = f"{logs}\n    import time\n    time.sleep(4.5)"
     done = tiny.measure(text.replace(logs, more), tmp_path, replace(confined, steps=None))
-    ends_as(done, "invalid", r"training went on for [4-9]\.\d s after its 0\.5 s")
+    ends_as(done, "invalid", r"training went on for [4-9]\.\d s after its budget of 0\.5 s")
 
 
 def test_a_first_step_without_end_is_killed(confined: Conditions, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ LATER = "import atexit\n@atexit.register\ndef more():\n    " + BUSY.format(1.5).
 def test_time_after_the_budget_is_bounded(text: str, tokens: int | None, confined: Conditions, tmp_path: Path) -> None:
     budget = replace(confined, steps=None, budget_tokens=tokens, budget_seconds=0.5 if tokens is None else 60.0)
     done = tiny.measure(text, tmp_path, budget, usual=USUAL)
-    late = r"the run went on for .* s after its budget, where the baseline took 0\.3 s|training went on for"
+    late = r"the run went on for .* s after its budget, and the baseline for 0\.3 s|training went on for"
     assert done.value is None and re.search(f"{late}|; killed", done.reason), done.reason
 
 
@@ -185,7 +185,7 @@ def test_time_after_the_budget_is_bounded(text: str, tokens: int | None, confine
 def test_training_in_the_evaluation_takes_time_that_is_bounded(confined: Conditions, tmp_path: Path) -> None:
     text = built(IN_EVALUATION.format(BUSY.format(0.9).replace("\n", "\n    ")))  # in both processes of the evaluation
     done = tiny.measure(text, tmp_path, confined, usual=replace(USUAL, evaluate_cpu=0.5))
-    ends_as(done, "invalid", r"the evaluation took .* where the baseline's took 1\.0 s")
+    ends_as(done, "invalid", r"the evaluation took .* and the baseline's took 1\.0 s")
 
 
 # --- what is saved and reported
@@ -280,7 +280,7 @@ def test_a_socket_cannot_be_opened(confined: Conditions, tmp_path: Path) -> None
 def test_a_fork_bomb_is_killed_whole(confined: Conditions, tmp_path: Path) -> None:
     bomb = "import os, time\nfor _ in range(150):\n    if os.fork() == 0: time.sleep(20); os._exit(0)\ntime.sleep(20)"
     done = tiny.measure(first(bomb), tmp_path, confined)
-    ends_as(done, "crash", r"it had \d+ processes, and a run may have 32; killed")
+    ends_as(done, "crash", r"the run had \d+ processes, and a run may have 32; killed")
     mine = str(tmp_path)
     left = [p for p in psutil.process_iter(["cmdline"]) if any(mine in word for word in p.info["cmdline"] or ())]
     assert [p for p in left if p.status() != psutil.STATUS_ZOMBIE] == []
@@ -312,7 +312,7 @@ def test_filling_the_disk_ends_with_the_reason(confined: Conditions, tmp_path: P
     fills = "import os, time\nfrom pathlib import Path\nfolder = Path(os.environ['TMPDIR'])\nfor i in range(40):\n"
     fills += "    (folder / str(i)).write_bytes(bytes(2_000_000))\n    time.sleep(0.05)\ntime.sleep(20)"
     done = tiny.measure(first(fills), tmp_path, confined)
-    ends_as(done, "crash", r"it wrote \d+ MB into its folder, and a run may write 20 MB; killed")
+    ends_as(done, "crash", r"the run wrote \d+ MB into its folder, and a run may write 20 MB; killed")
     assert not (tmp_path / "run" / "tmp").exists(), "what it wrote there is removed"
 
 
@@ -336,7 +336,7 @@ time.sleep(20)
 @pytest.mark.slow
 def test_eating_memory_ends_with_the_reason(confined: Conditions, tmp_path: Path) -> None:
     done = tiny.measure(first(EATS), tmp_path, confined)
-    ends_as(done, "crash", r"it used 0\.6 GB of the 0\.6 GB of memory that a run may use; killed")
+    ends_as(done, "crash", r"the run used 0\.6 GB of the 0\.6 GB of memory that a run may use; killed")
 
 
 def test_memory_that_is_asked_for_faster_than_the_parent_looks_is_not_given(

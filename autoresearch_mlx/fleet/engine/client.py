@@ -47,8 +47,8 @@ def must_ask_again(status: str, asked_at: str, address: str) -> bool:
 def why_lost(machines: Sequence[Machine], name: str, unseen: float, away_seconds: float) -> str | None:
     """Return why the coordinator no longer waits for a run of the machine ``name``, or None if it still waits.
 
-    The machine is not connected; ``unseen`` is the number of seconds since it was.  The coordinator does not wait for a
-    machine that has left.
+    The machine is not connected; ``unseen`` is the number of seconds since its last connection.  The coordinator does
+    not wait for a machine that has left.
     """
     if any(each.name == name and each.left for each in machines):
         return f"{name} has left the fleet"
@@ -62,7 +62,7 @@ class Fleet:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Connect to the coordinator whose files are in ``folder``.  Raises LabError if ``folder`` has none."""
+        """Connect to the coordinator whose files are in ``folder``.  Raises LabError if these files do not exist."""
         self._folder = folder
         self._pairing = own_pairing(folder)
         self._client: Any = None

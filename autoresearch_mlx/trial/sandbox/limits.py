@@ -96,14 +96,14 @@ class Sample:
 def exceeded(sample: Sample, limits: Limits) -> str | None:
     """Return the limit that the child exceeded, as a sentence; None if it exceeded no limit."""
     if _over(sample.memory_bytes, limits.memory_bytes):
-        return f"it used {_gb(sample.memory_bytes)} of the {_gb(limits.memory_bytes)} of memory that a run may use"
+        return f"the run used {_gb(sample.memory_bytes)} of the {_gb(limits.memory_bytes)} of memory that a run may use"
     if _over(sample.processes, limits.processes):
-        return f"it had {sample.processes} processes, and a run may have {limits.processes}"
+        return f"the run had {sample.processes} processes, and a run may have {limits.processes}"
     if _over(sample.folder_bytes, limits.folder_bytes):
         wrote, allowed = _gb(sample.folder_bytes), _gb(limits.folder_bytes)
-        return f"it wrote {wrote} into its folder, and a run may write {allowed}"
+        return f"the run wrote {wrote} into its folder, and a run may write {allowed}"
     if sample.files is not None and sample.files >= MOST_FILES:
-        return f"it made more than {MOST_FILES:,} files"
+        return f"the run made more than {MOST_FILES:,} files"
     if _over(limits.free_bytes, sample.free_bytes):
         return f"{_gb(sample.free_bytes)} {DISK_LEFT}, and {_gb(limits.free_bytes)} must stay free"
     return None

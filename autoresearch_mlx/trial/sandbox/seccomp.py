@@ -109,7 +109,8 @@ The other values concern only the process's own memory.
 _AF_INET, _SOCK_STREAM, _OTHER_TYPES, _IPPROTO_TCP, _MSG_FASTOPEN = 2, 1, 0xE, 6, 0x20000000
 """Constants of <sys/socket.h>.
 
-The lowest four bits of an argument hold the type of a socket; SOCK_STREAM is the lowest type.
+The lowest four bits of an argument are the type of a socket.  SOCK_STREAM is type 1, and _OTHER_TYPES are the other
+bits.
 """
 
 _CLONE_THREAD = 0x00010000

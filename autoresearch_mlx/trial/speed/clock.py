@@ -29,7 +29,7 @@ _PROBE_SECONDS = 4.0
 _COMPANY_SECONDS = 2.0
 """Seconds between two readings of all programs; such readings are taken only while something slows the run down."""
 _PRODUCT_NOISE, _FAST_NOISE, _COPY_NOISE = 1.15, 1.3, 1.4
-"""Limits of noise for the time of a probe divided by the time for the reference; a quiet machine stays within them.
+"""Limits for a probe's time divided by the reference's time; a ratio within its limit counts as noise, and as 1.
 
 The numbers limit slower products, faster products and copies.  The limit for faster products is the wider one: when
 products took 0.82 of the reference's time, training runs made no more steps.  A faster machine changes no budget
@@ -38,9 +38,9 @@ anyway.
 _MEMORY_SHARE = 0.5
 """Assumed share of a training run's time for which the run waits for memory.  It is a guess; no file was measured."""
 _MEMORY_DOUBT = 2.0
-"""Time of a copy, divided by the reference's, above which the run does not count.
+"""A run does not count if its copies took more than this multiple of the reference's time.
 
-Above this ratio the speed depends too much on the guess ``_MEMORY_SHARE``.
+Its speed would depend too much on the guess ``_MEMORY_SHARE``.
 """
 _LEAST_RATE, _MOST_RATE = 0.02, 20.0
 _MOST_COUNTED = 1.0
@@ -55,7 +55,7 @@ _NEWEST = 3
 The reference is a median too.  If the fastest probe counted here, each later run would look faster than the reference.
 """
 _STOPS_SECONDS = 2.0
-"""Seconds after a stop (SIGSTOP) was seen in which time that the run neither ran nor waited counts as stopped.
+"""For this many seconds after a stop (SIGSTOP), time in which the run neither ran nor waited counts as stopped.
 
 Otherwise ten checks a second would miss most of a short stop.
 """
@@ -70,7 +70,7 @@ class RunSpeed:
     speed: float | None = None
     """Mean speed over the recorded time, divided by the reference's.
 
-    It is None if nothing was recorded, or if the system does not report what it is computed from.
+    It is None if nothing was recorded, or if the system reports no processor time and no probe was made.
     """
     disturbed_by: str = ""
     """What slowed the run down, as text, or an empty string if nothing did."""
@@ -99,9 +99,9 @@ class _Sums:
     """Processor seconds of the run."""
     product: float = 0.0
     copy: float = 0.0
-    """Seconds, each multiplied by the probe's time divided by the reference's.
+    """Seconds, each multiplied by the ratio of the time of a copy to the reference's time.
 
-    This ratio counts as 1 if it is unknown or within noise.  ``product`` is the same sum for the products.
+    The ratio counts as 1 if it is unknown or within noise.  ``product`` is the same sum for the products.
     """
 
 
@@ -301,13 +301,13 @@ class ReferenceClock:
         others = self._company.others()
         got = given / (1 - halted) if halted < 1 else 1.0
         if got < NOTICED * self._reference.processor_share:
-            less = f"it got {_percent(got)} of the processor time that it wanted"
+            less = f"the run got {_percent(got)} of the processor time that it wanted"
             if others is not None and others.share >= 0.5 * (1 - got) / self._cores:
                 said.append(others.words())
             else:
                 said.append(less if others is None else f"{less}: a quota or a low priority holds it back")
         if halted > 1 - NOTICED:
-            said.append(f"it was stopped for {_percent(halted)} of the time")
+            said.append(f"the run was stopped for {_percent(halted)} of the time")
         if (product := sums.product / wall) > 1 / NOTICED:
             said.append(f"the processor was {_percent(product - 1)} slower than in the baseline")
         if (copy := sums.copy / wall) > 1 / NOTICED:

@@ -14,7 +14,7 @@ import psutil
 
 _MOST_NAMED = 3
 _LEAST_SHARE = 0.1
-"""Smallest share of the processor time of all other programs from which on a program is named."""
+"""A program is named only if it took at least this share of the processor time of all other programs."""
 _KNOWN = {
     "mds": "Spotlight",
     "mds_stores": "Spotlight",

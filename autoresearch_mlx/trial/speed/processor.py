@@ -45,7 +45,8 @@ class Use:
 def used(before: Totals, after: Totals) -> Use:
     """Return the processor time and the waiting time between two readings.
 
-    If a thread began between the readings, all of its time counts.  If a thread ended between them, none does.
+    If a thread began between the readings, all of its time counts.  If a thread ended between the readings, none of its
+    time counts.
     """
     got = waited = 0.0
     for thread, (ran, wanted) in after.items():
@@ -65,7 +66,7 @@ def totals(pids: Iterable[int]) -> Totals | None:
 
 
 def _from_schedstat(pids: Iterable[int]) -> Totals | None:
-    """Read /proc/PID/task/TID/schedstat: the nanoseconds that a thread ran, and those that it waited in a run queue.
+    """Read /proc/PID/task/TID/schedstat: for how many nanoseconds a thread ran, and waited in a run queue.
 
     Source: the kernel's Documentation/scheduler/sched-stats.rst.  Time in a throttled control group counts as waiting.
     """
