@@ -1,4 +1,4 @@
-"""List the coding agents that are known by name, each with the shell lines that let it work unattended.
+"""List the coding agents that are known by name, with shell lines that start them for work without a person.
 
 Each line was tested with the version in ``ran``, against a scripted server (``bench/coding_agents.py``).
 """
@@ -175,7 +175,7 @@ def program_of(line: str) -> str:
 
 
 def lacks_permission(line: str) -> str:
-    """Return a sentence about the option that this shell line lacks, so that its coding agent cannot edit files.
+    """Return a sentence if a coding agent cannot edit files because its shell line lacks an option.
 
     Returns an empty string if no option is known to be missing.
     """

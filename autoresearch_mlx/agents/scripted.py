@@ -48,7 +48,7 @@ class Scripted:
         """Return the step with this experiment's number; after a refusal, return the same step again.
 
         Raises AgentError after the last step, and for a step that does not fit the files.  While other experiments are
-        running, a step that does not fit raises AgentWaits instead, because the step may need one of their edits.
+        running, a step that does not fit raises AgentWaits instead, because it may need the edit of such an experiment.
         """
         if not 1 <= context.number <= len(self._steps):
             raise AgentError(

@@ -1,1 +1,1 @@
-"""Read a lab from disk: its settings, its files, its budget, and what its values depend on."""
+"""Read a lab from disk: its settings, its files, its budget, and the facts on which its values depend."""

@@ -20,8 +20,8 @@ _DRAWING = re.compile(r"(^|\.)(key|PRNGKey|default_rng|RandomState|Random|SeedSe
 def only_seeds_differ(before: str, after: str) -> bool:
     """Return whether two Python texts differ only in their seeds.
 
-    Seeds are variables with names such as ``SEED``, calls such as ``mx.random.seed``, and whole numbers in the
-    arguments of calls such as ``mx.random.key``.  Returns False if both texts do the same thing, and if a text does not
+    Three things count as seeds: variables with names such as ``SEED``, calls such as ``mx.random.seed``, and whole
+    numbers in calls such as ``mx.random.key``.  Returns False if both texts do the same thing, and if a text does not
     parse.
     """
     try:

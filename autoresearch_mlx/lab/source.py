@@ -116,7 +116,7 @@ def read_knobs(text: str) -> dict[str, Knob]:
 
     Two sorts of constant are not knobs: values that JSON cannot store (infinities, sets, bytes), and literals of
     several lines, which cannot be replaced in place.  Arithmetic on numbers (``64 * 1024``) is a knob only with a range
-    comment after it; then it may have several lines, but no other comment inside.
+    comment at its end.  Such arithmetic may have several lines, but no other comment.
     """
     return dict(_knobs(text))
 

@@ -218,7 +218,7 @@ class MlxServer:
 
 
 def _makes_a_token(port: int, seconds: float) -> bool:
-    """Return whether the server produces a token; this shows that its model is loaded.  Returns False if it refuses.
+    """Return whether the server produces a token, so that its model must be loaded; False if the server refuses.
 
     The request asks for the completion of a plain text, so that the chat template does not matter.  Raises OSError and
     HTTPException when the connection fails.

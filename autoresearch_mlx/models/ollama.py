@@ -1,4 +1,4 @@
-"""Use Ollama's own API: unlike its /v1 API, it can set the context length, list the loaded models and unload them.
+"""Use Ollama's own API, which can set the context length, list the loaded models, and unload a model; /v1 cannot.
 
 If a prompt is longer than the context, Ollama cuts the prompt without an error.  So each call asks for a context that
 is long enough for prompt and reply, asks Ollama not to cut, and compares the number of tokens read with our estimate.

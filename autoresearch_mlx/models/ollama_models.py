@@ -178,7 +178,7 @@ def completes(shown: Any) -> bool:
 def host_address(host: str) -> str:
     """Return the URL for ``OLLAMA_HOST`` in any form that Ollama accepts; the URL has no slash at its end.
 
-    ``0.0.0.0``, with which a server listens on all addresses, becomes 127.0.0.1, which can be called.  Without a port,
+    ``0.0.0.0`` is an address for listening, so it becomes 127.0.0.1, an address that can be called.  Without a port,
     Ollama's own port is used, or, after ``http://`` or ``https://``, the default port of HTTP or HTTPS.  Ollama reads
     ``OLLAMA_HOST`` in the same way.  Raises AgentError when ``host`` is not an address.
     """

@@ -204,7 +204,7 @@ class OpenAICompatible:
         return of_transport(error, self.where, deadline, heard.text, self._key, self._start)
 
     def _whole(self, text: str, heard: StreamedReply) -> EndpointError | None:
-        """Read an answer that was not streamed, from a server that cannot stream or does not offer this API."""
+        """Read an answer that was not streamed; the server cannot stream, or does not offer this API."""
         data = as_json(text)
         if isinstance(data, dict) and isinstance(data.get("choices"), list) and "error" not in data:
             heard.take(data)
@@ -320,8 +320,8 @@ class OpenAICompatible:
     def _find(self) -> Mapping[str, Any]:
         """Return the server's entry for this model, and store the name with which requests ask for the model.
 
-        If a server lists only one model, this model is used, whatever its name is.  For the name ``any``, the model of
-        the server's start is used; mlx_lm.server lists it by its path, among all models on the disk.
+        If a server lists only one model, this model is used, even if it has another name.  For the name ``any``, the
+        model of the server's start is used.  mlx_lm.server lists this model by its path, among all models on the disk.
         """
         listed = [entry for entry in self._listed() if isinstance(entry.get("id"), str)]
         found = next((entry for entry in listed if self.model in (entry["id"], *_aliases(entry))), None)

@@ -187,7 +187,7 @@ def as_json(text: str) -> Any:
 
 
 def is_here(host: str) -> bool:
-    """Return whether a host is this machine: a loopback name, or an address of one of its interfaces.
+    """Return whether a host is this machine: a loopback name, or an address of an interface of this machine.
 
     Another machine in the same network has its own memory, so its addresses do not count.
     """

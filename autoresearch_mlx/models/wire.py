@@ -116,7 +116,7 @@ class Endpoint(Protocol):
         ...
 
     def release(self) -> float | None:
-        """Unload the model from this machine's memory, wait until this is done, and return the seconds that it took.
+        """Unload the model from this machine's memory, wait until it is free, and return the seconds until then.
 
         Returns None when the model was not loaded, or cannot be unloaded.  Raises EndpointError when the model stays in
         memory.

@@ -96,7 +96,7 @@ class Opener:
         """Return a conversation in a simpler form after a bad answer; None if the model should repair the answer.
 
         A form on trial is given up after its first bad answer.  A model that is asked for values may repair one answer;
-        after that, it gets the menu.
+        after a second bad answer, the model gets the menu.
         """
         if old.form == "menu" or (old.short and not old.repairs and self._proven(old.form, context, facts)):
             return None

@@ -103,7 +103,7 @@ class SpareEdits:
         self._waiting += [(reply, index) for index in range(1, others + 1)]
 
     def pick(self, files: Mapping[str, str]) -> Edit | None:
-        """Return the next edit that still fits these files; edits that no longer fit are dropped."""
+        """Return the next edit that fits these files, and drop the edits before it; None if no edit fits."""
         while self._waiting:
             reply, index = self._waiting.pop(0)
             edits = read_reply(reply, files)

@@ -1,4 +1,4 @@
-"""Ask a coding agent for one edit, and take the changes that it left in the worktree."""
+"""Ask a coding agent for one edit, and take the changes that the agent left in the worktree."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class CodingAgent:
             self._asked = _Asked(context.number)
             self._refuse_to_go_on()
         elif self._asked.last is not None and self._is_in_vain(self._asked.last):
-            return self._asked.last  # the same answer again ends the experiment without another call, which costs money
+            return self._asked.last  # a repeated answer ends the experiment; a further call would cost money
         prompt = self._prompt(context)
         with self._log() as log, self._lend(_incumbent(context)) as tree:
             try:
@@ -166,7 +166,7 @@ class CodingAgent:
         talks.keep(self._office.folder, whole, secrets(os.environ))
 
     def _problem(self, called: Called, found: Changes, log: Path, history: History) -> str:
-        """Say why there is no edit; return an empty string when there is one.
+        """Return why there is no edit, as text; an empty string when there is an edit.
 
         Raises AgentError when asking again cannot help, and AgentAway when asking again later may help.
         """

@@ -93,7 +93,7 @@ class Outage:
 def outage(output: str, now: datetime | None = None) -> Outage | None:
     """Return the outage or usage limit that the last lines of an output report; None when there is no such report.
 
-    ``now`` is the current time with its zone; it gives a time of day in the output its date.  If ``now`` is None, the
+    ``now`` is the current time with its zone, from which the date of a time of day follows.  If ``now`` is None, the
     clock is read.
     """
     lines = [line.strip() for line in output.splitlines() if line.strip()][-_LINES:]
@@ -110,7 +110,7 @@ def asks_for_a_person(output: str) -> bool:
 
 
 def _until(text: str, now: datetime) -> float | None:
-    """Return the seconds until the latest time that the text names for another try; None if it names no time."""
+    """Return the seconds until the latest time that the text names for another try; None without such a time."""
     text = _ONE.sub(lambda match: "0.5 " if match[1] else "1 ", text)
     found = [
         seconds

@@ -1,7 +1,7 @@
 """Call a coding agent's shell command once, in a worktree of its own.
 
-The worktree has the same branches, tags and stashes as the user's repository.  A hook prevents that the agent changes
-branches, tags and stashes with git; the agent may still commit on the detached HEAD.
+The worktree has the same branches, tags and stashes as the user's repository.  A hook keeps the agent's git from
+changing branches, tags and stashes; the agent may still commit on the detached HEAD.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _short_lead(tree: Path) -> Iterator[dict[str, str]]:
         known = os.environ.get("GIT_CONFIG_COUNT", "")
         count = int(known) if known.isdigit() else 0
         yield {
-            # If the worktree's `.git` file is lost, this variable prevents that git uses the user's checkout around it.
+            # If the worktree has lost its `.git` file, this variable keeps git out of the user's checkout.
             "GIT_CEILING_DIRECTORIES": str(_top(tree).resolve().parent),
             "GIT_CONFIG_COUNT": str(count + 1),
             f"GIT_CONFIG_KEY_{count}": "core.hooksPath",

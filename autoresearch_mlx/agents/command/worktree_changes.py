@@ -1,4 +1,4 @@
-"""Find what a coding agent changed: the editable files that differ, and the other files that it touched.
+"""Find what a coding agent changed: the editable files that differ, and other files that the agent touched.
 
 Links are not followed, because a link in place of a file could lead out of the worktree.
 """

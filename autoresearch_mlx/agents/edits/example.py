@@ -1,7 +1,7 @@
 """Make the example of an answer from the lab's own knobs, and recognise a copy of the example in a reply.
 
-Small models copy examples.  If the example is about another program, a small model proposes a knob, a title and an axis
-of this other program, which mean nothing in the lab.  So the example is about a knob of the lab, and a copy of the
+Small models copy examples.  If the example is about another program, a small model proposes a knob, a title or an axis
+of that program.  These mean nothing in the lab.  So the example is about a knob of the lab, and a copy of the
 example is refused.
 """
 
@@ -29,7 +29,7 @@ exactly this distance by itself, so a copy of the example is recognised."""
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One change of one knob of this lab."""
+    """A change of a knob of the lab, for the example in the prompt."""
 
     path: str
     knob: str

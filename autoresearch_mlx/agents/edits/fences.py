@@ -181,7 +181,7 @@ def path_alone(line: str) -> str | None:
 
 
 def path_mentioned(line: str, files: Collection[str]) -> str | None:
-    """Return the editable file that a line of prose mentions, if it mentions exactly one."""
+    """Return the editable file that a line of prose mentions; None if the line mentions no file or several files."""
     words = {normal(word.rstrip(".")) for word in _PATH.findall(line[:300])}
     mentioned = [path for path in files if path in words]
     return mentioned[0] if len(mentioned) == 1 else None

@@ -107,7 +107,7 @@ def missing_names(new: Survey, old: Survey) -> str | None:
 
 
 def missing_modules(new: Survey, old: Survey, beside: Collection[str]) -> str | None:
-    """Return a message that names imported modules that are not installed, and modules that are; None if all are.
+    """Return a message about imported modules that are not installed; None if all imported modules are installed.
 
     Three kinds of import are allowed in any case: modules that the file imported before, the editable files, and
     imports inside ``try``.  ``beside`` has the names of the modules in the file's own folder.

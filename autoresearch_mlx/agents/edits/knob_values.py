@@ -24,7 +24,7 @@ Beyond: TypeAlias = frozenset[tuple[str, str]]
 
 
 class Unfit(Exception):
-    """Raised for a value that a knob cannot have; the message says which values it can have.
+    """Raised for a value that a knob cannot have; the message says which values are possible.
 
     The package ``edits`` catches ``Unfit`` itself.
     """

@@ -1,4 +1,4 @@
-"""Split a reply into its search/replace blocks, its fences, its prose, and the proposals in it."""
+"""Split a reply into search/replace blocks, fences and prose, and into proposals."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One proposal: its heading, its object, its blocks and its fences."""
+    """A proposal in a reply: its heading, its JSON object, its search/replace blocks and its fences."""
 
     heading: str
     found: Found | None

@@ -35,7 +35,7 @@ _FEW_NAMES = 3
 
 
 def code_left_out(text: str, original: str) -> str | None:
-    """Return a message about the first line that stands for omitted code; None when there is no such line.
+    """Return a message about the first line that is written in place of omitted code; None when there is no such line.
 
     Lines that are also in the original are ignored.
     """
@@ -72,7 +72,7 @@ def body_left_out(tree: ast.Module, original: ast.Module | None) -> str | None:
 
 
 def _bodies(tree: ast.Module) -> Iterator[tuple[str, Any]]:
-    """Yield the module, its classes, its functions and their methods, each with its dotted name."""
+    """Yield the module, and all classes, functions and methods in the module, each with its dotted name."""
     yield "the file", tree
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

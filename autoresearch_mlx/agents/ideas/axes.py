@@ -167,7 +167,7 @@ def knobs_of(axis: str, files: Mapping[str, str]) -> dict[str, object]:
 
 
 def coupled(one: str, other: str) -> bool:
-    """Return whether a new incumbent on one of these two axes makes earlier results on the other axis doubtful."""
+    """Return whether two axes belong together: a keep on one axis makes earlier results on the other axis doubtful."""
     if one == other:
         return True
     first, second = one.split(".")[0], other.split(".")[0]

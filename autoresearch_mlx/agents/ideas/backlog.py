@@ -146,7 +146,7 @@ def take(folder: Path, id: int, experiment: int) -> Idea:
 
 
 def refilled(folder: Path) -> str | None:
-    """Return the time at which a model was last asked for ideas, even if it gave none; None if there is no such time.
+    """Return the time of the last refill, with or without new ideas; None before the first refill.
 
     Raises LedgerError when the journal cannot be read.
     """
@@ -189,7 +189,7 @@ def _settled(idea: Idea, takers: Set[int], finished: Mapping[int, Experiment]) -
 
 
 def _tried(experiment: Experiment, id: int) -> bool:
-    """Return whether an experiment tried the idea: its answer is an edit for this idea, and its run was finished."""
+    """Return whether an experiment tried idea ``id``: the model sent an edit for the idea, and the run was finished."""
     talk = experiment.talk
     if experiment.cut_off or _no_edit(experiment):
         return False

@@ -3,7 +3,7 @@
 Most failures of a training come from a lack of memory.  The memory of a run is predictable, because it grows with the
 sizes in the file.  So a model of memory is fitted to the measured peak memory of all runs, and a run with more
 predicted memory has a higher chance of failing.  Memory is measured in doublings: 1 means twice the incumbent's memory.
-Some runs fail for other reasons, such as a learning rate at which training diverges.  So the chance is a logistic
+Some runs fail for other reasons: for example, training diverges at a large learning rate.  So the chance is a logistic
 regression on the memory and on the step of every knob.
 """
 

@@ -67,10 +67,10 @@ class Pool:
 
     A joint move is a choice of some of these single steps, ``{knob: index of its step}``.
 
-    ``index`` (of the knob), ``unit`` (the place in its range), ``length`` (squared) and ``growth`` (doublings of
-    memory) have shape (steps,).  ``columns``, shape (steps, 2), are the columns that a step changes: its own and its
-    follower's, or -1.  ``level`` is :attr:`Outlook.level`, which is stored because
-    computing it takes a prediction.
+    Four arrays have shape (steps,): ``index`` of the step's knob, ``unit``, the place in the knob's range, ``length``,
+    squared, and ``growth``, the doublings of memory.  ``columns``, shape (steps, 2), are the columns that a step
+    changes: the column of its knob, and the column of the knob's follower (-1 for none).  ``level`` is
+    :attr:`Outlook.level`, which is stored because its computation takes a prediction.
     """
 
     outlook: Outlook

@@ -161,7 +161,7 @@ def _lost(experiment: Experiment, incumbent: float) -> float | None:
     """Estimate the gain, a negative number, of a run that was stopped early.
 
     The ledger says by which share the run's training loss was higher than the incumbent's when the run was stopped.
-    The estimate assumes that its bits per byte are worse by the same share.  No verdict depends on the estimate.
+    The estimate assumes that the run's bits per byte are worse by this share.  No verdict depends on the estimate.
     Without the estimate, a step whose run was stopped would look like a step that was never tried.
     """
     stops = (m.extra.get("stop") for m in experiment.measurements if m.failure == "stopped")

@@ -144,9 +144,8 @@ def look(space: Space, memory: Memory, sigma: float | None = None) -> Outlook:
     where = coordinates(space)
     trials = _nearest(where, where.rows([space.start]), memory.trials)
     measured = [t for t in trials if t.score is not None]
-    # Points that other lanes measure now count as measured, with the incumbent's score (the constant liar of
-    # Ginsbourger et al. 2010), so that the next proposal looks elsewhere.  These points do not change the widths and
-    # the weights.
+    # For points that other lanes are measuring, the incumbent's score is assumed (the constant liar of Ginsbourger et
+    # al. 2010), so that the next proposal is a different one.  These points do not change the widths and the weights.
     points = [*(t.point for t in measured), *memory.running] or [space.start]
     rows = where.rows(points)
     gained = [t.score - memory.score for t in measured if t.score is not None]

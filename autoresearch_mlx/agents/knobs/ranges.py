@@ -29,7 +29,7 @@ class Range:
 
 
 def range_of(knob: Knob, first: Any = None) -> Range | None:
-    """Return the range in which a knob may move; None when it must stay as it is.
+    """Return the range in which a knob may move; None when the knob must keep its value.
 
     ``first`` is the knob's value at the start of the session, if the value has changed since the start.  A guessed
     range lies around ``first``, so that the range does not shift with every kept step.

@@ -2,8 +2,9 @@
 
     choice   "SSSL" -> "SSSSL"      use the new value: strings, tuples and switches have no size
     reached  0.5 -> 0.75 of a run   use the new value: a share of the run and a decay constant mean the same on every
-                                    machine; also if the old value is 0 there or here, because 0 has no ratio
-    count    8 -> 9 layers          add the difference, if both numbers there are whole and the old one is below 16
+                                    machine; also if the old value is 0 on one machine, because 0 has no ratio
+    count    8 -> 9 layers          add the difference, if the old and the new value on the other machine are whole
+                                    numbers, and the old value is below 16
     ratio    524288 -> 262144       multiply by the ratio, x0.5: sizes and rates depend on the machine
 
 A value outside the range in the knob's comment is replaced by the nearest end of the range.

@@ -5,7 +5,7 @@ agree.  If two winners lead to the same files here, these files are measured onc
 
 The next play follows from the history alone, so a resumed session continues where it stopped.  A play counts as tried
 when any agent has measured files with the same fingerprint.  If the loop refuses a play, the agent proposes it again
-unchanged.  Then the loop logs it as invalid: it is a result that this play cannot run here.
+unchanged.  Then the loop logs the play as invalid, because it is a result that a play cannot run here.
 """
 
 from __future__ import annotations

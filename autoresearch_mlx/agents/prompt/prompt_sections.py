@@ -251,7 +251,7 @@ def refused(feedback: Sequence[str]) -> str:
 
 
 def measured_now(running: Sequence[Running]) -> str:
-    """Return the section with the experiments that other lanes are measuring, oldest first; empty with one lane."""
+    """Return the section with the experiments that other lanes are measuring; empty if there are none."""
     said = "These experiments are being measured at this moment. Do not propose them again."
     lines = [f"- #{each.number} {terms.one_line(tame(each.title))}" for each in running]
     return section("Running now", "\n".join([said, *lines]) if lines else "")

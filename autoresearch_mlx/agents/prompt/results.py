@@ -141,7 +141,7 @@ def _noise(context: Context, short: bool) -> list[str]:
 
 
 def margin_told(history: History) -> str | None:
-    """Return the gain that the judge required for a keep in its last decision that names one; None if none does."""
+    """Return the gain that the judge last required for a keep, as text; None if no decision names such a gain."""
     found = (_MARGIN.search(e.reason) for e in reversed(history.experiments))
     return next((phrase(match.group(1), 20) for match in found if match), None)
 

@@ -1,8 +1,8 @@
 """Estimate how many tokens a text has, before a server has counted them.
 
 Models have different vocabularies, so the estimate is usually a little too high.  It was compared with the tokenizers
-of Qwen 3.6, DeepSeek V4, Llama 3 and Gemma 3.  With these, a training script has 3.0 to 3.6 bytes per token, prose 3.9
-to 4.0, and a traceback 3.0 to 3.6; Qwen and Gemma give every digit a token of its own.  For whole prompts, the estimate
+of Qwen 3.6, DeepSeek V4, Llama 3 and Gemma 3.  A training script has 3.0 to 3.6 bytes per token, prose has 3.9 to 4.0,
+and a traceback has 3.0 to 3.6.  For Qwen and Gemma, each digit is a token of its own.  For whole prompts, the estimate
 was 7 to 30 % above the counts of all four tokenizers.  For tables with almost only numbers, the estimate was up to 15 %
 too low, but a prompt has few such tables.
 """

@@ -86,9 +86,10 @@ def class_of(axis: str) -> str:
 
 
 def _stale(context: Context, notes: list[AxisNote]) -> tuple[str, ...]:
-    """Return the classes whose axes are all exhausted, and the class of the last ``COLLAPSE`` experiments.
+    """Return the stale classes of axes.
 
-    This last class is stale only if all these experiments belong to it, and none of them gained.
+    A class is stale if all its axes are exhausted.  A class is also stale if the last ``COLLAPSE`` experiments were all
+    on this class, and no experiment gained.
     """
     classes: dict[str, list[AxisNote]] = {}
     for note in notes:
