@@ -57,9 +57,9 @@ def compare_command(
 ) -> None:
     """Compare this session with other logs, by axis and change by change: which effects are the same on both machines?
 
-    Without a session, or with --alone, the imported logs are compared instead.  Without imported logs too, the last log
-    named by --with is compared.  If several machines of a fleet measured the session, the command first compares these
-    machines.
+    Without a session, or with --alone, the imported logs are compared instead.  If no log is imported either, the last
+    log named by --with is compared.  If several machines of a fleet measured the session, the command first compares
+    these machines.
 
     \b
     Example:

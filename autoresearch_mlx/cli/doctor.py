@@ -37,9 +37,9 @@ def doctor_command(calibrate: bool, selftest: bool, names: tuple[str, ...], slee
     evaluation.  New sessions choose their budget and batch by these times.  MFU, the share of the machine's peak speed
     that training reaches, is computed from the times too. docs/hardware.md has the rules.
 
-    With --selftest the command only tests what a night depends on: real trainings, evaluations, the sandbox, a killed
-    run and more.  The report has a line for each check.  You can paste the report into an issue, because it contains no
-    names, serial numbers or paths. docs/mac.md explains each line.
+    With --selftest the command tests what a night depends on, and nothing else: real trainings, evaluations, the
+    sandbox, a killed run and more.  The report has a line for each check.  You can paste the report into an issue,
+    because it contains no names, serial numbers or paths. docs/mac.md explains each line.
 
     \b
     Example:

@@ -64,7 +64,7 @@ def _measured(lab: Lab) -> int:
 
 
 def _closing(lab: Lab, before: int) -> Iterator[str]:
-    """Yield sentences for the time after the agent has ended: the session's result, and what is still being measured.
+    """Yield sentences to print when the agent has ended: the session's result, and what is still being measured.
 
     ``before`` is the number of experiments before the agent started.
     """

@@ -43,7 +43,7 @@ class Age(click.ParamType[timedelta]):
     type=Age(),
     default="14d",
     show_default=True,
-    help="Remove only what is older: 90m, 12h, 14d, 2w; 0 removes what has any age.",
+    help="Smallest age of what is removed, such as 90m, 12h, 14d or 2w; 0: any age.",
 )
 @tag_option
 @click.option("--all", "every", is_flag=True, help="Clean every session of the lab.")

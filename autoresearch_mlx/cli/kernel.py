@@ -205,7 +205,7 @@ def verify_command(
 @kernel_command.command("install")
 @click.argument("labs", metavar="[LAB]...", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @_script_option
-@click.option("--off", is_flag=True, help="Leave the switch at False.")
+@click.option("--off", is_flag=True, help="Set the switch to False, so that the kernel is not used.")
 @tag_option
 @json_option
 def install_command(labs: tuple[Path, ...], script: Path | None, off: bool, tag: str | None, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """Keep the machine awake while something is measured: ``caffeinate`` on macOS, ``systemd-inhibit`` on Linux.
 
-The command ends when our process ends, even by ``kill -9``.  A machine without either command goes to sleep as usual.
+The command ends when our process ends, even after ``kill -9``.  A machine without these commands goes to sleep as
+usual.
 """
 
 from __future__ import annotations

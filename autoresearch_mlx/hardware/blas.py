@@ -60,7 +60,7 @@ class Blas:
     source: Source
     """Where the library was found."""
     coretype: str | None = None
-    """The processor's name that OpenBLAS is given (OPENBLAS_CORETYPE); None lets OpenBLAS detect the processor."""
+    """Name of the processor, set as OPENBLAS_CORETYPE; None lets OpenBLAS detect the processor."""
     note: str = ""
     """Why the wheel's OpenBLAS cannot be used; empty if it can."""
 

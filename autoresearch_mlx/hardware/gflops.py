@@ -21,9 +21,10 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 
 def matmul_gflops(n: int, dtype: str = "float32", seconds: float = 0.3) -> float:
-    """Return the best rate of n x n products within ``seconds``, in 1e9 operations a second (a product has 2 n^3).
+    """Return the best rate of n x n products within ``seconds``, in 1e9 operations a second.
 
-    The best rate is used, not the mean, because other work on the machine can only slow a product down.
+    A product takes 2 n^3 operations.  The best rate is used, not the mean, because other work on the machine can only
+    slow a product down.
     """
     kind = getattr(mx, dtype)
     left, right = (mx.random.normal((n, n)).astype(kind) for _ in range(2))

@@ -78,7 +78,7 @@ def package_version(name: str) -> str | None:
 
 
 def mlx_wheel() -> str | None:
-    """Return the platform tag of the wheel that installed MLX's Metal code; None if MLX was not installed so."""
+    """Return the platform tag of the wheel that installed MLX's Metal code; None without such a wheel."""
     for name in ("mlx-metal", "mlx"):
         try:
             text = importlib.metadata.distribution(name).read_text("WHEEL") or ""

@@ -54,7 +54,9 @@ def remove(functions: Sequence[str], script: Path) -> list[str]:
     was = script_text(script)
     wanted = list(functions) or [each.function for each in installed_in(was)]
     if not wanted:
-        raise LabError(f"{script.name} has no installed kernel", "`autoresearch-mlx kernel install` puts a kernel in")
+        raise LabError(
+            f"{script.name} has no installed kernel", "`autoresearch-mlx kernel install` installs a kept kernel"
+        )
     text = was
     for function in wanted:
         text = without_kernel(text, function, script.name)

@@ -28,7 +28,7 @@ def commands(visible: str) -> dict[str, tuple[str, ...]]:
 def added(state: State, run: Run) -> State:
     """Return the state with the GPU's facts added.
 
-    The temperature is the higher of the GPU's and the processor's; the thermal pressure likewise.
+    For temperature and for thermal pressure, the higher value of GPU and processor is used.
     """
     said = {"gpu": "", "users": ""} | dict(run(commands(os.environ.get("CUDA_VISIBLE_DEVICES", ""))))
     cells = _cells(said["gpu"])

@@ -22,7 +22,7 @@ from autoresearch_mlx.setup.about.tree import Tree, read_tree
 from autoresearch_mlx.targets.contract import Finding, Say
 
 _TESTED: tuple[Number, ...] = ("speed", "size", "printed", "test-time", "coverage", "bundle")
-"""Numbers for which the repository's tests are run, to be measured or to check each edit."""
+"""Numbers for which the repository's tests are run: the tests are measured, or they check each edit."""
 _NEEDS_TESTS: tuple[Number, ...] = ("size", "test-time", "coverage", "bundle")
 _RUNNERS = {
     **dict.fromkeys((".js", ".mjs", ".cjs", ".ts"), ("npm",)),

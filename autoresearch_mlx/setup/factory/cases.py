@@ -69,8 +69,8 @@ class Cases:
 def written_by_user(folder: Path, work: Path) -> Cases | None:
     """Return the cases that the user has put into a problem's folder; None if there is no such file.
 
-    A check may be a function in a Python file beside the cases.  Raises ConfigError, which names the faulty line, for
-    a wrong file, and ConfigError for cases that test too little.
+    A check may be a function in a Python file beside the cases.  Raises ConfigError for a malformed file (the error
+    names the line), and for cases that test too little.
     """
     path = folder / FILE
     if not path.is_file():

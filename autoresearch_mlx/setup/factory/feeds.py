@@ -63,7 +63,10 @@ def fetched(url: str) -> bytes:
             for part in answer.iter_bytes():
                 data += part
                 if len(data) > MOST_BYTES:
-                    raise LabError(f"--fetch {url}: longer than {MOST_BYTES >> 20} MB", "download and shorten it")
+                    raise LabError(
+                        f"--fetch {url}: longer than {MOST_BYTES >> 20} MB",
+                        "download the file, shorten it, and give it with --posts",
+                    )
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
         raise LabError(f"--fetch {url}: {type(error).__name__}: {error}", "check the address") from None
     return data
