@@ -1,6 +1,7 @@
-"""Certify the head, the newest keep: run it and an earlier version in turn, on new seeds and rows not yet scored.
+"""Certify the head, which is the newest keep: compare it with an earlier version on new seeds and unused rows.
 
-Every run is logged when it ends, so a certification that was killed can continue where it stopped.
+The runs of the two versions alternate.  Every run is logged when it ends, so a certification that was killed can
+continue where it stopped.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Each order is a line of ``control.jsonl`` in the session's folder:
 
-    began     a run has started: its process, and the limits it was given
-    ended     that run is over
+    began     a run has started; the line has its process and its limits
+    ended     the run is over
     pause     start nothing new
     resume    continue; also takes back a stop that has not taken effect yet
     stop      end the run after this experiment
@@ -64,7 +64,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The run that began last; it may be over."""
+    """The run that began last, which may be over."""
 
     pid: int
     time: str

@@ -2,7 +2,7 @@
 
 The main thread asks the agent and gives each proposal to a free lane.  A lane is a thread with its own worktree; its
 measurements are child processes.  A lane takes the lock ``session.deciding`` to decide on an experiment.  So this one
-process writes verdicts, keeps and lines of the ledger one after the other.
+process writes one verdict, keep or line of the ledger after the other.
 """
 
 from __future__ import annotations

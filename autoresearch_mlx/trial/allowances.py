@@ -126,7 +126,7 @@ def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
 def larger(usual: Usual | None, spent: Spent) -> float | None:
     """Return the largest size that the model can have, given the time of its evaluation.
 
-    The size is the model's work divided by the baseline's; it is None if the baseline's time is unknown.  Starting the
+    The size is the model's work divided by the baseline's, or None if the baseline's time is unknown.  Starting the
     processes and computing the score take about as long for every model.  So all additional time is attributed to the
     model, and the model is assumed to have grown four times as much as the time.
     """

@@ -30,8 +30,8 @@ def end_orphans(folder: Path, seconds: float = 5.0, since: float | None = None) 
     Only the process that has the session's lock may call this function: then no living loop can have started these
     programs.  The call takes a few milliseconds if there is nothing to end.  It gives up after ``seconds``.
 
-    If ``since``, a time in seconds since 1970, is given, a program without the variable is ended too if it began after
-    this time, has no terminal, and has its current directory below ``folder``.
+    ``since`` is a time in seconds since 1970.  If it is given, programs without the variable are ended too if they
+    began after this time, have no terminal, and have their current directory below ``folder``.
     """
     import psutil
 
@@ -51,7 +51,7 @@ def end_orphans(folder: Path, seconds: float = 5.0, since: float | None = None) 
 def at_work(folder: Path) -> list[str]:
     """Return at most three programs that may write below ``folder``, each as ``vim (process 12)``.
 
-    A program may do so if its current directory or one of its open files is below ``folder``, or if its command line
+    They are programs with their current directory or an open file below ``folder``, and programs whose command line
     names ``folder``.  This process and its parents are not returned.
     """
     import psutil
