@@ -116,7 +116,7 @@ def budget_in_words(said: float | str) -> str:
 
 
 def _hardware(device: Any, machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts that describe the machine.  If a CPU trains, these include the BLAS, or else the GPU's cores."""
+    """Return the parts that describe the machine, such as the BLAS of a CPU or the number of a GPU's cores."""
     chip, gpu = machine.get("chip"), machine.get("gpu")
     named = gpu if device == "gpu" and gpu and gpu != chip else None
     own: dict[str, Any] = {"blas": machine.get("blas")} if device == "cpu" else {"gpu_cores": machine.get("gpu_cores")}

@@ -205,9 +205,9 @@ class LimitSettings(Frozen):
     """Limits of one run, in GB of 1000 MB; ``auto`` means a limit that is chosen for the machine."""
 
     memory_gb: Positive | Auto = "auto"
-    """Main memory that all processes of the run together may use at most."""
+    """Largest amount of main memory that all processes of the run may use together."""
     folder_gb: Positive | Auto = "auto"
-    """Amount of data that a run may write into its folder at most."""
+    """Largest amount of data that a run may write into its folder."""
     free_disk_gb: NotNegative | Auto = "auto"
     """Space that must stay free on the disk."""
 
@@ -218,7 +218,7 @@ class LiteralSettings(Frozen):
     edit_bytes: Count | Auto = "auto"
     """Largest number of bytes that one edit may add; strings and numbers may take a third of it."""
     file_bytes: Count | Auto = "auto"
-    """Largest number of bytes in a whole file; a file that had more before the edit may keep its number."""
+    """Largest number of bytes in a whole file; a file that had more before the edit must not grow."""
     statement_bytes: Count | Auto = "auto"
     """Largest number of bytes in one new statement."""
 

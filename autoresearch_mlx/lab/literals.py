@@ -52,9 +52,9 @@ class Bounds:
     edit_bytes: int = 6144
     """Maximum that one edit may add to a file; strings and numbers may take a third of this."""
     file_bytes: int = 24_576
-    """Maximum in a whole file; a file that had more before the edit may keep its number."""
+    """Maximum in a whole file; a file that had more before the edit must not grow."""
     statement_bytes: int = 1024
-    """Maximum in one new statement."""
+    """Maximum in a new statement."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Open the conversation of one experiment: choose the form, write its prompt, and set the limits of the reply."""
+"""Open the conversation of one experiment: choose the form, write the prompt, and set the limits of the reply."""
 
 from __future__ import annotations
 

@@ -228,7 +228,7 @@ def _beyond(
 def _tune(
     texts: dict[str, str], originals: Mapping[str, Original], knobs: Mapping[str, Any], insisted: knob_values.Beyond
 ) -> tuple[str, knob_values.Beyond]:
-    """Set knobs in the texts.  Return a problem if there are wrong values, and the values that are out of range."""
+    """Set knobs in the texts.  Return the problem (empty if all values fit), and the values that are out of range."""
     if not knobs:
         return "", frozenset()
     now = {path: read_knobs(texts[path]) if path in texts else original.knobs for path, original in originals.items()}
