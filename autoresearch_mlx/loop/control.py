@@ -172,7 +172,7 @@ def listening(folder: Path, policy: Policy, say: Say) -> Iterator[Orders]:
 
 
 class Orders:
-    """Reads the user's orders to this run, for the loop.  Without a folder there are no orders."""
+    """Reads the user's orders to this run, so that the loop can obey them.  Without a folder there are no orders."""
 
     def __init__(self, policy: Policy | None = None, folder: Path | None = None, say: Say = lambda text: None) -> None:
         self._given, self._folder, self._say = policy or Policy(), folder, say

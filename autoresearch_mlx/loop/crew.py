@@ -52,9 +52,9 @@ _PATIENCE_SECONDS = 10
 _MOST_MACHINES = 64
 """Largest number of machines of a fleet that measure at the same time."""
 _MOST_LOST = 2
-"""Number of machines that may be lost during an experiment's runs until it is given up; its edit may be the cause."""
+"""An experiment is given up when this many machines were lost during its runs, because its edit may be the cause."""
 _MOST_NOT_TAKEN = 5
-"""Number of failures of machines to begin an experiment's run after which the experiment is given up."""
+"""An experiment is given up after this many failures of machines to begin its run."""
 _INTERRUPTED = 130
 """Exit code of a process that Ctrl-C has ended."""
 

@@ -261,7 +261,7 @@ class _HookedAgent:
         return self._agent.make_room(context) if isinstance(self._agent, Tenant) else {}
 
     def close(self) -> None:
-        """Do nothing; the agent is closed by the caller that made it."""
+        """Do nothing, because the caller that made the agent closes it."""
 
 
 class _HookedScreen:

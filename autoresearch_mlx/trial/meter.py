@@ -23,7 +23,10 @@ It is the larger of a number of seconds and a share of the budget.  A longer exc
 candidates do not have.
 """
 _BEGINS_SECONDS = 600.0
-"""If the budget is not a time: the seconds from which the limits for the start and the first step are computed."""
+"""Seconds from which the limits for the start and the first step are computed if the budget is not a time.
+
+A run that may take less time has this shorter time instead.
+"""
 _PACE_AFTER, _PACE_TIMES, _PACE_MORE = 0.02, 4.0, 30.0
 """Three numbers for limiting the time of a run by its pace.
 
