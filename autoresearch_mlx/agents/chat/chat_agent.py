@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.agents.chat.calls import Calls
 from autoresearch_mlx.agents.chat.memory_fit import fit, room_beside
 from autoresearch_mlx.agents.chat.opening import FormSize, Opener
@@ -389,6 +390,8 @@ def _chosen(thread: Thread, reply: Reply) -> tuple[Edit | None, str]:
     if number is None:
         return None, problem
     choice = thread.choices[number - 1]
-    hope = "" if choice.gain is None else f" The optimiser expected {choice.gain:+.2g} ± {choice.deviation:.2g}."
+    hope = ""
+    if choice.gain is not None and choice.deviation is not None:
+        hope = f" The optimiser expected {terms.rough_gain(choice.gain)} ± {terms.rough(choice.deviation)}."
     words = f"Chosen from a menu of {len(thread.choices)}: {why}{hope}"
     return Edit(choice.name.title, choice.axis, words, choice.gain, choice.files), ""

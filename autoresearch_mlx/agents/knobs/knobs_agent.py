@@ -6,6 +6,7 @@ from itertools import islice
 
 import numpy as np
 
+from autoresearch_mlx import terms
 from autoresearch_mlx.agents.knobs.fresh_moves import fresh_moves
 from autoresearch_mlx.agents.knobs.memory import first_values, remember
 from autoresearch_mlx.agents.knobs.moves import Move, point_of
@@ -82,5 +83,6 @@ def _rationale(outlook: Outlook, move: Move, name: MoveName) -> str:
         if name.start
         else ""
     )
-    expected = f"Expected gain {gain:+.2g} ± {deviation:.2g}" if outlook.surrogate.informed else "No step measured yet"
+    hope = f"Expected gain {terms.rough_gain(gain)} ± {terms.rough(deviation)}"
+    expected = hope if outlook.surrogate.informed else "No step measured yet"
     return f"{knobs}.{begins} {expected}, chance of failing {failing:.0%}."
