@@ -69,7 +69,7 @@ would use the user's worktree."""
 
 
 class Commands(click.Group):
-    """A group that knows the help line of every command without importing it."""
+    """A group that knows the help line of every command without importing the command."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(_COMMANDS)
