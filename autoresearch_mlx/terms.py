@@ -55,16 +55,18 @@ def gain(number: float | None) -> str:
     return amount(number) if number < 0 else f"+{amount(number)}"
 
 
-def rough_gain(number: float, digits: int = 2) -> str:
-    """Format an estimated difference with ``digits`` significant digits and its sign; numbers from 10 to a million have
-    no exponent."""
-    return "+" * (number >= 0) + rough(number, digits)
+def estimate(number: float, deviation: float, digits: int = 2) -> str:
+    """Format an estimated gain and its standard deviation, each with ``digits`` significant digits.
+
+    Numbers below a million have no positive exponent.
+    """
+    sign = "" if number < 0 else "+"
+    return f"{sign}{_rounded(number, digits)} ± {_rounded(deviation, digits)}"
 
 
-def rough(number: float, digits: int = 2) -> str:
-    """Format an estimate with ``digits`` significant digits; numbers from 10 to a million have no exponent."""
-    short = f"{number:.{digits}g}"
-    return f"{float(short):.0f}" if 10 <= abs(number) < 1e6 else short
+def _rounded(number: float, digits: int) -> str:
+    short = f"{number + 0.0:.{digits}g}"  # -0.0 must not show its sign
+    return f"{float(short):.0f}" if 10 <= abs(float(short)) < 1e6 else short
 
 
 def _decimals(number: float, hidden: float, digits: int) -> str:

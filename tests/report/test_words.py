@@ -71,13 +71,14 @@ def test_a_gain_has_its_sign_and_three_digits_where_it_is_tiny(number: float, wo
         (0.00213, 2, "+0.0021"),
         (-0.5, 1, "-0.5"),
         (-79.6, 1, "-80"),
+        (9.99, 2, "+10"),
         (1234.0, 2, "+1200"),
         (2.3e7, 2, "+2.3e+07"),
-        (0.0, 2, "+0"),
+        (-0.0, 2, "+0"),
     ],
 )
 def test_an_estimated_gain_has_no_exponent_below_a_million(number: float, digits: int, words: str) -> None:
-    assert terms.rough_gain(number, digits) == words
+    assert terms.estimate(number, abs(number), digits) == f"{words} ± {words[1:]}"
 
 
 def test_no_number_but_zero_looks_like_zero() -> None:

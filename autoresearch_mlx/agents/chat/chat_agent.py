@@ -392,6 +392,6 @@ def _chosen(thread: Thread, reply: Reply) -> tuple[Edit | None, str]:
     choice = thread.choices[number - 1]
     hope = ""
     if choice.gain is not None and choice.deviation is not None:
-        hope = f" The optimiser expected {terms.rough_gain(choice.gain)} ± {terms.rough(choice.deviation)}."
+        hope = f" The optimiser expected {terms.estimate(choice.gain, choice.deviation)}."
     words = f"Chosen from a menu of {len(thread.choices)}: {why}{hope}"
     return Edit(choice.name.title, choice.axis, words, choice.gain, choice.files), ""

@@ -83,6 +83,6 @@ def _rationale(outlook: Outlook, move: Move, name: MoveName) -> str:
         if name.start
         else ""
     )
-    hope = f"Expected gain {terms.rough_gain(gain)} ± {terms.rough(deviation)}"
+    hope = f"Expected gain {terms.estimate(gain, deviation)}"
     expected = hope if outlook.surrogate.informed else "No step measured yet"
     return f"{knobs}.{begins} {expected}, chance of failing {failing:.0%}."

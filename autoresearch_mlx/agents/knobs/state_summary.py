@@ -146,4 +146,4 @@ def _candidate(outlook: Outlook, space: Space, move: Move) -> str:
     risk = f", {failing:.0%} likely to fail" if failing >= 0.25 else ""
     changes = space.changes(point_of(outlook.space, move))
     steps = " with ".join(f"{name} {literal(was)} -> {literal(now)}" for name, (was, now) in changes.items())
-    return f"{steps} (expected gain {terms.rough_gain(gain)} ± {terms.rough(deviation)}{risk})"
+    return f"{steps} (expected gain {terms.estimate(gain, deviation)}{risk})"

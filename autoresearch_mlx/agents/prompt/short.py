@@ -141,7 +141,7 @@ def _head(choices: Sequence[RankedMove]) -> str:
 def _line(number: int, choice: RankedMove, record: str) -> str:
     told = []
     if choice.gain is not None and choice.deviation is not None:
-        told.append(f"{terms.rough_gain(choice.gain, 1)} ± {terms.rough(choice.deviation, 1)}")
+        told.append(terms.estimate(choice.gain, choice.deviation, 1))
     if choice.failing >= 0.1:
         told.append(f"{choice.failing:.0%} likely to fail")
     if record:
