@@ -61,7 +61,12 @@ if TYPE_CHECKING:
 @click.option(
     "--share", metavar="REMOTE", help="Exchange results with other labs through a git remote; see docs/share.md."
 )
-@click.option("--certify", type=int, metavar="PAIRS", help="Certify at the end with this many pairs of runs.")
+@click.option(
+    "--certify",
+    type=int,
+    metavar="PAIRS",
+    help="Certify at the end with this many pairs of runs; the time for them is reserved.",
+)
 @click.option(
     "--report/--no-report", default=None, help="Write the page at the end; default: only with --hours or --until."
 )

@@ -65,7 +65,7 @@ def _waiting(e: Experiment, gain: float, now: float) -> Waiting:
 
 def _why(e: Experiment) -> str:
     if UNCOUNTED in e.reason:
-        return "it did work that the budget does not count"
+        return "the budget does not count a part of its work"
     if any("audit_doubt" in m.extra for m in e.measurements):
         return "its audit left a doubt"
     audited = any(m.extra.get("audited") is True for m in e.measurements)

@@ -290,7 +290,7 @@ class OpenAICompatible:
             return "is base_url right (it often ends in /v1), and the model's name?"
         if 300 <= status < 400:
             return "set base_url to the address to which this server redirects"
-        return "change what the server's message names"
+        return "the server's message says what it refuses; change that setting under [agent] in lab.toml"
 
     def _room_hint(self) -> str:
         return (

@@ -109,7 +109,7 @@ def before_first_run(lab: Lab, resolved: Resolved, tag: str | None, say: Say, ma
     found, why = calibration_here(settings, lab, machine, profile)
     if found is not None or profile.device != "gpu":
         return
-    told = "it is measured now, in about a minute; --no-calibrate skips the measurement"
+    told = "the machine is measured now, in about a minute; --no-calibrate skips the measurement"
     say(f"{why or 'this machine was never measured'}: {told}")
     try:
         calibrate_here(lab, settings, machine, profile, say)

@@ -225,10 +225,10 @@ def _tried(
     edited: Sequence[str],
     on_disk: Collection[str],
 ) -> set[str]:
-    """Return the edited files whose text, both on the disk and staged, is the text that a commit of the session gave
-    them.
+    """Return those of the user's changed files that hold only texts of this session.
 
-    ``ends`` has the commit at which the session began, and its incumbent.  ``on_disk`` has the files of the checkout
+    The text on the disk and the staged text must each occur in a commit of the session.  ``ends`` has two commits: the
+    commit at which the session began, and the session's incumbent.  ``on_disk`` has the files of the checkout
     that differ from the incumbent.
     """
     plain = [path for path in edited if (top / path).is_file() and not (top / path).is_symlink()]

@@ -153,7 +153,7 @@ def test_a_gpu_is_measured_before_its_first_session_and_what_fails_stops_nothing
     before_first_run(lab, resolved, None, said.append, absent)
     why, _, now = said[0].partition(": ")
     assert why == "this machine was never measured"
-    assert now == "it is measured now, in about a minute; --no-calibrate skips the measurement"
+    assert now == "the machine is measured now, in about a minute; --no-calibrate skips the measurement"
     assert said[-1].startswith("not calibrated: no step of the shipped script could be timed: ")
     assert said[-1].endswith("; the values of the profile are used")
     said.clear()

@@ -162,7 +162,9 @@ def _refused(fields: Fields, heading: str, problem: str, mismatch: bool = False,
 
 
 def _already(fields: Fields) -> str:
-    return f": {', '.join(list(fields.knobs)[:8])} as it is already" if fields.knobs else ""
+    names = list(fields.knobs)[:8]
+    has = "has this value" if len(names) == 1 else "have these values"
+    return f": {', '.join(names)} already {has}" if names else ""
 
 
 def _axis(fields: Fields, before: Mapping[str, str], after: Mapping[str, str]) -> str | None:

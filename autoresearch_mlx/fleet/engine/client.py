@@ -173,7 +173,9 @@ class Fleet:
         return None
 
     def _call(self, name: str, function: Any, job: str, wait: bool = True) -> Any:
-        """Call a function on a machine, which answers even during a run; return its result, or None if the call fails.
+        """Call a function on a machine, and return its result, or None if the call fails.
+
+        A machine answers even during a run.
 
         Without ``wait``, the result is always None.
         """

@@ -68,7 +68,7 @@ def _memory(state: State, first: State) -> Iterator[tuple[str, str]]:
 def _gpu(state: State) -> Iterator[tuple[str, str]]:
     if state.display_on:
         why = "with an awake display macOS may end long GPU work"
-        yield "display", f"the display is awake: {why}; `pmset displaysleepnow` switches the display off"
+        yield "display", f"the display is awake: {why}; `pmset displaysleepnow` switches it off, and the run continues"
     if state.gpu.processes:
         named = ", ".join(state.gpu.processes[:3])
         yield "gpu", f"other programs use the GPU: {named}; these programs make runs slower"

@@ -46,7 +46,7 @@ def belief(page: Page) -> str:
 
 
 def _text(conditions: Mapping[str, Any]) -> str:
-    """Return a warning if the edited file could read the text of the rows that score it, or else an empty string."""
+    """Return a warning if the edited file could read the rows with which it is scored, otherwise an empty string."""
     if conditions.get("source") not in ("stdlib", "folder") or conditions.get("text_closed"):
         return ""
     return " Demonstration text: the edited file could read the text of the rows that score it."

@@ -132,7 +132,7 @@ class _Line:
 
     @property
     def staff(self) -> Staff:
-        """The models of the factory; they are looked for when a stage first needs one."""
+        """The factory's models; the factory looks for them when a stage first needs a model."""
         if self._staff is None:
             w = self._wanted
             self._staff = staff(self._book.root, self._book.work, w.agent, w.examiner, self._say)

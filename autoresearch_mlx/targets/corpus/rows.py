@@ -89,7 +89,9 @@ class Corpus:
         """
         weights = _load(self.folder / TOKEN_BYTES, self.manifest.source, memory_map=False)
         if weights.dtype != np.int32 or weights.shape != (self.manifest.vocab_size,):
-            raise _damaged(self.folder / TOKEN_BYTES, f"holds {weights.dtype}{list(weights.shape)}", self.manifest)
+            expected = f"int32[{self.manifest.vocab_size}]"
+            why = f"holds {weights.dtype}{list(weights.shape)}, not {expected}"
+            raise _damaged(self.folder / TOKEN_BYTES, why, self.manifest)
         return weights
 
 

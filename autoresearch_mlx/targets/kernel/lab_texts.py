@@ -58,7 +58,7 @@ def program(task: Task, reference: str) -> str:
 # Make `{task.name}` faster
 
 {_row(task)}
-It is called with {shapes}{f"; constants: {constants}" if constants else ""}. Sizes: {in_words(task.sizes)}\
+The function is called with {shapes}{f"; constants: {constants}" if constants else ""}. Sizes: {in_words(task.sizes)}\
 {f"; {', '.join(task.free)} may take any value" if task.free else ""}.
 Chip: {made_on.get("chip", "unknown")}, MLX {made_on.get("mlx", "unknown")}. {_chip_facts(made_on.get("chip", ""))}
 
@@ -102,11 +102,11 @@ def _row(task: Task) -> str:
     row = task.row
     if row is None or row.get("share") is None:
         return "This task is a starter: no profile has shown how much of a step the function takes."
-    gain = "" if row.get("gain") is None else f", and at most {row['gain']:.1f} % of the step can still be gained"
+    gain = "" if row.get("gain") is None else f" At most {row['gain']:.1f} % of the step's time can still be saved."
     took = 1000 * float(row["seconds"])
     return (
         f"Row {row['row']} of the profile of {task.script or 'the step'}: {row['calls']} calls in a step take"
-        f" {took:.3f} ms, {row['share']:.1f} %{gain}."
+        f" {took:.3f} ms, which is {row['share']:.1f} % of the step's time.{gain}"
     )
 
 
