@@ -122,7 +122,7 @@ class EndpointError(AgentError):
         self.context_tokens = context_tokens
         """Context length in tokens that the server named, for an ``overflow``; None when it named no length."""
         self.prompt_tokens = prompt_tokens
-        """Length of the prompt in tokens by the server's count, for an ``overflow``; None when it gave no count."""
+        """Length of the prompt in tokens that the server counted, for an ``overflow``; None when it named no length."""
 
 
 class TableError(AutoresearchError):
@@ -130,7 +130,7 @@ class TableError(AutoresearchError):
 
 
 READ_ONLY = (
-    "nothing can be written here, as in a coding agent's sandbox: "
+    "the file system is read-only, perhaps because this is a coding agent's sandbox; "
     "`autoresearch-mlx drive AGENT` measures outside the sandbox"
 )
 """Hint for a file system that is read-only."""

@@ -18,12 +18,12 @@ Status: TypeAlias = Literal["keep", "discard", _Failed]
 """Outcome of an experiment.  ``conflict`` means that the change cannot be combined with a change that was kept in the
 meantime.  ``limit`` means that a figure of the experiment is beyond the limit set for this figure."""
 Phase: TypeAlias = Literal["smoke", "start", "compile", "train", "evaluate", "guard", "paused", "waiting"]
-"""Phase of a measurement, or between experiments: ``paused`` until the user resumes the run or a failing machine has
-rested, ``waiting`` until the machine is ready (power, heat)."""
+"""Phase of a measurement; the last two also occur between experiments.  ``paused`` lasts until the user resumes the
+run, or until a failing machine has rested; ``waiting`` lasts until the machine is ready (power, heat)."""
 KnobChanges: TypeAlias = Mapping[str, tuple[Any, Any]]
 """Changed knobs as ``{name: (from, to)}``; ``from`` is None for a new knob, ``to`` is None for a deleted knob."""
 Split: TypeAlias = Literal["val", "hidden"]
-"""The cases that score a run: ``val`` guides the search; ``hidden`` is used only by ``certify``."""
+"""The cases that score a run: ``val`` guides the search; ``hidden`` is never used to choose an edit."""
 
 SKIPPED = "skipped by hand"
 FAILED: frozenset[str] = frozenset(get_args(_Failed))
@@ -39,7 +39,7 @@ class Proposal:
     rationale: str = ""
     agent: str = ""
     problem: str = ""
-    """Message to the agent that says what is wrong with an answer without an edit; ``files`` is then empty."""
+    """Why there is no edit, as a message to the agent; ``files`` is then empty.  Empty if there is an edit."""
     base: str | None = None
     """Commit that this edit starts from; None means the incumbent."""
     talk: Mapping[str, Any] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Measurement:
     speed: float | None = None
     """Mean speed of the machine during the training; the speed during the baseline is 1, and None means unknown."""
     stretch: float | None = None
-    """Wall-clock time of the training over its budget in reference seconds; None if no clock ended the training."""
+    """Wall-clock seconds of the training, divided by the reference seconds of its budget; None if no clock ended it."""
     disturbed_by: str = ""
     """What slowed the run down, as text, even if a longer budget made up for this; empty if nothing slowed it down."""
 
@@ -111,7 +111,7 @@ class Experiment:
     value: float | None
     gain: float | None
     """Improvement over the version with which the experiment was compared, in the metric's unit; positive is better.
-    If the noise is known, the gain is shrunk towards zero to allow for it; ``effect`` has the measured difference."""
+    If the noise is known, it is used to shrink the gain towards zero; ``effect`` has the measured difference."""
     commit: str | None
     base: str | None
     ref: str | None
@@ -125,14 +125,14 @@ class Experiment:
     measurements: tuple[Measurement, ...] = ()
     rationale: str = ""
     fingerprint: str | None = None
-    """Hash of what the editable files do (not of their layout); an equal hash means the same experiment."""
+    """Hash of the editable files without comments and layout; two experiments with equal hashes are the same edit."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Wall-clock seconds of the loop's own steps: propose, commit, measure, settle (keep or revert), and the agent's
-    time to free its memory.  ``incumbent``, the time of new runs of the incumbent, is a part of ``measure``."""
+    """Wall-clock seconds of each step: propose, smoke, commit, measure, settle (keep or revert), and the agent's steps
+    to free its memory.  ``incumbent``, the time of new runs of the incumbent, is a part of ``measure``."""
     talk: Mapping[str, Any] = field(default_factory=dict)
     """Cost of asking the agent: the model, calls, tokens, seconds, and the parts that were cut from the prompt."""
     effect: Mapping[str, Any] = field(default_factory=dict)
-    """The judge's estimate: gain, low, high (90 %), z, error, raw, runs_candidate, runs_incumbent."""
+    """The judge's estimate of the gain, with the fields of :class:`shrinkage.Effect`; empty if there is none."""
     against: str | None = None
     """Commit with which the experiment was compared; None means the incumbent.  Another commit is used if a lane has
     just replaced the incumbent, or if a machine of a fleet has run only an older version."""
@@ -145,14 +145,13 @@ class Experiment:
 
     @property
     def cut_off(self) -> bool:
-        """True when a crash of the tool or Ctrl-C, but not a skip, ended the experiment, which may be tried again."""
+        """True when a crash of the tool or Ctrl-C ended the experiment.  A skip by the user does not count."""
         return self.status == "interrupted" and self.reason != SKIPPED
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """One more run of a kept experiment's commit; it measures the noise or serves a comparison, but never chooses a
-    winner."""
+    """One more run of a kept experiment's commit, made to measure the noise or to compare a candidate with it."""
 
     number: int
     """Number of the kept experiment."""
@@ -180,7 +179,7 @@ class History:
 
     @property
     def incumbent(self) -> Experiment | None:
-        """The last kept experiment: the best by the judge's estimate, never a running minimum."""
+        """The last kept experiment, even if a discarded experiment has a better measured value."""
         return next((e for e in reversed(self.experiments) if e.status == "keep"), None)
 
     def gain(self, value: float, over: float) -> float:
@@ -262,7 +261,7 @@ class Stopper(Protocol):
 
         ``tokens`` is None if the clock does not end the run.  Returns None to let the run go on.  Otherwise the result
         has ``reason``, ``share`` of the budget used, ``gap`` to the incumbent's loss, and ``audit``.  If ``audit`` is
-        True, the run should go on all the same, to check this rule.
+        True, the run should go on all the same, to show whether the decision is right.
         """
 
 
@@ -294,7 +293,7 @@ class Usual:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The speed of the machine that counts as 1 in a session; None means that no run has measured the figure yet."""
+    """Figures of the machine's speed that counts as 1 in a session; None for a figure that no run has measured yet."""
 
     processor_share: float = 1.0
     """Processor time that a run got, as a share of the time that it wanted."""
@@ -323,8 +322,8 @@ class Assignment:
     reference: Reference | None = None
     """Speed of the machine by which the seconds of the budget are counted; None means wall-clock seconds."""
     incumbent: Callable[[], Assignment | None] | None = None
-    """Function for an audit, which checks out the incumbent in the same tree.  The function returns an assignment whose
-    folder has the incumbent's weights, or None if these weights were not kept."""
+    """Function that an audit calls to check out the incumbent in the same tree.  The function returns an assignment
+    whose folder has the incumbent's weights, or None if these weights were not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +356,10 @@ class Tenant(Protocol):
     """An agent that takes up memory while it thinks."""
 
     def make_room(self, context: Context) -> Mapping[str, float]:
-        """Free the memory that the coming run needs; return the seconds of each step by name.  Raises nothing."""
+        """Free the memory that the coming run needs, and return the seconds that this took, by name of the step.
+
+        Raises nothing.
+        """
 
     def close(self) -> None:
         """End what the agent started; called once, however the run ends."""
@@ -383,17 +385,16 @@ class Target(Protocol):
     def workload(self) -> Workload: ...
 
     def lanes_refused(self) -> str | None:
-        """Return the reason why this target allows only one run at a time on a machine; None if several runs may be
-        made side by side."""
+        """Return why this target allows only one run at a time on a machine, or None if it allows several."""
 
     def refuse(self, files: Mapping[str, str]) -> str | None:
         """Return the reason why these files cannot be measured, in words for their author; None if they can."""
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Make a run of a few seconds to see if these files work at all; return None if the target has no short run."""
+        """Make a smoke run, to see whether the files work at all; return None if the target has no smoke run."""
 
     def measure(self, assignment: Assignment) -> Measurement:
-        """Make one measurement; a failure of the edited code is returned as data.
+        """Make one measurement; if the edited code fails, the returned measurement has a ``failure`` and no value.
 
         Raises only KeyboardInterrupt, and AutoresearchError when the lab itself is broken.
         """

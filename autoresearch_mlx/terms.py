@@ -70,16 +70,14 @@ def _rounded(number: float, digits: int) -> str:
 
 
 def _decimals(number: float, hidden: float, digits: int) -> str:
-    """Format a number between ``hidden`` and 10 with six decimals, and a smaller number with ``digits`` significant
-    digits.
+    """Format a number with six decimals, or with ``digits`` significant digits if it is smaller than ``hidden``.
 
-    Bits per byte lie between 0.1 and 10, but a kernel may take 3e-07 seconds, which six decimals show as 0.000000.
-    Lines, bytes and failed tests are counted, and a count has no decimals.
+    A number of 10 or more has six significant digits, and a whole number has no decimals.
     """
     size = abs(number)
-    if size < LARGEST_COUNT and size == math.floor(size):
+    if size < LARGEST_COUNT and size == math.floor(size):  # a count of lines, bytes or failed tests
         return f"{number + 0.0:.0f}"  # -0.0 must not show its sign
-    if size < hidden:
+    if size < hidden:  # a kernel may take 3e-07 seconds
         return f"{number:.{digits}g}"
     return f"{number:.6f}" if size < 10 else f"{number:.6g}"
 
@@ -194,6 +192,6 @@ def field(name: str, text: str, width: int, indent: int) -> list[str]:
 
 
 def table(rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> list[str]:
-    """Format rows of cells as lines, columns two spaces apart; ``left`` lists the left-aligned columns."""
+    """Format rows of cells as lines, columns two spaces apart; ``left`` has the indices of the left-aligned columns."""
     widths = [max(columns(cell) for cell in column) for column in zip(*rows, strict=True)]
     return ["  ".join(pad(cell, widths[i], i in left) for i, cell in enumerate(row)).rstrip() for row in rows]

@@ -1,6 +1,6 @@
-"""Implement the command ``accept``: measure a change whose gain was too large to be believed once more, and keep it.
+"""Implement the command ``accept``: measure once more a change whose gain was too large to be believed.
 
-A person vouches for the change, so a large gain is no reason to refuse it.
+A person vouches for the change, so this time a large gain does not prevent a keep.
 """
 
 from __future__ import annotations

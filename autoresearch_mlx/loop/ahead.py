@@ -1,9 +1,9 @@
 """Prepare the next proposal while an experiment is measured, so that the machine does not wait for a model.
 
-A thread asks the agent as the loop would.  If the loop would refuse the edit, the thread tells the agent why and asks
-again.  The agent is told which experiment is being measured.  If this experiment is kept, the proposal is carried over
-to the new incumbent.  Only an agent that implements :class:`ThinksAhead` is asked ahead of time, and only while it
-allows this.
+A thread asks the agent in the same way as the loop does.  If the loop would refuse the edit, the thread tells the agent
+why and asks again.  The agent is told which experiment is being measured.  If this experiment is kept, the proposal is
+carried over to the new incumbent.  Only an agent that implements :class:`ThinksAhead` is asked ahead of time, and only
+while the agent allows it.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Ahead:
         thought.thread.start()
 
     def _last(self, history: History) -> bool:
-        """Return whether the running experiment is the last one under the limits of the run."""
+        """Return whether no proposal should be prepared: the limits allow no more experiments, or lanes are used."""
         come = sofar(history, self._orders.policy, self.done + 1, self.idle + 1)
         both = None if come.next_seconds is None else 2 * come.next_seconds
         return self._session.lanes > 1 or self._orders.over(replace(come, next_seconds=both)) is not None
@@ -127,7 +127,7 @@ class Ahead:
     def _next_context(self, attempt: Attempt) -> Context:
         """Return the context of the next experiment, as if the running experiment were discarded.
 
-        If the running experiment is the baseline, the context is as if it were kept.
+        If the running experiment is the baseline, the context is as if the baseline were kept.
         """
         session, history = self._session, attempt.history
         if attempt.number > 0:
@@ -219,7 +219,7 @@ class _Answered:
 
 @contextmanager
 def thinking_ahead(session: Session, agent: Agent, orders: Orders, say: Callable[[str], None]) -> Iterator[Ahead]:
-    """Yield the agent wrapped in :class:`Ahead`, and end the thread in which it thinks when the block ends."""
+    """Yield the agent wrapped in :class:`Ahead`; when the block ends, wait briefly for the agent's thread."""
     ahead = Ahead(session, agent, orders, say)
     try:
         yield ahead

@@ -48,7 +48,7 @@ from autoresearch_mlx.targets.contract import Auditable
 from autoresearch_mlx.trial.autopsy import tail_of
 
 CARRIED = " (carried onto #"
-"""Text that a title gets, followed by a number, when the change is carried over to a newer keep with this number."""
+"""Text that is added to a title when its change is carried over to a newer keep; the keep's number follows."""
 
 
 @dataclass(slots=True)
@@ -80,12 +80,11 @@ class Attempt:
     """Whether the incumbent was measured to find out whether the machine works."""
     audited: bool = False
     taken: int = 0
-    """Number of runs so far, also on a base that is no longer the incumbent; it gives each run its own folder."""
+    """Number of runs so far, including runs on an earlier base; the name of a run's folder has this number."""
     carried: bool = False
     """Whether the change was carried over to a newer incumbent after it was proposed."""
     against: str | None = None
-    """The commit of the former incumbent with which this attempt was compared, if another lane has replaced it since;
-    else None."""
+    """The commit with which this attempt was compared, if that commit is no longer the incumbent; else None."""
     lost: tuple[str, ...] = ()
     """Names of the machines of a fleet that were lost while they measured this experiment."""
     spares: Spares = field(default_factory=Spares)
@@ -109,7 +108,7 @@ class Attempt:
 
     @classmethod
     def left_open(cls, session: Session, left: Open) -> Attempt:
-        """Return the experiment that a dead process had begun.  If its commit was made, the commit still has a ref."""
+        """Return the experiment that a dead process had begun, with its commit if the process had made a commit."""
         whole = session.journal().history
         base, sha = session.workspace.made_on(left.number, session.commits(whole)) or (left.base, None)
         incumbent = left.base if "base" in left.proposal else base  # the dead process had set the base in _depart
@@ -130,7 +129,8 @@ class Attempt:
     def propose(self, agent: Agent, watch: Watch, running: Sequence[Running] = ()) -> Decision:
         """Ask the agent for a proposal; if the edit cannot be measured, tell the agent why and ask again.
 
-        ``running`` has the experiments that other lanes are measuring at this time.  Raises AgentError.
+        ``running`` has the experiments that other lanes are measuring at this time.  Returns a request for the first
+        run, or the verdict on the last proposal if no proposal can be measured.  Raises AgentError.
         """
         feedback: tuple[str, ...] = ()
         offered, refused = self.files, None
@@ -140,7 +140,7 @@ class Attempt:
                 context = self.session.context(self.history, self.number, offered, feedback, running)
                 self.proposal = writable(ask(agent, context))
             if feedback and self.proposal == before:
-                break  # the agent has repeated its answer, so it has no other
+                break  # the agent has repeated its answer, so it has no other answer
             if (base := self.proposal.base) is not None and base not in self.session.commits(self.history):
                 words = f"the proposal starts from {base!r}, which is not a commit of this session"
                 self.proposal = replace(self.proposal, base=None, files={}, problem=words)
@@ -179,7 +179,7 @@ class Attempt:
         return Verdict(failed.status, f"smoke run: {failed.reason}")
 
     def _refusal_for_author(self, refused: Verdict) -> str:
-        """Return the refusal as a text for the edit's author, with the end of the smoke run's log after a smoke run."""
+        """Return the refusal as a text for the edit's author; after a smoke run, the end of the run's log is added."""
         log = next((m.log for m in self.measurements if m.log), None)
         tail = tail_of(self.session.folder / log) if log else ""
         return f"{refused.reason}\n\nThe end of its log:\n{tail}" if tail else refused.reason
@@ -226,7 +226,7 @@ class Attempt:
     def decide(self) -> Decision:
         """Return the judge's decision on the newest history.
 
-        If another lane has replaced the incumbent since, the decision is on the older history instead.
+        If another lane has replaced the incumbent since this attempt began, the older history is used instead.
         """
         self.measurements.extend(self.spares.counted(self.session))
         newest = self.session.history(self.worker)
@@ -263,9 +263,9 @@ class Attempt:
     def start_over(
         self, history: History, onto: str, theirs: Mapping[str, str], files: Mapping[str, str], measured: bool = False
     ) -> None:
-        """Start again from the incumbent ``onto``, whose files are ``theirs``; ``files`` are those that change.
+        """Start again from the incumbent ``onto``, whose files are ``theirs``; ``files`` has the texts that differ.
 
-        ``measured`` says that the resulting files are those that were measured, so that the runs still count.
+        ``measured`` says that the resulting files were measured already, so that the runs so far still count.
         """
         self.base = self.incumbent = onto
         self.files, self.history = theirs, history

@@ -94,8 +94,8 @@ def carried(mine: Mapping[str, str], base: Mapping[str, str], theirs: Mapping[st
     """Apply to ``theirs`` the edit that turned ``base`` into ``mine``; return the files that change.
 
     All three arguments map paths to complete texts; ``mine`` has only the changed files.  If an edit changes only
-    values of knobs, these are set by name; any other edit is merged line by line.  Returns an Overlap if the newer
-    version changed the same lines or lacks the knob.
+    values of knobs, these values are set by name; any other edit is merged line by line.  Returns an Overlap if
+    ``theirs`` has other changes in the same lines.
     """
     found: dict[str, str] = {}
     for path, text in mine.items():
@@ -125,7 +125,10 @@ def merged(mine: str, base: str, theirs: str) -> str | None:
 
 
 def merge_texts(folder: Path, mine: str, base: str, theirs: str) -> str | None:
-    """Return ``base`` with both changes, or None if they overlap; git works in ``folder``, which must be empty."""
+    """Return ``base`` with both changes, or None if the changes overlap.
+
+    Git works in ``folder``, which must be empty.
+    """
     for name, text in (("mine", mine), ("base", base), ("theirs", theirs)):
         (folder / name).write_bytes(text.encode())
     try:

@@ -27,10 +27,7 @@ from autoresearch_mlx.store.records import measurement_from, measurement_to
 from autoresearch_mlx.targets.contract import Certifiable
 
 _SEEDS = 1_000_000
-"""Number that is added to the session's seed for the first seed of certifications.
-
-The seeds of experiments count up from the session's seed and stay below.
-"""
+"""First seed of certifications, counted from the session's seed; experiments use the seeds from 0 on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +87,8 @@ def _contest(session: Session, journal: Journal, against: int | None) -> Contest
         hint = waiting_in_words(waiting(history)) or "`autoresearch-mlx run` continues"
         raise LabError("nothing has been kept yet, so there is nothing to certify", hint)
     if before.number == head.number:
-        said = f"the head is experiment {head.number} itself: there is nothing to compare it with"
-        raise LabError(said, "keep something first, or name an earlier keep: certify --against N")
+        said = f"experiment {head.number} is the head, so there is nothing to compare it with"
+        raise LabError(said, "name an earlier keep: `autoresearch-mlx certify --against N`")
     done = {
         (event["side"], event["pair"]): measurement_from(event["measurement"])
         for event in _unfinished(journal, before, head)

@@ -112,7 +112,8 @@ def stop(folder: Path, origin: Origin) -> bool:
 def skip(folder: Path, number: int, origin: Origin) -> bool:
     """End the running experiment ``number`` and continue with the next.
 
-    Raises LabError for a session's first baseline too, because all experiments are compared with the baseline.
+    Raises the errors of :func:`pause`, and LabError for a session's first baseline, because every experiment is
+    compared with the baseline.
     """
     the_run(folder)
     if number == 0 and read(folder / LEDGER).history.baseline is None:
@@ -143,7 +144,7 @@ def _refuse_idle(folder: Path, run: Run | None) -> Run:
     pid = holder(folder)
     if pid is not None:
         said = f"no run in progress; session {folder.name} is in use by process {pid}"
-        raise LabError(said, f"wait until it ends, or end it with Ctrl-C in its terminal or with `kill {pid}`")
+        raise LabError(said, f"wait until that process ends, or end it with Ctrl-C in its terminal or `kill {pid}`")
     raise LabError(f"no run in progress in session {folder.name}", "`autoresearch-mlx run` continues the session")
 
 
@@ -201,7 +202,7 @@ class Orders:
                 try:
                     run = _last_run(read_events(self._folder / FILE).events)
                 except LedgerError as error:
-                    self._say(f"{error}; until that is corrected, pause, stop and skip have no effect")
+                    self._say(f"{error}; until the file can be read, pause, stop and skip have no effect")
                 else:
                     self._wish = run.wish if run is not None and run.pid == os.getpid() else self._wish
             return self._wish

@@ -1,8 +1,8 @@
 """Measure several experiments at the same time, in lanes of this machine or on the machines of a fleet.
 
 The main thread asks the agent and gives each proposal to a free lane.  A lane is a thread with its own worktree; its
-measurements are child processes.  A lane takes the lock ``session.deciding`` to decide on an experiment.  So this one
-process writes one verdict, keep or line of the ledger after the other.
+measurements are child processes.  A lane takes the lock ``session.deciding`` to decide on an experiment, so verdicts,
+keeps and lines of the ledger are written one after the other.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _MOST_MACHINES = 64
 _MOST_LOST = 2
 """An experiment is given up when this many machines were lost during its runs, because its edit may be the cause."""
 _MOST_NOT_TAKEN = 5
-"""An experiment is given up after this many failures of machines to begin its run."""
+"""An experiment is given up when machines have failed to begin its run this many times."""
 _INTERRUPTED = 130
 """Exit code of a process that Ctrl-C has ended."""
 
@@ -126,7 +126,10 @@ class Crew:
         self._hand(attempt.worker, attempt, lambda: self._experiment(attempt, watch, resumed))
 
     def do(self, worker: Worker, number: int, task: Callable[[Worker, Watch], None]) -> None:
-        """Give a worker a task that is no experiment, such as another run of the incumbent, experiment ``number``."""
+        """Give a worker a task that is not an experiment, such as another run of the incumbent.
+
+        The task ends when the user skips experiment ``number``.
+        """
         watch = self.watching(number, shown=False, worker=worker)
 
         def done() -> None:
@@ -185,11 +188,11 @@ class Crew:
                 self.wait()
 
     def pass_on(self, due: Callable[[Worker], bool] = lambda worker: False) -> bool:
-        """Give a waiting experiment to a machine that may continue it; return whether an experiment was given.
+        """Let a machine continue a waiting experiment, if possible; return whether anything was begun or decided.
 
-        An experiment waits for the machines that the judge has named as long as one of them takes part.  Experiments
-        that have runs come first.  If no machine is free, a machine that is nearly done counts as free, unless another
-        task is ``due`` on this machine.
+        An experiment waits for the machines that the judge has named, if at least one of these machines takes part.
+        Experiments that have runs come first.  If no machine is free, an experiment is given to a machine whose run
+        ends soon, but not to a machine on which another task is ``due``.
         """
         if self._settle() or self._learn():
             return True
@@ -214,7 +217,7 @@ class Crew:
         return False
 
     def _settle(self) -> bool:
-        """Decide on a waiting experiment of which other machines have made new runs; return whether there was one."""
+        """Decide on a waiting experiment that has new runs by other machines; return whether there was a decision."""
         at = next((at for at, each in enumerate(self.waiting) if has_news(self.session, each)), None)
         if at is None:
             return False
@@ -247,7 +250,7 @@ class Crew:
         return [*(each.attempt for each in self.waiting), *busy]
 
     def _learn(self) -> bool:
-        """Let a free machine run the incumbent if an undecided experiment needs this; return whether it was needed."""
+        """Let a free machine run the incumbent if an undecided experiment needs this run; return whether one begins."""
         for worker in self.free():
             if (best := self._lacks(worker)) is not None:
                 self.do(worker, best.number, partial(learn_incumbent, self.session))
@@ -258,7 +261,7 @@ class Crew:
         return lacks_incumbent(self.session, worker, self._begun(apart_from=worker.name))
 
     def watching(self, number: int, shown: bool = True, worker: Worker | None = None) -> Watch:
-        """Return the watch of experiment ``number``, which ends the measurement when the user orders it.
+        """Return a watch that ends the measurement when the user skips experiment ``number`` or stops the run.
 
         ``shown`` says whether the screen shows the progress of the experiment.
         """

@@ -1,9 +1,9 @@
 """Measure in a process that outlives its caller: ``try --detach``.
 
-When a command takes too long, a coding agent's shell ends it, its descendants, and all processes of its group and of
-its session in the system.  So the measurement runs in a process with a session of its own, without a parent, a terminal
-or the caller's pipes.  The caller waits only until this process has reported the number of the experiment (the
-*promise*), or has failed.
+When a command takes too long, a coding agent's shell ends the command, its descendants, and all processes of its
+process group and its POSIX session.  So the measurement runs in a process with a POSIX session of its own, without a
+parent, a terminal or the caller's pipes.  The caller waits only until this process has reported the number of the
+experiment (the *promise*), or has failed.
 """
 
 from __future__ import annotations

@@ -29,10 +29,7 @@ from autoresearch_mlx.store.journal import now
 from autoresearch_mlx.store.records import measurement_from, measurement_to
 
 _SEEDS = 2_000_000
-"""Number that is added to the session's seed for the first seed of these runs.
-
-It is above the seeds of experiments, and above those of certifications, which add a million.
-"""
+"""First seed of these runs, counted from the session's seed; experiments begin at 0, certifications at a million."""
 _BASELINE: tuple[int, ...] = ()
 """The experiment numbers of a run of the baseline in the ledger: none."""
 _TITLE = 100
@@ -87,9 +84,9 @@ def planned(session: Session) -> list[Finding]:
 def finalize(session: Session, pairs: int, prefix: str, screen: Screen) -> list[Finding]:
     """Measure each change alone, make a branch for each change that is a gain on its own, and return all findings.
 
-    ``pairs``, an even number, is the largest number of pairs of runs for one change.  A change that fewer pairs certify
-    gets no more runs.  The name of a branch is ``PREFIX/01-title``, and it begins at the commit where the session
-    began.  Raises LabError when there is nothing to finalize, when branches with this prefix exist already, or when the
+    ``pairs``, an even number, is the largest number of pairs of runs for one change.  A change gets no more runs when
+    its gain is certified.  A branch is named ``PREFIX/01-title`` and begins at the commit where the session began.
+    Raises LabError when there is nothing to finalize, when branches with this prefix exist already, or when the
     baseline cannot be measured.
     """
     workspace, journal = session.workspace, session.journal()

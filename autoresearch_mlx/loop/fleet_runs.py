@@ -1,8 +1,8 @@
 """Measure with the machines of a fleet: which machine runs the incumbent, and which one confirms a gain.
 
 Absolute values of two machines are never compared.  A candidate is compared with earlier runs of the same machine.  So
-each machine measures the baseline itself, and the incumbent too when a candidate needs this run.  The judge says which
-machine makes the next run.
+each machine measures the baseline itself, and also the incumbent when a candidate must be compared with the incumbent.
+The judge says which machine makes the next run.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Waiting:
     compared: frozenset[str] = frozenset()
     """Names of the machines that had run both the candidate and the incumbent when the judge last decided."""
     resumed: bool = False
-    """Whether a process that has died began the experiment.  A machine may still be making its run."""
+    """Whether the experiment was begun by a process that has died; a machine may still be busy with its run."""
 
 
 def wait_for(attempt: Attempt, to: Sequence[str] = (), avoid: Sequence[str] = ()) -> Waiting:
@@ -59,7 +59,8 @@ def _compared(session: Session, attempt: Attempt) -> frozenset[str]:
 
 
 def has_news(session: Session, waiting: Waiting) -> bool:
-    """Return whether other machines have made runs since the judge's last decision, so that it can decide again."""
+    """Return whether other machines have made runs since the judge's last decision, so that the judge can decide
+    again."""
     attempt = waiting.attempt
     return bool(attempt.spares.runs) or not _compared(session, attempt) <= waiting.compared
 
@@ -74,7 +75,7 @@ def soon_settled(waiting: Waiting, here: Iterable[Worker]) -> bool:
 
 
 def note_proposal(attempt: Attempt) -> None:
-    """Log the facts about a proposal that its commit lacks and that the experiment needs to continue after a crash."""
+    """Log the facts about a proposal that are not in its commit, so that it can be measured even after a crash."""
     p = attempt.proposal
     told = {"agent": p.agent, "axis": p.axis, "rationale": p.rationale, "talk": dict(p.talk)}
     start = {} if p.base is None else {"base": p.base}
@@ -84,10 +85,9 @@ def note_proposal(attempt: Attempt) -> None:
 def may_continue(session: Session, attempt: Attempt, decision: Again) -> Sequence[str]:
     """Return the names of the machines that may make the run for which the judge has asked.
 
-    Any machine that has run the incumbent, and has not run the candidate yet, can confirm a gain.  The judge may ask
-    for a run of the incumbent on the machine that has run the candidate.  Then a machine that can confirm the gain may
-    continue the experiment instead, because it may be quicker.  The incumbent's run can also be made without the
-    experiment (:func:`lacks_incumbent`).
+    Any machine that has run the incumbent, and has not run the candidate yet, can confirm a gain.  If the judge asks
+    for a run of the incumbent on the machine that has run the candidate, the machines that can confirm the gain may
+    continue the experiment too, because this may be quicker.
     """
     best, begun = attempt.history.incumbent, {name_of(m) for m in attempt.measurements}
     if best is None or session.roster is None or decision.trial:
@@ -104,10 +104,10 @@ def may_continue(session: Session, attempt: Attempt, decision: Again) -> Sequenc
 
 
 def lacks_incumbent(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> Experiment | None:
-    """Return the incumbent if this machine should run it now, else None.
+    """Return the incumbent if a machine should run the incumbent now, else None.
 
-    It should if an undecided experiment has a run on this machine, and the incumbent has none.  ``attempts`` are the
-    experiments that have begun and that this machine is not measuring now.
+    The machine should do so if it has run an undecided experiment, but has not run the incumbent.  ``attempts`` are
+    the experiments that have begun and that this machine is not measuring now.
     """
     if not worker.machine:
         return None
@@ -149,8 +149,9 @@ def spare_for(session: Session, worker: Worker, attempts: Iterable[Attempt]) -> 
     """Return the undecided experiment of which an idle machine should make a spare run, or None for no spare run.
 
     The machine must have run the incumbent.  Experiments that have runs come before experiments without a run, because
-    they did not lose with their first run.  Among experiments with runs, the one that the fewest machines have run
-    comes first.  An experiment without a run gets only one spare run, because its program may not even start.
+    the first run of an undecided experiment did not lose.  Among experiments with runs, an experiment that fewer
+    machines have run comes first.  An experiment without a run gets only one spare run, because its program may not
+    even start.
     """
     history = session.history(worker)
     best, most = history.incumbent, session.judge.rules.across.limit
@@ -196,11 +197,11 @@ def take_spare_run(attempt: Attempt, worker: Worker, watch: Watch) -> None:
 
 
 def know_incumbent(session: Session, attempt: Attempt, decision: Again, watch: Watch) -> bool:
-    """Measure the incumbent on the attempt's machine if the next run needs this; return whether it was measured.
+    """Run the incumbent on the attempt's machine if the next decision needs this run; return whether a run was made.
 
     A machine that has run an older version measures the candidate first, because most candidates lose even to the older
     version.  A machine that has measured no version yet runs the incumbent several times, to learn its own noise.
-    Raises MachineUnfit if the incumbent has no value on this machine, which then gets no run for a while.
+    Raises MachineUnfit if the incumbent has no value on this machine; then this machine gets no run for a while.
     """
     worker = attempt.worker
     if not worker.machine:

@@ -37,7 +37,7 @@ FILE = "hooks.jsonl"
 SECONDS = 30.0
 """Seconds after which a hook that has not ended is killed."""
 LONGEST = 8192
-"""Number of bytes at the beginning of a hook's output that are used."""
+"""Largest number of bytes of a hook's output that are used; the rest of a longer output is dropped."""
 _LAST_WORDS_SECONDS = 2.0
 """Longest wait for the rest of a hook's output after the hook has ended, in seconds.
 

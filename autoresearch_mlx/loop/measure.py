@@ -120,7 +120,7 @@ def measure(
 def _brought(session: Session, worker: Worker, errand: Errand, folder: Path) -> Measurement | None:
     """Let another machine make a run; return the measurement in the regime of this machine.  Raises MachineLost.
 
-    Returns None for a smoke run of a target that has no smoke run.
+    Returns None if a smoke run was asked for and the target has none.
     """
     assert worker.elsewhere is not None
     brought = worker.elsewhere(errand)
@@ -198,7 +198,7 @@ def marked(measured: Measurement, vigil: Vigil, habits: Sequence[float] = ()) ->
 def _habits(history: History, number: int, earlier: Sequence[Measurement]) -> list[float]:
     """Return the long gaps between steps that the script itself causes, in seconds.
 
-    They are from this experiment's last run and from undisturbed runs of the incumbent.
+    These gaps occurred in this experiment's last run and in undisturbed runs of the incumbent.
     """
     own = [*_runs(history, number), *earlier][-1:]
     best = history.incumbent
@@ -242,7 +242,7 @@ def repeat(
 
 @contextmanager
 def turn_at_incumbent(worker: Worker, watch: Watch) -> Iterator[None]:
-    """Wait until no other lane of the machine measures the incumbent again; one run may be enough for all lanes."""
+    """Let only one lane of a machine at a time run the incumbent; the other lanes wait, and may use the same run."""
     while not worker.refreshing.acquire(timeout=_TURN_SECONDS):
         watch(Progress("waiting", words="another lane measures the incumbent"))
     try:

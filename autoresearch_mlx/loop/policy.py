@@ -13,7 +13,7 @@ from autoresearch_mlx.terms import plural, took
 
 
 def pace(history: History) -> float | None:
-    """Return the median seconds of the measured experiments, with the loop's own work, or None without any."""
+    """Return the median seconds of a measured experiment, with the loop's own work, or None if none was measured."""
     spent = [_seconds(e) for e in history.experiments if e.measurements and e.seconds]
     return median(spent) if spent else None
 
@@ -39,10 +39,7 @@ def run_seconds(history: History) -> float | None:
 
 
 _LAST = 20
-"""Number of experiments, the newest ones, that the prediction uses.
-
-Earlier experiments may be from another agent or another machine.
-"""
+"""Number of the newest experiments that the prediction uses; earlier ones may be from another agent or machine."""
 
 
 def _seconds(experiment: Experiment) -> float:

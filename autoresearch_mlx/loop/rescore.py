@@ -1,7 +1,4 @@
-"""Implement the command ``evaluate``: score an experiment's weights on more rows, on hidden rows, or like upstream.
-
-Like upstream means on as many tokens as karpathy/autoresearch uses.
-"""
+"""Implement the command ``evaluate``: score an experiment's weights again, on more rows or on hidden rows."""
 
 from __future__ import annotations
 
@@ -21,8 +18,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return the score of experiment ``number``, or of the incumbent, on the first ``rows`` rows of a split.
 
-    Raises LabError when the target keeps no weights, the weights were deleted, the split has too few rows, or the
-    evaluation gives no score.
+    With ``full``, as many tokens are scored as karpathy/autoresearch scores.  Raises LabError when the target keeps no
+    weights, the weights were deleted, the split has too few rows, or the evaluation gives no score.
     """
     target = session.target
     if not isinstance(target, Rescorable):

@@ -61,7 +61,7 @@ _TRIES = 8
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """All that the loop needs to know about a session, except the limits of a run."""
+    """All that the loop needs to know about a session, except when the command ``run`` should end."""
 
     tag: str
     folder: Path
@@ -177,7 +177,7 @@ class Session:
         return left_out(root, self.start, self.incumbent(history), self.commits(history), self.lines)
 
     def missed(self, words: str) -> tuple[str, ...]:
-        """Return the checkout's files that are not in the session and that ``words``, the text of a failure, names."""
+        """Return those files named in ``words``, the text of a failure, that the checkout has and the session lacks."""
         root = self.workspace.top / self.workspace.prefix
         return missed(root, self.worker.worktree.tree, self.start, words)
 
@@ -334,7 +334,7 @@ def _key_here(record: Mapping[str, Any], kind: TargetKind[Any], conditions: Any,
 
 
 def _refuse_changes(resolved: Resolved, kind: TargetKind[Any], record: Mapping[str, Any], tag: str) -> None:
-    """Raise ConfigError if a setting has changed with which new results could not be compared with the earlier ones."""
+    """Raise ConfigError if a changed setting would make the results of this session incomparable."""
     same_kind = resolved.settings.target.kind == record["target"]
     kept = {name: record[key] for name, key in _KEPT.items()}
     kept |= kind.fixed(kind.read(record["conditions"])) if same_kind else {}

@@ -1,4 +1,4 @@
-"""Run the research loop with several lanes: ask for proposals while experiments run; give each to a free lane."""
+"""Run the research loop with several lanes: ask for proposals, and give each proposal to a free lane."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _Night:
         """Number of experiments done when the agent last asked to wait for running experiments; None if it never did.
         """
         self.refreshed: History | None = None
-        """The history before the incumbent was measured again, or None if there is no such run to examine."""
+        """The history before the incumbent's newest run, or None if no such run has to be examined."""
 
     def whole(self) -> str:
         while True:
@@ -101,8 +101,7 @@ class _Night:
     def prepares(self) -> Worker | None:
         """Return the machine of a fleet for which the next experiment should be prepared now, or None.
 
-        It is the machine that will be done first, because a smoke run of the proposal must wait until this machine is
-        free.
+        The machine that will be free first is chosen, because this machine must also make the proposal's smoke run.
         """
         if self.session.roster is None or any(not each.to for each in self.crew.waiting):
             return None
@@ -198,7 +197,7 @@ class _Night:
     def removal(self, worker: Worker, history: History) -> bool:
         """Make the trial removal of a weak keep if it is due; return whether it was due.
 
-        If a lane is busy, this call only waits until no lane is; the next call makes the removal.
+        If a lane is busy, this call only waits until no lane is busy; the next call makes the removal.
         """
         if (removal := next_removal(self.session, history)) is None:
             return False

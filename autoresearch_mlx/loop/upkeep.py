@@ -33,7 +33,7 @@ _AWAY_SECONDS = 60.0
 
 
 def tell_of_machine(session: Session, screen: Screen) -> None:
-    """Print a note, once for each condition of the machine that may spoil the runs or slow them down."""
+    """Print a note if something on the machine may spoil runs or slow runs down; each note is printed once."""
     around = session.worker.surroundings
     history = session.journal().history if around.speed is not None or around.counts else None
     more = speed_news(history) if history is not None and around.counts else ()
@@ -149,13 +149,13 @@ def drift_of(session: Session, worker: Worker, best: Experiment, watch: Watch) -
         if not session.judge.drifted(history, new):
             return None
     values = ", ".join(terms.value(m.value) for m in new if m.value is not None and not m.tainted)
-    reason = f"experiment {best.number} measured again: {values}, beyond 3 sigma of its earlier runs"
+    reason = f"new runs of experiment {best.number} have the values {values}, beyond 3 sigma of its earlier runs"
     session.append("epoch", **after_drift(session.journal(), len(new), reason, worker.machine))
     return reason
 
 
 def next_removal(session: Session, history: History) -> Proposal | None:
-    """If a trial removal is due, return a proposal without the keep whose gain is least certain; else None.
+    """If a trial removal is due, return a proposal that undoes the keep whose gain is least certain; else None.
 
     A keep that cannot be removed alone, because later changes overlap with its change, is skipped.
     """

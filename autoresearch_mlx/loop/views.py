@@ -47,7 +47,7 @@ def usual_seed(session: Session, worker: Worker, taken: Sequence[int], case: Cas
 
 
 def effect(session: Session, worker: Worker, history: History, case: Case) -> Effect | None:
-    """Return the gain to report; in a fleet, it is combined from all machines that have measured the edit."""
+    """Return the gain to report; in a fleet, the gains on all machines that have measured the edit are combined."""
     if not worker.machine:
         return session.judge.effect(history, case)
     views = seen(session, worker, history, case.measurements)
