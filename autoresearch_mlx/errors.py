@@ -145,7 +145,7 @@ def refused_by_disk(error: OSError) -> LabError | None:
     """
     said = f"{error.filename}: {error.strerror}" if error.filename else f"{error.strerror}"
     if error.errno in _SPACE:
-        return LabError(said, "free some space, then run again: nothing that was measured is lost")
+        return LabError(said, "free some space, then run the command again; nothing that was measured is lost")
     if error.errno == errno.EROFS:
         return LabError(said, READ_ONLY)
     if error.errno in _RIGHTS:

@@ -85,7 +85,7 @@ def _chip(measured: Measurement) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change that was measured on machines of a fleet, and its effect on each of them."""
+    """A change that was measured on machines of a fleet, and its effect on each of these machines."""
 
     experiment: Experiment
     effects: tuple[MachineEffect, ...]
@@ -250,8 +250,8 @@ def knows(history: History, best: Experiment) -> bool:
 def reference(history: History) -> Experiment | None:
     """Return the version with which this history's machine compares a candidate.
 
-        This is the newest kept version with an undisturbed run in the current regime: the incumbent, or an older
-    version if every later keep was a gain.  Returns None if there is no such version.
+    This is the newest kept version with an undisturbed run in the current regime: the incumbent, or an older version if
+    every later keep was a gain.  Returns None if there is no such version.
     """
     for e in reversed([e for e in history.experiments if e.status == "keep"]):
         if knows(history, e):

@@ -153,8 +153,8 @@ def between(changes: Iterable[Sequence[Estimate]], assumed: float, weight: float
     the unit of DerSimonian and Laird's C.  A change on two machines, each with the standard error e, adds 1 / e^2 to C.
 
     A few changes may suit only one kind of machine; if they counted, the mean effects of all other changes would look
-    uncertain.  So a change is left out if, given the variance, fewer than 1 change in 100 has a Q as large.  The
-    variance is then computed again, until the changes that are left out stay the same.
+    uncertain.  So a change is left out if, given the variance, fewer than 1 change in 100 would have a Q as large as
+    its own.  The variance is then computed again, until the changes that are left out stay the same.
     """
     several = [(len(change) - 1, cochran(change), moments(change)[1]) for change in changes if len(change) > 1]
     variance, left_out = assumed, 0

@@ -124,7 +124,7 @@ def _diverged(curve: Curve, rules: EarlyRules) -> str | None:
         return "the loss is not a number"
     smooth = fmean(loss for _, loss in _recent(curve, rules.window))
     if first > 0 and smooth > rules.diverged * first:
-        return f"loss {smooth:.3g} after {first:.3g} at the start: diverged"
+        return f"the loss diverged from {first:.3g} at the start to {smooth:.3g}"
     return None
 
 

@@ -52,8 +52,8 @@ MOST_RUNS_FOR_AUDIT = 6
 """Number of runs after which the judge gives up an edit that could not be audited."""
 
 UNCOUNTED_SAID, UNCOUNTED_HELD = 1.25, 1.4
-"""Multiples of the baseline's time for each token and matrix weight.  From the first multiple on, a keep's reason
-states the time; from the second on, the keep waits for a person.
+"""Limits of a run's time for each token and matrix weight, as multiples of the baseline's.  From the first limit on, a
+keep's reason states the time; from the second on, the keep waits for a person.
 
 A script that passes each batch through the model twice took 1.5 to 2 times the baseline's time.
 """
@@ -135,7 +135,10 @@ class Judge:
         return _with_command(_uncounted(decision, history, case), case)
 
     def failed(self, history: History, case: Case) -> Decision | None:
-        """Return the decision on a case in which a run failed; return None while all undisturbed runs have values."""
+        """Return the decision if a run failed or took too long before its first batch; otherwise return None.
+
+        A disturbed run counts only if the machine has ended it, and has ended at least three runs in a row.
+        """
         if (stuck := decide_faults(history, case.measurements, case.tried)) is not None:
             return stuck
         undisturbed = [m for m in case.measurements if not m.tainted]
@@ -205,7 +208,7 @@ class Judge:
             if len(case.measurements) > MOST_RUNS_FOR_AUDIT:
                 return Verdict("invalid", f"{said}, and none of its {len(case.measurements)} runs was audited")
             gain = history.gain(value, over=standing(history, history.incumbent))
-            return Again(f"{said}: an audit first", "candidate", audit=True, gain=gain)
+            return Again(f"{said}, so it is audited first", "candidate", audit=True, gain=gain)
         doubt = next((str(m.extra["audit_doubt"]) for m in case.measurements if "audit_doubt" in m.extra), None)
         if doubt is None:
             return decision
@@ -298,7 +301,7 @@ class Judge:
 
     @property
     def baseline_runs(self) -> int:
-        """Number of runs of the baseline to take."""
+        """Number of runs of the baseline that a session makes."""
         return 1 if self.mode == "margin" else self.replicates
 
     def refresh_due(self, history: History) -> bool:

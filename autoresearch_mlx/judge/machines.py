@@ -268,7 +268,7 @@ def _without_sigma(
 ) -> Decision:
     """Decide by the margin on each machine, because some machine has no usable sigma.
 
-    A machine has none while nothing was repeated on it, or if all its repeats agree to the last digit.
+    A machine has no usable sigma while it has repeated no run, or if all its repeats agree to the last digit.
     """
     for side in now:
         if side.machine in found:

@@ -3,8 +3,8 @@
 A target puts both conditions into the ``extra`` of its measurements:
 
     guard       {case: score}: cases that do not enter the value; a case that passed before must not fail
-    secondary   {name: {"value": 812.0, "limit": 0.5}}: a figure that may rise by at most this share of the incumbent's
-                figure; ``slack`` is a rise that is always allowed, in the figure's unit
+    secondary   {name: {"value": 812.0, "limit": 0.5}}: a figure; ``limit`` is the largest allowed rise, as a share of
+                the incumbent's figure; ``slack`` is a rise that is allowed in addition, in the figure's unit
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def side_conditions(decision: Decision, history: History, measured: Sequence[Mea
     gained = decision.reason.partition(": keep")[0]
     broken = _broken(ours, theirs)
     if broken and len(ours) < _ENOUGH and not _repeats_agree([*theirs], [*ours]):
-        return Again(f"{gained}, but {_cases(broken)} failed: measured again, because the majority decides")
+        return Again(f"{gained}, but {_cases(broken)} failed; the majority of several runs decides")
     if broken:
         return Verdict("discard", f"{gained}, but {_cases(broken)} passed before and now fail{_s(broken)}: discard")
     if (dearer := _dearer(ours, theirs)) is not None:

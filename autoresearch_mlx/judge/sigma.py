@@ -143,7 +143,7 @@ def age_of(measured: Sequence[bool]) -> int:
     """Return the number of experiments since the incumbent was last measured.
 
     ``measured`` says for each experiment, oldest first, whether the incumbent ran in it or right after it.  The
-    experiment that made the incumbent is one of them.
+    experiment that was kept as the incumbent is such an experiment.
     """
     return next((age for age, then in enumerate(reversed(measured)) if then), len(measured))
 

@@ -36,8 +36,7 @@ _CREDIBLE = 3.0
 
 
 def steepness(curve: Sequence[tuple[float, float]]) -> float | None:
-    """Return how much loss a run could still gain, at most, from e times as much work, as a share of its loss at the
-    end.
+    """Return how much lower, at most, a run's loss would end after e times as much work, as a share of that loss.
 
     The figure is the least-squares slope of the loss over the logarithm of the budget's share, plus the slope's
     standard error.  Returns None if there are too few points.
@@ -120,7 +119,7 @@ def _sums(groups: Iterable[Sequence[Run]]) -> tuple[float, float]:
 
 
 def _updated(before: Slope, spread: float, cross: float, noise: float) -> tuple[Slope, float]:
-    """Return the slope updated by these sums, and the share of the new slope that comes from them."""
+    """Return the slope updated by the two sums of :func:`_sums`, and the share of the new slope that the sums give."""
     if not noise:
         return replace(before, value=cross / spread, error=0.0), 1.0
     told, known = spread / noise**2, 1 / before.error**2
@@ -133,7 +132,8 @@ def _at_speed(groups: Sequence[Sequence[Run]], slope: float) -> list[list[float]
 
 
 def _narrower(sigma: Sigma, share: float) -> Sigma:
-    """Return sigma with one degree of freedom less, if more than half of the slope comes from these runs."""
+    """Return sigma with one degree of freedom less if ``share``, the part of the slope that sigma's runs have shown,
+    is over a half."""
     if share <= 0.5 or sigma.value is None or sigma.dof < 2:
         return sigma
     return replace(sigma, value=sigma.value * math.sqrt(sigma.dof / (sigma.dof - 1)), dof=sigma.dof - 1)

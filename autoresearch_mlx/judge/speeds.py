@@ -71,5 +71,5 @@ def off_speed(m: Measurement) -> bool:
 
 
 def slowed(measured: Iterable[Measurement]) -> bool:
-    """Return whether a run that counts was made on a slow machine and got more time for that reason."""
+    """Return whether the machine was clearly slower than usual during a run that counts."""
     return any(slow(m) and not m.tainted and m.value is not None for m in measured)

@@ -130,8 +130,7 @@ def _staged(now: Evidence, found: Difference, stages: Stages, rules: Rules) -> D
 
 
 def _shorter(now: Evidence, found: Difference, rules: Rules) -> Decision | None:
-    """Return the verdict keep for shorter code that is no worse than the incumbent in two runs, or None in any other
-    case."""
+    """Return a keep, or a request for a second run, for shorter code that is no worse than the incumbent; else None."""
     if now.lines_removed <= 0 or found.score <= rules.neutral or found.blurred:
         return None
     if len(now.candidate) < 2:

@@ -30,7 +30,7 @@ _ENOUGH = 4
 
 
 def by_tokens(*sides: Sequence[Run]) -> tuple[tuple[Run, ...], ...] | None:
-    """Return groups of runs, each run with ``log_work`` computed from its tokens.
+    """Return the same groups of runs, with ``log_work`` computed from each run's tokens.
 
     ``log_work`` is relative to the usual number of tokens in the last group.
 

@@ -53,7 +53,7 @@ def _proposal(session: Session, held: Experiment) -> Proposal:
     theirs = session.workspace.read(session.incumbent(session.journal().history))
     files = carried({path: text for path, text in after.items() if text != before.get(path)}, before, theirs)
     if isinstance(files, Overlap):
-        said = f"experiment {held.number} cannot be combined with what was kept since: {files.words}"
+        said = f"experiment {held.number} cannot be combined with the changes that were kept after it: {files.words}"
         raise LabError(said, "make the change again in your checkout, and run `autoresearch-mlx try`")
     title = f"accepted #{held.number}: {held.title}"
     return Proposal(title, files, held.axis, held.rationale, PERSON, talk={"accepts": held.number})

@@ -49,7 +49,7 @@ def _proposal(session: Session, pool: Path, pulled: Pulled) -> Proposal:
     if not files:
         raise LabError(f"the incumbent has the edit of result {pulled.number} already", "there is nothing to measure")
     title = cut(f"adopted {pulled.number}: {changes_in_words(result) or phrase(result.title)}", 120)
-    why = f'Published by lab {result.lab}, measured on {result.chip}; its note: "{phrase(result.note, 300)}"'
+    why = f'Published by lab {result.lab}, measured on {result.chip}; note of the lab: "{phrase(result.note, 300)}"'
     talk = {"adopts": pulled.number, "from": result.name}
     return Proposal(title, files, result.axis, why, AGENT, talk=talk)
 
@@ -63,8 +63,8 @@ def _by_knobs(pulled: Pulled, here: Mapping[str, str]) -> dict[str, str] | None:
         mine = {name: values.pop(name) for name in list(values) if name in knobs}
         for name, value in mine.items():
             if not _alike(knobs[name].value, value):
-                said = f"result {pulled.number} sets {name} to a value of another type than the knob has here"
-                raise LabError(said, "the result's edit does not fit this lab's files")
+                said = f"result {pulled.number} sets {name} to a value of another type than the knob has in this lab"
+                raise LabError(said, "adopt another result, or make the edit by hand and run `autoresearch-mlx try`")
         if mine:
             found[path] = set_knobs(text, {name: _as_here(knobs[name].value, value) for name, value in mine.items()})
     return found if not values else None
@@ -86,7 +86,8 @@ def _by_files(session: Session, pool: Path, pulled: Pulled, here: Mapping[str, s
     if not result.files:
         why = result.withheld or "only the files of wins are published"
         raise LabError(
-            f"result {number} cannot be adopted: {why}", "`share REMOTE log --json` prints the knobs and the patch"
+            f"result {number} cannot be adopted: {why}",
+            "make the edit by hand; `autoresearch-mlx share REMOTE log --json` prints its knobs and its patch",
         )
     before, after = read_files(pool, pulled)
     if refused := [path for path in after if not session.workspace.may_edit(path)]:

@@ -119,7 +119,7 @@ class Ahead:
         thought.thread.start()
 
     def _last(self, history: History) -> bool:
-        """Return whether no proposal should be prepared: the limits allow no more experiments, or lanes are used."""
+        """Return whether no proposal should be prepared, because of the run's limits or because of several lanes."""
         come = sofar(history, self._orders.policy, self.done + 1, self.idle + 1)
         both = None if come.next_seconds is None else 2 * come.next_seconds
         return self._session.lanes > 1 or self._orders.over(replace(come, next_seconds=both)) is not None

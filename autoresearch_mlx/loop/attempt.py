@@ -224,7 +224,7 @@ class Attempt:
         return self.decide()
 
     def decide(self) -> Decision:
-        """Return the judge's decision on the newest history.
+        """Return the judge's decision on this attempt, by the newest history.
 
         If another lane has replaced the incumbent since this attempt began, the older history is used instead.
         """
@@ -263,7 +263,7 @@ class Attempt:
     def start_over(
         self, history: History, onto: str, theirs: Mapping[str, str], files: Mapping[str, str], measured: bool = False
     ) -> None:
-        """Start again from the incumbent ``onto``, whose files are ``theirs``; ``files`` has the texts that differ.
+        """Start again from the incumbent ``onto``, whose files are ``theirs``; ``files`` has the changed texts.
 
         ``measured`` says that the resulting files were measured already, so that the runs so far still count.
         """

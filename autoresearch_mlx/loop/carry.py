@@ -101,7 +101,7 @@ def carried(mine: Mapping[str, str], base: Mapping[str, str], theirs: Mapping[st
     for path, text in mine.items():
         both = _carried(text, base.get(path), theirs.get(path))
         if both is None:
-            return Overlap(f"both changed {path} in the same place")
+            return Overlap(f"both changes edit the same lines of {path}")
         found[path] = both
     return found
 

@@ -50,12 +50,12 @@ def certify(session: Session, pairs: int, against: int | None, screen: Screen) -
     fails.
     """
     if isinstance(session.target, Certifiable) and (why := session.target.certify_refused()) is not None:
-        raise LabError(why, "start a session on text that is closed to training: docs/sandbox.md, Secret rows")
+        raise LabError(why, "start a session on text that training cannot read (docs/sandbox.md, Secret rows)")
     journal = session.journal()
     contest = _contest(session, journal, against)
     if pairs == 2 and sigma_of(journal.history).value is None:
         said = "nothing has been measured twice yet, so the error of the gain is unknown after two pairs"
-        raise LabError(said, "`autoresearch-mlx certify --pairs 4`")
+        raise LabError(said, "make four pairs: `autoresearch-mlx certify --pairs 4`")
     tell_of_machine(session, screen)
     slots = slots_of(pairs, session.seed + _SEEDS)
     for slot in slots:
@@ -84,7 +84,7 @@ def _contest(session: Session, journal: Journal, against: int | None) -> Contest
         )
     before = _before(history, journal, against)
     if head.number == 0:
-        hint = waiting_in_words(waiting(history)) or "`autoresearch-mlx run` continues"
+        hint = waiting_in_words(waiting(history)) or "`autoresearch-mlx run` continues the session"
         raise LabError("nothing has been kept yet, so there is nothing to certify", hint)
     if before.number == head.number:
         said = f"experiment {head.number} is the head, so there is nothing to compare it with"
@@ -102,7 +102,8 @@ def _before(history: History, journal: Journal, against: int | None) -> Experime
         heads = [event["head"] for event in journal.certificates]
         against = heads[-1] if heads and heads[-1] != max(kept) else 0
     if against not in kept:
-        raise LabError(f"experiment {against} was not kept", f"kept: {', '.join(map(str, kept))}")
+        hint = f"choose one of the kept experiments: {', '.join(map(str, kept))}"
+        raise LabError(f"experiment {against} was not kept", hint)
     return kept[against]
 
 
@@ -113,7 +114,7 @@ def _unfinished(journal: Journal, before: Experiment, head: Experiment) -> Itera
 
 
 def _take(session: Session, contest: Contest, slot: Slot, pairs: int, screen: Screen) -> None:
-    """Make one run for the slot; a disturbed run is logged and repeated.  Raises LabError if no run has a value."""
+    """Make one run of the certification, and repeat it if it was disturbed.  Raises LabError if it has no value."""
     experiment = contest.head if slot.side == "head" else contest.before
     what = f"experiment {experiment.number}"
     measured = undisturbed(
@@ -127,10 +128,7 @@ def _take(session: Session, contest: Contest, slot: Slot, pairs: int, screen: Sc
 def _run(
     session: Session, contest: Contest, slot: Slot, pairs: int, screen: Screen, tried: Sequence[Measurement]
 ) -> Measurement:
-    """Make and log one run for the slot.
-
-    ``tried`` has the slot's earlier runs, all of which were disturbed.
-    """
+    """Make and log one run of the certification; ``tried`` has the earlier tries of this run, which were disturbed."""
     experiment = contest.head if slot.side == "head" else contest.before
     assert experiment.commit is not None
     side = "baseline" if experiment.number == 0 else "head" if slot.side == "head" else "earlier keep"

@@ -28,8 +28,8 @@ def edit_from_checkout(session: Session, mine: Mapping[str, str], message: str, 
 
     The user may have edited an older version of a file, from a commit of their own or from an earlier keep.  Such a
     file would silently undo the changes that were kept later, so only the user's change is carried over to the
-    incumbent.  For the same reason, an unedited older version of a file usually does not count as an edit.  It counts
-    only if no file was edited and the files together are not an earlier version.
+    incumbent.  For the same reason, an unedited older version of a file usually does not count as an edit.  Such a
+    version counts only if no file was edited and the files together are not an earlier version.
 
     Raises LabError when the change overlaps with a change that was kept later, or when there is no change.
     """
@@ -131,7 +131,7 @@ def distance(a: str, b: str) -> int:
 def _merge(path: str, mine: str, base: str, incumbent: str, branch: str) -> str:
     found = merged(mine, base, incumbent)
     if found is None:
-        said = f"your change to {path} overlaps with what was kept since you began it"
+        said = f"your change to {path} overlaps with a change that was kept after you began"
         restore = f"git restore --source {branch} -- {shlex.quote(path)}"
         hint = f"save a copy of {path}, run `{restore}`, and make your change again"
         raise LabError(said, hint)

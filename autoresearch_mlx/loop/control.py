@@ -118,7 +118,7 @@ def skip(folder: Path, number: int, origin: Origin) -> bool:
     the_run(folder)
     if number == 0 and read(folder / LEDGER).history.baseline is None:
         said = "the baseline cannot be skipped: everything is compared with it"
-        hint = "`autoresearch-mlx stop` ends the run after the baseline; Ctrl-C in its terminal ends it now"
+        hint = "`autoresearch-mlx stop` ends the run after the baseline; Ctrl-C in the run's terminal ends the run now"
         raise LabError(said, hint)
     return _want(folder, "skip", origin, unless=lambda wish: False, number=number)
 

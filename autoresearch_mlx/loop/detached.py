@@ -76,8 +76,8 @@ class Detached:
     def promise(self, folder: Path, number: int) -> None:
         """Report to the caller that this process will measure experiment ``number`` of the session in ``folder``.
 
-        From then on, this process prints into a log and not into the caller's streams.  It must have the session's
-        lock.  Raises OSError when the note cannot be written.
+        From then on, this process prints into a log and not into the caller's streams.  The process must have the
+        session's lock.  Raises OSError when the note cannot be written.
         """
         if self._report_to is None:
             return

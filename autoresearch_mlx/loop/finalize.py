@@ -62,7 +62,8 @@ def changes(session: Session) -> list[Change]:
     history = session.journal().history
     baseline, keeps = history.baseline, kept(history)
     if baseline is None or baseline.commit is None or not keeps:
-        raise LabError("nothing has been kept yet, so there is nothing to finalize", "`autoresearch-mlx run` continues")
+        said = "nothing has been kept yet, so there is nothing to finalize"
+        raise LabError(said, "`autoresearch-mlx run` continues the session")
     commits = [baseline.commit, *(e.commit for e in keeps if e.commit is not None)]
     read = session.workspace.read
     steps = [Step(e, read(before), read(e.commit or "")) for e, before in zip(keeps, commits, strict=False)]
@@ -75,8 +76,9 @@ def planned(session: Session) -> list[Finding]:
     If a later keep has undone a change, the finding's ``problem`` says so.
     """
     baseline = _baseline_files(session)
+    undone = "a later keep undid this change"
     return [
-        Finding(change, _title(change, baseline), None, "a later keep undid it" if cancelled(change, baseline) else "")
+        Finding(change, _title(change, baseline), None, undone if cancelled(change, baseline) else "")
         for change in changes(session)
     ]
 
@@ -96,7 +98,7 @@ def finalize(session: Session, pairs: int, prefix: str, screen: Screen) -> list[
     sigma = noise_of(journal.history)[1].value
     if pairs == 2 and sigma is None:
         said = "nothing has been measured twice yet, so the error of a gain is unknown after two pairs"
-        raise LabError(said, "`autoresearch-mlx finalize --pairs 4`")
+        raise LabError(said, "make four pairs: `autoresearch-mlx finalize --pairs 4`")
     tell_of_machine(session, screen)
     commits = {f.change.numbers: _commit_to_measure(session, f) for f in findings if not f.problem}
     bench = _Bench(session, screen, pairs, commits)
@@ -219,7 +221,7 @@ def _commit_to_measure(session: Session, f: Finding) -> str:
 
 
 def _with_branch(session: Session, f: Finding, at: int, prefix: str) -> Finding:
-    """Make a branch if the change is a gain on its own; return the finding with the branch, or else unchanged."""
+    """Make a branch if the change is a gain on its own; return the finding, which then names the branch."""
     if f.problem or f.found is None:
         return f
     start = session.workspace.read(session.start)
@@ -249,8 +251,8 @@ def _message(session: Session, f: Finding) -> str:
 def _title(change: Change, baseline: Files) -> str:
     """Return a title for a change.
 
-    The title of a change with one keep is the keep's title.  For several keeps, the title lists the changes of knobs,
-    or it is the title of the last keep.
+    The title of a change with one keep is the keep's title.  For several keeps that change only knobs, the title lists
+    the changes of knobs.  Otherwise the title of the last keep is used.
     """
     last = terms.cut(title_outside(change.steps[-1].experiment.title), _TITLE)
     if len(change.steps) == 1:
@@ -258,7 +260,7 @@ def _title(change: Change, baseline: Files) -> str:
     edited = _edited(change.files, baseline)
     if edited and all(path in baseline and only_knobs_differ(baseline[path], text) for path, text in edited.items()):
         return "; ".join(describe(changed_knobs(baseline[path], text)) for path, text in edited.items())
-    return f"{last} (with {len(change.steps) - 1} earlier)"
+    return f"{last} (with {terms.plural(len(change.steps) - 1, 'earlier keep')})"
 
 
 def title_outside(title: str) -> str:

@@ -14,7 +14,7 @@ from autoresearch_mlx.targets.registry import kind_of, with_defaults
 
 
 def first_context(lab: Lab, settings: Settings) -> tuple[Context, int | None]:
-    """Return the context of the first proposal if a session began now, and the machine's memory in bytes.
+    """Return the context that the first proposal of a new session would have, and the machine's memory in bytes.
 
     No session is made and nothing is measured, so the context has no baseline.  Raises LabError for a lab without a
     commit or without its editable files, and ConfigError for wrong settings.

@@ -40,9 +40,9 @@ def first_runs_of_fleet(staff: Staff, attempt: Attempt, watch: Watch) -> Decisio
     """Let every machine measure the baseline at the same time; return the judge's decision on the first machine's runs.
 
     The first machine is the one that finishes its runs first, with a value for each run.  The runs of every other
-    machine are logged as repeats.  A candidate that one of the other machines measures later is compared with the
-    repeats of this machine.  A machine gets an experiment only after its runs of the baseline.  Raises MachineLost when
-    no machine delivers its runs.
+    machine are logged as repeats, because candidates that this machine measures later are compared with its own runs.
+    A machine gets an experiment only after its runs of the baseline.  Raises MachineLost when no machine delivers its
+    runs.
     """
     assert attempt.sha is not None
     session, sha = staff.session, attempt.sha
@@ -116,9 +116,9 @@ class Shares:
 
 
 class _First:
-    """Chooses the machine whose runs of the baseline decide: the first one whose runs all have a value.
+    """Chooses the machine whose runs of the baseline decide: the first machine whose runs all have a value.
 
-    If no machine has a value for each of its runs, the runs of the first machine that delivered any decide.
+    If there is no such machine, the first machine that delivered runs is chosen.
     """
 
     def __init__(self, machines: int) -> None:
@@ -132,7 +132,7 @@ class _First:
     def offer(self, worker: Worker, runs: Sequence[Measurement]) -> bool:
         """Offer the runs of a machine for the choice; return False if the choice has already been made.
 
-        ``runs`` is empty if the machine did not come back.
+        ``runs`` is empty if the machine was lost.
         """
         with self._lock:
             if self._settled.is_set():

@@ -75,9 +75,9 @@ class NextPrompt:
 
 
 def next_prompt(session: Session, settings: Settings, say: Callable[[str], None], form: Form | None) -> NextPrompt:
-    """Return the agent's prompt for the next experiment, in ``form`` if one is named.
+    """Return the agent's prompt for the next experiment; if ``form`` is None, the agent chooses the form.
 
-    Raises AgentError if the agent has no model, or if the prompt does not fit in this form.
+    Raises AgentError if the agent has no model, or if the prompt in this form is too long for the model.
     """
     journal = session.journal()
     files = session.workspace.read(session.incumbent(journal.history))
@@ -87,7 +87,7 @@ def next_prompt(session: Session, settings: Settings, say: Callable[[str], None]
 
 
 def first_prompt(lab: Lab, settings: Settings, say: Callable[[str], None], form: Form | None) -> NextPrompt:
-    """Return the prompt of the first experiment if a session began now; no session is made.
+    """Return the prompt that the first experiment of a new session would have; no session is made.
 
     Raises the errors of :func:`next_prompt`, and LabError for a lab without a commit or without its editable files.
     """

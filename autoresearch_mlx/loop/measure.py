@@ -162,12 +162,12 @@ def _beside(folder: Path) -> Path:
 def _counted(
     worker: Worker, history: History, number: int, order: Order, watch: Watch
 ) -> tuple[Reference | None, int | None]:
-    """Return the reference speed for a run's budget, and the number of steps after which the run ends, or None.
+    """Return the reference speed for a run's budget, and the number of steps after which the run ends.
 
-    Without a number of steps, the clock ends the run.  This call waits for a quiet machine, but not for ever, in two
-    cases: before the run that sets the reference speed, and after a run for which the machine was too slow.  A run that
-    was too slow is repeated with a fixed number of steps, so that the machine's speed does not matter.  This number is
-    taken from the experiment's logged runs, or from the incumbent's runs if their steps cost the same.
+    If the number is None, the clock ends the run.  Before the run that sets the reference speed, and after a run for
+    which the machine was too slow, this call waits for a quiet machine, but not for ever.  A run that was too slow is
+    repeated with a fixed number of steps, so that the machine's speed does not matter.  This number is taken from the
+    experiment's logged runs, or from the incumbent's runs if their steps cost the same.
     """
     around = worker.surroundings
     if not around.counts:

@@ -52,7 +52,7 @@ def proved(
 
 
 def _without_additions(measured: Measurement, worktree: Worktree, commit: str) -> Measurement:
-    """Return the run, marked as disturbed if another program added files, such as a module that Python finds first.
+    """Return the run, marked as disturbed if another program added files, such as a module that the run could import.
 
     Most measured programs add files themselves, so new files matter only if another program works in the worktree.
     """

@@ -63,7 +63,7 @@ def refuse(c: Candidate) -> Verdict | None:
 def worth_a_smoke(c: Candidate) -> bool:
     """Return whether an edit needs a smoke run.
 
-    By default only new code does, because it may not even start; new values of knobs rarely fail.
+    By default only new code needs a smoke run, because new code may not even start; new values of knobs rarely fail.
     """
     if c.session.smoking == "code" and c.number > 0:
         return not all(only_knobs_differ(c.files.get(path, ""), text) for path, text in c.proposal.files.items())
@@ -133,7 +133,7 @@ def ask(agent: Agent, context: Context) -> Proposal:
         raise
     except (Exception, SystemExit) as error:
         said = f"the agent {agent.name} failed: {type(error).__name__}: {error}"
-        raise AgentError(said, "it was given an autoresearch_mlx.experiment.Context") from error
+        raise AgentError(said, "correct the agent's code; it gets an autoresearch_mlx.experiment.Context") from error
     if (wrong := wrong_in(answer)) is not None:
         said = f"the agent {agent.name} returned {wrong}"
         raise AgentError(said, "it should return an autoresearch_mlx.experiment.Proposal")

@@ -57,5 +57,5 @@ def _score(session: Session, experiment: Experiment, kept_file: str, asked: Resc
         session.worker.worktree.ensure()
     (folder / kept_file).unlink()
     if done.value is None:
-        raise LabError(f"the evaluation ended as {done.failure}: {done.reason}", f"its log: {folder / 'log.txt'}")
+        raise LabError(f"the evaluation ended as {done.failure}: {done.reason}", f"the log is {folder / 'log.txt'}")
     return done.value

@@ -343,7 +343,7 @@ def _refuse_changes(resolved: Resolved, kind: TargetKind[Any], record: Mapping[s
         if name in kept and source != "default" and value != "auto" and kept[name] != value:
             where = "the command line" if source == "option" else source
             said = f"session {tag} measures with {name} = {kept[name]}, but {where} says {value}"
-            raise ConfigError(said, "the results could not be compared: start another session with --tag NAME")
+            raise ConfigError(said, "old and new results could not be compared; start another session with --tag NAME")
     if not same_kind:
         said = f"session {tag} has the target {record['target']}, but the settings say {resolved.settings.target.kind}"
         raise ConfigError(said, "start another session with --tag NAME")

@@ -43,7 +43,7 @@ REST = 20
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Record of one form: how many experiments asked for it, were measured at the first reply, and were kept."""
+    """Record of one form, in numbers of experiments: asked for this form, measured at the first reply, and kept."""
 
     form: Form
     asked: int
@@ -64,7 +64,7 @@ def asked_of(history: History, agent: str | None = None) -> list[Experiment]:
 
 
 def rung_after(first: Form, asked: Sequence[Experiment]) -> Form:
-    """Return the form that a model is asked for after these experiments."""
+    """Return the form in which a model is asked after the experiments ``asked``, if it began with the form ``first``."""
     rung, streak, missed = first, 0, 0
     rests: dict[Form, int] = {}
     for at, e in enumerate(asked):

@@ -180,7 +180,7 @@ def _content(path: Path) -> Iterator[bytes]:
 
 
 def _hash(digits: int, blocks: Iterator[bytes] | Sequence[bytes], size: int) -> str:
-    """Return git's hash of a blob; in a repository with SHA-256 it has 64 digits."""
+    """Return git's hash of a blob; ``digits`` is 64 in a repository that uses SHA-256, otherwise 40."""
     found = hashlib.new("sha256" if digits == 64 else "sha1", usedforsecurity=False)
     found.update(b"blob %d\0" % size)
     for block in blocks:
@@ -205,7 +205,7 @@ def _stored(ask: Ask, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _as_laid_out(ask: Ask, commit: str, path: str, found: Print | None) -> bool:
     """Return whether a file is what git's filters write when they check the commit's file out.
 
-    Stored again by git, such a file might have a content that differs from the commit's.
+    If git stored such a file again, the stored content might differ from the commit's.
     """
     if found is None:
         return False

@@ -2,20 +2,20 @@
 
     session     once, first: tag, target, metric, direction, conditions
     started     before any work on an experiment: its number, its base commit and, with several lanes, its worker
-    proposed    in a fleet, the proposal of a started experiment, which can go on after a crash
+    proposed    in a fleet, the proposal of a started experiment, so that the experiment can go on after a crash
     moved       the worker of a fleet that continues a started experiment
     finished    the complete experiment
     abandoned   the agent had nothing to propose; the number is free again
-    carried     the change of an experiment was carried to a newer incumbent; the line has the runs on the old base,
-                which do not count any more
+    carried     the change of an experiment was carried over to a newer incumbent; the line has the earlier runs of the
+                change, which do not count any more
     agenda      the notes of the chief of a team
     brief       a brief of the chief to a junior (:mod:`minutes`)
     brief_ended a brief that led to no experiment, and why
     accepted    a person vouches for the gain of an experiment that was too good to be believed
     repeated    one more run of a kept experiment
     epoch       from here on the session measures in this regime (:mod:`regimes`): the machine drifted or was changed;
-                with ``machine`` and ``beside``, only this machine of a fleet measures in it
-    late        a run that a machine of a fleet delivered after its experiment was measured elsewhere; it does not count
+                with ``machine`` and ``beside``, only this machine of a fleet measures in this regime
+    late        a run that a machine of a fleet delivered too late to count, after another machine had made it
     rules       the settings that verdicts depend on have changed (:mod:`rules`)
     paired      one run of a certification
     certified   the result of a certification
@@ -285,7 +285,7 @@ class _Replay:
 
 
 class Ledger:
-    """Writes a session's ledger, as its only writer.  Open it inside :func:`~autoresearch_mlx.store.locks.locked`."""
+    """The only writer of a session's ledger; it must be used inside :func:`~autoresearch_mlx.store.locks.locked`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -65,7 +65,7 @@ class LeftOut:
             there = f"later changes are not in the session: {named(self.changed)}"
             yield f"{moved}; {there}; `run --tag NAME` starts a session at HEAD"
         if self.empty:
-            yield f"empty in the worktree of session {tag}: {'; '.join(self.empty)}"
+            yield f"parts of the worktree of session {tag} are empty: {'; '.join(self.empty)}"
 
 
 def left_out(

@@ -26,8 +26,8 @@ def rules_of(settings: Settings) -> dict[str, Any]:
 def enter_rules(ledger: Ledger, here: Mapping[str, Any], say: Callable[[str], None]) -> None:
     """If the rules have changed since the ledger last recorded them, record them again and tell the user.
 
-    If an earlier version wrote the ledger without rules, the ledger stays as it is, because nobody knows the rules of
-    its earlier verdicts.
+    A ledger that an earlier version of this tool began has no rules.  Such a ledger stays as it is, because nobody
+    knows the rules of its earlier verdicts.
     """
     journal = ledger.read()
     if journal.rules is None:

@@ -80,7 +80,7 @@ def claiming(common: Path) -> Iterator[None]:
 def _named(root: Path) -> Iterator[tuple[str | None, str]]:
     """Yield (tag, ref) for each ref of a session.
 
-    The tag is None for a ref whose name is also the name of a folder that git needs for tags.
+    The tag is None for a ref whose name is also the name of a folder in which git keeps the refs of sessions.
     """
     for ref in git(root, "for-each-ref", "--format=%(refname)", _BRANCHES, _REFS).splitlines():
         if ref in (_BRANCHES, _REFS):

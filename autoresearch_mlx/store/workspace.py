@@ -220,8 +220,8 @@ class Workspace:
     def add_branch(self, name: str, commit: str) -> str:
         """Make the branch ``name`` at ``commit``; return the branch's commit.
 
-        An existing branch of that name stays as it is if it has the same parent and files; otherwise WorkspaceError is
-        raised.
+        An existing branch of that name stays as it is if its commit has the same parent and files.  Otherwise
+        WorkspaceError is raised.
         """
         ref = f"refs/heads/{name}"
         if (found := resolve(self.top, ref)) is None:
@@ -241,9 +241,11 @@ class Workspace:
         try:
             git(self.top, "check-ref-format", "--branch", f"{prefix}/01-change")  # no name may begin with a dash
         except WorkspaceError:
-            raise WorkspaceError(f"{prefix!r} cannot begin the name of a branch", "for example --prefix wins") from None
+            said = f"{prefix!r} cannot begin the name of a branch"
+            raise WorkspaceError(said, "choose another --prefix, for example --prefix wins") from None
         if prefix == "autoresearch" or prefix.startswith("autoresearch/"):
-            raise WorkspaceError("branches below autoresearch/ belong to sessions", "for example --prefix wins")
+            said = "branches below autoresearch/ belong to sessions"
+            raise WorkspaceError(said, "choose another --prefix, for example --prefix wins")
         parents = PurePosixPath(prefix, "x").parents
         if there := next((p for p in map(str, parents) if resolve(self.top, f"refs/heads/{p}") is not None), None):
             said = f"git cannot make branches below {there}/, because there is a branch {there}"

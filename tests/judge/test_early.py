@@ -88,7 +88,7 @@ def test_a_loss_that_is_no_number_stops_any_run_at_once(loss: float) -> None:
 
 def test_a_loss_that_rises_far_over_its_start_has_diverged() -> None:
     found = stop([(0.0, 8.0), (0.1, 6.0), (0.25, 13.0)], full_runs=0)
-    assert found is not None and found.reason == "loss 13 after 8 at the start: diverged at 25% of the budget"
+    assert found is not None and found.reason == "the loss diverged from 8 at the start to 13 at 25% of the budget"
     assert stop([(0.0, 8.0), (0.25, 9.0)], full_runs=0) is None
 
 

@@ -40,7 +40,7 @@ def test_code_is_merged_line_by_line() -> None:
     ids=["the same line", "a knob that is no longer one"],
 )
 def test_changes_of_the_same_place_overlap(mine: str, theirs: str) -> None:
-    assert put(mine, theirs) == Overlap("both changed s.py in the same place")
+    assert put(mine, theirs) == Overlap("both changes edit the same lines of s.py")
 
 
 def test_a_file_that_the_newer_version_left_alone_is_taken_whole() -> None:

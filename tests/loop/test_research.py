@@ -127,7 +127,9 @@ def test_an_agent_whose_code_fails_ends_the_run_in_words(command_lab: Lab, scree
     with opened(command_lab, "t") as session:
         reason = research(session, Broken(), Policy(experiments=1), screen)
     assert reason == "the agent broken failed: KeyError: 'prompt'"
-    assert screen.said == [f"no proposal: {reason}\nhint: it was given an autoresearch_mlx.experiment.Context"]
+    assert screen.said == [
+        f"no proposal: {reason}\nhint: correct the agent's code; it gets an autoresearch_mlx.experiment.Context"
+    ]
     assert statuses(command_lab, "t") == ["keep"]
 
 
