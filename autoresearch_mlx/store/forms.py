@@ -64,7 +64,7 @@ def asked_of(history: History, agent: str | None = None) -> list[Experiment]:
 
 
 def rung_after(first: Form, asked: Sequence[Experiment]) -> Form:
-    """Return the form in which a model is asked after the experiments ``asked``, if it began with the form ``first``."""
+    """Return the form in which a model is asked after the experiments ``asked``; it began with the form ``first``."""
     rung, streak, missed = first, 0, 0
     rests: dict[Form, int] = {}
     for at, e in enumerate(asked):
