@@ -74,9 +74,9 @@ class OnMachine:
     """Name of the machine's chip; machines with the same chip are of one kind."""
     evidence: Evidence
     older: Evidence | None = None
-    """``evidence`` with the runs of an older version in place of the incumbent's.  The version is the newest with runs
-    on this machine, provided that every later keep was a gain.  None if there is no such version, or if the incumbent
-    has runs on this machine."""
+    """``evidence`` with the runs of an older version in place of the incumbent's runs.  This is the newest version that
+    this machine has run, provided that every later keep was a gain.  None if there is no such version, or if the
+    incumbent has runs on this machine."""
     away: bool = False
     """True while the machine does not take part: its earlier runs count, but it is asked for no more runs."""
 

@@ -31,7 +31,7 @@ from autoresearch_mlx.store.records import measurement_from, measurement_to
 _SEEDS = 2_000_000
 """First seed of these runs, counted from the session's seed; experiments begin at 0, certifications at a million."""
 _BASELINE: tuple[int, ...] = ()
-"""The experiment numbers of a run of the baseline in the ledger: none."""
+"""Name of the baseline where a change is named by the numbers of its experiments: no numbers."""
 _TITLE = 100
 """Longest title of a change, in columns; the title becomes the first line of a commit, and of a pull request."""
 _SLUG = 40

@@ -34,9 +34,9 @@ class Waiting:
     avoid: Sequence[str] = ()
     """Names of the machines that were lost while they measured the experiment."""
     to: Sequence[str] = ()
-    """Names of the machines from which the judge wants the next run, or which may have made it already.
+    """Names of the machines that should make the next run, or that may be making it already.
 
-    If it is empty, any machine may make the run.
+    If there are no names, any machine may make the run.
     """
     compared: frozenset[str] = frozenset()
     """Names of the machines that had run both the candidate and the incumbent when the judge last decided."""

@@ -1,4 +1,4 @@
-"""Ask an agent for a proposal, and refuse one that is not worth a run: no edit, forbidden files, nothing new."""
+"""Ask an agent for a proposal, and refuse a proposal without an edit, with forbidden files, or with nothing new."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Judge an experiment of a fleet from several views, one for each machine.
 
-The view of a machine is the history with the runs that this machine made.
+The view of a machine is the session's history, in which only the runs of this machine are compared.
 """
 
 from __future__ import annotations

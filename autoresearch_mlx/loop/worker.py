@@ -89,7 +89,7 @@ class Worker:
     The function may raise MachineLost.
     """
     ends_soon: Callable[[], bool] = lambda: False
-    """Function that says whether another machine is nearly done with its run; its next experiment may then be sent."""
+    """Function that says whether another machine is nearly done; the next experiment may then be sent to it."""
     seconds_left: Callable[[], float] = lambda: 0.0
     """Function that predicts in how many seconds another machine is done with its run."""
     refreshing: threading.Lock = field(default_factory=threading.Lock)

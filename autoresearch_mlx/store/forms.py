@@ -1,7 +1,7 @@
 """Read from the ledger in which form each model had to answer, and choose the form of its next answer.
 
 The forms are the rungs of a ladder, from easy to hard.  A model moves up or down according to its own record.  The rung
-is not stored: it is computed each time from the experiments.  The model's name plays no part.
+is not stored, but computed each time from the experiments.  The model's name plays no part.
 
     menu     the number of one of the optimiser's moves; no file is sent
     values   new values of at most three knobs, from a list of values for each
@@ -36,7 +36,7 @@ MOST_MISMATCHES = 2
 """After this number of experiments in a row whose search texts match nothing in the file, the model is asked for the
 whole file."""
 TRIAL = 3
-"""After this number of measured experiments without a keep, a form is replaced by a lower form that has had a keep."""
+"""After this number of experiments without a keep, a form is replaced by a lower form that has had a keep."""
 REST = 20
 """For this number of the model's experiments, a form that has failed is not tried again."""
 
