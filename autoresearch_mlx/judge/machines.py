@@ -38,8 +38,8 @@ candidate and one of the incumbent on each of two machines."""
 _APART = 1.645
 """A platform keep needs an effect that exceeds the effect on the other machines by this number of standard errors;
 chance alone reaches it in 1 of 20 cases."""
-
-
+PLATFORM_KEEP = "platform keep"
+"""Words that mark the reason of a change that helps one kind of chip alone; ledgers hold them, so they stay."""
 _LEARNING = 3
 """Number of machines whose whole baselines are enough to learn the noise, because the noise of a machine is estimated
 from the repeats of all machines (:func:`sigma.moderated`).  In simulated nights, further repeats gained nothing
@@ -285,7 +285,7 @@ def _not_for_all(effects: Sequence[MachineEffect], spread: Between, bound: float
     chip = platform_of(effects, spread, bound)
     if chip is None:
         return Verdict("discard", f"{said}: discard")
-    return Verdict("discard", f"{said}: discard, a platform keep for {chip} alone")
+    return Verdict("discard", f"{said}: discard, a {PLATFORM_KEEP} for {chip} alone")
 
 
 def platform_of(effects: Sequence[MachineEffect], spread: Between, bound: float) -> str | None:

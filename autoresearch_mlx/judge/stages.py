@@ -33,6 +33,8 @@ from autoresearch_mlx.judge.next_run import (
 )
 from autoresearch_mlx.judge.sigma import pooled
 
+TOO_GOOD = "too good to be believed"
+"""Words that mark the reason of an experiment whose gain needs an audit; ledgers hold them, so they stay."""
 _PATIENCE = 3
 """Number of runs after which a candidate is invalid if an audit was asked for and none of the runs was audited."""
 
@@ -188,4 +190,4 @@ def _size(comparison: Difference) -> str:
         if comparison.before
         else ""
     )
-    return f"gain {terms.amount(comparison.gain)}{share}: too good to be believed at once"
+    return f"gain {terms.amount(comparison.gain)}{share}: {TOO_GOOD} at once"

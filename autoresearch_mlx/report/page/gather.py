@@ -13,8 +13,10 @@ from autoresearch_mlx.compare.machines import fleetwide, levelled
 from autoresearch_mlx.errors import WorkspaceError
 from autoresearch_mlx.experiment import Direction, Experiment
 from autoresearch_mlx.judge.history import gained, runs_of, standing
+from autoresearch_mlx.judge.machines import PLATFORM_KEEP
 from autoresearch_mlx.judge.shrinkage import BY_SPEED
 from autoresearch_mlx.judge.speeds import mean_speed, slowed
+from autoresearch_mlx.judge.stages import TOO_GOOD
 from autoresearch_mlx.judge.waiting import waiting
 from autoresearch_mlx.lab.comparability import Key
 from autoresearch_mlx.lab.source import describe
@@ -183,9 +185,9 @@ def _ahead(rows: Sequence[Row], direction: Direction) -> Iterator[str]:
 def _why_not_kept(row: Row) -> str:
     if row.status == "limit":
         return "better, but it breaks a limit"
-    if "too good to be believed" in row.reason:
-        return "too good to be believed"
-    if "platform keep" in row.reason:
+    if TOO_GOOD in row.reason:
+        return TOO_GOOD
+    if PLATFORM_KEEP in row.reason:
         return "better on one chip alone"
     if ", but " in row.reason:
         return "better, but worse in another way"

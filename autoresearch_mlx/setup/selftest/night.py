@@ -178,7 +178,7 @@ def check_agent(ground: Ground, doing: Doing) -> Result:
     except AutoresearchError as error:
         return Result("fail", f"{error}; {error.hint}" if error.hint else str(error))
     words = "; ".join(said).removeprefix("agent: ") or f"{settings.name} is there"
-    alone = settings.name == "auto" and "no model" in words
+    alone = settings.name == "auto" and not isinstance(agent, Tenant)
     if isinstance(agent, Tenant):
         agent.close()
     return Result("note" if alone else "ok", words)
