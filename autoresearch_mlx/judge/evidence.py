@@ -25,7 +25,8 @@ class Run:
     regime: int = 0
     """Number of the regime in which the run was made; runs of different regimes cannot be compared."""
     fresh: bool = True
-    """False for a proposal's first run, which selected the proposal; True for repeats and for runs of the baseline."""
+    """False for the first run of a proposal, by which the proposal was chosen for further runs.  True for repeats and
+    for runs of the baseline; these runs are called unselected."""
     pair: int | None = None
     """Number of the run's pair in a certification, where the runs of two commits alternate."""
     error: float = 0.0

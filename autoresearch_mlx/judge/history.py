@@ -56,9 +56,10 @@ def selecting(measured: Sequence[Measurement]) -> int:
 
 
 def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
-    """Return the runs of an experiment that have a value; ``fresh`` marks the runs that selected nothing.
+    """Return the runs of an experiment that have a value.
 
-    A proposal's first run selects the proposal; no run selects the baseline (number 0).
+    ``fresh`` is False for a proposal's first undisturbed run, by which the proposal was chosen for further runs.  The
+    baseline (number 0) was not chosen by its runs, so all of them are fresh.
     """
     chosen = selecting(measured)
     return tuple(
@@ -80,8 +81,7 @@ def runs(measured: Sequence[Measurement], number: int) -> tuple[Run, ...]:
 
 
 def cases_of(m: Measurement) -> Mapping[str, float] | None:
-    """Return the score of each case from which a run's value was computed, or None if the value is not a mean over
-    cases."""
+    """Return the scores of a run by case, or None if the run's value is not a mean over cases."""
     found = m.extra.get("cases")
     return {str(case): float(score) for case, score in found.items()} if isinstance(found, Mapping) and found else None
 
@@ -149,10 +149,10 @@ def _with_commits(history: History) -> Iterator[tuple[str, Run]]:
 
 
 def pair_sigma(history: History, axis: str | None, steep: float = 0.0) -> Sigma:
-    """Return the standard deviation of the difference, on a common seed, between a change and its incumbent.
+    """Return by how much the difference between a change and its incumbent varies, when both run on a common seed.
 
-    The deviation is pooled over the changes of the same class as ``axis`` (:func:`sigma.pair_class`).  ``steep`` says
-    how values change with the work that a run could do at the machine's speed.
+    The result is a standard deviation, pooled over the changes of the class of ``axis`` (:func:`sigma.pair_class`).
+    ``steep`` says how values change with the work that a run could do at the machine's speed.
     """
     groups = []
     best: Experiment | None = None

@@ -344,7 +344,7 @@ def _uncounted(decision: Decision, history: History, case: Case) -> Decision:
     taken = min((float(m.extra["operation_time"]) for m in case.measurements if "operation_time" in m.extra), default=0)
     if not isinstance(decision, Verdict) or decision.status != "keep" or taken < UNCOUNTED_SAID:
         return decision
-    said = f"{taken:.1f} times the baseline's time for each token and matrix weight, {UNCOUNTED}"
+    said = f"a run took {taken:.1f} times the baseline's time for each token and matrix weight, {UNCOUNTED}"
     if taken < UNCOUNTED_HELD or taken < UNCOUNTED_MORE * _incumbents_time(history) or case.accepted:
         return replace(decision, reason=f"{decision.reason}; {said}")
     gained = decision.reason.partition(": keep")[0]

@@ -69,7 +69,7 @@ def mean_value(measurements: Sequence[Measurement]) -> float | None:
 
 
 def incumbent_value(incumbent: Experiment) -> float:
-    """Return the mean of the incumbent's measurements, or its recorded value if it has none.
+    """Return the mean of the incumbent's measurements, or the incumbent's recorded value if there are none.
 
     Raises ValueError when the incumbent has neither measurements nor a recorded value.
     """

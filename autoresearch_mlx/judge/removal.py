@@ -66,11 +66,13 @@ def decide_removal(evidence: Evidence, rules: Rules | None = None) -> Decision:
     if not found.error:
         unmissed = now.sigma.value == 0 and found.gain >= 0
         said = "the head is as good without the change" if unmissed else "the effect cannot be judged without a sigma"
-        return Verdict("keep", f"{said}: dropped") if unmissed else Verdict("discard", f"{said}: stays")
+        if unmissed:
+            return Verdict("keep", f"{said}: the change is dropped")
+        return Verdict("discard", f"{said}: the change stays")
     if unlike(found, now, rules):
         return refresh(now, OTHER_SPEED)
     if found.score > rules.neutral and not found.blurred:
-        return Verdict("keep", f"without the change, {effect_so_far(now, found)}: dropped")
+        return Verdict("keep", f"without the change, {effect_so_far(now, found)}: the change is dropped")
     if (reason := thin(now, rules)) and now.refreshes < rules.refreshes:
         return refresh(now, reason)
-    return Verdict("discard", f"without the change, {effect_so_far(now, found)}: stays")
+    return Verdict("discard", f"without the change, {effect_so_far(now, found)}: the change stays")

@@ -77,7 +77,7 @@ def decide_baseline(runs: Sequence[Run], metric: str, replicates: int = 3, lost:
         return Again(f"run {len(values) + 1} of {replicates} of the baseline", "incumbent", next_seed(runs, ()))
     if not values:
         return Verdict(
-            "invalid", f"all {len(runs) + lost} runs of the baseline were disturbed: close other programs and run again"
+            "invalid", f"all {len(runs) + lost} runs of the baseline were disturbed; close other programs and run again"
         )
     sigma = pooled([values]).value
     spread = f", sigma {terms.amount(sigma)} of {len(values)} runs" if sigma is not None else ""

@@ -78,9 +78,8 @@ def with_words(verdict: Verdict, attempt: Attempt) -> Verdict:
     best = attempt.history.incumbent
     if not attempt.carried or not attempt.measurements or best is None:
         return verdict
-    return replace(
-        verdict, reason=f"{verdict.reason}; carried onto experiment {best.number}, which was kept in the meantime"
-    )
+    said = f"the change was carried over to experiment {best.number}, which was kept in the meantime"
+    return replace(verdict, reason=f"{verdict.reason}; {said}")
 
 
 @dataclass(frozen=True, slots=True)

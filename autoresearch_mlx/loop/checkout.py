@@ -16,7 +16,7 @@ AGENT = "manual"
 
 
 def edited_now(session: Session, root: Path) -> dict[str, str]:
-    """Return the editable files of the checkout that differ from the incumbent's files: path -> text.
+    """Return the text of each editable file of the checkout that differs from the incumbent's file, by path.
 
     The texts are as git would store them.  Raises LabError when no file differs, or when a file is not UTF-8 text.
     """
@@ -70,9 +70,9 @@ def _version_of(files: Mapping[str, str], candidates: list[tuple[str, dict[str, 
 
 
 def read_checkout(root: Path, incumbent: Mapping[str, str], session: Session) -> dict[str, str]:
-    """Return the editable files of the checkout that differ from ``incumbent``: path -> text as git would store it.
+    """Return the text of each editable file of the checkout that differs from ``incumbent``, by path.
 
-    Raises LabError when no file differs, or when a file is not UTF-8 text.
+    The texts are as git would store them.  Raises LabError when no file differs, or when a file is not UTF-8 text.
     """
     found: dict[str, str] = {}
     for pattern in session.workspace.editable:
@@ -105,7 +105,7 @@ def _text(file: Path) -> str:
 def bases(session: Session, history: History) -> list[tuple[str, dict[str, str]]]:
     """Return the versions from which the user may have started, each as a label and the texts by path.
 
-    They are the incumbent, the earlier keeps from new to old, and the start commit.
+    These versions are the incumbent, the earlier keeps from new to old, and the start commit.
     """
     kept = [e for e in reversed(history.experiments) if e.status == "keep" and e.commit]
     named = [(f"experiment {e.number}", session.workspace.read(e.commit)) for e in kept if e.commit]

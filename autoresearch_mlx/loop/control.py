@@ -247,7 +247,7 @@ class Orders:
         return None
 
     def _order(self, kind: str) -> None:
-        """Write an order that the run gives itself into the file of orders.
+        """Write into the file of orders an order that the run gives itself.
 
         So `status` shows the order, and the user can take it back.
         """

@@ -250,7 +250,7 @@ class Crew:
         return [*(each.attempt for each in self.waiting), *busy]
 
     def _learn(self) -> bool:
-        """Let a free machine run the incumbent if an undecided experiment needs this run; return whether one begins."""
+        """Let a free machine run the incumbent if an undecided experiment needs this run; return whether it begins."""
         for worker in self.free():
             if (best := self._lacks(worker)) is not None:
                 self.do(worker, best.number, partial(learn_incumbent, self.session))

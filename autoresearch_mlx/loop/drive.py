@@ -25,11 +25,11 @@ _TICK_SECONDS = 0.1
 
 
 def drive(lab: Lab, line: str | None, prompt: str, files: Sequence[str] = ()) -> int:
-    """Run an agent's shell line in the lab's folder, with the prompt on standard input; return its exit code.
+    """Run an agent's shell line in the lab's folder, with the prompt on standard input; return the line's exit code.
 
     ``files`` has the paths of the editable files, which the line can use as ``"$@"``.  While the line runs, this
-    process carries out every ``try --detach`` that is requested in this lab.  Without a line, this process does so
-    until Ctrl-C.  Raises LabError if another process already carries out the requests of this lab.
+    process carries out every ``try --detach`` that is requested in this lab.  Without a line, this process carries out
+    requests until Ctrl-C.  Raises LabError if another process already carries out the requests of this lab.
     """
     lab.make_state()
     with serving(lab.state) as desk, tempfile.TemporaryFile() as told:

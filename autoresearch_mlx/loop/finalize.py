@@ -191,7 +191,7 @@ class _Bench:
             raise LabError(f"a run of the baseline ended as {m.failure}: {m.reason}", hint)
 
     def _runs(self, numbers: tuple[int, ...]) -> Iterator[tuple[int, Measurement]]:
-        """Yield (pair, run) for the runs that count: those that were not disturbed and have the current conditions."""
+        """Yield (pair, run) for the runs that count: undisturbed runs that were made under the current conditions."""
         mark = self.session.key.on(fresh_split(self.session)).mark
         for event in self.session.journal().alone:
             m = measurement_from(event["measurement"])

@@ -75,7 +75,7 @@ def soon_settled(waiting: Waiting, here: Iterable[Worker]) -> bool:
 
 
 def note_proposal(attempt: Attempt) -> None:
-    """Log the facts about a proposal that are not in its commit, so that it can be measured even after a crash."""
+    """Log the facts about a proposal that are not in its commit, so that its experiment can go on after a crash."""
     p = attempt.proposal
     told = {"agent": p.agent, "axis": p.axis, "rationale": p.rationale, "talk": dict(p.talk)}
     start = {} if p.base is None else {"base": p.base}

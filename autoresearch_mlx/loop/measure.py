@@ -118,7 +118,7 @@ def measure(
 
 
 def _brought(session: Session, worker: Worker, errand: Errand, folder: Path) -> Measurement | None:
-    """Let another machine make a run; return the measurement in the regime of this machine.  Raises MachineLost.
+    """Let another machine make a run; return the measurement, with the regime of that machine.  Raises MachineLost.
 
     Returns None if a smoke run was asked for and the target has none.
     """
@@ -140,7 +140,7 @@ def _brought(session: Session, worker: Worker, errand: Errand, folder: Path) -> 
 
 
 def _incumbents_run(session: Session, worker: Worker, history: History, assignment: Assignment) -> Assignment | None:
-    """Put the incumbent into the worktree; return an assignment with its weights, or None if they were not kept."""
+    """Put the incumbent into the worktree; return an assignment with the incumbent's weights, or None without them."""
     best = history.incumbent
     if best is None or best.commit is None:
         return None

@@ -61,7 +61,7 @@ _TRIES = 8
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """All that the loop needs to know about a session, except when the command ``run`` should end."""
+    """All that the loop needs to know about a session; the limits of a run are in :class:`policy.Policy`."""
 
     tag: str
     folder: Path

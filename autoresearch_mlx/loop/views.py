@@ -70,7 +70,7 @@ def value_and_before(history: History, runs: Sequence[Measurement]) -> tuple[flo
 
 
 def older_version(history: History, runs: Sequence[Measurement]) -> str | None:
-    """Return the commit of the older version with which a fleet compared ``runs``; None if it was the incumbent."""
+    """Return the commit with which a fleet compared ``runs``, or None if the runs were compared with the incumbent."""
     regimes = dict.fromkeys(m.regime for m in runs if name_of(m) is not None and m.value is not None)
     known = [over for regime in regimes if (over := reference(replace(history, regime=regime))) is not None]
     return None if not known or history.incumbent in known else known[0].commit

@@ -33,7 +33,7 @@ def test_what_was_tried_already_is_left_alone_and_without_sigma_nothing_is_weak(
 def test_a_change_that_is_not_missed_goes_after_one_run() -> None:
     verdict = decide_removal(gains(0.0))
     assert isinstance(verdict, Verdict) and verdict.status == "keep"
-    assert verdict.reason.startswith("without the change, gain") and verdict.reason.endswith(": dropped")
+    assert verdict.reason.startswith("without the change, gain") and verdict.reason.endswith(": the change is dropped")
 
 
 @pytest.mark.parametrize(("score", "status"), [(-0.29, "keep"), (-0.31, "discard")])
@@ -52,10 +52,10 @@ def test_a_head_with_only_its_lucky_run_is_measured_before_a_change_counts_as_mi
 
 def test_without_sigma_a_change_stays_and_where_runs_repeat_exactly_an_idle_one_goes() -> None:
     stays = decide_removal(against((7.0,), (7.0,), sigma=UNKNOWN))
-    assert stays == Verdict("discard", "the effect cannot be judged without a sigma: stays")
+    assert stays == Verdict("discard", "the effect cannot be judged without a sigma: the change stays")
     exact = Sigma(0.0, 3, 2, "")
     assert decide_removal(against((7.0,), (7.0,), sigma=exact)) == Verdict(
-        "keep", "the head is as good without the change: dropped"
+        "keep", "the head is as good without the change: the change is dropped"
     )
 
 

@@ -115,7 +115,7 @@ def test_a_winner_on_an_old_base_is_carried_and_measured_again_before_it_is_kept
     assert (first.status, second.status) == ("keep", "keep")
     assert second.base == first.commit, "it is based on what was kept in the meantime"
     assert {m.value for m in second.measurements} == {second.value} == {1.25}, "the value of both changes together"
-    assert second.reason.endswith("; carried onto experiment 1, which was kept in the meantime")
+    assert second.reason.endswith("; the change was carried over to experiment 1, which was kept in the meantime")
     assert second.title.endswith(" (carried onto #1)")
     files = git(lab.root, "show", "autoresearch/t:solver.py")
     assert "X = 3.5" in files and "Y = 5" in files
@@ -132,7 +132,7 @@ def test_a_winner_whose_files_stay_the_same_keeps_its_runs_when_it_is_carried(la
     (carried,) = [e for e in events(lab) if e["event"] == "carried"]
     assert carried["measurements"] == [], "none of its runs stops counting"
     assert len(second.measurements) == 1 and second.reason.endswith(
-        "; carried onto experiment 1, which was kept in the meantime"
+        "; the change was carried over to experiment 1, which was kept in the meantime"
     )
     assert "X = 3.3" in git(lab.root, "show", "autoresearch/t:solver.py")
 

@@ -134,12 +134,12 @@ def test_a_keep_says_how_much_was_not_counted_and_much_of_it_waits_for_a_person(
     assert "times the baseline's time" not in decided(1.2).reason
     said = decided(1.3)
     assert said.status == "keep" and said.reason.endswith(
-        "; 1.3 times the baseline's time for each token and matrix weight, which this budget does not count"
+        "; a run took 1.3 times the baseline's time for each token and matrix weight, which this budget does not count"
     )
     assert decided(1.5).held, "two passes over each batch"
     held = decided(4.0)
     assert (held.status, held.held) == ("discard", True)
-    assert "but 4.0 times the baseline's time for each token" in held.reason
+    assert "but a run took 4.0 times the baseline's time for each token" in held.reason
     assert held.reason.endswith("`autoresearch-mlx accept 2` keeps it")
     assert decided(4.0, accepted=True).status == "keep"
 
