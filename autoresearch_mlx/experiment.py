@@ -151,7 +151,7 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """One more run of a kept experiment's commit, made to measure the noise or to compare a candidate with it."""
+    """One more run of a kept experiment's commit, to measure the noise or to compare a candidate with this commit."""
 
     number: int
     """Number of the kept experiment."""
@@ -356,7 +356,7 @@ class Tenant(Protocol):
     """An agent that takes up memory while it thinks."""
 
     def make_room(self, context: Context) -> Mapping[str, float]:
-        """Free the memory that the coming run needs, and return the seconds that this took, by name of the step.
+        """Free the memory that the coming run needs; return how long each step took, in seconds, by the step's name.
 
         Raises nothing.
         """

@@ -8,8 +8,8 @@ two parts.
 With a handful of machines, one change alone reveals little about tau, so :func:`combine` has two forms.  For a single
 change, tau^2 is the estimate of Paule and Mandel (Journal of Research of the NBS 87, 1982).  The standard error is then
 the larger of two: the error of Hartung and Knapp (Statistics in Medicine 20, 2001), and the plain standard error.  This
-rule suits few machines (Röver, Knapp and Friede, arXiv 1508.01227).  In a session in which many changes ran on several
-machines, tau^2 is pooled over the changes (:func:`between`), by the moments of DerSimonian and Laird (Controlled
+rule suits few machines (Röver, Knapp and Friede, arXiv 1508.01227).  If many changes of a session ran on several
+machines, tau^2 is pooled over these changes (:func:`between`), by the moments of DerSimonian and Laird (Controlled
 Clinical Trials 7, 1986).
 """
 

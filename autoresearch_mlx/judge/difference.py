@@ -23,8 +23,8 @@ from autoresearch_mlx.judge.slope import with_repeats as slope_with_repeats
 from autoresearch_mlx.judge.student_t import normal_score, quantile
 
 _NEGLIGIBLE = 0.1
-"""The errors of the runs' own values are ignored if they are below this share of the standard error, because they would
-add at most 0.5 % to the standard error."""
+"""Errors of the runs' own values are ignored below this share of the standard error.  Such errors would add at most
+0.5 % to the standard error."""
 _MANY = 200
 """Degrees of freedom of a comparison by cases.  The number is large, because the score of such a comparison comes from
 an exact test that needs no allowance for an uncertain sigma."""

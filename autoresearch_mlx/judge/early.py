@@ -53,7 +53,7 @@ class Stop:
     audit: bool = False
     """True if the run is allowed to finish, to check the rule."""
     gap: float | None = None
-    """Excess of the run's loss over the incumbent's loss, as a share of the latter; None if the run diverged."""
+    """Excess of the run's loss over the incumbent's, as a share of the incumbent's loss; None if the run diverged."""
 
     @property
     def verdict(self) -> Verdict:

@@ -44,7 +44,7 @@ def decide_faults(history: History, measurements: Sequence[Measurement], tried: 
     """Return what to do after the machine has ended three runs in a row, or None while there are fewer such runs.
 
     ``tried`` is True if the incumbent was measured after these runs; the incumbent's run is then the newest repeat in
-    the history.  The reason does not say how the machine ended the runs, because the loop adds this text.
+    the history.  The decision's reason does not say how the machine ended the runs, because the loop adds that.
     """
     if (count := faults_at_the_end(measurements)) < FAULTS_IN_A_ROW:
         return None

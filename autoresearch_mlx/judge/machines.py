@@ -291,8 +291,9 @@ def _not_for_all(effects: Sequence[MachineEffect], spread: Between, bound: float
 def platform_of(effects: Sequence[MachineEffect], spread: Between, bound: float) -> str | None:
     """Return the chip if a change wins on one kind of chip alone, else None.
 
-    The change wins on a kind of chip if its effect on that kind is at least ``bound`` standard errors above 0, and
-    clearly above the effect on all other machines.  The combined effect on the other machines must not be a gain.
+    The change wins on a kind of chip alone if three conditions hold.  Its effect on that kind is at least ``bound``
+    standard errors above 0.  This effect is clearly above the effect on the other machines.  And the combined effect on
+    the other machines is no gain.
     """
     for chip in dict.fromkeys(each.chip for each in effects):
         there = [each for each in effects if each.chip == chip]

@@ -16,8 +16,8 @@ _EQUAL = 0.05
 measured more exactly.
 """
 _LEFT_OVER = 0.2
-"""Share of a difference in speed that still counts when the budget is in reference seconds, because memory and caches
-do not slow down exactly as the processor time shows."""
+"""Share of a difference in speed that still counts when the budget is in reference seconds.  Memory and caches do not
+slow down exactly as the processor time shows."""
 
 
 def log_work(m: Measurement) -> float:

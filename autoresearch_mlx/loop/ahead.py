@@ -99,7 +99,7 @@ class Ahead:
             self._thought.thread.join(_PATIENCE_SECONDS)
 
     def begin(self, attempt: Attempt) -> None:
-        """Let the agent prepare the next proposal while this experiment is measured, if the agent can and may do so.
+        """Let an agent that can think ahead prepare the next proposal while this experiment is measured.
 
         The loop calls this method before each run.  During the first run of a baseline the agent does not think, for
         two reasons: the first prompt needs the value of this run, and the memory that this run uses shows whether a

@@ -161,7 +161,7 @@ class _Bench:
             return f
 
     def _others(self, numbers: tuple[int, ...], pairs: int) -> Iterator[tuple[str, Run]]:
-        """Yield the runs of all other changes with their names; they show how much the runs of one version differ."""
+        """Yield (name, run) for all other changes; these runs show how much the runs of one version differ."""
         for other in self.commits:
             if other != numbers:
                 yield from ((_listed(other), run) for run in self._as_runs(other, pairs))

@@ -85,9 +85,9 @@ def note_proposal(attempt: Attempt) -> None:
 def may_continue(session: Session, attempt: Attempt, decision: Again) -> Sequence[str]:
     """Return the names of the machines that may make the run for which the judge has asked.
 
-    Any machine that has run the incumbent, and has not run the candidate yet, can confirm a gain.  If the judge asks
-    for a run of the incumbent on the machine that has run the candidate, the machines that can confirm the gain may
-    continue the experiment too, because this may be quicker.
+    Any machine that has run the incumbent, and has not run the candidate yet, can confirm a gain.  The judge may ask
+    for a run of the incumbent on the machine that has run the candidate.  Then the machines that can confirm the gain
+    may continue the experiment too, because this may be quicker.
     """
     best, begun = attempt.history.incumbent, {name_of(m) for m in attempt.measurements}
     if best is None or session.roster is None or decision.trial:

@@ -1,8 +1,8 @@
 """Split the keeps of a session into changes that apply on their own.
 
 Two keeps belong to one change in three cases: they set the same knob, one keep removes the other, or one keep cannot be
-applied without the other.  The third case arises if the lines that they change overlap or touch, or if one keep uses a
-name that the other keep defines, in the same file or in another file.
+applied without the other.  The third case arises if the lines that the two keeps change overlap or touch.  It also
+arises if one keep uses a name that the other keep defines, in the same file or in another file.
 """
 
 from __future__ import annotations

@@ -164,10 +164,10 @@ def _counted(
 ) -> tuple[Reference | None, int | None]:
     """Return the reference speed for a run's budget, and the number of steps after which the run ends.
 
-    If the number is None, the clock ends the run.  Before the run that sets the reference speed, and after a run for
-    which the machine was too slow, this call waits for a quiet machine, but not for ever.  A run that was too slow is
-    repeated with a fixed number of steps, so that the machine's speed does not matter.  This number is taken from the
-    experiment's logged runs, or from the incumbent's runs if their steps cost the same.
+    If the number is None, the clock ends the run.  This call waits some time for a quiet machine, if the run sets the
+    reference speed, or if the machine was too slow for the last run.  A run that was too slow is repeated with a fixed
+    number of steps, so that the machine's speed does not matter.  This number is taken from the experiment's logged
+    runs, or from the incumbent's runs if their steps cost the same.
     """
     around = worker.surroundings
     if not around.counts:
