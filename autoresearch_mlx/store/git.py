@@ -79,8 +79,10 @@ def places_of(path: Path) -> tuple[Path, Path] | None:
 
 
 def top_of(path: Path) -> Path | None:
-    """Return the top of the checkout around ``path``, if any.  Raises WorkspaceError if git distrusts the checkout's
-    owner."""
+    """Return the top of the checkout around ``path``, or None without a checkout.
+
+    Raises WorkspaceError if git distrusts the checkout's owner.
+    """
     places = places_of(path)
     return None if places is None else places[0]
 

@@ -62,7 +62,8 @@ def refuse_copy(common: Path, folder: Path) -> None:
             alike = home.name == folder.name and home.parent.name == STATE and link.is_file()
             if alike and home.resolve() != folder.resolve() and (home / "ledger.jsonl").is_file():
                 said = f"session {folder.name} belongs to {home.parent.parent}; {folder} is a copy of it"
-                raise LabError(said, "continue the session there, or start another one here with --tag NAME")
+                hint = f"continue the session in {home.parent.parent}, or start another session with --tag NAME"
+                raise LabError(said, hint)
 
 
 @contextmanager
