@@ -34,15 +34,16 @@ from autoresearch_mlx.targets.registry import kind_of
 from autoresearch_mlx.trial.orphans import end_orphans
 
 _KNOBS = 3
-"""Largest number of knobs that are changed to test whether the number depends on the file."""
+"""Largest number of knobs that are changed to test whether the lab's number depends on the editable file."""
 _NIGHT_HOURS = 8
 _SIGMAS = 3.0
 _SURE = 0.995
-"""Probability for the quantile of Student's t.  A larger difference is not noise, except once in 100 times."""
+"""Probability for the quantile of Student's t, which gives the limit of the noise.  In one of 100 cases, noise alone
+causes a difference above this limit."""
 _RUNS = 2
-"""Number of runs of an edit for which the smallest gain that they can show is printed."""
+"""Number of runs of an edit.  A finding says how small a gain so many runs can show."""
 _LONG = 10.0
-"""If the first run takes longer, in seconds, a message says how long the other runs will take."""
+"""Seconds.  If the first run takes longer, a message says how long the other runs will take."""
 SECTION = "check"
 Files = Mapping[str, str]
 
@@ -65,7 +66,10 @@ class _Lab:
     """Wall-clock seconds of each run."""
 
     def measure(self, name: str, files: Files, seed: int) -> Measurement:
-        """Reset the copy to the commit, write ``files`` into it, and measure it; ``name`` is shown to the user."""
+        """Reset the copy to the commit, write ``files`` into the copy, and measure the result.
+
+        ``name`` describes the run in a message to the user.
+        """
         folder = self.runs / str(sum(1 for _ in self.runs.iterdir()))
         folder.mkdir()
         self.renew()
@@ -83,27 +87,25 @@ class _Lab:
 
 @contextmanager
 def _temporary(inside: Path | None) -> Iterator[Path]:
-    """Make a temporary folder; at the end of the block, stop the processes that still work in the folder and remove it.
-
-    Processes are found by their working folder and not by their id.  If a signal arrives while a process is being
-    started, its id is not known yet.
-    """
+    """Make a temporary folder.  At the end of the block, end all processes in the folder, and remove the folder."""
     with tempfile.TemporaryDirectory(prefix="autoresearch-check-", dir=inside) as temporary:
         try:
             yield Path(temporary).resolve()
         finally:
+            # Processes are found by their folder, because an interrupted start leaves a process without a known id.
             end_orphans(Path(temporary))
 
 
 def check(
     place: Place, runs: int, say: Say, worse: Files | None = None, inside: Path | None = None
 ) -> Iterator[Finding]:
-    """Measure the lab and yield each finding as soon as it is known; ``fail`` means that a night would be in vain.
+    """Try the lab at ``place``, and yield each finding as soon as it is known.
 
-    ``runs`` is the number of runs of the unedited commit, at least 2.  ``worse`` has editable files with a change that
-    must make the number worse; if it is given, no knobs are changed.  ``inside`` is the folder in which the copy is
-    made, by default the system's folder for temporary files.  Raises LabError when the lab has no commit or no editable
-    file; the target may raise further errors.
+    A finding with the state ``fail`` means that a night would be in vain.  ``runs`` is the number of runs of the
+    unedited commit, at least 2.  ``worse`` has editable files with a change that must make the number worse; with
+    ``worse``, no knobs are changed.  ``inside`` is the folder in which the copy is made, by default the system's folder
+    for temporary files.  Raises LabError when the lab has no commit or no editable file; the target may raise further
+    errors.
     """
     root = place.lab.root
     if top_of(root) is None:
@@ -140,7 +142,10 @@ def check(
 
 
 def _copied(place: Place, start: str, temporary: Path, say: Say) -> _Lab:
-    """Return a copy of a commit, with submodules and LFS files; the editable files get this machine's preset."""
+    """Return a copy of the commit ``start``, with submodules and LFS files, in the folder ``temporary``.
+
+    The knobs in the editable files get this machine's preset values.
+    """
     kind, root = kind_of(place.settings, place.lab.root), place.lab.root
     place = replace(place, profile=kind.fit(place))
     workspace = Workspace(root, temporary, "check", place.settings.target.editable)
@@ -176,9 +181,9 @@ def _copied(place: Place, start: str, temporary: Path, say: Say) -> _Lab:
 
 
 def _not_committed(root: Path, start: str, reason: str) -> str:
-    """Return a hint if ``reason``, the reason of a failure, names a file that is in the checkout but not in the commit.
+    """Return a hint if ``reason`` names a file that is in the checkout but not in the commit ``start``.
 
-    Else return an empty string.
+    ``reason`` says why a run failed.  If it names no such file, an empty string is returned.
     """
     has = entries_of(root, start)
     for word in re.findall(r"[\w./-]+", reason):
@@ -214,7 +219,7 @@ def _number(lab: _Lab, values: list[float]) -> Iterator[Finding]:
 
 
 def _limits(limits: Sequence[Limit], taken: Sequence[Measurement]) -> Iterator[Finding]:
-    """Yield a finding for each figure with a limit: is the unedited commit within the limit?"""
+    """Yield, for each limit, a finding that says whether the unedited commit is within the limit."""
     for limit in limits:
         value = mean_of(limit.name, taken)
         if (broken := limit.broken_by(value, value)) is not None:
@@ -240,7 +245,7 @@ def _follows(lab: _Lab, values: list[float]) -> Generator[Finding, None, bool | 
         m = lab.measure(f"{name} = {other}", {**lab.files, path: text}, lab.seed)
         if m.value is None or abs(m.value - fmean(values)) > noise:
             what = f"{m.failure}" if m.value is None else f"{lab.target.metric} {terms.value(m.value)}"
-            yield Finding(SECTION, "follows", f"{name} = {other} gives {what}: the number depends on {path}")
+            yield Finding(SECTION, "follows", f"{name} = {other} gives {what}, so the number depends on {path}")
             return True
     if not moves:
         return None
@@ -257,12 +262,12 @@ def _follows(lab: _Lab, values: list[float]) -> Generator[Finding, None, bool | 
 def _feels(lab: _Lab, values: list[float], worse: Files) -> Generator[Finding, None, bool | None]:
     """Measure ``worse``, a change that must make the number worse; yield a finding about the result.
 
-    Returns whether the number became worse, or None if the change could not be measured.
+    Returns True if the number became worse, False if it did not, and None if the change could not be measured.
     """
     m = lab.measure("a change that must make the number worse", {**lab.files, **worse}, lab.seed)
     paths, span = ", ".join(worse), max(values) - min(values)
     if m.value is None:
-        said = f"a change of {paths} that should only make the number worse: {m.failure}, {terms.one_line(m.reason)}"
+        said = f"a change of {paths} that must make the number worse ended as {m.failure}: {terms.one_line(m.reason)}"
         yield Finding(SECTION, "follows", said, "note", "it is not known whether the number depends on the file")
         return None
     got = f"a change of {paths} that must make the number worse gives {lab.target.metric} {terms.value(m.value)}"
@@ -270,7 +275,7 @@ def _feels(lab: _Lab, values: list[float], worse: Files) -> Generator[Finding, N
         yield Finding(SECTION, "follows", f"{got}, so the number depends on the file")
         return True
     hint = "let the program use the editable file, or name the right file in `editable`"
-    yield Finding(SECTION, "follows", f"{got}, no worse than before, within the noise", "fail", hint)
+    yield Finding(SECTION, "follows", f"{got}, which is not worse by more than the noise", "fail", hint)
     return False
 
 
@@ -289,7 +294,7 @@ def _moves(files: Files) -> Iterator[tuple[str, str, object, str]]:
 
 
 def _broken(lab: _Lab, taken: Sequence[Measurement], moved: bool | None, limits: Sequence[Limit]) -> Iterator[Finding]:
-    """Break the program on purpose, measure it, and yield a finding: would a night keep such an edit?
+    """Break the program on purpose, measure it, and yield a finding that says whether a night would keep such an edit.
 
     ``moved`` is False if changed knobs did not change the number.
     """

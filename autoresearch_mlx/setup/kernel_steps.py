@@ -185,7 +185,7 @@ def kept_of(
         except LabError as error:
             if len(labs) == 1:
                 raise
-            say(f"{error}; left out")
+            say(f"{error}; this lab is left out")
     if not kept:
         raise LabError(
             "no kernel lab has a kept kernel", "`autoresearch-mlx run` in a kernel lab looks for a faster kernel"

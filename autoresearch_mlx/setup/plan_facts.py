@@ -30,7 +30,7 @@ GB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What is known before a night, for a forecast; None means unknown."""
+    """The facts from which a night is forecast; None means unknown."""
 
     training_seconds: float | None
     """Training time of one run, in seconds; None if the run's length is not a time."""
@@ -44,7 +44,7 @@ class Outlook:
     runs_each: float | None = None
     """Mean number of runs of one experiment of this session."""
     timeout_seconds: float | None = None
-    """Longest time that a run of a program may take."""
+    """Longest time that a run of a program may take, in seconds."""
     baseline_runs: int = 0
     """Number of runs of the baseline before the first experiment."""
     seconds_left: float | None = None
@@ -53,7 +53,7 @@ class Outlook:
     """The time of day at which the night ends, such as ``07:00``."""
     experiments: int | None = None
     peak_bytes: int | None = None
-    """Largest number of bytes of memory that a run was measured to use."""
+    """Largest memory that was measured in a run, in bytes."""
     limit_bytes: int | None = None
     """Bytes of memory that a run may use."""
     memory_bytes: int | None = None
@@ -63,7 +63,7 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What is predicted from an outlook; None means unknown."""
+    """The forecast of a night; None means unknown."""
 
     each_seconds: float | None
     """Seconds of one experiment."""
@@ -190,7 +190,7 @@ _MB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a run in time and in experiments; None means no limit."""
+    """The limits of a night: its time, and its number of experiments.  None means no limit."""
 
     seconds: float | None = None
     """Seconds from now."""
@@ -200,7 +200,7 @@ class Limits:
 
 
 def opening_lines(session: Session, settings: Settings, agent: Agent, policy: Policy) -> Iterator[str]:
-    """Yield the faults in the range comments of the run's files, then the plan of a run that begins now."""
+    """Yield the first lines that `run` prints: the faults in comments that give a knob's range, then the plan."""
     yield from notes_on_ranges(session.start_files())
     limits = limits_in(policy.eta_seconds(0, None), policy.experiments)
     history = session.journal().history
@@ -208,7 +208,7 @@ def opening_lines(session: Session, settings: Settings, agent: Agent, policy: Po
 
 
 def limits_in(seconds: float | None, experiments: int | None) -> Limits:
-    """Return the limits; the time of day is computed from ``seconds``."""
+    """Return the limits of a night that begins now; ``seconds`` is its length."""
     end = None if seconds is None else time.time() + seconds
     return Limits(seconds, None if end is None else time.strftime("%H:%M", time.localtime(end)), experiments)
 
@@ -263,7 +263,7 @@ def _first_runs(mode: str, replicates: int) -> int:
 def _memory(machine: Machine, facts: PlanFacts) -> int | None:
     """Return the size in bytes of the memory that limits a run; None if it is unknown.
 
-    This is the main memory, also on a Mac, whose GPU uses the main memory.  With a CUDA GPU, it is the GPU's memory.
+    With a CUDA GPU, this is the memory of the GPU.  Otherwise this is the main memory, which a Mac's GPU uses too.
     """
     if machine.gpu is None or machine.gpu.kind != "cuda":
         return machine.memory_bytes
@@ -277,7 +277,7 @@ def _measured(outlook: Outlook, history: History) -> Outlook:
         return outlook
     good = [e for e in whole if all(m.value is not None for m in e.measurements)]
     if good and outlook.training_seconds is not None:
-        source = f"measured in {len(good)} {'experiment' if len(good) == 1 else 'experiments'}"
+        source = f"measured in {plural(len(good), 'experiment')}"
         outlook = replace(outlook, overhead_seconds=fmean(map(_overhead, good)), overhead_source=source)
     peaks = [m.peak_memory_mb for e in whole[-8:] for m in e.measurements if m.peak_memory_mb]
     if peaks:
@@ -292,12 +292,12 @@ def _each(outlook: Outlook, tried: Sequence[Experiment]) -> Outlook:
     return replace(
         outlook,
         each_seconds=fmean(sum(e.seconds.values()) for e in tried),
-        each_source=f"measured in {len(tried)}",
+        each_source=f"measured in {plural(len(tried), 'experiment')}",
         runs_each=fmean(len(e.measurements) for e in tried),
     )
 
 
 def _overhead(experiment: Experiment) -> float:
-    """Return the seconds of one run besides its training, with the time of the agent, the loop and git."""
+    """Return the mean seconds of a run besides its training; they include the time of the agent, the loop and git."""
     trained = sum(m.seconds.train or 0.0 for m in experiment.measurements)
     return max(0.0, sum(experiment.seconds.values()) - trained) / len(experiment.measurements)

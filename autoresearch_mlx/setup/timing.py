@@ -1,4 +1,4 @@
-"""Time short runs of the shipped training script: a step at several batch and head sizes, and the evaluation.
+"""Time short runs of the shipped training script: its step with several sizes of batch and head, and its evaluation.
 
 The parent process measures the times.  The first step is left out: the mean step time is the time of the other steps
 divided by their number.  The spread of the step times is computed from the moments at which the parent received the

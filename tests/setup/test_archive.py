@@ -108,7 +108,7 @@ def test_the_manifest_says_what_is_in_it_and_what_was_left_out(night: Lab, packe
     assert {left["name"]: left["why"] for left in told["left_out"]} == {
         "runs/0001-1/link": "not a plain file",
         "runs/0001-1/weights.safetensors": "not the incumbent's weights",
-        "runs/0005-1/weights.safetensors": "`--weights` includes them",
+        "runs/0005-1/weights.safetensors": "`--weights` includes this file",
     }
     assert not {name for name in inside if name.startswith(("session/worktree", "session/lock", "session/tmp"))}
     assert (told["tag"], told["prefix"], told["experiments"], len(told["refs"])) == ("t", ".", 6, 7)
@@ -222,7 +222,7 @@ def test_a_member_that_is_no_plain_file_is_refused(packed: Path, clone: Lab, tmp
             info.type, info.linkname = kind, "/etc/passwd"
         return info, data
 
-    with pytest.raises(LabError, match=r"which its manifest\.json does not list"):
+    with pytest.raises(LabError, match=r"is not a plain file of the size that its manifest\.json gives"):
         restore(clone, remade(packed, tmp_path, member=member), None)
     assert nothing_of_it(clone)
 

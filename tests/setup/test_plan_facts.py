@@ -83,8 +83,9 @@ def test_a_program_has_its_timeout_until_its_pace_is_known() -> None:
     assert next(lines(replace(program, experiments=3))).endswith(" by 07:00 is unknown, 3 experiments at most")
     asked = replace(program, until=None, seconds_left=None, experiments=3)
     assert next(lines(asked)).endswith("at most 10:00 by its timeout: 3 experiments, as asked")
-    measured = replace(program, each_seconds=3.2, each_source="measured in 12", runs_each=1.0)
-    assert next(lines(measured)).startswith("3.2 s an experiment (measured in 12): about 1,125 experiments by 07:00")
+    measured = replace(program, each_seconds=3.2, each_source="measured in 12 experiments", runs_each=1.0)
+    said = "3.2 s an experiment (measured in 12 experiments): about 1,125 experiments by 07:00"
+    assert next(lines(measured)).startswith(said)
 
 
 def test_nothing_known_is_nothing_told() -> None:
@@ -120,7 +121,8 @@ def test_the_plan_of_a_program_measures_itself(command_lab: Lab) -> None:
     told = json.loads(call(command_lab, "plan", "--experiments", "10", "--json").stdout)
     assert told["forecast"]["experiments"] == 10
     assert 0 < told["forecast"]["each_seconds"] < 60
-    assert told["each_source"] == "measured in 2" and told["lines"][0].startswith(f"{told['each_seconds']:.1f} s")
+    assert told["each_source"] == "measured in 2 experiments"
+    assert told["lines"][0].startswith(f"{told['each_seconds']:.1f} s")
     with opened(command_lab, "t") as session:
         limits = Limits(3600.0, "07:00", None)
         outlook = of_session(session, load_settings(command_lab.root).settings, "knobs", limits)

@@ -52,7 +52,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """How to ask the user a question."""
+    """Two functions that ask the user."""
 
     choose: Callable[[str, Sequence[str]], int]
     """Function that asks a question with numbered answers, and returns the index of the chosen answer."""
@@ -145,7 +145,7 @@ def _tell_changed(tree: Tree, say: Say) -> None:
 
 
 def _understood(wanted: Wanted, tree: Tree, say: Say) -> tuple[Wish, _By]:
-    """Return the wish in the sentence, and what read it: a model, or the rules if no model gave a usable answer."""
+    """Return what the sentence asks for, and who found this out: a model, or rules if no model gave a usable answer."""
     wish, numbers = read_sentence(wanted.sentence, tree), possible(tree)
     if not numbers:
         return wish, _By("rules")
@@ -175,10 +175,11 @@ def _number(wanted: Wanted, wish: Wish, tree: Tree, person: Person | None) -> Nu
         asked = "Which number should get better?"
         number = numbers[person.choose(asked, [f"{each}: {MEANINGS[each]}" for each in numbers])]
     if number is None:
-        raise LabError("the sentence does not say which number should get better", f"--number {'|'.join(numbers)}")
+        said = "the sentence does not say which number should get better"
+        raise LabError(said, f"name the number: --number {'|'.join(numbers)}")
     if number not in numbers:
         lacks = f"{MEANINGS[number]} cannot be measured here"
-        raise LabError(lacks, f"what can be measured here: {'; '.join(f'{n}: {MEANINGS[n]}' for n in numbers)}")
+        raise LabError(lacks, f"choose with --number: {'; '.join(f'{n} ({MEANINGS[n]})' for n in numbers)}")
     return number
 
 

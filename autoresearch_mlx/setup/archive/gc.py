@@ -97,7 +97,7 @@ def packed_json(packed: Packed) -> dict[str, Any]:
 
 
 def packed_lines(tag: str, packed: Packed) -> str:
-    """Return the output of `archive`: a line about the archive, then a line and a reason for each file left out."""
+    """Return the output of `archive`: a line about the archive, then a line for each file that was left out."""
     head = f"{packed.file}: session {tag}, {terms.plural(packed.experiments, 'experiment')}"
     lines = [f"{head}, {terms.plural(packed.refs, 'ref')}, {size(packed.bytes)}"]
     lines += [f"left out: {left.name} ({size(left.bytes)}): {left.why}" for left in packed.left_out]
@@ -110,7 +110,7 @@ _TALK = re.compile(r"(\d{4,})-.+\.(json|log)")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What `gc` may remove, if it is at least ``age`` old; folders of runs and old worktrees are always included."""
+    """What `gc` may remove besides folders of runs and worktrees; whatever is younger than ``age`` stays."""
 
     age: timedelta
     refs: bool = False
@@ -153,13 +153,14 @@ def spare(lab: Lab, tag: str, journal: Journal, wish: Wish, now: datetime) -> It
     for worktree in sorted(folder.glob("worktree*")):  # each lane has a worktree of its own
         if worktree.is_dir() and _newest(folder / FILE) <= before:
             yield Item("worktree", worktree.name, _size(worktree))
-    for scratch in sorted(folder.glob(f"{tempfile.gettempprefix()}*")):  # its process is dead, because we hold the lock
+    # We hold the session's lock, so a process that made a temporary folder here is dead.
+    for scratch in sorted(folder.glob(f"{tempfile.gettempprefix()}*")):
         if scratch.is_dir():
             yield Item("leftovers", scratch.name, _size(scratch))
 
 
 def _of_run(folder: Path, run: Path, busy: set[int], before: float) -> Iterator[Item]:
-    """Yield a run's weights, then the rest of the run's folder, if both are old enough.
+    """Yield a run's weights, then the rest of the run's folder, if every file in the folder is old enough.
 
     Yields nothing for the experiments in ``busy``: the incumbent, and experiments that are not finished.
     """
@@ -178,7 +179,10 @@ def _if_old(folder: Path, path: Path, kind: Kind, before: float) -> Iterator[Ite
 
 
 def _spare_refs(lab: Lab, tag: str, journal: Journal, before: float) -> Iterator[Item]:
-    """Yield the refs of experiments that were not kept and whose commit is not the base of a kept experiment."""
+    """Yield the refs of old experiments that were not kept.
+
+    The base of a kept experiment, or of an experiment that is not finished, is left out.
+    """
     experiments = journal.history.experiments
     needed = {e.base for e in experiments if e.status == "keep"}
     needed |= {each.base for each in journal.running}
@@ -191,7 +195,10 @@ def _spare_refs(lab: Lab, tag: str, journal: Journal, before: float) -> Iterator
 
 
 def _finished(experiment: Experiment) -> float:
-    """Return when an experiment ended, in seconds since 1970; infinity if unknown, so that it never counts as old."""
+    """Return when an experiment ended, in seconds since 1970.
+
+    If the time is unknown, return infinity, so that the experiment never counts as old.
+    """
     try:
         return datetime.fromisoformat(experiment.finished).timestamp()
     except ValueError:

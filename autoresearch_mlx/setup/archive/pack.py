@@ -46,7 +46,7 @@ SCRATCH = tempfile.gettempprefix()
 class Member:
     """A file to put into the archive: its path, its size in bytes and its hash.
 
-    Only that many bytes are packed, even if the file grows in the meantime.
+    If the file grows in the meantime, the added bytes are not packed.
     """
 
     path: Path
@@ -125,7 +125,7 @@ def _choose(folder: Path, journal: Journal, weights: bool) -> tuple[dict[str, Pa
         elif not name.isprintable():
             left_out.append(LeftOut(ascii(name), path.stat().st_size, "its name is not plain text"))
         elif path.name == WEIGHTS and not (weights and kept):
-            why = "`--weights` includes them" if kept else "not the incumbent's weights"
+            why = "`--weights` includes this file" if kept else "not the incumbent's weights"
             left_out.append(LeftOut(name, path.stat().st_size, why))
         else:
             files[name] = path
@@ -133,7 +133,7 @@ def _choose(folder: Path, journal: Journal, weights: bool) -> tuple[dict[str, Pa
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Yield all files of a session's folder except :data:`_STAY`, all worktrees, and leftovers of killed processes."""
+    """Yield the files of a session's folder; skip :data:`_STAY`, worktrees, and leftovers of killed processes."""
     for path in folder.rglob("*"):
         first = path.relative_to(folder).parts[0]
         if (
@@ -181,7 +181,7 @@ def _write(target: Path, told: dict[str, Any], members: dict[str, Member]) -> in
 def _add(tar: tarfile.TarFile, name: str, source: IO[bytes], size: int, like: Path | None) -> None:
     """Add ``size`` bytes of ``source`` to the archive as a plain file without owner and permissions.
 
-    The modification time is that of ``like``, because `gc` needs it.
+    The entry gets the modification time of the file ``like``, from which `gc` computes the age of a restored file.
     """
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o644

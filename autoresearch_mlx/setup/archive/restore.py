@@ -77,7 +77,10 @@ def restore(lab: Lab, file: Path, tag: str | None) -> Restored:
 
 
 def missing_here(lab: Lab, tag: str) -> AutoresearchError | None:
-    """Return an error that says what the session needs and this machine lacks, such as a corpus; None if nothing."""
+    """Return an error that names what the session needs and this machine lacks, such as a corpus.
+
+    Returns None if nothing is lacking.
+    """
     record = read(lab.folder(tag) / FILE).session
     try:
         kind = find_kind(str(record.get("target")), lab.root)
@@ -110,7 +113,10 @@ def _take(file: Path, begun: Path) -> dict[str, Any]:
 
 
 def _manifest(file: Path, tar: tarfile.TarFile) -> dict[str, Any]:
-    """Return the manifest, the first file of the archive.  Raises ValueError if a part that is used here is wrong."""
+    """Return the manifest, the first file of the archive.
+
+    Raises ValueError if the manifest is incomplete or wrong, and LabError if a later version wrote it in a new format.
+    """
     first = tar.next()
     source = tar.extractfile(first) if first is not None and first.isreg() and first.name == MANIFEST else None
     if first is None or source is None or first.size > _LARGEST_MANIFEST:
@@ -144,9 +150,15 @@ def _refuse_path(name: str) -> None:
 
 
 def _unpack(tar: tarfile.TarFile, member: tarfile.TarInfo, wanted: Mapping[str, Any] | None, begun: Path) -> None:
-    """Write one file of the archive.  Raises ValueError if it is not the plain file that the manifest names."""
-    if wanted is None or not member.isreg() or member.issparse() or member.size != wanted["bytes"]:
+    """Write the file ``member`` of the archive into the folder ``begun``.
+
+    ``wanted`` is the manifest's entry for this file; None if the manifest has no entry.  Raises ValueError if the file
+    differs from the entry.
+    """
+    if wanted is None:
         raise ValueError(f"it contains {member.name!r}, which its {MANIFEST} does not list")
+    if not member.isreg() or member.issparse() or member.size != wanted["bytes"]:
+        raise ValueError(f"{member.name!r} is not a plain file of the size that its {MANIFEST} gives")
     if hasattr(tarfile, "data_filter"):  # Python's own check; old releases do not have it
         tarfile.data_filter(member, str(begun))
     path, digest, source = begun / member.name, hashlib.sha256(), tar.extractfile(member)
@@ -218,9 +230,9 @@ def _is_here(lab: Lab, sha: Any) -> bool:
 
 
 def _renamed(heads: Mapping[str, str], told: Mapping[str, Any], tag: str) -> dict[str, str]:
-    """Return the ref to make in this repository for each ref in the bundle.
+    """Return the name that each ref of the bundle gets in this repository, by its name in the bundle.
 
-    Raises LabError for a ref that does not belong to the archived session.
+    Raises LabError if the bundle's refs differ from the manifest, or if a ref is not the archived session's own.
     """
     if dict(heads) != told["refs"]:
         raise LabError("the refs in the archive's bundle differ from its manifest", "archive the session again")

@@ -1,4 +1,4 @@
-"""Write the ledger of a factory, and compute the factory's state from it.
+"""Write the ledger of a factory, and compute the factory's state from the ledger.
 
 The ledger is a journal of events (``store/journal.py``).  Each stage first writes its results into a folder and then
 appends its event to the ledger.  So after a kill at any moment, the next call continues with the first stage that has
@@ -40,7 +40,7 @@ class Options:
     read: int = 500
     """Largest number of pieces of evidence that the model reads; the newest pieces are chosen."""
     builds: int = 2
-    """Largest number of builds of one agent; then its problem is discarded."""
+    """Largest number of builds of one agent.  If the last build is refused too, the problem is discarded."""
     bar: float = 0.5
     """Lowest score on the hidden cases with which an agent is shipped."""
 
@@ -118,7 +118,7 @@ class Factory:
 
     @property
     def taken(self) -> tuple[Problem, ...]:
-        """The problems for which an agent is made: those with enough evidence, at most ``options.problems``.
+        """The problems for which agents are made: at most ``options.problems`` problems with enough evidence.
 
         Problems with more evidence come first.
         """
@@ -214,7 +214,7 @@ class Book:
 
     @property
     def pieces(self) -> Path:
-        """The file with the posts, without copies."""
+        """The file with the evidence: the posts that are not copies of earlier posts."""
         return self.work / "evidence.jsonl"
 
     def folder(self, problem: Problem) -> Path:
@@ -229,7 +229,7 @@ class Book:
         return replay(found.events, found.damaged)
 
     def append(self, kind: str, **fields: Any) -> None:
-        """Append one event to the ledger.  Raises LedgerError when it cannot be written."""
+        """Append one event to the ledger.  Raises LedgerError when the ledger cannot be written."""
         with writing(self.path) as writer:
             writer.append(kind, **fields)
 
@@ -256,7 +256,7 @@ def held(root: Path) -> Iterator[Book]:
     with lock:
         if not take_lock(lock):
             lock.seek(0)
-            said = f"another process works on this factory: {lock.read().strip() or 'unknown'}"
+            said = f"another process works on this factory: process {lock.read().strip() or 'unknown'}"
             raise LockedError(said, "wait until that process ends, or stop it with Ctrl-C in its terminal")
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")

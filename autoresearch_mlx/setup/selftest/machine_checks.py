@@ -31,7 +31,7 @@ GB = 2**30
 
 
 def check_text(ground: Ground, doing: Doing) -> Result:
-    """Check that there is text to train on; if it was never prepared, turn it into rows of tokens."""
+    """Check that there is text to train on; text that was never prepared is first turned into rows of tokens."""
     began = time.monotonic()
     scene = scene_of(ground, doing)
     c = scene.conditions
@@ -64,7 +64,7 @@ def check_products(ground: Ground, doing: Doing) -> Result:
 
 
 def judge_products(printed: str, returncode: int, errors: str, device: str) -> Result:
-    """Return the result of the check of products, from the lines that the program ``device.py`` printed."""
+    """Return the result of :func:`check_products`, from the lines that the program ``device.py`` printed."""
     lines = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     wrong = [f"{each['name']}: off by {each['off']:.2g}" for each in lines if not each["off"] <= each["allowed"]]
     if wrong:
@@ -81,12 +81,12 @@ def judge_products(printed: str, returncode: int, errors: str, device: str) -> R
 
 
 def check_the_sandbox(ground: Ground, doing: Doing) -> Result:
-    """Check the sandbox: forbidden accesses must fail in it, and a product in MLX must succeed."""
+    """Check that in the sandbox every forbidden access fails, and that MLX computes a matrix product there."""
     scene = scene_of(ground, doing)
     sandbox = scene.conditions.sandbox
     if sandbox is None:
         why = str(scene.conditions.machine.get("sandbox", "none")).removeprefix("none (").removesuffix(")")
-        return Result("note", f"none, so edited code runs with your rights: {why}")
+        return Result("note", f"there is no sandbox, so edited code runs with your rights: {why}")
     doing("trying the sandbox")
     done = check_sandbox(sandbox, scene.conditions)
     if not done.holds:
@@ -167,10 +167,10 @@ def check_memory(ground: Ground, doing: Doing) -> Result:
 
 
 def judge_memory(array: Mapping[str, Any], seconds: float, limit: int | None) -> Result:
-    """Return the result of the check of memory.
+    """Return the result of :func:`check_memory`.
 
-    ``array`` has the sizes that MLX and the system report for an array of ``_ARRAY_MB``.  ``seconds`` is the time until
-    a process with too much memory was ended.  ``limit`` is MLX's limit in bytes.
+    ``array`` has the sizes that MLX and the system report for an array of ``_ARRAY_MB`` MB.  ``seconds`` is the time
+    until a process with too much memory was ended.  ``limit`` is MLX's limit in bytes; None means no limit.
     """
     said = [f"a process over its limit of {_LIMIT_MB} MB was ended after {seconds:.1f} s"]
     said.append(
@@ -193,13 +193,14 @@ def judge_memory(array: Mapping[str, Any], seconds: float, limit: int | None) ->
 # --- sleep
 
 _SEEN_SECONDS = 3.0
-"""Seconds within which the system's list must show that the helper has started or ended."""
+"""Seconds within which the system must list a new helper, or must no longer list a helper that has ended.  A helper
+is a command that keeps the machine awake."""
 _LISTS = {"Darwin": ("pmset", "-g", "assertions"), "Linux": ("systemd-inhibit", "--list", "--no-pager")}
 _HOLDERS = {"Darwin": r"pid (\d+)\(caffeinate\)", "Linux": r"autoresearch-mlx\s+\d+\s+\S+\s+(\d+)\s"}
 
 
 def check_awake(ground: Ground, doing: Doing, system: str = "") -> Result:
-    """Check that the helper, the command that keeps the machine awake, works: the system must list it while it runs."""
+    """Check the helper, a command that keeps the machine awake: the system must list the helper while it runs."""
     system = system or platform.system()
     command = _LISTS.get(system)
     if command is None or shutil.which(command[0]) is None:
@@ -223,14 +224,14 @@ def check_awake(ground: Ground, doing: Doing, system: str = "") -> Result:
 
 
 def holders(text: str, system: str) -> set[str]:
-    """Return the ids of the processes that keep the machine awake by the same command as our helper."""
+    """Return the ids of the processes in the system's list ``text`` that run the same command as our helper."""
     return set(re.findall(_HOLDERS[system], text))
 
 
 def _until(command: Sequence[str], system: str, so: Any) -> tuple[Output, bool]:
-    """Repeat the command, for a few seconds at most, until ``so`` is true for the processes that it lists.
+    """Repeat a command that lists processes until the list satisfies the function ``so``, a few seconds at most.
 
-    Returns the last output, and True if ``so`` was true for it.
+    Returns the last output, and True if its list satisfies ``so``.
     """
     end = time.monotonic() + _SEEN_SECONDS
     while True:
@@ -247,9 +248,9 @@ _OFF_SECONDS = 0.05
 
 
 def check_clocks(ground: Ground, doing: Doing, system: str = "") -> Result:
-    """Check that a sleep of the machine is noticed, by a clock that counts sleep and a clock that does not.
+    """Check that a sleep of the machine is noticed, by comparing a clock that counts sleep with a clock that does not.
 
-    With --sleep, the machine is put to sleep for a moment.
+    Without --sleep, the two clocks must agree.  With --sleep, the machine is also put to sleep for a moment.
     """
     before, wall = read_clocks(), time.time()
     if before.total is None:
@@ -277,9 +278,9 @@ def _nap(doing: Doing, system: str, before: Clocks, wall: float) -> Result:
     while (seconds := slept(before, read_clocks())) == 0 and read_clocks().awake < end:
         time.sleep(0.2)
     if not seconds:
-        return Result("fail", f"`{output.command}` ran, and no sleep of {SLEEP_SECONDS:g} s was noticed")
+        return Result("fail", f"`{output.command}` ran, but no sleep of {SLEEP_SECONDS:g} s or more was noticed")
     passed = time.time() - wall
-    return Result("ok", f"a sleep of {seconds:.1f} s was noticed ({passed:.1f} s by the wall clock in all)")
+    return Result("ok", f"a sleep of {seconds:.1f} s was noticed; the check took {passed:.1f} s by the wall clock")
 
 
 # --- speed
@@ -304,6 +305,6 @@ def judge_speed(found: Sequence[float], device: str) -> Result:
     low, high = min(found) / middle - 1, max(found) / middle - 1
     said = f"{len(found)} probes on the {device}: {middle:,.0f} GFLOP/s ({100 * low:+.0f} to {100 * high:+.0f} %)"
     if max(-low, high) > SLOWER:
-        load = f", the load is {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-        return Result("note", f"{said}; perhaps another program uses the machine, or the machine is warm{load}")
+        load = f" (the load is {os.getloadavg()[0]:.1f})" if hasattr(os, "getloadavg") else ""
+        return Result("note", f"{said}; perhaps another program uses the machine{load}, or the machine is warm")
     return Result("ok", said)

@@ -37,7 +37,7 @@ _SECONDS = 10.0
 """Seconds after which the self-test ends a program that still runs."""
 _ENDED = "ended with"
 _SHOWN = 100
-"""Number of characters that a line of the report quotes from an output that cannot be read."""
+"""Largest number of characters that the report quotes from an output that cannot be read."""
 Facts = Mapping[str, Any]
 
 
@@ -95,7 +95,7 @@ def programs_of(system: str = "") -> tuple[Program, ...]:
 def check_outputs(ground: Ground, doing: Doing, system: str = "", root: Path = Path("/")) -> Result:
     """Check that this package can read the outputs of the system's programs and the system's files.
 
-    ``system`` and ``root`` let a test check a recording of another system.
+    Tests give ``system`` and the folder ``root`` to check recorded outputs and files of a different system.
     """
     doing("running the programs of the system")
     found: list[Verdict] = []

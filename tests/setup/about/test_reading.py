@@ -173,7 +173,7 @@ BROKEN = {
         ({**PYTHON, "lab.toml": "seed = 1\n"}, "faster", [], "lab.toml is there already", "`autoresearch-mlx check`"),
         ({**PYTHON, "measuring/a.txt": ""}, "faster", [], "measuring is there already", "`autoresearch-mlx check`"),
         (PYTHON, "do something", [], "does not say which number", "--number speed|size"),
-        (PYTHON, "make the page lighter", [], "gzip bytes of the page's files cannot be measured", "speed: seconds"),
+        (PYTHON, "make the page lighter", [], "gzip bytes of the page's files cannot be measured", "speed (seconds"),
         (PYTHON, "faster", ["--editable", "src/gone.py"], "src/gone.py is not in the last commit", "give the path"),
         ({"main.tf": CLEAN}, "fewer findings", [], "findings is 0 already, so nothing is left to gain", "nothing was"),
         (PYTHON, " ", [], "the sentence is empty", "--about"),
