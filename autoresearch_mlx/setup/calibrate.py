@@ -1,8 +1,8 @@
 """Measure this machine in about a minute, with the child processes, the sandbox and the script of a normal run.
 
 The probe times matrix products and memory.  Short runs of the shipped training script give the times of steps,
-compilation and evaluation (:mod:`autoresearch_mlx.setup.timing`).  They use this machine's preset and a temporary
-folder.
+compilation and evaluation (:mod:`autoresearch_mlx.setup.timing`).  These runs use this machine's preset and a
+temporary folder.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def _busy() -> str | None:
 def _probe(conditions: Conditions, say: Say) -> tuple[tuple[Product, ...], float | None, Mapping[str, Any]]:
     """Return three facts: the rates of matrix products, the memory's GB/s, and MLX's description of the device.
 
-    A rate that cannot be measured is left out; the memory's GB/s is then None.
+    A product that cannot be timed is left out.  If the first product cannot be timed, the memory's GB/s is None.
     """
     products: list[Product] = []
     bandwidth: float | None = None

@@ -72,7 +72,8 @@ def write_script(script: Path, was: str, text: str) -> None:
     """
     script = script.resolve()
     if not script.stat().st_mode & 0o200:
-        raise LabError(f"{script} is write-protected", f"nothing was changed; `chmod u+w {script.name}` allows it")
+        hint = f"nothing was changed; `chmod u+w {script.name}` makes the script writable"
+        raise LabError(f"{script} is write-protected", hint)
     temporary: Path | None = None
     try:
         with tempfile.NamedTemporaryFile(dir=script.parent, prefix=f".{script.name}.", delete=False) as file:

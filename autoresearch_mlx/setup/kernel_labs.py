@@ -47,7 +47,7 @@ class Made:
         return [
             f"{task.function}{gradient}: sizes {in_words(task.sizes)}; unusual shapes to test: {odd}",
             f"error allowed for a number: {task.tolerance:g} of the sum of its size and the output's root mean square;"
-            f" root mean square of all errors: {task.typical:g} of the output's",
+            f" root mean square of all errors: at most {task.typical:g} of the output's root mean square",
             f"to beat: the fastest of {', '.join(task.baselines)}",
             f"next: cd {self.folder} && autoresearch-mlx run --experiments 12",
         ]

@@ -1,4 +1,4 @@
-"""Choose the sizes at which a script is profiled and its step is timed: those of the lab's session, if it has one."""
+"""Choose the sizes with which a script is profiled and timed: the sizes of the lab's session, if there is a session."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Sized:
 def sized(
     lab: Lab, path: Path, text: str, settings: Settings, fit: Profile, wanted: Mapping[str, int | None] | None = None
 ) -> Sized:
-    """Return a script with the sizes of the lab's session; without a session, with those that a new session would have.
+    """Return a script with the sizes of the lab's session, or with the sizes of a new session if there is no session.
 
     Only the lab's own train_mlx.py gets the preset, and only in knobs that still have their shipped value.  ``wanted``
     has the sizes of inputs that the user named.
@@ -58,7 +58,7 @@ def sized(
 
 
 def _session_of(lab: Lab) -> Mapping[str, Any] | None:
-    """Return the first event in the ledger of the last session: its preset and conditions.
+    """Return the first event in the ledger of the current session, which has the session's preset and conditions.
 
     Returns None if there is no session, or if the session does not train a script.
     """
@@ -71,7 +71,7 @@ def _session_of(lab: Lab) -> Mapping[str, Any] | None:
 def at_its_sizes(path: Path, text: str) -> Iterator[Path]:
     """Yield the path of a file that has this text and the script's name.
 
-    This is the script itself if it has this text; else it is a temporary file.
+    If the script ``path`` has this text, ``path`` is yielded; otherwise the path of a temporary file.
     """
     if path.read_bytes().decode("utf-8", errors="replace") == text:
         yield path

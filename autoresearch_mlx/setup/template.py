@@ -94,7 +94,7 @@ def _first_command(directory: Path, recipe: Recipe | None) -> str:
 def _unopposed(directory: Path, recipe: Recipe) -> Mapping[str, bytes]:
     """Return the files of a recipe.
 
-    Raises LabError if the directory already has a file of the same name with different contents.
+    Raises LabError if the directory already has a file with the name of a recipe's file and with different contents.
     """
     files = recipe.files()
     for name, content in files.items():
@@ -165,9 +165,9 @@ def _write(path: Path, content: bytes) -> bool:
 
 
 def _put_under_git(directory: Path, made: list[Path], names: Sequence[str]) -> list[str]:
-    """If the directory is in no repository, make one and commit the files; return lines that tell the user.
+    """Make a repository in the directory, commit the files there, and return a line that tells the user.
 
-    If it is in a repository, the returned line asks the user to commit the files.
+    If the directory is in a repository already, nothing is committed, and the line asks the user to commit new files.
     """
     top = top_of(directory)
     if top is None:

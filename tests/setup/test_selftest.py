@@ -72,7 +72,7 @@ def test_on_this_machine_every_check_ends_and_leaves_nothing_behind(ground: Grou
     assert "results agree with numpy's on the cpu" in words["products"]
     assert words["evaluations"].startswith("2 in a row, ") and words["evaluations"].endswith("all with the same score")
     assert "weights after 4 steps differ by" in words["training"]
-    assert "experiment 1 interrupted" in words["resume"] and "nothing lost" in words["resume"]
+    assert "experiment 1 interrupted" in words["resume"] and "nothing was lost" in words["resume"]
     assert "was ended after" in words["memory"]
     assert "evaluations: evaluation 2 of 2" in told
     assert left_behind(ground.folder) == [] and list(ground.folder.iterdir()) == []

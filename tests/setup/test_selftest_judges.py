@@ -135,7 +135,7 @@ def journal(*statuses: Status, numbers: tuple[int, ...] | None = None, running: 
 
 def test_a_run_that_went_on_without_loss() -> None:
     done = judge_resume(journal("keep", "interrupted", "discard"), 0)
-    assert done.state == "ok" and "experiment 1 interrupted, experiment 2 discard; nothing lost" in done.words
+    assert done.state == "ok" and "experiment 1 interrupted, experiment 2 discard; nothing was lost" in done.words
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Propose how to measure a web page that needs no build: by the bytes of its files, compressed as a server does."""
+"""Propose how to measure a web page that needs no build: by the size of its files, compressed with gzip."""
 
 from __future__ import annotations
 

@@ -41,8 +41,8 @@ def sources(tree: Tree) -> tuple[str, ...]:
 def editable_for(number: Number, tree: Tree, named: Sequence[str]) -> tuple[str, ...]:
     """Return the files that may change for this number.
 
-    These are the files in ``named`` that suit the number.  If no such file suits, they are all files of the repository
-    that suit the number.
+    ``named`` has the files that the sentence names.  If none of these files suits the number, all suitable files of the
+    repository are returned.
     """
     suits: dict[Number, Callable[[], Sequence[str]]] = {
         "speed": lambda: sources(tree),
@@ -102,7 +102,7 @@ def plans(number: Number, tree: Tree, editable: Sequence[str], tests: Tests | No
 
 
 def too_many(editable: Sequence[str]) -> bool:
-    """Return whether one lab would have too many editable files."""
+    """Return True if these files are too many for one lab."""
     return len(editable) > _MOST_EDITABLE
 
 

@@ -55,9 +55,9 @@ def read_sentence(sentence: str, tree: Tree) -> Wish:
 
 
 def mentions(sentence: str, path: str) -> bool:
-    """Return whether the sentence names this path; a path that ends with / is also named by the path of a file in it.
+    """Return True if the sentence names this path; the path of a file also names the folders that contain the file.
 
-    The word "tests" does not name the path ``test``.
+    The path of a folder ends with ``/``.  The word "tests" does not name the path ``test``.
     """
     ending = "" if path.endswith("/") else r"(?![\w/-])"
     return re.search(rf"(?<![\w/-])(?:\./)?{re.escape(path)}{ending}", sentence) is not None
@@ -86,7 +86,10 @@ def _files(sentence: str, tree: Tree) -> tuple[str, ...]:
 
 
 def _by_name(words: list[str], tree: Tree) -> list[str]:
-    """Return the files whose names are similar to a word of the sentence, else the files that define such a name."""
+    """Return the files whose names are similar to a word of the sentence.
+
+    If there are none, return the files that define a function or class with such a word as its name.
+    """
     telling = [word.lower() for word in words if len(word) >= _NEAR and word.lower() not in _COMMON]
     sources = [path for path in tree.own if not is_test(path) and PurePosixPath(path).suffix]
     near = [path for path in sources if any(_alike(PurePosixPath(path).stem.lower(), word) for word in telling)]

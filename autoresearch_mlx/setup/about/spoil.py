@@ -59,7 +59,7 @@ def _slow_python(text: str, milliseconds: float) -> str | None:
 
 
 def longer(files: Mapping[str, str]) -> dict[str, str]:
-    """Return the first file with a further statement that has no effect; nothing if its language is unknown."""
+    """Return the first file with one more statement, which has no effect; an empty mapping for an unknown language."""
     path, text = next(iter(files.items()))
     families = {
         "_one_more_line = 0\n": (".py",),

@@ -1,4 +1,4 @@
-"""Propose how to measure Terraform files: by the checks of checkov that fail, or without checkov by our own rules."""
+"""Propose how to measure Terraform files: by the failed checks of checkov, or by rules of our own without checkov."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def is_test(path: str) -> bool:
 def read_tree(root: Path) -> Tree:
     """Return the files of the last commit in the folder ``root``.
 
-    Raises LabError when ``root`` is not a folder of a git repository, or when the last commit has no files in it.
+    Raises LabError when ``root`` is not in a git repository, or when the last commit has no file in ``root``.
     """
     if not root.is_dir():
         raise LabError(f"{root} is not a folder", "name the folder of a repository")

@@ -1,1 +1,1 @@
-"""Pack a session into one file, restore it, and free old files."""
+"""Pack a session into one file, restore a session from such a file, and remove old files."""

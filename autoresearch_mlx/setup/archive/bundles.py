@@ -25,7 +25,7 @@ def refs_of(root: Path, tag: str) -> dict[str, str]:
 
 
 def drop(root: Path, refs: Mapping[str, str]) -> None:
-    """Remove each of ``refs`` that still has the given commit.  Git's own gc removes the commits later."""
+    """Remove each ref in ``refs``, except a ref that has got a new commit.  Git's own gc removes the commits later."""
     for ref, sha in refs.items():
         try:
             git(root, "update-ref", "-d", ref, sha)
@@ -70,7 +70,7 @@ def _refuse_part_of_a_history(root: Path) -> None:
     whole = f"git config --unset remote.{name}.partialclonefilter && git fetch --refetch {name}"
     raise WorkspaceError(
         "the clone is partial: git fetches the files of older commits only when asked",
-        f"make it complete, then archive again: {whole} && git config --unset remote.{name}.promisor",
+        f"make the clone complete, then archive again: {whole} && git config --unset remote.{name}.promisor",
     )
 
 

@@ -26,7 +26,7 @@ class Answered:
     """Why there is no answer; empty if there is an answer."""
     seconds: float
     tokens: int | None
-    """Number of tokens of all calls to the model; None if the server does not report it."""
+    """Number of tokens of all calls to the model; None if the server does not report tokens."""
     calls: int
 
 

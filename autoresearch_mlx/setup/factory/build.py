@@ -1,4 +1,4 @@
-"""Carry out the stage ``build``: a model writes an agent, that is, its agent.py and the prompts that it uses.
+"""Carry out the stage ``build``: a model writes an agent, which consists of the program agent.py and its prompts.
 
 The other files of the lab (tools, settings, cases) come from the template and from earlier stages.  Before a
 measurement, a hash of these files is compared with the hash in the ledger.
@@ -50,7 +50,7 @@ def template() -> dict[str, str]:
 
 
 def tools() -> dict[str, str]:
-    """Return the template's tools: a line that describes the tool, by the tool's name."""
+    """Return a line that describes each tool of the template, by the tool's name."""
     found = {}
     for node in ast.parse(template()[TOOLS]).body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
@@ -77,7 +77,7 @@ class AgentModel:
 
 
 def write_agent(asker: Asker, problem: Problem, cases: Path, refused: str) -> Answer[dict[str, str]]:
-    """Ask the model to write an agent; return the files that it changes, by path.
+    """Ask the model to write an agent; return the files that the model has changed, by path.
 
     ``refused`` says why the last build was refused; it is empty for the first build.
     """

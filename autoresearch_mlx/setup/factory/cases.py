@@ -56,9 +56,10 @@ _ALLOWED = ("exact", "number", "regex", "schema")
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """Cases that can be used; or None, and the reason why there are no such cases."""
+    """The usable cases, or the reason why there are none."""
 
     examined: Examined | None
+    """None if there are no usable cases."""
     fault: str = ""
 
     def counts(self) -> dict[str, int]:
@@ -67,7 +68,7 @@ class Cases:
 
 
 def written_by_user(folder: Path, work: Path) -> Cases | None:
-    """Return the cases that the user has put into a problem's folder; None if there is no such file.
+    """Return the cases that the user has put into a problem's folder; None if the user has written no cases.
 
     A check may be a function in a Python file beside the cases.  Raises ConfigError for a malformed file (the error
     names the line), and for cases that test too little.
@@ -83,9 +84,9 @@ def written_by_user(folder: Path, work: Path) -> Cases | None:
 
 
 def written_by_model(asker: Asker, problem: Problem, wanted: int, work: Path) -> Cases:
-    """Ask a model for cases until there are ``wanted`` cases; return the cases that test something.
+    """Ask a model for ``wanted`` cases, and return the cases that test something.
 
-    If these are too few, return the reason instead.
+    If too few cases test something, return the reason instead.
     """
     assert problem.spec is not None
     drafts: dict[str, Draft] = {}

@@ -77,7 +77,7 @@ def _from_url(url: str) -> Source:
 
 def _from_path(path: Path) -> Source:
     if not path.exists():
-        raise LabError(f"there are no posts at {path}: it does not exist", "name a file or a folder with --posts")
+        raise LabError(f"there are no posts: {path} does not exist", "name a file or a folder with --posts")
     source = Source(str(path))
     path = path.resolve()
     for file in _files(path, source):

@@ -64,7 +64,7 @@ def fetched(url: str) -> bytes:
                 data += part
                 if len(data) > MOST_BYTES:
                     raise LabError(
-                        f"--fetch {url}: longer than {MOST_BYTES >> 20} MB",
+                        f"--fetch {url}: the answer is longer than {MOST_BYTES >> 20} MB",
                         "download the file, shorten it, and give it with --posts",
                     )
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Choose the models of a factory: those that write and build, and the model that the built agents ask."""
+"""Choose the models of a factory: the models that write and build, and the model that the built agents ask."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Staff:
     """The models of a factory."""
 
     writer: Asker
-    """The model that finds problems, writes specifications and builds."""
+    """The model that finds problems, writes specifications and builds agents."""
     examiner: Asker
     """The model that writes the cases, in separate calls; it may be the same model as ``writer``."""
     settings: AgentSettings

@@ -1,4 +1,4 @@
-"""Define a post, the form into which every source is read; remove markup and control codes, and limit its length."""
+"""Define a post, into which every source is read: a text of limited length, without markup and control codes."""
 
 from __future__ import annotations
 

@@ -105,7 +105,8 @@ class Steps:
         split_words = ", ".join(f"{n} {part}" for part, n in counts.items())
         words = f"{terms.plural(len(examined.cases), 'case')} by {by} ({split_words}){dropped}"
         return (
-            f"{words}; an empty answer and an echo pass none, and the best constant answer passes {examined.share:.0%}"
+            f"{words}; no case accepts an empty answer or the question itself,"
+            f" and {examined.share:.0%} of the cases accept the best constant answer"
         )
 
     def _case_folder(self, problem: Problem) -> Path:
@@ -179,4 +180,4 @@ class Steps:
             return self._discard(problem, "ship", reason)
         self._book.append("shipped", problem=problem.id, **card)
         hidden = card["hidden"]
-        return f"{card['folder']}: hidden {hidden['score']:.2f} ({hidden['low']:.2f} to {hidden['high']:.2f})"
+        return f"{card['folder']}: hidden score {hidden['score']:.2f} ({hidden['low']:.2f} to {hidden['high']:.2f})"

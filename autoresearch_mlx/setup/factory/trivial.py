@@ -88,13 +88,13 @@ def _tests_nothing(draft: Draft, passes: Any) -> str:
     """Return why a case must be dropped; an empty string if it can be used."""
     case = draft.case
     if "rubric" in case.check:
-        return "a rubric: a model would have to judge, and no program can"
-    for name, answer in (("no answer", None), ("an empty answer", ""), ("the question itself", case.input)):
+        return "its check is a rubric, which only a model could judge"
+    for name, answer in (("a missing answer", None), ("an empty answer", ""), ("the question itself", case.input)):
         found = passes(case, answer)
         if isinstance(found, str):
             return f"its check fails: {found[:200]}"
         if found:
-            return f"{name} passes it"
+            return f"{name} passes its check"
     if draft.answer is not None and passes(case, draft.answer) is not True:
         return "its check refuses the right answer that came with the case"
     return ""

@@ -41,7 +41,7 @@ class Verified:
     dev: float | None = None
     guard: float | None = None
     tokens: float | None = None
-    """Mean number of tokens for a dev case; None if the server does not report it."""
+    """Mean number of tokens for a dev case; None if the server does not report tokens."""
     seconds: float | None = None
     """Mean number of seconds for a dev case."""
     fault: str = ""

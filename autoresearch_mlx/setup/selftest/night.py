@@ -94,7 +94,7 @@ def check_resume(ground: Ground, doing: Doing) -> Result:
 
 
 def judge_resume(journal: Journal | None, left: int) -> Result:
-    """Return the result of the check, from the experiments in the ledger.
+    """Return the result of :func:`check_resume`, from the experiments in the ledger.
 
     ``journal`` is None if the ledger cannot be read.  ``left`` is the number of processes that the runs left behind.
     """
@@ -109,7 +109,7 @@ def judge_resume(journal: Journal | None, left: int) -> Result:
         return Result("fail", f"after kill -9 the ledger does not say what was interrupted: {said}")
     if left:
         return Result("fail", f"{said}; but {left} processes of the killed run have not ended")
-    return Result("ok", f"killed with kill -9 and run again: {said}; nothing lost, no process left")
+    return Result("ok", f"killed with kill -9 and run again: {said}; nothing was lost, and no process was left")
 
 
 def _lab(folder: Path) -> Lab:
@@ -127,7 +127,7 @@ def _lab(folder: Path) -> Lab:
 
 
 def _wait_for_edit(lab: Lab, run: subprocess.Popen[bytes]) -> bool:
-    """Wait until the run is in the middle of measuring its first edit; return False if it never is."""
+    """Wait until the run is measuring its first edit; return False if the run ends first or takes too long."""
     end = time.monotonic() + _MOST_SECONDS
     while time.monotonic() < end and run.poll() is None:
         journal = _journal(lab)
@@ -177,7 +177,7 @@ def check_agent(ground: Ground, doing: Doing) -> Result:
         agent = load_agent(settings.name, Office(settings, say=said.append, memory_bytes=read_machine().memory_bytes))
     except AutoresearchError as error:
         return Result("fail", f"{error}; {error.hint}" if error.hint else str(error))
-    words = "; ".join(said).removeprefix("agent: ") or f"{settings.name} is there"
+    words = "; ".join(said).removeprefix("agent: ") or f"the agent {settings.name} is found"
     alone = settings.name == "auto" and not isinstance(agent, Tenant)
     if isinstance(agent, Tenant):
         agent.close()

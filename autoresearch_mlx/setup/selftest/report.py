@@ -1,4 +1,4 @@
-"""Write the report of the self-test: a line for each check, then a code block.  It can be pasted into an issue."""
+"""Write the report of the self-test, for pasting into an issue: a line for each check, then a code block."""
 
 from __future__ import annotations
 

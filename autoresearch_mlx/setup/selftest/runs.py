@@ -21,9 +21,9 @@ _ANSWER_SECONDS = 20.0
 _FIRST_STEPS = 4
 _LEAST_STEPS, _MOST_STEPS = 4, 4000
 _WEIGHTS_OFF = 0.002
-"""Largest allowed difference between the weights after four compiled steps and after four plain steps, divided by the
-change that these steps made; for a CPU.  On a GPU only the losses are compared, because Muon amplifies the rounding
-errors of bfloat16 until they are as large as the change."""
+"""Largest allowed result of :func:`weights_off` for four compiled and four plain steps, on a CPU.  On a GPU only the
+losses are compared, because Muon amplifies the rounding errors of bfloat16 until they are as large as the change that
+the steps make."""
 _LOSSES_OFF = {"cpu": 0.0005, "gpu": 0.02}
 """Largest allowed relative difference between the losses of the fourth step."""
 _VALUES_OFF = 0.02
