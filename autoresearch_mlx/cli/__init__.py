@@ -2,7 +2,7 @@
 
 The module of a command is imported only when the command is called, so that ``--help`` and ``status`` start at once.
 Data goes to stdout, messages go to stderr, and only this module prints errors.  Exit codes: 0 done, 1 error, 2 wrong
-usage, 3 not over yet, 130 interrupted.
+usage, 3 the experiment is still being measured, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ _COMMANDS = {
 
 
 _OF_ANOTHER_GIT = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
-"""Variables that git sets for its hooks and for `rebase --exec`.  They are removed, because with them our git commands
-would use the user's worktree."""
+"""Variables that git sets for its hooks and for `rebase --exec`.  Our git commands run without these variables, which
+would send the commands to the user's worktree."""
 
 
 class Commands(click.Group):

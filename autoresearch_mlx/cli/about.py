@@ -69,12 +69,12 @@ def _line(question: str) -> str:
 
 
 def _proposal(found: Found) -> list[str]:
-    """Return the lines that show the lab: its settings, its other files, and what it does not cover."""
+    """Return the lines that show the found lab: its lab.toml, its other files, and what its checks do not cover."""
     proof = found.proof
-    lines = ["", "proved; lab.toml:", ""]
+    lines = ["", "this lab works, as its runs have shown; its lab.toml:", ""]
     lines += [f"    {line}" for line in (proof.files or {})["lab.toml"].decode().rstrip("\n").splitlines()]
     others = [name for name in proof.files or {} if name != "lab.toml"]
-    lines += ["", *terms.wrap(f"and {', '.join(others)}", width())]
+    lines += ["", *terms.wrap(f"the lab's other files: {', '.join(others)}", width())]
     lines += [line for words in proof.plan.open for line in terms.field("not covered:", words, width(), 13)]
     return lines
 

@@ -22,11 +22,11 @@ from autoresearch_mlx.cli.options import json_option, lab_here, tag_option
 @tag_option
 @json_option
 def certify_command(pairs: int, against: int | None, tag: str | None, as_json: bool) -> None:
-    """Measure the incumbent against an earlier version on fresh seeds and hidden data, in alternation (A B B A).
+    """Measure the incumbent against an earlier version on fresh seeds and hidden data.
 
-    The best of many experiments looks better than it is, because luck helped to choose it. A certified gain has no such
-    bias. Each run takes as long as a run of an experiment. A certification that was interrupted continues where it
-    stopped.
+    The best of many experiments was partly lucky, so its gain is overestimated. A certified gain is not, because no
+    run by which the incumbent was chosen is used. Runs of the two versions alternate (A B B A), and each takes as long
+    as a run of an experiment. After an interruption, the same command continues where it stopped.
 
     \b
     Example:

@@ -142,7 +142,9 @@ def status_command(folder: Path, as_json: bool) -> None:
 @click.argument("question", metavar="TEXT")
 @json_option
 def ask_command(agent: Path, question: str, as_json: bool) -> None:
-    """Put one question to a shipped agent and print the answer; the agent runs in a sandbox, with a case's budget.
+    """Put one question to a shipped agent, and print the answer.
+
+    The agent runs in a sandbox, with the same budget as for one test case.
 
     \b
     Example:

@@ -80,9 +80,12 @@ def finalize_command(pairs: int, prefix: str | None, only_plan: bool, tag: str |
         say(f"{plural(len(findings), 'change')}; {runs}")
         return
     if held := sum(f.branch is not None for f in findings):
-        said = f"{held} of {plural(len(findings), 'change')} gained alone; each has a branch on {session.start[:7]}"
+        gains = (
+            "is a gain on its own and has a branch" if held == 1 else "are gains on their own and have a branch each"
+        )
+        said = f"{held} of {plural(len(findings), 'change')} {gains}, from commit {session.start[:7]}"
     else:
-        said = f"none of {plural(len(findings), 'change')} gained alone, so there is no branch"
+        said = f"none of {plural(len(findings), 'change')} is a gain on its own, so there is no branch"
     say(said)
     for path in texts:
         say(f"text for a pull request: {path}")

@@ -85,7 +85,7 @@ def join_command(pairing: Path, name: str | None, host: str | None, port: int, h
 @fleet_command.command("status")
 @json_option
 def status_command(as_json: bool) -> None:
-    """Show the machines of this lab's fleet: state, speed and noise of each, and the results that it delivered."""
+    """Show what each machine of this lab's fleet does, its number of runs, its time for a run, and its noise."""
     import json
 
     from autoresearch_mlx.fleet.state import fleet_lines, fleet_state, to_json

@@ -124,4 +124,5 @@ def _warn(path: Path) -> None:
     from autoresearch_mlx.store.journal import read_events
 
     if damaged := read_events(path).damaged:
-        say(f"warning: {path} is damaged; ignored: line {', '.join(map(str, damaged))}")
+        lines = f"line{'s' if len(damaged) > 1 else ''} {', '.join(map(str, damaged))}"
+        say(f"warning: {lines} of {path} cannot be read and {'are' if len(damaged) > 1 else 'is'} ignored")

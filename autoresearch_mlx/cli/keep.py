@@ -47,7 +47,7 @@ class Age(click.ParamType[timedelta]):
 )
 @tag_option
 @click.option("--all", "every", is_flag=True, help="Clean every session of the lab.")
-@click.option("--talks", is_flag=True, help="Remove conversations with models too; the counts stay.")
+@click.option("--talks", is_flag=True, help="Remove conversations with models too; `status` keeps their totals.")
 @click.option("--weights", is_flag=True, help="Remove the incumbent's weights too.")
 @click.option("--refs", is_flag=True, help="Remove refs of experiments that were not kept; their diffs are then lost.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")

@@ -173,7 +173,7 @@ def verify_command(
     tag: str | None,
     as_json: bool,
 ) -> None:
-    """Measure how much faster kept kernels make the whole training step; this is the number to report.
+    """Measure how much faster kept kernels make the whole training step, which is the speed-up to report.
 
     The kernels are put into copies of the script: each kernel alone, then all together. In each of several new
     processes, the step with the kernel and the plain step are timed in alternation (A B B A).  Without LAB, the command

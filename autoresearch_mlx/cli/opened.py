@@ -68,7 +68,7 @@ def opened(
 
 
 def _confined(session: Session, settings: Settings) -> Session:
-    """Return the session with a sandbox that was just tested; without a sandbox, warn and return the session.
+    """Return the session with a tested sandbox; if no sandbox works here, warn and return the session without one.
 
     Raises ConfigError when there is no sandbox and the settings require one.
     """
@@ -105,9 +105,10 @@ def interruptible() -> Iterator[None]:
 def tell_left_out(
     session: Session, lab: Lab, say: Callable[[str], None], measured: Callable[[str], bool] = lambda path: False
 ) -> None:
-    """Print a note on each part of the checkout that is not in the session, such as uncommitted edits, once a day.
+    """Print a note about each part of the checkout that is not in the session, such as uncommitted edits.
 
-    ``measured`` returns True for a file whose edits this command measures; such a file is not named.
+    A note that was already printed today is left out.  ``measured`` returns True for a file whose edits this command
+    measures; no note names these files.
     """
     from autoresearch_mlx.store.left_out import unsaid
 

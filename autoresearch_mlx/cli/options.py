@@ -64,7 +64,7 @@ def itself() -> str:
 
 
 def callable_here(text: str) -> str:
-    """Return the text; if this program's name is not on PATH, return it with the program's path instead of its name."""
+    """Replace the program's name in ``text`` by the program's path, unless the shell finds the name on PATH."""
     ours = itself()
     if not ours.endswith("/autoresearch-mlx"):
         return text

@@ -21,8 +21,8 @@ def plan_command(
 ) -> None:
     """Say how many experiments fit into the time, and how much memory a run and the agent's model need.
 
-    The times are those of the session's experiments; without experiments, those of `doctor --calibrate`.  A figure that
-    was not measured is shown as unknown.  Nothing is trained or started.
+    The times come from the session's experiments, or from `doctor --calibrate` if there are no experiments.  A figure
+    that was not measured is shown as unknown.  Nothing is trained or started.
 
     \b
     Example:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--form",
     type=click.Choice(LADDER),
-    help="Form of the reply that the prompt asks for; default: the form that is next.",
+    help="Form of the reply that the prompt asks for; default: the form that the next prompt will have.",
 )
 @tag_option
 @json_option
@@ -29,8 +29,8 @@ def prompt_command(agent: str | None, form: Form | None, tag: str | None, as_jso
     """Print the exact next prompt, and the size of each form in tokens; nothing is sent and nothing is changed.
 
     The form says what the model replies.  A small model chooses from a menu or among values of knobs.  A capable model
-    sends blocks of code or a whole file.  In a lab without a session, the prompt of the first experiment is shown; it
-    has no baseline yet.
+    sends blocks of code or a whole file.  In a lab without a session, the command prints the prompt of the first
+    experiment, in which the values of the baseline are still missing.
 
     \b
     Example:
@@ -67,7 +67,7 @@ def _prompt(agent: str | None, form: Form | None, tag: str | None) -> NextPrompt
 
 
 def _words(size: FormSize) -> str:
-    """Return a line with the size of a form, ``menu: 520 + at most 400 tokens (next)``, or why it cannot be used."""
+    """Return a line with a form's size, as in ``menu: 520 + at most 400 tokens (next)``, or why it cannot be used."""
     if size.tokens is None or size.reply_tokens is None:
         return f"{size.form}: not possible: {size.problem}"
     return f"{size.form}: {size.tokens:,} + at most {size.reply_tokens:,} tokens{' (next)' if size.next else ''}"

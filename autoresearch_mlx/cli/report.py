@@ -53,10 +53,7 @@ def report_command(out: Path | None, show: bool, tag: str | None, as_json: bool)
 
 
 def _opened(page: Path) -> bool:
-    """Open a page in the user's browser; return whether that worked.
-
-    The output of the program that opens the browser is dropped.
-    """
+    """Open a page in the user's browser; return False if no browser could be started."""
     import shutil
     import subprocess
     import sys

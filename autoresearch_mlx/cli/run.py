@@ -77,7 +77,9 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Seed for weights and data order; default 42.")
 @click.option(
-    "--hardware", metavar="PROFILE", help="Use another machine's sizes: cpu, mac-base, ...; cuda: upstream's sizes."
+    "--hardware",
+    metavar="PROFILE",
+    help="Train with the sizes of another kind of machine: cpu, mac-base, ...; cuda: upstream's sizes.",
 )
 @click.option(
     "--no-calibrate", is_flag=True, help="Do not measure this machine first, and ignore earlier measurements."

@@ -121,7 +121,8 @@ def _pull(name: str, tag: str | None, as_json: bool) -> None:
     for words, count in received.refused.items():
         say(f"refused {plural(count, 'object')}: {words}")
     if received.left:
-        say(f"{plural(received.left, 'more result')} did not fit into this pull")
+        more = plural(received.left, "more result")
+        say(f"{more} did not fit into this pull; pull again to fetch them, up to 2,000 results of one lab")
 
 
 def _log(name: str, tag: str | None, as_json: bool) -> None:
@@ -161,10 +162,7 @@ def _explained(number: int, name: str) -> Iterator[None]:
 
 
 def sharing(session: Session, lab: Lab, name: str | None, say: Callable[[str], None]) -> Session:
-    """Return the session with an exchange of results, for ``run --share``; unchanged if ``name`` is None.
-
-    ``name`` is the git remote.
-    """
+    """Return the session with an exchange of results through the git remote ``name``, or unchanged if it is None."""
     if name is None:
         return session
     from autoresearch_mlx.hardware.machine import read_machine

@@ -44,8 +44,8 @@ def try_command(message: str, tag: str | None, detach: bool, as_json: bool, **gi
     The command measures the file as it is now in your checkout, committed or not, and compares it with the incumbent.
     A keep moves the session's branch; your checkout stays as you left it.
 
-    With --detach the measurement continues even if the calling shell is killed, because coding agents kill their shells
-    after a few minutes.  You can edit the file again at once.
+    With --detach you can edit the file again at once, and the measurement continues even if the calling shell is
+    killed.  (Coding agents kill their shells after a few minutes.)
 
     \b
     Example:
@@ -84,8 +84,8 @@ def try_command(message: str, tag: str | None, detach: bool, as_json: bool, **gi
 def _detach(message: str, tag: str | None, as_json: bool, given: Mapping[str, Any]) -> None:
     """Start the same command in a process that outlives this process, and print the experiment's number.
 
-    If `drive` runs in this lab, `drive` is asked to start that process, because this command may run in a sandbox that
-    ends all of its processes.
+    If `drive` runs in this lab, this function asks `drive` to start the new process.  The reason is that an agent's
+    sandbox, in which this command may run, ends all processes inside it.
     """
     from autoresearch_mlx.loop.detached import Promise, start_detached
     from autoresearch_mlx.loop.drive import ask_driver
@@ -132,7 +132,7 @@ def wait_command(number: int | None, tag: str | None, seconds: float | None, as_
 
     folder = find_session(lab_here(), tag)
     if number is None and (number := newest_try(folder)) is None:
-        raise LabError(f"session {folder.name} has no detached try", f"`{itself()} wait NUMBER` names an experiment")
+        raise LabError(f"session {folder.name} has no detached try", f"`{itself()} wait N` waits for experiment N")
     try:
         ended = await_verdict(folder, number, say, seconds)
     except KeyboardInterrupt:
@@ -153,11 +153,11 @@ def wait_command(number: int | None, tag: str | None, seconds: float | None, as_
 @_json_option("Print the new experiment as one JSON object.")
 @sandbox_option
 def accept_command(number: int, tag: str | None, as_json: bool, require_sandbox: bool | None) -> None:
-    """Keep experiment NUMBER, whose gain was too good to be believed, after one more run.
+    """Measure experiment NUMBER again, whose gain was too good to be believed, and keep it if the gain is confirmed.
 
-    First read what `show NUMBER` prints: the experiment's diff and the findings of its audit.  The change is measured
-    again, as a new experiment against the present incumbent.  If it is better, it is kept, however large the gain is.
-    The ledger notes that you accepted the experiment.
+    First read what `show NUMBER` prints: the experiment's diff and the findings of its audit.  Then this command
+    measures the change as a new experiment, against the present incumbent.  A change that is better is kept, however
+    large its gain is.  The ledger notes that you accepted the experiment.
 
     \b
     Example:

@@ -48,8 +48,8 @@ def await_verdict(
 ) -> Awaited:
     """Wait for experiment ``number`` of the session in ``folder``, for at most ``seconds``, and report its progress.
 
-    If the time is up first, the exit code of the result is STILL_MEASURED.  Otherwise it is the exit code of the
-    detached ``try``.  If no exit code of a ``try`` is recorded, it is INTERRUPTED for an experiment that was cut off,
+    If the time is up first, the exit code of the result is STILL_MEASURED.  Otherwise the result has the exit code of
+    the detached ``try``.  If there was no such try, the exit code is INTERRUPTED for an experiment that was cut off,
     and 0 for any other experiment.
 
     Raises LabError when there is no such experiment, or when the process that measured it has died.  If the try failed
@@ -86,7 +86,7 @@ def await_verdict(
 
 
 def _promised(note: Try | None, pid: int | None) -> bool:
-    """Return whether the process that uses the session has reported this experiment's number and still works on it."""
+    """Return True if the process ``pid`` is the try that ``note`` describes, and has not ended."""
     return note is not None and note.exit_code is None and note.pid == pid
 
 
@@ -108,10 +108,7 @@ def _nobody(folder: Path, number: int, note: Try | None, journal: Journal) -> La
 
 
 def _running(folder: Path, journal: Journal, number: int) -> Running | None:
-    """Return the experiment that is being measured now.
-
-    This is experiment ``number`` if one of several lanes measures it, or else the experiment that comes before it.
-    """
+    """Return experiment ``number`` if one of several lanes measures it, otherwise the experiment that runs now."""
     lanes = lanes_in(folder, journal)
     return next((lane for lane in lanes if lane.number == number), running_in(folder, journal))
 

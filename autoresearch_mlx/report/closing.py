@@ -54,8 +54,7 @@ def outcome(history: History) -> str:
 
 
 def _chosen(history: History) -> str:
-    """Return a warning if the head has only the runs by which it was chosen; such runs look too good, because luck
-    helped to choose them."""
+    """Return a warning if the incumbent has only the runs by which it was chosen, so that its gain may be luck."""
     best = history.incumbent
     if best is None or best.number == 0 or any(run.fresh for run in runs_of(history, best)):
         return ""

@@ -212,7 +212,7 @@ def _checks(m: Measurement) -> str:
 
 
 def _by_the_script(runs: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
-    """Yield figures that only the measured script reports; no decision depends on them."""
+    """Yield a line with the names of figures that only the measured script reports; the loop never decides by these."""
     names = {
         "steps": any(m.steps is not None for m in runs),
         "loss": any("loss" in m.extra for m in runs),
@@ -233,7 +233,7 @@ def _why_slow(m: Measurement) -> str:
     if m.speed is None or not m.disturbed_by or m.disturbed_by in _why_tainted(m):
         return ""
     stretch = f" and {m.stretch:.2f} times its budget" if m.stretch is not None else ""
-    return f"it ran at {terms.speed(m.speed)} speed{stretch}: {terms.one_line(m.disturbed_by)}"
+    return f"this run had {terms.speed(m.speed)} speed{stretch}: {terms.one_line(m.disturbed_by)}"
 
 
 def _machine(runs: Sequence[Measurement]) -> Iterator[tuple[str, str]]:

@@ -140,9 +140,11 @@ def _sigma(status: Status) -> str:
 
 
 def _stops(account: Account) -> str:
-    """Return text such as ``3 losers early, 0:36 saved; 1 audit, 0 wrong``."""
-    saved = f"{terms.plural(account.stopped, 'loser')} early, {terms.clock(account.saved_seconds)} saved"
-    return f"{saved}; {terms.plural(account.audits, 'audit')}, {account.wrong} wrong"
+    """Return text such as ``3 losers early, which saved 0:36; 1 loser was allowed to finish, and 0 of these won``."""
+    saved = f"{terms.plural(account.stopped, 'loser')} early, which saved {terms.clock(account.saved_seconds)}"
+    were = "was" if account.audits == 1 else "were"
+    finished = f"{terms.plural(account.audits, 'loser')} {were} allowed to finish"
+    return f"{saved}; {finished}" + (f", and {account.wrong} of these won" if account.audits else "")
 
 
 def _progress(status: Status) -> str:

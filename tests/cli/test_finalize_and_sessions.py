@@ -20,7 +20,7 @@ def test_the_command_makes_branches_and_texts_whose_titles_are_escaped(command_l
     plan = command_line("finalize", "--plan", cwd=root)
     assert "1 change; at most 8 runs" in plan.stderr and "experiment 1: X <script>" in plan.stdout
     done = command_line("finalize", cwd=root)
-    assert done.returncode == 0 and "1 of 1 change gained alone" in done.stderr, done.stderr
+    assert done.returncode == 0 and "1 of 1 change is a gain on its own and has a branch" in done.stderr, done.stderr
     branch = "finalize/t/01-x-script-alert-1-script-x"
     assert f"branch {branch}" in done.stdout and git(root, "show", f"{branch}:solver.py").startswith("X = 3.0")
     text = (root / ".autoresearch" / "t" / "finalize" / f"{branch.rpartition('/')[2]}.md").read_text()

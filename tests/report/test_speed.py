@@ -94,7 +94,7 @@ def test_show_has_it_beside_the_value_with_the_reason_and_what_was_allowed_for()
     text = " ".join(render_show(busy()[2], None, None, "val_bpb", 200).split())
     assert "measured +0.010000, plus 0.021000 for the machine's speed" in text
     assert "seed val_bpb speed start" in text
-    assert f"slowed seed 42: it ran at 59 % speed and 1.50 times its budget: {BY}" in text
+    assert f"slowed seed 42: this run had 59 % speed and 1.50 times its budget: {BY}" in text
 
 
 @pytest.mark.parametrize(
