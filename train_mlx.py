@@ -5,7 +5,7 @@
 
 Everything here may change: the architecture, the optimiser, the schedule, the batch.  What is fixed lies outside, in
 the harness: the data and its order, the seed, the clock and the evaluation.  The evaluation loads the saved weights in
-another process and asks `build_model(...)` for logits.  The contract is two functions, `build_model` and `train`.
+another process and asks `build_model(...)` for logits.  The harness needs two functions, `build_model` and `train`.
 
 The model is the one that karpathy/autoresearch trains on an H100: a GPT-2 with the improvements of the speedruns.  Its
 knobs have upstream's names, so that a change of a knob can be carried over by name.
@@ -228,8 +228,8 @@ class GPT(nn.Module):
 def window_masks(seq_len: int) -> list[Any]:
     """Return one mask per layer.
 
-    For the mask "causal", MLX uses its fused attention kernel on a GPU.  For an array it cannot, so an S layer takes
-    longer than an L layer.
+    On a GPU, MLX uses its fused attention kernel for the mask "causal", but not for a mask that is an array.  So an S
+    layer takes longer than an L layer.
     """
     ago = mx.arange(seq_len)[:, None] - mx.arange(seq_len)[None, :]
     short = (ago >= 0) & (ago < max(1, round(SHORT_WINDOW * seq_len)))
@@ -297,7 +297,10 @@ def orthogonalise(g: mx.array) -> mx.array:
 
 
 def even_rows(g: mx.array, second: mx.array) -> tuple[mx.array, mx.array]:
-    """Even out the rows of `g` (NorMuon, arXiv:2510.05491); return `g` with its old norm, and the new `second`."""
+    """Even out the sizes of the rows of `g`, or of the columns if `g` is wide (NorMuon, arXiv:2510.05491).
+
+    `second` is the running mean of the mean squares.  Returns the new `g`, with the old norm, and the new `second`.
+    """
     axis = -1 if g.shape[-2] >= g.shape[-1] else -2
     power = mx.mean(mx.square(g), axis=axis, keepdims=True)
     second = MUON_BETA2 * second + (1 - MUON_BETA2) * power

@@ -1,16 +1,17 @@
 """Give MLX a fast BLAS on a Linux CPU.
 
 MLX's Linux wheel contains the reference BLAS from netlib.  On two cores the reference BLAS reaches about 5 GFLOP/s of
-float32, and OpenBLAS reaches hundreds.  MLX calls only three functions of a BLAS, ``cblas_{s,d,c}gemm``, so a preloaded
-library that exports these functions replaces the reference BLAS (LD_PRELOAD, ld.so(8)).  Only float32 becomes faster,
-because MLX computes float16 and bfloat16 products itself.
+float32, and OpenBLAS reaches hundreds of GFLOP/s.  MLX calls only three functions of a BLAS, ``cblas_{s,d,c}gemm``.  So
+a preloaded library that exports these functions replaces the reference BLAS (LD_PRELOAD, ld.so(8)).  Only float32
+becomes faster, because MLX computes float16 and bfloat16 products itself.
 
     blas = find_blas(cache, read_machine())
     subprocess.run(command, env={**os.environ, **child_environment(blas)})
 
-The dependency ``scipy-openblas32`` contains OpenBLAS with the prefix ``scipy_`` on every symbol.  Once per version,
-``patchelf`` writes a copy without this prefix on the three functions into the cache.  If the wheel cannot be used, the
-system's OpenBLAS is tried, and ``Blas.note`` has the reason.  Only a wrong ``AUTORESEARCH_BLAS`` raises an error.
+The dependency ``scipy-openblas32`` contains OpenBLAS, and every symbol in it has the prefix ``scipy_``.  Once for each
+version, ``patchelf`` writes a copy into the cache, in which the three functions have no prefix.  If the wheel cannot be
+used, the system's OpenBLAS is tried, and ``Blas.note`` has the reason.  Only a wrong ``AUTORESEARCH_BLAS`` raises an
+error.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Source: TypeAlias = Literal["scipy-openblas32", "system", "env", "reference", "o
 VARIABLE = "AUTORESEARCH_BLAS"
 SYMBOLS = ("cblas_sgemm", "cblas_dgemm", "cblas_cgemm")
 # OpenBLAS may not recognise a chip that is newer than OpenBLAS.  Version 0.3.21 took a Sapphire Rapids for a Prescott,
-# and reached 31 GFLOP/s.  With the kernels named here it reached 286.
+# and reached 31 GFLOP/s.  With the kernels named here it reached 286 GFLOP/s.
 CORETYPES = {"avx512": "SkylakeX", "avx2": "Haswell"}
 # The matrix products of a small model are too short to share between threads.  In bench/blas.py on two idle cores, two
 # threads trained 1.2 times as fast as one.  With both cores busy they trained at a twentieth of the speed, because each
@@ -142,11 +143,11 @@ def relabelled(folder: Path, wheel: str = "scipy_openblas32") -> Path:
         key = hashlib.sha256(f"{original.stat().st_size} {SYMBOLS}".encode()).hexdigest()[:12]
         library = folder.absolute() / f"{package_version('scipy-openblas32') or 'unknown'}-{key}" / "libopenblas.so"
         if not _preloadable(library):
-            raise _Unusable(f"LD_PRELOAD cannot carry a path with spaces or colons: {library.parent}")
+            raise _Unusable(f"LD_PRELOAD cannot contain a path with spaces or colons: {library.parent}")
         if not library.is_file():
             _relabel(original, library)
     except OSError as error:
-        raise _Unusable(f"cannot relabel OpenBLAS: {error}") from error
+        raise _Unusable(f"the copy of OpenBLAS cannot be made: {error}") from error
     return library
 
 
@@ -195,7 +196,7 @@ def _chosen(choice: str) -> Path | None:
     if not path.is_file():
         raise ConfigError(f"{VARIABLE} names {choice}, which is not a file.", hint)
     if not _preloadable(path):
-        raise ConfigError(f"{VARIABLE} names {choice}: LD_PRELOAD cannot carry a path with spaces or colons.", hint)
+        raise ConfigError(f"{VARIABLE} names {choice}: LD_PRELOAD cannot contain a path with spaces or colons.", hint)
     return path
 
 

@@ -159,7 +159,7 @@ def parse_sw_vers(text: str) -> str | None:
 def parse_displays(text: str) -> Gpu | None:
     """Return the built-in GPU in the JSON of ``system_profiler SPDisplaysDataType``; None if there is none.
 
-    Some Macs do not report the GPU's bus; then the first GPU made by Apple is taken, because all of these are built in.
+    Some Macs do not report the GPU's bus.  Then the first GPU made by Apple is used, because Apple's GPUs are built in.
     """
     try:
         cards = json.loads(text)["SPDisplaysDataType"]

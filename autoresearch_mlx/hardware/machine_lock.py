@@ -22,15 +22,15 @@ def machine_lock(cache: Path, lab: Path, session: str, say: Callable[[str], None
     """Reserve this machine's GPU for measuring until the end of the block.
 
     ``cache`` is the user's folder that all labs share.  If no lock can be made in this folder, ``say`` is called with a
-    message, and other commands are not kept out.  Raises LockedError if another process has the lock; the error names
-    that process, its lab and its session.
+    message, and other commands may use the GPU at the same time.  Raises LockedError if another process has the lock;
+    the error names that process, its lab and its session.
     """
     path = cache / _name(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
     try:
         cache.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
-        say(f"runs in other labs are not kept out: {path} cannot be opened: {error.strerror}")
+        say(f"{path} cannot be opened ({error.strerror}), so runs in other labs may use the machine at the same time")
         yield
         return
     with file:

@@ -25,7 +25,7 @@ _STALE_SECONDS = 5.0
 _ECHO_SECONDS = 10.0
 """Seconds after a run for which the GPU's load is ignored, because the run itself may have caused it."""
 _PROBE_FROM_SECONDS = 60.0
-"""Shortest budget on a CPU, in seconds, at which each run gets two speed probes; a shorter run is not worth them."""
+"""Shortest budget on a CPU, in seconds, at which each run gets two speed probes; in shorter runs they cost too much."""
 COOLING_SECONDS = 900.0
 """Longest wait for cooling, in seconds.  A machine that is still hot by then will stay hot."""
 

@@ -81,7 +81,7 @@ class MlxServer:
         return self._facts
 
     def ask(self, ask: Ask) -> Reply:
-        """Make one call.  If no server is running, start one first; the reply's ``load_seconds`` is the time of this.
+        """Make one call.  If no server is running, start one first; ``load_seconds`` of the reply is the start's time.
 
         Raises EndpointError if the call fails.  The error's kind is overflow (the prompt is too long, and nothing was
         sent), unreachable (the server does not start), dropped (the server ended during the call) or hung (a deadline
@@ -133,7 +133,8 @@ class MlxServer:
         if context is not None and ask.prompt_tokens + ask.max_tokens > context:
             raise EndpointError(
                 "overflow",
-                f"prompt and reply need {ask.prompt_tokens} + {ask.max_tokens} tokens, but {self.model} has {context}",
+                f"prompt and reply need {ask.prompt_tokens} + {ask.max_tokens} tokens, "
+                f"but the context of {self.model} has {context}",
                 f"set context_tokens = {context} and a smaller reply_tokens under [agent] in lab.toml",
                 context_tokens=context,
             )

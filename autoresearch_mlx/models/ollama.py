@@ -1,4 +1,4 @@
-"""Use Ollama's own API, which can set the context length, list the loaded models, and unload a model; /v1 cannot.
+"""Use Ollama's own API, because its OpenAI-compatible API cannot set the context length or unload a model.
 
 If a prompt is longer than the context, Ollama cuts the prompt without an error.  So each call asks for a context that
 is long enough for prompt and reply, asks Ollama not to cut, and compares the number of tokens read with our estimate.
@@ -49,7 +49,7 @@ _ROOM_HINT = (
     "raise context_tokens in lab.toml, or OLLAMA_CONTEXT_LENGTH where Ollama runs; "
     "an old Ollama cuts prompts even when asked not to (`ollama --version`)"
 )
-_START = "start Ollama by `ollama serve` or by its app; OLLAMA_HOST is its address"
+_START = "start Ollama with `ollama serve` or with its app; set OLLAMA_HOST if Ollama listens at another address"
 _FACTS_SECONDS = 10.0
 _MEMORY = ("memory", "free gpu")
 
@@ -246,7 +246,7 @@ class Ollama:
             raise EndpointError("overflow", f"{self.where}: {missing}", _ROOM_HINT, context_tokens=context)
 
     def _leaves_cache_out(self) -> bool:
-        """Return whether this version of Ollama does not count cached tokens, as version 0.30 (ollama pull 16428)."""
+        """Return whether this Ollama leaves cached tokens out of its counts, as 0.30 does (ollama pull 16428)."""
         if self._version is None:
             found = self._call("/api/version")
             self._version = str(found.get("version", "")) if isinstance(found, dict) else ""
@@ -305,7 +305,7 @@ class Ollama:
         if status in (401, 403):
             return "a cloud model needs `ollama signin`"
         if status != 404:
-            return f"`ollama show {self.model}` shows what Ollama knows about it"
+            return f"`ollama show {self.model}` shows what Ollama knows about this model"
         if "model" not in words:
             return "is OLLAMA_HOST the address of an Ollama server?"
         try:

@@ -1,7 +1,8 @@
 """Use any OpenAI-compatible server: llama-server, mlx_lm.server, vLLM, a cloud.
 
-Servers know different request fields.  If a server refuses a field by name, the call is repeated at once without this
-field, and the field is never sent again.  Every other failure is raised to the caller.
+Servers know different request fields.  If a server refuses a field, the call is repeated at once without this field,
+and the field is never sent again.  If the error names no field, the JSON schema counts as refused, because some servers
+fail on a schema without a reason.  Other failures are raised to the caller.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class OpenAICompatible:
         """Store the arguments; contact no server yet.
 
         ``here`` is true if the model uses this machine's memory.  ``schema`` is true if JSON schemas may be sent.
-        ``key_env`` is the environment variable with the key; it is named in hints.
+        ``key_env`` is the name of the environment variable with the key; hints show this name.
         """
         self._name = name
         self.base_url = base_url.rstrip("/")
@@ -99,7 +100,7 @@ class OpenAICompatible:
         return self._name
 
     def ask(self, ask: Ask) -> Reply:
-        """Make one call.  Repeat the call, within its deadline, only if the server refused a field by name."""
+        """Make one call and return the reply; within the deadline, repeat the call without fields that are refused."""
         if self.model == ANY:
             self.facts()  # this call finds the server's name for its model
         deadline = Deadline(ask.seconds, ask.idle_seconds)
@@ -195,7 +196,7 @@ class OpenAICompatible:
         return None
 
     def _cut(self, error: BaseException | None, heard: StreamedReply, deadline: Deadline) -> EndpointError | None:
-        """Return the end of a connection as an error; None if the reply was complete.
+        """Return the error for a connection that ended; None if the reply was complete.
 
         Some servers keep the connection open after a complete reply, until the deadline cuts it.
         """
@@ -204,7 +205,7 @@ class OpenAICompatible:
         return of_transport(error, self.where, deadline, heard.text, self._key, self._start)
 
     def _whole(self, text: str, heard: StreamedReply) -> EndpointError | None:
-        """Read an answer that was not streamed; the server cannot stream, or does not offer this API."""
+        """Read an answer that the server sent as a whole; return an error if the answer is no reply of this API."""
         data = as_json(text)
         if isinstance(data, dict) and isinstance(data.get("choices"), list) and "error" not in data:
             heard.take(data)
@@ -282,7 +283,7 @@ class OpenAICompatible:
         if status in (401, 403):
             if self._key_env:
                 return f"put a key that this server accepts into the environment variable {self._key_env}"
-            return "name the environment variable that holds the key: api_key_env in lab.toml"
+            return "set api_key_env in lab.toml to the name of the environment variable with the key"
         if status == 404:
             models = self._models()
             if models:
@@ -294,7 +295,7 @@ class OpenAICompatible:
 
     def _room_hint(self) -> str:
         return (
-            "load the model with a longer context, or set context_tokens in lab.toml to the context that it has, "
+            "load the model with a longer context, or set context_tokens in lab.toml to the model's context, "
             "so that prompts are shortened to fit"
         )
 
@@ -320,8 +321,8 @@ class OpenAICompatible:
     def _find(self) -> Mapping[str, Any]:
         """Return the server's entry for this model, and store the name with which requests ask for the model.
 
-        If a server lists only one model, this model is used, even if it has another name.  For the name ``any``, the
-        model of the server's start is used.  mlx_lm.server lists this model by its path, among all models on the disk.
+        If a server lists only one model, that model is used, whatever its name is.  For the name ``any``, the model
+        with which the server was started is used; mlx_lm.server lists that model by its path.
         """
         listed = [entry for entry in self._listed() if isinstance(entry.get("id"), str)]
         found = next((entry for entry in listed if self.model in (entry["id"], *_aliases(entry))), None)

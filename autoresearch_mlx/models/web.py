@@ -128,7 +128,7 @@ def web_client(url: str, deadline: Deadline, connect_seconds: float = CONNECT_SE
     """Yield a client for one call to a server.
 
     Each call gets a new client: minutes of training pass between two calls, and a connection that is kept so long is
-    often dead.  Redirects are not followed, because the other address would get the key.
+    often dead.  Redirects are not followed, because the server at the new address would get the key.
     """
     import httpx2
 

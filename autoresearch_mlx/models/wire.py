@@ -245,8 +245,8 @@ class TokenMeter:
         """
         expected = estimate * (self._least or 1.0)
         if cut_short(expected, count, context, self._least is not None):
-            room = f" in a context of {context}" if context is not None else ""
-            return f"the model read {count} tokens{room} of a prompt of about {round(expected)}"
+            room = f", in a context of {context}" if context is not None else ""
+            return f"the model read {count} tokens of a prompt of about {round(expected)}{room}"
         if count and estimate > 0 and _clearly_whole(estimate, count, context):
             self._least = min(self._least or 1.0, count / estimate)
         return ""

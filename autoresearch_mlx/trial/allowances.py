@@ -3,7 +3,7 @@
 A budget is for training, so the time for everything else must be limited.  The start and the first step each have an
 allowance.  If the budget is in seconds, time beyond these allowances counts as budget time.  The time after the budget
 has an allowance too, and a run that exceeds it is invalid.  On a CPU, other programs can lengthen the wall-clock time.
-So there the run is invalid only if its processor time also exceeds an allowance.  No rule of this module applies to
+So a run on a CPU is invalid only if its processor time also exceeds an allowance.  No rule of this module applies to
 the baseline.
 """
 
@@ -35,7 +35,7 @@ _SCORED_TIMES, _SCORED_MORE = 1.5, 0.3
 _MODELS_PART = 4.0
 """Assumed ratio between the growth of a model and the growth of its evaluation's time.
 
-The ratio is above 1 because a part of this time is the same for every model.
+The ratio is above 1, because a part of an evaluation takes the same time for every model.
 """
 _KILLED_TIMES, _KILLED_MORE = 5.0, 60.0
 """Wall-clock time after which an evaluation is killed: a multiple of the baseline's time, plus a number of seconds."""
@@ -73,7 +73,7 @@ def compile_seconds(usual: Usual | None, most: float) -> float:
 def after_the_budget(
     usual: Usual | None, spent: Spent, steps: float, weights_bytes: int, cores_used: float
 ) -> str | None:
-    """Return a sentence that says so if a run went on too long after its budget, else None.
+    """Return a sentence if a run went on too long after its budget, else None.
 
     ``steps`` is the time in seconds for the steps that had begun before the budget ended.  ``cores_used`` is the number
     of processor seconds that the run got for each second of training.  On a busy machine a run gets fewer processor
@@ -105,7 +105,7 @@ def step_share(budget_seconds: float) -> float:
 
 
 def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
-    """Return a sentence that says so if an evaluation took too long, else None.
+    """Return a sentence if an evaluation took too long, else None.
 
     ``size`` is the model's work divided by the baseline's, at least 1.  It is computed from the model's weights or from
     its speed in training.
@@ -124,11 +124,11 @@ def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
 
 
 def larger(usual: Usual | None, spent: Spent) -> float | None:
-    """Return the largest size that the model can have, given the time of its evaluation.
+    """Return the largest size that the model can have, given the time of its evaluation; None if a time is unknown.
 
-    The size is the model's work divided by the baseline's, or None if the baseline's time is unknown.  Starting the
-    processes and computing the score take about as long for every model.  So all additional time is attributed to the
-    model, and the model is assumed to have grown four times as much as the time.
+    The size is the model's work divided by the baseline's.  Starting the processes and computing the score take about
+    as long for every model.  So all additional time is attributed to the model, and the model is assumed to have grown
+    four times as much as the time.
     """
     if usual is None:
         return None
@@ -151,8 +151,8 @@ class Limit:
 def evaluation_limit(usual: Usual | None, size: float, most: float) -> Limit:
     """Return the time after which an evaluation is killed.
 
-    It is a minute plus five times the baseline's time, multiplied by ``size`` (see :func:`scoring`), and at most
-    ``most`` seconds.  ``most`` is ``budget.evaluate_seconds``, which is the only limit for the baseline itself.
+    The time in seconds is 60 + 5 x ``size`` x the baseline's time, and at most ``most``; :func:`scoring` explains
+    ``size``.  ``most`` is ``budget.evaluate_seconds``, which is the only limit for the baseline itself.
     """
     by_setting = Limit(
         most, "the limit that lab.toml sets; for more time, begin a session with a larger evaluate_seconds"

@@ -4,8 +4,8 @@
 
 - The two model processes run one after the other.  The witness, which gets the cut rows, answers all questions and ends
   before the scored process starts.  So the two processes cannot exchange messages.
-- Each row is cut at several positions, and its shortest prefix is asked first.  So a witness that remembers earlier
-  questions has not yet seen the tokens that it must predict.  Training text replaces the text after the cut.
+- Each row is cut at several positions, and the witness gets the shortest prefix first.  So a witness that remembers
+  earlier questions has not yet seen the tokens that it must predict.  Training text replaces the text after the cut.
 - All arithmetic is in float64, on all rows.
 - New random samples of other rows are scored in the same calls as the validation rows.  A model that knows the
   validation rows by heart has no advantage on the other rows.

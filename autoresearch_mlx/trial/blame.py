@@ -2,8 +2,8 @@
 
 The decision depends on the exit status, the signal, known error texts of drivers and systems, and the machine's memory,
 disk and power before and after the child.  A run that the machine or the tool ended does not count: it is marked as
-tainted, and repeated.  Edited code can print any known error text, so the number of repeats is limited.  Then the judge
-measures the incumbent; if the incumbent runs, the candidate is to blame (``judge/faults.py``).
+tainted, and repeated.  Edited code can print any known error text, so the number of repeats is limited.  After the last
+repeat the judge measures the incumbent; if the incumbent runs, the candidate is to blame (``judge/faults.py``).
 """
 
 from __future__ import annotations

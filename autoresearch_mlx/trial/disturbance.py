@@ -1,4 +1,4 @@
-"""Find out whether the machine slept, or a process was stopped, while a run was measured.
+"""Find out whether the machine slept, or this program was stopped, while a run was measured.
 
 Only clocks of the parent process are used.  They measure the time between two beats of the pulse, a thread that wakes
 twice a second and stops when the process is stopped.  They also measure the time between the reports of two training
@@ -102,7 +102,7 @@ class Disturbance:
         """Return the reason why the run does not count, as a sentence, or None if it counts.
 
         ``habits`` are the gaps, in seconds, of earlier runs of the same file or of the version from which it was
-        edited.  If a gap occurs again, the script causes it, so it is not a disturbance.
+        edited.  A gap that occurs again comes from the script, and is not a disturbance.
         """
         if self.slept:
             return f"the machine slept for {self.slept:.0f} s"

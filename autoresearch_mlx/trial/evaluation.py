@@ -38,7 +38,7 @@ _HUNG_STEP = (
 
 
 class Evaluation:
-    """One sealed evaluation, as the parent runs it and follows it.
+    """Runs one sealed evaluation from the parent, and stores its results.
 
     The process that scores runs our own code and is not confined.  The two processes that run the edited model are
     confined.  Each has its own temporary folder, and may read the worktree and the weights, but no rows.
@@ -129,7 +129,7 @@ class Evaluation:
         )
 
     def _model(self, environment: dict[str, str]) -> tuple[list[str], dict[str, str]]:
-        """Return the command and the environment of one model process, which cannot read the other's files."""
+        """Return the command and the environment of one model process, and make a temporary folder for it."""
         conditions, assignment = self._conditions, self._assignment
         shared = environment["TMPDIR"]
         tmp = Path(shared) / uuid.uuid4().hex[:8]

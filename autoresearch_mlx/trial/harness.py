@@ -159,7 +159,8 @@ class Trial:
 
     def _check_count(self) -> None:
         if self.tokens_served != self._counted:
-            raise TrainingInvalid(f"{self._counted:,} tokens were served, and the count says {self.tokens_served:,}")
+            said = f"{self._counted:,} tokens were served"
+            raise TrainingInvalid(f"{said}, but the script set trial.tokens_served to {self.tokens_served:,}")
 
     def _check_first_step(self) -> None:
         """Raise TrainingInvalid if the script may have trained on batches before the clock started."""
@@ -283,7 +284,7 @@ def tokens_for(spec: TrainSpec, matrix_params: int) -> int | None:
 
 
 def _check_size(built: dict[str, int], trained: dict[str, int], spec: TrainSpec) -> None:
-    """Raise TrainingInvalid if the model's size changed: a budget of operations was computed from the size at first."""
+    """Raise TrainingInvalid if the model's size changed under a budget of operations, which depends on the size."""
     if spec.flops is not None and built["matrix_params"] != trained["matrix_params"]:
         sizes = f"{built['matrix_params']:,} matrix parameters, and ended with {trained['matrix_params']:,}"
         raise TrainingInvalid(f"the model was built with {sizes}: the budget of FLOPs counts the model as built")

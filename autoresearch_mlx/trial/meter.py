@@ -25,7 +25,7 @@ candidates do not have.
 _BEGINS_SECONDS = 600.0
 """Seconds from which the limits for the start and the first step are computed if the budget is not a time.
 
-A run that may take less time has this shorter time instead.
+If a run may take less time than this, the limits are computed from that shorter time.
 """
 _PACE_AFTER, _PACE_TIMES, _PACE_MORE = 0.02, 4.0, 30.0
 """Three numbers for limiting the time of a run by its pace.
@@ -210,7 +210,7 @@ class ByCount:
     def overstayed(self, spent: float) -> str | None:
         silent = max(_SILENT_SECONDS, _SILENT_TIMES * self._longest)
         if spent - self._at > silent:
-            return f"no token was trained on for {silent:.0f} s; killed"
+            return f"training used no new token for {silent:.0f} s; killed"
         paced = f"{_PACE_TIMES:g} times the time predicted from its first steps, plus {_PACE_MORE:g} s"
         why = "the longest that a run may take" if self._limit == self._most else paced
         said = f"training on {self._words()} did not end within {self._limit:.0f} s, {why}; killed"

@@ -55,8 +55,7 @@ class Ended:
     returncode: int
     """Exit code as :mod:`subprocess` gives it: negative for a signal."""
     killed: str | None
-    """The reason that ``allowed`` returned and for which the child was killed, such as that its time was over, or None.
-    """
+    """The reason that ``allowed`` returned, for which the child was killed; None if ``allowed`` returned no reason."""
     seconds: float
     peak_memory_mb: float | None
     """Largest memory that the child and its descendants were seen to use together, in MiB, without mapped files.
@@ -177,8 +176,8 @@ def run_child(
     killed.  ``on_event`` gets each JSON object that the child writes to the event pipe; other lines are ignored.
     ``on_output`` gets each piece of the child's output.
 
-    ``stdin`` is an open file for the child to read.  The child also inherits the descriptors ``inherited``, and
-    ``on_start`` is called as soon as it has them.  No process of the group survives the call, not even after
+    ``stdin`` is an open file for the child to read.  The child also inherits the descriptors ``inherited``.
+    ``on_start`` is called as soon as the child has started.  No process of the group survives the call, not even after
     KeyboardInterrupt.  Raises FileNotFoundError or PermissionError if the command cannot be started.
     """
     before = take_reading(cwd)

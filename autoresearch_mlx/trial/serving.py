@@ -41,7 +41,7 @@ _MOST_BYTES = 2**28
 _TICK_SECONDS = 0.2
 _PIPE_BYTES = 2**20
 _RECENT = 9
-"""Number of batches, the newest ones, from which the usual time between two batches is computed."""
+"""Number of the newest batches from which the usual time between two batches is computed."""
 
 
 def order(seed: int, count: int) -> Iterator[int]:
@@ -53,7 +53,7 @@ def order(seed: int, count: int) -> Iterator[int]:
 
 
 class RowServer:
-    """Serves one child, in a thread of the parent, and counts the rows on which the child can have trained."""
+    """Serves training rows to one child, in a thread of the parent, and counts the batches and tokens served."""
 
     def __init__(
         self,

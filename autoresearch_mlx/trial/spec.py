@@ -37,7 +37,7 @@ def count(shapes: Mapping[str, Sequence[int]], vocab_size: int, tables: int | No
 
     A model looks up rows of an embedding table and does not multiply by it, so ``matrix_params`` does not count tables.
     A table is a matrix that has a row for each token, and "wte" or "embedding" in its name.  The script chooses the
-    names, so two rules limit what a name can do.  First, at most ``tables`` tables are not counted, the smallest first;
+    names, so two rules limit what a name can do.  First, at most ``tables`` tables are left out, the smallest first;
     None means any number.  Second, some matrix must produce the logits.  If no other matrix is as wide as the
     vocabulary and as large as the smallest table, this table counts as a matrix (tied weights).
 
@@ -210,9 +210,9 @@ class EvalSpec:
     device: Device
     rows_per_call: int
     models: list[list[str]]
-    """Commands of the two model processes, to which the evaluator appends descriptors.
+    """Commands of the two model processes, which differ only in the names of folders.
 
-    The two commands differ only in the names of their folders.
+    The evaluator appends the numbers of inherited descriptors to each command.
     """
     environments: list[dict[str, str]]
     weights_type: str

@@ -1,7 +1,7 @@
 """Run the training child from the parent, which measures the time and kills a child that exceeds its limits.
 
 The parent serves the batches and counts them (``serving``).  ``timing`` says when the budget's time runs, and ``meter``
-how much of the budget is used.  ``allowances`` limits the time outside it.  ``Curve`` keeps the reported losses.
+how much of the budget is used.  ``allowances`` limits the time outside the budget.  ``Curve`` keeps the losses.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ _START_SECONDS, _START_SHARE = 30.0, 0.1
 _SAVE_SECONDS = 20.0
 """Time limit for saving the weights, in seconds."""
 _BATCHES_UNDER_WAY = 3
-"""Largest number of batches that MLX may not have computed yet when the last batch is served."""
+"""Largest number of batches that MLX may still have to compute when the last batch is served."""
 
 Phase = Literal["start", "compile", "train", "save"]
 
 
 class Training:
-    """One training child, as the parent runs it: when each phase began, and what the child reported."""
+    """Runs one training child, and records when each phase began and what the child reported."""
 
     def __init__(self, conditions: Conditions, assignment: Assignment) -> None:
         self.facts: dict[str, Any] = {}
         self.stopped: Mapping[str, Any] | None = None
-        """The verdict of the early stop, or None.  If its ``audit`` is true, the run goes on, to test the verdict."""
+        """The early stop's verdict, if there is one; if its ``audit`` is true, the run goes on, to test the verdict."""
         self._conditions = conditions
         self._assignment = assignment
         self._weights = assignment.folder / WEIGHTS
@@ -87,8 +87,7 @@ class Training:
         """Whether the run was ended because it had used all of the wall-clock time that it may take."""
         self._budget_end: float | None = None
         self._cpu = self._cpu_at_first = self._cpu_at_end = 0.0
-        """Processor seconds that the run had used at the last reading, at its first batch, and at the end of its
-        budget."""
+        """Processor seconds of the run at the last reading, at its first batch, and at the end of its budget."""
         self._told = Progress("start")
 
     def run(self, log: Log) -> Ended:
@@ -175,7 +174,7 @@ class Training:
         return None if fault is None else ("invalid", fault)
 
     def blame(self, ended: Ended, log: Path) -> Blame:
-        """Decide whether the candidate, the machine or the tool is to blame; for a broken rule it is the candidate."""
+        """Decide whether the candidate, the machine or the tool is to blame for the failure of the training."""
         return CANDIDATE if self._failed is not None or self._invalid is not None else blame(ended, log)
 
     def _outside_the_rules(self) -> str | None:
@@ -204,7 +203,10 @@ class Training:
         return after_the_budget(self._usual, spent, steps_under_way, size, self._cpu_at_end / max(trained, 0.1))
 
     def size(self) -> float:
-        """Return the model's work divided by the baseline's, judged by its weights or its speed; at least 1."""
+        """Return the model's work divided by the baseline's; at least 1.
+
+        The result is the larger of two ratios: that of the matrix weights, and that of the training time per token.
+        """
         usual, ratios = self._usual, [1.0]
         if usual is None:
             return 1.0
@@ -219,9 +221,9 @@ class Training:
         """Return the time for each token and matrix weight, divided by the baseline's, or None if unknown.
 
         A budget of tokens, operations or steps counts a batch once, even if the script passes it through the model
-        several times.  Every pass takes time, and this number shows it: it uses the processor time on a CPU, and the
-        budget's time elsewhere.  Weights that are never used would lower the number.  So a model counts as larger only
-        as far as its evaluation took longer.
+        several times.  Every pass takes time, so more passes give a larger result.  The time is the processor time on a
+        CPU, and the budget's time elsewhere.  Weights that are never used would lower the result, so a model counts as
+        larger only as far as its evaluation took longer.
         """
         usual, facts = self._usual, self.facts
         tokens, matrix = facts.get("tokens"), facts.get("matrix_params")
@@ -259,7 +261,7 @@ class Training:
         return self._timing.speed(cut=self._cut)
 
     def stretch(self) -> float | None:
-        """Return the training's wall-clock time divided by its budget, or None if the budget is not a time."""
+        """Return the wall-clock time divided by the budget in seconds; None for other budgets or before the end."""
         by_clock = self._meter.ends_by_clock and "trained" in self._timing.began
         return round(self._timing.wall_spent() / self._meter.scale, 3) if by_clock else None
 
@@ -338,7 +340,7 @@ class Training:
             self._timing.enter("compile", self._server.first)
 
     def _draw(self, event: Event) -> None:
-        """Add an event's loss to the curve; the first step ends before the clock starts, so its loss is at share 0."""
+        """Add an event's loss to the curve; the first step's loss is at share 0, before the budget's clock starts."""
         loss = _number(event, "loss")
         if loss is not None:
             self._curve.add(self._meter.share(self._timing.spent()), float(loss))

@@ -103,5 +103,5 @@ def test_limits_of_the_lab_hold_for_a_command_too(command_lab: Lab) -> None:
     done = call(command_lab, "run", "--tag", "t", "--experiments", "0")
     (baseline,) = read(command_lab.folder("t") / FILE).history.experiments
     assert baseline.status == "crash"
-    assert re.fullmatch(r"the run used 0\.\d GB of the 0\.2 GB of memory that a run may use; killed", baseline.reason)
+    assert re.fullmatch(r"the run used 0\.\d GB of memory, and a run may use 0\.2 GB; killed", baseline.reason)
     assert "the run used" in done.stderr

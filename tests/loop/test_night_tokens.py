@@ -64,7 +64,8 @@ def test_half_the_batch_is_twice_the_steps_on_the_same_tokens(lab: Path) -> None
 def test_a_script_that_lies_about_its_tokens_is_invalid(lab: Path) -> None:
     lie = experiments(lab)[2]
     assert (lie["status"], lie["value"]) == ("invalid", None)
-    assert re.fullmatch(r"[\d,]+ tokens were served, and the count says [\d,]+", lie["reason"]), lie["reason"]
+    told = r"[\d,]+ tokens were served, but the script set trial\.tokens_served to [\d,]+"
+    assert re.fullmatch(told, lie["reason"]), lie["reason"]
     assert "smoke" in lie["seconds"], "two steps went ahead, and found nothing"
 
 

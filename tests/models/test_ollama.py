@@ -165,7 +165,7 @@ def test_a_small_cut_is_seen_once_the_models_tokens_are_known(server: OllamaServ
     endpoint = at(server)
     endpoint.ask(long_ask(2000))
     server.then(say("ok", prompt_tokens=6000))
-    with pytest.raises(EndpointError, match="6000 tokens in a context of 12288 of a prompt of about 8000") as caught:
+    with pytest.raises(EndpointError, match="6000 tokens of a prompt of about 8000, in a context of 12288") as caught:
         endpoint.ask(long_ask(8000))
     assert caught.value.kind == "overflow"
 

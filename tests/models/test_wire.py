@@ -38,7 +38,7 @@ def test_a_meter_learns_from_whole_calls_and_then_judges_tightly() -> None:
     assert meter.share == 0.9
     assert meter.missing(8000, 6200, 12288) == ""
     assert meter.missing(8000, 6000, 12288) == (
-        "the model read 6000 tokens in a context of 12288 of a prompt of about 7200"
+        "the model read 6000 tokens of a prompt of about 7200, in a context of 12288"
     )
 
 

@@ -44,7 +44,11 @@ LOG = "        trial.log(step, loss, tokens=passes * rows * trial.seq_len)\n"
 @pytest.mark.parametrize(
     ("before", "after", "reason"),
     [
-        (LOG, "        trial.tokens_served = 64\n" + LOG, "256 tokens were served, and the count says 64"),
+        (
+            LOG,
+            "        trial.tokens_served = 64\n" + LOG,
+            "256 tokens were served, but the script set trial.tokens_served to 64",
+        ),
         (LOG, LOG + "        if step == 4: break\n", f"stopped after 1,280 of its budget of {TOKENS:,} tokens"),
         ("tokens=passes * rows", "tokens=2 * passes * rows", "the logged steps claim"),
     ],
@@ -197,7 +201,7 @@ def test_a_run_that_hides_its_pace_is_killed_at_the_cap(under: Conditions) -> No
 def test_a_run_that_trains_no_more_is_killed(under: Conditions) -> None:
     meter = heard(under, TRAIN, (1.0, step(32)))
     assert meter.overstayed(600.0) is None
-    assert meter.overstayed(602.0) == "no token was trained on for 600 s; killed"
+    assert meter.overstayed(602.0) == "training used no new token for 600 s; killed"
 
 
 @pytest.mark.parametrize("told", ["many", None, True, -5, 1.5, float("nan"), 10**400, [1]])

@@ -336,7 +336,7 @@ time.sleep(20)
 @pytest.mark.slow
 def test_eating_memory_ends_with_the_reason(confined: Conditions, tmp_path: Path) -> None:
     done = tiny.measure(first(EATS), tmp_path, confined)
-    ends_as(done, "crash", r"the run used 0\.6 GB of the 0\.6 GB of memory that a run may use; killed")
+    ends_as(done, "crash", r"the run used 0\.6 GB of memory, and a run may use 0\.6 GB; killed")
 
 
 def test_memory_that_is_asked_for_faster_than_the_parent_looks_is_not_given(
@@ -406,7 +406,7 @@ def test_a_night_of_cheats_leaves_the_incumbent_and_the_ledger_as_they_were(
         (4, "invalid"),
     ], told
     assert all(re.search(DENIED, reason) for _, _, reason in told[1:3]), told
-    assert "of memory that a run may use; killed" in told[3][2]
+    assert "of memory, and a run may use" in told[3][2]
     assert "training stopped after" in told[4][2]
     baseline = history.experiments[0]
     assert history.incumbent == baseline

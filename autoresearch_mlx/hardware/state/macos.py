@@ -33,8 +33,8 @@ COMMANDS = {
 _PRESSURES: dict[str, Pressure] = {"1": "normal", "2": "warning", "4": "critical"}
 """Memory pressure by the value of kern.memorystatus_vm_pressure_level."""
 _AWAKE = "Prevent sleep while display is on"
-"""Name of the power assertion that powerd lists while a display is awake.  On Apple Silicon only this assertion tells,
-because there is no IODisplayWrangler."""
+"""Name of the power assertion that powerd lists while a display is awake.  Apple Silicon has no IODisplayWrangler, so
+there only this assertion shows that a display is awake."""
 
 
 def read(run: Run) -> State:
@@ -83,7 +83,7 @@ def thermal(pressure: str) -> Thermal | None:
     """Return the thermal pressure from a line such as ``com.apple.system.thermalpressurelevel 0``; None without one.
 
     The numbers are in OSThermalNotification.h: 0 is nominal, 3 and 4 are critical.  Numbers above 4 give None, because
-    they belong to a scale in that header that macOS does not use.
+    macOS does not use the other scale in that header.
     """
     level = _whole(r"thermalpressurelevel\s+(\d+)", pressure)
     return None if level is None or level > len(LEVELS) else LEVELS[min(level, len(LEVELS) - 1)]

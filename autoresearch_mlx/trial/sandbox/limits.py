@@ -45,9 +45,9 @@ _SAMPLE_SECONDS = 0.1
 """Longest time between two readings of the memory of known processes."""
 _FIRST_SAMPLE_SECONDS = 0.001
 _SAMPLES_PER_AGE = 10
-"""Number of readings of the memory in a time as long as the run's age.
+"""The pause between two readings of the memory is the run's age divided by this number.
 
-So the pause between two readings is a tenth of the run's age.  Even a program that runs for 0.1 s then shows its peak.
+So even a program that runs for only 0.1 s shows its peak.
 """
 _LOOK_SECONDS = 0.5
 """Longest time in seconds between two searches for new processes.  A search reads the whole table of processes.
@@ -60,7 +60,7 @@ _FOLDER_SECONDS = 0.5
 """Seconds between two measurements of the run folder's size and of the free space on its disk."""
 _GB = 1e9
 DISK_LEFT = "of disk are left"
-"""Words in the reason that says that a run was killed because the disk is nearly full.
+"""Words in the message about a run that was killed because the disk was nearly full.
 
 The run itself or another program may have filled the disk.
 """
@@ -96,7 +96,8 @@ class Sample:
 def exceeded(sample: Sample, limits: Limits) -> str | None:
     """Return the limit that the child exceeded, as a sentence; None if it exceeded no limit."""
     if _over(sample.memory_bytes, limits.memory_bytes):
-        return f"the run used {_gb(sample.memory_bytes)} of the {_gb(limits.memory_bytes)} of memory that a run may use"
+        used, allowed = _gb(sample.memory_bytes), _gb(limits.memory_bytes)
+        return f"the run used {used} of memory, and a run may use {allowed}"
     if _over(sample.processes, limits.processes):
         return f"the run had {sample.processes} processes, and a run may have {limits.processes}"
     if _over(sample.folder_bytes, limits.folder_bytes):
@@ -162,7 +163,7 @@ class Watch:
         return min(_SAMPLE_SECONDS, max(_FIRST_SAMPLE_SECONDS, age / _SAMPLES_PER_AGE))
 
     def cpu_seconds(self) -> float:
-        """Return the processor time, in seconds, of the known processes and of those of their children that ended."""
+        """Return the processor time, in seconds, of the known processes and of their children that have ended."""
         total = 0.0
         for process in list(self._known.values()):
             with contextlib.suppress(psutil.Error):

@@ -70,7 +70,7 @@ def why_not() -> str | None:
 
 
 def lacks() -> tuple[str, ...]:
-    """Return phrases that name what this kernel's sandbox does not prevent."""
+    """Return phrases that name the gaps and the side effects of this kernel's sandbox."""
     said = ["names, sizes and times of all files can be read, and reading a file may change its access time"]
     if landlock.abi() < landlock.SIGNALS_ABI:
         said.append("a child cannot signal its own children (before Linux 6.12)")

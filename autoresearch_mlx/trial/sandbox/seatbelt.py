@@ -76,7 +76,7 @@ def confined(command: Sequence[str], permissions: Permissions) -> list[str]:
 def explain(returncode: int, stderr: str) -> str:
     """Return a sentence about why sandbox-exec did not start its command."""
     if NESTED in stderr:
-        return "this process runs inside another sandbox, and macOS allows only one; start the process outside"
+        return "this process runs inside another sandbox, and macOS allows only one; start it outside that sandbox"
     last = (stderr.strip().splitlines() or [f"exit code {returncode}"])[-1]
     return f"sandbox-exec failed: {last}"
 

@@ -4,7 +4,7 @@ Landlock guards files, and this filter closes the ways around Landlock.  The fil
 
 - sockets, and reading, tracing or signalling other processes;
 - leaving the process group, so that one killpg ends everything;
-- changing the priority, the processors or the scheduling of any process, with which a child could slow down the loop;
+- changing the priority, the processors or the scheduling of any process, because such changes could slow down the loop;
 - everything through which processes could leave messages for each other, such as the times and flags of files, locks,
   pipe sizes and notifications;
 - asking which parts of a file are in memory, because a run could leave a message by reading some parts of a file (Gruss
@@ -117,7 +117,8 @@ _CLONE_THREAD = 0x00010000
 _CLONE_NEW = 0x7E020080
 """All flags CLONE_NEW*.
 
-The filter refuses them because a process in a new user namespace has every capability, and so could raise its limits.
+The filter refuses these flags, because a process in a new user namespace has every capability and could raise its
+limits.
 """
 
 _EVERYBODY = 0xFFFFFFFF

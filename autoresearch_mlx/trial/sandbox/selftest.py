@@ -107,7 +107,7 @@ class Selftest:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One attempt: an action of ``attempts`` (``what``), what it is tried on (``of``), and whether it may succeed."""
+    """One attempt: the action ``what`` of the module ``attempts``, on the object ``of``; ``may`` allows success."""
 
     what: str
     of: Any
@@ -307,7 +307,7 @@ def _findings(who: str, attempts: Sequence[_Attempt], child: subprocess.Popen[st
     except subprocess.TimeoutExpired:
         child.kill()
         out, err = child.communicate()
-        err = f"it did not end within {_SECONDS:.0f} s"
+        err = f"the test process did not end within {_SECONDS:.0f} s"
     outcomes = {}
     for line in out.splitlines():
         with suppress(ValueError, TypeError):

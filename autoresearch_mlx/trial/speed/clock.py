@@ -29,28 +29,28 @@ _PROBE_SECONDS = 4.0
 _COMPANY_SECONDS = 2.0
 """Seconds between two readings of all programs; such readings are taken only while something slows the run down."""
 _PRODUCT_NOISE, _FAST_NOISE, _COPY_NOISE = 1.15, 1.3, 1.4
-"""Limits for a probe's time divided by the reference's time; a ratio within its limit counts as noise, and as 1.
+"""Limits for a probe's time divided by the reference's time; a ratio within its limit is noise, and counts as 1.
 
-The numbers limit slower products, faster products and copies.  The limit for faster products is the wider one: when
-products took 0.82 of the reference's time, training runs made no more steps.  A faster machine changes no budget
-anyway.
+The first number is for matrix products that are slower than the reference's, the second for faster products, the third
+for copies.  The second limit is wide, because training runs made no more steps when products took 0.82 of the
+reference's time.
 """
 _MEMORY_SHARE = 0.5
-"""Assumed share of a training run's time for which the run waits for memory.  It is a guess; no file was measured."""
+"""Share of a training run's time for which the run waits for memory.  This is a guess and not a measurement."""
 _MEMORY_DOUBT = 2.0
 """A run does not count if its copies took more than this multiple of the reference's time.
 
-Its speed would depend too much on the guess ``_MEMORY_SHARE``.
+The run's speed would depend too much on the guess ``_MEMORY_SHARE``.
 """
 _LEAST_RATE, _MOST_RATE = 0.02, 20.0
 _MOST_COUNTED = 1.0
 """Largest number of reference seconds for each second of the wall clock.
 
-With this limit, a budget of N seconds lasts at least N seconds on the wall clock.  After a baseline on a busy machine,
-a larger number would give all runs the same work, but less time to train.  The lost training would cost more.
+With this limit, a budget of N seconds lasts at least N seconds on the wall clock, even after a baseline on a busy
+machine.
 """
 _NEWEST = 3
-"""Number of probes, the newest ones, whose median is the current speed; a single probe may be slow by chance.
+"""Number of the newest probes whose median is the current speed; a single probe may be slow by chance.
 
 The reference is a median too.  If the fastest probe counted here, each later run would look faster than the reference.
 """

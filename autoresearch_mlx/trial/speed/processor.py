@@ -2,7 +2,7 @@
 
 A thread waits if it could run but gets no processor, because of other programs, a quota or a low priority.  A thread
 that sleeps, or waits for a disk, does not count as waiting.  So the two times show how much processor time the run
-wanted and did not get.  The edited file cannot change this result by what its threads do.
+wanted and did not get.  The kernel measures both times, so the edited file cannot forge them.
 """
 
 from __future__ import annotations
