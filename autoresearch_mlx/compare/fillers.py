@@ -51,7 +51,7 @@ unembedding variant warmdown wd weight weights wte
 FILLERS = frozenset(word for words in (_VERBS, _LINKS, _VERDICTS, _MEASURES, _SUBJECTS) for word in words.split())
 """Words that do not name a change."""
 CODE_FILLERS = FILLERS | frozenset(_CODE.split())
-"""These words, and further words that do not name a change in a description of changed code."""
+"""The words of ``FILLERS``, and words that name no further change in a description of changed code."""
 
 _NOTHING_MORE = re.compile(
     r"\b(?:no|without|not (?:an?|much|any)?|zero|little)\s+(?:\w+\s+)?"

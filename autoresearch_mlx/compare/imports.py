@@ -44,7 +44,9 @@ def _text(path: Path) -> str:
         # PowerShell's `>` and Excel's "Unicode text" write UTF-16, with a mark at the beginning.
         return data.decode("utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise TableError(f"cannot read {path}: byte {error.start + 1} is not UTF-8", "save it as UTF-8 text") from None
+        raise TableError(
+            f"cannot read {path}: byte {error.start + 1} is not UTF-8", "save the file as UTF-8 text"
+        ) from None
 
 
 def _ledger(path: Path, hardware: str) -> Log:

@@ -31,7 +31,7 @@ _AMOUNT = {
     "loss.z": re.compile(r"(?<=\s)(?:1e-\d+|0?\.\d+)\b(?!\s*(?:->|→|to))"),
     "optimizer.clip": re.compile(r"\b(?:max_norm\s*=?\s*|at )?\d+(?:\.\d+)?\b(?!\s*(?:->|→|to))"),
 }
-"""Axis -> pattern of the figure that people give with this change of code."""
+"""For an axis of code: the pattern of the figure that people give with a change on this axis."""
 _HOLE = "¦"
 """Placeholder for a change that was already read at this place in the text.  A statement with letters directly beside
 the placeholder is unclear."""

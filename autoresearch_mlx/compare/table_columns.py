@@ -37,7 +37,10 @@ _LOWER = re.compile(r"\b(?:lower|min|minim\w*|down|smaller)\b|lower_is_better")
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Our name of each column -> its position in a row.  Only our own tables have the column ``gain``."""
+    """The columns of a table.  ``places`` maps our name of a column to the column's position in a row.
+
+    Only our own tables have the column ``gain``.
+    """
 
     places: Mapping[str, int]
     metric: str

@@ -75,7 +75,7 @@ def read_rows(columns: Columns) -> Rows:
 
 def _left_out(unknown: Counter[str], before: int, runs: Sequence[Run]) -> Iterator[str]:
     if before:
-        yield f"rows before the first kept one are left out: {before}"
+        yield f"rows before the first kept row are left out: {before}"
     if unknown:
         words = ", ".join(f"{word} ({n})" if n > 1 else word for word, n in unknown.items())
         known = ", ".join(KNOWN)

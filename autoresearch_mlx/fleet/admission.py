@@ -120,7 +120,8 @@ def refusals(wanted: Wanted, facts: Mapping[str, Any]) -> Iterator[str]:
     elif facts.get("code") != wanted.code:
         yield "the package's code differs from the coordinator's: install the same commit on both machines"
     if facts.get("python") != wanted.python:
-        yield f"this machine has Python {facts.get('python')}, the coordinator {wanted.python}: install that version"
+        have = f"this machine has Python {facts.get('python')}, the coordinator {wanted.python}"
+        yield f"{have}: install Python {wanted.python} here"
     if wanted.mlx is not None and facts.get("mlx") != wanted.mlx:
         have = f"this machine has MLX {facts.get('mlx')}, the coordinator {wanted.mlx}"
         yield f"{have}: run `pip install 'mlx~={wanted.mlx}.0'` here"

@@ -65,8 +65,8 @@ def start(lab: Lab, wanted: Wanted, host: str | None, port: int | None, anew: bo
 def _place(folder: Path, host: str | None, port: int | None, anew: bool) -> tuple[str, int]:
     """Return the host and the port at which to listen.
 
-    They are the requested ones, else those of the last start, else this machine's own address and Dask's usual port.
-    Raises LabError if a file of the last start is damaged, unless ``anew`` allows to replace it.
+    A missing ``host`` or ``port`` is taken from the last start.  At the first start, this machine's own address and
+    Dask's usual port are used.  Raises LabError if a file of the last start is damaged and ``anew`` is false.
     """
     before = None
     for path in (folder / OWN, folder / PAIRING):

@@ -90,7 +90,9 @@ def offer_from(values: Mapping[str, Any]) -> Offer:
     offer = Offer(str(values.get("digest")), str(values.get("name")), dict(values.get("files") or {}))
     sizes = offer.files.values()
     if offer.files.keys() != _FILES or not all(isinstance(size, int) and size >= 0 for size in sizes):
-        raise CorpusError("the coordinator offers a corpus in an unknown format", "install the same version on both")
+        raise CorpusError(
+            "the coordinator offers a corpus in an unknown format", "install the same version on both machines"
+        )
     if not _NAME.fullmatch(offer.name) or offer.size > LARGEST_SENT:
         said = f"the coordinator offers a corpus named {offer.name[:50]!r} with {offer.size:,} bytes"
         raise CorpusError(said, "prepare the corpus here")

@@ -14,8 +14,8 @@ from autoresearch_mlx.lab.lab import find_lab
 def leave(here: Path, name: str | None) -> Iterator[str]:
     """Ask machines to leave, and yield a message about each machine.
 
-    The machines on this computer are asked, or only the one called ``name``.  If no machine here has this name, the
-    machine is asked through the coordinator of the lab ``here``.  Raises LabError if there is no machine to ask.
+    Without ``name``, all machines on this computer are asked.  A machine ``name`` that is not on this computer is asked
+    through the coordinator of the lab ``here``.  Raises LabError if there is no machine to ask.
     """
     if found := leave_here(name):
         yield from (f"{each} leaves the fleet within seconds" for each in found)

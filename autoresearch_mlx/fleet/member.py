@@ -85,7 +85,10 @@ def join(pairing: Path, name: str | None, host: str | None, port: int, home: Pat
 
 
 def leave_here(name: str | None) -> list[str]:
-    """Ask all machines of a fleet on this computer to leave, or only the one called ``name``; return their names."""
+    """Ask the machines of a fleet on this computer to leave, and return the names of the asked machines.
+
+    With ``name``, only the machine of this name is asked.
+    """
     found = []
     for note in sorted(homes().glob(f"*/{_HOME}")):
         home = Path(note.read_text())

@@ -48,7 +48,7 @@ def text(row: Mapping[str, str], name: str) -> str:
 
 
 def positive(row: Mapping[str, str], name: str) -> float:
-    """Return the cell in the column ``name`` as a number.  Raises ValueError unless it is finite and above 0."""
+    """Return the cell in the column ``name`` as a number.  Raises ValueError unless the cell is finite and above 0."""
     value = float(row[name])
     if not 0 < value < float("inf"):
         raise ValueError(f"{name} {row[name]!r} is not a positive number")

@@ -53,7 +53,7 @@ class MetricSettings(Frozen):
             if sign == wrong and share:
                 better = "lower" if self.direction == "min" else "higher"
                 said = f"limit {self.limit!r} asks for a better value than the first version's ({better} is better)"
-                raise ValueError(f"{self.name}: {said}; write how much worse it may become")
+                raise ValueError(f"{self.name}: {said}; write how much worse {self.name} may become")
         return self
 
     def _parts(self, limit: str) -> tuple[str, float]:

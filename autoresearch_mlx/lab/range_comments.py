@@ -63,7 +63,7 @@ def _reason(tree: ast.Module, line: int) -> str:
         return "there is no constant on this line; write the comment after NAME = value"
     if isinstance(found, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.If | ast.With | ast.Try):
         inside = f"class {found.name}" if isinstance(found, ast.ClassDef) else "a block"
-        return f"it is inside {inside}; write NAME = value at the top level of the file, and use NAME here"
+        return f"the line is inside {inside}; write NAME = value at the top level of the file, and use NAME here"
     target = _target(found)
     if target is None:
         return "this line does not set exactly one name; write NAME = value"

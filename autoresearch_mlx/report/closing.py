@@ -58,7 +58,8 @@ def _chosen(history: History) -> str:
     best = history.incumbent
     if best is None or best.number == 0 or any(run.fresh for run in runs_of(history, best)):
         return ""
-    return f"#{best.number} has only the run that led to its choice; `autoresearch-mlx certify` measures it again"
+    luck = f"the gain of #{best.number} may be luck, because it comes from the runs by which #{best.number} was chosen"
+    return f"{luck}; `autoresearch-mlx certify` measures #{best.number} again"
 
 
 def verdict(e: Experiment, metric: str, branch: str, editable: Sequence[str]) -> str:

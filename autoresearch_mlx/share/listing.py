@@ -58,8 +58,8 @@ def render(rows: Sequence[Beside], width: int) -> str:
     room = max(width - terms.columns(lines[0]) + 1, _LEAST)
     shown = [line[:-1] + terms.cut(cell[7], room) for line, cell in zip(lines, cells, strict=True)]
     note = (
-        "The other labs reported the values in the column `gain there`; `autoresearch-mlx share REMOTE adopt N` "
-        "measures an edit here."
+        "The column `gain there` has what the other labs reported; `autoresearch-mlx share REMOTE adopt N` measures "
+        "the edit of result N here."
     )
     return "\n".join([*shown, "", *terms.wrap(note, max(width, 40))])
 

@@ -89,7 +89,8 @@ class Sharing:
             self.say(f"share: {refused} not published: the remote already has different contents under the same names")
         if sent.denied and not self.said_denied:
             self.said_denied = True
-            self.say(f"share: {self.remote.said} does not accept the results of this lab; the run goes on without it")
+            said = f"share: {self.remote.said} does not accept this lab's results"
+            self.say(f"{said}; the run goes on, and the next push tries again")
 
     def _pull(self, files: Mapping[str, str]) -> None:
         received = pull(self.source.place, self.remote)

@@ -72,5 +72,5 @@ def test_run_and_doctor_say_it(tmp_path: Path) -> None:
     (lab.root / "solver.py").write_text("X = 2 * 2  # knob: lin 0 10\nclass C:\n    Y = 2  # knob: int 0 8\nY = C.Y\n")
     git(lab.root, "commit", "-qam", "a class")
     ran = command_line("run", "--tag", "t", "--experiments", "1", "--agent", "knobs", cwd=lab.root)
-    assert "solver.py, line 3: the comment `# knob:` has no effect: it is inside class C" in ran.stderr
+    assert "solver.py, line 3: the comment `# knob:` has no effect: the line is inside class C" in ran.stderr
     assert "X 4 -> " in ran.stderr

@@ -81,7 +81,7 @@ def test_blank_lines_comments_and_stray_tabs_at_the_end(tmp_path: Path) -> None:
 def test_what_stands_before_the_first_keep_is_left_out_and_said(tmp_path: Path) -> None:
     log = log_of(tmp_path, [HEADER, ROWS[3], *ROWS])
     assert told(log) == EXPECTED
-    assert "rows before the first kept one are left out: 1" in log.caveats
+    assert "rows before the first kept row are left out: 1" in log.caveats
 
 
 def test_control_characters_of_a_stranger_stay_out_of_the_terminal(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_a_machine_that_fits_is_admitted() -> None:
     [
         ("version", "1.1", "autoresearch-mlx 1.1, the coordinator 1.2", "pip install autoresearch-mlx==1.2"),
         ("code", "beef", "code differs", "install the same commit"),
-        ("python", "3.14", "Python 3.14, the coordinator 3.11", "install that version"),
+        ("python", "3.14", "Python 3.14, the coordinator 3.11", "install Python 3.11 here"),
         ("mlx", "0.31", "MLX 0.31, the coordinator 0.32", "pip install 'mlx~=0.32.0'"),
         ("mlx", None, "MLX None", "pip install 'mlx~=0.32.0'"),
         ("wheel", "macosx_14_0_arm64", "for macosx_14_0_arm64", "pip install --force-reinstall mlx"),

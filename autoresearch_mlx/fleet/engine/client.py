@@ -140,9 +140,9 @@ class Fleet:
             raise
 
     def result(self, name: str, job: str) -> Delivery | None:
-        """Return a job's delivery from a machine's spool, or None.
+        """Return a job's delivery from a machine's spool.
 
-        It is None if the spool does not have the delivery yet, or if the machine does not answer.
+        Returns None if the spool does not have the delivery yet, or if the machine does not answer.
         """
         text = self._call(name, result_of, job)
         return None if not text else delivery_from(text)
@@ -173,11 +173,9 @@ class Fleet:
         return None
 
     def _call(self, name: str, function: Any, job: str, wait: bool = True) -> Any:
-        """Call a function on a machine, and return its result, or None if the call fails.
+        """Call a function on a machine, even during a run.
 
-        A machine answers even during a run.
-
-        Without ``wait``, the result is always None.
+        Returns the function's result, or None if the call fails.  Without ``wait``, the result is always None.
         """
         machine, client = self.machine(name), self._client
         with suppress(Exception):

@@ -117,8 +117,7 @@ def _fitted(text: str | None, most: int, first: bool) -> Text:
 
 
 def embedded(value: object) -> str:
-    """Write JSON that is safe inside an HTML element, because the JSON can neither end that element nor begin another
-    element."""
+    """Write JSON that is safe inside an HTML element: the JSON cannot end the element, and cannot begin a new one."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return _MARKUP.sub(r"\\u003c", text)
 

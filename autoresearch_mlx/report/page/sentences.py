@@ -49,7 +49,7 @@ def _text(conditions: Mapping[str, Any]) -> str:
     """Return a warning if the edited file could read the rows with which it is scored, otherwise an empty string."""
     if conditions.get("source") not in ("stdlib", "folder") or conditions.get("text_closed"):
         return ""
-    return " Demonstration text: the edited file could read the text of the rows that score it."
+    return " Demonstration text: the edited file could read the text with which its model is scored."
 
 
 def _certified_or_not(page: Page) -> str:
@@ -63,14 +63,14 @@ def _certified_or_not(page: Page) -> str:
         )
         if found.current or standing.incumbent is None:
             return words
-        moved = f"The head has moved on to experiment {standing.incumbent.number}"
+        moved = f"Since then, experiment {standing.incumbent.number} was kept"
         return f"{words} {moved}; `autoresearch-mlx certify` measures that experiment."
     if standing.gain is None:
         return "No change has been kept, so there is nothing to certify."
-    chosen = " The head has only the run that led to its choice." if standing.chosen else ""
+    chosen = " The head has only the runs by which it was chosen." if standing.chosen else ""
     return (
-        "Not certified. This is the difference by the loop's own runs. An experiment that was kept for a good value "
-        f"tends to look better than it is.{chosen} `autoresearch-mlx certify` measures the head against the "
+        "Not certified. The gain is the difference between the loop's own runs. An experiment that was kept for a good "
+        f"value tends to look better than it is.{chosen} `autoresearch-mlx certify` measures the head against the "
         "baseline on fresh seeds, and on hidden data if the target has some."
     )
 

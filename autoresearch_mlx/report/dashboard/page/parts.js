@@ -113,7 +113,7 @@ export function showPlan(session, now) {
     ["running for", clock(elapsed)],
     ["done in this run", plan.done ? `${count(plan.done)},` : "none yet", !plan.done ? null : plan.kept ? `${count(plan.kept)} kept` : "none kept"],
     ["experiments per hour", plan.done && elapsed > 0 ? perHour(plan.done / elapsed * 3600) : null],
-    ["time of one", plan.pace_seconds ? clock(plan.pace_seconds) : null],
+    ["time of an experiment", plan.pace_seconds ? clock(plan.pace_seconds) : null],
     ["ends", run.stop ? "after this one" : eta != null ? `about ${when(eta)}` : plan.left != null ? `after ${count(plan.left)} more` : "when told to"],
     ["experiments left", more != null && !run.stop ? `about ${count(more)}` : null],
   ]);
