@@ -9,9 +9,8 @@ becomes faster, because MLX computes float16 and bfloat16 products itself.
     subprocess.run(command, env={**os.environ, **child_environment(blas)})
 
 The dependency ``scipy-openblas32`` contains OpenBLAS, and every symbol in it has the prefix ``scipy_``.  Once for each
-version, ``patchelf`` writes a copy into the cache, in which the three functions have no prefix.  If the wheel cannot be
-used, the system's OpenBLAS is tried, and ``Blas.note`` has the reason.  Only a wrong ``AUTORESEARCH_BLAS`` raises an
-error.
+version, ``patchelf`` writes into the cache a copy whose three functions have no prefix.  If the wheel cannot be used,
+the system's OpenBLAS is tried, and ``Blas.note`` has the reason.  Only a wrong ``AUTORESEARCH_BLAS`` raises an error.
 """
 
 from __future__ import annotations

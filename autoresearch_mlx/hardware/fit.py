@@ -21,11 +21,11 @@ LONGEST = 3.0
 
 HEAD_SIZES = (64, 128)
 """Head sizes for which MLX's fused attention has kernels.  The faster size depends on the chip, the length of the
-sequence and the version of MLX.  For example, the gradient of a proposed kernel took 0.73 to 0.85 of the unfused
-gradient's time at 64, and 1.32 to 1.49 of it at 128 (ml-explore/mlx, pull request 3241)."""
+sequence and the version of MLX.  For example, a proposed kernel for the gradient was faster than the unfused gradient
+at 64 (0.73 to 0.85 of the time), and slower at 128 (1.32 to 1.49; ml-explore/mlx, pull request 3241)."""
 FASTER = 0.97
-"""Largest ratio of step times (other head size to the profile's) at which the other head size is chosen; a ratio
-nearer to 1 may be noise."""
+"""The other head size is chosen if its step time is at most this share of the profile's; a share nearer to 1 may be
+noise."""
 
 
 @dataclass(frozen=True, slots=True)

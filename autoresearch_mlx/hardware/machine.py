@@ -1,7 +1,8 @@
 """Find out which computer this is, without importing MLX.
 
 A fact that the system does not report is None and raises no error.  On macOS, three programs of the system report the
-facts; :func:`run_command` calls them.  On Linux, the facts are in files under ``/proc``, ``/sys`` and ``/etc``.
+facts; :func:`run_command` calls these programs.  On Linux, the facts are in files below ``/proc``, ``/sys`` and
+``/etc``.
 """
 
 from __future__ import annotations

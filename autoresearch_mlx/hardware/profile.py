@@ -1,6 +1,6 @@
 """Choose sizes that fit a machine: budget, vocabulary, sequence, and the first values of train_mlx.py's knobs.
 
-A search starts from the profile and is free to leave it.  The profiles for Macs follow logs that owners of such Macs
+A search starts from the profile and is free to leave it.  The profiles for Macs follow logs that owners of Macs
 published.  Comments name the repositories and pull requests on GitHub; parts of the logs are in ``data/``.  This
 project has measured none of these Macs.
 """

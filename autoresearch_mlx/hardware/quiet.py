@@ -1,4 +1,4 @@
-"""Wait, for a bounded time, until other programs leave the processor to the run that comes next."""
+"""Wait, for a limited time, until other programs leave the processor to the next run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Use Ollama's own API, because its OpenAI-compatible API cannot set the context length or unload a model.
 
 If a prompt is longer than the context, Ollama cuts the prompt without an error.  So each call asks for a context that
-is long enough for prompt and reply, asks Ollama not to cut, and compares the number of tokens read with our estimate.
+is long enough for prompt and reply, and asks Ollama not to cut the prompt.  After the reply, the number of tokens that
+the model read is compared with our estimate.
 """
 
 from __future__ import annotations

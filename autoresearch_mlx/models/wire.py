@@ -1,7 +1,7 @@
 """Define the protocol that every model server implements, and helpers that several servers share.
 
-The second half of this file reads what servers send: thoughts inside a reply, the model's size in its name, and the
-token counts that show whether the whole prompt was read.
+The second half of this file reads what servers send: thoughts inside a reply, the model's size in its name, and token
+counts.  The token counts show whether the model read the whole prompt.
 """
 
 from __future__ import annotations
@@ -197,8 +197,8 @@ def first_number(entry: Mapping[str, Any], *names: str) -> int | None:
 UNMEASURED = 0.5
 """Before the first whole prompt, a prompt counts as cut if the server's count is below this share of our estimate."""
 MEASURED = 0.85
-"""After the first whole prompt, a prompt counts as cut if the server's count is below this share of the count that
-earlier calls let us expect."""
+"""After the first whole prompt, a prompt counts as cut if the server's count is below this share of the count expected
+from earlier calls."""
 SMALLEST = 1024
 """A prompt of at most this many tokens always fits, because every server's default context is at least twice as
 long."""

@@ -32,7 +32,7 @@ from autoresearch_mlx.trial.spec import EVENTS_ENV, EvalSpec, Events, read_eval_
 CUTS = 3
 """Number of cuts of each row."""
 VALIDATION, TRAINING = "validation", "training"
-"""Names of two sets of rows: those that scored the run, and the training rows, which replace the ends of cut rows."""
+"""Names of two sets of rows: the rows that scored the run, and the training rows, which replace ends of cut rows."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -113,7 +113,7 @@ def _rows(spec: EvalSpec, rng: np.random.Generator) -> tuple[Tokens, Tokens, dic
 def _cut(inputs: Tokens, cuts: Indices, spec: EvalSpec, rng: np.random.Generator) -> Tokens:
     """Return the inputs with everything from the cut on replaced by training text.
 
-    If there is no training text, other rows of ``inputs`` replace it.
+    If there is no training text, random rows of ``inputs`` are used instead.
     """
     path = spec.samples.get(TRAINING)
     text = inputs if path is None else np.load(path, mmap_mode="r", allow_pickle=False)

@@ -1,9 +1,10 @@
 """Decide who is to blame when a child process fails: the candidate, the machine, an endpoint or the tool.
 
-The decision depends on the exit status, the signal, known error texts of drivers and systems, and the machine's memory,
-disk and power before and after the child.  A run that the machine or the tool ended does not count: it is marked as
-tainted, and repeated.  Edited code can print any known error text, so the number of repeats is limited.  After the last
-repeat the judge measures the incumbent; if the incumbent runs, the candidate is to blame (``judge/faults.py``).
+The decision depends on the exit status, the signal and known error texts of drivers and systems.  It also depends on
+the machine's memory, disk and power before and after the child.  A run that the machine or the tool ended does not
+count: it is marked as tainted, and repeated.  Edited code can print any known error text, so the number of repeats is
+limited.  After the last repeat the judge measures the incumbent; if the incumbent runs, the candidate is to blame
+(``judge/faults.py``).
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def blame(ended: Ended, log: Path) -> Blame:
     if ended.exceeded is not None:
         return _disk(ended, ended.exceeded) if DISK_LEFT in ended.exceeded else CANDIDATE
     if ended.killed is not None and _unplugged(ended):
-        words = f"the machine switched to battery power, and the run {ended.killed}"
+        words = f"the machine switched to battery power during the run ({ended.killed})"
         return Blame("machine", words, "plug the machine in")
     if ended.killed is None and ended.returncode in _KILLS and (taken := _memory_by_others(ended)) is not None:
         return Blame("machine", f"the system ended the run because memory ran out: {taken}", _MEMORY_STEP)

@@ -5,8 +5,8 @@
     failure = why_killed(ended, log)
 
 Make the permissions only after the files that they name exist, because paths that do not exist are dropped.
-``confined`` calls ``watched`` and ``inside``.  The evaluation calls these two functions itself, because there the
-evaluator starts the confined processes.
+``confined`` calls ``watched`` and ``inside``.  The evaluation calls these two functions itself, because in an
+evaluation the evaluator starts the confined processes.
 """
 
 from __future__ import annotations

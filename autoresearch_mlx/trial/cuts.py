@@ -58,8 +58,8 @@ class Call:
 class Plan:
     """The order of all rows, and the choices for each row, as arrays [n].
 
-    For each row, ``scorer`` is the process that is scored on it, ``cuts`` is its cut, and ``tails`` is the number of
-    the row of training text that replaces its end.
+    For each row, ``scorer`` is the process that is scored on this row, and ``cuts`` is the row's cut.  ``tails`` is the
+    number of the row of training text that replaces the end of this row.
     """
 
     order: Indices

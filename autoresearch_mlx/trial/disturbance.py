@@ -121,8 +121,8 @@ class Disturbance:
 class Vigil:
     """Watch one run for disturbances, from now until :meth:`found`.
 
-    Inside ``with``, the pulse runs too: a thread that reads the clock twice a second.  It stops when the whole process
-    is stopped, but not when the main thread waits for a slow disk or for a terminal that does not scroll.
+    Inside ``with``, the pulse runs too: a thread that reads the clock twice a second.  The pulse stops when the whole
+    process is stopped.  It does not stop when the main thread waits for a slow disk or a terminal that does not scroll.
     """
 
     def __init__(self, clocks: Callable[[], Clocks] = read_clocks) -> None:

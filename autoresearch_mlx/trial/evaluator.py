@@ -2,7 +2,7 @@
 
 This sealed evaluator reads the held-out rows, knows the targets and computes the score.  The evaluator never imports
 the edited file.  It starts two processes that import this file (:mod:`logits`), and both get the same instructions.
-The evaluator sends them inputs without targets, and they answer with logits (:mod:`cuts` draws the rows).  The
+The evaluator sends inputs without targets, and the processes answer with logits (:mod:`cuts` draws the rows).  The
 evaluator turns the logits into losses in nats (:mod:`scoring`).  On every row it measures what the model gained by
 looking ahead, and removes this gain from the score (:mod:`lookahead`).  A measurement is invalid if a loss is not
 finite, or if the losses of the two processes differ by more than rounding explains.  The reason is recorded.
@@ -31,8 +31,8 @@ Result = TypeVar("Result")
 _SECOND_SHARE, _SECOND_TIMES = 0.25, 5.0
 """Two factors for the time limit of the second model's first answer.
 
-The limit is the longer of two times: the first factor times the first model's limit, and the second factor times the
-time that the first model took.
+The limit is the longer of two times.  They are the first model's limit, multiplied by the first factor, and the time
+that the first model took, multiplied by the second factor.
 """
 
 
@@ -117,7 +117,7 @@ def greet(models: Sequence[Respondent], inputs: Tokens, patience: float) -> None
     If two processes compile for Metal at the same moment, they can use the same file in Metal's cache.  Then one
     process waits for a lock for as long as the other runs.  So a model process uses neither the device nor the edited
     file before its first question.  Raises Hung if the first model neither answers nor computes for ``patience``
-    seconds; the second model has its own limit.  Raises Died and Invalid like :func:`evaluate`.
+    seconds; the second model has its own limit.  Raises Died or Invalid in the same cases as :func:`evaluate`.
     """
     longest = patience
     for model in models:

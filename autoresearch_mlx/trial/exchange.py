@@ -242,8 +242,8 @@ class Respondent:
 def anonymous_file(size: int) -> int:
     """Return the descriptor of a file of ``size`` bytes that has no name in the file system.
 
-    On Linux the descriptor refers to memory (memfd_create(2)).  macOS does not have memfd_create, so there the
-    descriptor refers to a temporary file that has been unlinked.
+    On Linux the descriptor refers to memory (memfd_create(2)).  On macOS, which has no memfd_create, the descriptor
+    refers to a temporary file that has been unlinked.
     """
     if sys.platform == "linux":
         descriptor = os.memfd_create("logits")

@@ -5,9 +5,9 @@ and the model is asked twice: for the whole row, and for the row with other text
 cut has two losses: ``scored``, from the whole row, and ``witnessed``, from the cut row.  The difference of these two
 losses is what the model gained from the tokens that follow.
 
-The cut is drawn uniformly from the positions of a row.  So the mean difference times the number of positions is an
-unbiased estimate of the row's gain, even if the model looks ahead at only some positions.  This estimate is added to
-the score, so that looking ahead gains nothing on average.
+The cut is drawn uniformly from the positions of a row.  So the difference times the number of positions is an unbiased
+estimate of the row's gain, even if the model looks ahead at only some positions.  This estimate is added to the score,
+so that looking ahead gains nothing on average.
 
 If the replacement happens to begin with the true token, the cut shows nothing.  So each difference is divided by the
 probability that the replacement begins with another token (inverse probability weighting; Horvitz and Thompson,

@@ -1,9 +1,9 @@
 """End orphans, which are programs that a coding agent or a killed loop left running; name programs at work in a folder.
 
-An orphan could write into the worktree while the next run is measured there.  So each child has the environment
-variable ``WORKS_IN``, which names the folder in which the child works.  Every program that still has this variable is
-ended after each call of an agent, and when the next process opens the session.  A program that has cleared its
-environment is found by its parent processes or by its current directory.
+An orphan could write into the worktree while the next run is measured in this worktree.  So each child has the
+environment variable ``WORKS_IN``, which names the folder in which the child works.  Every program that still has this
+variable is ended after each call of an agent, and when the next process opens the session.  A program that has cleared
+its environment is found by its parent processes or by its current directory.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def end_orphans(folder: Path, seconds: float = 5.0, since: float | None = None) 
     Only the process that has the session's lock may call this function: then no living loop can have started these
     programs.  The call takes a few milliseconds if there is nothing to end.  It gives up after ``seconds``.
 
-    ``since`` is a time in seconds since 1970.  If it is given, programs without the variable are ended too if they
+    ``since`` is a time in seconds since 1970.  With ``since``, programs without the variable are ended too: those that
     began after this time, have no terminal, and have their current directory below ``folder``.
     """
     import psutil

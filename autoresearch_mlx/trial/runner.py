@@ -75,8 +75,8 @@ class Ended:
 class Log:
     """A file that keeps the last LOG_LIMIT bytes of what is written to it.
 
-    A child may have put a pipe at ``path``, or a link to one of the user's files.  So anything there that is not a
-    regular file with a single name is removed first.
+    A child may have put a pipe at ``path``, or a link to one of the user's files.  So anything at ``path`` that is not
+    a regular file with a single name is removed first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -150,7 +150,7 @@ def child_process_environment(added: Mapping[str, str]) -> dict[str, str]:
 def trusted_environment(added: Mapping[str, str]) -> dict[str, str]:
     """Return an environment for a child that runs only our own code and uses no cache of compiled kernels.
 
-    Edited code that is not confined could write to the user's caches of Metal and CUDA, so such caches are not trusted.
+    Edited code that is not confined could write to the user's caches of Metal and CUDA, so no child may trust them.
     """
     return {**child_process_environment(added), "MTL_SHADER_CACHE_SIZE": "0", "CUDA_CACHE_DISABLE": "1"}
 

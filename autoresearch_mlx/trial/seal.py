@@ -5,8 +5,9 @@
     if (changed := broken(seal)) is not None: the measurement is invalid
 
 Small files are hashed.  Large files, such as rows of several gigabytes, are compared by inode, size and times.  One of
-these times is that of the inode's last change (st_ctime, inode(7)), which no system call can set to a chosen value.  If
-one of these values differs, the large file is hashed, and its hash compared with the hash in the corpus's manifest.
+the times is st_ctime, the time of the inode's last change (inode(7)), which no system call can set to a chosen value.
+If a large file's inode, size or time has changed, the file is hashed, and the hash is compared with the hash in the
+corpus's manifest.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ LEAST_PROBES = 4
 
 
 def worries(state: State, first: State, gpu: bool) -> Iterator[tuple[str, str]]:
-    """Yield (name, sentence) for each fact that may spoil or slow runs; the caller shows each name only once.
+    """Yield (name, sentence) for each fact that may spoil or slow runs; the caller shows one sentence for each name.
 
     The growth of swap is counted from ``first``, an early reading.  ``gpu`` says whether runs train on a GPU.
     """

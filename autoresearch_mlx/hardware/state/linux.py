@@ -17,8 +17,8 @@ _TRIPS: dict[str, Thermal] = {"passive": "moderate", "hot": "heavy", "critical":
 see the kernel's Documentation/driver-api/thermal/sysfs-api."""
 _SOME, _FULL = 10.0, 5.0
 """Percentages of the last ten seconds.  The pressure is ``warning`` if some process waited for memory in more than
-``_SOME`` percent of the time, and ``critical`` if all processes waited at once in more than ``_FULL`` percent.  Source:
-pressure stall information, docs.kernel.org/accounting/psi.html."""
+``_SOME`` percent of the time.  It is ``critical`` if all processes waited at once in more than ``_FULL`` percent.
+Source: pressure stall information, docs.kernel.org/accounting/psi.html."""
 
 
 def read(root: Path) -> State:

@@ -1,6 +1,6 @@
 """Read the state of a Mac from pmset, notifyutil, sysctl and ioreg.  These programs need no root.
 
-This project has not run them on a Mac; their formats come from documentation and from published outputs.
+This project has not run these programs on a Mac; the formats come from documentation and from published outputs.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _figure(cell: str) -> float | None:
-    """Return the cell as a number; None for ``[N/A]`` and the like."""
+    """Return the cell as a number; None for a cell without a number, such as ``[N/A]``."""
     try:
         return float(cell)
     except ValueError:

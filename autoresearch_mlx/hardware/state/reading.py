@@ -68,7 +68,7 @@ class State:
     def company(self) -> dict[str, Any]:
         """Return the facts about other programs on this machine.
 
-        They are true only if no run of ours is in progress, because a run adds to the same load.
+        Read these facts only while no run of ours is in progress, because a run adds to the load.
         """
         processes = self.gpu.processes
         return {

@@ -36,8 +36,8 @@ class Sandbox:
     def wrap(self, command: Sequence[str], permissions: Permissions) -> list[str]:
         """Return a command that first confines its own process and then runs ``command`` in the same process.
 
-        So group, pipes and exit code are those of ``command``.  The permissions are an argument of the returned
-        command, so the edited code cannot change them.
+        So process group, pipes and exit code are the ones of ``command`` itself.  The permissions are an argument of
+        the returned command, so the edited code cannot change them.
         """
         fit = replace(permissions, leave_group=permissions.leave_group or self.leave_group)
         enter = [sys.executable, "-P", "-m", ENTER]
@@ -102,7 +102,7 @@ def _tried(sandbox: Sandbox) -> str | None:
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_TRY_SECONDS
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"a program in the sandbox did not end: {error}"
+        return f"a program in the sandbox could not be started, or did not end: {error}"
     if done.returncode == 0:
         return None
     if sandbox.kind == "seatbelt":

@@ -1,9 +1,9 @@
 """Call Landlock, the Linux kernel's own sandbox: a process names files and gives up access to all others for ever.
 
-A right on a folder applies to everything below it, and no rule can exclude a part of the folder.  The numbers here are
-those of <linux/landlock.h>; https://docs.kernel.org/userspace-api/landlock.html describes the interface and what each
-version (ABI) added: 2 (Linux 5.19) renaming between folders, 3 (6.2) truncating, 4 (6.7) TCP, 5 (6.10) ioctl on
-devices, 6 (6.12) signals and abstract Unix sockets.
+A right on a folder applies to everything below it, and no rule can exclude a part of the folder.  The numbers are from
+<linux/landlock.h>, and https://docs.kernel.org/userspace-api/landlock.html describes the interface.  Each version (ABI)
+added something: 2 (Linux 5.19) renaming between folders, 3 (6.2) truncating, 4 (6.7) TCP, 5 (6.10) ioctl on devices, 6
+(6.12) signals and abstract Unix sockets.
 """
 
 from __future__ import annotations

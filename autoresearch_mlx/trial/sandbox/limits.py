@@ -196,8 +196,8 @@ class Watch:
         Resident sizes count a shared page once for each process.  So if the sum is above the limit, it is computed
         again, with each shared page divided by the number of its users; this takes longer.  Between vfork and exec, a
         child shows its parent's memory a second time.  So a sum of several processes must be above the limit in two
-        checks.  The memory of the program that sets up the sandbox does not count for the peak.  It does count for the
-        returned sum; otherwise a child with a similar command line could escape the limit.
+        checks.  The memory of the program that sets up the sandbox does not count for the peak.  The returned sum
+        includes this memory, because otherwise a child with a similar command line could escape the limit.
         """
         limit, family = self.limits.memory_bytes, list(self._known.values())
         if self._entering and self._leader in self._known:

@@ -3,10 +3,10 @@
 Everything that the profile does not name is denied; later rules override earlier ones.  The two rules that let Metal
 work (``AGXDeviceUserClient``, ``MTLCompilerService``) were found by other people on macOS 26 with an M4 Pro.
 
-Metal keeps compiled shaders in the user's cache folder, so it must be able to write there.  Through one shared folder,
-two runs could leave messages for each other.  So each process gets its own cache folder, by the environment variable
-``DIRHELPER_USER_DIR_SUFFIX``, which WebKit also sets for its processes.  No rule allows a write outside the run folder
-and this cache folder, not even to the times, flags, mode, owner or attributes of a file.
+Metal keeps compiled shaders in the user's cache folder, so Metal must be able to write to a cache folder.  If two runs
+shared one folder, they could leave messages for each other.  So each process gets its own cache folder, by the
+environment variable ``DIRHELPER_USER_DIR_SUFFIX``, which WebKit also sets for its processes.  No rule allows a write
+outside the run folder and this cache folder, not even to the times, flags, mode, owner or attributes of a file.
 
 A process that is already inside a sandbox cannot enter a second one (``sandbox_apply: Operation not permitted``, exit
 code 71).
