@@ -57,9 +57,9 @@ def compare_command(
 ) -> None:
     """Compare this session with other logs, by axis and change by change: which effects are the same on both machines?
 
-    Without a session, or with --alone, the imported logs are compared instead.  If no log is imported either, the last
-    log named by --with is compared.  If several machines of a fleet measured the session, the command first compares
-    these machines.
+    Without a session, or with --alone, the imported logs take the place of the session.  If no log is imported either,
+    the last log named by --with takes this place.  If several machines of a fleet measured the session, the command
+    first compares these machines.
 
     \b
     Example:
@@ -74,7 +74,7 @@ def compare_command(
     if len(hardware) > len(files):
         raise click.UsageError("--hardware names the hardware of an imported log: give it once for each --import")
     if alone and (tag or queue):
-        raise click.UsageError("--alone leaves this lab's session out: give it without --tag and --queue")
+        raise click.UsageError("--alone leaves this lab's session out: give --alone without --tag and --queue")
     if machines:
         if names or files or queue or curves or alone:
             raise click.UsageError(
@@ -191,8 +191,8 @@ def _session(tag: str | None, needed: bool) -> Path | None:
 def _sides(folder: Path | None, imports: list[Log], names: Sequence[str]) -> tuple[list[Log], list[Log]]:
     """Return (here, there), the two groups of logs to compare with each other.
 
-    ``here`` is the session, else the imported logs, else the last named log; ``there`` has the other logs, or the
-    H100's if there is no other log.
+    ``here`` is the session if there is one, otherwise the imported logs, or without imported logs the last named log.
+    ``there`` has all logs that are not ``here``; if there are none, ``there`` is the H100's log.
     """
     from autoresearch_mlx.compare.log import of_reference
     from autoresearch_mlx.compare.reference import find, h100

@@ -41,7 +41,7 @@ def pause_command(tag: str | None) -> None:
 @click.command("resume")
 @tag_option
 def resume_command(tag: str | None) -> None:
-    """Continue a run that was paused; also take back a `stop` that has not taken effect yet."""
+    """Continue a run that was paused, or cancel a `stop` that has not taken effect yet."""
     from autoresearch_mlx.loop.control import resume
 
     folder = _session(tag)
@@ -101,7 +101,7 @@ def policy_command(words: tuple[str, ...], tag: str | None, as_json: bool) -> No
     """Show when the current run ends; `set` changes the limits of the run.
 
     The limits are experiments=N, hours=H, until=HH:MM, stall=N (experiments in a row without a keep), tokens=N and
-    cost=X. The last two limit what the session may spend on models. The value none removes a limit.
+    cost=X. The limits tokens and cost are about what the session may spend on models. The value none removes a limit.
 
     \b
     Example:

@@ -22,8 +22,8 @@ from autoresearch_mlx.report.whole_step import whole_step
 def close(session: Session, lab: Lab, settings: Settings, policy: Policy, reason: str, screen: Screen) -> str:
     """Certify, write the page and notify, as the settings ask; return the closing lines.
 
-    ``reason`` says why the run ended.  If the certificate or the page cannot be made, a message says so and nothing is
-    raised, because the night's results are complete without them.
+    ``reason`` says why the run ended.  If the certificate or the page cannot be made, a message says so, but no error
+    is raised, because the results of the night are complete without certificate and page.
     """
     lines = []
     if policy.certify and reason != STOPPED and (words := _certified(session, policy.certify, screen)):
@@ -38,7 +38,7 @@ def close(session: Session, lab: Lab, settings: Settings, policy: Policy, reason
 
 
 def nothing_done(history: History, begun: int, policy: Policy, reason: str) -> bool:
-    """Return True if a run measured nothing although it should have.
+    """Return True if a run ended by itself before it measured an experiment.
 
     ``begun`` is the number of the run's first experiment.  A run that the user stopped, or that did as many experiments
     as asked, counts as successful.
@@ -53,7 +53,7 @@ def nothing_done(history: History, begun: int, policy: Policy, reason: str) -> b
 def alarm(session: Session, settings: Settings, screen: Screen) -> Iterator[None]:
     """Notify the user of an error in the block, and raise the error again.
 
-    If no notification can be sent from here, warn at the start of the block.
+    If this machine cannot send notifications as the settings ask, warn at the start of the block.
     """
     if settings.end.notify and (why := notification.missing(settings.end.notify)) is not None:
         screen.say(f"warning: no notification will reach you: {why}")

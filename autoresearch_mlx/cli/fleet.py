@@ -24,7 +24,7 @@ def fleet_command() -> None:
 
 @fleet_command.command("start")
 @click.option(
-    "--host", metavar="ADDRESS", help="Address at which the other machines reach this one; default: detected."
+    "--host", metavar="ADDRESS", help="Address at which the other machines reach this machine; default: detected."
 )
 @click.option(
     "--port",

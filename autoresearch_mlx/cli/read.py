@@ -101,7 +101,9 @@ def show_command(number: int, tag: str | None, part: str | None, as_json: bool) 
         return
     experiment = next((e for e in history.experiments if e.number == number), None)
     if experiment is None:
-        raise LabError(f"session {folder.name} has no experiment {number}", "`autoresearch-mlx log` lists all")
+        raise LabError(
+            f"session {folder.name} has no experiment {number}", "`autoresearch-mlx log` lists the experiments"
+        )
     if as_json:
         click.echo(json.dumps(experiment_to(experiment)))
         return
@@ -156,7 +158,8 @@ def diff_command(number: int, other: int | None, tag: str | None) -> None:
                 "`autoresearch-mlx log` lists the session's experiments",
             )
         if gone := commit_gone(lab.root, folder, experiments[wanted]):
-            raise LabError(f"experiment {wanted}: {gone}", "`autoresearch-mlx show` still has its numbers and knobs")
+            hint = f"`autoresearch-mlx show {wanted}` still shows the experiment's numbers and knobs"
+            raise LabError(f"experiment {wanted}: {gone}", hint)
     one, two = experiments[number], experiments[number if other is None else other]
     before, after = one.base if other is None else one.commit, two.commit
     assert before is not None and after is not None

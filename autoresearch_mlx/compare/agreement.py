@@ -33,8 +33,7 @@ class Agreement:
     share_interval: tuple[float, float] | None
     """Interval of the share of equal signs, by Wilson's score (JASA 22, 1927)."""
     chance: float | None
-    """The share of equal signs to expect by chance, that is, if the gains in one log were independent of those in the
-    other."""
+    """The share of equal signs to expect by chance, if the gains in the two logs were independent of each other."""
     rank: float | None
     """Spearman's correlation of the gains in percent."""
     rank_interval: tuple[float, float] | None

@@ -83,7 +83,7 @@ def _read(line: Line, changes: dict[str, tuple[Any, Any]], known: dict[str, Any]
 
 
 def _repeats_value(piece: str, changes: KnobChanges) -> bool:
-    """Return whether an aside names knobs, and the line outside the aside gives the values of all of them."""
+    """Return True if an aside names knobs, and the line outside the aside gives all these knobs a value."""
     names = {name for name, *_ in names_in(piece.lower())}
     return bool(names) and names <= changes.keys()
 
@@ -146,8 +146,7 @@ def _described(changed: Mapping[str, tuple[Any, Any]], codes: Sequence[tuple[str
 
 
 def _leading(changes: Mapping[str, Any]) -> str:
-    """Return the knob that gives the axis its name: the first knob, but the device's batch size only if there is no
-    other."""
+    """Return the knob that names the axis: the first one that is not the device's batch size, if there is one."""
     return next((name for name in changes if name != "DEVICE_BATCH_SIZE"), "DEVICE_BATCH_SIZE")
 
 

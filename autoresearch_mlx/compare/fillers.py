@@ -1,4 +1,4 @@
-"""Distinguish words that only comment on a change from words that may be part of it.
+"""Distinguish words that only comment on a change from words that may be part of the change.
 
 A description is understood if all its words, apart from the change, are in these lists.  If a harmless word is missing,
 a line with this word is unclear, and the comparison loses one row.  If a word is in a list by mistake, a line may be

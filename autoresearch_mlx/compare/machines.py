@@ -137,8 +137,7 @@ def fleetwide(history: History) -> Fleetwide | None:
 
 
 def levelled(history: History) -> dict[int, float]:
-    """Return {experiment's number: value}, with all values shifted to the first machine's level, so that one plot can
-    show all of them.
+    """Return {experiment's number: value}, with all values shifted to the first machine's level, for a common plot.
 
     The shift of a machine's values is the difference between its baseline and the first machine's baseline.  The result
     is empty if fewer than two machines have measured the baseline.
@@ -192,7 +191,7 @@ def _side(view: View, sigma: Sigma, head: MachineEffect | None) -> MachineSide:
 
 
 def _mean(view: View, experiment: Experiment | None) -> float | None:
-    """Return the mean of an experiment's undisturbed runs in the newest regime that has any, or None if none has."""
+    """Return the mean of an experiment's undisturbed runs in their newest regime, or None without such runs."""
     if experiment is None:
         return None
     own = view.history.own or frozenset()
@@ -264,7 +263,7 @@ def _row(held: Held) -> dict[str, Any]:
 
 
 def render(found: Fleetwide, width: int) -> str:
-    """Return the machines side by side as lines of at most ``width`` characters (possible from about 60 on)."""
+    """Return the machines as text, in lines of at most ``width`` characters, or of about 60 if ``width`` is less."""
     names = ", ".join(side.machine for side in found.machines)
     parts = [
         wrap(

@@ -15,8 +15,8 @@ from autoresearch_mlx.store.regimes import newest_machine
 FACTS = {name: NAMES[name] for name in ("data", "tokenizer", "rows", "seq_len", "budget", "machine")}
 """The parts of the comparability key that must be known and equal before the values of two logs are compared."""
 FINER = {name: NAMES[name] for name in ("split", "device", "gpu_cores", "blas", "mlx")}
-"""Parts that only a ledger has.  If both logs have such a part, the two must be equal; a missing part does not
-count."""
+"""Parts that only a ledger has.  If both logs have such a part, its values must be equal; a part that one log lacks is
+ignored."""
 
 
 def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[bool, tuple[str, ...]]:

@@ -31,7 +31,7 @@ _LONGEST_CHANGE = 48
 
 
 def render(comparison: Comparison, width: int) -> str:
-    """Return the comparison as lines of at most ``width`` characters (possible from about 60 on).
+    """Return the comparison as text, in lines of at most ``width`` characters, or of about 60 if ``width`` is less.
 
     Narrow tables leave out intervals, percentages and counts; wide tables also name the reference's best change on each
     axis.

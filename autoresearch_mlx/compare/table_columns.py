@@ -129,8 +129,8 @@ def _stated(lines: Lines, places: Mapping[str, int]) -> Direction | None:
 
 
 def _without_header(lines: Lines) -> Columns:
-    """Return upstream's columns for a table without a header.  Raises TableError if the table's cells do not fit
-    them."""
+    """Return upstream's columns for a table without a header.  Raises TableError if a row does not fit upstream's
+    columns."""
     first = lines.rows[0]
     for names in (_OURS, ("commit", "value", "status", "description")):
         if len(first.cells) >= len(names) and status_in(first.cells[names.index("status")]):

@@ -128,8 +128,8 @@ def _is_baseline(run: Run, named: bool) -> bool:
 def _description(columns: Columns, row: Row) -> str:
     """Return the description without control characters, which do not belong in a terminal.
 
-    If the description is the last column, all further cells belong to it, so that a separator in the text does not cut
-    it off.
+    If the description is the last column, all further cells belong to the description, because its text may contain
+    the separator.
     """
     at = columns.places["description"]
     last = at == max(columns.places.values()) and len(columns.places) >= 4

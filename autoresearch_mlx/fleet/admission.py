@@ -55,7 +55,7 @@ class Wanted:
 def wanted_here(lab: Lab, conditions: Mapping[str, Any] | None = None, run_bytes: int | None = None) -> Wanted:
     """Return what a machine must have to measure for this lab under the ``conditions`` of a session.
 
-    Without ``conditions``, those of the lab's current session are used, if there is one.
+    Without ``conditions``, the conditions of the lab's current session are used, if there is a session.
     """
     if conditions is None:
         tag = lab.current()
@@ -79,7 +79,7 @@ def facts_here(home: Path) -> dict[str, Any]:
     """Return the facts about this machine that decide whether a fleet admits it.
 
     ``home`` is a folder on the disk on which the machine will store its jobs.  If the machine has a GPU, matrix
-    products that MLX computes on the GPU are compared with numpy's products.  This takes a few seconds.
+    products that MLX computes on the GPU are compared with numpy's products, which takes a few seconds.
     """
     machine = read_machine()
     return {
@@ -161,7 +161,7 @@ def _python() -> str:
 def _wrong_products(machine: Machine) -> str:
     """Return the matrix products that MLX computes wrongly on the GPU, as text.
 
-    The text is empty if all are right, or if the machine has no GPU.
+    The text is empty if all products are right, or if the machine has no GPU.
     """
     if machine.gpu is None:
         return ""
@@ -173,6 +173,6 @@ def _wrong_products(machine: Machine) -> str:
             command, env=trusted_environment({}), capture_output=True, text=True, timeout=_PRODUCT_SECONDS
         )
     except subprocess.TimeoutExpired:
-        return f"they took more than {_PRODUCT_SECONDS:.0f} s"
+        return f"no result within {_PRODUCT_SECONDS:.0f} s"
     found = judge_products(done.stdout, done.returncode, done.stderr, "gpu")
     return "" if found.state == "ok" else found.words

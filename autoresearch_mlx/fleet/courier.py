@@ -111,7 +111,7 @@ class Hand:
 
 @lru_cache(maxsize=1)
 def _hand(home: Path) -> Hand:
-    """Return the measuring process of this Dask worker, which has only one."""
+    """Return the only measuring process of this Dask worker."""
     return Hand(home)
 
 
@@ -132,7 +132,7 @@ def saved_limits(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def end_job(job: str) -> None:
-    """End the run of a job when its result is no longer wanted."""
+    """End the run of a job whose result is no longer wanted."""
     folder = Spool(Path(os.environ[HOME])).folder(job)
     if folder.exists():
         (folder / ENOUGH).touch()

@@ -81,7 +81,7 @@ def _turn(folder: Path) -> Iterator[None]:
     """Wait until no other process of this machine makes a run.
 
     After the Dask worker has died, this machine may get its next job while the former process still measures.  Without
-    the wait, both processes would use the same worktree, and their runs would slow down each other.  Raises _Enough
+    the wait, both processes would use the same worktree, and each run would slow down the other.  Raises _Enough
     when the coordinator no longer wants the job's result.
     """
     with (folder.parent / "turn").open("a+") as file:

@@ -1,9 +1,9 @@
 """Make and read pairing files, with which machines join a fleet.
 
 A pairing file has the coordinator's address, and certificates by which coordinator and machines recognise each other.
-``fleet start`` makes a certificate authority.  It signs one certificate for the coordinator and one for all machines,
-and then discards the authority's key, so that nobody can sign a third certificate.  Whoever has the pairing file can
-take jobs, and can run code on the coordinator, so only the file's owner may read it.
+``fleet start`` makes a certificate authority, and signs one certificate for the coordinator and one for all machines.
+Then the command discards the authority's key, so that nobody can sign a third certificate.  Whoever has the pairing
+file can take jobs, and can run code on the coordinator, so only the file's owner may read it.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def need_dask() -> None:
 def make_pairing(folder: Path, address: str, anew: bool = False) -> Path:
     """Write the coordinator's own file and the pairing file into ``folder``; return the path of the pairing file.
 
-    Existing certificates stay valid, so machines that joined earlier can come back.  With ``anew``, new certificates
-    replace them, and all machines must join again.
+    Existing certificates stay valid, so machines that joined earlier can come back.  With ``anew``, the certificates
+    are made anew, and all machines must join again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)

@@ -153,7 +153,7 @@ def _pools(before: _Found, after: _Found, data: int, prose: Counter[str], bounds
 
 
 def _dense(literal: str) -> str | None:
-    """Return what is wrong with a string: unusual characters, or a long text of random characters; None if nothing."""
+    """Return what is wrong with a string (unusual or random characters), or None if nothing is wrong."""
     strange = sum(not (" " <= character <= "~" or character in "\t\n\r") for character in literal)
     strange += len(re.findall(r"\\x|\\[0-7]{2,3}|\\u|\\U|\\N", literal))
     if strange > _STRANGE:

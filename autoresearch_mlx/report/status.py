@@ -113,7 +113,7 @@ class Status:
     disturbed_in: tuple[int, ...] = ()
     """Numbers of the experiments to which the runs of ``disturbed`` belong, in ascending order."""
     explained: tuple[int, ...] = ()
-    """Those experiments of ``disturbed_in`` whose disturbed run `show` explains; `show` does not show later repeats."""
+    """The experiments of ``disturbed_in`` that `show` explains; `show` does not explain disturbed repeats."""
     unconfined: tuple[int, ...] = ()
     """Numbers of the experiments whose runs were not confined although the target can use a sandbox; one entry for
     each run."""

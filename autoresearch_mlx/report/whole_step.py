@@ -28,4 +28,4 @@ def whole_step(journal: Journal) -> str:
     number = measured.get("number")
     if number == best.number:
         return said
-    return f"with the kernel of experiment {number}, {said}; the head is experiment {best.number}: {ask}"
+    return f"with the kernel of experiment {number}, {said}; experiment {best.number} was kept since then, and {ask}"

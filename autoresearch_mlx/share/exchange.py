@@ -2,9 +2,9 @@
 
     refs/autoresearch/share/<lab>/<machine>/<session>-<number>
 
-The commit has one file, ``result.json``.  If the edit won, two commits precede it: one with the changed files as they
-were before the edit, and one with the same files after the edit.  These commits are the whole history of the ref, so
-nothing else in the repository is published.  This program never changes an existing ref, and ignores changes that
+The commit has one file, ``result.json``.  If the edit won, two other commits come first: one with the changed files as
+they were before the edit, and one with the same files after the edit.  These commits are the whole history of the ref,
+so nothing else in the repository is published.  This program never changes an existing ref, and ignores changes that
 others make to a ref.
 """
 

@@ -89,7 +89,7 @@ def effect_in_words(effect: Effect | None) -> str:
 def add_to_backlog(folder: Path, new: Sequence[Pulled], journal: Journal, files: Mapping[str, str], root: Path) -> int:
     """Add an idea for each win of another lab that can be tried here; return the number of added ideas.
 
-    An idea's title becomes a task for a model, so it is made from the knobs.  The other lab's words are quoted in the
+    An idea's title becomes a task for a model, so this lab writes the title.  The other lab's words are quoted in the
     idea's reason only.  The idea has no expected gain, because the gain was measured on another machine.  Raises
     LedgerError.
     """

@@ -77,7 +77,7 @@ class Result:
     """The change as a unified diff.  The diff is empty if the knobs describe the whole change, or if the change was not
     published."""
     files: tuple[str, ...] = ()
-    """Paths of the files of a winning edit, which are published whole, both as before and as after the edit."""
+    """Paths of the files of a winning edit.  Each file is published whole, as it was before and after the edit."""
     withheld: str = ""
     """Why the change was not published, or an empty string if it was published."""
 

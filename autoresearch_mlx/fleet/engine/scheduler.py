@@ -49,7 +49,7 @@ class _Roster:
     async def hello(self, name: str, address: str, facts: dict[str, Any]) -> list[str]:
         """Admit a machine and return an empty list, or return the reasons why it is not admitted.
 
-        One reason is that the coordinator cannot connect to the machine.
+        A machine to which the coordinator cannot connect is not admitted.
         """
         why = list(refusals(self._wanted(), facts))
         if not why:

@@ -63,7 +63,7 @@ class Certified:
     before: int
     head: int
     split: str
-    """The rows that scored the certificate's runs; no experiment was scored on ``hidden`` rows."""
+    """The rows on which the certificate's runs were scored; no experiment was scored on ``hidden`` rows."""
     time: str | None
     current: bool
     """True while the certified experiment is still the incumbent."""

@@ -18,7 +18,7 @@ def worth_showing(values: Sequence[tuple[float, bool]], ahead: Sequence[float] =
     only one value is kept, the range reaches at most four times the median distance from it.
 
     ``ahead`` has values that are better than the incumbent's but were not kept.  These values are inside the range too,
-    unless they lie further outside than the range is wide.  Raises ValueError if ``values`` is empty.
+    unless their distance from the range exceeds its width.  Raises ValueError if ``values`` is empty.
     """
     if not values:
         raise ValueError("no values to show")
