@@ -152,7 +152,7 @@ class Calibration:
     def product(self) -> Product | None:
         """Return the matrix product whose rate is the peak for MFU; None when it was not measured.
 
-        Its number type is that of training: bfloat16 on a GPU, float32 on a CPU.
+        The product has the number type of training: bfloat16 on a GPU, float32 on a CPU.
         """
         wanted = "float32" if self.basis.device == "cpu" else "bfloat16"
         return next((p for p in self.products if p.dtype == wanted), None)

@@ -73,7 +73,7 @@ def fitted(profile: Profile, choice: Choice) -> Profile:
 def other_head(profile: Profile) -> int | None:
     """Return the head size, in channels, to time besides the profile's; None on a CPU, or if no other size fits.
 
-    A size fits if the model's width is a multiple of it: the width stays, so both sizes compute the same products.
+    A size fits if it divides the model's width.  The width does not change, so both sizes compute the same products.
     The head size of the profile `cpu` was measured in advance (docs/log.md).
     """
     if profile.device != "gpu":

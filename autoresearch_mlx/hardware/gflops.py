@@ -56,8 +56,8 @@ def device_info() -> dict[str, Any]:
     """Return what MLX reports about its device.
 
     On Metal, the keys are ``architecture`` and the sizes in bytes ``max_buffer_length``,
-    ``max_recommended_working_set_size`` and ``memory_size``.  On CUDA, they are the name, the architecture and the
-    memory.  Facts that MLX does not report are left out.
+    ``max_recommended_working_set_size`` and ``memory_size``.  On CUDA, the facts are the name, the architecture
+    and the memory.  Facts that MLX does not report are left out.
     """
     try:
         said = mx.device_info()

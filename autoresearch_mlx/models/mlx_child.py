@@ -1,8 +1,8 @@
 """Run ``mlx_lm.server`` as a child process that never outlives this program.
 
-If the parent is killed by ``kill -9`` and its server runs on, the server takes memory from the next session.  So the
-child runs this module, whose standard input is a pipe from the parent.  When the parent ends, the pipe closes, and this
-module ends its own process group.
+A server that runs on after a ``kill -9`` of its parent takes memory from the next session.  So the child runs this
+module, whose standard input is a pipe from the parent.  When the parent ends, the pipe closes, and this module ends its
+own process group.
 
     python -P -m autoresearch_mlx.models.mlx_child --model PATH --port 8080
 """

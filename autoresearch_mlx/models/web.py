@@ -1,8 +1,8 @@
 """Make one HTTP call to a model's server, without proxies; cut the connection at the deadline of the call.
 
-A read timeout is not enough, because a server that sends one byte a minute never triggers it.  Also, after a read
-timeout the server may go on generating text; if the connection is cut, the server stops at its next write.  The second
-half of this file sorts failures into kinds of EndpointError.
+A read timeout is not enough, because a server that sends one byte a minute never exceeds the timeout.  Also, after a
+read timeout the server may go on generating text; if the connection is cut, the server stops at its next write.  The
+second half of this file sorts failures into kinds of EndpointError.
 """
 
 from __future__ import annotations

@@ -206,7 +206,7 @@ _CLEARLY = 0.8
 
 
 def cut_short(expected: float, count: int | None, context: int | None, measured: bool) -> bool:
-    """Return whether a server's token count shows that it did not read the whole prompt.
+    """Return whether a server's token count shows that the model read only a part of the prompt.
 
     ``expected`` is the prompt's expected count, ``count`` is the server's count, and ``context`` is the length of the
     context.  An unknown count (None or 0) shows nothing.  If the count fills the whole context, the prompt was cut,

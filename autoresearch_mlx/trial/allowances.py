@@ -107,8 +107,8 @@ def step_share(budget_seconds: float) -> float:
 def scoring(usual: Usual | None, spent: Spent, size: float) -> str | None:
     """Return a sentence if an evaluation took too long, else None.
 
-    ``size`` is the model's work divided by the baseline's, at least 1.  It is computed from the model's weights or from
-    its speed in training.
+    ``size`` is the model's work divided by the baseline's, at least 1.  The size is computed from the model's weights
+    or from its speed in training.
     """
     if usual is None or usual.evaluate is None or (spent.cpu is not None and usual.evaluate_cpu is None):
         return None  # earlier versions did not record the processor time

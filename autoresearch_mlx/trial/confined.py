@@ -92,7 +92,7 @@ def why_killed(ended: Ended, log: Path) -> tuple[Failure, str] | None:
 def _with_limits(permissions: Permissions, limits: Limits) -> Permissions:
     """Return the permissions with the limits that the kernel can enforce.
 
-    On a GPU they get no memory limit.  The kernel's limit counts all memory that is mapped, and the GPU's driver maps
+    On a GPU the kernel sets no memory limit, because such a limit counts all mapped memory, and the GPU's driver maps
     far more than it uses.
     """
     memory = None if permissions.gpu or limits.memory_bytes is None else int(_HARD_SHARE * limits.memory_bytes)

@@ -31,7 +31,7 @@ PROCESSES = 2
 LEAD = 2
 """Number of rounds between a cut row and the whole row: if round k has the cut row, round k + LEAD has the whole row.
 
-It is also the largest number of calls that one process has not answered yet.
+LEAD is also the largest number of calls that wait for the answer of one process.
 """
 _CALLS_A_PASS = 24
 _LEAST_CALL = 4

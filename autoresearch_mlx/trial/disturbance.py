@@ -27,13 +27,13 @@ Without sleep, the two clocks agree to within microseconds.
 STILL_SECONDS = 3.0
 """Delay of the pulse, in seconds, from which we conclude that the process was stopped.
 
-This is six missed beats; a busy machine alone does not cause so many.
+In this time the pulse misses six beats; a busy machine alone does not cause so many missed beats.
 """
 _BEAT_SECONDS = 0.5
 GAP_SECONDS, GAP_TIMES = 3.0, 10.0
-"""Delay after which a step is unusually late.
+"""Two limits on the interval between steps: a number of seconds, and a multiple of the usual interval.
 
-It is the longer of a number of seconds and a multiple of the usual interval between steps.
+An interval that exceeds both limits is unusually long.
 """
 LEAST_STEPS = 8
 """Smallest number of intervals between steps from which an unusual interval can be recognised."""

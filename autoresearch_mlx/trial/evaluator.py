@@ -1,8 +1,8 @@
 """Score saved weights.
 
 This sealed evaluator reads the held-out rows, knows the targets and computes the score.  The evaluator never imports
-the edited file.  It starts two processes that import this file (:mod:`logits`), and both get the same instructions.
-The evaluator sends inputs without targets, and the processes answer with logits (:mod:`cuts` draws the rows).  The
+the edited file.  It starts two processes that import the edited file (:mod:`logits`), with the same instructions.  The
+evaluator sends inputs without targets, and the processes answer with logits (:mod:`cuts` draws the rows).  The
 evaluator turns the logits into losses in nats (:mod:`scoring`).  On every row it measures what the model gained by
 looking ahead, and removes this gain from the score (:mod:`lookahead`).  A measurement is invalid if a loss is not
 finite, or if the losses of the two processes differ by more than rounding explains.  The reason is recorded.

@@ -191,7 +191,7 @@ class Respondent:
         return said
 
     def _wait(self, patience: float) -> None:
-        """Wait until the process has written something.  Raises Hung if it hangs.
+        """Wait until the process has written something.  Raises Hung if the process hangs.
 
         A process that uses the processor is slow, and may go on.  A process that uses next to no processor time, for
         example because it waits for a lock, hangs.  Reading the processor time takes milliseconds, so it is read only
@@ -210,7 +210,7 @@ class Respondent:
             since, used = time.monotonic(), now
 
     def _cpu_seconds(self) -> float:
-        """Return the processor time of the process and its children, in seconds, or 0 if it has ended."""
+        """Return the processor time of the process and its children, in seconds, or 0 if the process has ended."""
         import psutil  # only a late answer needs psutil, whose import takes a fifth of the scorer's start
 
         total = 0.0

@@ -17,10 +17,9 @@ from autoresearch_mlx.trial.spec import FLOPS_PER_PARAMETER, count, shapes_of
 _FLOOR = 0.9
 """Smallest share of the budget that a run must use to be valid."""
 _OVER_SECONDS, _OVER_SHARE = 4.0, 0.1
-"""Largest time by which the last step may exceed the budget.
+"""Largest time by which the last step may exceed the budget: a number of seconds or a share, whichever is larger.
 
-It is the larger of a number of seconds and a share of the budget.  A longer excess would be training time that other
-candidates do not have.
+A longer excess would be training time that other candidates do not have.
 """
 _BEGINS_SECONDS = 600.0
 """Seconds from which the limits for the start and the first step are computed if the budget is not a time.
@@ -34,16 +33,16 @@ After the first number, a share of the budget, the pace is known.  From then on,
 predicts, multiplied by the second number, plus the third number of seconds.
 """
 _SILENT_SECONDS, _SILENT_TIMES = 600.0, 10.0
-"""Time without a new token after which a run counts as hung.
+"""Two limits on the time without a new token: a number of seconds, and a multiple of the run's longest step.
 
-It is the longer of two times: a number of seconds, and a multiple of the run's longest step.  Some steps take minutes.
+A run that exceeds both limits counts as hung.  Some steps take minutes.
 """
 
 
 _UNDER_WAY = 2
-"""Number of steps that MLX has not computed yet when Python requests a batch, because MLX computes later.
+"""Number of steps that MLX must still compute after Python has requested a batch, because MLX computes later.
 
-They are the step of this batch and the step before it.
+The two steps are the step of this batch and the step before it.
 """
 _SMALLER = "make a step smaller (TOTAL_BATCH_SIZE in train_mlx.py), or raise [budget] seconds in lab.toml"
 

@@ -25,10 +25,10 @@ _MARK = f"{WORKS_IN}=".encode()
 
 
 def end_orphans(folder: Path, seconds: float = 5.0, since: float | None = None) -> int:
-    """End all orphans whose ``WORKS_IN`` is ``folder`` or below, and their descendants; return how many were ended.
+    """End all orphans that work in ``folder`` or below, and their descendants; return how many were ended.
 
     Only the process that has the session's lock may call this function: then no living loop can have started these
-    programs.  The call takes a few milliseconds if there is nothing to end.  It gives up after ``seconds``.
+    programs.  The call takes a few milliseconds if there is nothing to end, and gives up after ``seconds``.
 
     ``since`` is a time in seconds since 1970.  With ``since``, programs without the variable are ended too: those that
     began after this time, have no terminal, and have their current directory below ``folder``.
@@ -51,8 +51,8 @@ def end_orphans(folder: Path, seconds: float = 5.0, since: float | None = None) 
 def at_work(folder: Path) -> list[str]:
     """Return at most three programs that may write below ``folder``, each as ``vim (process 12)``.
 
-    They are programs with their current directory or an open file below ``folder``, and programs whose command line
-    names ``folder``.  This process and its parents are not returned.
+    A program may write if its current directory or an open file is below ``folder``, or if its command line names
+    ``folder``.  This process and its parents are not returned.
     """
     import psutil
 
@@ -88,7 +88,7 @@ def _orphans(folder: Path, since: float | None = None) -> Iterator[psutil.Proces
 def _perhaps_below(since: float | None) -> Iterator[psutil.Process]:
     """Yield the processes to examine: all of them, or on Linux without ``since`` only those that have ``WORKS_IN``.
 
-    On Linux their environments are read from /proc, in a fifth of the time that psutil takes.
+    On Linux the environments are read from /proc, in a fifth of the time that psutil takes.
     """
     import psutil
 

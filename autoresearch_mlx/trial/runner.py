@@ -276,7 +276,7 @@ def _drain(
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    """Kill the child and every process in its group.  The group goes on after its leader has ended, setpgid(2)."""
+    """Kill the child and every process in its group; a group can outlive its leader, setpgid(2)."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
 

@@ -2,10 +2,10 @@
 
     val_bpb = sum of nats over targets of weight > 0  /  (ln 2 x sum of their bytes)
 
-The loss of a target is minus the logarithm of its softmax over the whole vocabulary.  It is computed in float32, after
-the largest logit of the position is subtracted.  Otherwise rounding would lose the logarithm beside large logits, and
-constant logits of 1e9 would score 0.  Logits beyond :data:`BOUND` are clipped and counted.  The weight of a token is
-its number of raw bytes; special tokens have weight 0.
+The loss of a target is minus the logarithm of its softmax over the whole vocabulary.  The loss is computed in float32,
+after the largest logit of the position is subtracted.  Otherwise rounding would lose the logarithm beside large logits,
+and constant logits of 1e9 would score 0.  Logits beyond :data:`BOUND` are clipped and counted.  The weight of a token
+is its number of raw bytes; special tokens have weight 0.
 """
 
 from __future__ import annotations

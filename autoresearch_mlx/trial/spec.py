@@ -20,7 +20,7 @@ from typing import Any, Literal
 FLOPS_PER_PARAMETER = 6
 """Operations that training needs for each matrix parameter and token.
 
-They are a multiplication and an addition, once in the forward pass and twice in the backward pass.
+The six operations are a multiplication and an addition in the forward pass, and two of each in the backward pass.
 """
 _TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2}

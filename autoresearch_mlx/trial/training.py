@@ -205,7 +205,7 @@ class Training:
     def size(self) -> float:
         """Return the model's work divided by the baseline's; at least 1.
 
-        The result is the larger of two ratios: that of the matrix weights, and that of the training time per token.
+        The result is the larger of two ratios: of the numbers of matrix weights, and of the training times per token.
         """
         usual, ratios = self._usual, [1.0]
         if usual is None:

@@ -115,8 +115,8 @@ def swap_used_mb(sysctl: str) -> float | None:
 def display_on(assertions: str, powerstate: str) -> bool | None:
     """Return whether a display is awake; None if unknown.
 
-    powerd's assertion shows that a display is awake.  Without it, IODisplayWrangler's state decides: 4 or more means
-    awake.  If neither is reported, as on Apple Silicon with a sleeping display, the display is asleep unless
+    powerd's assertion shows that a display is awake.  Without the assertion, IODisplayWrangler's state decides: 4 or
+    more means awake.  If neither is reported, as on Apple Silicon with a sleeping display, the display is asleep unless
     ``UserIsActive`` is 1.
     """
     if _AWAKE in assertions:

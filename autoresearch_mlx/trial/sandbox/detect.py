@@ -82,7 +82,7 @@ def _found_linux() -> Sandbox | NoSandbox:
 
 
 def _found_macos() -> Sandbox | NoSandbox:
-    """Try a profile that forbids processes to leave their group; if it does not work here, try one that allows it."""
+    """Try a profile that keeps processes in their group; if that profile fails here, try one without this rule."""
     if (why := seatbelt.why_not()) is not None:
         return NoSandbox(why)
     unlimited = "memory, disk and number of processes are watched, not limited"

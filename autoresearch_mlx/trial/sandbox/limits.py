@@ -111,7 +111,7 @@ def exceeded(sample: Sample, limits: Limits) -> str | None:
 
 
 class Watch:
-    """The watch over one child: its limits, and all processes that were found to belong to it.
+    """The watch over one child: the limits, and all processes of the child's run that were found.
 
     ``marker`` is the value of the variable MARKER in the child's environment, or an empty string if MARKER is not set.
     """
@@ -193,8 +193,8 @@ class Watch:
     def _memory(self) -> int | None:
         """Return the memory of all known processes together, in bytes, or None if one more check must confirm the sum.
 
-        Resident sizes count a shared page once for each process.  So if the sum is above the limit, it is computed
-        again, with each shared page divided by the number of its users; this takes longer.  Between vfork and exec, a
+        Resident sizes count a shared page once for each process.  So if the sum is above the limit, the sum is computed
+        again in a slower way, with each shared page divided by the number of its users.  Between vfork and exec, a
         child shows its parent's memory a second time.  So a sum of several processes must be above the limit in two
         checks.  The memory of the program that sets up the sandbox does not count for the peak.  The returned sum
         includes this memory, because otherwise a child with a similar command line could escape the limit.

@@ -78,7 +78,7 @@ def lacks() -> tuple[str, ...]:
 
 
 def confine(permissions: Permissions, version: int | None = None) -> None:
-    """Confine this process permanently, and every program that it starts or is replaced by.  Raises OSError.
+    """Confine this process permanently, and every program that it starts or that replaces it.  Raises OSError.
 
     A second call can only remove more rights; it restores none.  ``version`` is the version of Landlock to use, by
     default the kernel's.

@@ -11,9 +11,9 @@ outside the run folder and this cache folder, not even to the times, flags, mode
 A process that is already inside a sandbox cannot enter a second one (``sandbox_apply: Operation not permitted``, exit
 code 71).
 
-Nothing in this module has been run on a Mac; the tests only compare text.  So ``detect`` tests the profile before it is
-used, and ``selftest`` shows whether the sandbox works.  The profile limits neither memory nor disk.  It allows either
-one process or any number of processes.  The parent watches memory, disk and processes.
+Nothing in this module has been run on a Mac; the tests only compare text.  So ``detect`` tests the profile before a run
+uses it, and ``selftest`` shows whether the sandbox works.  The profile limits neither memory nor disk.  It can forbid a
+second process, but it cannot limit the number of processes otherwise.  The parent watches memory, disk and processes.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Selftest:
     def breached(self) -> bool:
         """Whether an action succeeded that the sandbox must deny.
 
-        It is False if the only failures are of actions that a run needs.
+        The value is False if only actions failed that a run needs.
         """
         return any(words == BREACH for _, _, words in self.findings)
 

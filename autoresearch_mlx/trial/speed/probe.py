@@ -1,8 +1,8 @@
 """Measure the time of a small matrix product and of a copy of memory, to find slowdowns that processor time hides.
 
-If a processor runs at a low clock rate, or if other programs keep the memory busy, a run gets all of its processor time
-but does less work in this time.  Each probe runs in the parent, and counts the processor time of its own thread.  So
-time spent waiting for the processor, which is counted elsewhere, does not change the result.
+At a low clock rate, or while other programs keep the memory busy, a run does less work in the processor time that it
+gets.  Each probe runs in the parent, and counts the processor time of its own thread.  So time spent waiting for the
+processor, which is counted elsewhere, does not change the result.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def _from_schedstat(pids: Iterable[int]) -> Totals | None:
 def _from_libproc(pid: int) -> tuple[float, float] | None:
     """Return the processor time and the waiting time of a process, in seconds, or None if macOS does not report them.
 
-    They come from proc_pid_rusage (<libproc.h>), which gives times in ticks of mach_absolute_time.  The waiting time is
+    Both come from proc_pid_rusage (<libproc.h>), which gives times in ticks of mach_absolute_time.  The waiting time is
     the time for which threads were runnable, minus the processor time.  This function has not been run on a Mac yet.
     """
     import ctypes
