@@ -119,7 +119,7 @@ def _pull(name: str, tag: str | None, as_json: bool) -> None:
     more = f", {plural(ideas, 'idea')} added to the backlog" if ideas else ""
     click.echo(f"{plural(len(received.new), 'new result')} of other labs{more}")
     for words, count in received.refused.items():
-        say(f"refused {plural(count, 'object')}: {words}")
+        say(f"refused {plural(count, 'object')}{', each' * (count > 1)} because {words}")
     if received.left:
         more = plural(received.left, "more result")
         say(f"{more} did not fit into this pull; pull again to fetch them, up to 2,000 results of one lab")

@@ -121,7 +121,7 @@ class Night:
     def _tell(self, here: set[str], left: set[str]) -> None:
         """Report the machines that have connected, left or disconnected since the last call."""
         for name in sorted(here - self._here):
-            self._say(f"{name} is here")
+            self._say(f"{name} is connected")
         for name in sorted(self._here - here):
             self._say(f"{name} has left the fleet" if name in left else f"{name} is away")
         self._here = here
@@ -149,7 +149,9 @@ class Night:
             self._has.pop(name, None)
             delivery = self._asked(name, job, errand.watch, self._packed(name, errand))
         if delivery.trouble or delivery.ended or delivery.lacks:
-            why = delivery.trouble or ("it ended the run" if delivery.ended else "it could not unpack the commit")
+            why = delivery.trouble or (
+                "the run was ended" if delivery.ended else "the commit could not be unpacked there"
+            )
             self._workers[name].health.bench()
             raise (NotTaken if delivery.refused or delivery.lacks else MachineLost)(f"{name}: {why}")
         self._late.pop(job.id, None)

@@ -262,7 +262,7 @@ class MachineSettings(Frozen):
     keep_awake: Literal["auto", "never"] = "auto"
     """When the machine is kept awake during measurements; ``auto`` means if the system allows it."""
     exclusive: Literal["auto", "always", "never"] = "auto"
-    """When only one command at a time may measure on this machine; ``auto`` means if a GPU trains."""
+    """When measuring is limited to one command at a time on this machine; ``auto`` means if a GPU trains."""
     clock: Literal["reference", "wall"] = "reference"
     """How the seconds of a budget are counted if a CPU trains.  With ``reference``, the budget is in reference seconds:
     a run on a busy machine trains as much as a run on a quiet machine, but takes longer."""

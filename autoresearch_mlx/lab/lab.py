@@ -147,7 +147,9 @@ def refuse_tag(lab: Lab, tag: str) -> None:
         raise ConfigError(f"{tag!r} cannot name a session: the lab has a file of that name in {STATE}", _EXAMPLE)
     twin = next((each for each in known if each.casefold() == tag.casefold()), None)
     if twin is not None and lab.folder(tag).exists():
-        said = f"{tag!r} cannot name another session: on this disk it is the same name as {twin}, which exists already"
+        said = (
+            f"{tag!r} cannot name another session: on this disk, {tag} is the same name as {twin}, an existing session"
+        )
         raise ConfigError(said, f"--tag {twin} continues that session; choose another name for a new one")
     if lab.folder(tag).exists() and not lab.folder(tag).is_dir():
         raise ConfigError(f"{tag!r} cannot name a session: {lab.folder(tag)} is a file", _EXAMPLE)

@@ -56,7 +56,7 @@ class Received:
 
     new: tuple[Pulled, ...] = ()
     refused: Mapping[str, int] = field(default_factory=dict)
-    """Reason -> number of objects that were refused for that reason."""
+    """Reason -> number of objects that were refused for that reason.  A reason is a clause such as "it is not JSON"."""
     left: int = 0
     """Number of results that were left for a later pull."""
 

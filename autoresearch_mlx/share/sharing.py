@@ -96,7 +96,8 @@ class Sharing:
         received = pull(self.source.place, self.remote)
         self.pulled_at = time.monotonic()
         for words, number in received.refused.items():
-            self.say(f"share: refused {terms.plural(number, 'object')}: {words}")
+            each = ", each" if number > 1 else ""
+            self.say(f"share: refused {terms.plural(number, 'object')}{each} because {words}")
         if received.new:
             journal = read(self.source.folder / FILE)
             ideas = add_to_backlog(self.source.folder, received.new, journal, files, self.source.root)

@@ -92,7 +92,7 @@ export function plot(host, spec) {
     view.points = points;
   }
 
-  /** Points inside the view; those above or below it are drawn at its edge. */
+  /** Points inside the view; points above or below the view are drawn at its edge. */
   function placed() {
     const { box, range } = view;
     const inside = spec.points.filter((p) => known(p.x[state.key]) && p.x[state.key] >= range.left && p.x[state.key] <= range.right);
@@ -174,7 +174,7 @@ export function plot(host, spec) {
     return group;
   }
 
-  /** Place the most important labels first, and leave out a label that would cover another one. */
+  /** Place the most important labels first, and leave out a label that would cover a placed label. */
   function labels(points) {
     const { box } = view;
     const group = svg("g");
@@ -320,7 +320,7 @@ export function plot(host, spec) {
   return { update };
 }
 
-/** Return ticks at 1, 2 or 5 times a power of ten, about `most` of them and at least `least` apart, and their decimals. */
+/** Return about `most` ticks at 1, 2 or 5 times a power of ten, at least `least` apart, and the ticks' decimals. */
 export function ticks(low, high, most, least = 0) {
   const rough = Math.max((high - low) / Math.max(most, 1), least);
   const power = 10 ** Math.floor(Math.log10(rough));

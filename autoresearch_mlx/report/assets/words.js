@@ -1,11 +1,11 @@
 // Write numbers and durations as text, by the rules of autoresearch_mlx/terms.py; an unknown number is "-".
-// A test compares both files.  They differ only on exact ties (1/128 in six decimals): JavaScript rounds
-// them up, and Python rounds to the even digit.
+// A test compares this file with terms.py.  The results differ only on exact ties (1/128 in six decimals): JavaScript
+// rounds a tie up, and Python rounds it to the even digit.
 
-// Six decimals show fewer than three digits of a metric below the first value, and fewer than two digits of a difference
-// below the second.
+// Limits below which six decimals show too few significant digits: fewer than three of a metric (first limit), or fewer
+// than two of a difference (second limit).
 const HIDDEN_VALUE = 1e-4, HIDDEN_AMOUNT = 1e-5;
-// Whole numbers below this are counts (lines, bytes, failed tests), which have no decimals.
+// Whole numbers below this limit are counts (lines, bytes, failed tests), which have no decimals.
 const LARGEST_COUNT = 1e10;
 
 export const known = (number) => number !== null && number !== undefined;
