@@ -113,8 +113,8 @@ def axis_of_change(experiment: Experiment, code: Sequence[str]) -> str:
 def axis_of_experiment(experiment: Experiment) -> str:
     """Return the axis of an experiment.
 
-    If a single well-known knob changed, its axis is returned.  Otherwise the first of these that exists is returned:
-    the axis that the agent named, the axis of the first knob, ``code``.
+    If exactly one knob changed, and the knob is well known, return the knob's axis.  Otherwise return the axis that the
+    agent named.  Without such a name, return the axis of the first changed knob, or ``code`` if no knob changed.
     """
     axes = [axis_of(name) for name in experiment.knobs]
     if len(axes) == 1 and not axes[0].startswith("knob."):

@@ -44,7 +44,7 @@ def take(text: str, bundle: bytes) -> str:
 
 
 def _measured(job: Job, spool: Spool, folder: Path) -> Delivery:
-    """Wait for the result of the run; if the run has not begun yet, let the measuring process make it."""
+    """Let the measuring process make the run, unless it is making the run already; wait for the result."""
     hand = _hand(spool.home)
     if not measured_now(folder):
         hand.give(folder)

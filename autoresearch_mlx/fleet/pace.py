@@ -1,8 +1,8 @@
 """Predict when a machine's run ends, so that its next job arrives in time.
 
 Between two runs, a result must be sent and judged, and the next commit must be packed and sent.  A job that arrives
-shortly before the present run ends begins at once afterwards.  A job is not sent earlier, because the result of any run
-may change on which version the next experiment should build.
+shortly before the present run ends begins at once afterwards.  A job is not sent earlier, because each result may
+change the version on which the next experiment should build.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ from contextlib import contextmanager
 _LEAD_SECONDS, _LEAD_SHARE = 0.5, 0.25
 """Two limits for sending the next job early: a number of seconds, and a share of the usual time of a run.
 
-A job may be sent if the present run is expected to end within both limits.  The limits are short, because a machine
-that has its next job already cannot make a second run that another experiment may need.
+A job may be sent if the present run is expected to end within both limits.  The limits are short, because the present
+experiment may need a second run, and a machine that already has its next job makes that job first.
 """
 _RECENT = 3
-"""Number of runs, the newest ones, of which the longest gives the usual time.
-
-So a run that crashes at its start does not change the usual time.
-"""
+"""Number of newest runs.  The longest of these runs gives the usual time, so a run that crashes at its start does not
+change the usual time."""
 
 
 class Pace:
@@ -52,8 +50,8 @@ class Pace:
     def ends_soon(self) -> bool:
         """Return whether the machine runs a candidate, has no other job, and is nearly done.
 
-        Other runs do not count, because after a first run of the incumbent, for example, the same experiment often
-        needs the machine again.
+        During a run of another version, the result is False: after a first run of the incumbent, for example, the same
+        experiment often needs the machine again.
         """
         if self._asked != [True] or not self._times:
             return False
@@ -61,7 +59,7 @@ class Pace:
         return self._clock() - self._began >= usual - min(_LEAD_SECONDS, _LEAD_SHARE * usual)
 
     def seconds_left(self) -> float:
-        """Return the expected seconds until the machine is done with its jobs; infinite until its first run ends."""
+        """Return the expected seconds until the machine has no job: 0 without a job, infinite during its first run."""
         if not self._asked:
             return 0.0
         if not self._times:

@@ -24,7 +24,8 @@ _RUN_BITS = 3.2
 """Highest allowed entropy of a long text without blanks, in bits per character.  Random hexadecimal text has 4; a
 repeated character has 0."""
 _DIGITS = 40
-"""Maximum number of digits of a number; a number of 128 bits has 39."""
+"""Maximum number of digits of a number.  Integers of more than 64 bits are counted in hexadecimal digits, of which 128
+bits have 32."""
 _NUMBERS = 64
 """Maximum number of numbers in one statement."""
 _STRANGE = 32
@@ -128,7 +129,7 @@ def _why(before: _Found, after: _Found, bounds: Bounds) -> str | None:
 
 
 def _pools(before: _Found, after: _Found, data: int, prose: Counter[str], bounds: Bounds) -> str | None:
-    """Return a sentence if the added literals together, or those of the whole file, exceed a bound, or else None.
+    """Return a sentence if all added literals, or all literals of the file, exceed a bound, otherwise None.
 
     ``data`` is the number of bytes of the added strings and numbers.
     """
@@ -237,6 +238,6 @@ def _written(value: object) -> str:
 
 
 def _number(value: complex) -> str:
-    """Return a number as a string.  Unlike ``repr``, this also works for integers of more than 4300 digits."""
+    """Return a number as a string, in hexadecimal from 2**64 on, because ``repr`` fails for more than 4300 digits."""
     text = f"{value:x}" if isinstance(value, int) and abs(value) >= 1 << 64 else repr(value)
     return text if text[0].isdigit() else "0" + text

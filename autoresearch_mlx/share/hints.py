@@ -29,10 +29,9 @@ _OPEN = 4
 
 
 def hints(state: Path, journal: Journal, root: Path) -> tuple[str, ...]:
-    """Return a line for each of the newest results of other labs on the same question, wins first; ``state`` is
-    ``.autoresearch``.
+    """Return a line for each of the newest results of other labs on this session's question, wins first.
 
-    Raises LedgerError.
+    ``state`` is the folder ``.autoresearch``.  Raises LedgerError.
     """
     received = pulled_here(state)
     if not received:
