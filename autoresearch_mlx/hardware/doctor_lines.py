@@ -75,8 +75,10 @@ def _memory(state: State) -> str:
 def _awake(awake: bool | None) -> Line:
     if awake:
         return Line("sleep", "the machine is kept awake while an experiment is measured")
-    why = "this system has no command for that" if awake is None else "the system's command for that does not work"
-    return Line("sleep", f"the machine is not kept awake: {why}", hint="if it never sleeps, nothing needs to be done")
+    lacks = "this system has no command that prevents sleep"
+    why = lacks if awake is None else "the system's command that prevents sleep does not work"
+    hint = "if the machine never sleeps, nothing needs to be done"
+    return Line("sleep", f"the machine is not kept awake: {why}", hint=hint)
 
 
 def _joined(facts: list[str | None]) -> str:

@@ -40,7 +40,8 @@ class LmStudio(OpenAICompatible):
                 raise self.refused(answer.status, answer.text, answer.headers)
         while loaded := self._instances():
             if time.monotonic() - started > seconds:
-                said = f"{self.where} still lists {', '.join(loaded)} {seconds:g} s after it was asked to unload"
+                listed = ", ".join(loaded)
+                said = f"{self.where} still lists {listed} {seconds:g} s after the request to unload the model"
                 raise EndpointError("hung", said, "eject the model in LM Studio, or run `lms unload --all`")
             time.sleep(_POLL_SECONDS)
         return time.monotonic() - started

@@ -51,6 +51,7 @@ _ROOM_HINT = (
     "an old Ollama cuts prompts even when asked not to (`ollama --version`)"
 )
 _START = "start Ollama with `ollama serve` or with its app; set OLLAMA_HOST if Ollama listens at another address"
+_CHECK_HOST = "check that OLLAMA_HOST is the address of an Ollama server"
 _FACTS_SECONDS = 10.0
 _MEMORY = ("memory", "free gpu")
 
@@ -165,7 +166,7 @@ class Ollama:
         if most is not None and ask.prompt_tokens >= most:
             own = self.facts().context_tokens
             said = f"a prompt of about {ask.prompt_tokens} tokens does not fit a context of {most}"
-            limit = "the model allows no more" if most == own else "context_tokens in lab.toml sets this limit"
+            limit = "the model sets this limit" if most == own else "context_tokens in lab.toml sets this limit"
             hint = f"{limit}; shorten program.md or the edited file"
             raise EndpointError("overflow", f"{self.name}: {said}", hint, context_tokens=most)
         wanted = -(-(ask.prompt_tokens + ask.max_tokens) // _STEP) * _STEP
@@ -209,7 +210,7 @@ class Ollama:
         said = f"{self.where} answered with status 200, but {quote(problem)}"
         if overflowed(problem):
             return _overflow(said, problem, heard.text)
-        return EndpointError("garbled", said, "is OLLAMA_HOST the address of an Ollama server?", partial=heard.text)
+        return EndpointError("garbled", said, _CHECK_HOST, partial=heard.text)
 
     def _drops_think(self, ask: Ask, failure: EndpointError) -> bool:
         """Return whether the model refused the ``think`` field; the field is then never sent again."""
@@ -281,7 +282,7 @@ class Ollama:
             raise self._refusal(answer.status, answer.text, answer.headers)
         if answer.data is None:
             said = f"{self.where} answered {path} without JSON: {quote(answer.text) or 'nothing'}"
-            raise EndpointError("garbled", said, "is OLLAMA_HOST the address of an Ollama server?")
+            raise EndpointError("garbled", said, _CHECK_HOST)
         return answer.data
 
     def _refusal(self, status: int, text: str, headers: Mapping[str, str]) -> EndpointError:
@@ -308,7 +309,7 @@ class Ollama:
         if status != 404:
             return f"`ollama show {self.model}` shows what Ollama knows about this model"
         if "model" not in words:
-            return "is OLLAMA_HOST the address of an Ollama server?"
+            return _CHECK_HOST
         try:
             there = [model.name for model in installed_of(fetch(self.address + "/api/tags", self.where).data)]
         except EndpointError:

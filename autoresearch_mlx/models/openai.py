@@ -217,7 +217,7 @@ class OpenAICompatible:
         partial = hide(heard.text, self._key)
         if overflowed(what):
             return self._overflow(said, what, partial)
-        return EndpointError("garbled", said, "is base_url right? it often ends in /v1", partial=partial)
+        return EndpointError("garbled", said, "check base_url, which often ends in /v1", partial=partial)
 
     def _reply(self, ask: Ask, heard: StreamedReply, seconds: float) -> Reply:
         # A cloud service refuses a prompt that is too long; local servers may cut it without an error.
@@ -288,7 +288,7 @@ class OpenAICompatible:
             models = self._models()
             if models:
                 return f"models there: {', '.join(models)}"
-            return "is base_url right (it often ends in /v1), and the model's name?"
+            return "check the model's name, and base_url, which often ends in /v1"
         if 300 <= status < 400:
             return "set base_url to the address to which this server redirects"
         return "the server's message says what it refuses; change that setting under [agent] in lab.toml"

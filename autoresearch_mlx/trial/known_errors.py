@@ -76,7 +76,7 @@ KNOWN: tuple[KnownError, ...] = (
     KnownError(r"launch timed out and was terminated|cudaErrorLaunchTimeout|CUDA_ERROR_LAUNCH_TIMEOUT", "machine",
                "the GPU's driver ended work that ran too long for its display", _DRIVER_STEP),
     KnownError(r"uncorrectable (ECC|NVLink) error|cudaErrorECCUncorrectable|CUDA_ERROR_ECC_UNCORRECTABLE|"
-               r"cudaErrorNvlinkUncorrectable", "machine", "the GPU has a memory or link error", _DRIVER_STEP),
+               r"cudaErrorNvlinkUncorrectable", "machine", "the GPU has a memory error or a link error", _DRIVER_STEP),
     KnownError(r"CUDA-capable device\(s\) is/are busy or unavailable|cudaErrorDevicesUnavailable|"
                r"CUDA_ERROR_DEVICE_UNAVAILABLE", "machine", "another program is using the GPU", _DRIVER_STEP),
     KnownError(r"no CUDA-capable device is detected|cudaErrorNoDevice|CUDA_ERROR_NO_DEVICE|GPU is lost|"
@@ -93,7 +93,7 @@ KNOWN: tuple[KnownError, ...] = (
     KnownError(r"No space left on device|Disk quota exceeded|Disc quota exceeded|\[Errno (28|122|69)\]|\bENOSPC\b|"
                r"\bEDQUOT\b", "disk"),
     KnownError(r"\[Errno 5\]|Input/output error", "machine", "the disk cannot be read or written",
-               "the disk is failing: copy .autoresearch and .git elsewhere first"),
+               "the disk is failing: before anything else, copy .autoresearch and .git to another disk"),
     KnownError(r"\[Errno (23|116|70)\]|Too many open files in system|Stale (NFS )?file handle", "machine",
                "the system could not open a file", "close other programs; look at the network disk if there is one"),
     KnownError(r"^MemoryError|Cannot allocate memory|std::bad_alloc|\[malloc_or_wait\]|\[Errno 12\]|"

@@ -225,9 +225,9 @@ class ByCount:
             return wrong
         goal = self._goal or 0.0
         if tokens < _FLOOR * goal:
-            return f"training stopped after {tokens:,} of its budget of {self._words()}"
+            return f"training stopped after {tokens:,} tokens of its budget of {self._words()}"
         if tokens > (1 + _OVER_SHARE) * goal:
-            said = f"training went on to {tokens:,} tokens after its budget of {self._words()}"
+            said = f"training used {tokens:,} tokens, and its budget is {self._words()}"
             return f"{said}: a step is too large for the budget"
         return None
 
@@ -240,7 +240,8 @@ class ByCount:
         if matrix == self._matrix:
             return None
         told = "no size was reported" if self._matrix is None else f"{self._matrix:,} were reported at the start"
-        return f"the saved model has {matrix:,} matrix parameters, but {told}: the budget of FLOPs depends on them"
+        said = f"the saved model has {matrix:,} matrix parameters, but {told}"
+        return f"{said}; the budget of FLOPs depends on this number"
 
     def _tokens_for(self, matrix: int) -> float:
         assert self._flops is not None

@@ -30,7 +30,7 @@ def test_an_unknown_machine_is_said_to_be_unknown() -> None:
     told = [line.value for line in lines_of_state(State(), gpu=False, awake=None)]
     assert told == [
         *["not reported by the system"] * 3,
-        "the machine is not kept awake: this system has no command for that",
+        "the machine is not kept awake: this system has no command that prevents sleep",
     ]
 
 

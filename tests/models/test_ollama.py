@@ -114,7 +114,7 @@ def test_the_context_ends_where_the_models_or_the_settings_end() -> None:
         assert [chat.body["options"]["num_predict"] for chat in server.chats] == [500, 100]
 
 
-@pytest.mark.parametrize(("more", "limit"), [({}, "the model allows no more"), ({"most_context": 5000}, "lab.toml")])
+@pytest.mark.parametrize(("more", "limit"), [({}, "the model sets this limit"), ({"most_context": 5000}, "lab.toml")])
 def test_a_prompt_that_cannot_fit_is_an_overflow_before_anything_is_sent(more: dict[str, int], limit: str) -> None:
     with OllamaServer(OllamaModel("tiny:1b", context=6000)) as server:
         error = failure(server, long_ask(7000), **more)

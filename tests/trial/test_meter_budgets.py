@@ -49,7 +49,7 @@ LOG = "        trial.log(step, loss, tokens=passes * rows * trial.seq_len)\n"
             "        trial.tokens_served = 64\n" + LOG,
             "256 tokens were served, but the script set trial.tokens_served to 64",
         ),
-        (LOG, LOG + "        if step == 4: break\n", f"stopped after 1,280 of its budget of {TOKENS:,} tokens"),
+        (LOG, LOG + "        if step == 4: break\n", f"stopped after 1,280 tokens of its budget of {TOKENS:,} tokens"),
         ("tokens=passes * rows", "tokens=2 * passes * rows", "the logged steps claim"),
     ],
 )
@@ -87,7 +87,7 @@ def test_a_forged_count_gives_no_token_more(forged: str, tokens: Conditions, tmp
 
 def test_a_step_that_is_too_large_for_the_budget_is_invalid(tokens: Conditions, tmp_path: Path) -> None:
     text = tiny.script(TOTAL_BATCH_SIZE=4096, DEVICE_BATCH_SIZE=128)
-    invalid(tiny.measure(text, tmp_path, tokens), "training went on to 8,192 tokens after its budget of 6,144 tokens")
+    invalid(tiny.measure(text, tmp_path, tokens), "training used 8,192 tokens, and its budget is 6,144 tokens")
 
 
 # --- operations
@@ -217,8 +217,8 @@ def test_what_is_no_count_is_passed_over(told: Any, under: Conditions) -> None:
         ({"tokens": 3199, "steps": 3}, "cannot be whole rows of 32"),
         ({"tokens": 3200, "steps": 101}, "cannot be whole rows of 32"),
         ({"tokens": 3200, "steps": 0}, "cannot be whole rows of 32"),
-        ({"tokens": 2848, "steps": 10}, "training stopped after 2,848 of its budget of 3,200 tokens"),
-        ({"tokens": 3552, "steps": 10}, "training went on to 3,552 tokens"),
+        ({"tokens": 2848, "steps": 10}, "training stopped after 2,848 tokens of its budget of 3,200 tokens"),
+        ({"tokens": 3552, "steps": 10}, "training used 3,552 tokens"),
     ],
 )
 def test_facts_that_do_not_fit_the_budget_are_named(facts: dict[str, Any], said: str, under: Conditions) -> None:
