@@ -91,8 +91,8 @@ def _repeats_value(piece: str, changes: KnobChanges) -> bool:
 def read_descriptions(
     lines: Iterable[tuple[str, bool]], standing: Mapping[str, Any] | None = None
 ) -> tuple[Described, ...]:
-    """Return the changes in a whole log.  ``lines`` are pairs of a description and whether the run was kept, the
-    baseline first.
+    """Return the changes in a whole log.  ``lines`` has a pair for each run, the baseline first: the run's description,
+    and whether the run was kept.
 
     A knob's value before a change is the value that the last kept change gave to the knob.  If no kept change moved the
     knob, the value comes from the first line that names an old value.
@@ -203,7 +203,7 @@ def _states_a_change(remark: str, line: Line) -> bool:
 def _is_setting(remark: str, line: Line) -> bool:
     """Return whether a remark consists of a name and a value only: ``depth 8->9; lr 0.03``, ``depth 9 (lr also 0.03)``.
 
-    If the name and the value are in parentheses or follow "at", they only say with which settings the change was tried.
+    In parentheses or after "at", a name and a value only say with which settings the change was tried.
     """
     lower = remark.lower()
     named = [(start, end) for _, start, end in names_in(lower)] or [match.span() for match in _RATE.finditer(lower)]

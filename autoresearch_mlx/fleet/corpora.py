@@ -51,7 +51,7 @@ def digest_of(hashes: Mapping[str, Any]) -> str:
 
 
 def corpora_in(cache: Path) -> dict[str, Path]:
-    """Return the corpora that are prepared on this machine: hash of the corpus -> its folder."""
+    """Return the folders of the corpora that are prepared on this machine, by the hash of the corpus."""
     return dict(_corpora(cache))
 
 
@@ -100,7 +100,7 @@ def offer_from(values: Mapping[str, Any]) -> Offer:
 
 
 async def fetch(offer: Offer, ask: Ask, cache: Path) -> None:
-    """Fetch an offered corpus into ``cache``, and check the hash of every file before it can be used.
+    """Fetch an offered corpus into ``cache``; check the hash of every file before the corpus can be used.
 
     A fetch that fails leaves no files.  If the process is killed, the next fetch removes its files.  Raises CorpusError
     if the disk is full or the content is wrong, and the errors of ``ask``.

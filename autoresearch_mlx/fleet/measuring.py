@@ -209,7 +209,10 @@ def _repository(home: Path, lab: JobLab) -> Path:
 
 
 def _fetched(home: Path, job: Job, bundle: Path) -> bool:
-    """Bring the job's commit into the repository; return False if the bundle needs commits that are not there."""
+    """Bring the job's commit into the repository.
+
+    Returns False if there is no usable bundle, or if the bundle needs commits that the repository does not have.
+    """
     top = _repository(home, job.lab)
     if resolve(top, job.commit) is None:
         if not bundle.exists() or not bundle.stat().st_size:

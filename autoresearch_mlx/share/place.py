@@ -74,7 +74,7 @@ class Place:
         done = subprocess.run(["git", "-C", str(self.pool), *arguments], input=data, capture_output=True, check=False)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()[:200]
-            kept = f"free some space, or remove {self.pool}; the journal beside it keeps all received results"
+            kept = f"free some space, or remove {self.pool}; journal.jsonl keeps all received results"
             raise LabError(f"git {arguments[0]}: {said}", kept)
         return done.stdout
 
