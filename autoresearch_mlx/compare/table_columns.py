@@ -82,7 +82,7 @@ def find_columns(lines: Lines, metric: str | None = None) -> Columns:
     if missing or at is None:
         said = f"no column for {', '.join(missing)}; the header has {', '.join(head)}"
         raise header.error(
-            said, "`--metric NAME` says which column has the values" if at is None else "rename a column"
+            said, "`--metric NAME` says which column has the values" if at is None else "use these names in the header"
         )
     kept = {key: place for key, place in places.items() if key not in ("bpb", "value") and place != at}
     return Columns({**kept, "value": at}, name, lines.rows[1:], _stated(lines, {}))
@@ -150,7 +150,7 @@ def _without_header(lines: Lines) -> Columns:
 
 
 def _fits(columns: Columns, row: Row) -> bool:
-    """Return whether a row begins with a commit, and whether its value may be bits per byte if its run was measured."""
+    """Return True if a row begins with a commit, and its value may be bits per byte or its run was not measured."""
     commit, status = columns.cell(row, "commit"), status_in(columns.cell(row, "status"))
     value = number_in(columns.cell(row, "value"))
     named = _COMMIT.fullmatch(commit) is not None or commit.lower() in ("", "-", "baseline", "n/a", "none")

@@ -40,5 +40,5 @@ def import_named(where: str, folder: Path) -> Any:
 
 
 def said(error: BaseException) -> str:
-    """Return the class and the message of an error that a user's code raised, as one line."""
+    """Return the class and the message of an error that a user's code raised, as text for a message."""
     return f"{type(error).__name__}: {error}"

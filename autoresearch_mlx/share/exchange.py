@@ -58,7 +58,7 @@ class Received:
     refused: Mapping[str, int] = field(default_factory=dict)
     """Reason -> number of objects that were refused for that reason.  A reason is a clause such as "it is not JSON"."""
     left: int = 0
-    """Number of results that were left for a later pull."""
+    """Number of new results that were not fetched, because of the limits of one pull or of all kept results."""
 
 
 # --- push

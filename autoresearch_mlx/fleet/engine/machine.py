@@ -123,7 +123,7 @@ async def stay(pairing: Path, home: Path, name: str, host: str, port: int, closi
                     refused = why
                     with suppress(TimeoutError):
                         await asyncio.wait_for(closing.wait(), _LOOK_SECONDS)
-                tell("away", "its worker ended")
+                tell("away", "this machine's worker ended")
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -171,7 +171,7 @@ async def _with_corpus(
 
 
 def _part(home: Path) -> str:
-    """Return a random word that is stored in this home; by this word the coordinator recognises the machine again."""
+    """Return the random word in this machine's home, by which the coordinator recognises the machine again."""
     note = home / "part"
     if not note.exists():
         note.write_text(secrets.token_hex(8))
