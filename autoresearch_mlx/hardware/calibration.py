@@ -165,7 +165,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The peak rate by which MFU (model FLOPs utilisation) is divided, and a note that says where the rate is from."""
+    """The peak rate from which MFU (model FLOPs utilisation) is computed, and a note that names the rate's source."""
 
     gflops: float
     words: str

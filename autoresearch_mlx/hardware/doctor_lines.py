@@ -152,7 +152,7 @@ def largest_array(profile: Profile) -> int:
 
 
 def build_line(wheel: str, machine: Machine) -> Line:
-    """Describe MLX's build on a Mac: its kernels depend on the version of macOS for which it was built."""
+    """Say for which version of macOS a Mac's MLX was built, because MLX's kernels depend on that version."""
     built = tuple(map(int, re.findall(r"\d+", wheel)[:2]))
     found = re.search(r"(\d+)(?:\.(\d+))?", machine.os_version or "")
     here = (int(found[1]), int(found[2] or 0)) if found else None

@@ -210,7 +210,7 @@ def parse_cpu_cores(text: str) -> int | None:
 def parse_simd(text: str) -> Simd | None:
     """Return ``avx512`` or ``avx2`` from the flags in ``/proc/cpuinfo``; None for any other processor.
 
-    OpenBLAS's kernels set the conditions: SkylakeX needs all four AVX-512 parts, Haswell needs AVX2 and FMA.
+    OpenBLAS's kernels set the conditions: SkylakeX needs all four AVX-512 parts, and Haswell needs AVX2 and FMA.
     """
     match = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
     flags = set(match.group(1).split()) if match else set()

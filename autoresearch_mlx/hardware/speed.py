@@ -1,4 +1,4 @@
-"""Probe how fast the machine is now, before and after a run, by a short matrix product in a child process."""
+"""Measure the machine's speed before and after a run, by a short matrix product in a child process."""
 
 from __future__ import annotations
 

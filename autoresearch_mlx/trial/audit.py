@@ -65,7 +65,7 @@ def main(spec_path: str) -> None:
 
 
 def audit(spec: EvalSpec) -> dict[str, Found]:
-    """Score each set of rows and return the results by the name of the set.  Raises Invalid, Died."""
+    """Score each set of rows and return the results by the name of the set.  Raises Invalid, Died, Hung."""
     rng = np.random.default_rng(int.from_bytes(os.urandom(16)))
     inputs, targets, sets = _rows(spec, np.random.default_rng(spec.draw))
     weight = np.load(spec.token_bytes, allow_pickle=False)
@@ -125,7 +125,7 @@ def _losses(
     model: Respondent, inputs: Tokens, targets: Tokens, cuts: Indices, spec: EvalSpec, rng: np.random.Generator,
     types: set[str],
 ) -> Floats:  # fmt: skip
-    """Return the losses [n, seq_len] of the rows, which the model gets in random order.  Raises Invalid, Died.
+    """Return the losses [n, seq_len] of the rows, which the model gets in random order.  Raises Invalid, Died, Hung.
 
     The number types of the logits are added to ``types``.  After its cut, a row's targets are the next tokens of the
     replaced text.

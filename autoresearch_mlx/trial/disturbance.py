@@ -119,7 +119,7 @@ class Disturbance:
 
 
 class Vigil:
-    """Watch one run for disturbances, from now until :meth:`found`.
+    """Watches one run for disturbances, from the creation of this object until a call of :meth:`found`.
 
     Inside ``with``, the pulse runs too: a thread that reads the clock twice a second.  The pulse stops when the whole
     process is stopped.  It does not stop when the main thread waits for a slow disk or a terminal that does not scroll.

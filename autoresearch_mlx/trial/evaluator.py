@@ -71,7 +71,7 @@ def found_or_told(work: Callable[[EvalSpec], Result], spec: EvalSpec, events: Ev
 
 
 def evaluate(spec: EvalSpec) -> Evaluated:
-    """Score the rows.
+    """Score the held-out rows that ``spec`` names.
 
     Raises Invalid if an answer breaks a rule, Died if a model process has ended, and Hung if a model process does
     nothing for too long.

@@ -1,4 +1,4 @@
-"""List error texts of drivers and systems for errors that the program which prints the text did not cause.
+"""List error texts for which the machine or the tool may be to blame, and not the program that prints the text.
 
 Each text comes from a public report, or from the source code that prints it.  The list has no errors that a program
 causes itself, such as an illegal memory access of a GPU kernel or a shape that does not fit.

@@ -112,7 +112,7 @@ def _began_below(process: psutil.Process, folder: Path, since: float | None) -> 
     """Return whether a program of this user began after ``since``, has no terminal, and works below ``folder``.
 
     The user's shell and editor do not match, because they have a terminal or began earlier.  The start time of a
-    process is known only to the second, so one second is allowed for.
+    process is known only to the second, so a program may seem to begin up to a second too early.
     """
     if since is None or process.create_time() < since - 1 or process.uids().real != os.getuid():
         return False

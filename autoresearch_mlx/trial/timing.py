@@ -1,9 +1,8 @@
 """Measure the time of one training run: when each phase began, and how much of the budget is used.
 
 The budget begins after the first step, which compiles, but no later than the end of this step's allowance.  If the
-start takes longer than its allowance, the budget is shortened by the difference.  Budget and allowances are in
-reference seconds if these are counted (:mod:`autoresearch_mlx.trial.speed`), else in seconds.  In this module, counted
-seconds are seconds of this unit.
+start takes longer than its allowance, the budget is shortened by the difference.  Budget and allowances are in counted
+seconds: in reference seconds (:mod:`autoresearch_mlx.trial.speed`) if the run counts them, else in ordinary seconds.
 """
 
 from __future__ import annotations

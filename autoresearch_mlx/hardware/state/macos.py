@@ -60,7 +60,7 @@ def read(run: Run) -> State:
 def power(batt: str) -> Literal["mains", "battery"] | None:
     """Return the source of power from a line such as ``Now drawing from 'AC Power'``; None without such a line.
 
-    An uninterruptible supply counts as a battery.
+    An uninterruptible power supply counts as a battery.
     """
     source = _found(r"drawing from '([^']+)'", batt)
     return None if source is None else "mains" if source == "AC Power" else "battery"

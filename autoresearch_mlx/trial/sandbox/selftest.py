@@ -107,7 +107,7 @@ class Selftest:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One attempt: the action ``what`` of the module ``attempts``, on the object ``of``; ``may`` allows success."""
+    """One action of the module ``attempts``: its name, the object on which it is tried, and whether it may succeed."""
 
     what: str
     of: Any

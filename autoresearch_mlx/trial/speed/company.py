@@ -82,7 +82,7 @@ class Company:
         return self._before is not None
 
     def rest(self) -> None:
-        """Discard the last reading, so that the time from it until the next reading is not counted."""
+        """Discard the last reading, so that the time until the next reading is not counted."""
         self._before = None
 
     def others(self) -> Others | None:
