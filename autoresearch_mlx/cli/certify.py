@@ -24,9 +24,9 @@ from autoresearch_mlx.cli.options import json_option, lab_here, tag_option
 def certify_command(pairs: int, against: int | None, tag: str | None, as_json: bool) -> None:
     """Measure the incumbent against an earlier version on fresh seeds and hidden data.
 
-    The best of many experiments was partly lucky, so its gain is overestimated. A certified gain is not, because no
-    run by which the incumbent was chosen is used. Runs of the two versions alternate (A B B A), and each takes as long
-    as a run of an experiment. After an interruption, the same command continues where it stopped.
+    The best of many experiments was partly lucky, so its gain is overestimated. A certified gain is not overestimated,
+    because it uses no run by which the incumbent was chosen. Runs of the two versions alternate (A B B A). Each run
+    takes as long as a run of an experiment. After an interruption, the same command continues where it stopped.
 
     \b
     Example:

@@ -101,7 +101,7 @@ def policy_command(words: tuple[str, ...], tag: str | None, as_json: bool) -> No
     """Show when the current run ends; `set` changes the limits of the run.
 
     The limits are experiments=N, hours=H, until=HH:MM, stall=N (experiments in a row without a keep), tokens=N and
-    cost=X. The limits tokens and cost are about what the session may spend on models. The value none removes a limit.
+    cost=X. With tokens and cost you limit what the session may spend on models. The value none removes a limit.
 
     \b
     Example:

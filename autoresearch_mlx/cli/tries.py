@@ -153,11 +153,12 @@ def wait_command(number: int | None, tag: str | None, seconds: float | None, as_
 @_json_option("Print the new experiment as one JSON object.")
 @sandbox_option
 def accept_command(number: int, tag: str | None, as_json: bool, require_sandbox: bool | None) -> None:
-    """Measure experiment NUMBER again, whose gain was too good to be believed, and keep it if the gain is confirmed.
+    """Measure experiment NUMBER once more, and keep its change if the gain is confirmed.
 
-    First read what `show NUMBER` prints: the experiment's diff and the findings of its audit.  Then this command
-    measures the change as a new experiment, against the present incumbent.  A change that is better is kept, however
-    large its gain is.  The ledger notes that you accepted the experiment.
+    This command is for an experiment whose gain was too good to be believed.  First read what `show NUMBER` prints: the
+    experiment's diff and the findings of its audit.  Then this command measures the change as a new experiment, against
+    the present incumbent.  A change that is better is kept, however large its gain is.  The ledger notes that you
+    accepted the experiment.
 
     \b
     Example:
