@@ -133,7 +133,9 @@ def _hybrid(model: str, office: Office) -> Agent:
         return _pair(open_endpoint(wanted, office), office)
     endpoint, why = suitable_model(office)
     if endpoint is None:
-        raise AgentError(f"hybrid needs a model: {why}", "--agent hybrid:ollama:MODEL, or [agent] model in lab.toml")
+        raise AgentError(
+            f"hybrid needs a model: {why}", "use --agent hybrid:ollama:MODEL, or set model under [agent] in lab.toml"
+        )
     office.say(f"agent: hybrid with {endpoint.name}: {why}")
     return _pair(endpoint, office)
 
@@ -155,7 +157,9 @@ def _chat(name: str, office: Office) -> Agent:
 
 def _chat_from_settings(rest: str, office: Office) -> Agent:
     if office.settings.model is None:
-        hint = '[agent] model = "..." and base_url = "http://127.0.0.1:8080/v1" in lab.toml, or --agent ollama:MODEL'
+        hint = (
+            'set model and base_url = "http://127.0.0.1:8080/v1" under [agent] in lab.toml, or use --agent ollama:MODEL'
+        )
         raise AgentError("chat needs a model", hint)
     return _chat(office.settings.model, office)
 
@@ -186,7 +190,8 @@ def _coding_agent(name: str, office: Office) -> CodingAgent:
         known = ", ".join(preset.name for preset in PRESETS)
         raise AgentError(
             "command needs the shell line of a coding agent",
-            f'[agent] command = "claude -p ..." in lab.toml, --agent "command:LINE", or one of these names: {known}',
+            f'set command = "claude -p ..." under [agent] in lab.toml, or use --agent "command:LINE", or'
+            f" one of these names: {known}",
         )
     if (preset := find_preset(kind)) is not None and shutil.which(preset.name) is None:
         raise AgentError(f"{preset.name} is not on PATH", preset.install)

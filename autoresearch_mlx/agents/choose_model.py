@@ -224,7 +224,7 @@ def suitable_ollama(office: Office) -> tuple[Endpoint | None, str]:
 def _answers(asked: Ollama, model: Installed) -> bool:
     """Return whether a model can answer in a chat.
 
-    The list of models of an older Ollama does not say so; then Ollama is asked about this model.
+    An older Ollama does not say this in its list of models.  Then one more request asks Ollama about this model.
     """
     from autoresearch_mlx.models.ollama_models import completes
 
@@ -267,7 +267,7 @@ def _praise(best: Installed, fitting: Sequence[Installed], office: Office) -> st
 
 
 def _lacks(installed: Sequence[Installed], able: Sequence[Installed]) -> str:
-    """Return, as text, the reason for each installed model why it is not suitable."""
+    """Return, as text, why each of the installed models is unsuitable, or that no model is installed."""
     if not installed:
         return "it has no models"
     reasons = []

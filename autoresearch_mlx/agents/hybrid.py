@@ -1,9 +1,10 @@
 """Let the optimiser and a model take turns, with one history; this is the default agent if a suitable model is found.
 
 In the only controlled study of this task (arXiv:2603.24647, 24 h of 5-minute trials on an H200), a classical optimiser
-did best when 30 % of the proposals came from a language model; a model of 0.8B parameters was enough.  A share of 80 %
-did worse.  The optimiser of this agent is ``knobs``.  A small model chooses from the optimiser's own moves.  A capable
-model sees what the optimiser knows, and may change knobs or code.  The optimiser reads the knobs from the current file.
+did best when 30 % of the proposals came from a language model.  A model of 0.8B parameters was enough.  A share of
+80 % did worse.  The optimiser of this agent is ``knobs``.  A small model chooses from the optimiser's own moves.  A
+capable model sees what the optimiser knows, and may change knobs or code.  The optimiser reads the knobs from the
+current file.
 """
 
 from __future__ import annotations

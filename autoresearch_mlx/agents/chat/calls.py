@@ -158,12 +158,16 @@ class Calls:
         settings, spent, most = self._office.settings, self.spent, self._office.most()
         if most.tokens is not None and spent.tokens + ask.prompt_tokens > most.tokens:
             said = f"{spent.tokens:,} of max_tokens_total = {most.tokens:,} tokens are spent"
-            hint = "run --max-tokens N, [agent] max_tokens_total in lab.toml, or --agent knobs"
+            hint = (
+                "raise the cap: run --max-tokens N, or max_tokens_total under [agent] in lab.toml; or use --agent knobs"
+            )
             raise Spending(f"{said}, and the next prompt has about {ask.prompt_tokens:,}", hint)
         cost = spent.cost(settings.price_in, settings.price_out)
         if most.cost is not None and cost is not None and cost >= most.cost:
             said = f"{cost:.4f} of max_cost = {most.cost:g} is spent"
-            raise Spending(said, "run --max-cost X, [agent] max_cost in lab.toml, or --agent knobs")
+            raise Spending(
+                said, "raise the cap: run --max-cost X, or max_cost under [agent] in lab.toml; or use --agent knobs"
+            )
 
 
 def secrets_of(settings: AgentSettings, environment: Callable[[str], str | None] = os.environ.get) -> tuple[str, ...]:

@@ -382,7 +382,7 @@ class Chat:
 def _chosen(thread: Thread, reply: Reply) -> tuple[Edit | None, str]:
     """Return the edit of the menu entry that a reply chooses, and the problem if the reply chooses no entry.
 
-    There is neither edit nor problem if no menu was shown, or if the reply is a whole proposal.
+    The result is ``(None, "")`` if no menu was shown, or if the reply is a whole proposal.
     """
     if not thread.choices or reply.finish == "refused" or read_fields(reply.text)[0] is not None or OPENS in reply.text:
         return None, ""

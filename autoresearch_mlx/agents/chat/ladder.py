@@ -46,7 +46,9 @@ def proven(form: Form, settings: AgentSettings, facts: ModelFacts, history: Hist
 
 
 def from_the_rung_down(rung: Form, wish: bool) -> tuple[Form, ...]:
-    """Return the forms in the order in which they are tried until a prompt fits: ``rung``, simpler forms, richer forms.
+    """Return the forms in the order in which they are tried until a prompt fits.
+
+    ``rung`` comes first, then the simpler forms, then the richer forms.
 
     If ``wish`` is true, the task is an idea of the user, which is on no menu.  Then the model is asked for code, or, if
     the prompt for code does not fit, for values.

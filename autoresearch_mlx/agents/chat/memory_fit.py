@@ -20,7 +20,10 @@ FREE_RESERVE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The decision.  ``fits`` is None if a size is unknown.  ``words`` give the sizes, or name the unknown sizes."""
+    """Whether the model and a run fit into memory together.
+
+    ``fits`` is None if a size is unknown.  ``words`` give the sizes, or name the unknown sizes.
+    """
 
     fits: bool | None
     words: str

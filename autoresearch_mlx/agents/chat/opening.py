@@ -43,7 +43,10 @@ class NothingToChoose(PromptTooLong):
 
 @dataclass(frozen=True, slots=True)
 class FormSize:
-    """The tokens of the next question in one form and the limit of its reply; or why the form cannot be used."""
+    """The size of the next question if it has this form: tokens of the prompt, and the most tokens of the reply.
+
+    ``problem`` says why the form cannot be used; it is empty if the form can be used.
+    """
 
     form: Form
     tokens: int | None

@@ -93,8 +93,8 @@ class Outage:
 def outage(output: str, now: datetime | None = None) -> Outage | None:
     """Return the outage or usage limit that the last lines of an output report; None when there is no such report.
 
-    ``now`` is the current time with its zone, from which the date of a time of day follows.  If ``now`` is None, the
-    clock is read.
+    ``now`` is the current time with its zone.  It gives the date if the output names only a time of day.  If ``now`` is
+    None, the clock is read.
     """
     lines = [line.strip() for line in output.splitlines() if line.strip()][-_LINES:]
     for pattern in (_LIMITS, _OVERLOADED, _UNREACHABLE):

@@ -60,7 +60,7 @@ class Patience:
     def _wait_a_while(self, how: str) -> None:
         """Raise AgentAway until the experiment has waited ``seconds``.
 
-        After that, the experiment is lost, and the next experiment may wait again.
+        After that time the method returns, so the experiment ends without an edit.  The next experiment may wait again.
         """
         now = self._clock()
         self._since = now if self._since is None else self._since

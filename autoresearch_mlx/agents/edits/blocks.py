@@ -125,7 +125,7 @@ def _shifted(original: Original, block: Block) -> list[Place]:
 def _within(original: Original, block: Block) -> list[Place]:
     """Find the places where a search text of one line is a part of a line of the file.
 
-    Usually the model left out the comment at the end of the line.
+    There usually is such a place when the model left out the comment at the end of the line.
     """
     search, replace = _without_blank_ends(block.search, block.replace)
     needle, instead = search[0].strip(), replace[0].strip() if len(replace) == 1 else ""
@@ -228,7 +228,10 @@ def _nearest(folded: Sequence[str], wanted: Sequence[str]) -> int | None:
 
 
 def _widened(folded: Sequence[str], wanted: Sequence[str], at: int) -> tuple[int, int]:
-    """Return the window's first line and end, moved outwards to the first and last wanted line if these are near."""
+    """Return the first line and the end of the window that starts at line ``at``, made larger where this helps.
+
+    The window is made larger to include the first or the last wanted line, if this line is near.
+    """
     end = min(len(folded), at + len(wanted))
     before, behind = max(0, at - _OFF), min(len(folded), end + _OFF)
     at = next((k for k in range(before, at) if wanted[0] and folded[k] == wanted[0]), at)

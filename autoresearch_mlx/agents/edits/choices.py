@@ -36,7 +36,7 @@ def menu_schema(count: int) -> dict[str, Any]:
 
 
 def values_schema(knobs: Sequence[KnobValues]) -> dict[str, Any]:
-    """Return the schema of new values, with a branch for each knob that lists the values offered for this knob."""
+    """Return the schema of new values for knobs: for each knob, a branch lists the values that are offered."""
     branches = [
         closed_object(name={"type": "string", "enum": [k.name]}, value={"enum": [_plain(v) for v in k.values]})
         for k in knobs

@@ -1,7 +1,7 @@
 """Make the example of an answer from the lab's own knobs, and recognise a copy of the example in a reply.
 
 Small models copy examples.  If the example is about another program, a small model proposes a knob, a title or an axis
-of that program.  These mean nothing in the lab.  So the example is about a knob of the lab, and a copy of the
+of that program.  Such names mean nothing in the lab.  So the example is about a knob of the lab, and a copy of the
 example is refused.
 """
 

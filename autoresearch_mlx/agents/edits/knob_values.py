@@ -33,7 +33,7 @@ class Unfit(Exception):
 def place(name: str, files: Mapping[str, Mapping[str, Knob]]) -> tuple[str, str]:
     """Return the path and the knob for a name in a reply, such as ``MATRIX_LR`` or ``train_mlx.py:MATRIX_LR``.
 
-    Raises Unfit for a name that fits no knob, or knobs in several files.
+    Raises Unfit if no file has such a knob, or if several files have it.
     """
     path, _, bare = name.strip().rpartition(":")
     within = {p: knobs for p, knobs in files.items() if not path or p == path}

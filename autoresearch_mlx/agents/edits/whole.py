@@ -92,7 +92,7 @@ def _is_stub(node: Any) -> bool:
 
 
 def only_an_excerpt(tree: ast.Module, original: ast.Module) -> str | None:
-    """Return a message if a text lacks most top-level names of the file, so that it is only a part; None otherwise."""
+    """Return a message if a text is only a part of the file: it lacks most top-level names.  Otherwise return None."""
     had, has = top_names(original), top_names(tree)
     lacking = [name for name in had if name not in has]
     if len(had) < _FEW_NAMES or 3 * len(lacking) <= 2 * len(had):

@@ -1,7 +1,7 @@
 """Keep the backlog of ideas: a journal in the session's folder, from which the ideas are read.
 
-``ideas.jsonl`` contains the events ``added``, ``dropped``, ``taken`` and ``refilled``.  Whether an idea is done follows
-from the ledger: from the ``talk`` of the experiment that took the idea.
+``ideas.jsonl`` contains the events ``added``, ``dropped``, ``taken`` and ``refilled``.  Whether an idea is done
+follows from the ledger, which has the ``talk`` of the experiment that took the idea.
 """
 
 from __future__ import annotations

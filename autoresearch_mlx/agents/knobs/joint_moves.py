@@ -67,10 +67,12 @@ class Pool:
 
     A joint move is a choice of some of these single steps, ``{knob: index of its step}``.
 
-    Four arrays have shape (steps,): ``index`` of the step's knob, ``unit``, the place in the knob's range, ``length``,
-    squared, and ``growth``, the doublings of memory.  ``columns``, shape (steps, 2), are the columns that a step
-    changes: the column of its knob, and the column of the knob's follower (-1 for none).  ``level`` is
-    :attr:`Outlook.level`, which is stored because its computation takes a prediction.
+    Four arrays have one entry for each step.  ``index`` is the index of the step's knob.  ``unit`` is the place of the
+    new value in the knob's range, from 0 to 1.  ``length`` is the square of the step's length, in widths of the trust
+    region.  ``growth`` is by how many doublings the step raises the memory.
+
+    ``columns``, shape (steps, 2), has the columns that a step changes: the column of its knob, and the column of the
+    knob's follower (-1 for none).  ``level`` is :attr:`Outlook.level`, stored here so that it is computed only once.
     """
 
     outlook: Outlook

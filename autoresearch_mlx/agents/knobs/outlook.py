@@ -138,8 +138,8 @@ def look(space: Space, memory: Memory, sigma: float | None = None) -> Outlook:
     """Fit all models to the trials; ``sigma`` is a measurement's noise in the metric's unit, if known.
 
     Moves start from the centre, which is the measured point with the highest expected gain.  The centre is often not
-    the incumbent.  For example, the incumbent may have measured too well by luck.  Then the loop discards candidates
-    with real gains of several sigma, and the centre may be such a discarded candidate.
+    the incumbent.  For example, the incumbent's measured value may be too good by luck.  Then the loop discards
+    candidates with real gains of several sigma, and the centre may be such a discarded candidate.
     """
     where = coordinates(space)
     trials = _nearest(where, where.rows([space.start]), memory.trials)

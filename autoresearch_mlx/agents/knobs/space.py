@@ -46,7 +46,7 @@ class Dimension:
         return r.kind in ("log", "pow2") or (r.kind == "int" and r.low >= 1 and WIDE * r.low <= r.high)
 
     def holds(self, value: Any) -> bool:
-        """Return whether a value has a place in the range; :meth:`unit` puts larger and smaller numbers at its ends."""
+        """Return whether a value has a place in the range; :meth:`unit` puts other numbers at an end of the range."""
         if self.range.kind == "choice":
             return value in self.range.choices
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE

@@ -1,8 +1,8 @@
 """Predict the gain of a step by a Gaussian process that is fitted to the measured gains.
 
-The scales of the process's kernel are estimated from the measurements (:mod:`kernel`).  This module also computes the
-two logarithms by which candidates are ranked.  The first is that of the expected improvement (Jones et al. 1998; Ament
-et al. 2023, arXiv:2310.20708).  The second is that of the gain that the loop is expected to keep.  The Gaussian process
+The scales of the process's kernel are estimated from the measurements (:mod:`kernel`).  This module also computes two
+logarithms by which candidates are ranked: the logarithm of the expected improvement (Jones et al. 1998; Ament et al.
+2023, arXiv:2310.20708), and the logarithm of the gain that the loop is expected to keep.  The Gaussian process
 is written here because the libraries for Gaussian processes need torch.
 """
 
@@ -86,8 +86,8 @@ class Surrogate:
         """Return the logarithm of the gain over the incumbent that the loop is expected to keep, shape (points,).
 
         The loop keeps a move if its measurement is better than the incumbent's by more than ``margin``; the gain of
-        any other move counts as 0.  If the incumbent measured well by luck, the loop often discards moves with a real
-        gain.  ``noise`` and ``margin`` are in multiples of ``unit``.
+        any other move counts as 0.  If the incumbent's measured value is too good by luck, the loop often
+        discards moves with a real gain.  ``noise`` and ``margin`` are in multiples of ``unit``.
         """
         ahead = self._compare(rows, incumbent)
         total = np.sqrt(ahead.variance + noise**2)

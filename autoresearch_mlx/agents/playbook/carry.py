@@ -123,9 +123,9 @@ def _wanted(knob: Knob, was: Any, to: Any) -> tuple[Any, str, str]:
     if was == 0 or here == 0:
         return to, "", "the value reached on the other machine, because a change from 0 has no ratio"
     if _is_share(knob.name) and all(0 <= value <= 1 for value in (was, to, here)):
-        return to, "", "the value reached on the other machine, since it is a share"
+        return to, "", "the value reached on the other machine, because it is a share"
     if isinstance(was, int) and isinstance(to, int) and abs(was) < SMALL:
-        return here + to - was, f"{to - was:+d}", "the difference, since it is a count"
+        return here + to - was, f"{to - was:+d}", "the difference, because it is a count"
     return here * to / was, f"x{to / was:.3g}", "by the ratio"
 
 

@@ -131,7 +131,7 @@ class Material:
 
 
 def gather(context: Context, task: str, optimiser: str) -> Material:
-    """Read the material.  Raises the errors of ``context.read`` and of the H100's table."""
+    """Read the material for a prompt.  Raises the errors of ``context.read`` and of :func:`h100`."""
     axis = axis_named(task, context)
     hints = h100(axis, context.history.metric)
     return Material(context, task, optimiser, files(context), nearest(context, axis), hints)
@@ -150,7 +150,7 @@ def program(text: str, share: float) -> str:
 
 
 def _beginning(text: str, share: float) -> str:
-    """Return the first lines of the text, at most this share; return the whole text when a cut would save little."""
+    """Return the first lines of the text, at most ``share`` of it, or the whole text if a cut would save little."""
     kept, room = "", share * len(text)
     for line in text.splitlines(keepends=True):
         if len(kept) + len(line) > room:

@@ -32,10 +32,10 @@ class Failure:
 
 
 def nearest(context: Context, axis: str | None) -> tuple[Failure, ...]:
-    """Return the last ``MOST`` failures in this order, oldest first within each group.
+    """Return at most ``MOST`` failures: the newest, or, if an axis is given, those that concern this axis most.
 
-    With an axis, failures on other axes of its family (``lr.*``) come first, then failures on the axis itself; without
-    an axis, all failures are one group.
+    With an axis, the failures on the axis itself come last.  Before them come failures on other axes of its family (the
+    family of ``lr.matrix`` is ``lr.*``).  Otherwise the order is oldest first.
     """
     failed = [e for e in context.history.experiments if e.status in _TOLD and e.number > 0]
     if axis is not None:

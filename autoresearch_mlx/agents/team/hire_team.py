@@ -28,7 +28,7 @@ def hire_team(model: str, office: Office, load: Callable[[str, Office], Agent]) 
     chief = model or wanted.chief
     names = wanted.juniors or _usual(model, office)
     if any(name.partition(":")[0] in ("team", "auto") for name in names):
-        raise AgentError("a junior cannot be a team, or auto", "name agents under [team] juniors in lab.toml")
+        raise AgentError("a junior cannot be a team or `auto`", "name other agents under [team] juniors in lab.toml")
     if len(names) == 1 and chief == POLICY and not wanted.critic:
         office.say(f"agent: a team of one junior, {names[0]}, which works without a chief")
         return load(names[0], office)
@@ -56,7 +56,9 @@ def _junior(at: int, name: str, twice: bool, office: Office, load: Callable[[str
     model = office.settings.model
     if name.partition(":")[0] in PREFIXES or name in ("chat", model):
         if name == "chat" and model is None:
-            raise AgentError("the junior chat needs a model", "[agent] model in lab.toml, or name ollama:MODEL")
+            raise AgentError(
+                "the junior chat needs a model", "set model under [agent] in lab.toml, or name the junior ollama:MODEL"
+            )
         return Junior(label, Chat(open_endpoint(model if name == "chat" and model else name, own), own, 0.0), True)
     agent = load(name, own)
     return Junior(label, agent, hasattr(agent, "next_brief"))
