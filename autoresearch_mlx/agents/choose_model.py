@@ -149,7 +149,9 @@ def _key_in(variable: str) -> str:
     key = os.environ.get(variable, "").strip()
     if not key:
         said = f"the environment variable {variable} does not hold an API key"
-        raise AgentError(said, f"export {variable}=..., or name another variable: api_key_env in lab.toml")
+        raise AgentError(
+            said, f"export {variable}=..., or name another variable with api_key_env under [agent] in lab.toml"
+        )
     if not key.isascii() or not key.isprintable() or " " in key:
         raise AgentError(f"{variable} does not hold an API key: a key is ASCII without spaces", f"check {variable}")
     return key

@@ -177,7 +177,7 @@ class TestCutting:
         with pytest.raises(AgentError) as caught:
             written(night(), 4096)
         file = estimate(next(iter(night().files.values())))
-        assert f"{file:,} of them train_mlx.py" in str(caught.value)
+        assert f"of which {file:,} are the text of train_mlx.py" in str(caught.value)
         assert "room for 4,096" in str(caught.value)
         assert "context_tokens" in caught.value.hint
 

@@ -29,7 +29,7 @@ _AT_ONCE = ("dropped", "garbled")
 pause, even if ``patience`` is 0."""
 _LONGEST_PAUSE = 60.0
 _SECRET = 8
-"""A shorter value of an environment variable (in characters) is not treated as a key."""
+"""Least length of a key, in characters; a shorter value of an environment variable is not treated as a key."""
 
 
 class Spending(AgentError):

@@ -10,9 +10,9 @@ from autoresearch_mlx.models.wire import ModelFacts
 
 GB = 2**30
 LOADED = 1.2
-"""Ratio of a loaded model's memory to the size of its weights.  The other memory is the key-value cache and buffers."""
+"""Ratio of a loaded model's memory to the size of its weights.  The model also needs a key-value cache and buffers."""
 RESERVE = 0.25
-"""Share of main memory left to the system and other programs; Metal recommends that a program uses at most 0.75."""
+"""Share of main memory left to the system and other programs; Metal recommends to use at most 0.75 of it."""
 
 FREE_RESERVE = 0.05
 """Share of main memory that must stay free while a run and a loaded model use the rest."""

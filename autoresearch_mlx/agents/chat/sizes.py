@@ -22,7 +22,7 @@ Without a low limit, a small model may write many spaces, which the schema allow
 CODE = 1.5
 """Maximum number of tokens of a reply with code, as a multiple of the tokens of the largest file."""
 LEAST_CODE = 1000
-"""Lower bound of this maximum for small files, because a model may add much code to a small file."""
+"""Least value of the maximum that ``CODE`` gives, in tokens, because a model may add much code to a small file."""
 RESERVED = 2048
 """Tokens that a prompt leaves free for search/replace blocks, which seldom need more."""
 THOUGHTS = 4096

@@ -37,7 +37,7 @@ done
 """
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
 _SECRET = 8
-"""A shorter value (in characters) is not treated as a secret, because it could be an ordinary word."""
+"""Least length of a secret, in characters; a shorter value could be an ordinary word."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ BAN = 25
 """Number of experiments that a ban lasts, counted from the last loss."""
 _COUNTS = frozenset({"keep", "discard", "crash", "timeout", "invalid"})
 """Statuses of experiments that count as tries of their axis, if something ran.  A duplicate was not run, and an
-interrupted experiment was not finished, so these do not count."""
+interrupted experiment was not finished, so neither of them counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ PUSH = 12
 LEAP = 20
 """Number of experiments without a keep after which the model starts from older versions."""
 ISLAND = 8
-"""After ``LEAP`` experiments without a keep, this many experiments start from older versions, then this many start from
-the incumbent, and so on in turns."""
+"""Number of experiments that start from older versions, after ``LEAP`` experiments without a keep.  Then the same
+number of experiments start from the incumbent, and so on in turns."""
 SHARES = {"improve": 0.6, "combine": 0.2, "simplify": 0.1, "leap": 0.1}
 PUSHED = {"improve": 0.4, "combine": 0.2, "simplify": 0.1, "leap": 0.3}
 _REPAIR = 0.5

@@ -25,12 +25,12 @@ PRIOR = -3.0
 """Log-odds of failing before any run is known: a chance of about 1 in 20."""
 RIDGE = 0.0007
 """Penalty on the slopes.  The penalty is weak, because one more doubling of a size may turn a safe run into a certain
-crash.  Also, settings that failed once fail again, even if the measurements are noisy."""
+crash.  Also, settings that failed in one run fail in the next run too, even if the measurements are noisy."""
 RIDGE_PRIOR = 0.1
 STEPS = 12
 REACH = 0.05
-"""Width of the neighbourhood of a point: the standard deviation, as a share of the knobs' ranges, of the Gaussian that
-weights the outcomes of other runs by their distance."""
+"""Standard deviation of the Gaussian by which the outcomes of other runs count less with their distance from a point.
+It is a share of the knobs' ranges."""
 
 DOUBLING = 1.5
 """Expected rise of the log-odds for each doubling of memory, before any run has failed."""

@@ -12,8 +12,8 @@ from autoresearch_mlx.agents.knobs.moves import Move, last_resort, paired_moves,
 from autoresearch_mlx.agents.knobs.outlook import Outlook
 
 STRETCHES = (1.0, 2.0, 4.0)
-"""Factors by which the widths of the trust region are multiplied.  The next factor applies after every move within the
-present factor has been tried."""
+"""Factors by which the widths of the trust region are multiplied.  The search goes on to the next factor
+when every move in the present trust region has been tried."""
 SHORTER = 0.5
 """Factor by which a single step may be shortened in a joint move."""
 

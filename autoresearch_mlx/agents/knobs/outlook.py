@@ -26,8 +26,8 @@ CAUTION = 6.0
 little."""
 MARGIN = 1.0
 """Smallest improvement over the centre, in standard deviations of one measurement.  The loop would not keep a smaller
-gain.  Without this margin, the search would measure points close to the centre until one point measures better by
-luck."""
+gain.  Without this margin, the search would measure points close to the centre until one point gets a better value
+by luck."""
 KEPT = 0.3
 """Weight of the expected kept gain (:meth:`Surrogate.log_kept_gain`) in a move's rank.  The expected improvement over
 the centre has weight 1."""
@@ -37,8 +37,8 @@ FIRST_STEP = 1.0
 """Amount added to the rank of a single step if no trial has moved its knob alone.  Joint moves use only knobs that were
 moved alone.  Without this amount, joint moves would use up the trials, and some knobs would never be moved alone."""
 HEAD_START = 1.0
-"""Amount added besides ``FIRST_STEP``, if no trial has moved the knob at all and the step goes in the direction that
-the public records kept more often."""
+"""Amount added to the rank of a single step in addition to ``FIRST_STEP``.  It is added only if no
+trial has moved the knob at all, and the step goes in the direction that the public records kept more often."""
 
 TIRED = 0.25
 """Factor of the tiredness (:func:`region.tiredness`) of the move's most tired knob; the product is subtracted from the

@@ -159,10 +159,10 @@ def _record(material: Material, detail: Detail) -> list[str]:
 def too_small(context: Context, room: int, least: int, files: bool = True) -> PromptTooLong:
     """Return the error for a prompt that does not fit; ``files`` is true if the prompt contains the editable files."""
     inside = sum(estimate(text) for text in context.files.values())
-    of_them = f", {inside:,} of them {', '.join(context.files)}" if files else ""
+    of_them = f", of which {inside:,} are the text of {', '.join(context.files)}" if files else ""
     return PromptTooLong(
         f"the shortest prompt has about {least:,} tokens{of_them}; there is room for {room:,}",
-        "raise `[agent] context_tokens` in lab.toml, choose a model with a longer context, or --agent knobs",
+        "raise `[agent] context_tokens` in lab.toml, choose a model with a longer context, or use --agent knobs",
     )
 
 

@@ -15,7 +15,7 @@ _RUNS = re.compile(r"`{3,}|~{3,}")
 _TOKENS = re.compile(r"<(?=[|｜]|/?(?:s|bos|eos|think|thinking|start_of_turn|end_of_turn|tool_call)>)|\[(?=/?INST\])")
 
 _LONGEST = 20
-"""A text is first cut to this multiple of the wanted width, so that an endless line takes no time."""
+"""A text is first cut to this multiple of the wanted width, so that a very long line takes little time."""
 
 
 def tame(text: str) -> str:
