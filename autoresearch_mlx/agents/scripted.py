@@ -115,10 +115,12 @@ def _path(step: Step, having: list[str], what: str, files: Mapping[str, str]) ->
     if named is not None and named in files:
         return str(named)
     if named is not None:
-        raise AgentError(f"{step.where}: 'path' {named!r} is not an editable file", f"editable: {', '.join(files)}")
+        raise AgentError(
+            f"{step.where}: 'path' {named!r} is not an editable file", f"editable files: {', '.join(files)}"
+        )
     if len(having) != 1:
         found = f"{len(having)} files have" if having else "no editable file has"
-        raise AgentError(f"{step.where}: {found} the {what}", f"editable: {', '.join(files)}")
+        raise AgentError(f"{step.where}: {found} the {what}", f"editable files: {', '.join(files)}")
     return having[0]
 
 
@@ -127,7 +129,9 @@ def read_script(path: Path) -> tuple[Step, ...]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise AgentError(f"cannot read the script {path}: {error}", "give it as scripted:PATH") from error
+        raise AgentError(
+            f"cannot read the script {path}: {error}", "name a JSON or JSONL file that can be read, as scripted:PATH"
+        ) from error
     return tuple(_checked(Step(where, fields)) for where, fields in _raw_steps(path, text))
 
 

@@ -312,7 +312,7 @@ def test_a_program_that_never_edits_ends_the_run_after_five_experiments(line: st
         AgentError, match=r"5 experiments in a row had no edit; the last one: .*please log in"
     ) as caught:
         agent.propose(house.context(number=6))
-    assert "its sandbox may be read-only, or it may lack the permission to edit" in caught.value.hint
+    assert "the agent's sandbox may be read-only, or the agent may lack the permission to edit" in caught.value.hint
 
 
 def test_an_agent_that_never_edits_is_asked_again_only_in_its_first_experiment(house: House) -> None:

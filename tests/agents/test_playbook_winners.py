@@ -168,7 +168,7 @@ def test_a_knob_that_cannot_move_here_is_left_out_with_the_reason(text: str, rea
 
 def test_two_files_with_the_same_knob_are_no_guess_of_ours() -> None:
     play = carry(Winner("a", {"X": (8, 9)}, 0.1, (1,)), {"a.py": "X = 1\n", "b.py": "X = 2\n"})
-    assert play.left_out == ("X: a.py and b.py both have this knob",)
+    assert play.left_out == ("X: a.py and b.py each have a knob of this name",)
 
 
 def test_a_short_window_is_not_tried_where_no_layer_is_short() -> None:

@@ -174,7 +174,8 @@ class CodingAgent:
         if ended.killed is None and not changed and ended.returncode in _NOT_STARTED:
             said = f"the coding agent cannot be started: {how_it_ended(ended.returncode, log)}"
             raise AgentError(
-                said, "try the line in a shell; it is [agent] command in lab.toml, or --agent command:LINE"
+                said,
+                "try its shell line by hand; the line is [agent] command in lab.toml, or LINE in --agent command:LINE",
             )
         if changed and ended.killed is None:
             self._patience.answered()
@@ -240,8 +241,8 @@ def _remedy(line: str) -> str:
     """Return what the user can do if the agent makes no edit."""
     lacking = lacks_permission(line)
     known = f"{lacking}; `--agent {program_of(line)}` passes that option" if lacking else ""
-    sandbox = "its sandbox may be read-only, or it may lack the permission to edit without asking"
-    more = "try the line in a shell, or give it more [agent] command_seconds in lab.toml"
+    sandbox = "the agent's sandbox may be read-only, or the agent may lack the permission to edit without asking"
+    more = "try its shell line by hand, or raise command_seconds under [agent] in lab.toml"
     return f"{known or sandbox}; {more}"
 
 

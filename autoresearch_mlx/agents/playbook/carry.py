@@ -84,7 +84,7 @@ def _step(name: str, change: tuple[Any, Any], files: Mapping[str, str]) -> Step 
     if not having:
         return "no such knob in the file" if len(files) == 1 else "no such knob in the files"
     if len(having) > 1:
-        return f"{' and '.join(having)} both have this knob"
+        return f"{' and '.join(having)} each have a knob of this name"
     knobs = read_knobs(files[having[0]])
     knob = knobs[name]
     if (reason := _idle(name, knobs) or _unlike(knob, change)) is not None:

@@ -134,7 +134,7 @@ class Playbook:
         )
         if not tried:
             said = f"none of the {len(self._winners)} winners {self._all('on')} fits: {_by_reason(self.skipped)}"
-        return AgentError(said, "`autoresearch-mlx compare` sets both machines side by side")
+        return AgentError(said, "`autoresearch-mlx compare` shows the results of both machines side by side")
 
 
 def _by_reason(skipped: Iterable[str]) -> str:

@@ -375,5 +375,5 @@ class Team:
         rest = (junior.rest if asked is None else asked) if passing else math.inf
         junior.away_until, junior.rest = time.monotonic() + rest, min(2 * junior.rest, _LONGEST_REST)
         until = f"for {rest:.0f} s" if passing else "for the rest of this run"
-        self._office.say(f"{junior.name}: {error}; it gets no brief {until}")
+        self._office.say(f"{junior.name}: {error}; this junior gets no brief {until}")
         self._book.end(brief, "failed", str(error))
