@@ -1,1 +1,2 @@
-"""Define the targets, which say what is improved and measure it: ``pretrain``, ``command``, ``evals``, ``kernel``."""
+"""Define the targets ``pretrain``, ``command``, ``evals`` and ``kernel``: each says what a lab improves, and measures
+its value."""

@@ -1,9 +1,9 @@
 """Define the interface between a target and the rest of the program.
 
-A target consists of two objects.  The first, a :class:`TargetKind`, does everything that is needed before a
-measurement.  It chooses the conditions that stay the same for a whole session, writes them into the ledger and reads
-them back.  It names the facts on which measured values depend, and supplies lines for `doctor` and `plan`.  Last, it
-builds the second object, an :class:`autoresearch_mlx.experiment.Target`, which makes the measurements of one session.
+A target consists of two objects.  The first, a :class:`TargetKind`, chooses the conditions that stay the same for a
+whole session, writes these conditions into the ledger and reads them back.  The kind also names the facts on which
+measured values depend, and supplies lines for `doctor` and `plan`.  Last, the kind builds the second object, an
+:class:`autoresearch_mlx.experiment.Target`, which makes the measurements of one session.
 
 A target of your own subclasses :class:`TargetKind` and :class:`TargetBase` and implements ``build`` and ``measure``;
 every other method has a default.  CONTRIBUTING.md has a complete example.
@@ -76,11 +76,11 @@ class PlanFacts:
     overhead_seconds: float | None = None
     """Time that one run takes for start, compilation and evaluation, without training."""
     overhead_source: str | None = None
-    """Where the overhead comes from, in words for the user."""
+    """How ``overhead_seconds`` is known, as text for the user, such as "calibrated" with a date."""
     peak_bytes: int | None = None
-    """The most memory that a measured run has used."""
+    """The most memory that a measured run has used, in bytes."""
     gpu_memory_bytes: int | None = None
-    """Memory of the GPU, if the GPU has memory of its own."""
+    """Memory of the GPU in bytes, if the GPU has memory of its own."""
 
 
 class TargetKind(ABC, Generic[C]):
@@ -168,8 +168,8 @@ class TargetKind(ABC, Generic[C]):
     # --- the start of a session
 
     def preset(self, knobs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the knobs whose values are written into the baseline's files, out of the profile's ``knobs``; by
-        default none."""
+        """Return the part of the profile's ``knobs`` whose values are written into the baseline's files; by default
+        this part is empty."""
         return {}
 
     def margin(self, profile: Profile) -> float:
@@ -308,10 +308,10 @@ class Informing(Protocol):
     """A target that tells the proposing agent more about the runs than their values."""
 
     def findings(self, folder: Path, history: History) -> str:
-        """Return what the target found in the runs, as text for a model or a coding agent; empty if it found nothing.
+        """Return what the target found in the runs, as text for a model or a coding agent, or an empty string.
 
-        ``folder`` is the session's folder; it has the logs that the measurements name.  The text may quote output of
-        edited code, so prompts treat it as data.  Raises nothing.
+        ``folder`` is the session's folder, which contains the logs that the measurements name.  The returned
+        text may quote output of edited code, so prompts treat the text as data.  Raises nothing.
         """
         ...
 
@@ -329,4 +329,4 @@ class Appraising(Protocol):
         ...
 
 
-RESTART = "install the version that began the session, or start another session with --tag NAME"
+RESTART = "install the version of autoresearch-mlx that began the session, or start another session with --tag NAME"

@@ -45,7 +45,7 @@ class GuardedKind(TargetKind[Any]):
     """Wraps a user's own kind of target: each method calls the same method of that kind and checks the result."""
 
     def __init__(self, inner: TargetKind[Any], where: str) -> None:
-        """Check the attributes of the kind, which messages call ``where``.  Raises ConfigError."""
+        """Check the attributes of the kind.  ``where`` is the kind's name in messages.  Raises ConfigError."""
         self.inner, self.where = inner, where
         if not isinstance(name := getattr(inner, "name", None), str) or not name:
             self._wrong("has no name", 'the class needs name = "..."')
@@ -175,8 +175,10 @@ class _Guarded:
         return cast("str | None", _of_type((str, type(None)), self.where, method, words, LabError))
 
     def _data(self, call: Callable[..., Any], assignment: Assignment, *given: Any) -> Any:
-        """Return the result of a run; an error becomes a measurement of a crash, and the traceback goes into the run's
-        log."""
+        """Call a method that measures, and return the result.
+
+        An error becomes a measurement with the failure ``crash``, and its traceback goes into the run's log.
+        """
         try:
             return call(assignment, *given)
         except AutoresearchError:
@@ -269,7 +271,7 @@ def _of_type(kind: Any, where: str, method: str, found: Any, error: type[Autores
         return found
     kinds = kind if isinstance(kind, tuple) else (kind,)
     wanted = " or ".join("None" if each is type(None) else each.__name__ for each in kinds)
-    hint = f"it should be {wanted}; CONTRIBUTING.md has an example"
+    hint = f"the value must be of type {wanted}; CONTRIBUTING.md has an example"
     raise error(f"the target {where} failed in {method}: it returned {_shown(found)}", hint)
 
 

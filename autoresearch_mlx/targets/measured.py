@@ -12,7 +12,7 @@ from typing import Any, get_args
 from autoresearch_mlx.experiment import Assignment, Failure, Measurement, Seconds
 
 LARGEST_VALUE = 1e100
-"""Largest allowed value of a metric.  The judge calculates the noise from squares, and larger squares may overflow."""
+"""Largest allowed size of a metric's value.  The judge squares values, and squares of larger values may overflow."""
 
 
 def checked(found: object, assignment: Assignment, where: str, needs_value: bool = True) -> Measurement:

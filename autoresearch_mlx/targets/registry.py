@@ -61,8 +61,7 @@ def find_kind(name: str, root: Path) -> TargetKind[Any]:
 
 
 def with_defaults(settings: Settings, kind: TargetKind[Any]) -> Settings:
-    """Return the settings, with the kind's defaults for metric, direction and editable files that the settings leave
-    out.
+    """Return the settings.  If metric, direction or editable files are left out, the kind's defaults are filled in.
 
     Raises ConfigError if one of the kind's values cannot be used.
     """

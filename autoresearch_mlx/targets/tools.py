@@ -13,7 +13,7 @@ from autoresearch_mlx.lab.tool_settings import ToolSettings
 from autoresearch_mlx.targets.contract import Finding, Place
 
 _BIN = ("bin", "node_modules/.bin")
-"""Subfolders of a folder of tools that contain programs: those of a Python environment, and those that npm installs."""
+"""Subfolders that have the programs: ``bin`` in a Python environment, ``node_modules/.bin`` if npm installs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Tools:
         return tuple(need for need in self.wanted.all if self.found(need) is None)
 
     def refuse_missing(self) -> None:
-        """Raise LabError if a tool is missing; the error has the shell command that installs it."""
+        """Raise LabError if a tool is missing; the error's hint says how to install the tool."""
         if missing := self.missing():
             one = f"{_in_words(missing[0])}, which is" if len(missing) == 1 else f"{_named(missing)}, which are"
             said = f"this lab measures with {one} neither in {self.folder} nor on PATH"
@@ -87,7 +87,7 @@ def tools_of(place: Place) -> Tools:
 
 
 def names_of(need: str) -> list[str]:
-    """Return the common names of a tool's alternatives: axe-core for ``node_modules/axe-core/package.json``."""
+    """Return the names of a tool's alternatives for messages: axe-core for ``node_modules/axe-core/package.json``."""
     paths = (each.strip() for each in need.split("|"))
     names = (Path(path).parent.name if path.endswith("/package.json") else Path(path).name for path in paths)
     return [f"the program that {name[1:]} names" if name.startswith("$") else name for name in names]

@@ -24,13 +24,13 @@ class Check:
 
     @property
     def prefix(self) -> str:
-        """The first words of the reason that a failed check gives."""
+        """The first words of the message that says why the check failed."""
         return "the guard failed: " if self.name == GUARD else f"the check {self.name!r} failed: "
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of one check.  The defaults describe a check that did not run, because an earlier one failed."""
+    """The outcome of one check.  The defaults describe a check that did not run, because an earlier check failed."""
 
     name: str
     state: State = "not run"

@@ -32,7 +32,7 @@ class CommandConditions:
     guard: str | None = None
     """Shell command that must end with exit code 0; otherwise the metric does not count."""
     pattern: str | None = None
-    """Regular expression whose first group is the number; without it, the number is in a line ``METRIC name=value``."""
+    """Regular expression whose first group is the number; None if the number is in a line ``METRIC name=value``."""
     timeout_seconds: float = 600.0
     """Time limit for the program, and for its guard, in seconds."""
     check: tuple[Mapping[str, Any], ...] = ()

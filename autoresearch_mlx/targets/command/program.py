@@ -4,8 +4,8 @@ The number is taken from the last line ``METRIC name=value`` of the program's ou
 regular expression.  A carriage return ends a line as a newline does, and colours are ignored, because progress bars
 write carriage returns and colours.  A guard and named checks, if there are any, must end with exit code 0 before the
 program runs.  The program runs in the worktree.  So ``editable`` should not name code that measures, because an edited
-file could print any number.  The program is the user's own, so it runs without a sandbox.  But the parent watches its
-memory, the disk, and processes that it leaves running.
+file could print any number.  The program is the user's own, so it runs without a sandbox.  But the parent watches the
+program's memory, the disk, and processes that the program leaves running.
 """
 
 from __future__ import annotations
@@ -75,13 +75,14 @@ class Command(TargetBase):
         return None
 
     def smoke(self, assignment: Assignment) -> Measurement | None:
-        """Return None: not every program has a shorter run, and the guard runs before each measurement anyway."""
+        """Return None, because not every program has a shorter run.  The guard runs before each measurement anyway."""
         return None
 
     def measure(self, assignment: Assignment) -> Measurement:
         """Run the checks, then the program.
 
-        A failure is returned as a measurement, which is tainted if the machine caused the failure.
+        A failure is returned as a measurement.  If the machine caused the failure, the measurement is marked
+        ``tainted`` and does not count.
         """
         path = assignment.folder / "log.txt"
         outcomes: list[Outcome] = []

@@ -1,4 +1,4 @@
-"""Download files from the hub: show progress, resume after a kill, and check each finished file.
+"""Download files from the Hugging Face hub: show progress, resume after a kill, and check each finished file.
 
 The hub's own library finds the file, its size and its hash, and sends the user's token if there is one.  The bytes are
 fetched here, because the library keeps no partial file after its process ends.  With the library, a killed download of
@@ -47,8 +47,8 @@ class Remote:
     name: str
     size: int
     etag: str
-    """The hub's name for this version of the file; 64 hexadecimal digits (for large files) are the content's
-    SHA-256."""
+    """The hub's name for this version of the file.  For a large file, this name is the SHA-256 of the content, 64
+    hexadecimal digits."""
     commit: str | None
 
 

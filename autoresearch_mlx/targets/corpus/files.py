@@ -34,9 +34,9 @@ def writing(path: Path) -> Iterator[None]:
 def write_rows(path: Path, rows: Iterable[Rows], width: int) -> int:
     """Write rows, uint16 ``[width]``, into one .npy file as they come; return the number of rows.
 
-    The header's length is fixed, so that the row count can be filled in at the end.  Raises CorpusError, for example if
-    the disk is full.  No memory map is used, because on a full disk it would end the process with SIGBUS.
+    Raises CorpusError, for example if the disk is full.
     """
+    # No memory map is used, because on a full disk a memory map would end the process with SIGBUS.
     count = 0
     with writing(path):
         file = path.open("wb", buffering=1 << 20)
@@ -49,7 +49,7 @@ def write_rows(path: Path, rows: Iterable[Rows], width: int) -> int:
             count += 1
         with writing(path):
             file.seek(0)
-            file.write(_header(count, width))
+            file.write(_header(count, width))  # as long as the first header, which had no row count yet
             file.flush()
             os.fsync(file.fileno())
     finally:

@@ -1,9 +1,11 @@
 """Find near copies of documents by sketches of their text.
 
 A sketch is a sample of hashes.  To make a sketch, layout and case are removed from the text, and each window of 48
-bytes is hashed.  The sketch keeps the hashes that are divisible by 16.  (Broder, "On the resemblance and containment of
-documents", 1997: a sample by modulus preserves containment, which MinHash does not.) Equal passages have equal samples
-wherever they occur, so a copy is found even if it was cut, indented or extended.
+bytes is hashed.  The sketch keeps the hashes that are divisible by 16.  Equal passages have equal samples wherever the
+passages occur, so a copy is found even if it was cut, indented or extended.
+
+Source: Broder, "On the resemblance and containment of documents", 1997.  A sample by modulus preserves containment;
+MinHash does not preserve containment.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ _LOWER = bytes(range(256)).lower()
 
 
 def sketch(text: str) -> Hashes:
-    """Return the sketch of a text: the sampled hashes, sorted and without duplicates; a short text gives none."""
+    """Return the sketch of a text: the sampled hashes, sorted and without duplicates; empty for a short text."""
     data = np.frombuffer(text.encode("utf-8").translate(_LOWER, _BLANKS), np.uint8).astype(np.uint64)
     if len(data) < WINDOW:
         return np.empty(0, np.uint64)

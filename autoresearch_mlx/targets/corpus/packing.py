@@ -1,7 +1,8 @@
 """Pack documents into rows of equal width by best fit, without padding.
 
-Every row starts with BOS, and so does every document.  Each row is filled with the longest waiting document that still
-fits; if none fits, the shortest is cut to fill the row.  The policy says what happens to the rest of the cut document:
+Every row and every document starts with BOS, the token that begins a document.  Each row is filled with the longest
+waiting document that still fits.  If none fits, the shortest document is cut to fill the row.  The policy says what
+happens to the rest of the cut document:
 
 ``crop``    the rest is dropped, as in karpathy/autoresearch, so that val_bpb can be compared with runs there;
 ``split``   the rest waits again, with a new BOS.  Documents longer than a row are cut into row-sized pieces first, so

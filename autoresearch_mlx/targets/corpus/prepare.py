@@ -29,8 +29,8 @@ RECIPE = 2
 for the same request; corpora of an older recipe are then no longer used."""
 SHORTEST_ROW = 8
 SMALLEST_VOCAB, LARGEST_VOCAB = 260, 65_536
-"""Smallest and largest vocabulary.  It must have a token for each of 256 bytes and 4 special tokens, and every id must
-fit into 16 bits."""
+"""Smallest and largest number of tokens in a vocabulary.  256 tokens stand for the bytes, 4 tokens are special, and
+every token's id must fit into 16 bits."""
 
 
 def default_cache() -> Path:

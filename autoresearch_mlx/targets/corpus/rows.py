@@ -44,7 +44,7 @@ class Manifest:
     """SHA-256 of every file except the manifest, by the file's name."""
     tokenizer_sha256: str
     vocab_size: int
-    """Vocabulary size of the tokenizer, which is smaller than requested if the text yields no more tokens."""
+    """Number of tokens of the tokenizer.  The number is smaller than requested if the text yields no more tokens."""
     seq_len: int
     bos: int
     rows: dict[str, int]

@@ -1,4 +1,4 @@
-"""Define the sources of text: two datasets of the hub, a folder, and the standard library.
+"""Define the sources of text: two datasets of the Hugging Face hub, a folder, and the standard library.
 
 A ``Pooled`` source is one stream of documents, which this package splits by a hash of each document.  A pooled source
 is small, so all of its text is used.  A ``Fixed`` source is already split into training and held-out text.  A fixed
@@ -78,8 +78,8 @@ class Pooled:
     text: Callable[[Skip], Batches]
     detail: dict[str, Any]
     open_text: Callable[[], Batches] | None = None
-    """Function that starts a stream of the text that the edited code can read; this text never becomes held-out rows.
-    None if the edited code can read no text."""
+    """Function that starts a stream of the text that the edited code can read, or None if the code can read no text.
+    This text becomes held-out rows only if there is too little other text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Fixed:
 def standard_library(say: Say, seq_len: int) -> Pooled:
     """Return Python's standard library as a source, with the docstrings of modules written in C.
 
-    The held-out documents come from packages that the sandbox keeps closed.
+    The held-out documents come from packages that the sandbox keeps closed, if these packages have enough text.
     """
     files = stdlib.source_files()
     if not stdlib.has_tests():

@@ -56,7 +56,7 @@ def survey(pool: Pooled) -> Survey:
 
 
 def set_aside(found: Survey, rows: Iterable[int | None], width: int, readable: Batches | None = None) -> frozenset[int]:
-    """Return the keys of the documents that are set aside for the held-out splits: the lowest keys.
+    """Return the keys of the documents that are set aside for the held-out splits: those with the lowest keys.
 
     Enough documents are set aside to fill the rows, with a reserve, but never more than half of the text in bytes.
     Documents that are set aside do not train the tokenizer.  Documents that the splits do not need in the end return to

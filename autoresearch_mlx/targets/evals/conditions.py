@@ -97,7 +97,8 @@ def wrong_with(c: EvalsConditions) -> str | None:
         said = f"dev_share is {c.dev_share:g} and guard_share is {c.guard_share:g}"
         return f"{said}: dev_share must be above 0, guard_share 0 or more, and their sum at most 1"
     if min(c.repeats, c.calls, c.tokens, c.votes, c.max_tokens) < 1 or c.tool_calls < 0 or not c.seconds > 0:
-        return "repeats, votes, max_tokens and the budget of a case (calls, tokens, seconds) must be above 0"
+        said = "repeats, votes, max_tokens and the budget of a case (calls, tokens, seconds) must be above 0"
+        return f"{said}, and tool_calls must be 0 or more"
     if c.repeats > MOST_REPEATS or c.votes > MOST_REPEATS:
         return f"target.options.repeats and votes must be at most {MOST_REPEATS}"
     finite = {"temperature": c.temperature, "patience_seconds": c.patience_seconds, "seconds": c.seconds}

@@ -26,8 +26,9 @@ _SECONDS = 60.0
 
 
 def sandbox_breach(sandbox: Sandbox, private: Sequence[Path]) -> str | None:
-    """Return a sentence on the first forbidden action that worked or allowed action that failed, or None if all is
-    right.
+    """Return a sentence about the first action with a wrong outcome, or None if every outcome is right.
+
+    An outcome is wrong if a forbidden action worked, or if an allowed action failed.
 
     ``private`` lists the cases and other paths that the agent may not open.
     """

@@ -34,10 +34,10 @@ _STEERS = re.compile(
 def judged(case: Case, answer: Any, votes: int, ask: Ask, secret: str) -> Score:
     """Return the share of votes for the answer, or 0 for an answer that addresses the judge.
 
-    A vote asks two questions: whether the answer meets the rubric, then whether it fails to meet it.  If the rubric has
-    a reference, the first question is whether the answer is at least as good as the reference.  The second question
-    shows the two texts in the opposite order, and asks whether the answer is worse.  The answer wins the vote if the
-    replies are yes and no.
+    A vote asks two questions: whether the answer meets the rubric, then whether the answer fails to meet the rubric.
+    If the rubric has a reference, the first question is whether the answer is at least as good as the reference.  The
+    second question shows the two texts in the opposite order, and asks whether the answer is worse.  The answer wins
+    the vote if the judge says yes to the first question and no to the second.
     """
     text = (answer if isinstance(answer, str) else json.dumps(answer))[:_LONGEST]
     if answer is None or not text.strip():

@@ -28,8 +28,8 @@ class Scored:
     score: float
     why: str
     broken: str = ""
-    """Why the check itself failed, or an empty string if the check worked.  After a failed check, the run has no
-    value."""
+    """Why a rubric could not be judged: the judge's server refused the question.  Then the run has no value.  An empty
+    string means that nothing went wrong."""
 
     def trace(self) -> str:
         """Return a line of JSON with all facts about this answer, for the agent that proposes the next edit."""

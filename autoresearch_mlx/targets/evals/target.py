@@ -74,7 +74,8 @@ class Evals(TargetBase):
         if self.sandbox is None:
             return f"the agent runs without a sandbox, so it could read the hidden cases: {self.open_because}"
         if len(self.parts["hidden"]) < 2:
-            return "there are no hidden cases: dev_share and guard_share leave no case over"
+            found = len(self.parts["hidden"])
+            return f"a certificate needs two hidden cases, and dev_share and guard_share leave {found} hidden"
         return None
 
     def refuse(self, files: Mapping[str, str]) -> str | None:

@@ -26,7 +26,10 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """One model, with name, temperature and longest reply fixed.  An empty ``endpoint`` means the scripted model."""
+    """One model, whose name, temperature and longest reply are fixed.
+
+    An empty ``endpoint`` means the scripted model.
+    """
 
     model: str
     endpoint: str

@@ -37,8 +37,8 @@ class Candidate:
     source: str
     """The text of kernel.py."""
     forms: tuple[Form, ...]
-    """Forms of the candidate.  Without a form, the reference itself runs; the first candidate of some tasks has
-    none."""
+    """Forms of the candidate.  If there is no form, as in the first candidate of some tasks, the reference
+    itself runs."""
     compiled: bool
     """``COMPILE``: whether ``kernel`` runs under mx.compile."""
     constants: Mapping[str, Any]
@@ -235,7 +235,8 @@ class _Body:
     def _call(self, node: ast.Call) -> None:
         for keyword in node.keywords:
             if keyword.arg is None or keyword.arg in allowed.KEYWORDS_REFUSED:
-                _refuse(node, f"{keyword.arg or '**'}: work stays on the stream on which it is timed")
+                wrong = f"the argument {keyword.arg or '**'} is not allowed"
+                _refuse(node, f"{wrong}: work stays on the stream on which it is timed")
         match node.func:
             case ast.Name(id="range"):
                 for each in node.args:

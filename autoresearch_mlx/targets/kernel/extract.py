@@ -172,7 +172,7 @@ def _write(folder: Path, wanted: Wanted, task: Task, first: str) -> None:
 
 
 def remembered(state: Path, script: Path, text: str) -> Mapping[str, Any] | None:
-    """Return the last profile of the script if the script had this ``text`` at the time, else None."""
+    """Return the script's last profile if that profile was made from this ``text``, else None."""
     try:
         found: Mapping[str, Any] = json.loads((state / _NOTE).read_text(encoding="utf-8"))
         same = found["text"] == text and found["path"] == str(script)

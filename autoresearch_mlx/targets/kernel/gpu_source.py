@@ -94,9 +94,9 @@ def geometry_refused(found: Any) -> str | None:
             return f"launch(shapes): the {name} is {sizes!r}, not three whole numbers above 0"
     grid, threadgroup = found
     if prod(threadgroup) > _MOST_THREADS:
-        return f"launch(shapes): a threadgroup of {prod(threadgroup):,} threads; at most {_MOST_THREADS:,} fit"
+        return f"launch(shapes) gave a threadgroup of {prod(threadgroup):,} threads, but at most {_MOST_THREADS:,} fit"
     if max(grid) > _MOST_GRID:
-        return f"launch(shapes): a grid of {max(grid):,} threads along one axis; at most {_MOST_GRID:,} fit"
+        return f"launch(shapes) gave a grid of {max(grid):,} threads along one axis, but at most {_MOST_GRID:,} fit"
     return None
 
 

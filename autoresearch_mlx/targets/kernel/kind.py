@@ -32,7 +32,7 @@ _TIMEOUT = 180.0
 
 @dataclass(frozen=True, slots=True)
 class KernelConditions:
-    """The conditions of a session of this target."""
+    """The conditions of a session of the target ``kernel``."""
 
     task_sha256: str
     """SHA-256 of task.json and reference.py together."""

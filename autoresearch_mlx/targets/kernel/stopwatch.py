@@ -74,7 +74,8 @@ def converse(
 ) -> tuple[Failed | None, Ended]:
     """Start a bench, and send it the commands that ``talk`` yields; each reply is sent back into ``talk``.
 
-    ``look`` is called about ten times a second with the seconds left, and an exception from it ends the process.
+    ``look`` is called about ten times a second with the seconds left; an exception that ``look`` raises ends the
+    process.
     Returns two values: why the conversation ended early (None if it did not end early), and how the process ended.
     """
     path = folder / "order.json"

@@ -1,4 +1,4 @@
-"""What ``python train_mlx.py`` runs: make one whole measurement and print upstream's closing lines.
+"""Measure a script once, when the user starts ``python train_mlx.py``, and print the same closing lines as upstream.
 
     python -P -m autoresearch_mlx.targets.pretrain.alone PATH/train_mlx.py
 
@@ -70,8 +70,8 @@ def target_of(script: Path) -> Pretrain:
 
 
 def measure(target: Pretrain, script: Path, folder: Path) -> Measurement:
-    """Measure a copy of the script once.  The copy lies in another folder, so that the lab is free of files that the
-    script writes beside itself."""
+    """Measure a copy of the script once.  The copy lies in another folder, so that files that the script writes
+    beside itself do not reach the lab."""
     tree, run = folder / "tree", folder / RUN
     tree.mkdir()
     run.mkdir()
@@ -98,7 +98,10 @@ def trailer(m: Measurement, total_seconds: float, depth: object, peak: Peak | No
 
 
 def peak_of(target: Pretrain) -> Peak | None:
-    """Return the machine's best matrix product, from the calibration or measured now, or None if MLX does not work."""
+    """Return the highest speed of a matrix product, from the calibration or else measured now.
+
+    Returns None if MLX does not work.
+    """
     if target.peak is not None:
         return target.peak
     conditions = target.conditions

@@ -50,8 +50,8 @@ class Gained:
 
 
 def audited(conditions: Conditions, assignment: Assignment, measured: Measurement, gain: float) -> Measurement:
-    """Return the measurement with the findings of the audit in ``extra``; it is ``invalid`` if the audit contradicts
-    the score.
+    """Return the measurement with the findings of the audit in ``extra``, or with the failure ``invalid`` if the audit
+    contradicts the score.
 
     ``gain`` is the apparent gain of the run, in bits per byte.  The assignment's folder has the run's weights.  If
     ``assignment.incumbent`` can restore the incumbent's weights, they are scored on the same rows for comparison.

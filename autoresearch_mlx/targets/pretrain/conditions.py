@@ -32,7 +32,7 @@ class PretrainConditions:
     """Number of rows on which a run is scored."""
     eval_rows_wanted: int | None
     """Number of rows that the settings ask for, or None in an old ledger; ``eval_rows`` is smaller if the corpus has
-    fewer."""
+    fewer rows."""
     device: Device
     budget: Budget
     max_seconds: float | None

@@ -39,8 +39,10 @@ class PretrainKind(TargetKind[PretrainConditions]):
     conditions = PretrainConditions
 
     def check(self, settings: Settings) -> None:
-        """Refuse settings with several lanes before the text is prepared, which may take long; the target refuses only
-        later."""
+        """Refuse settings with several lanes.
+
+        The target refuses them too, but only after the text was prepared, and the preparation may take long.
+        """
         if (lanes := settings.run.lanes) > 1:
             why = "two trainings on one machine slow each other down, so neither could be measured"
             said = f"the target pretrain cannot have {lanes} lanes: {why}"
@@ -216,7 +218,7 @@ class PretrainKind(TargetKind[PretrainConditions]):
 def expected(settings: Settings, profile: Profile, calibration: Calibration | None) -> PlanFacts:
     """Return the facts that are known about a run under these settings.
 
-    ``calibration`` is this machine's, or None if there is none.
+    ``calibration`` is the calibration of this machine, or None if there is no calibration.
     """
     wanted = settings.budget.seconds
     by_hand = chosen_by_hand(settings)

@@ -1,6 +1,6 @@
-"""Find the machine's best measured matrix product, from which MFU is computed.
+"""Find the highest speed of a matrix product that was measured on this machine.
 
-MFU (model FLOPs utilisation) is the share of the machine's peak speed that training uses.
+MFU (model FLOPs utilisation) is the share of this speed that training reaches.
 """
 
 from __future__ import annotations
@@ -40,11 +40,9 @@ def calibration_of(
 def measured_peak(
     settings: Settings, conditions: PretrainConditions, machine: Machine, profile: Profile
 ) -> Peak | None:
-    """Return the best matrix product that was measured here.  The description also gives the chip's peak from the table
-    of chips.
+    """Return the highest speed of a matrix product that a calibration measured here, with a description for the user.
 
-    Returns None if the session does not train on the profile's device, or if there is no recent measurement.  Only the
-    search for the calibration uses the conditions.
+    Returns None if the session does not train on the profile's device, or if there is no recent calibration.
     """
     calibration = (
         calibration_of(settings, conditions, machine, profile) if conditions.device == profile.device else None
@@ -68,7 +66,7 @@ def table_beside(machine: Machine, dtype: str) -> str:
 
 
 def run_probe(environment: Mapping[str, str], size: int, dtype: str, *more: str) -> dict[str, Any]:
-    """Run the probe in the environment of a training run, and return the JSON that it prints.
+    """Time a matrix product in the environment of a training run, and return the JSON that the child process prints.
 
     ``size`` is the number of rows and columns of the matrices.  Raises OSError, ValueError, SubprocessError.
     """

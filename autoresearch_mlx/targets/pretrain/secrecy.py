@@ -92,10 +92,11 @@ def _of_folder(folder: Path, lab: Lab, rows: Path) -> Secrecy:
     inside = folder != root and folder.is_relative_to(root)
     needed = real([*python_paths(), rows, *(() if inside else (root,))])
     if list(spared(folder, needed)) != [(folder, True)]:
-        return Secrecy(open_because=f"Python, the rows or the lab lie in {folder}, the folder of the text")
+        why = "so the sandbox cannot close this folder"
+        return Secrecy(open_because=f"Python, the rows or the lab lie in {folder}, the folder of the text, {why}")
     linked = real(file for file in _files(folder) if file.is_symlink())
     if any(file.is_relative_to(place) for file in linked for place in needed):
-        return Secrecy(open_because=f"a link in {folder} leads to files of Python or of the lab")
+        return Secrecy(open_because=f"a link in {folder} leads to files of Python or of the lab, which a run needs")
     return Secrecy((folder, *linked), (str(folder.relative_to(root)),) if inside else ())
 
 

@@ -96,8 +96,8 @@ class Pretrain(TargetBase):
         return f"two trainings on one {device} slow each other down, so neither could be measured"
 
     def certify_refused(self) -> str | None:
-        """Return why no certificate is given: the edited code can read the held-out text.  Returns None if it
-        cannot."""
+        """Return why no certificate is given: the edited code can read the held-out text.  Returns None if a
+        certificate may be given."""
         return None if self.open_text is None else f"this is demonstration text: {self.open_text}"
 
     def refuse(self, files: Mapping[str, str]) -> str | None:

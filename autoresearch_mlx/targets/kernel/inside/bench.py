@@ -151,7 +151,10 @@ class Bench:
         return {}
 
     def copy(self) -> dict[str, Any]:
-        """Add a function that only copies the inputs; a candidate must read them too, so it cannot take less time."""
+        """Add a function that only copies the inputs.
+
+        A candidate must read the inputs too, so a candidate cannot be much faster.
+        """
 
         def moved(arrays: list[mx.array], cotangents: list[mx.array]) -> list[mx.array]:
             return [mx.negative(each) if each.dtype != mx.bool_ else mx.logical_not(each) for each in arrays]

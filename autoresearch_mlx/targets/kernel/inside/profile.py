@@ -36,8 +36,8 @@ _WARM_STEPS, _LEAST_STEPS, _MOST_STEPS = 2, 4, 40
 _STEP_SECONDS = 2.0
 """Total seconds that the measured steps should take."""
 _ALONE = 2**30
-"""Size in bytes that is assumed for the results of a function.  The size is large, which makes the replay evaluate one
-call at a time, because one call may have hundreds of operations."""
+"""Size in bytes that is assumed for the results of a function.  With such a large size, the replay evaluates one call
+at a time.  A single call may have hundreds of operations."""
 _PEAK_SIDES = (256, 1024)
 _COPY_BYTES = (2**17, 2**20, 2**24, 2**26)
 

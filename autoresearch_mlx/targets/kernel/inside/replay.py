@@ -100,7 +100,7 @@ def prepared(op: Operation, host: Mapping[str, Callable[..., Any]]) -> tuple[Cal
         raise NotReplayed(f"{type(error).__name__}: {error}".splitlines()[0]) from error
     shapes = [tuple(each.shape) for each in found]
     if shapes != [spec.shape for spec in op.outputs]:
-        raise NotReplayed(f"the replay gives {shapes}")
+        raise NotReplayed(f"the replay gives outputs with the wrong shapes {shapes}")
     return run, arrays
 
 

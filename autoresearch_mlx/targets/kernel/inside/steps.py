@@ -3,8 +3,8 @@
     python -P -m autoresearch_mlx.targets.kernel.inside.steps REQUEST RESULT
 
 REQUEST is the JSON of a Steps.  RESULT gets either the reason why nothing could be measured, or the measurements.
-These are the seconds of a step in each block, the losses, and how often each kernel was used.  Seconds and losses are
-there twice: for the script without kernels, and for the script with kernels.
+The measurements are the seconds of a step in each block, the losses, and how often each kernel was used.  Seconds and
+losses are given twice: for the script without kernels, and for the script with kernels.
 """
 
 from __future__ import annotations
@@ -107,8 +107,11 @@ def _unused(uses: dict[str, dict[str, Any]]) -> str | None:
 
 
 def _ghost(module: ModuleType, request: Request, right: _Run) -> str | None:
-    """Run a few steps with wrong results of each function.  If losses and weights stay the same, return the reason why
-    the kernel cannot be measured, else None."""
+    """Return why a kernel cannot be measured, or None if every kernel can be.
+
+    For each function, a few steps run with wrong results of the function.  If losses and weights stay the same, the
+    step ignores these results, and the time of the kernel would mean nothing.
+    """
     for name in request.functions:
         plain = getattr(module, name)
 

@@ -179,7 +179,7 @@ def _works(task: Task, reference: OfArrays, sizes: Mapping[str, int]) -> bool:
 
 
 def _free(task: Task, reference: OfArrays) -> list[str]:
-    """Return the names of sizes for which the reference accepts other values: each size alone, and all together."""
+    """Return the names of the sizes that may change: the reference works if one of them differs, and if all differ."""
     alone = [
         name
         for name, size in task.sizes.items()

@@ -2,8 +2,9 @@
 
 ``mx.export_function`` traces a function and passes the operations to a callback.  This module traces the script's own
 ``train`` twice, once for one step and once for two steps.  The difference between the two traces is one step in the
-middle of a run.  It is free of work that a run does only once, such as making the optimiser's state.  A trace is a
-graph and computes nothing, so ``mx.eval`` does nothing during a trace, and functions are not compiled.
+middle of a run.  This step is free of work that a run does only once, such as making the optimiser's state.
+
+A trace is a graph and computes nothing.  So ``mx.eval`` does nothing during a trace, and functions are not compiled.
 """
 
 from __future__ import annotations
