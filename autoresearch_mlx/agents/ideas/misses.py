@@ -24,7 +24,7 @@ BEST = 8
 
 
 def resolution(context: Context) -> float | None:
-    """Return the smallest difference that is more than noise; None while it is unknown.
+    """Return the smallest difference that is more than noise; None if the noise is not known.
 
     The result is the sigma of one measurement, or, if sigma is unknown, the gain that the judge requires for a keep.
     """

@@ -158,7 +158,8 @@ def _alone(play: Play, before: Mapping[str, str], baseline: Experiment, context:
 def _outcome(mark: str, context: Context) -> Experiment | None:
     """Return an earlier experiment whose files have the fingerprint ``mark``; None if there is no such experiment.
 
-    Experiments with a value are preferred.
+    Experiments with a value are preferred.  If every such experiment was interrupted, there must be at least
+    ``_INTERRUPTED``; with fewer, the result is None.
     """
     same = [e for e in context.history.experiments if e.fingerprint == mark]
     measured = [e for e in same if e.value is not None]

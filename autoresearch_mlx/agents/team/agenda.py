@@ -37,7 +37,7 @@ class Agenda:
 
     axes: tuple[AxisNote, ...]
     stale: tuple[str, ...]
-    """Classes of axes, such as ``lr`` for ``lr.matrix``, on which no experiment gains at present."""
+    """Classes of axes, such as ``lr`` for ``lr.matrix``, that new briefs avoid for now (see :func:`_stale`)."""
     misses: tuple[int, ...]
     """Numbers of the near misses: discarded experiments whose effect cannot be told from zero."""
     keeps: tuple[int, ...]
@@ -89,7 +89,7 @@ def _stale(context: Context, notes: list[AxisNote]) -> tuple[str, ...]:
     """Return the stale classes of axes.
 
     A class is stale if all its axes are exhausted.  A class is also stale if the last ``COLLAPSE`` experiments were all
-    on this class, and no experiment gained.
+    on this class, and none of these was kept with a gain of more than three sigma.
     """
     classes: dict[str, list[AxisNote]] = {}
     for note in notes:
