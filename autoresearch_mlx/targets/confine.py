@@ -37,7 +37,7 @@ def in_the_record(found: Sandbox | NoSandbox) -> str:
 def limits_of(settings: Settings, profile: Profile) -> Limits:
     """Return the limits of one run on this machine, in bytes.
 
-    Lanes share the memory unless lab.toml sets a limit.
+    Without a limit in lab.toml, each lane may use an equal part of the memory.
     """
 
     def settled(wanted: float | str, automatic: int | None) -> int | None:

@@ -150,8 +150,10 @@ class _Guarded:
             self.direction: Direction = inner.direction
             self.splits: tuple[Split, ...] = _of_type(tuple, where, "splits", inner.splits, ConfigError)
             self.workload: Workload = _of_type(Workload, where, "workload", inner.workload, ConfigError)
-            for method in (inner.measure, inner.smoke, inner.refuse, inner.lanes_refused):
-                _of_type(Callable, where, "a method", method, ConfigError)
+            for method in ("measure", "smoke", "refuse", "lanes_refused"):
+                if not callable(getattr(inner, method)):
+                    hint = "write a method with this name; CONTRIBUTING.md has an example"
+                    raise ConfigError(f"{method} of the target {where} is not a method", hint)
         if self.direction not in get_args(Direction) or not set(self.splits) <= set(get_args(Split)):
             wrong = f"the target {where} has direction {self.direction!r} and splits {self.splits!r}"
             raise ConfigError(wrong, "a direction must be min or max, and a split must be val or hidden")

@@ -33,7 +33,7 @@ from autoresearch_mlx.targets.corpus.download import OFFLINE, Say, discard, fetc
 
 CLIMBMIX = "karpathy/climbmix-400b-shuffle"
 CLIMBMIX_VAL = 6542
-"""Number of the shard that upstream validates on, the last one of the dataset."""
+"""Number of the dataset's last shard, on which upstream validates."""
 CLIMBMIX_HIDDEN = 6541
 """Number of the shard that is held out for certification: the shard before the validation shard.  Upstream holds
 out only its validation shard."""
@@ -178,9 +178,9 @@ def folder_files(path: Path) -> list[Path]:
 def fingerprint(source: str, path: Path | None, shards: int) -> str:
     """Return a text that changes with everything that defines a source besides the source's name.
 
-    Raises CorpusError.  The text must be quick to compute, because every start computes it.  So the files of a folder
-    are described by name, size and time of change.  Python's own library is described by Python's version and the names
-    and sizes of its files.
+    Raises CorpusError.  The text must be quick to compute, because every search for a corpus needs it.  So the files of
+    a folder are described by name, size and time of change.  Python's own library is described by Python's version and
+    the names and sizes of its files.
     """
     if source == "climbmix":
         return f"{CLIMBMIX} {shards}"

@@ -111,7 +111,8 @@ def learned(batches: Batches, known: Known) -> Batches:
 
 
 def without(batches: Batches, seen: Iterable[int]) -> Batches:
-    """Yield the batches without documents whose keys are in ``seen``; the set is read once, with the first batch."""
+    """Yield the batches without documents whose keys are in ``seen``; ``seen`` may be filled until the first batch
+    is read."""
     known = frozenset(seen)
     for batch in batches:
         yield [text for text in batch if key(text) not in known]

@@ -110,7 +110,7 @@ def answer_cases(
             deaths = deaths + 1 if ended.killed is None else deaths
             if deaths > max(3, len(cases) // 4):
                 raise Broken(f"the agent's process ended {deaths} times", ended)
-            done.append(agent.failed(ended.killed or f"the agent's process ended with {ended.returncode}"))
+            done.append(agent.failed(ended.killed or f"the agent's process ended with exit code {ended.returncode}"))
     return done
 
 

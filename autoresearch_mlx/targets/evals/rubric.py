@@ -48,7 +48,7 @@ def judged(case: Case, answer: Any, votes: int, ask: Ask, secret: str) -> Score:
     for vote in range(votes):
         said = [_said(case, text, vote, order, ask, secret) for order in (0, 1)]
         won += said == [True, False]
-    return Score(won / votes, f"{won} of {votes} votes for the answer, each in both orders")
+    return Score(won / votes, f"{won} of {votes} votes for the answer, each with two opposite questions")
 
 
 def _said(case: Case, text: str, vote: int, order: int, ask: Ask, secret: str) -> bool | None:

@@ -117,7 +117,7 @@ def _partly(uses: Mapping[str, Mapping[str, Any]]) -> str:
     for name, each in uses.items():
         if each["plain"]:
             share = 100 * each["kernel"] / (each["kernel"] + each["plain"])
-            said.append(f"the kernel runs in {share:.0f} % of the calls of {name}; in the others, {each['why']}")
+            said.append(f"the kernel runs in {share:.0f} % of the calls of {name}; in the other calls, {each['why']}")
     return "; ".join(said)
 
 

@@ -113,7 +113,7 @@ def contradiction(
     found = sets[VALIDATION]
     again, slack = found["value"], _ERRORS * found["lookahead_error"] + _SAME * abs(value)
     if again - value > slack:
-        return f"the run scored {value:.6f}, but its weights score {again:.6f} when one process at a time sees the rows"
+        return f"the run scored {value:.6f}, but its weights score {again:.6f} when one process at a time has the model"
     if HIDDEN not in sets:
         return None
     lost, error = _short(HIDDEN, sets, gains)

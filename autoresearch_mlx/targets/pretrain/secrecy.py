@@ -81,7 +81,7 @@ def _copies() -> Iterator[Path]:
 
 
 def _other(place: Path, name: str) -> bool:
-    """Return whether an installed package that is called ``test`` merely has the same name as a closed package."""
+    """Return whether ``name`` in ``place`` is an installed package that only shares its name with a closed package."""
     return name == "test" and place.name in stdlib.INSTALLED
 
 

@@ -143,7 +143,12 @@ def test_what_an_agent_does_wrong_in_a_case_is_data(tmp_path: Path, sandbox: San
     )
     done = measured(small_lab(tmp_path / "lab", text, cases("a", "b", "c", "d")), tmp_path / "run")
     errors = [told["error"] for told in traces(tmp_path / "run")]
-    said = ["ended with 3 before the agent had answered", "KeyError: 'x'", "TypeError", "longer than 60,000 bytes"]
+    said = [
+        "ended with exit code 3 before the agent had answered",
+        "KeyError: 'x'",
+        "TypeError",
+        "longer than 60,000 bytes",
+    ]
     assert done.value == 0 and done.extra["secondary"]["errors"]["value"] == 1
     assert all(words in error for words, error in zip(said, errors, strict=True)), errors
 
@@ -159,7 +164,10 @@ def test_an_answer_that_no_file_can_hold_is_a_wrong_answer(tmp_path: Path, sandb
     done = measured(small_lab(tmp_path / "lab", text, cases("q0", "q1", "q2", "q3"), seconds=30.0), tmp_path / "run")
     told = traces(tmp_path / "run")
     assert [each["score"] for each in told] == [0, 0, 0, 1] and done.failure is None
-    assert (told[0]["answer"], told[1]["error"]) == ("?", "its process ended with 0 before the agent had answered")
+    assert (told[0]["answer"], told[1]["error"]) == (
+        "?",
+        "its process ended with exit code 0 before the agent had answered",
+    )
     assert done.seconds.train is not None and done.seconds.train < 25
 
 

@@ -76,7 +76,7 @@ def test_calls_that_the_kernel_does_not_cover_are_counted_and_explained(tmp_path
     kept_kernels(root, FASTER)
     (found,) = kernel_json(root, "verify", *PAIRS)
     assert found["factor"] is not None
-    assert "the kernel runs in 50 % of the calls of capped_loss; in the others, cap is 20.0" in found["partly"]
+    assert "the kernel runs in 50 % of the calls of capped_loss; in the other calls, cap is 20.0" in found["partly"]
 
 
 def test_a_session_in_use_is_not_measured(lab: Path) -> None:

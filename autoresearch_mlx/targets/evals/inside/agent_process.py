@@ -149,7 +149,7 @@ def _say(events: int, said: Mapping[str, Any]) -> None:
 def _ended(status: int) -> str:
     if os.WIFSIGNALED(status):
         return f"died of signal {os.WTERMSIG(status)}"
-    return f"ended with {os.waitstatus_to_exitcode(status)} before the agent had answered"
+    return f"ended with exit code {os.waitstatus_to_exitcode(status)} before the agent had answered"
 
 
 if __name__ == "__main__":
