@@ -36,8 +36,10 @@ class Tools:
         return {"PATH": path, "AUTORESEARCH_TOOLS": str(self.folder)}
 
     def found(self, need: str) -> str | None:
-        """Return the path of the first program that exists, out of the alternatives in ``need`` such as ``node|bun``,
-        or None."""
+        """Return the path of a program, or None if the program is not installed.
+
+        ``need`` may name alternatives, as in ``node|bun``; the first one that is installed is returned.
+        """
         return next(filter(None, map(self._one, need.split("|"))), None)
 
     def _one(self, name: str) -> str | None:

@@ -110,5 +110,5 @@ def _sandbox(settings: Settings) -> Sandbox | NoSandbox:
     """Return the sandbox of this system, or NoSandbox if the sandbox cannot limit connections to a single port."""
     found = sandbox_of(settings)
     if isinstance(found, Sandbox) and found.kind == "landlock" and abi() < PORTS_ABI:
-        return NoSandbox(f"{found.words} cannot limit connections to one port; Linux 6.7 can")
+        return NoSandbox(f"{found.words} cannot limit connections to one port before Linux 6.7")
     return found

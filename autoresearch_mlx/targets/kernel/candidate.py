@@ -147,7 +147,7 @@ def _constant(node: ast.expr, known: Mapping[str, Any]) -> Any:
             a, b = _constant(left, known), _constant(right, known)
             if isinstance(a, int) and isinstance(b, int) and abs(a) <= 10 and 0 <= b <= 40:
                 return a**b
-    return _refuse(node, "a constant at the top level must be a number, a text, or a tuple of them")
+    return _refuse(node, "a constant at the top level must be a number, a text, or a tuple with only numbers and texts")
 
 
 def _same_parameters(function: ast.FunctionDef, wanted: tuple[str, ...]) -> None:

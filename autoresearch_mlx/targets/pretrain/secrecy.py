@@ -68,7 +68,7 @@ def _held_apart(detail: Mapping[str, Any]) -> bool:
 
 
 def _copies() -> Iterator[Path]:
-    """Yield the closed packages of every Python installation that a confined process may read, and zipped libraries."""
+    """Yield the closed packages and zipped libraries of each Python installation that a confined process may read."""
     places = {stdlib.root()}
     roots = {Path(prefix) for prefix in (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)}
     for pattern in _LIBRARIES:
