@@ -183,7 +183,7 @@ def _copied(place: Place, start: str, temporary: Path, say: Say) -> _Lab:
 def _not_committed(root: Path, start: str, reason: str) -> str:
     """Return a hint if ``reason`` names a file that is in the checkout but not in the commit ``start``.
 
-    ``reason`` says why a run failed.  If it names no such file, an empty string is returned.
+    ``reason`` says why a run failed.  If the text names no such file, an empty string is returned.
     """
     has = entries_of(root, start)
     for word in re.findall(r"[\w./-]+", reason):
