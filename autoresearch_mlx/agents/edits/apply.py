@@ -209,9 +209,10 @@ def _refuse_python(text: str, original: Original, originals: Mapping[str, Origin
 def _beyond(
     texts: Mapping[str, str], originals: Mapping[str, Original], insisted: knob_values.Beyond
 ) -> tuple[str, knob_values.Beyond]:
-    """Return a problem and the values that the code sets outside their knob's range.
+    """Find knobs that the code sets to a value outside their range.
 
-    A knob is left out if the code also changes its range comment.
+    Return the problem as text (empty if there is none), and these knobs with their values.  A knob is left out if the
+    code also changes its range comment.
     """
     found: dict[tuple[str, str], str] = {}
     for path, text in texts.items():
@@ -228,7 +229,7 @@ def _beyond(
 def _tune(
     texts: dict[str, str], originals: Mapping[str, Original], knobs: Mapping[str, Any], insisted: knob_values.Beyond
 ) -> tuple[str, knob_values.Beyond]:
-    """Set knobs in the texts.  Return the problem (empty if all values fit), and the values that are out of range."""
+    """Set knobs in the texts.  Return the problem (empty if all values fit), and the knobs whose values are out of range."""
     if not knobs:
         return "", frozenset()
     now = {path: read_knobs(texts[path]) if path in texts else original.knobs for path, original in originals.items()}

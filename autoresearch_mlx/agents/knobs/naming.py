@@ -19,7 +19,7 @@ class MoveName:
     """What a move changes, as text."""
 
     axis: str
-    """The axis of the largest step, compared as shares of the knobs' ranges."""
+    """The axis of the knob with the largest step; a step is measured as a share of its knob's range."""
     steps: KnobChanges
     """The changes from the measured point where the move starts, largest first."""
     start: KnobChanges

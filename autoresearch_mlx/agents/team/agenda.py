@@ -80,7 +80,10 @@ def agenda_of(context: Context) -> Agenda:
 
 
 def class_of(axis: str) -> str:
-    """Return the class of an axis: its first word, or the whole axis for ``knob.NAME``, a constant in no table."""
+    """Return the class of an axis: its first word.
+
+    A constant without a known axis has the axis ``knob.NAME`` (:func:`axis_of`), which is a class of its own.
+    """
     head = axis.split(".")[0]
     return axis if head == "knob" else head
 

@@ -17,7 +17,7 @@ _BLOCK_SECONDS = 0.25
 _SECONDS = 900.0
 """Longest time of one process, in seconds."""
 MOST_APART = 0.01
-"""Largest difference between the first losses of two equal versions, as a share of the loss."""
+"""Two versions count as equal if their first losses differ by at most this share of the loss."""
 
 
 @dataclass(frozen=True, slots=True)
