@@ -63,7 +63,7 @@ def shuffled(rng: np.random.Generator, runs: int) -> Iterator[float]:
 
 
 def in_spells(rng: np.random.Generator, runs: int) -> Iterator[float]:
-    """Yield speeds of programs that come and go: spells of about six runs at one speed."""
+    """Yield the machine's speed for each run, while other programs come and go; a speed lasts for about six runs."""
     speed = 1.0
     for at in range(runs):
         if at >= 3 and rng.random() < 1 / 6:

@@ -52,7 +52,9 @@ def decide_faults(history: History, measurements: Sequence[Measurement], tried: 
         step = measurements[-1].extra.get("next_step")
         return Verdict("invalid", f"the machine ended {count} runs in a row" + (f": {step}" if step else ""))
     if not tried:
-        return Again(f"the machine ended {count} runs in a row, so the incumbent is run as a test", "incumbent", trial=True)
+        return Again(
+            f"the machine ended {count} runs in a row, so the incumbent is run as a test", "incumbent", trial=True
+        )
     works = bool(history.repeats) and fault_of(history.repeats[-1].measurement) is None
     if works:
         said = f"{count} runs in a row ended with an error that is most often the machine's, and the incumbent then ran"

@@ -229,7 +229,10 @@ def _beyond(
 def _tune(
     texts: dict[str, str], originals: Mapping[str, Original], knobs: Mapping[str, Any], insisted: knob_values.Beyond
 ) -> tuple[str, knob_values.Beyond]:
-    """Set knobs in the texts.  Return the problem (empty if all values fit), and the knobs whose values are out of range."""
+    """Set knobs in the texts.
+
+    Return the problem (empty if all values fit), and the knobs whose values are out of range.
+    """
     if not knobs:
         return "", frozenset()
     now = {path: read_knobs(texts[path]) if path in texts else original.knobs for path, original in originals.items()}

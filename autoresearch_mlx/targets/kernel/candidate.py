@@ -183,7 +183,7 @@ class _Body:
     def check(self) -> None:
         function = self._function
         if function.decorator_list:
-            _refuse(function, "a function may have no decorator: the harness compiles it (COMPILE = True)")
+            _refuse(function, "a function must have no decorator, because the harness compiles it (COMPILE = True)")
         if function.args.vararg or function.args.kwarg or function.args.defaults or function.args.kw_defaults:
             _refuse(
                 function, "parameters must be plain and without defaults: a default could keep a value between calls"

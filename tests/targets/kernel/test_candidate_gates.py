@@ -52,7 +52,7 @@ def refusal(text: str) -> str:
         ("def kernel(x):\n    return lambda: x + x\n", "a function inside a function"),
         ("def kernel(x):\n    global kept\n    kept = x\n    return x\n", "global"),
         ("def kernel(x):\n    return x.__class__(x)\n", "x.__class__ is not on the list"),
-        ("@mx.compile\ndef kernel(x):\n    return x + x\n", "may have no decorator"),
+        ("@mx.compile\ndef kernel(x):\n    return x + x\n", "must have no decorator"),
         ("def kernel(x):\n    while True:\n        x = x + x\n", "while"),
         ("def kernel(y):\n    return y + y\n", "must take (x)"),
         ("def kernel(x):\n    return mx.fast.metal_kernel(x)\n", "write METAL or CUDA"),
