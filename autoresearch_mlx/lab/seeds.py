@@ -1,6 +1,6 @@
 """Find out whether an edit changes only the random seed.
 
-A lucky seed looks like a gain, but is none.  The harness fixes the seed, so an edit that sets another seed only
+A lucky seed looks like a gain, but is not one.  The harness fixes the seed, so an edit that sets another seed only
 searches for luck.
 """
 

@@ -24,7 +24,7 @@ __all__ = ["preload"]
 PARTS = 4
 WRAPPER = """\
 #!/bin/sh
-# The n-th call of git meets its end; the others are plain, and GitPython's own look at git's version is none.
+# The n-th call of git is killed; the others run as usual, and GitPython's own call for git's version does not count.
 test "$1" != version || exec {git} "$@"
 call=$(($(cat "$GIT_CALLS") + 1))
 echo $call > "$GIT_CALLS"

@@ -77,7 +77,7 @@ def test_a_run_is_followed_and_steered_without_a_reload(tmp_path: Path, browser:
 
         page.click("#skip")
         assert text_of(page, "#skip") == "Really skip #1?"
-        assert "skip" not in wishes(lab), "one click is none"
+        assert "skip" not in wishes(lab), "one click does not skip"
         page.click("#skip")
         waited(page, lambda: rows(page) >= 3, "more experiments in the table")
         assert finished(lab)[1] == "interrupted"
