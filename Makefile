@@ -23,7 +23,7 @@ tests: # mypy takes one core for 20 seconds, in which the tests begin
 	@sh scripts/setup dev
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'not slow and not torture' $(ARGS)
 
-slow: ## run the other tests: whole nights, real trainings, every console of the docs; ARGS go to pytest
+slow: ## run the other tests: whole nights, real trainings, pages in a browser, the docs; ARGS go to pytest
 	@sh scripts/setup dev
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m 'slow and not torture' $(ARGS)
 

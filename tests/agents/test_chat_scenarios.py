@@ -179,6 +179,7 @@ OLLAMA = [s for s in SCENARIOS if "other field" not in s.name and "refusal" not 
 
 
 @pytest.mark.parametrize("scenario", OLLAMA, ids=lambda s: s.name)
+@pytest.mark.slow
 def test_ollamas_own_api(scenario: Scenario, command_lab: Lab, screen: Recorder) -> None:
     with OllamaServer(OllamaModel(MODEL, parameters="30.5B")) as server:
         server.then(*scenario.calls)

@@ -78,6 +78,7 @@ def test_the_number_comes_at_once_and_two_callers_wait_for_the_verdict(measured:
     assert data(measured, "wait", "1")["title"] == "mine"
 
 
+@pytest.mark.slow
 def test_without_a_baseline_the_number_is_promised_before_it_is_measured(lab: Lab) -> None:
     (lab.root / "bench.py").write_text((lab.root / "bench.py").read_text().replace("0.3", "2"))
     git(lab.root, "commit", "-qam", "slower still")
@@ -99,6 +100,7 @@ def test_an_experiment_of_a_run_has_a_verdict_too(command_lab: Lab) -> None:
 # --- what it survives
 
 
+@pytest.mark.slow
 def test_the_measurement_survives_the_end_of_the_callers_shell(measured: Lab) -> None:
     """The shell gets SIGHUP; then its descendants are killed one by one, and at last its process group."""
     (measured.root / "solver.py").write_text(SOME_SECONDS)

@@ -124,6 +124,7 @@ def test_what_is_told_of_one_keep_is_about_right(regime: str) -> None:
 
 
 @pytest.mark.parametrize("regime", ["tuned", "drift"])
+@pytest.mark.slow
 def test_once_gains_are_about_a_sigma_it_keeps_two_thirds_of_the_progress_at_half_the_false_share(
     regime: str,
 ) -> None:
@@ -132,12 +133,14 @@ def test_once_gains_are_about_a_sigma_it_keeps_two_thirds_of_the_progress_at_hal
     assert false_share(regime, "auto") <= 0.55 * false_share(regime, "one run")
 
 
+@pytest.mark.slow
 def test_while_gains_are_large_auto_keeps_most_of_what_one_run_a_piece_would_gain() -> None:
     assert true_gain("early", "auto") >= 0.75 * true_gain("early", "one run")
     assert true_gain("early", "auto") >= 1.3 * true_gain("early", "3 seeds, bootstrap")
     assert false_share("early", "auto") <= 0.6 * false_share("early", "one run")
 
 
+@pytest.mark.slow
 def test_no_more_nights_end_worse_than_they_began_than_under_the_one_run_rule() -> None:
     """When gains are half a sigma, the shares are known to within 2 %."""
 

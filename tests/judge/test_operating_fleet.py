@@ -31,5 +31,6 @@ def test_a_raw_list_of_several_machines_keeps_what_is_worse_and_misses_what_is_b
     assert false > 0.15 and ours > 1.3 * raw
 
 
+@pytest.mark.slow
 def test_every_rule_spends_the_same_runs() -> None:
     assert {night.taken for rule in (OURS, "same, second gains too") for night in simulated(rule)} == {240}

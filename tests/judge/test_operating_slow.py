@@ -34,6 +34,7 @@ def test_edits_without_effect_are_kept_about_as_rarely_as_on_a_quiet_machine(nam
 
 
 @pytest.mark.parametrize("name", SLOW)
+@pytest.mark.slow
 def test_real_wins_and_losses_are_found_all_the_same(name: str) -> None:
     assert fmean(n.wins for n in nights(name)) / 3 >= 0.9
     assert fmean(n.losses for n in nights(name)) / 3 >= 0.98

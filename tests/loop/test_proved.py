@@ -138,6 +138,7 @@ def test_an_edit_whose_runs_write_what_measures_it_is_invalid(command_lab: Lab, 
     assert (honest.status, honest.value) == ("keep", 10.25)
 
 
+@pytest.mark.slow
 def test_a_program_that_updates_a_file_under_git_in_each_run_is_measured(command_lab: Lab, screen: Recorder) -> None:
     counts = "from pathlib import Path\nn = Path('count.txt')\nn.write_text(f'{int(n.read_text()) + 1}\\n')\n"
     lab = prepared(command_lab, counts + BENCH.replace("0.4", "0"), count_dot_txt="0\n")

@@ -16,7 +16,7 @@ from report.sight import seen
 from autoresearch_mlx.report.page.gather import page_of
 from autoresearch_mlx.report.page.html import write_report
 
-pytestmark = [needs_chromium, pytest.mark.uncounted]
+pytestmark = [needs_chromium, pytest.mark.slow, pytest.mark.uncounted]
 
 HOSTILE = (
     " <img src=x onerror=document.title='owned'><script>document.title='owned'</script>"

@@ -102,6 +102,7 @@ def chromium() -> Iterator[Any]:
 @needs_chromium
 @pytest.mark.uncounted
 @pytest.mark.parametrize("width", [1200, 390])
+@pytest.mark.slow
 def test_a_browser_draws_a_bar_for_each_change_and_machine(chromium: Any, folder: Path, page: Page, width: int) -> None:
     assert page.fleet is not None
     bars = sum(len(strip.cells) for strip in page.fleet.strips)

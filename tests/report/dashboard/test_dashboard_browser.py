@@ -26,7 +26,7 @@ from autoresearch_mlx.store.journal import read_events
 from autoresearch_mlx.store.ledger import FILE as LEDGER
 from autoresearch_mlx.store.notes import add_note, read_notes
 
-pytestmark = [needs_chromium, pytest.mark.uncounted]
+pytestmark = [needs_chromium, pytest.mark.slow, pytest.mark.uncounted]
 
 
 @pytest.fixture(scope="module")

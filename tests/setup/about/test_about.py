@@ -124,6 +124,7 @@ def test_terraform_gets_a_lab_by_its_findings(tmp_path: Path) -> None:
     assert (wrong, better) == ("invalid", "keep") and "aws_security_group.web is gone" in reason
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_measured_the_answer_is_plain(tmp_path: Path) -> None:
     root = repository(tmp_path / "nothing", NOTHING)
     done = about(root, "make it better", "--yes")

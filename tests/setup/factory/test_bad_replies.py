@@ -121,6 +121,7 @@ def test_a_smaller_number_of_pieces_lets_a_problem_through_later(root: Path, ser
         ("build", "the model gave no usable program: there is no file in it"),
     ],
 )
+@pytest.mark.slow
 def test_nonsense_at_a_stage_discards_the_problem_with_the_reason(
     stage: str, words: str, root: Path, server: OpenAIServer
 ) -> None:

@@ -55,6 +55,7 @@ def test_the_page_has_no_markup_of_a_stranger(hostile: Book) -> None:
 
 
 @needs_chromium
+@pytest.mark.slow
 def test_the_page_runs_nothing_in_a_browser_and_fits_a_telephone(hostile: Book) -> None:
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 390, "height": 800})
@@ -66,6 +67,7 @@ def test_the_page_runs_nothing_in_a_browser_and_fits_a_telephone(hostile: Book) 
         assert page.query_selector_all("main script, main img, a[href^=javascript]") == []
 
 
+@pytest.mark.slow
 def test_the_terminal_gets_no_code_of_a_stranger(hostile: Book) -> None:
     done = command_line("factory", "status", str(hostile.root), cwd=hostile.root)
     assert done.returncode == 0, done.stderr
