@@ -23,7 +23,9 @@ case "$*" in
 *platform.machine*) echo {machine} ;;
 *platform.mac_ver*) echo {mac_ver} ;;
 "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
-*"pip install"*) [ ! -e "$CALLS.offline" ] || {{ echo "Failed to establish a new connection"; exit 1; }} ;;
+*"pip install"*)
+    [ ! -e "$CALLS.interrupted" ] || {{ kill -INT $PPID; exit 1; }}
+    [ ! -e "$CALLS.offline" ] || {{ echo "Failed to establish a new connection"; exit 1; }} ;;
 esac
 """
 
@@ -197,6 +199,18 @@ def test_without_network_it_says_so_and_the_next_call_starts_again(box: Box) -> 
     (box.clone / ".venv/half-finished").touch()
     assert box.setup().returncode == 0
     assert not (box.clone / ".venv/half-finished").exists()
+
+
+def test_a_ctrl_c_during_the_install_says_what_to_do_and_the_next_call_starts_again(box: Box) -> None:
+    box.python("python3", "3.12.4")
+    interrupted = box.calls.with_name(f"{box.calls.name}.interrupted")
+    interrupted.touch()
+    done = box.setup()
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "setup: interrupted before the end; run the same command again"
+    interrupted.unlink()
+    assert box.setup().returncode == 0
+    assert len(box.installs()) == 2
 
 
 def test_a_clone_that_was_moved_is_installed_anew(box: Box) -> None:
