@@ -209,7 +209,7 @@ def _speed(history: History) -> Speed | None:
 
 
 def _runs(history: History) -> list[Measurement]:
-    """Return all runs in order; an experiment's own runs come before its later repeats."""
+    """Return all runs, oldest first; a repeat comes after the runs of the experiment during which it was made."""
     own = [(e.number, 0, m) for e in history.experiments for m in e.measurements]
     later = [(r.during, 1, r.measurement) for r in history.repeats]
     return [m for *_, m in sorted([*own, *later], key=lambda run: run[:2])]

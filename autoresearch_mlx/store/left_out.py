@@ -196,9 +196,9 @@ def _index_of(top: Path) -> Iterator[Mapping[str, str]]:
 
 
 def _look_at_all(top: Path, index: Mapping[str, str]) -> None:
-    """Make the copy of the index show edits even in files that the user told git to ignore.
+    """Make the copy of the index show edits even in files marked ``assume-unchanged`` or ``skip-worktree``.
 
-    These are the files marked ``assume-unchanged`` or ``skip-worktree``.  Files that a sparse checkout leaves out are
+    Git does not report edits of such files.  Files that a sparse checkout leaves out are
     not on the disk, so they stay marked.
     """
     if not index:
